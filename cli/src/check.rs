@@ -1,0 +1,2 @@
+//! isthmus-check
+fn main() {}

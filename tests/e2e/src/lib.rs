@@ -1,0 +1,1 @@
+//! isthmus-e2e
