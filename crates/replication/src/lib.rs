@@ -1,1 +1,24 @@
-//! isthmus-replication
+//! The replication core of Isthmus: every rule that decides what a region's state is.
+//!
+//! This crate is deterministic. It opens no sockets, reads no clock, draws no randomness and starts no task: time
+//! comes in as [`time::Now`], randomness as a seed or an identifier, and messages as values. Machines take input
+//! through `handle_*` methods and are drained through `poll_*` methods; the shells (crates/log, crates/link and the
+//! binaries) do the IO between the two. The simulator drives the same machines under virtual time.
+//!
+//! Reading order: [`coordinates`] and [`version`] (where and which), [`cell`] (the one merge rule), [`change`] and
+//! [`header`] (what is stored), [`fold`] (which stored messages count), then the machines.
+
+pub mod body;
+pub mod cell;
+pub mod change;
+pub mod coordinates;
+pub mod fold;
+pub mod header;
+pub mod hlc;
+pub mod limits;
+pub mod names;
+pub mod seen;
+pub mod time;
+pub mod trace;
+pub mod version;
+pub mod wire;

@@ -1,0 +1,54 @@
+//! A change: one write on its way to a cell.
+
+use bytes::Bytes;
+
+use crate::cell::{Cell, CellId, Content, ContentType};
+use crate::seen::Seen;
+use crate::time::Wall;
+use crate::trace::TraceContext;
+use crate::version::Version;
+
+/// One write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// The cell it writes.
+    pub id: CellId,
+    /// Its version; `version.region` is where it was written.
+    pub version: Version,
+    /// What it replaces, region by region.
+    pub seen: Seen,
+    /// When its value ends.
+    pub expires_at: Option<Wall>,
+    /// What it writes.
+    pub op: Op,
+    /// The trace that it belongs to.
+    pub trace: Option<TraceContext>,
+}
+
+/// What a change does to its cell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Op {
+    /// Sets the value.
+    Put {
+        /// The bytes; may be a slice of the message that carried them.
+        value: Bytes,
+        /// Their media type.
+        content_type: ContentType,
+    },
+    /// Deletes; with the empty field the whole key.
+    Delete,
+}
+
+impl Change {
+    /// The cell state that this change stands for. Copies the value out of the message that carried it, so that a
+    /// small value does not keep a large message alive.
+    #[must_use]
+    pub fn into_cell(self) -> (CellId, Cell) {
+        let content = match self.op {
+            Op::Put { value, content_type } => Content::Value { bytes: Bytes::copy_from_slice(&value), content_type },
+            Op::Delete => Content::Tombstone,
+        };
+        let cell = Cell { version: self.version, seen: self.seen, expires_at: self.expires_at, content };
+        (self.id, cell)
+    }
+}

@@ -1,0 +1,178 @@
+//! Where something is: lives, sequences, positions, shards, and the identifiers of writers and messages.
+
+use std::fmt;
+
+use crate::names::{BucketName, GroupName, Key};
+
+/// One life of a log: what it is between two losses of an acknowledged tail (design.md section 5).
+///
+/// Ordered by number, then by the random bits that tell apart two lives begun under one number.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Life {
+    /// Above every number its starter had seen.
+    pub number: u64,
+    /// 64 random bits.
+    pub nonce: u64,
+}
+
+impl fmt::Debug for Life {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{:016x}", self.number, self.nonce)
+    }
+}
+
+impl fmt::Display for Life {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+/// A stream sequence of a log. The first message has 1; [`Sequence::NONE`] is before it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Sequence(pub u64);
+
+impl Sequence {
+    /// Before the first message.
+    pub const NONE: Self = Self(0);
+
+    /// The sequence after this one, saturating.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+
+    /// The sequence before this one, [`Sequence::NONE`] at the least.
+    #[must_use]
+    pub const fn previous(self) -> Self {
+        Self(self.0.saturating_sub(1))
+    }
+}
+
+impl fmt::Debug for Sequence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "#{}", self.0)
+    }
+}
+
+impl fmt::Display for Sequence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+/// A place in a log: a sequence is comparable only within one life and its ancestors up to their forks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Position {
+    /// The life of the log.
+    pub life: Life,
+    /// Through this sequence, inclusive.
+    pub sequence: Sequence,
+}
+
+/// 64 random bits that name one message; a retry carries the same ones. Zero names a message without a readable header.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct MessageId(pub u64);
+
+impl fmt::Debug for MessageId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "m{:016x}", self.0)
+    }
+}
+
+impl fmt::Display for MessageId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+/// A sequence together with the identifier of the message there: what shows that a log still is what it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Anchor {
+    /// The sequence.
+    pub sequence: Sequence,
+    /// The message there; zero at [`Sequence::NONE`].
+    pub message_id: MessageId,
+}
+
+/// How far an origin's log has been accepted: through `position`, inclusive, whose message was `message_id`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Cursor {
+    /// Through this position, inclusive.
+    pub position: Position,
+    /// The origin's message at that position.
+    pub message_id: MessageId,
+}
+
+/// Through which position of an origin's log every live agent of a region has applied, inclusive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct AppliedThrough(pub Position);
+
+/// 64 random bits drawn by a process at start, for one run, never stored, never reused (design.md section 4).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct WriterId(pub u64);
+
+impl fmt::Debug for WriterId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "w{:016x}", self.0)
+    }
+}
+
+impl fmt::Display for WriterId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+/// The unit of everything: one partition of one group (design.md section 3).
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Shard {
+    /// The group.
+    pub group: GroupName,
+    /// The partition, below the group's number of partitions.
+    pub partition: u16,
+}
+
+impl Shard {
+    /// The shard of a key: `xxh3(bucket, 0, key) mod partitions`, fixed for the life of the set.
+    ///
+    /// `partitions` is at least 1 (settings check it); 0 is read as 1.
+    #[must_use]
+    pub fn of_key(group: &GroupName, partitions: u16, bucket: &BucketName, key: &Key) -> Self {
+        let mut hash = xxhash_rust::xxh3::Xxh3Default::new();
+        hash.update(bucket.as_str().as_bytes());
+        hash.update(&[0]);
+        hash.update(key.as_str().as_bytes());
+        let partition = (hash.digest() % u64::from(partitions.max(1))) as u16;
+        Self { group: group.clone(), partition }
+    }
+}
+
+impl fmt::Debug for Shard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Display for Shard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.group, self.partition)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_partition_of_a_key_is_fixed_for_ever() {
+        let group = GroupName::parse("default").expect("a valid name");
+        let shard = |bucket: &str, key: &str| {
+            let bucket = BucketName::parse(bucket).expect("a valid name");
+            Shard::of_key(&group, 4, &bucket, &Key::parse(key).expect("a valid key")).partition
+        };
+        let got: Vec<u16> = ["a", "b", "c", "cart/17", "é"].iter().map(|k| shard("carts", k)).collect();
+        assert_eq!(got, GOLDEN);
+    }
+
+    const GOLDEN: [u16; 5] = [1, 3, 1, 0, 2];
+}

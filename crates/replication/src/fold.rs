@@ -1,0 +1,332 @@
+//! The fold: which messages of a log count (design.md section 5).
+//!
+//! Problem: agents and gateways append to one stream without a fence. A publish may land twice, out of order, minutes
+//! after its timeout, or be sent by two gateways at once; a log may lose an acknowledged tail. Every reader must still
+//! draw the same state from the same stream.
+//!
+//! Sketch: a reader feeds each message, in sequence order, to [`Fold::apply`], which gives one verdict from the header,
+//! the log timestamp and the state so far. A message that is not accepted is void: it changes nothing but the position
+//! and, if it names itself as a local message, the list of identifiers that may not come again.
+//!
+//! Invariants: the verdict is a function of the stream alone (no setting, clock or arrival enters it); each range of an
+//! origin's log is accepted once per life of the receiving log, in order, without holes; a local message is accepted at
+//! most once; no local stamp is accepted more than `max_behind` behind the highest or `max_ahead` ahead of its own log
+//! timestamp.
+//!
+//! Failure cases: a position that is not the next one is an error, not a verdict (the reader needs sync); an unknown
+//! kind or codec stops the reader (a later version could accept it); garbage under our subjects is void.
+
+use std::collections::BTreeMap;
+
+use crate::coordinates::{Anchor, Cursor, Life, MessageId, Position, Sequence, Shard};
+use crate::header::{
+    Barrier, Header, HeaderError, Kind, LifeRecord, Lineage, Local, MarkRecord, Membership, Range, Record,
+};
+use crate::hlc::Hlc;
+use crate::names::{RegionName, SetName};
+use crate::time::Wall;
+
+mod codec;
+mod recent;
+#[cfg(test)]
+mod tests;
+mod verdict;
+
+pub use codec::{InvalidState, MarkBody};
+use recent::Recent;
+pub use verdict::{Accepted, Gone, Token, Verdict, Void};
+
+/// A message as a reader of a log finds it.
+#[derive(Debug, Clone, Copy)]
+pub struct Message<'a> {
+    /// Its sequence in the stream.
+    pub sequence: Sequence,
+    /// When the log stored it, by the log's clock.
+    pub timestamp: Wall,
+    /// The last token of its subject; none if it is no token of ours.
+    pub token: Option<&'a Token>,
+    /// Its header, or why that can't be used.
+    pub header: Result<&'a Header, &'a HeaderError>,
+}
+
+/// Which log is folded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogName {
+    /// The set.
+    pub set: SetName,
+    /// The region whose log it is.
+    pub region: RegionName,
+    /// The shard.
+    pub shard: Shard,
+}
+
+/// The fold of one log: pure state, advanced a message at a time.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Fold {
+    log: LogName,
+    at: Anchor,
+    lineage: Lineage,
+    highest_stamp: Hlc,
+    own_appended: Wall,
+    membership: Option<Membership>,
+    last_mark: Option<(Sequence, Hlc)>,
+    recent: Recent,
+    origins: BTreeMap<RegionName, Origin>,
+}
+
+/// What a fold knows of another region's log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    /// Accepted through here.
+    pub cursor: Cursor,
+    /// The lives of that log as its newest accepted range told.
+    pub lineage: Lineage,
+    /// That log's own highest stamp at the cursor.
+    pub highest_stamp: Hlc,
+    /// When that log stored its newest own record at the cursor, by its own clock.
+    pub appended: Wall,
+    /// A gap was accepted: changes are missing until a sync brings them.
+    pub needs_sync: bool,
+}
+
+impl Fold {
+    /// The fold of an empty log.
+    #[must_use]
+    pub fn new(log: LogName) -> Self {
+        Self {
+            log,
+            at: Anchor::default(),
+            lineage: Lineage::default(),
+            highest_stamp: Hlc::ZERO,
+            own_appended: Wall::default(),
+            membership: None,
+            last_mark: None,
+            recent: Recent::default(),
+            origins: BTreeMap::new(),
+        }
+    }
+
+    /// Which log this is.
+    #[must_use]
+    pub fn log(&self) -> &LogName {
+        &self.log
+    }
+
+    /// The last message folded.
+    #[must_use]
+    pub fn at(&self) -> Anchor {
+        self.at
+    }
+
+    /// The position folded through; none before the log's first life.
+    #[must_use]
+    pub fn position(&self) -> Option<Position> {
+        self.lineage.current().map(|life| Position { life, sequence: self.at.sequence })
+    }
+
+    /// The lives of this log.
+    #[must_use]
+    pub fn lineage(&self) -> &Lineage {
+        &self.lineage
+    }
+
+    /// The greatest stamp accepted from this region.
+    #[must_use]
+    pub fn highest_stamp(&self) -> Hlc {
+        self.highest_stamp
+    }
+
+    /// When the log stored the newest accepted record that carried an own stamp, by the log's clock.
+    #[must_use]
+    pub fn own_appended(&self) -> Wall {
+        self.own_appended
+    }
+
+    /// The newest membership record.
+    #[must_use]
+    pub fn membership(&self) -> Option<&Membership> {
+        self.membership.as_ref()
+    }
+
+    /// What is known of `region`'s log; none before its first range.
+    #[must_use]
+    pub fn origin(&self, region: &RegionName) -> Option<&Origin> {
+        self.origins.get(region)
+    }
+
+    /// All other regions' logs, ordered by name.
+    pub fn origins(&self) -> impl Iterator<Item = (&RegionName, &Origin)> {
+        self.origins.iter()
+    }
+
+    /// The stamp at or below which no local batch is accepted any more.
+    #[must_use]
+    pub fn admission_floor(&self) -> Hlc {
+        self.highest_stamp.back(self.clock().max_behind).max(self.recent.forgotten())
+    }
+
+    fn clock(&self) -> crate::header::ClockLimits {
+        self.membership.as_ref().map_or_else(Default::default, |membership| membership.clock)
+    }
+
+    /// Judges the next message and moves past it.
+    ///
+    /// # Errors
+    /// [`Gone`] when `message.sequence` is not the one after [`Fold::at`]; the state is unchanged.
+    pub fn apply(&mut self, message: Message<'_>) -> Result<Verdict, Gone> {
+        let expected = self.at.sequence.next();
+        if message.sequence != expected {
+            return Err(Gone { expected, found: message.sequence });
+        }
+        let header = match message.header {
+            Ok(header) => header,
+            Err(HeaderError::Unknown { what, number }) => {
+                return Ok(Verdict::Stop { what, number: *number });
+            }
+            Err(HeaderError::Malformed(_)) => return Ok(self.pass(message.sequence, MessageId(0), Void::Malformed)),
+        };
+        let judged = self.judge(header, &message);
+        self.at = Anchor { sequence: message.sequence, message_id: header.message_id() };
+        Ok(match judged {
+            Ok(accepted) => Verdict::Accepted(accepted),
+            Err(void) => Verdict::Void(void),
+        })
+    }
+
+    fn pass(&mut self, sequence: Sequence, message_id: MessageId, void: Void) -> Verdict {
+        self.at = Anchor { sequence, message_id };
+        Verdict::Void(void)
+    }
+
+    fn judge(&mut self, header: &Header, message: &Message<'_>) -> Result<Accepted, Void> {
+        if header.set != self.log.set || header.shard != self.log.shard {
+            return Err(Void::Foreign);
+        }
+        self.check_token(&header.record, message.token)?;
+        if let Record::Life(record) = &header.record {
+            return self.life(record);
+        }
+        let life = self.lineage.current().ok_or(Void::NoLife)?;
+        match &header.record {
+            Record::Batch(local) => self.local(local, message.timestamp).map(|()| Accepted::Batch(*local)),
+            Record::Restored { local, ended } => self.restored(local, *ended, message.timestamp),
+            Record::Range(range) => self.range(range, header, false),
+            Record::Gap(range) => self.range(range, header, true),
+            Record::Mark(mark) => self.mark(mark, life, message.timestamp),
+            Record::Barrier(barrier) => self.barrier(barrier, message.timestamp),
+            Record::Membership { message_id, membership } => self.new_membership(*message_id, membership),
+            Record::Life(_) => Err(Void::LifeNotCurrent),
+        }
+    }
+
+    /// A kind is accepted only under its own token.
+    fn check_token(&self, record: &Record, token: Option<&Token>) -> Result<(), Void> {
+        let right = match (record, token) {
+            (Record::Batch(_), Some(Token::Origin(region))) => *region == self.log.region,
+            (Record::Range(range), Some(Token::Origin(region))) => {
+                range.origin == *region && *region != self.log.region
+            }
+            (Record::Gap(range), Some(Token::Gateway)) => range.origin != self.log.region,
+            (Record::Batch(_) | Record::Range(_) | Record::Gap(_), _) => false,
+            (_, token) => token == Some(&Token::Agent),
+        };
+        if right { Ok(()) } else { Err(Void::WrongToken) }
+    }
+
+    fn life(&mut self, record: &LifeRecord) -> Result<Accepted, Void> {
+        if !self.lineage.begin(record.link) {
+            return Err(Void::LifeNotCurrent);
+        }
+        Ok(Accepted::Life(record.link))
+    }
+
+    /// The rule of a local batch, which barriers and marks share.
+    fn local(&mut self, local: &Local, timestamp: Wall) -> Result<(), Void> {
+        let floor = self.admission_floor();
+        if !self.recent.insert(local.lowest_stamp, local.message_id, floor) {
+            return Err(if local.lowest_stamp <= floor { Void::TooLate } else { Void::Repeated });
+        }
+        let ahead = Hlc::at(timestamp.after(self.clock().max_ahead));
+        if local.highest_stamp.millis() > ahead.millis() {
+            return Err(Void::ClockAhead);
+        }
+        self.advance(local.highest_stamp, timestamp);
+        Ok(())
+    }
+
+    fn advance(&mut self, stamp: Hlc, timestamp: Wall) {
+        self.highest_stamp = self.highest_stamp.max(stamp);
+        self.own_appended = timestamp;
+        self.recent.forget_through(self.highest_stamp.back(self.clock().max_behind));
+    }
+
+    /// Given back after a lost tail: exempt from `max_behind`, since its stamps are as old as the tail.
+    fn restored(&mut self, local: &Local, ended: bool, timestamp: Wall) -> Result<Accepted, Void> {
+        if self.recent.holds(local.lowest_stamp, local.message_id) {
+            return Err(Void::Repeated);
+        }
+        let ahead = Hlc::at(timestamp.after(self.clock().max_ahead));
+        if local.highest_stamp.millis() > ahead.millis() {
+            return Err(Void::ClockAhead);
+        }
+        self.recent.note(local.lowest_stamp, local.message_id);
+        self.advance(local.highest_stamp, timestamp);
+        Ok(Accepted::Restored { local: *local, ended })
+    }
+
+    fn barrier(&mut self, barrier: &Barrier, timestamp: Wall) -> Result<Accepted, Void> {
+        let Barrier { message_id, writer, hlc } = *barrier;
+        self.local(&Local { message_id, writer, lowest_stamp: hlc, highest_stamp: hlc }, timestamp)?;
+        Ok(Accepted::Barrier(*barrier))
+    }
+
+    fn mark(&mut self, mark: &MarkRecord, life: Life, timestamp: Wall) -> Result<Accepted, Void> {
+        if mark.life != life {
+            return Err(Void::LifeNotCurrent);
+        }
+        let newer = |(described, hlc)| mark.described.sequence > described && mark.hlc > hlc;
+        if mark.described.sequence > self.at.sequence || !self.last_mark.is_none_or(newer) {
+            return Err(Void::StaleMark);
+        }
+        let MarkRecord { message_id, writer, hlc, .. } = *mark;
+        self.local(&Local { message_id, writer, lowest_stamp: hlc, highest_stamp: hlc }, timestamp)?;
+        self.last_mark = Some((mark.described.sequence, mark.hlc));
+        Ok(Accepted::Mark(*mark))
+    }
+
+    fn new_membership(&mut self, message_id: MessageId, membership: &Membership) -> Result<Accepted, Void> {
+        if self.membership.as_ref().is_some_and(|held| membership.number <= held.number) {
+            return Err(Void::MembershipNotNewer);
+        }
+        self.membership = Some(membership.clone());
+        Ok(Accepted::Membership { message_id, number: membership.number })
+    }
+
+    /// A range is accepted iff it begins right after what is shared with its newest life.
+    fn range(&mut self, range: &Range, header: &Header, gap: bool) -> Result<Accepted, Void> {
+        let current = range.lineage.current().ok_or(Void::Malformed)?;
+        let held = self.origins.get(&range.origin);
+        let next = match held {
+            None => Sequence::NONE.next(),
+            Some(origin) if current.number < origin.cursor.position.life.number => return Err(Void::OlderLife),
+            Some(origin) => {
+                range.lineage.shared_through(origin.cursor.position).ok_or(Void::UnknownLineage)?.next()
+            }
+        };
+        if range.first != next {
+            return Err(Void::NotNext { next });
+        }
+        let needs_sync = gap || held.is_some_and(|origin| origin.needs_sync);
+        let cursor = Cursor {
+            position: Position { life: current, sequence: range.through.sequence },
+            message_id: range.through.message_id,
+        };
+        let highest_stamp = held.map_or(range.highest_stamp, |origin| origin.highest_stamp.max(range.highest_stamp));
+        let appended = Wall::from_micros(header.stages.appended);
+        self.origins.insert(
+            range.origin.clone(),
+            Origin { cursor, lineage: range.lineage.clone(), highest_stamp, appended, needs_sync },
+        );
+        Ok(Accepted::Range { origin: range.origin.clone(), cursor, gap })
+    }
+}

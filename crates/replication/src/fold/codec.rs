@@ -1,0 +1,158 @@
+//! The fold state as it is written into checkpoints and marks.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+use prost::Message;
+
+use super::{Anchor, Fold, Hlc, Lineage, LogName, MessageId, Origin, Recent, RegionName, Sequence, Wall};
+use crate::cell::Digest;
+use crate::header::{HeaderError, Membership};
+use crate::{limits, wire};
+
+/// Bytes that are no fold state or mark body.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("not a fold state: {0}")]
+pub struct InvalidState(&'static str);
+
+impl From<HeaderError> for InvalidState {
+    fn from(error: HeaderError) -> Self {
+        match error {
+            HeaderError::Malformed(what) => Self(what),
+            HeaderError::Unknown { .. } => Self("unknown kind"),
+        }
+    }
+}
+
+const ID_BYTES: usize = 16;
+
+impl Fold {
+    /// Encodes the state.
+    #[must_use]
+    pub fn encode(&self) -> Bytes {
+        self.to_wire().encode_to_vec().into()
+    }
+
+    /// Decodes the state of `log`'s fold.
+    ///
+    /// # Errors
+    /// [`InvalidState`].
+    pub fn decode(log: LogName, bytes: &[u8]) -> Result<Self, InvalidState> {
+        let wire = wire::FoldState::decode(bytes).map_err(|_| InvalidState("not protobuf"))?;
+        Self::from_wire(log, wire)
+    }
+
+    fn to_wire(&self) -> wire::FoldState {
+        let mut recent = Vec::with_capacity(self.recent.ids().len() * ID_BYTES);
+        for (stamp, id) in self.recent.ids() {
+            recent.extend_from_slice(&stamp.bits().to_le_bytes());
+            recent.extend_from_slice(&id.0.to_le_bytes());
+        }
+        let (mark_described, mark_stamp) = self.last_mark.unwrap_or_default();
+        wire::FoldState {
+            sequence: self.at.sequence.0,
+            message_id: self.at.message_id.0,
+            lineage: self.lineage.to_wire(),
+            highest_stamp: self.highest_stamp.bits(),
+            admission_floor: self.recent.forgotten().bits(),
+            membership: self.membership.as_ref().map(Membership::to_wire),
+            mark_described: mark_described.0,
+            mark_stamp: mark_stamp.bits(),
+            origins: self.origins.iter().map(|(region, origin)| origin_to_wire(region, origin)).collect(),
+            recent: recent.into(),
+            own_appended: self.own_appended.micros(),
+        }
+    }
+
+    fn from_wire(log: LogName, wire: wire::FoldState) -> Result<Self, InvalidState> {
+        let origins = wire.origins.iter().map(origin_from_wire).collect::<Result<_, _>>()?;
+        let mark = (Sequence(wire.mark_described), Hlc::from_bits(wire.mark_stamp));
+        let recent = Recent::restore(read_ids(&wire.recent)?, Hlc::from_bits(wire.admission_floor));
+        Ok(Self {
+            log,
+            at: Anchor { sequence: Sequence(wire.sequence), message_id: MessageId(wire.message_id) },
+            lineage: Lineage::from_wire_or_none(&wire.lineage)?,
+            highest_stamp: Hlc::from_bits(wire.highest_stamp),
+            own_appended: Wall::from_micros(wire.own_appended),
+            membership: wire.membership.as_ref().map(Membership::from_wire).transpose()?,
+            last_mark: (mark != Default::default()).then_some(mark),
+            recent,
+            origins,
+        })
+    }
+}
+
+fn read_ids(bytes: &[u8]) -> Result<BTreeSet<(Hlc, MessageId)>, InvalidState> {
+    let (pairs, rest) = bytes.as_chunks::<ID_BYTES>();
+    if !rest.is_empty() || pairs.len() > limits::RECENT_IDS {
+        return Err(InvalidState("recent identifiers"));
+    }
+    let half = |pair: &[u8; ID_BYTES], at: usize| {
+        u64::from_le_bytes(std::array::from_fn(|i| pair[at + i]))
+    };
+    Ok(pairs.iter().map(|pair| (Hlc::from_bits(half(pair, 0)), MessageId(half(pair, 8)))).collect())
+}
+
+fn origin_to_wire(region: &RegionName, origin: &Origin) -> wire::OriginState {
+    wire::OriginState {
+        region: region.as_str().to_owned(),
+        cursor: Some(origin.cursor.into()),
+        lineage: origin.lineage.to_wire(),
+        highest_stamp: origin.highest_stamp.bits(),
+        appended: origin.appended.micros(),
+        needs_sync: origin.needs_sync,
+    }
+}
+
+fn origin_from_wire(wire: &wire::OriginState) -> Result<(RegionName, Origin), InvalidState> {
+    let origin = Origin {
+        cursor: wire.cursor.ok_or(InvalidState("origin without cursor"))?.try_into()?,
+        lineage: Lineage::from_wire(&wire.lineage)?,
+        highest_stamp: Hlc::from_bits(wire.highest_stamp),
+        appended: Wall::from_micros(wire.appended),
+        needs_sync: wire.needs_sync,
+    };
+    Ok((crate::header::region(&wire.region)?, origin))
+}
+
+/// The body of a mark: what the steward's store and fold were at the described position.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MarkBody {
+    /// The steward's wall time when it built the mark.
+    pub wall: Wall,
+    /// The fold through the described position.
+    pub fold: Fold,
+    /// The digest of the shard's cells at the described position.
+    pub digest: Digest,
+    /// The number of cells at the described position, tombstones included.
+    pub cells: u64,
+}
+
+impl MarkBody {
+    /// Encodes the body.
+    #[must_use]
+    pub fn encode(&self) -> Bytes {
+        let wire = wire::Mark {
+            wall: self.wall.micros(),
+            fold: Some(self.fold.to_wire()),
+            digest: Bytes::copy_from_slice(&self.digest.0.to_le_bytes()),
+            cells: self.cells,
+        };
+        wire.encode_to_vec().into()
+    }
+
+    /// Decodes the body of a mark of `log`.
+    ///
+    /// # Errors
+    /// [`InvalidState`].
+    pub fn decode(log: LogName, bytes: &[u8]) -> Result<Self, InvalidState> {
+        let wire = wire::Mark::decode(bytes).map_err(|_| InvalidState("not protobuf"))?;
+        let digest: [u8; 16] = wire.digest.as_ref().try_into().map_err(|_| InvalidState("digest"))?;
+        Ok(Self {
+            wall: Wall::from_micros(wire.wall),
+            fold: Fold::from_wire(log, wire.fold.ok_or(InvalidState("no fold"))?)?,
+            digest: Digest(u128::from_le_bytes(digest)),
+            cells: wire.cells,
+        })
+    }
+}

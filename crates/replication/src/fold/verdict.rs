@@ -1,0 +1,198 @@
+//! What a fold says of a message.
+
+use super::{Barrier, Cursor, Kind, Local, MarkRecord, MessageId, RegionName, Sequence};
+use crate::header::LifeLink;
+
+/// The last token of a log subject: who may have published there.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Token {
+    /// A region: its own agents publish batches there; elsewhere gateways publish its ranges.
+    Origin(RegionName),
+    /// `_agent`: marks, barriers, lives, memberships, restored writes.
+    Agent,
+    /// `_gateway`: gaps.
+    Gateway,
+}
+
+impl Token {
+    /// Reads a subject's last token; none if it is not one of ours.
+    #[must_use]
+    pub fn parse(token: &str) -> Option<Self> {
+        match token {
+            "_agent" => Some(Self::Agent),
+            "_gateway" => Some(Self::Gateway),
+            region => RegionName::parse(region).ok().map(Self::Origin),
+        }
+    }
+
+    /// The token as it stands in a subject.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Origin(region) => region.as_str(),
+            Self::Agent => "_agent",
+            Self::Gateway => "_gateway",
+        }
+    }
+}
+
+/// A message's verdict, the same for every reader.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Verdict {
+    /// It counts.
+    Accepted(Accepted),
+    /// It changes nothing.
+    Void(Void),
+    /// It is of a kind or codec that this reader does not know: the shard stops here, and the position is unchanged.
+    Stop {
+        /// "kind" or "codec".
+        what: &'static str,
+        /// Its number.
+        number: u32,
+    },
+}
+
+/// What was accepted.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Accepted {
+    /// Local writes: apply the body.
+    Batch(Local),
+    /// A range of another region: apply the body, unless it is a gap.
+    Range {
+        /// The region.
+        origin: RegionName,
+        /// Its new cursor.
+        cursor: Cursor,
+        /// Its changes could not be decoded and are missing.
+        gap: bool,
+    },
+    /// A mark: check the body's digest.
+    Mark(MarkRecord),
+    /// A barrier.
+    Barrier(Barrier),
+    /// A new life of this log.
+    Life(LifeLink),
+    /// A new membership.
+    Membership {
+        /// The message.
+        message_id: MessageId,
+        /// Its number.
+        number: u64,
+    },
+    /// Local writes given back: apply the body.
+    Restored {
+        /// Writer and stamps.
+        local: Local,
+        /// Whether this agent has given back all.
+        ended: bool,
+    },
+}
+
+impl Accepted {
+    /// Its kind.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Batch(_) => Kind::Batch,
+            Self::Range { gap: false, .. } => Kind::Range,
+            Self::Range { gap: true, .. } => Kind::Gap,
+            Self::Mark(_) => Kind::Mark,
+            Self::Barrier(_) => Kind::Barrier,
+            Self::Life(_) => Kind::Life,
+            Self::Membership { .. } => Kind::Membership,
+            Self::Restored { .. } => Kind::Restored,
+        }
+    }
+
+    /// Whether it carries a stamp of this region: what an otherwise empty range is worth sending for (design.md
+    /// section 5; without this two regions would echo each other's ranges for ever).
+    #[must_use]
+    pub fn carries_own_stamp(&self) -> bool {
+        matches!(self, Self::Batch(_) | Self::Restored { .. } | Self::Mark(_) | Self::Barrier(_))
+    }
+
+    /// Whether its body holds changes that originated in this region.
+    #[must_use]
+    pub fn carries_own_changes(&self) -> bool {
+        matches!(self, Self::Batch(_) | Self::Restored { .. })
+    }
+}
+
+/// Why a message is void.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, thiserror::Error)]
+pub enum Void {
+    /// Its header can't be read.
+    #[error("malformed header")]
+    Malformed,
+    /// It names another set or shard.
+    #[error("of another set or shard")]
+    Foreign,
+    /// Its kind does not belong under its subject's last token.
+    #[error("kind under a token that is not its own")]
+    WrongToken,
+    /// The log has no life yet.
+    #[error("before the log's first life")]
+    NoLife,
+    /// The same message was here before.
+    #[error("repeated message id")]
+    Repeated,
+    /// A stamp is `max_behind` or more behind the highest.
+    #[error("stamped too far behind the log")]
+    TooLate,
+    /// A stamp is more than `max_ahead` ahead of the log's clock.
+    #[error("stamped too far ahead of the log's clock")]
+    ClockAhead,
+    /// The range does not begin where the origin's cursor ends.
+    #[error("range does not begin at {next}")]
+    NotNext {
+        /// Where it would have to begin.
+        next: Sequence,
+    },
+    /// The origin's lives do not include the one that the cursor is of.
+    #[error("range of a lineage that does not include the cursor's life")]
+    UnknownLineage,
+    /// The range is of a life that ended.
+    #[error("range of a life that ended")]
+    OlderLife,
+    /// The mark is not newer than the last, or describes what was not folded.
+    #[error("mark not newer than the last")]
+    StaleMark,
+    /// The record's life or parent is not the current life.
+    #[error("not of the current life")]
+    LifeNotCurrent,
+    /// The membership's number is not above the last one's.
+    #[error("membership not newer than the last")]
+    MembershipNotNewer,
+}
+
+impl Void {
+    /// A word for metrics.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed",
+            Self::Foreign => "foreign",
+            Self::WrongToken => "wrong_token",
+            Self::NoLife => "no_life",
+            Self::Repeated => "repeated",
+            Self::TooLate => "too_late",
+            Self::ClockAhead => "clock_ahead",
+            Self::NotNext { .. } => "not_next",
+            Self::UnknownLineage => "unknown_lineage",
+            Self::OlderLife => "older_life",
+            Self::StaleMark => "stale_mark",
+            Self::LifeNotCurrent => "life_not_current",
+            Self::MembershipNotNewer => "membership_not_newer",
+        }
+    }
+}
+
+/// The log does not continue where the fold stands: the reader needs sync.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the log continues at {found} where {expected} was expected")]
+pub struct Gone {
+    /// The next sequence.
+    pub expected: Sequence,
+    /// What came.
+    pub found: Sequence,
+}

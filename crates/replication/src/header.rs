@@ -1,0 +1,189 @@
+//! The header of a log message: what the fold judges, what gateways read without decoding a body.
+//!
+//! A header is stored in the NATS header `Isthmus-Header` and travels as a field of a link frame; docs/protocol.md has
+//! the schema. Reading it never panics: a header is [`Malformed`](HeaderError::Malformed) (its message is void) or of an
+//! [`Unknown`](HeaderError::Unknown) kind or codec (its shard stops until the reader is upgraded).
+
+use bytes::Bytes;
+use prost::Message;
+
+use crate::coordinates::{Anchor, Cursor, Life, MessageId, Position, Sequence, Shard, WriterId};
+use crate::hlc::Hlc;
+use crate::limits;
+use crate::names::{GroupName, RegionName, SetName};
+use crate::wire;
+
+mod lineage;
+mod membership;
+mod record;
+
+pub use crate::wire::StageTimes;
+pub use lineage::{LifeLink, Lineage};
+pub use membership::{ClockLimits, Membership};
+pub use record::{Barrier, Kind, LifeRecord, Local, MarkRecord, Range, Record};
+
+/// The header of a log message.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Header {
+    /// The set.
+    pub set: SetName,
+    /// The shard.
+    pub shard: Shard,
+    /// What the message is.
+    pub record: Record,
+    /// What its body must be.
+    pub body: BodySeal,
+    /// When it passed each stage.
+    pub stages: StageTimes,
+}
+
+/// What the header promises of the body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct BodySeal {
+    /// Bytes as stored.
+    pub bytes: u32,
+    /// crc32c of the bytes as stored.
+    pub crc32c: u32,
+    /// Number of changes within.
+    pub changes: u32,
+}
+
+impl BodySeal {
+    /// The seal of `body` with `changes` changes.
+    #[must_use]
+    pub fn of(body: &[u8], changes: u32) -> Self {
+        let bytes = u32::try_from(body.len()).unwrap_or(u32::MAX);
+        Self { bytes, crc32c: crc32c::crc32c(body), changes }
+    }
+
+    /// Whether `body` is what the header promised.
+    ///
+    /// # Errors
+    /// [`BrokenSeal`] when length or checksum differ.
+    pub fn check(&self, body: &[u8]) -> Result<(), BrokenSeal> {
+        let found = Self::of(body, self.changes);
+        if found == *self { Ok(()) } else { Err(BrokenSeal { promised: *self, found }) }
+    }
+}
+
+/// A body that is not what its header promised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a body of {} bytes with crc32c {:08x} where the header promises {} bytes with {:08x}",
+    found.bytes, found.crc32c, promised.bytes, promised.crc32c)]
+pub struct BrokenSeal {
+    /// From the header.
+    pub promised: BodySeal,
+    /// Of the body.
+    pub found: BodySeal,
+}
+
+/// Why a header can't be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum HeaderError {
+    /// Not a header: its message is void.
+    #[error("malformed header: {0}")]
+    Malformed(&'static str),
+    /// From a later version: the shard stops.
+    #[error("unknown {what} {number}: upgrade needed")]
+    Unknown {
+        /// "kind" or "codec".
+        what: &'static str,
+        /// Its number.
+        number: u32,
+    },
+}
+
+impl Header {
+    /// The message's identifier: for a range or a gap that of the origin's message at its end.
+    #[must_use]
+    pub fn message_id(&self) -> MessageId {
+        self.record.message_id()
+    }
+
+    /// Encodes the header.
+    #[must_use]
+    pub fn encode(&self) -> Bytes {
+        let mut wire = wire::Header {
+            set: self.set.as_str().to_owned(),
+            group: self.shard.group.as_str().to_owned(),
+            partition: u32::from(self.shard.partition),
+            body_bytes: self.body.bytes,
+            plain_bytes: self.body.bytes,
+            body_crc32c: self.body.crc32c,
+            changes: self.body.changes,
+            stages: Some(self.stages),
+            ..wire::Header::default()
+        };
+        self.record.write(&mut wire);
+        wire.encode_to_vec().into()
+    }
+
+    /// Decodes and checks a header.
+    ///
+    /// # Errors
+    /// [`HeaderError`].
+    pub fn decode(bytes: &[u8]) -> Result<Self, HeaderError> {
+        let wire = wire::Header::decode(bytes).map_err(|_| HeaderError::Malformed("not protobuf"))?;
+        if wire.codec != CODEC_PLAIN {
+            return Err(HeaderError::Unknown { what: "codec", number: wire.codec });
+        }
+        let record = Record::read(&wire)?;
+        let set = SetName::parse(&wire.set).map_err(|_| HeaderError::Malformed("set"))?;
+        let group = GroupName::parse(&wire.group).map_err(|_| HeaderError::Malformed("group"))?;
+        let partition = u16::try_from(wire.partition).map_err(|_| HeaderError::Malformed("partition"))?;
+        if partition >= limits::PARTITIONS {
+            return Err(HeaderError::Malformed("partition"));
+        }
+        Ok(Self {
+            set,
+            shard: Shard { group, partition },
+            record,
+            body: BodySeal { bytes: wire.body_bytes, crc32c: wire.body_crc32c, changes: wire.changes },
+            stages: wire.stages.unwrap_or_default(),
+        })
+    }
+}
+
+/// A body as encoded. Persisted: 1 is zstd, 2 to 15 are free.
+const CODEC_PLAIN: u32 = 0;
+
+pub(crate) fn region(name: &str) -> Result<RegionName, HeaderError> {
+    RegionName::parse(name).map_err(|_| HeaderError::Malformed("region"))
+}
+
+impl From<Life> for wire::Life {
+    fn from(life: Life) -> Self {
+        Self { number: life.number, nonce: life.nonce }
+    }
+}
+
+impl From<wire::Life> for Life {
+    fn from(life: wire::Life) -> Self {
+        Self { number: life.number, nonce: life.nonce }
+    }
+}
+
+impl From<Cursor> for wire::Cursor {
+    fn from(cursor: Cursor) -> Self {
+        Self {
+            life: Some(cursor.position.life.into()),
+            sequence: cursor.position.sequence.0,
+            message_id: cursor.message_id.0,
+        }
+    }
+}
+
+impl TryFrom<wire::Cursor> for Cursor {
+    type Error = HeaderError;
+
+    fn try_from(cursor: wire::Cursor) -> Result<Self, HeaderError> {
+        let life = cursor.life.ok_or(HeaderError::Malformed("cursor without life"))?.into();
+        Ok(Self {
+            position: Position { life, sequence: Sequence(cursor.sequence) },
+            message_id: MessageId(cursor.message_id),
+        })
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

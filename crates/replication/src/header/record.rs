@@ -1,0 +1,252 @@
+//! The kinds of log record and what each carries in its header. Kinds are persisted: never reuse a number.
+
+use super::{Anchor, HeaderError, Hlc, Life, LifeLink, Lineage, Membership, MessageId, RegionName, Sequence, WriterId};
+use crate::wire;
+
+/// A kind's number on the wire. 7 is sync (design.md section 10): a reader that does not know it stops.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u32)]
+pub enum Kind {
+    /// Writes of this region.
+    Batch = 1,
+    /// A range of another region's log.
+    Range = 2,
+    /// The steward's once-a-second record.
+    Mark = 3,
+    /// What a process appends before it serves or leads.
+    Barrier = 4,
+    /// A new life of this log.
+    Life = 5,
+    /// Members, fences, groups, clock limits.
+    Membership = 6,
+    /// Writes of this region given back after a lost tail.
+    Restored = 8,
+    /// A range that could not be decoded: its changes are missing here.
+    Gap = 9,
+}
+
+/// What a message is, with what the fold needs of it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Record {
+    /// [`Kind::Batch`], under the region's own token.
+    Batch(Local),
+    /// [`Kind::Range`], under its origin's token.
+    Range(Range),
+    /// [`Kind::Mark`], under `_agent`.
+    Mark(MarkRecord),
+    /// [`Kind::Barrier`], under `_agent`.
+    Barrier(Barrier),
+    /// [`Kind::Life`], under `_agent`.
+    Life(LifeRecord),
+    /// [`Kind::Membership`], under `_agent`.
+    Membership {
+        /// This message.
+        message_id: MessageId,
+        /// The record.
+        membership: Membership,
+    },
+    /// [`Kind::Restored`], under `_agent`.
+    Restored {
+        /// Writer and stamps as of a batch.
+        local: Local,
+        /// Whether this agent has given back all that it held.
+        ended: bool,
+    },
+    /// [`Kind::Gap`], under `_gateway`.
+    Gap(Range),
+}
+
+/// Writes of this region by one process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Local {
+    /// This message; a retry carries the same.
+    pub message_id: MessageId,
+    /// The process.
+    pub writer: WriterId,
+    /// The least stamp within.
+    pub lowest_stamp: Hlc,
+    /// The greatest stamp within.
+    pub highest_stamp: Hlc,
+}
+
+/// All sequences `first..=through` of an origin's log: what in them is void or another origin's contributes nothing.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Range {
+    /// The region whose log it is.
+    pub origin: RegionName,
+    /// The lives of the origin's log, newest last; positions are of the newest.
+    pub lineage: Lineage,
+    /// First sequence, inclusive.
+    pub first: Sequence,
+    /// Last sequence, inclusive, and the origin's message there.
+    pub through: Anchor,
+    /// The origin's own highest stamp at `through`.
+    pub highest_stamp: Hlc,
+}
+
+/// The header of a mark; digest and fold state are in its body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MarkRecord {
+    /// This message.
+    pub message_id: MessageId,
+    /// The life that the steward reads.
+    pub life: Life,
+    /// The steward's process.
+    pub writer: WriterId,
+    /// Its stamp.
+    pub hlc: Hlc,
+    /// The position that its body describes.
+    pub described: Anchor,
+}
+
+/// What a process appends and reads back before it serves or leads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Barrier {
+    /// This message.
+    pub message_id: MessageId,
+    /// The process.
+    pub writer: WriterId,
+    /// Its stamp.
+    pub hlc: Hlc,
+}
+
+/// The start of a life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LifeRecord {
+    /// This message.
+    pub message_id: MessageId,
+    /// The new life, its parent and the last sequence that both share.
+    pub link: LifeLink,
+}
+
+impl Record {
+    /// Its kind.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Batch(_) => Kind::Batch,
+            Self::Range(_) => Kind::Range,
+            Self::Mark(_) => Kind::Mark,
+            Self::Barrier(_) => Kind::Barrier,
+            Self::Life(_) => Kind::Life,
+            Self::Membership { .. } => Kind::Membership,
+            Self::Restored { .. } => Kind::Restored,
+            Self::Gap(_) => Kind::Gap,
+        }
+    }
+
+    pub(super) fn message_id(&self) -> MessageId {
+        match self {
+            Self::Batch(local) | Self::Restored { local, .. } => local.message_id,
+            Self::Range(range) | Self::Gap(range) => range.through.message_id,
+            Self::Mark(mark) => mark.message_id,
+            Self::Barrier(barrier) => barrier.message_id,
+            Self::Life(life) => life.message_id,
+            Self::Membership { message_id, .. } => *message_id,
+        }
+    }
+
+    pub(super) fn write(&self, wire: &mut wire::Header) {
+        wire.kind = self.kind() as u32;
+        wire.message_id = self.message_id().0;
+        match self {
+            Self::Batch(local) => write_local(local, wire),
+            Self::Restored { local, ended } => {
+                write_local(local, wire);
+                wire.ended = *ended;
+            }
+            Self::Range(range) | Self::Gap(range) => {
+                range.origin.as_str().clone_into(&mut wire.origin);
+                wire.lineage = range.lineage.to_wire();
+                wire.first = range.first.0;
+                wire.through = range.through.sequence.0;
+                wire.highest_stamp = range.highest_stamp.bits();
+            }
+            Self::Mark(mark) => {
+                wire.life = Some(mark.life.into());
+                wire.writer = mark.writer.0;
+                wire.lowest_stamp = mark.hlc.bits();
+                wire.highest_stamp = mark.hlc.bits();
+                wire.described = mark.described.sequence.0;
+                wire.described_id = mark.described.message_id.0;
+            }
+            Self::Barrier(barrier) => {
+                wire.writer = barrier.writer.0;
+                wire.lowest_stamp = barrier.hlc.bits();
+                wire.highest_stamp = barrier.hlc.bits();
+            }
+            Self::Life(life) => {
+                wire.life = Some(life.link.life.into());
+                wire.lineage = vec![life.link.to_wire()];
+            }
+            Self::Membership { membership, .. } => wire.membership = Some(membership.to_wire()),
+        }
+    }
+
+    pub(super) fn read(wire: &wire::Header) -> Result<Self, HeaderError> {
+        let message_id = MessageId(wire.message_id);
+        Ok(match wire.kind {
+            1 => Self::Batch(read_local(wire)?),
+            2 => Self::Range(read_range(wire)?),
+            3 => Self::Mark(MarkRecord {
+                message_id,
+                life: wire.life.ok_or(HeaderError::Malformed("mark without life"))?.into(),
+                writer: WriterId(wire.writer),
+                hlc: Hlc::from_bits(wire.highest_stamp),
+                described: Anchor {
+                    sequence: Sequence(wire.described),
+                    message_id: MessageId(wire.described_id),
+                },
+            }),
+            4 => Self::Barrier(Barrier {
+                message_id,
+                writer: WriterId(wire.writer),
+                hlc: Hlc::from_bits(wire.highest_stamp),
+            }),
+            5 => {
+                let [link] = wire.lineage.as_slice() else {
+                    return Err(HeaderError::Malformed("life record without one life"));
+                };
+                Self::Life(LifeRecord { message_id, link: LifeLink::from_wire(link)? })
+            }
+            6 => {
+                let membership = wire.membership.as_ref().ok_or(HeaderError::Malformed("no membership"))?;
+                Self::Membership { message_id, membership: Membership::from_wire(membership)? }
+            }
+            8 => Self::Restored { local: read_local(wire)?, ended: wire.ended },
+            9 => Self::Gap(read_range(wire)?),
+            number => return Err(HeaderError::Unknown { what: "kind", number }),
+        })
+    }
+}
+
+fn write_local(local: &Local, wire: &mut wire::Header) {
+    wire.writer = local.writer.0;
+    wire.lowest_stamp = local.lowest_stamp.bits();
+    wire.highest_stamp = local.highest_stamp.bits();
+}
+
+fn read_local(wire: &wire::Header) -> Result<Local, HeaderError> {
+    if wire.lowest_stamp > wire.highest_stamp {
+        return Err(HeaderError::Malformed("lowest stamp above highest"));
+    }
+    Ok(Local {
+        message_id: MessageId(wire.message_id),
+        writer: WriterId(wire.writer),
+        lowest_stamp: Hlc::from_bits(wire.lowest_stamp),
+        highest_stamp: Hlc::from_bits(wire.highest_stamp),
+    })
+}
+
+fn read_range(wire: &wire::Header) -> Result<Range, HeaderError> {
+    if wire.first == 0 || wire.first > wire.through {
+        return Err(HeaderError::Malformed("an empty span of sequences"));
+    }
+    Ok(Range {
+        origin: super::region(&wire.origin)?,
+        lineage: Lineage::from_wire(&wire.lineage)?,
+        first: Sequence(wire.first),
+        through: Anchor { sequence: Sequence(wire.through), message_id: MessageId(wire.message_id) },
+        highest_stamp: Hlc::from_bits(wire.highest_stamp),
+    })
+}

@@ -1,0 +1,38 @@
+//! Every bound of the core, in one place.
+
+use std::time::Duration;
+
+/// Longest name of a set, region, group, bucket or process, in bytes (design.md section 6).
+pub const NAME_BYTES: usize = 32;
+/// Longest key, in bytes (design.md section 6).
+pub const KEY_BYTES: usize = 1024;
+/// Longest field, in bytes.
+pub const FIELD_BYTES: usize = 1024;
+/// Longest content type, in bytes.
+pub const CONTENT_TYPE_BYTES: usize = 255;
+/// Most regions of a set; bounds `seen`, the fold state and a header's size.
+pub const REGIONS: usize = 64;
+/// Most partitions of a group.
+pub const PARTITIONS: u16 = 1024;
+/// A message's body is closed at this size; one larger value travels alone (design.md section 5).
+pub const MESSAGE_BODY_BYTES: usize = 256 * 1024;
+/// Most changes in one message.
+pub const MESSAGE_CHANGES: usize = 4096;
+/// Room that a message needs beside its largest value: header, keys, framing.
+pub const MESSAGE_OVERHEAD_BYTES: usize = 64 * 1024;
+/// Largest value that any bucket may allow.
+pub const VALUE_BYTES: usize = 8 * 1024 * 1024;
+/// Message identifiers that a fold remembers. Beyond it the oldest stamps are forgotten and refused as too late.
+pub const RECENT_IDS: usize = 16_384;
+/// Lives of one log that are remembered with their forks.
+pub const LINEAGE: usize = 64;
+/// Marks whose fold state a reader keeps to rewind to.
+pub const KEPT_MARKS: usize = 64;
+/// Messages whose digests an agent keeps to answer a mark with.
+pub const KEPT_DIGESTS: usize = 4096;
+/// A mark is appended this often (design.md section 5).
+pub const MARK_INTERVAL: Duration = Duration::from_secs(1);
+/// How far a stamp may be ahead of its message's log timestamp until a membership record says otherwise.
+pub const MAX_AHEAD: Duration = Duration::from_millis(500);
+/// How far a stamp may be behind the log's highest stamp until a membership record says otherwise.
+pub const MAX_BEHIND: Duration = Duration::from_secs(10);

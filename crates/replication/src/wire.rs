@@ -1,0 +1,237 @@
+//! The protobuf messages as they are stored and sent (docs/protocol.md). Tags are persisted: never reuse one.
+//!
+//! Everything here is untrusted shape; the typed forms in [`crate::header`], [`crate::body`] and [`crate::fold`] check it.
+#![allow(missing_docs)]
+
+use bytes::Bytes;
+use prost::Message;
+
+/// A life of a log.
+#[derive(Clone, Copy, PartialEq, Message)]
+pub struct Life {
+    #[prost(uint64, tag = "1")]
+    pub number: u64,
+    #[prost(fixed64, tag = "2")]
+    pub nonce: u64,
+}
+
+/// A life with what it began from.
+#[derive(Clone, Copy, PartialEq, Message)]
+pub struct LifeLink {
+    #[prost(message, optional, tag = "1")]
+    pub life: Option<Life>,
+    #[prost(message, optional, tag = "2")]
+    pub parent: Option<Life>,
+    #[prost(uint64, tag = "3")]
+    pub fork: u64,
+}
+
+/// When a batch passed each stage, in microseconds of the clock of whoever stood there; 0 = unknown.
+#[derive(Clone, Copy, PartialEq, Eq, Message)]
+pub struct StageTimes {
+    #[prost(fixed64, tag = "1")]
+    pub requested: u64,
+    #[prost(fixed64, tag = "2")]
+    pub published: u64,
+    #[prost(fixed64, tag = "3")]
+    pub appended: u64,
+    #[prost(fixed64, tag = "4")]
+    pub read: u64,
+    #[prost(fixed64, tag = "5")]
+    pub sent: u64,
+    #[prost(fixed64, tag = "6")]
+    pub received: u64,
+    #[prost(sfixed64, tag = "7")]
+    pub offset: i64,
+    #[prost(fixed64, tag = "8")]
+    pub uncertainty: u64,
+}
+
+/// The header of a log message.
+#[derive(Clone, PartialEq, Message)]
+pub struct Header {
+    #[prost(string, tag = "1")]
+    pub set: String,
+    #[prost(string, tag = "2")]
+    pub group: String,
+    #[prost(uint32, tag = "3")]
+    pub partition: u32,
+    #[prost(string, tag = "4")]
+    pub origin: String,
+    #[prost(message, optional, tag = "5")]
+    pub life: Option<Life>,
+    #[prost(uint64, tag = "6")]
+    pub first: u64,
+    #[prost(uint64, tag = "7")]
+    pub through: u64,
+    #[prost(fixed64, tag = "8")]
+    pub message_id: u64,
+    #[prost(fixed64, tag = "9")]
+    pub lowest_stamp: u64,
+    #[prost(fixed64, tag = "10")]
+    pub highest_stamp: u64,
+    #[prost(fixed64, tag = "11")]
+    pub writer: u64,
+    #[prost(uint32, tag = "12")]
+    pub kind: u32,
+    #[prost(uint32, tag = "13")]
+    pub codec: u32,
+    #[prost(uint32, tag = "14")]
+    pub body_bytes: u32,
+    #[prost(uint32, tag = "15")]
+    pub plain_bytes: u32,
+    #[prost(fixed32, tag = "16")]
+    pub body_crc32c: u32,
+    #[prost(message, optional, tag = "17")]
+    pub stages: Option<StageTimes>,
+    #[prost(message, repeated, tag = "18")]
+    pub lineage: Vec<LifeLink>,
+    #[prost(uint32, tag = "19")]
+    pub changes: u32,
+    #[prost(uint64, tag = "20")]
+    pub described: u64,
+    #[prost(fixed64, tag = "21")]
+    pub described_id: u64,
+    #[prost(message, optional, tag = "22")]
+    pub membership: Option<Membership>,
+    #[prost(bool, tag = "23")]
+    pub ended: bool,
+}
+
+/// The numbered membership record (design.md section 10).
+#[derive(Clone, PartialEq, Message)]
+pub struct Membership {
+    #[prost(uint64, tag = "1")]
+    pub number: u64,
+    #[prost(string, repeated, tag = "2")]
+    pub members: Vec<String>,
+    #[prost(string, repeated, tag = "3")]
+    pub fenced: Vec<String>,
+    #[prost(string, repeated, tag = "4")]
+    pub groups: Vec<String>,
+    #[prost(uint64, tag = "5")]
+    pub max_ahead_ms: u64,
+    #[prost(uint64, tag = "6")]
+    pub max_behind_ms: u64,
+}
+
+/// The body of a message that carries changes. Bodies concatenate: the bytes of two are the bytes of both.
+#[derive(Clone, PartialEq, Message)]
+pub struct Body {
+    #[prost(message, repeated, tag = "1")]
+    pub batches: Vec<Batch>,
+}
+
+/// Changes of one writer.
+#[derive(Clone, PartialEq, Message)]
+pub struct Batch {
+    #[prost(string, tag = "1")]
+    pub region: String,
+    #[prost(fixed64, tag = "2")]
+    pub writer: u64,
+    #[prost(message, repeated, tag = "3")]
+    pub changes: Vec<Change>,
+}
+
+/// One change.
+#[derive(Clone, PartialEq, Message)]
+pub struct Change {
+    #[prost(uint32, tag = "1")]
+    pub op: u32,
+    #[prost(string, tag = "2")]
+    pub bucket: String,
+    #[prost(string, tag = "3")]
+    pub key: String,
+    #[prost(bytes = "bytes", tag = "4")]
+    pub field: Bytes,
+    #[prost(fixed64, tag = "5")]
+    pub hlc: u64,
+    #[prost(message, repeated, tag = "6")]
+    pub seen: Vec<SeenEntry>,
+    #[prost(uint64, tag = "7")]
+    pub expires_at_ms: u64,
+    #[prost(string, tag = "8")]
+    pub content_type: String,
+    #[prost(bytes = "bytes", tag = "9")]
+    pub trace: Bytes,
+    #[prost(bytes = "bytes", tag = "10")]
+    pub value: Bytes,
+}
+
+/// One region's entry of `seen`.
+#[derive(Clone, PartialEq, Message)]
+pub struct SeenEntry {
+    #[prost(string, tag = "1")]
+    pub region: String,
+    #[prost(fixed64, tag = "2")]
+    pub hlc: u64,
+}
+
+/// How far an origin has been accepted.
+#[derive(Clone, Copy, PartialEq, Message)]
+pub struct Cursor {
+    #[prost(message, optional, tag = "1")]
+    pub life: Option<Life>,
+    #[prost(uint64, tag = "2")]
+    pub sequence: u64,
+    #[prost(fixed64, tag = "3")]
+    pub message_id: u64,
+}
+
+/// The state of a fold, as it is written into marks and checkpoints.
+#[derive(Clone, PartialEq, Message)]
+pub struct FoldState {
+    #[prost(uint64, tag = "1")]
+    pub sequence: u64,
+    #[prost(fixed64, tag = "2")]
+    pub message_id: u64,
+    #[prost(message, repeated, tag = "3")]
+    pub lineage: Vec<LifeLink>,
+    #[prost(fixed64, tag = "4")]
+    pub highest_stamp: u64,
+    #[prost(fixed64, tag = "5")]
+    pub admission_floor: u64,
+    #[prost(message, optional, tag = "6")]
+    pub membership: Option<Membership>,
+    #[prost(uint64, tag = "7")]
+    pub mark_described: u64,
+    #[prost(fixed64, tag = "8")]
+    pub mark_stamp: u64,
+    #[prost(message, repeated, tag = "9")]
+    pub origins: Vec<OriginState>,
+    /// Stamps and identifiers of recent local messages, 16 little-endian bytes each, ordered.
+    #[prost(bytes = "bytes", tag = "10")]
+    pub recent: Bytes,
+    #[prost(uint64, tag = "11")]
+    pub own_appended: u64,
+}
+
+/// What a fold knows of one origin.
+#[derive(Clone, PartialEq, Message)]
+pub struct OriginState {
+    #[prost(string, tag = "1")]
+    pub region: String,
+    #[prost(message, optional, tag = "2")]
+    pub cursor: Option<Cursor>,
+    #[prost(message, repeated, tag = "3")]
+    pub lineage: Vec<LifeLink>,
+    #[prost(fixed64, tag = "4")]
+    pub highest_stamp: u64,
+    #[prost(fixed64, tag = "5")]
+    pub appended: u64,
+    #[prost(bool, tag = "6")]
+    pub needs_sync: bool,
+}
+
+/// The body of a mark.
+#[derive(Clone, PartialEq, Message)]
+pub struct Mark {
+    #[prost(fixed64, tag = "1")]
+    pub wall: u64,
+    #[prost(message, optional, tag = "2")]
+    pub fold: Option<FoldState>,
+    #[prost(bytes = "bytes", tag = "3")]
+    pub digest: Bytes,
+    #[prost(uint64, tag = "4")]
+    pub cells: u64,
+}
