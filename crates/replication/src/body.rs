@@ -70,9 +70,15 @@ pub fn decode(region: &RegionName, body: Bytes) -> Result<Vec<Change>, BodyError
     let mut changes = Vec::with_capacity(body.batches.iter().map(|batch| batch.changes.len()).sum());
     for batch in body.batches {
         if batch.region != region.as_str() {
-            let invalid = BodyError::Invalid { change: changes.len(), what: "region" };
+            let invalid = BodyError::Invalid {
+                change: changes.len(),
+                what: "region",
+            };
             let found = RegionName::parse(&batch.region).map_err(|_| invalid)?;
-            return Err(BodyError::ForeignRegion { expected: region.clone(), found });
+            return Err(BodyError::ForeignRegion {
+                expected: region.clone(),
+                found,
+            });
         }
         for change in batch.changes {
             let at = changes.len();
@@ -98,15 +104,28 @@ fn change_to_wire(change: &Change) -> wire::Change {
         key: change.id.key.as_str().to_owned(),
         field: change.id.field.bytes().clone(),
         hlc: change.version.hlc.bits(),
-        seen: change.seen.iter().map(|(r, hlc)| wire::SeenEntry { region: r.as_str().to_owned(), hlc: hlc.bits() }).collect(),
+        seen: change
+            .seen
+            .iter()
+            .map(|(r, hlc)| wire::SeenEntry {
+                region: r.as_str().to_owned(),
+                hlc: hlc.bits(),
+            })
+            .collect(),
         expires_at_ms: change.expires_at.map_or(0, Wall::millis),
         content_type,
-        trace: change.trace.map_or_else(Bytes::new, |trace| Bytes::copy_from_slice(&trace.to_bytes())),
+        trace: change
+            .trace
+            .map_or_else(Bytes::new, |trace| Bytes::copy_from_slice(&trace.to_bytes())),
         value,
     }
 }
 
-fn change_from_wire(region: &RegionName, writer: WriterId, wire: wire::Change) -> Result<Change, &'static str> {
+fn change_from_wire(
+    region: &RegionName,
+    writer: WriterId,
+    wire: wire::Change,
+) -> Result<Change, &'static str> {
     if wire.value.len() > limits::VALUE_BYTES {
         return Err("value");
     }
@@ -123,7 +142,10 @@ fn change_from_wire(region: &RegionName, writer: WriterId, wire: wire::Change) -
     }
     let mut seen = Seen::default();
     for entry in &wire.seen {
-        seen.observe(&RegionName::parse(&entry.region).map_err(|_| "seen")?, Hlc::from_bits(entry.hlc));
+        seen.observe(
+            &RegionName::parse(&entry.region).map_err(|_| "seen")?,
+            Hlc::from_bits(entry.hlc),
+        );
     }
     Ok(Change {
         id: CellId {
@@ -131,7 +153,11 @@ fn change_from_wire(region: &RegionName, writer: WriterId, wire: wire::Change) -
             key: Key::parse(&wire.key).map_err(|_| "key")?,
             field: Field::new(wire.field).ok_or("field")?,
         },
-        version: Version { hlc: Hlc::from_bits(wire.hlc), region: region.clone(), writer },
+        version: Version {
+            hlc: Hlc::from_bits(wire.hlc),
+            region: region.clone(),
+            writer,
+        },
         seen,
         expires_at: (wire.expires_at_ms != 0).then(|| Wall::from_millis(wire.expires_at_ms)),
         op,
@@ -155,11 +181,12 @@ mod tests {
                 content_type: ContentType::new(&kind).expect("short"),
             }),
         ];
-        let id = ("[a-z0-9-]{1,32}", ".{1,40}", vec(any::<u8>(), 0..8)).prop_map(|(bucket, key, field)| CellId {
-            bucket: BucketName::parse(&bucket).expect("drawn as a valid name"),
-            key: Key::parse(&key).expect("drawn as a valid key"),
-            field: Field::new(field.into()).expect("short"),
-        });
+        let id =
+            ("[a-z0-9-]{1,32}", ".{1,40}", vec(any::<u8>(), 0..8)).prop_map(|(bucket, key, field)| CellId {
+                bucket: BucketName::parse(&bucket).expect("drawn as a valid name"),
+                key: Key::parse(&key).expect("drawn as a valid key"),
+                field: Field::new(field.into()).expect("short"),
+            });
         let seen = vec((region_name(), any::<u64>()), 0..3).prop_map(|entries| {
             let mut seen = Seen::default();
             for (region, hlc) in entries {
@@ -167,14 +194,22 @@ mod tests {
             }
             seen
         });
-        let trace = proptest::option::of((1u128.., 1u64.., any::<u8>()).prop_map(|(trace_id, span_id, flags)| {
-            TraceContext { trace_id, span_id, flags }
-        }));
+        let trace = proptest::option::of((1u128.., 1u64.., any::<u8>()).prop_map(
+            |(trace_id, span_id, flags)| TraceContext {
+                trace_id,
+                span_id,
+                flags,
+            },
+        ));
         let expires = proptest::option::of((1u64..1 << 48).prop_map(Wall::from_millis));
         (id, any::<u64>(), 0u64..3, seen, expires, op, trace).prop_map(
             |(id, hlc, writer, seen, expires_at, op, trace)| Change {
                 id,
-                version: Version { hlc: Hlc::from_bits(hlc), region: home(), writer: WriterId(writer) },
+                version: Version {
+                    hlc: Hlc::from_bits(hlc),
+                    region: home(),
+                    writer: WriterId(writer),
+                },
                 seen,
                 expires_at,
                 op,
@@ -219,11 +254,18 @@ mod tests {
     fn a_change_of_another_region_is_refused() {
         let other = RegionName::parse("us-east").expect("a valid name");
         let body = wire::Body {
-            batches: vec![wire::Batch { region: "us-east".into(), writer: 1, changes: vec![] }],
+            batches: vec![wire::Batch {
+                region: "us-east".into(),
+                writer: 1,
+                changes: vec![],
+            }],
         };
         assert_eq!(
             decode(&home(), body.encode_to_vec().into()),
-            Err(BodyError::ForeignRegion { expected: home(), found: other })
+            Err(BodyError::ForeignRegion {
+                expected: home(),
+                found: other
+            })
         );
     }
 }

@@ -235,7 +235,9 @@ pub fn merge(held: &mut Option<Cell>, incoming: Cell) -> Merged {
         return Merged::Won { replaced: None };
     };
     match incoming.version.cmp(&cell.version) {
-        std::cmp::Ordering::Greater => Merged::Won { replaced: held.replace(incoming) },
+        std::cmp::Ordering::Greater => Merged::Won {
+            replaced: held.replace(incoming),
+        },
         std::cmp::Ordering::Less => Merged::Superseded,
         std::cmp::Ordering::Equal => merge_equal(cell, incoming),
     }
@@ -250,7 +252,11 @@ fn merge_equal(cell: &mut Cell, mut incoming: Cell) -> Merged {
     } else {
         cell.seen = incoming.seen;
     }
-    if theirs == ours { Merged::Same } else { Merged::Clash }
+    if theirs == ours {
+        Merged::Same
+    } else {
+        Merged::Clash
+    }
 }
 
 #[cfg(test)]

@@ -143,7 +143,10 @@ impl Shard {
         hash.update(&[0]);
         hash.update(key.as_str().as_bytes());
         let partition = (hash.digest() % u64::from(partitions.max(1))) as u16;
-        Self { group: group.clone(), partition }
+        Self {
+            group: group.clone(),
+            partition,
+        }
     }
 }
 
@@ -170,7 +173,10 @@ mod tests {
             let bucket = BucketName::parse(bucket).expect("a valid name");
             Shard::of_key(&group, 4, &bucket, &Key::parse(key).expect("a valid key")).partition
         };
-        let got: Vec<u16> = ["a", "b", "c", "cart/17", "é"].iter().map(|k| shard("carts", k)).collect();
+        let got: Vec<u16> = ["a", "b", "c", "cart/17", "é"]
+            .iter()
+            .map(|k| shard("carts", k))
+            .collect();
         assert_eq!(got, GOLDEN);
     }
 

@@ -53,7 +53,11 @@ impl BodySeal {
     #[must_use]
     pub fn of(body: &[u8], changes: u32) -> Self {
         let bytes = u32::try_from(body.len()).unwrap_or(u32::MAX);
-        Self { bytes, crc32c: crc32c::crc32c(body), changes }
+        Self {
+            bytes,
+            crc32c: crc32c::crc32c(body),
+            changes,
+        }
     }
 
     /// Whether `body` is what the header promised.
@@ -62,7 +66,14 @@ impl BodySeal {
     /// [`BrokenSeal`] when length or checksum differ.
     pub fn check(&self, body: &[u8]) -> Result<(), BrokenSeal> {
         let found = Self::of(body, self.changes);
-        if found == *self { Ok(()) } else { Err(BrokenSeal { promised: *self, found }) }
+        if found == *self {
+            Ok(())
+        } else {
+            Err(BrokenSeal {
+                promised: *self,
+                found,
+            })
+        }
     }
 }
 
@@ -125,7 +136,10 @@ impl Header {
     pub fn decode(bytes: &[u8]) -> Result<Self, HeaderError> {
         let wire = wire::Header::decode(bytes).map_err(|_| HeaderError::Malformed("not protobuf"))?;
         if wire.codec != CODEC_PLAIN {
-            return Err(HeaderError::Unknown { what: "codec", number: wire.codec });
+            return Err(HeaderError::Unknown {
+                what: "codec",
+                number: wire.codec,
+            });
         }
         let record = Record::read(&wire)?;
         let set = SetName::parse(&wire.set).map_err(|_| HeaderError::Malformed("set"))?;
@@ -138,7 +152,11 @@ impl Header {
             set,
             shard: Shard { group, partition },
             record,
-            body: BodySeal { bytes: wire.body_bytes, crc32c: wire.body_crc32c, changes: wire.changes },
+            body: BodySeal {
+                bytes: wire.body_bytes,
+                crc32c: wire.body_crc32c,
+                changes: wire.changes,
+            },
             stages: wire.stages.unwrap_or_default(),
         })
     }
@@ -153,13 +171,19 @@ pub(crate) fn region(name: &str) -> Result<RegionName, HeaderError> {
 
 impl From<Life> for wire::Life {
     fn from(life: Life) -> Self {
-        Self { number: life.number, nonce: life.nonce }
+        Self {
+            number: life.number,
+            nonce: life.nonce,
+        }
     }
 }
 
 impl From<wire::Life> for Life {
     fn from(life: wire::Life) -> Self {
-        Self { number: life.number, nonce: life.nonce }
+        Self {
+            number: life.number,
+            nonce: life.nonce,
+        }
     }
 }
 
@@ -177,9 +201,15 @@ impl TryFrom<wire::Cursor> for Cursor {
     type Error = HeaderError;
 
     fn try_from(cursor: wire::Cursor) -> Result<Self, HeaderError> {
-        let life = cursor.life.ok_or(HeaderError::Malformed("cursor without life"))?.into();
+        let life = cursor
+            .life
+            .ok_or(HeaderError::Malformed("cursor without life"))?
+            .into();
         Ok(Self {
-            position: Position { life, sequence: Sequence(cursor.sequence) },
+            position: Position {
+                life,
+                sequence: Sequence(cursor.sequence),
+            },
             message_id: MessageId(cursor.message_id),
         })
     }

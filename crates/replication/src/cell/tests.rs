@@ -21,22 +21,36 @@ fn content() -> impl Strategy<Value = Content> {
 
 /// Few stamps, regions and writers, so that equal versions with equal and different contents are common.
 fn cell() -> impl Strategy<Value = Cell> {
-    (1u64..4, 0u8..3, 0u64..2, content(), proptest::option::of(1u64..3), any::<bool>(), 0u8..3, 0u64..4).prop_map(
-        |(hlc, at, writer, content, expires, sweep, seen_region, seen_hlc)| {
-            let mut seen = Seen::default();
-            seen.observe(&region(seen_region), Hlc::from_bits(seen_hlc));
-            let mut cell = Cell {
-                version: Version { hlc: Hlc::from_bits(hlc), region: region(at), writer: WriterId(writer) },
-                seen,
-                expires_at: expires.map(Wall::from_millis),
-                content,
-            };
-            if sweep {
-                cell.sweep();
-            }
-            cell
-        },
+    (
+        1u64..4,
+        0u8..3,
+        0u64..2,
+        content(),
+        proptest::option::of(1u64..3),
+        any::<bool>(),
+        0u8..3,
+        0u64..4,
     )
+        .prop_map(
+            |(hlc, at, writer, content, expires, sweep, seen_region, seen_hlc)| {
+                let mut seen = Seen::default();
+                seen.observe(&region(seen_region), Hlc::from_bits(seen_hlc));
+                let mut cell = Cell {
+                    version: Version {
+                        hlc: Hlc::from_bits(hlc),
+                        region: region(at),
+                        writer: WriterId(writer),
+                    },
+                    seen,
+                    expires_at: expires.map(Wall::from_millis),
+                    content,
+                };
+                if sweep {
+                    cell.sweep();
+                }
+                cell
+            },
+        )
 }
 
 fn merged(cells: impl IntoIterator<Item = Cell>) -> Option<Cell> {
@@ -49,7 +63,10 @@ fn merged(cells: impl IntoIterator<Item = Cell>) -> Option<Cell> {
 
 /// The reference: the greatest (version, hash), `seen` joined over its copies, swept if any copy is.
 fn reference(cells: &[Cell]) -> Option<Cell> {
-    let mut best = cells.iter().max_by_key(|c| (c.version.clone(), c.content_hash()))?.clone();
+    let mut best = cells
+        .iter()
+        .max_by_key(|c| (c.version.clone(), c.content_hash()))?
+        .clone();
     for same in cells.iter().filter(|c| c.version == best.version) {
         best.seen.join(&same.seen);
         if same.content_hash() == best.content_hash() && matches!(same.content, Content::Swept(_)) {
@@ -94,7 +111,11 @@ proptest! {
 #[test]
 fn content_that_differs_in_any_part_has_another_hash() {
     let cell = |content, expires_at| Cell {
-        version: Version { hlc: Hlc::from_bits(1), region: region(0), writer: WriterId(1) },
+        version: Version {
+            hlc: Hlc::from_bits(1),
+            region: region(0),
+            writer: WriterId(1),
+        },
         seen: Seen::default(),
         expires_at,
         content,
@@ -118,7 +139,11 @@ fn content_that_differs_in_any_part_has_another_hash() {
 
 #[test]
 fn a_winner_that_had_not_seen_the_loser_is_a_true_conflict() {
-    let loser = Version { hlc: Hlc::from_bits(5), region: region(1), writer: WriterId(1) };
+    let loser = Version {
+        hlc: Hlc::from_bits(5),
+        region: region(1),
+        writer: WriterId(1),
+    };
     let mut seen = Seen::default();
     assert!(seen.conflicts_with(&loser));
     seen.observe(&region(1), Hlc::from_bits(4));

@@ -58,19 +58,30 @@ impl Fold {
             membership: self.membership.as_ref().map(Membership::to_wire),
             mark_described: mark_described.0,
             mark_stamp: mark_stamp.bits(),
-            origins: self.origins.iter().map(|(region, origin)| origin_to_wire(region, origin)).collect(),
+            origins: self
+                .origins
+                .iter()
+                .map(|(region, origin)| origin_to_wire(region, origin))
+                .collect(),
             recent: recent.into(),
             own_appended: self.own_appended.micros(),
         }
     }
 
     fn from_wire(log: LogName, wire: wire::FoldState) -> Result<Self, InvalidState> {
-        let origins = wire.origins.iter().map(origin_from_wire).collect::<Result<_, _>>()?;
+        let origins = wire
+            .origins
+            .iter()
+            .map(origin_from_wire)
+            .collect::<Result<_, _>>()?;
         let mark = (Sequence(wire.mark_described), Hlc::from_bits(wire.mark_stamp));
         let recent = Recent::restore(read_ids(&wire.recent)?, Hlc::from_bits(wire.admission_floor));
         Ok(Self {
             log,
-            at: Anchor { sequence: Sequence(wire.sequence), message_id: MessageId(wire.message_id) },
+            at: Anchor {
+                sequence: Sequence(wire.sequence),
+                message_id: MessageId(wire.message_id),
+            },
             lineage: Lineage::from_wire_or_none(&wire.lineage)?,
             highest_stamp: Hlc::from_bits(wire.highest_stamp),
             own_appended: Wall::from_micros(wire.own_appended),
@@ -87,10 +98,11 @@ fn read_ids(bytes: &[u8]) -> Result<BTreeSet<(Hlc, MessageId)>, InvalidState> {
     if !rest.is_empty() || pairs.len() > limits::RECENT_IDS {
         return Err(InvalidState("recent identifiers"));
     }
-    let half = |pair: &[u8; ID_BYTES], at: usize| {
-        u64::from_le_bytes(std::array::from_fn(|i| pair[at + i]))
-    };
-    Ok(pairs.iter().map(|pair| (Hlc::from_bits(half(pair, 0)), MessageId(half(pair, 8)))).collect())
+    let half = |pair: &[u8; ID_BYTES], at: usize| u64::from_le_bytes(std::array::from_fn(|i| pair[at + i]));
+    Ok(pairs
+        .iter()
+        .map(|pair| (Hlc::from_bits(half(pair, 0)), MessageId(half(pair, 8))))
+        .collect())
 }
 
 fn origin_to_wire(region: &RegionName, origin: &Origin) -> wire::OriginState {
@@ -106,7 +118,10 @@ fn origin_to_wire(region: &RegionName, origin: &Origin) -> wire::OriginState {
 
 fn origin_from_wire(wire: &wire::OriginState) -> Result<(RegionName, Origin), InvalidState> {
     let origin = Origin {
-        cursor: wire.cursor.ok_or(InvalidState("origin without cursor"))?.try_into()?,
+        cursor: wire
+            .cursor
+            .ok_or(InvalidState("origin without cursor"))?
+            .try_into()?,
         lineage: Lineage::from_wire(&wire.lineage)?,
         highest_stamp: Hlc::from_bits(wire.highest_stamp),
         appended: Wall::from_micros(wire.appended),
@@ -147,7 +162,11 @@ impl MarkBody {
     /// [`InvalidState`].
     pub fn decode(log: LogName, bytes: &[u8]) -> Result<Self, InvalidState> {
         let wire = wire::Mark::decode(bytes).map_err(|_| InvalidState("not protobuf"))?;
-        let digest: [u8; 16] = wire.digest.as_ref().try_into().map_err(|_| InvalidState("digest"))?;
+        let digest: [u8; 16] = wire
+            .digest
+            .as_ref()
+            .try_into()
+            .map_err(|_| InvalidState("digest"))?;
         Ok(Self {
             wall: Wall::from_micros(wire.wall),
             fold: Fold::from_wire(log, wire.fold.ok_or(InvalidState("no fold"))?)?,

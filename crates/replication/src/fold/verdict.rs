@@ -108,7 +108,10 @@ impl Accepted {
     /// section 5; without this two regions would echo each other's ranges for ever).
     #[must_use]
     pub fn carries_own_stamp(&self) -> bool {
-        matches!(self, Self::Batch(_) | Self::Restored { .. } | Self::Mark(_) | Self::Barrier(_))
+        matches!(
+            self,
+            Self::Batch(_) | Self::Restored { .. } | Self::Mark(_) | Self::Barrier(_)
+        )
     }
 
     /// Whether its body holds changes that originated in this region.

@@ -29,7 +29,11 @@ impl LifeLink {
         if parent.is_some_and(|parent| parent.number >= life.number) {
             return Err(HeaderError::Malformed("a life not numbered above its parent"));
         }
-        Ok(Self { life, parent, fork: Sequence(wire.fork) })
+        Ok(Self {
+            life,
+            parent,
+            fork: Sequence(wire.fork),
+        })
     }
 }
 
@@ -67,7 +71,12 @@ impl Lineage {
     #[must_use]
     pub fn shared_through(&self, position: Position) -> Option<Sequence> {
         let at = self.0.iter().position(|link| link.life == position.life)?;
-        Some(self.0[at + 1..].iter().map(|link| link.fork).fold(position.sequence, Sequence::min))
+        Some(
+            self.0[at + 1..]
+                .iter()
+                .map(|link| link.fork)
+                .fold(position.sequence, Sequence::min),
+        )
     }
 
     pub(crate) fn to_wire(&self) -> Vec<wire::LifeLink> {
@@ -79,7 +88,10 @@ impl Lineage {
         if wire.len() > limits::LINEAGE {
             return Err(HeaderError::Malformed("too many lives"));
         }
-        let links = wire.iter().map(LifeLink::from_wire).collect::<Result<Vec<_>, _>>()?;
+        let links = wire
+            .iter()
+            .map(LifeLink::from_wire)
+            .collect::<Result<Vec<_>, _>>()?;
         if links.windows(2).any(|pair| pair[1].parent != Some(pair[0].life)) {
             return Err(HeaderError::Malformed("lives that do not follow each other"));
         }

@@ -16,7 +16,10 @@ pub struct ClockLimits {
 
 impl Default for ClockLimits {
     fn default() -> Self {
-        Self { max_ahead: limits::MAX_AHEAD, max_behind: limits::MAX_BEHIND }
+        Self {
+            max_ahead: limits::MAX_AHEAD,
+            max_behind: limits::MAX_BEHIND,
+        }
     }
 }
 
@@ -54,8 +57,16 @@ impl Membership {
         let group = |name: &String| GroupName::parse(name).map_err(|_| HeaderError::Malformed("group"));
         Ok(Self {
             number: wire.number,
-            members: wire.members.iter().map(|name| super::region(name)).collect::<Result<_, _>>()?,
-            fenced: wire.fenced.iter().map(|name| super::region(name)).collect::<Result<_, _>>()?,
+            members: wire
+                .members
+                .iter()
+                .map(|name| super::region(name))
+                .collect::<Result<_, _>>()?,
+            fenced: wire
+                .fenced
+                .iter()
+                .map(|name| super::region(name))
+                .collect::<Result<_, _>>()?,
             groups: wire.groups.iter().map(group).collect::<Result<_, _>>()?,
             clock: ClockLimits {
                 max_ahead: Duration::from_millis(wire.max_ahead_ms),

@@ -1,6 +1,8 @@
 //! The kinds of log record and what each carries in its header. Kinds are persisted: never reuse a number.
 
-use super::{Anchor, HeaderError, Hlc, Life, LifeLink, Lineage, Membership, MessageId, RegionName, Sequence, WriterId};
+use super::{
+    Anchor, HeaderError, Hlc, Life, LifeLink, Lineage, Membership, MessageId, RegionName, Sequence, WriterId,
+};
 use crate::wire;
 
 /// A kind's number on the wire. 7 is sync (design.md section 10): a reader that does not know it stops.
@@ -190,7 +192,10 @@ impl Record {
             2 => Self::Range(read_range(wire)?),
             3 => Self::Mark(MarkRecord {
                 message_id,
-                life: wire.life.ok_or(HeaderError::Malformed("mark without life"))?.into(),
+                life: wire
+                    .life
+                    .ok_or(HeaderError::Malformed("mark without life"))?
+                    .into(),
                 writer: WriterId(wire.writer),
                 hlc: Hlc::from_bits(wire.highest_stamp),
                 described: Anchor {
@@ -207,13 +212,25 @@ impl Record {
                 let [link] = wire.lineage.as_slice() else {
                     return Err(HeaderError::Malformed("life record without one life"));
                 };
-                Self::Life(LifeRecord { message_id, link: LifeLink::from_wire(link)? })
+                Self::Life(LifeRecord {
+                    message_id,
+                    link: LifeLink::from_wire(link)?,
+                })
             }
             6 => {
-                let membership = wire.membership.as_ref().ok_or(HeaderError::Malformed("no membership"))?;
-                Self::Membership { message_id, membership: Membership::from_wire(membership)? }
+                let membership = wire
+                    .membership
+                    .as_ref()
+                    .ok_or(HeaderError::Malformed("no membership"))?;
+                Self::Membership {
+                    message_id,
+                    membership: Membership::from_wire(membership)?,
+                }
             }
-            8 => Self::Restored { local: read_local(wire)?, ended: wire.ended },
+            8 => Self::Restored {
+                local: read_local(wire)?,
+                ended: wire.ended,
+            },
             9 => Self::Gap(read_range(wire)?),
             number => return Err(HeaderError::Unknown { what: "kind", number }),
         })
@@ -246,7 +263,10 @@ fn read_range(wire: &wire::Header) -> Result<Range, HeaderError> {
         origin: super::region(&wire.origin)?,
         lineage: Lineage::from_wire(&wire.lineage)?,
         first: Sequence(wire.first),
-        through: Anchor { sequence: Sequence(wire.through), message_id: MessageId(wire.message_id) },
+        through: Anchor {
+            sequence: Sequence(wire.through),
+            message_id: MessageId(wire.message_id),
+        },
         highest_stamp: Hlc::from_bits(wire.highest_stamp),
     })
 }

@@ -18,16 +18,25 @@ pub(crate) fn region_name() -> impl Strategy<Value = RegionName> {
 }
 
 fn anchor() -> impl Strategy<Value = Anchor> {
-    (any::<u64>(), any::<u64>())
-        .prop_map(|(sequence, id)| Anchor { sequence: Sequence(sequence), message_id: MessageId(id) })
+    (any::<u64>(), any::<u64>()).prop_map(|(sequence, id)| Anchor {
+        sequence: Sequence(sequence),
+        message_id: MessageId(id),
+    })
 }
 
 pub(crate) fn lineage() -> impl Strategy<Value = Lineage> {
     vec((any::<u64>(), any::<u64>()), 1..5).prop_map(|lives| {
         let mut lineage = Lineage::default();
         for (at, (nonce, fork)) in lives.into_iter().enumerate() {
-            let life = Life { number: at as u64 + 1, nonce };
-            assert!(lineage.begin(LifeLink { life, parent: lineage.current(), fork: Sequence(fork) }));
+            let life = Life {
+                number: at as u64 + 1,
+                nonce,
+            };
+            assert!(lineage.begin(LifeLink {
+                life,
+                parent: lineage.current(),
+                fork: Sequence(fork)
+            }));
         }
         lineage
     })
@@ -43,24 +52,43 @@ fn local() -> impl Strategy<Value = Local> {
 }
 
 fn range() -> impl Strategy<Value = Range> {
-    (region_name(), lineage(), 1..u64::MAX, 0u64..1000, any::<u64>(), any::<u64>()).prop_map(
-        |(origin, lineage, first, more, id, stamp)| Range {
+    (
+        region_name(),
+        lineage(),
+        1..u64::MAX,
+        0u64..1000,
+        any::<u64>(),
+        any::<u64>(),
+    )
+        .prop_map(|(origin, lineage, first, more, id, stamp)| Range {
             origin,
             lineage,
             first: Sequence(first),
-            through: Anchor { sequence: Sequence(first.saturating_add(more)), message_id: MessageId(id) },
+            through: Anchor {
+                sequence: Sequence(first.saturating_add(more)),
+                message_id: MessageId(id),
+            },
             highest_stamp: Hlc::from_bits(stamp),
-        },
-    )
+        })
 }
 
 pub(crate) fn membership() -> impl Strategy<Value = Membership> {
-    (any::<u64>(), vec(region_name(), 0..4), vec(region_name(), 0..2), vec(name(), 0..3), 0u64..1 << 40, 0u64..1 << 40)
+    (
+        any::<u64>(),
+        vec(region_name(), 0..4),
+        vec(region_name(), 0..2),
+        vec(name(), 0..3),
+        0u64..1 << 40,
+        0u64..1 << 40,
+    )
         .prop_map(|(number, members, fenced, groups, ahead, behind)| Membership {
             number,
             members,
             fenced,
-            groups: groups.iter().map(|g| GroupName::parse(g).expect("drawn as a valid name")).collect(),
+            groups: groups
+                .iter()
+                .map(|g| GroupName::parse(g).expect("drawn as a valid name"))
+                .collect(),
             clock: ClockLimits {
                 max_ahead: Duration::from_millis(ahead),
                 max_behind: Duration::from_millis(behind),
@@ -86,29 +114,59 @@ fn record() -> impl Strategy<Value = Record> {
                 described
             })
         ),
-        (id.clone(), writer, stamp)
-            .prop_map(|(message_id, writer, hlc)| Record::Barrier(Barrier { message_id, writer, hlc })),
-        (id.clone(), 1..u64::MAX, any::<u64>(), proptest::option::of(any::<u64>()), any::<u64>()).prop_map(
-            |(message_id, number, nonce, parent, fork)| Record::Life(LifeRecord {
-                message_id,
-                link: LifeLink {
-                    life: Life { number, nonce },
-                    parent: parent.map(|nonce| Life { number: number - 1, nonce }),
-                    fork: Sequence(fork),
-                },
-            })
-        ),
-        (id, membership()).prop_map(|(message_id, membership)| Record::Membership { message_id, membership }),
+        (id.clone(), writer, stamp).prop_map(|(message_id, writer, hlc)| Record::Barrier(Barrier {
+            message_id,
+            writer,
+            hlc
+        })),
+        (
+            id.clone(),
+            1..u64::MAX,
+            any::<u64>(),
+            proptest::option::of(any::<u64>()),
+            any::<u64>()
+        )
+            .prop_map(
+                |(message_id, number, nonce, parent, fork)| Record::Life(LifeRecord {
+                    message_id,
+                    link: LifeLink {
+                        life: Life { number, nonce },
+                        parent: parent.map(|nonce| Life {
+                            number: number - 1,
+                            nonce
+                        }),
+                        fork: Sequence(fork),
+                    },
+                })
+            ),
+        (id, membership()).prop_map(|(message_id, membership)| Record::Membership {
+            message_id,
+            membership
+        }),
     ]
 }
 
 pub(crate) fn header() -> impl Strategy<Value = Header> {
-    (name(), name(), 0..limits::PARTITIONS, record(), any::<[u32; 3]>(), any::<[u64; 8]>()).prop_map(
-        |(set, group, partition, record, seal, t)| Header {
+    (
+        name(),
+        name(),
+        0..limits::PARTITIONS,
+        record(),
+        any::<[u32; 3]>(),
+        any::<[u64; 8]>(),
+    )
+        .prop_map(|(set, group, partition, record, seal, t)| Header {
             set: SetName::parse(&set).expect("drawn as a valid name"),
-            shard: Shard { group: GroupName::parse(&group).expect("drawn as a valid name"), partition },
+            shard: Shard {
+                group: GroupName::parse(&group).expect("drawn as a valid name"),
+                partition,
+            },
             record,
-            body: BodySeal { bytes: seal[0], crc32c: seal[1], changes: seal[2] },
+            body: BodySeal {
+                bytes: seal[0],
+                crc32c: seal[1],
+                changes: seal[2],
+            },
             stages: StageTimes {
                 requested: t[0],
                 published: t[1],
@@ -119,8 +177,7 @@ pub(crate) fn header() -> impl Strategy<Value = Header> {
                 offset: t[6].cast_signed(),
                 uncertainty: t[7],
             },
-        },
-    )
+        })
 }
 
 proptest! {
@@ -145,26 +202,49 @@ proptest! {
 
 #[test]
 fn an_unknown_kind_is_told_apart_from_garbage() {
-    let wire = wire::Header { set: "s".into(), group: "g".into(), kind: 7, ..wire::Header::default() };
+    let wire = wire::Header {
+        set: "s".into(),
+        group: "g".into(),
+        kind: 7,
+        ..wire::Header::default()
+    };
     assert_eq!(
         Header::decode(&wire.encode_to_vec()),
-        Err(HeaderError::Unknown { what: "kind", number: 7 })
+        Err(HeaderError::Unknown {
+            what: "kind",
+            number: 7
+        })
     );
 }
 
 #[test]
 fn a_position_of_an_earlier_life_is_shared_through_the_least_fork_since() {
     let mut lineage = Lineage::default();
-    let lives: Vec<Life> = (1..=3).map(|number| Life { number, nonce: number }).collect();
+    let lives: Vec<Life> = (1..=3)
+        .map(|number| Life {
+            number,
+            nonce: number,
+        })
+        .collect();
     for (life, fork) in lives.iter().zip([0, 90, 70]) {
-        assert!(lineage.begin(LifeLink { life: *life, parent: lineage.current(), fork: Sequence(fork) }));
+        assert!(lineage.begin(LifeLink {
+            life: *life,
+            parent: lineage.current(),
+            fork: Sequence(fork)
+        }));
     }
     let shared = |life: usize, sequence| {
-        lineage.shared_through(Position { life: lives[life], sequence: Sequence(sequence) })
+        lineage.shared_through(Position {
+            life: lives[life],
+            sequence: Sequence(sequence),
+        })
     };
     assert_eq!(shared(0, 100), Some(Sequence(70)));
     assert_eq!(shared(1, 60), Some(Sequence(60)));
     assert_eq!(shared(2, 100), Some(Sequence(100)));
-    let stranger = Position { life: Life { number: 2, nonce: 9 }, sequence: Sequence(1) };
+    let stranger = Position {
+        life: Life { number: 2, nonce: 9 },
+        sequence: Sequence(1),
+    };
     assert_eq!(lineage.shared_through(stranger), None);
 }
