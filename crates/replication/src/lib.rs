@@ -17,6 +17,7 @@ pub mod header;
 pub mod hlc;
 pub mod limits;
 pub mod names;
+pub mod peer;
 pub mod seen;
 pub mod time;
 pub mod trace;

@@ -1,0 +1,103 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::coordinates::{Life, MessageId};
+
+fn life() -> impl Strategy<Value = Life> {
+    (any::<u64>(), any::<u64>()).prop_map(|(number, nonce)| Life { number, nonce })
+}
+
+fn a_position() -> impl Strategy<Value = Position> {
+    (life(), any::<u64>()).prop_map(|(life, sequence)| Position {
+        life,
+        sequence: Sequence(sequence),
+    })
+}
+
+fn a_cursor() -> impl Strategy<Value = Cursor> {
+    (a_position(), any::<u64>()).prop_map(|(position, id)| Cursor {
+        position,
+        message_id: MessageId(id),
+    })
+}
+
+fn a_region() -> impl Strategy<Value = RegionName> {
+    "[a-z0-9-]{1,32}".prop_map(|name| RegionName::parse(&name).expect("drawn as a valid name"))
+}
+
+fn a_process() -> impl Strategy<Value = ProcessName> {
+    "[a-z0-9-]{1,32}".prop_map(|name| ProcessName::parse(&name).expect("drawn as a valid name"))
+}
+
+fn a_shard() -> impl Strategy<Value = Shard> {
+    ("[a-z0-9-]{1,32}", 0..limits::PARTITIONS).prop_map(|(group, partition)| Shard {
+        group: GroupName::parse(&group).expect("drawn as a valid name"),
+        partition,
+    })
+}
+
+fn cursors() -> impl Strategy<Value = PeerCursors> {
+    let applied = proptest::option::of(a_position().prop_map(AppliedThrough));
+    let peer = (
+        a_region(),
+        any::<bool>(),
+        proptest::option::of(a_cursor()),
+        applied,
+    )
+        .prop_map(|(peer, connected, cursor, applied)| PeerCursor {
+            peer,
+            connected,
+            cursor,
+            applied,
+        });
+    (a_shard(), a_process(), proptest::collection::vec(peer, 0..4)).prop_map(|(shard, gateway, peers)| {
+        PeerCursors {
+            shard,
+            gateway,
+            peers,
+        }
+    })
+}
+
+fn applied() -> impl Strategy<Value = AppliedPositions> {
+    let origin = (a_region(), a_position(), any::<u64>(), any::<u64>()).prop_map(
+        |(origin, position, appended, applied_at)| OriginApplied {
+            origin,
+            applied: AppliedThrough(position),
+            appended: Wall::from_micros(appended),
+            applied_at: Wall::from_micros(applied_at),
+        },
+    );
+    let own = proptest::option::of(a_position().prop_map(AppliedThrough));
+    let rest = (any::<u64>(), any::<u64>(), any::<bool>());
+    let origins = proptest::collection::vec(origin, 0..4);
+    (a_shard(), a_process(), own, rest, origins).prop_map(
+        |(shard, agent, own, (run, checkpointed, needs_sync), origins)| AppliedPositions {
+            shard,
+            agent,
+            run: WriterId(run),
+            own,
+            checkpointed: Sequence(checkpointed),
+            needs_sync,
+            origins,
+        },
+    )
+}
+
+proptest! {
+    #[test]
+    fn cursors_round_trip(message in cursors()) {
+        prop_assert_eq!(PeerCursors::decode(&message.encode()), Ok(message));
+    }
+
+    #[test]
+    fn applied_positions_round_trip(message in applied()) {
+        prop_assert_eq!(AppliedPositions::decode(&message.encode()), Ok(message));
+    }
+
+    #[test]
+    fn any_bytes_are_a_message_or_an_error(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+        let _: Result<PeerCursors, InvalidPeerMessage> = PeerCursors::decode(&bytes);
+        let _: Result<AppliedPositions, InvalidPeerMessage> = AppliedPositions::decode(&bytes);
+    }
+}

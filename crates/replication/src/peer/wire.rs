@@ -1,0 +1,69 @@
+//! The protobuf messages between processes of one region. Tags are never reused: processes of two versions may meet.
+
+use prost::Message;
+
+use crate::wire::{Cursor, Life};
+
+#[derive(Clone, Copy, PartialEq, Message)]
+pub struct Position {
+    #[prost(message, optional, tag = "1")]
+    pub life: Option<Life>,
+    #[prost(uint64, tag = "2")]
+    pub sequence: u64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct PeerCursors {
+    #[prost(string, tag = "1")]
+    pub group: String,
+    #[prost(uint32, tag = "2")]
+    pub partition: u32,
+    #[prost(string, tag = "3")]
+    pub gateway: String,
+    #[prost(message, repeated, tag = "4")]
+    pub peers: Vec<PeerCursor>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct PeerCursor {
+    #[prost(string, tag = "1")]
+    pub peer: String,
+    #[prost(bool, tag = "2")]
+    pub connected: bool,
+    #[prost(message, optional, tag = "3")]
+    pub cursor: Option<Cursor>,
+    #[prost(message, optional, tag = "4")]
+    pub applied: Option<Position>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct AppliedPositions {
+    #[prost(string, tag = "1")]
+    pub group: String,
+    #[prost(uint32, tag = "2")]
+    pub partition: u32,
+    #[prost(string, tag = "3")]
+    pub agent: String,
+    #[prost(fixed64, tag = "4")]
+    pub run: u64,
+    #[prost(message, optional, tag = "5")]
+    pub own: Option<Position>,
+    #[prost(uint64, tag = "6")]
+    pub checkpointed: u64,
+    #[prost(bool, tag = "7")]
+    pub needs_sync: bool,
+    #[prost(message, repeated, tag = "8")]
+    pub origins: Vec<OriginApplied>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct OriginApplied {
+    #[prost(string, tag = "1")]
+    pub origin: String,
+    #[prost(message, optional, tag = "2")]
+    pub applied: Option<Position>,
+    #[prost(fixed64, tag = "3")]
+    pub appended: u64,
+    #[prost(fixed64, tag = "4")]
+    pub applied_at: u64,
+}
