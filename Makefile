@@ -40,7 +40,7 @@ unit: tools ## the Rust tests of every crate, end-to-end tests among them
 	fi
 
 assumptions: tools ## what docs/assumptions-nats.md says of NATS, against a real nats-server
-	@.tools/venv/bin/python3 -m unittest discover --start-directory tests/assumptions
+	@.tools/venv/bin/python3 tests/assumptions/run
 
 acceptance: tools binaries ## the acceptance scripts against the shipped binaries; ARGS="01 04" runs these
 	@tests/acceptance/run $(ARGS)

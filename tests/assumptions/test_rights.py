@@ -1,0 +1,119 @@
+"""What design.md section 12 relies on: what a NATS user without create rights can and cannot do."""
+
+import asyncio
+import base64
+import json
+
+import nats.errors
+
+from region import RegionTest, sequence, until
+
+CYCLE = 10081
+
+USERS = """
+authorization {
+  users = [
+    { user: operator, password: p }
+    { user: agent, password: p, permissions: {
+        publish: [ "log.a", "$JS.API.STREAM.INFO.LOG", "$JS.API.STREAM.PURGE.LOG", "$JS.API.INFO",
+                   "$JS.API.CONSUMER.MSG.NEXT.LOG.agent", "$JS.API.CONSUMER.RESET.LOG.agent", "$JS.ACK.LOG.agent.>" ]
+        subscribe: [ "_INBOX_agent.>" ] } }
+    { user: creator, password: p, permissions: {
+        publish: [ "log.a", "$JS.API.CONSUMER.CREATE.OTHER.>", "$JS.API.INFO" ], subscribe: [ "_INBOX.>" ] } }
+    { user: neighbour, password: p, permissions: { publish: [ "log.b" ], subscribe: [ "_INBOX.>" ] } }
+  ]
+}
+"""
+
+
+class Rights(RegionTest):
+    async def asyncSetUp(self):
+        self.nats = self.server(settings=USERS)
+        self.operator = await self.connect_as("operator")
+        await self.log_stream(self.operator)
+        for number in range(10):
+            await self.append(self.operator, data=b"%d" % number)
+
+    async def connect_as(self, user, **options):
+        return await self.connect(self.nats, user=user, password="p", **options)
+
+    async def agent(self):
+        await self.consumer(self.operator, name="agent")
+        return await self.connect_as("agent", inbox_prefix=b"_INBOX_agent")
+
+    async def test_an_agent_reads_and_acknowledges_through_a_consumer_that_the_operator_made(self):
+        agent = await self.agent()
+        messages = await self.pull(agent, name="agent", batch=10)
+        self.assertEqual([sequence(message) for message in messages], list(range(1, 11)))
+        await agent.publish(messages[-1].reply, b"+ACK")
+        await agent.flush()
+        info = await self.api(self.operator, "CONSUMER.INFO.LOG.agent")
+        self.assertEqual(info["ack_floor"]["stream_seq"], 10)
+
+    async def test_an_agent_puts_that_consumer_back_and_trims_the_log(self):
+        agent = await self.agent()
+        await self.pull(agent, name="agent", batch=10)
+        await self.api(agent, "CONSUMER.RESET.LOG.agent", dict(seq=3))
+        self.assertEqual([sequence(message) for message in await self.pull(agent, name="agent", batch=8)], list(range(3, 11)))
+        await self.api(agent, "STREAM.PURGE.LOG", dict(seq=4))
+        self.assertEqual((await self.state(agent))["first_seq"], 4)
+
+    async def test_an_agent_cannot_create_delete_or_write_under_another_origin(self):
+        agent = await self.agent()
+        for forbidden in ("$JS.API.STREAM.CREATE.X", "$JS.API.STREAM.UPDATE.LOG", "$JS.API.STREAM.DELETE.LOG",
+                          "$JS.API.CONSUMER.CREATE.LOG.x", "$JS.API.CONSUMER.DELETE.LOG.agent", "log.b"):
+            with self.assertRaises(nats.errors.TimeoutError, msg=forbidden):
+                await agent.request(forbidden, b"{}", timeout=0.3)
+        self.assertEqual((await self.state(self.operator))["last_seq"], 10)
+
+    async def forged(self, data):
+        """Waits for the eleventh message of the log and asserts that it stands under the subject that nobody published to."""
+
+        async def stored():
+            return (await self.state(self.operator))["last_seq"] >= 11
+
+        await until(stored, 5, "the forged message in the log")
+        message = (await self.api(self.operator, "STREAM.MSG.GET.LOG", dict(seq=11)))["message"]
+        self.assertEqual((message["subject"], base64.b64decode(message["data"])), ("log.b", data))
+
+    async def test_who_may_create_a_consumer_can_make_the_server_write_under_a_foreign_subject_that_somebody_hears(self):
+        await self.log_stream(self.operator, name="OTHER", subjects=["other"])
+        await self.append(self.operator, "other", b"forged")
+        await self.operator.subscribe("log.b")
+        await self.operator.flush()
+        creator = await self.connect_as("creator")
+        push = dict(name="x", deliver_subject="log.b", ack_policy="none", deliver_policy="all")
+        await self.api(creator, "CONSUMER.CREATE.OTHER.x", dict(stream_name="OTHER", config=push))
+        await self.forged(b"forged")
+
+    async def test_who_may_only_pull_can_do_so_too_by_naming_a_foreign_subject_as_the_reply(self):
+        agent = await self.agent()
+        await agent.publish("$JS.API.CONSUMER.MSG.NEXT.LOG.agent", b"1", reply="log.b")
+        await self.forged(b"0")
+
+    async def test_a_stream_is_never_made_to_write_into_itself(self):
+        push = dict(name="x", deliver_subject="log.b", ack_policy="none", deliver_policy="all", filter_subject="log.a")
+        await self.refused(CYCLE, self.api(
+            self.operator, "CONSUMER.CREATE.LOG.x.log.a", dict(stream_name="LOG", config=push)))
+
+    async def test_the_default_inbox_lets_one_user_read_what_another_asked_for(self):
+        heard = asyncio.get_running_loop().create_future()
+        neighbour = await self.connect_as("neighbour")
+
+        async def overhear(message):
+            if not heard.done():
+                heard.set_result(message.data)
+
+        await neighbour.subscribe("_INBOX.>", cb=overhear)
+        await neighbour.flush()
+        await self.api(self.operator, "STREAM.MSG.GET.LOG", dict(seq=1))
+        self.assertIn("message", json.loads(await asyncio.wait_for(heard, 3)))
+
+    async def test_an_inbox_prefix_of_its_own_is_not_overheard(self):
+        neighbour = await self.connect_as("neighbour")
+        with self.assertRaises(nats.errors.Error):
+            await neighbour.subscribe("_INBOX_agent.>")
+            await neighbour.flush()
+            await self.pull(await self.agent(), name="agent", batch=1)
+            if neighbour.last_error:
+                raise neighbour.last_error
