@@ -66,30 +66,37 @@ class Rights(RegionTest):
                 await agent.request(forbidden, b"{}", timeout=0.3)
         self.assertEqual((await self.state(self.operator))["last_seq"], 10)
 
-    async def forged(self, data):
-        """Waits for the eleventh message of the log and asserts that it stands under the subject that nobody published to."""
+    async def eleventh(self):
+        """(subject, data) of the eleventh message of the log, which holds ten, once it is there."""
 
         async def stored():
             return (await self.state(self.operator))["last_seq"] >= 11
 
-        await until(stored, 5, "the forged message in the log")
+        await until(stored, 5, "an eleventh message in the log")
         message = (await self.api(self.operator, "STREAM.MSG.GET.LOG", dict(seq=11)))["message"]
-        self.assertEqual((message["subject"], base64.b64decode(message["data"])), ("log.b", data))
+        return message["subject"], base64.b64decode(message["data"])
 
-    async def test_who_may_create_a_consumer_can_make_the_server_write_under_a_foreign_subject_that_somebody_hears(self):
+    async def test_an_answer_of_the_server_is_stored_under_any_subject_that_is_named_as_the_reply(self):
+        agent = await self.agent()
+        await agent.publish("$JS.API.STREAM.INFO.LOG", reply="log.b")
+        subject, data = await self.eleventh()
+        self.assertEqual(subject, "log.b")
+        self.assertIn("stream_info_response", data.decode())
+
+    async def test_a_pull_with_a_foreign_reply_stores_messages_again_under_the_subject_they_had(self):
+        agent = await self.agent()
+        await agent.publish("$JS.API.CONSUMER.MSG.NEXT.LOG.agent", b"1", reply="log.b")
+        self.assertEqual(await self.eleventh(), ("log.a", b"0"))
+
+    async def test_who_may_create_a_consumer_can_bring_messages_of_another_stream_into_the_log(self):
         await self.log_stream(self.operator, name="OTHER", subjects=["other"])
-        await self.append(self.operator, "other", b"forged")
+        await self.append(self.operator, "other", b"foreign")
         await self.operator.subscribe("log.b")
         await self.operator.flush()
         creator = await self.connect_as("creator")
         push = dict(name="x", deliver_subject="log.b", ack_policy="none", deliver_policy="all")
         await self.api(creator, "CONSUMER.CREATE.OTHER.x", dict(stream_name="OTHER", config=push))
-        await self.forged(b"forged")
-
-    async def test_who_may_only_pull_can_do_so_too_by_naming_a_foreign_subject_as_the_reply(self):
-        agent = await self.agent()
-        await agent.publish("$JS.API.CONSUMER.MSG.NEXT.LOG.agent", b"1", reply="log.b")
-        await self.forged(b"0")
+        self.assertEqual(await self.eleventh(), ("other", b"foreign"))
 
     async def test_a_stream_is_never_made_to_write_into_itself(self):
         push = dict(name="x", deliver_subject="log.b", ack_policy="none", deliver_policy="all", filter_subject="log.a")
