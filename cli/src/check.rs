@@ -1,2 +1,3 @@
-//! isthmus-check
+//! `isthmus-check`
+
 fn main() {}

@@ -1,0 +1,111 @@
+//! HTTP with bounds, and errors that name who did not answer.
+
+use std::time::Duration;
+
+use reqwest::{Client, RequestBuilder, Response};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+const CONNECT_WITHIN: Duration = Duration::from_secs(2);
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+
+/// Why a request got no good answer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum HttpError {
+    /// Nobody answered.
+    #[error("{url} does not answer; is the process running?")]
+    NoAnswer {
+        /// The URL asked.
+        url: String,
+        /// Why.
+        #[source]
+        source: reqwest::Error,
+    },
+    /// The answer is an error.
+    #[error("{url} answered {status}: {problem}")]
+    Refused {
+        /// The URL asked.
+        url: String,
+        /// The HTTP status.
+        status: u16,
+        /// What it says.
+        problem: Problem,
+    },
+    /// The answer is not what this program expects.
+    #[error("{url} answered with something else")]
+    Unreadable {
+        /// The URL asked.
+        url: String,
+        /// Why.
+        #[source]
+        source: serde_json::Error,
+    },
+}
+
+/// An RFC 9457 problem.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub(crate) struct Problem {
+    /// The stable code.
+    pub(crate) code: String,
+    /// What happened.
+    pub(crate) detail: String,
+    /// Whether the same request may succeed later.
+    pub(crate) retryable: bool,
+}
+
+impl std::fmt::Display for Problem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match (self.code.as_str(), self.detail.as_str()) {
+            ("", detail) => f.write_str(detail),
+            (code, "") => f.write_str(code),
+            (code, detail) => write!(f, "{code}: {detail}"),
+        }
+    }
+}
+
+/// A client whose requests end within 10 s unless they say otherwise.
+pub(crate) fn client() -> Client {
+    let bounded = Client::builder()
+        .connect_timeout(CONNECT_WITHIN)
+        .timeout(ANSWER_WITHIN)
+        .no_proxy();
+    bounded.build().unwrap_or_default()
+}
+
+/// Sends a request and returns a good answer.
+pub(crate) async fn send(request: RequestBuilder) -> Result<Response, HttpError> {
+    let (client, request) = request.build_split();
+    let request = request.map_err(|source| HttpError::NoAnswer {
+        url: String::new(),
+        source,
+    })?;
+    let url = request.url().to_string();
+    let answer = client.execute(request).await;
+    let answer = answer.map_err(|source| HttpError::NoAnswer {
+        url: url.clone(),
+        source: source.without_url(),
+    })?;
+    if answer.status().is_success() {
+        return Ok(answer);
+    }
+    let status = answer.status().as_u16();
+    let text = answer.text().await.unwrap_or_default();
+    let problem = serde_json::from_str(&text).unwrap_or_else(|_| Problem {
+        detail: text.trim().to_owned(),
+        ..Problem::default()
+    });
+    Err(HttpError::Refused { url, status, problem })
+}
+
+/// Sends a request and reads its JSON answer.
+pub(crate) async fn json<T: DeserializeOwned>(request: RequestBuilder) -> Result<T, HttpError> {
+    let answer = send(request).await?;
+    let url = answer.url().to_string();
+    let body = answer.bytes().await;
+    let body = body.map_err(|source| HttpError::NoAnswer {
+        url: url.clone(),
+        source: source.without_url(),
+    })?;
+    serde_json::from_slice(&body).map_err(|source| HttpError::Unreadable { url, source })
+}

@@ -1,0 +1,91 @@
+//! What agents and gateways say at `/v1/status`, as far as the command line uses it. Fields that are missing have their
+//! empty value, so that a newer or older process can be asked.
+
+use std::collections::BTreeMap;
+
+use reqwest::Client;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::http::{HttpError, json};
+
+/// What a gateway says.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub(crate) struct GatewayStatus {
+    pub(crate) name: String,
+    pub(crate) region: String,
+    /// The name of the region's leading gateway, as this one knows it.
+    pub(crate) leader: Option<String>,
+    pub(crate) epoch: Value,
+    pub(crate) links: Vec<LinkStatus>,
+    pub(crate) receiving: Vec<ReceivingStatus>,
+    /// What every region said of itself last.
+    pub(crate) regions: BTreeMap<String, Value>,
+}
+
+/// One link that a leading gateway holds.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub(crate) struct LinkStatus {
+    pub(crate) peer: String,
+    pub(crate) state: String,
+    pub(crate) rtt_ms: Option<f64>,
+    pub(crate) clock_offset_ms: Option<f64>,
+    pub(crate) lanes: Vec<LaneStatus>,
+}
+
+/// One shard on a link, seen from the origin.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub(crate) struct LaneStatus {
+    pub(crate) group: String,
+    pub(crate) partition: u32,
+    pub(crate) state: String,
+    pub(crate) lag_ms: Option<f64>,
+}
+
+/// One origin's shard, seen from the receiver.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub(crate) struct ReceivingStatus {
+    pub(crate) origin: String,
+    pub(crate) group: String,
+    pub(crate) partition: u32,
+    pub(crate) state: String,
+    pub(crate) delay_ms: Option<f64>,
+    pub(crate) proof_age_ms: Option<f64>,
+}
+
+/// What an agent says.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub(crate) struct AgentStatus {
+    pub(crate) name: String,
+    pub(crate) region: String,
+    pub(crate) set: String,
+    pub(crate) steward: Option<String>,
+    pub(crate) shards: Vec<ShardStatus>,
+}
+
+/// One shard of an agent's store.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub(crate) struct ShardStatus {
+    pub(crate) group: String,
+    pub(crate) partition: u32,
+    pub(crate) sequence: u64,
+    pub(crate) cells: u64,
+    pub(crate) digest: String,
+    pub(crate) needs_sync: Vec<Value>,
+}
+
+/// Asks a gateway's admin listener.
+pub(crate) async fn of_gateway(client: &Client, admin: &str) -> Result<GatewayStatus, HttpError> {
+    json(client.get(format!("{admin}/v1/status"))).await
+}
+
+/// Asks an agent's admin listener.
+pub(crate) async fn of_agent(client: &Client, admin: &str) -> Result<AgentStatus, HttpError> {
+    json(client.get(format!("{admin}/v1/status"))).await
+}

@@ -1,0 +1,257 @@
+//! `isthmus lab`: faults in a running folder.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use isthmus_wan::{Command, ControlClient, ControlError};
+
+use crate::client::{http, status};
+use crate::failure::Failure;
+use crate::folder::run_file::{RunFile, RunFileError};
+
+mod clock;
+mod target;
+
+use clock::Offset;
+use target::{Process, Target, TargetError};
+
+/// Put faults into a running folder: its network, processes and clocks
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:\n  \
+    isthmus lab shop cut eu-west us-east --for 40s\n  \
+    isthmus lab shop delay eu-west us-east 3s\n  \
+    isthmus lab shop heal\n  \
+    isthmus lab shop kill leader@eu-west\n  \
+    isthmus lab shop clock agent-1@eu-west +8h")]
+pub struct Lab {
+    /// The folder that `isthmus up` or `isthmus demo` runs
+    dir: PathBuf,
+    #[command(subcommand)]
+    fault: Fault,
+}
+
+#[derive(Debug, Subcommand)]
+enum Fault {
+    /// Let no byte pass between two regions: connections stall, none closes, nothing is lost
+    Cut {
+        from: String,
+        to: String,
+        /// Hold only what FROM sends to TO
+        #[arg(long)]
+        one_way: bool,
+        /// Heal by itself after this time; the command returns at once
+        #[arg(long = "for", value_parser = humantime::parse_duration)]
+        lasting: Option<Duration>,
+    },
+    /// Delay every byte between two regions by this time in each direction
+    Delay {
+        from: String,
+        to: String,
+        #[arg(value_parser = humantime::parse_duration)]
+        delay: Duration,
+        /// A random part on top, of up to this time
+        #[arg(long, default_value = "0ms", value_parser = humantime::parse_duration)]
+        jitter: Duration,
+        /// Delay only what FROM sends to TO
+        #[arg(long)]
+        one_way: bool,
+    },
+    /// Limit each direction between two regions to so many bytes a second
+    Rate {
+        from: String,
+        to: String,
+        bytes_per_second: u64,
+    },
+    /// Reset every connection between two regions once
+    Reset { from: String, to: String },
+    /// Swallow what two regions send each other, without a close or a reset
+    BlackHole { from: String, to: String },
+    /// Return the network between two regions, or all of it, to what it was at the start
+    Heal {
+        from: Option<String>,
+        to: Option<String>,
+    },
+    /// Kill processes (SIGKILL); they are started again after 500 ms. leader@R, agent-1@R, gateway-2@R, nats@R, agents@R, gateways@R, all@R
+    Kill { target: Target },
+    /// Pause processes (SIGSTOP) until cont
+    Stop { target: Target },
+    /// Let paused processes go on (SIGCONT)
+    Cont { target: Target },
+    /// Kill processes and keep them down until start
+    Down { target: Target },
+    /// Start processes that are kept down
+    Start { target: Target },
+    /// Add an offset to the wall time of processes: +8h, -300ms, 0s
+    Clock {
+        target: Target,
+        #[arg(allow_hyphen_values = true)]
+        offset: Offset,
+    },
+    /// Tell the state of the network as JSON
+    Show,
+}
+
+impl Lab {
+    pub(super) async fn run(self) -> Result<(), Failure> {
+        let run = RunFile::of_running(&self.dir)?;
+        match self.fault.into_order() {
+            Order::Network(command) => network(&run, &command).await,
+            Order::Show => show(&run).await,
+            Order::Processes(act, target) => processes(&run, &self.dir, act, &target).await,
+        }
+    }
+}
+
+enum Order {
+    Network(Command),
+    Show,
+    Processes(Act, Target),
+}
+
+enum Act {
+    Kill,
+    Stop,
+    Cont,
+    Down,
+    Start,
+    Clock(Offset),
+}
+
+impl Fault {
+    fn into_order(self) -> Order {
+        let millis = |duration: Duration| duration.as_millis() as u64;
+        match self {
+            Self::Cut {
+                from,
+                to,
+                one_way,
+                lasting,
+            } => Order::Network(Command::Cut {
+                from,
+                to,
+                one_way,
+                for_ms: lasting.map(millis),
+            }),
+            Self::Delay {
+                from,
+                to,
+                delay,
+                jitter,
+                one_way,
+            } => {
+                let (delay_ms, jitter_ms) = (millis(delay), millis(jitter));
+                Order::Network(Command::Delay {
+                    from,
+                    to,
+                    one_way,
+                    delay_ms,
+                    jitter_ms,
+                })
+            }
+            Self::Rate {
+                from,
+                to,
+                bytes_per_second,
+            } => {
+                let bytes_per_second = Some(bytes_per_second);
+                Order::Network(Command::Rate {
+                    from,
+                    to,
+                    one_way: false,
+                    bytes_per_second,
+                })
+            }
+            Self::Reset { from, to } => Order::Network(Command::Reset { from, to }),
+            Self::BlackHole { from, to } => Order::Network(Command::BlackHole { from, to }),
+            Self::Heal { from, to } => Order::Network(Command::Heal { from, to }),
+            Self::Show => Order::Show,
+            Self::Kill { target } => Order::Processes(Act::Kill, target),
+            Self::Stop { target } => Order::Processes(Act::Stop, target),
+            Self::Cont { target } => Order::Processes(Act::Cont, target),
+            Self::Down { target } => Order::Processes(Act::Down, target),
+            Self::Start { target } => Order::Processes(Act::Start, target),
+            Self::Clock { target, offset } => Order::Processes(Act::Clock(offset), target),
+        }
+    }
+}
+
+async fn control(run: &RunFile) -> Result<ControlClient, Failure> {
+    let door = run
+        .wan
+        .control
+        .ok_or_else(|| Failure::settings("this folder has no network between regions"))?;
+    Ok(ControlClient::connect(door).await?)
+}
+
+async fn network(run: &RunFile, command: &Command) -> Result<(), Failure> {
+    control(run).await?.send(command).await?;
+    Ok(())
+}
+
+async fn show(run: &RunFile) -> Result<(), Failure> {
+    let answer = control(run).await?.send(&Command::Show).await?;
+    let text = serde_json::to_string_pretty(&answer.paths).map_err(Failure::environment)?;
+    println!("{text}");
+    Ok(())
+}
+
+async fn processes(run: &RunFile, dir: &Path, act: Act, target: &Target) -> Result<(), Failure> {
+    let leader = match target.wants_leader() {
+        Some(region) => Some(leader_of(run, region).await?),
+        None => None,
+    };
+    for process in target.resolve(run, leader.as_deref())? {
+        let did = process_act(&process, dir, &act)?;
+        println!("{did} {} of {}", process.name, process.region);
+    }
+    Ok(())
+}
+
+fn process_act(process: &Process, dir: &Path, act: &Act) -> Result<&'static str, TargetError> {
+    match act {
+        Act::Kill => process.kill().map(|()| "killed"),
+        Act::Stop => process.pause().map(|()| "paused"),
+        Act::Cont => process.go_on().map(|()| "continued"),
+        Act::Down => process.take_down(dir).map(|()| "took down"),
+        Act::Start => process.release(dir).map(|()| "starting"),
+        Act::Clock(offset) => process.put_clock(offset).map(|()| "put the clock of"),
+    }
+}
+
+async fn leader_of(run: &RunFile, region: &str) -> Result<String, TargetError> {
+    let unknown = || TargetError::NoRegion(region.to_owned(), target::known(run));
+    let gateways = &run.regions.get(region).ok_or_else(unknown)?.gateways;
+    let client = http::client();
+    for gateway in gateways {
+        let said = status::of_gateway(&client, &gateway.admin).await;
+        if let Some(leader) = said.ok().and_then(|status| status.leader) {
+            return Ok(leader);
+        }
+    }
+    Err(TargetError::NoLeader(region.to_owned()))
+}
+
+impl From<RunFileError> for Failure {
+    fn from(error: RunFileError) -> Self {
+        Self::environment(error)
+    }
+}
+
+impl From<ControlError> for Failure {
+    fn from(error: ControlError) -> Self {
+        match error {
+            ControlError::Refused(_) => Self::settings(error),
+            _ => Self::environment(error),
+        }
+    }
+}
+
+impl From<TargetError> for Failure {
+    fn from(error: TargetError) -> Self {
+        match error {
+            TargetError::NoRegion(..) | TargetError::NoProcess { .. } => Self::settings(error),
+            _ => Self::environment(error),
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! The commands of `isthmus`, one module each.
+
+mod init;
+mod lab;
+mod signals;
+mod up;
+
+use clap::{Parser, Subcommand};
+use tokio::runtime::Runtime;
+
+use crate::failure::Failure;
+use crate::fleet::exec_child::ExecChild;
+
+/// Isthmus keeps one keyspace alive in several cloud regions at once.
+#[derive(Debug, Parser)]
+#[command(
+    name = "isthmus",
+    version,
+    about,
+    max_term_width = 110,
+    after_help = "Example:\n  isthmus init shop --regions eu-west,us-east,ap-south && isthmus up shop --rtt 80ms\n\n\
+                  Exit codes: 0 done, 1 the machine or a running process is not as needed, 2 what was compared differs, 64 arguments or settings."
+)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Init(init::Init),
+    Up(up::Up),
+    Lab(lab::Lab),
+    #[command(name = crate::fleet::exec_child::NAME, hide = true)]
+    ExecChild(ExecChild),
+}
+
+/// Runs one command to its end.
+pub fn run(cli: Cli) -> Result<(), Failure> {
+    match cli.command {
+        Command::Init(command) => command.run(),
+        Command::Up(command) => runtime()?.block_on(command.run()),
+        Command::Lab(command) => runtime()?.block_on(command.run()),
+        Command::ExecChild(command) => Err(Failure::environment(command.run())),
+    }
+}
+
+fn runtime() -> Result<Runtime, Failure> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(Failure::environment)
+}

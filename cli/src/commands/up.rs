@@ -1,0 +1,125 @@
+//! `isthmus up`.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Args;
+
+use super::signals::EndSignals;
+use crate::failure::Failure;
+use crate::fleet::ports::PortChoice;
+use crate::fleet::{Fleet, Order, StartError};
+use crate::folder::run_file::RunFile;
+
+/// Run what a folder describes on this machine: per region one nats-server, two agents, two gateways
+///
+/// The regions are joined by a network in this process that can delay and cut (`isthmus lab`). Everything ends with
+/// this process, also when it is killed. A process that dies is started again after 500 ms.
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  isthmus up shop --rtt 80ms --port-base auto")]
+pub struct Up {
+    /// The folder, as `isthmus init` writes it
+    dir: PathBuf,
+    /// The round trip between any two regions
+    #[arg(long, default_value = "0ms", value_parser = humantime::parse_duration)]
+    rtt: Duration,
+    /// The first of a fixed block of ports, or auto for any free block
+    #[arg(long, default_value = "7040")]
+    port_base: PortChoice,
+}
+
+impl Up {
+    pub(super) async fn run(self) -> Result<(), Failure> {
+        let mut signals = EndSignals::listen().map_err(Failure::environment)?;
+        let order = Order {
+            folder: self.dir.clone(),
+            ports: self.port_base,
+            round_trip: self.rtt,
+        };
+        let say = |line: &str| eprintln!("{line}");
+        let mut fleet = tokio::select! {
+            fleet = Fleet::start(&order, &say) => fleet?,
+            () = signals.arrive() => return Ok(()),
+        };
+        print!("{}", addresses(&fleet.run_file(), &self.dir));
+        loop {
+            tokio::select! {
+                event = fleet.next_event() => say(&event.to_string()),
+                () = signals.arrive() => break,
+            }
+        }
+        say("ending agents and gateways, then the NATS servers");
+        fleet.stop().await;
+        Ok(())
+    }
+}
+
+impl From<StartError> for Failure {
+    fn from(error: StartError) -> Self {
+        match error {
+            StartError::Folder(_) => Self::settings(error),
+            _ => Self::environment(error),
+        }
+    }
+}
+
+/// Where everything listens, and commands to paste.
+pub(super) fn addresses(run: &RunFile, dir: &Path) -> String {
+    let mut text = String::new();
+    let mut line = |line: String| {
+        let _infallible = writeln!(text, "{line}");
+    };
+    for (region, processes) in run.regions_in_order() {
+        line(format!("\n{region}"));
+        line(format!(
+            "  nats       {}   monitoring {}",
+            processes.nats.url, processes.nats.monitor
+        ));
+        for agent in &processes.agents {
+            line(format!(
+                "  {:<10} {}   admin {}",
+                agent.name, agent.http, agent.admin
+            ));
+        }
+        for gateway in &processes.gateways {
+            line(format!(
+                "  {:<10} link {}   admin {}",
+                gateway.name, gateway.link, gateway.admin
+            ));
+        }
+    }
+    let doors: Vec<(&str, &str)> = run
+        .regions_in_order()
+        .filter_map(|(region, processes)| Some((region, processes.agents.first()?.http.as_str())))
+        .collect();
+    let Some((here, write)) = doors.first().copied() else {
+        return text;
+    };
+    let (there, read) = doors.get(1).copied().unwrap_or((here, write));
+    line(format!("\n# write in {here}, read in {there}"));
+    line(format!(
+        "curl -sS -X PUT --data 'two apples' {write}/v1/kv/carts/alice"
+    ));
+    line(format!("curl -sS {read}/v1/kv/carts/alice"));
+    line(format!(
+        "# write in {here}; a read in {there} with the session waits until it sees the write"
+    ));
+    line(format!(
+        "SESSION=$(curl -sS -o /dev/null -D - -X PUT --data 'three apples' {write}/v1/kv/carts/alice | tr -d '\\r' | sed -n 's/^isthmus-session: //Ip')"
+    ));
+    line(format!(
+        "curl -sS -H \"Isthmus-Session: $SESSION\" {read}/v1/kv/carts/alice"
+    ));
+    line("# what every region says of itself and of the others".to_owned());
+    line(format!("isthmus status --dir {}", dir.display()));
+    if here != there {
+        line(format!("# part {here} and {there} for 20 seconds"));
+        line(format!(
+            "isthmus lab {} cut {here} {there} --for 20s",
+            dir.display()
+        ));
+    }
+    line("\nEverything ends with Ctrl-C.".to_owned());
+    text
+}

@@ -1,0 +1,97 @@
+//! How a command ends when it does not succeed, as an exit code.
+
+use std::error::Error;
+use std::fmt;
+use std::process::ExitCode;
+
+/// The exit codes of `isthmus` beside 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Code {
+    /// 1: the machine or a running process is not as needed (a taken port, an agent that does not answer, a bad row).
+    Environment,
+    /// 2: everything ran, and what was compared differs.
+    Difference,
+    /// 64: arguments or settings.
+    Settings,
+}
+
+impl From<Code> for ExitCode {
+    fn from(code: Code) -> Self {
+        match code {
+            Code::Environment => Self::from(1),
+            Code::Difference => Self::from(2),
+            Code::Settings => Self::from(64),
+        }
+    }
+}
+
+/// An error with the exit code it asks for. Displays the error and its causes in one line.
+#[derive(Debug)]
+pub struct Failure {
+    /// The exit code.
+    pub code: Code,
+    cause: Box<dyn Error + Send + Sync>,
+}
+
+impl Failure {
+    /// The machine or a running process is not as needed.
+    pub fn environment(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self {
+            code: Code::Environment,
+            cause: cause.into(),
+        }
+    }
+
+    /// What was compared differs.
+    pub fn difference(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self {
+            code: Code::Difference,
+            cause: cause.into(),
+        }
+    }
+
+    /// Arguments or settings are wrong.
+    pub fn settings(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self {
+            code: Code::Settings,
+            cause: cause.into(),
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut said = self.cause.to_string();
+        f.write_str(&said)?;
+        let mut next = self.cause.source();
+        while let Some(cause) = next {
+            let text = cause.to_string();
+            if !said.contains(&text) {
+                write!(f, ": {text}")?;
+            }
+            said = text;
+            next = cause.source();
+        }
+        Ok(())
+    }
+}
+
+impl Error for Failure {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("settings of eu-west")]
+    struct Outer(#[source] std::num::ParseIntError);
+
+    #[test]
+    fn a_failure_says_its_causes_once() {
+        let cause = "x".parse::<u8>().expect_err("not a number");
+        assert_eq!(
+            Failure::settings(Outer(cause)).to_string(),
+            "settings of eu-west: invalid digit found in string"
+        );
+    }
+}

@@ -1,0 +1,129 @@
+//! Finding the programs that a folder's processes run.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The variable that names the NATS server to run.
+pub const NATS_SERVER_VARIABLE: &str = "ISTHMUS_NATS_SERVER";
+const LEAST_NATS: (u32, u32) = (2, 12);
+
+/// The programs, absolute.
+#[derive(Clone, Debug)]
+pub struct Binaries {
+    /// This program, which starts the others so that they end with it.
+    pub isthmus: PathBuf,
+    /// `isthmus-region-agent`.
+    pub agent: PathBuf,
+    /// `isthmus-gateway`.
+    pub gateway: PathBuf,
+    /// `nats-server`, 2.12 or later.
+    pub nats_server: PathBuf,
+}
+
+/// Why a program was not found.
+#[derive(Debug, thiserror::Error)]
+pub enum BinaryError {
+    /// This program's own path is unknown.
+    #[error("the path of this program cannot be found out")]
+    Own(#[source] std::io::Error),
+    /// A program of Isthmus is missing.
+    #[error("{0} is neither beside this program nor on PATH; build it with `make binaries`")]
+    Missing(&'static str),
+    /// No NATS server that is new enough.
+    #[error(
+        "no nats-server 2.12 or later was found; fetch one with `tools/nats-server`, or name one in {NATS_SERVER_VARIABLE}"
+    )]
+    NoNats,
+    /// The named one is not usable.
+    #[error("{path}, named by {NATS_SERVER_VARIABLE}, is not a nats-server 2.12 or later")]
+    BadNats {
+        /// The path named.
+        path: PathBuf,
+    },
+}
+
+impl Binaries {
+    /// Looks for ours beside this program, then on PATH; for the NATS server where [`find_nats_server`] looks.
+    pub fn find() -> Result<Self, BinaryError> {
+        let isthmus = std::env::current_exe().map_err(BinaryError::Own)?;
+        let ours = |name: &'static str| {
+            let beside = isthmus.with_file_name(name);
+            let found = if beside.is_file() {
+                Some(beside)
+            } else {
+                on_path(name).next()
+            };
+            found.ok_or(BinaryError::Missing(name))
+        };
+        Ok(Self {
+            agent: ours("isthmus-region-agent")?,
+            gateway: ours("isthmus-gateway")?,
+            nats_server: find_nats_server(&isthmus)?,
+            isthmus,
+        })
+    }
+}
+
+/// The NATS server named by `ISTHMUS_NATS_SERVER`; else the first of 2.12 or later on PATH, in `.tools/` of the current folder
+/// or one above it, or of a folder above this program.
+pub fn find_nats_server(this_program: &Path) -> Result<PathBuf, BinaryError> {
+    if let Some(path) = std::env::var_os(NATS_SERVER_VARIABLE).filter(|path| !path.is_empty()) {
+        let path = PathBuf::from(path);
+        return if new_enough(&path) {
+            Ok(absolute(path))
+        } else {
+            Err(BinaryError::BadNats { path })
+        };
+    }
+    let here = std::env::current_dir().unwrap_or_default();
+    let tools = here
+        .ancestors()
+        .chain(this_program.ancestors())
+        .map(|folder| folder.join(".tools/nats-server"));
+    on_path("nats-server")
+        .chain(tools)
+        .find(|path| path.is_file() && new_enough(path))
+        .map(absolute)
+        .ok_or(BinaryError::NoNats)
+}
+
+fn absolute(path: PathBuf) -> PathBuf {
+    path.canonicalize().unwrap_or(path)
+}
+
+fn on_path(name: impl AsRef<OsStr>) -> impl Iterator<Item = PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
+    folders
+        .into_iter()
+        .map(move |folder| folder.join(name.as_ref()))
+        .filter(|path| path.is_file())
+}
+
+fn new_enough(program: &Path) -> bool {
+    let Ok(output) = Command::new(program).arg("--version").output() else {
+        return false;
+    };
+    version(&String::from_utf8_lossy(&output.stdout)).is_some_and(|version| version >= LEAST_NATS)
+}
+
+/// Major and minor of `nats-server: v2.15.1`.
+fn version(said: &str) -> Option<(u32, u32)> {
+    let (_, numbers) = said.trim().rsplit_once('v')?;
+    let mut numbers = numbers.split('.');
+    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_compared_as_numbers() {
+        assert_eq!(version("nats-server: v2.15.1\n"), Some((2, 15)));
+        assert_eq!(version("nats-server: v2.9.10"), Some((2, 9)));
+        assert!(version("nats-server: v2.9.10") < Some(LEAST_NATS));
+        assert_eq!(version("something else"), None);
+    }
+}

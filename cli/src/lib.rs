@@ -1,0 +1,9 @@
+//! The operator's command line of Isthmus, as a library for its two programs `isthmus` and `isthmus-check`.
+
+mod client;
+mod commands;
+pub mod failure;
+pub mod fleet;
+pub mod folder;
+
+pub use commands::{Cli, run};
