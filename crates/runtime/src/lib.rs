@@ -1,1 +1,13 @@
-//! isthmus-runtime
+//! Process furniture: what every Isthmus process has whatever it does.
+//!
+//! A binary names its settings and how it is assembled; [`run()`] does the rest: arguments, telemetry, signals, drain,
+//! exit code. This crate alone reads clocks ([`clock`]), draws randomness ([`random`]), spawns tasks ([`supervise`]) and
+//! names OpenTelemetry ([`telemetry`]). It knows nothing of NATS, TLS or HTTP.
+
+pub mod clock;
+pub mod events;
+pub mod health;
+pub mod metrics;
+pub mod random;
+pub mod settings;
+pub mod supervise;

@@ -1,0 +1,120 @@
+//! The metrics of a process: a registry, what every process tells of itself, and the text that Prometheus reads.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::{Registry, Unit};
+
+/// The type of [`Metrics::text`].
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// The registry of a process. Clones share it. Every name begins with `isthmus_`.
+#[derive(Debug, Clone)]
+pub struct Metrics(Arc<Mutex<Registry>>);
+
+impl Metrics {
+    /// A registry that holds the uptime, resident memory and build of this process, under the name `process`.
+    #[must_use]
+    pub fn new(process: &str, version: &str) -> Self {
+        let mut registry = Registry::with_prefix("isthmus");
+        let build = vec![
+            ("process".to_owned(), process.to_owned()),
+            ("version".to_owned(), version.to_owned()),
+        ];
+        registry.register("build", "What runs", Info::new(build));
+        registry.register_collector(Box::new(OfProcess {
+            started: Instant::now(),
+        }));
+        Self(Arc::new(Mutex::new(registry)))
+    }
+
+    /// Adds metrics to the registry.
+    pub fn register<T>(&self, add: impl FnOnce(&mut Registry) -> T) -> T {
+        add(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Every metric in the OpenMetrics text format, as [`CONTENT_TYPE`].
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        let registry = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Err(error) = prometheus_client::encoding::text::encode(&mut text, &registry) {
+            tracing::warn!(%error, "metrics could not be written");
+        }
+        text
+    }
+}
+
+#[derive(Debug)]
+struct OfProcess {
+    started: Instant,
+}
+
+impl Collector for OfProcess {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), std::fmt::Error> {
+        let uptime = ConstGauge::new(self.started.elapsed().as_secs_f64());
+        let name = "process_uptime";
+        uptime.encode(encoder.encode_descriptor(
+            name,
+            "Time since the process started",
+            Some(&Unit::Seconds),
+            uptime.metric_type(),
+        )?)?;
+        if let Some(bytes) = resident_bytes() {
+            let resident = ConstGauge::new(bytes);
+            let name = "process_resident_memory";
+            resident.encode(encoder.encode_descriptor(
+                name,
+                "Resident memory",
+                Some(&Unit::Bytes),
+                resident.metric_type(),
+            )?)?;
+        }
+        Ok(())
+    }
+}
+
+/// The resident memory of this process in bytes, as the kernel counts it.
+#[must_use]
+pub fn resident_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kib: u64 = line.trim().strip_suffix(" kB")?.trim().parse().ok()?;
+    Some(kib * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use prometheus_client::metrics::counter::Counter;
+
+    #[test]
+    fn the_text_holds_the_process_and_what_was_added() {
+        let metrics = Metrics::new("gateway", "0.1.0");
+        let refused: Counter = metrics.register(|registry| {
+            let refused = Counter::default();
+            registry.register("refused", "Refused links", refused.clone());
+            refused
+        });
+        refused.inc();
+        let text = metrics.text();
+        for expected in [
+            "isthmus_build_info{process=\"gateway\",version=\"0.1.0\"} 1",
+            "isthmus_process_uptime_seconds ",
+            "isthmus_process_resident_memory_bytes ",
+            "isthmus_refused_total 1",
+            "# EOF",
+        ] {
+            assert!(text.contains(expected), "{expected} is missing in\n{text}");
+        }
+    }
+
+    #[test]
+    fn resident_memory_is_more_than_a_megabyte() {
+        assert!(resident_bytes().is_some_and(|bytes| bytes > 1 << 20));
+    }
+}

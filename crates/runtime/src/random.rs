@@ -1,0 +1,44 @@
+//! Randomness from the operating system. The core receives it as identifiers and seeds.
+
+use isthmus_replication::coordinates::{MessageId, WriterId};
+
+/// The operating system has no randomness to give.
+#[derive(Debug, thiserror::Error)]
+#[error("the operating system gives no randomness: {0}; a writer's identifier can't be drawn")]
+pub struct NoRandomness(getrandom::Error);
+
+/// 64 random bits, drawn afresh.
+///
+/// # Errors
+/// [`NoRandomness`], which a process learns when it starts: a kernel that has answered once goes on answering.
+pub fn bits() -> Result<u64, NoRandomness> {
+    getrandom::u64().map_err(NoRandomness)
+}
+
+/// The identifier of one run of one process, never stored, never reused (design.md section 4).
+///
+/// # Errors
+/// [`NoRandomness`].
+pub fn writer_id() -> Result<WriterId, NoRandomness> {
+    bits().map(WriterId)
+}
+
+/// The identifier of one message; never zero, which names a message without a readable header.
+///
+/// # Errors
+/// [`NoRandomness`].
+pub fn message_id() -> Result<MessageId, NoRandomness> {
+    bits().map(|bits| MessageId(bits.max(1)))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_draws_differ() {
+        assert_ne!(writer_id().unwrap(), writer_id().unwrap());
+        assert_ne!(message_id().unwrap(), MessageId(0));
+    }
+}

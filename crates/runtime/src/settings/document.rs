@@ -1,0 +1,278 @@
+//! A settings file in memory: its text, where each key stands in it, and what the environment changes.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use serde::de::{Deserialize, DeserializeOwned, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::Value;
+use serde_saphyr::{Error as YamlError, MessageFormatter, Spanned, UserMessageFormatter};
+
+use super::environment::{Environment, Override};
+use super::error::{Fault, Place, SettingsError};
+
+/// Larger files are refused unread.
+const MAX_FILE_BYTES: u64 = 1024 * 1024;
+
+/// A settings file as it was read.
+#[derive(Debug, Clone)]
+pub struct Document {
+    path: PathBuf,
+    text: String,
+    overrides: Vec<Override>,
+}
+
+impl Document {
+    /// Reads the file at `path`.
+    ///
+    /// # Errors
+    /// [`SettingsError`] when it can't be read, is larger than 1 MiB or is not UTF-8.
+    pub fn read(path: &Path) -> Result<Self, SettingsError> {
+        let unreadable = |source| SettingsError::Unreadable {
+            file: path.to_owned(),
+            source,
+        };
+        let size = std::fs::metadata(path).map_err(unreadable)?.len();
+        if size > MAX_FILE_BYTES {
+            let message =
+                format!("has {size} bytes, more than the {MAX_FILE_BYTES} a settings file may have");
+            let fault = Fault {
+                file: path.to_owned(),
+                place: None,
+                excerpt: None,
+                message,
+                mend: "name another file".to_owned(),
+            };
+            return Err(SettingsError::Invalid(Box::new(fault)));
+        }
+        let text = std::fs::read_to_string(path).map_err(unreadable)?;
+        Ok(Self {
+            path: path.to_owned(),
+            text,
+            overrides: Vec::new(),
+        })
+    }
+
+    /// A file at `path` that holds `text`, without reading the disk.
+    #[must_use]
+    pub fn from_text(path: impl Into<PathBuf>, text: impl Into<String>) -> Self {
+        Self {
+            path: path.into(),
+            text: text.into(),
+            overrides: Vec::new(),
+        }
+    }
+
+    /// The text of the file.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Where the file is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// `path` as it is meant in this file: relative to the folder that holds the file.
+    #[must_use]
+    pub fn resolve(&self, path: &Path) -> PathBuf {
+        match self.path.parent() {
+            Some(folder) if path.is_relative() => folder.join(path),
+            _ => path.to_owned(),
+        }
+    }
+
+    /// The content as `T`, changed by `environment`.
+    ///
+    /// # Errors
+    /// [`SettingsError`] with the place in the file, or the variable, that is wrong.
+    pub(super) fn parse<T: DeserializeOwned>(
+        &mut self,
+        environment: &Environment,
+    ) -> Result<T, SettingsError> {
+        self.overrides.clone_from(&environment.overrides);
+        if self.overrides.is_empty() {
+            return self.parse_file();
+        }
+        let merged = self.merge(None)?;
+        T::deserialize(merged).or_else(|error| {
+            for (index, change) in self.overrides.iter().enumerate() {
+                if T::deserialize(self.merge(Some(index))?).is_ok() {
+                    return Err(change.error(error.to_string()));
+                }
+            }
+            self.parse_file::<T>()?;
+            Err(self.overrides[0].error(error.to_string()))
+        })
+    }
+
+    fn parse_file<T: DeserializeOwned>(&self) -> Result<T, SettingsError> {
+        let options = serde_saphyr::options! { with_snippet: false, strict_booleans: true };
+        serde_saphyr::from_str_with_options(&self.text, options).map_err(|error| self.malformed(&error))
+    }
+
+    fn merge(&self, without: Option<usize>) -> Result<Value, SettingsError> {
+        let mut tree = self.parse_file()?;
+        let applied = self
+            .overrides
+            .iter()
+            .enumerate()
+            .filter(|(index, _)| Some(*index) != without);
+        applied
+            .map(|(_, change)| change)
+            .try_for_each(|change| change.apply(&mut tree))?;
+        Ok(tree)
+    }
+
+    fn malformed(&self, error: &YamlError) -> SettingsError {
+        let place = error.location().map(|at| Place {
+            line: at.line(),
+            column: at.column(),
+        });
+        let message = UserMessageFormatter
+            .format_message(error.without_snippet())
+            .into_owned();
+        self.invalid(place, message, mend_of(error))
+    }
+
+    fn invalid(&self, place: Option<Place>, message: String, mend: String) -> SettingsError {
+        let line = place.and_then(|place| usize::try_from(place.line).ok()?.checked_sub(1));
+        let excerpt = line
+            .and_then(|line| self.text.lines().nth(line))
+            .map(str::to_owned);
+        SettingsError::Invalid(Box::new(Fault {
+            file: self.path.clone(),
+            place,
+            excerpt,
+            message,
+            mend,
+        }))
+    }
+
+    /// The error for the value at `keys`, which reads well and is refused for its meaning. It shows the line of the
+    /// deepest of `keys` that the file holds, or names the variable that set the value.
+    #[must_use]
+    pub fn fault(&self, keys: &[&str], message: impl Into<String>, mend: impl Into<String>) -> SettingsError {
+        let overrides = |change: &&Override| {
+            change.path.iter().zip(keys).all(|(a, b)| a == b) && change.path.len() <= keys.len()
+        };
+        if let Some(change) = self.overrides.iter().find(overrides) {
+            return SettingsError::Override {
+                variable: change.variable.clone(),
+                message: message.into(),
+                mend: mend.into(),
+            };
+        }
+        let deepest = self.places(keys).pop();
+        self.invalid(deepest, message.into(), mend.into())
+    }
+
+    /// Whether the file itself holds a value at `keys`.
+    #[must_use]
+    pub fn holds(&self, keys: &[&str]) -> bool {
+        self.places(keys).len() == keys.len()
+    }
+
+    /// The places of `keys`, as far down as the file holds them.
+    fn places(&self, keys: &[&str]) -> Vec<Place> {
+        let mut places = Vec::with_capacity(keys.len());
+        let Ok(root) = serde_saphyr::from_str::<Spanned<Node>>(&self.text) else {
+            return places;
+        };
+        let mut node = &root.value;
+        for key in keys {
+            let Some((at, below)) = node.child(key) else { break };
+            places.push(at);
+            node = below;
+        }
+        places
+    }
+}
+
+fn mend_of(error: &YamlError) -> String {
+    match error.without_snippet() {
+        YamlError::SerdeUnknownField { expected, .. } => {
+            format!("remove the key, or use one of: {}", expected.join(", "))
+        }
+        YamlError::SerdeUnknownVariant { expected, .. } => format!("use one of: {}", expected.join(", ")),
+        YamlError::SerdeMissingField { field, .. } => format!("add the key {field}"),
+        YamlError::DuplicateMappingKey { .. } => "keep one of the two".to_owned(),
+        YamlError::Message { .. } => String::new(),
+        _ => "correct the value; `isthmus config schema` lists every key with its type".to_owned(),
+    }
+}
+
+/// A YAML node that remembers where its keys and items stand.
+enum Node {
+    Map(Vec<(Spanned<String>, Node)>),
+    Sequence(Vec<Spanned<Node>>),
+    Scalar,
+}
+
+impl Node {
+    fn child(&self, key: &str) -> Option<(Place, &Node)> {
+        let place = |at: serde_saphyr::Location| Place {
+            line: at.line(),
+            column: at.column(),
+        };
+        match self {
+            Self::Map(entries) => {
+                let (name, node) = entries.iter().find(|(name, _)| name.value == key)?;
+                Some((place(name.referenced), node))
+            }
+            Self::Sequence(items) => items
+                .get(key.parse::<usize>().ok()?)
+                .map(|item| (place(item.referenced), &item.value)),
+            Self::Scalar => None,
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Node {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(NodeVisitor)
+    }
+}
+
+struct NodeVisitor;
+
+macro_rules! scalars {
+    ($($visit:ident: $type:ty),+) => {
+        $(fn $visit<E>(self, _: $type) -> Result<Node, E> { Ok(Node::Scalar) })+
+    };
+}
+
+impl<'de> Visitor<'de> for NodeVisitor {
+    type Value = Node;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any YAML")
+    }
+
+    scalars!(visit_bool: bool, visit_i64: i64, visit_u64: u64, visit_f64: f64, visit_str: &str);
+
+    fn visit_unit<E>(self) -> Result<Node, E> {
+        Ok(Node::Scalar)
+    }
+
+    fn visit_none<E>(self) -> Result<Node, E> {
+        Ok(Node::Scalar)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Node, A::Error> {
+        let mut items = Vec::new();
+        while let Some(item) = access.next_element()? {
+            items.push(item);
+        }
+        Ok(Node::Sequence(items))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Node, A::Error> {
+        let mut entries = Vec::new();
+        while let Some(entry) = access.next_entry()? {
+            entries.push(entry);
+        }
+        Ok(Node::Map(entries))
+    }
+}

@@ -1,0 +1,80 @@
+//! What is wrong with a settings file, where, and how to mend it.
+
+use std::fmt;
+use std::path::PathBuf;
+
+/// A place in a file, counted from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// The line.
+    pub line: u64,
+    /// The column, in characters.
+    pub column: u64,
+}
+
+/// A file whose content is refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// The file.
+    pub file: PathBuf,
+    /// Where in it, if that is known.
+    pub place: Option<Place>,
+    /// The text of that line.
+    pub excerpt: Option<String>,
+    /// What is wrong.
+    pub message: String,
+    /// What to do about it; empty where the message says it.
+    pub mend: String,
+}
+
+/// Settings that a process can't start with. The process exits with 64.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// The file can't be read.
+    #[error("{}: cannot be read: {source}\n  mend: make the file readable, or name another one", file.display())]
+    Unreadable {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file's content is refused.
+    #[error(transparent)]
+    Invalid(Box<Fault>),
+    /// The value of an environment variable is refused.
+    #[error("environment variable {variable}: {message}\n  mend: {mend}")]
+    Override {
+        /// Its name.
+        variable: String,
+        /// What is wrong.
+        message: String,
+        /// What to do about it.
+        mend: String,
+    },
+}
+
+impl std::error::Error for Fault {}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:", self.file.display())?;
+        if let Some(place) = self.place {
+            write!(f, "{}:{}:", place.line, place.column)?;
+        }
+        write!(f, " {}", self.message)?;
+        if let (Some(place), Some(excerpt)) = (self.place, &self.excerpt) {
+            let gutter = place.line.to_string();
+            let blank = " ".repeat(gutter.len());
+            let indent = " ".repeat(
+                usize::try_from(place.column.saturating_sub(1))
+                    .unwrap_or(0)
+                    .min(excerpt.len()),
+            );
+            write!(f, "\n  {gutter} | {excerpt}\n  {blank} | {indent}^")?;
+        }
+        if !self.mend.is_empty() {
+            write!(f, "\n  mend: {}", self.mend)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,34 @@
+//! Settings: one file that the regions share and one for each process (design.md sections 3 and 12).
+//!
+//! Reading has two steps. A *file* model says which keys exist and of which type; unknown keys, missing units and wrong
+//! types end there, with line and column. The *checked* model ([`SetSettings`], [`AgentSettings`], [`GatewaySettings`])
+//! is built from it: names are validated, defaults filled in, paths resolved, and what must fit together does. Code
+//! beyond this module sees only checked models and need not ask again.
+
+mod address;
+mod agent;
+mod document;
+mod environment;
+mod error;
+mod gateway;
+mod process;
+mod schema;
+mod set;
+mod set_file;
+#[cfg(test)]
+mod tests;
+mod units;
+
+pub use address::{Address, Endpoint, InvalidAddress, Listen, NatsServer};
+pub use agent::{AgentSettings, MemoryLimits};
+pub use document::Document;
+pub use environment::{Environment, RESERVED, RESERVED_PREFIX};
+pub use error::{Fault, Place, SettingsError};
+pub use gateway::{GatewaySettings, LinkSettings};
+pub use process::{
+    LogFormat, LogSettings, NatsSettings, Otlp, OtlpProtocol, ProcessSettings, Settings, TelemetrySettings,
+};
+pub use schema::{SettingsFile, schema};
+pub use set::{BucketSettings, ClockLimits, GroupSettings, RegionSettings, SetDigest, SetSettings};
+pub use set_file::Kind;
+pub use units::{ByteSize, Duration, InvalidQuantity};

@@ -1,0 +1,337 @@
+//! What the settings of an agent and of a gateway have in common.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration as Span;
+
+use isthmus_replication::names::{ProcessName, RegionName};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::address::{Endpoint, Listen, Name, NatsServer};
+use super::document::Document;
+use super::environment::Environment;
+use super::error::SettingsError;
+use super::set::{SetSettings, joined};
+use super::units::{ByteSize, Duration};
+
+/// The region's NATS.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NatsSettings {
+    /// At least one server.
+    pub servers: Vec<NatsServer>,
+    /// A NATS credentials file, relative to the settings file; resolved once checked.
+    pub credentials: Option<PathBuf>,
+    /// The JetStream domain, where the region has one.
+    pub domain: Option<String>,
+}
+
+/// The region's log.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct LogSettings {
+    /// Whether the process may create streams that are missing. For development: production creates them once.
+    pub create: bool,
+    /// Copies within the region: 1, 3 or 5.
+    pub replicas: u8,
+    /// The size of one shard's stream at which appends are refused.
+    pub max_bytes: ByteSize,
+    /// The size above which the steward trims what every agent has checkpointed.
+    pub retention: ByteSize,
+}
+
+impl Default for LogSettings {
+    fn default() -> Self {
+        Self {
+            create: false,
+            replicas: 1,
+            max_bytes: ByteSize::mib(1024),
+            retention: ByteSize::mib(256),
+        }
+    }
+}
+
+/// Logs and traces.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct TelemetrySettings {
+    /// Where spans go; nowhere by default.
+    pub otlp: Option<Otlp>,
+    /// The share of traces begun here that are recorded, 0 to 1. A client's own decision is honoured.
+    pub ratio: f64,
+    /// The filter of logs: a level, or directives such as `info,isthmus_gateway=debug`.
+    pub log: String,
+    /// The form of logs.
+    pub log_format: LogFormat,
+    /// Whether spans show keys. They show a hash otherwise.
+    pub show_keys: bool,
+}
+
+impl Default for TelemetrySettings {
+    fn default() -> Self {
+        Self {
+            otlp: None,
+            ratio: 0.01,
+            log: "info".to_owned(),
+            log_format: LogFormat::Text,
+            show_keys: false,
+        }
+    }
+}
+
+/// An OTLP receiver.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Otlp {
+    /// `http://host:4317` for gRPC, `http://host:4318` for HTTP.
+    pub endpoint: Endpoint,
+    /// How it is spoken to.
+    #[serde(default)]
+    pub protocol: OtlpProtocol,
+}
+
+/// The two transports of OTLP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OtlpProtocol {
+    /// OTLP over gRPC.
+    #[default]
+    Grpc,
+    /// OTLP over HTTP with protobuf bodies.
+    Http,
+}
+
+/// The form of log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// The administrative listener.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AdminFile {
+    /// Where health, metrics and status are served: a loopback address.
+    pub listen: Listen,
+}
+
+/// The keys that both files share, as they were read.
+pub(super) struct CommonFile {
+    pub set: PathBuf,
+    pub region: Name<RegionName>,
+    pub name: Option<Name<ProcessName>>,
+    pub nats: NatsSettings,
+    pub admin: SocketAddr,
+    pub log: LogSettings,
+    pub telemetry: TelemetrySettings,
+    pub drain: Duration,
+}
+
+/// What every process of a region has been told.
+#[derive(Debug, Clone)]
+pub struct ProcessSettings {
+    /// What the regions share.
+    pub set: Arc<SetSettings>,
+    /// The region it belongs to; a member of the set.
+    pub region: RegionName,
+    /// Its name within the region.
+    pub name: ProcessName,
+    /// The region's NATS.
+    pub nats: NatsSettings,
+    /// Where health, metrics and status are served: a loopback address.
+    pub admin: SocketAddr,
+    /// The region's log.
+    pub log: LogSettings,
+    /// Logs and traces.
+    pub telemetry: TelemetrySettings,
+    /// How long the process may take to finish once told to stop.
+    pub drain: Span,
+    /// The file these settings were read from.
+    pub document: Document,
+}
+
+/// A checked settings file of a process.
+pub trait Settings: Sized + Send + Sync + 'static {
+    /// Reads and checks the file at `path`, changed by `environment`, and the set.yaml that it names.
+    ///
+    /// # Errors
+    /// [`SettingsError`] with file, line and mend, or with the variable.
+    fn load(path: &Path, environment: &Environment) -> Result<Self, SettingsError>;
+
+    /// What every process has been told.
+    fn process(&self) -> &ProcessSettings;
+
+    /// Every address that the process listens on.
+    fn listeners(&self) -> Vec<SocketAddr>;
+}
+
+impl CommonFile {
+    pub(super) fn check(self, document: Document, role: &str) -> Result<ProcessSettings, SettingsError> {
+        let set = SetSettings::load(&document.resolve(&self.set)).map_err(|error| match error {
+            SettingsError::Unreadable { file, source } => {
+                let message = format!("set.yaml at {} cannot be read: {source}", file.display());
+                document.fault(
+                    &["set"],
+                    message,
+                    "name the file that the regions share, relative to this one",
+                )
+            }
+            other => other,
+        })?;
+        let region = self.region.0;
+        if !set.regions.contains_key(&region) {
+            let message = format!(
+                "region {region} is not in the set {} ({})",
+                set.name,
+                set.document().path().display()
+            );
+            let mend = format!(
+                "use one of {}, or add {region} under regions in set.yaml",
+                joined(set.regions.keys())
+            );
+            return Err(document.fault(&["region"], message, mend));
+        }
+        check_loopback(&document, &["admin", "listen"], self.admin)?;
+        check_log(&document, &self.log)?;
+        check_telemetry(&document, &self.telemetry)?;
+        let nats = check_nats(&document, self.nats)?;
+        let name = match self.name {
+            Some(name) => name.0,
+            None => default_name(role).map_err(|error| {
+                document.fault(&["name"], error.to_string(), "name the process with the key name")
+            })?,
+        };
+        Ok(ProcessSettings {
+            set: Arc::new(set),
+            region,
+            name,
+            nats,
+            admin: self.admin,
+            log: self.log,
+            telemetry: self.telemetry,
+            drain: self.drain.0,
+            document,
+        })
+    }
+}
+
+/// Refuses `listener` at `keys` unless only this machine can reach it: it has neither TLS nor authentication.
+pub(super) fn check_loopback(
+    document: &Document,
+    keys: &[&str],
+    listener: SocketAddr,
+) -> Result<(), SettingsError> {
+    if listener.ip().is_loopback() {
+        return Ok(());
+    }
+    let message = format!(
+        "{listener} can be reached from other machines, and this door has neither TLS nor authentication"
+    );
+    let mend = format!(
+        "listen on 127.0.0.1:{} and put a proxy that authenticates in front",
+        listener.port()
+    );
+    Err(document.fault(keys, message, mend))
+}
+
+/// Refuses a path at `keys` that names no readable file.
+pub(super) fn check_file(document: &Document, keys: &[&str], path: &Path) -> Result<PathBuf, SettingsError> {
+    let path = document.resolve(path);
+    match std::fs::File::open(&path).and_then(|file| file.metadata()) {
+        Ok(file) if file.is_file() => Ok(path),
+        Ok(_) => Err(document.fault(keys, format!("{} is not a file", path.display()), "name a file")),
+        Err(error) => {
+            let message = format!("{} cannot be read: {error}", path.display());
+            Err(document.fault(
+                keys,
+                message,
+                "correct the path (it is relative to this file) or the file's permissions",
+            ))
+        }
+    }
+}
+
+fn check_nats(document: &Document, nats: NatsSettings) -> Result<NatsSettings, SettingsError> {
+    if nats.servers.is_empty() {
+        let mend = "give at least one, such as servers: [\"nats://127.0.0.1:4222\"]";
+        return Err(document.fault(&["nats", "servers"], "no NATS server is named", mend));
+    }
+    let token = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
+    if nats
+        .domain
+        .as_ref()
+        .is_some_and(|domain| domain.is_empty() || !domain.bytes().all(token))
+    {
+        let message = "the JetStream domain is not one word of letters, digits, - and _";
+        return Err(document.fault(
+            &["nats", "domain"],
+            message,
+            "use the domain of the NATS server's jetstream block",
+        ));
+    }
+    let credentials = nats.credentials.as_deref();
+    let credentials = credentials
+        .map(|path| check_file(document, &["nats", "credentials"], path))
+        .transpose()?;
+    Ok(NatsSettings { credentials, ..nats })
+}
+
+fn check_log(document: &Document, log: &LogSettings) -> Result<(), SettingsError> {
+    if ![1, 3, 5].contains(&log.replicas) {
+        let message = format!("{} copies of a log", log.replicas);
+        return Err(document.fault(&["log", "replicas"], message, "use 1, 3 or 5"));
+    }
+    if log.max_bytes < ByteSize::mib(1) {
+        let message = format!("a log of {} holds hardly a message", log.max_bytes);
+        return Err(document.fault(&["log", "max_bytes"], message, "use 1MiB or more"));
+    }
+    if log.retention >= log.max_bytes {
+        let message = format!(
+            "retention {} is not below max_bytes {}",
+            log.retention, log.max_bytes
+        );
+        let mend = "lower log.retention: the space between the two takes writes while nothing can be trimmed";
+        return Err(document.fault(&["log", "retention"], message, mend));
+    }
+    Ok(())
+}
+
+fn check_telemetry(document: &Document, telemetry: &TelemetrySettings) -> Result<(), SettingsError> {
+    if !(0.0..=1.0).contains(&telemetry.ratio) {
+        let message = format!("a ratio of {}", telemetry.ratio);
+        return Err(document.fault(&["telemetry", "ratio"], message, "use a number from 0 to 1"));
+    }
+    tracing_subscriber::EnvFilter::try_new(&telemetry.log)
+        .map(drop)
+        .map_err(|error| {
+            let mend =
+                "use error, warn, info, debug or trace, or directives such as info,isthmus_gateway=debug";
+            document.fault(
+                &["telemetry", "log"],
+                format!("{:?} is not a log filter: {error}", telemetry.log),
+                mend,
+            )
+        })
+}
+
+/// `<role>-<host name>`, the same at every start.
+fn default_name(role: &str) -> Result<ProcessName, isthmus_replication::names::InvalidName> {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let host = host.trim().split('.').next().unwrap_or_default();
+    let host = host
+        .to_ascii_lowercase()
+        .replace(|c: char| !c.is_ascii_lowercase() && !c.is_ascii_digit(), "-");
+    let name = format!("{role}-{host}");
+    ProcessName::parse(name.get(..32).unwrap_or(&name).trim_end_matches('-'))
+}
+
+pub(super) fn default_drain() -> Duration {
+    Duration(Span::from_secs(10))
+}

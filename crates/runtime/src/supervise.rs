@@ -1,0 +1,359 @@
+//! The task table of a process: every task has a kind, and the kind says when it is stopped and what its end means.
+//!
+//! Stopping has two steps, because a door that finishes its requests needs the work behind it. `draining` stops the
+//! doors; once their tasks have ended (or half of the time is over) `stopping` stops the rest. What has not ended at the
+//! deadline is aborted and named. A panic is a failure like any other. Nothing else in the workspace spawns a task that
+//! outlives the function it is spawned in.
+
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures::FutureExt;
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, sleep, timeout_at};
+use tokio_util::sync::CancellationToken;
+
+/// Why a task failed.
+pub type TaskError = Box<dyn std::error::Error + Send + Sync>;
+
+/// What a task is to its process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TaskKind {
+    /// Takes work from outside. Stopped first. Its end before that drains the process.
+    Door,
+    /// What the process is for. Stopped once the doors are closed. Its end before that drains the process.
+    Work,
+    /// One of many, such as one connection. Stopped with the work. Its end, also by an error, is only logged.
+    Session,
+}
+
+/// A task that was not started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum SpawnRefused {
+    /// The table is full.
+    #[error("{0} tasks are running, which is the limit")]
+    Full(usize),
+    /// The process is stopping.
+    #[error("the process is stopping")]
+    Stopping,
+}
+
+/// Why a process can't go on.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("task {task} {reason}")]
+pub struct TaskFailed {
+    /// The task's name.
+    pub task: Arc<str>,
+    /// What it ended with.
+    pub reason: String,
+}
+
+/// How long a restarted task waits: doubled from `first` to `most`, and from `first` again after a run longer than `most`.
+#[derive(Debug, Clone, Copy)]
+pub struct Backoff {
+    /// After the first failure.
+    pub first: Duration,
+    /// At most.
+    pub most: Duration,
+}
+
+/// The tasks of a process. Clones share one table.
+#[derive(Debug, Clone)]
+pub struct Supervisor(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    table: Mutex<Table>,
+    limit: usize,
+    draining: CancellationToken,
+    stopping: CancellationToken,
+    failed: watch::Sender<Option<TaskFailed>>,
+    counts: watch::Sender<Counts>,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    next: u64,
+    tasks: BTreeMap<u64, Entry>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    name: Arc<str>,
+    kind: TaskKind,
+    abort: AbortHandle,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Counts {
+    doors: usize,
+    all: usize,
+}
+
+impl Supervisor {
+    /// An empty table for at most `limit` tasks at a time.
+    #[must_use]
+    pub fn new(limit: usize) -> Self {
+        Self(Arc::new(Shared {
+            table: Mutex::default(),
+            limit,
+            draining: CancellationToken::new(),
+            stopping: CancellationToken::new(),
+            failed: watch::Sender::new(None),
+            counts: watch::Sender::new(Counts::default()),
+        }))
+    }
+
+    /// Starts `task`, which receives the token that tells it to stop.
+    ///
+    /// # Errors
+    /// [`SpawnRefused`] when the table is full or the process is stopping; `task` is not called then.
+    pub fn spawn<F, T, E>(
+        &self,
+        kind: TaskKind,
+        name: impl Into<Arc<str>>,
+        task: F,
+    ) -> Result<(), SpawnRefused>
+    where
+        F: FnOnce(CancellationToken) -> T,
+        T: Future<Output = Result<(), E>> + Send + 'static,
+        E: Into<TaskError> + 'static,
+    {
+        let name = name.into();
+        let stop = self.token(kind).clone();
+        let mut table = self.0.table();
+        if stop.is_cancelled() {
+            return Err(SpawnRefused::Stopping);
+        }
+        if table.tasks.len() >= self.0.limit {
+            return Err(SpawnRefused::Full(self.0.limit));
+        }
+        let id = table.next;
+        table.next += 1;
+        let shared = Arc::clone(&self.0);
+        let run = AssertUnwindSafe(task(stop)).catch_unwind();
+        let handle = tokio::spawn(async move {
+            let outcome = describe(run.await);
+            shared.ended(id, outcome);
+        });
+        table.tasks.insert(
+            id,
+            Entry {
+                name,
+                kind,
+                abort: handle.abort_handle(),
+            },
+        );
+        self.0.count(&table);
+        Ok(())
+    }
+
+    /// Starts `task` again each time it fails, until it is told to stop or ends well.
+    ///
+    /// # Errors
+    /// [`SpawnRefused`] like [`Supervisor::spawn`].
+    pub fn spawn_restarting<F, T, E>(
+        &self,
+        kind: TaskKind,
+        name: impl Into<Arc<str>>,
+        backoff: Backoff,
+        task: F,
+    ) -> Result<(), SpawnRefused>
+    where
+        F: FnMut(CancellationToken) -> T + Send + 'static,
+        T: Future<Output = Result<(), E>> + Send + 'static,
+        E: Into<TaskError> + Send + 'static,
+    {
+        let name = name.into();
+        let task = move |name, stop| restart(name, stop, backoff, task);
+        self.spawn(kind, Arc::clone(&name), |stop| task(name, stop))
+    }
+
+    /// Cancelled when the doors are to stop.
+    #[must_use]
+    pub fn draining(&self) -> &CancellationToken {
+        &self.0.draining
+    }
+
+    /// Cancelled when everything is to stop.
+    #[must_use]
+    pub fn stopping(&self) -> &CancellationToken {
+        &self.0.stopping
+    }
+
+    /// Waits for the end of a task without which the process can't go on.
+    pub async fn failed(&self) -> TaskFailed {
+        let mut failed = self.0.failed.subscribe();
+        loop {
+            if let Some(failure) = failed.borrow_and_update().clone() {
+                return failure;
+            }
+            if failed.changed().await.is_err() {
+                return std::future::pending().await;
+            }
+        }
+    }
+
+    /// The names of the tasks that run, oldest first.
+    #[must_use]
+    pub fn running(&self) -> Vec<Arc<str>> {
+        self.0
+            .table()
+            .tasks
+            .values()
+            .map(|entry| Arc::clone(&entry.name))
+            .collect()
+    }
+
+    /// Stops the doors, then the rest, within `within`. Returns the names of the tasks that had to be aborted.
+    pub async fn drain(&self, within: Duration) -> Vec<Arc<str>> {
+        let begun = Instant::now();
+        self.0.draining.cancel();
+        self.wait_for(begun + within / 2, |counts| counts.doors == 0)
+            .await;
+        self.0.stopping.cancel();
+        self.wait_for(begun + within, |counts| counts.all == 0).await;
+        let mut table = self.0.table();
+        let abandoned = std::mem::take(&mut table.tasks);
+        self.0.count(&table);
+        drop(table);
+        abandoned
+            .into_values()
+            .map(|entry| {
+                entry.abort.abort();
+                tracing::warn!(task = %entry.name, "aborted: it did not stop in time");
+                entry.name
+            })
+            .collect()
+    }
+
+    async fn wait_for(&self, deadline: Instant, condition: impl FnMut(&Counts) -> bool) {
+        let mut counts = self.0.counts.subscribe();
+        timeout_at(deadline, counts.wait_for(condition))
+            .await
+            .map(drop)
+            .ok();
+    }
+
+    fn token(&self, kind: TaskKind) -> &CancellationToken {
+        match kind {
+            TaskKind::Door => &self.0.draining,
+            TaskKind::Work | TaskKind::Session => &self.0.stopping,
+        }
+    }
+}
+
+impl Shared {
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn count(&self, table: &Table) {
+        let doors = table
+            .tasks
+            .values()
+            .filter(|entry| entry.kind == TaskKind::Door)
+            .count();
+        self.counts.send_replace(Counts {
+            doors,
+            all: table.tasks.len(),
+        });
+    }
+
+    fn ended(&self, id: u64, outcome: Result<(), String>) {
+        let mut table = self.table();
+        let Some(Entry { name, kind, .. }) = table.tasks.remove(&id) else {
+            return;
+        };
+        self.count(&table);
+        drop(table);
+        let told = match kind {
+            TaskKind::Door => self.draining.is_cancelled(),
+            TaskKind::Work | TaskKind::Session => self.stopping.is_cancelled(),
+        };
+        match (kind, outcome) {
+            (TaskKind::Session, Ok(())) => tracing::debug!(task = %name, "ended"),
+            (TaskKind::Session, Err(reason)) => tracing::warn!(task = %name, %reason, "ended"),
+            (_, Ok(())) if told => tracing::debug!(task = %name, "stopped"),
+            (_, Err(reason)) if told => tracing::warn!(task = %name, %reason, "failed while stopping"),
+            (_, outcome) => {
+                let reason = outcome
+                    .err()
+                    .map_or_else(|| "ended early".to_owned(), |reason| format!("failed: {reason}"));
+                tracing::error!(task = %name, %reason, "the process can't go on");
+                self.failed.send_if_modified(|failed| {
+                    let first = failed.is_none();
+                    failed.get_or_insert(TaskFailed { task: name, reason });
+                    first
+                });
+            }
+        }
+    }
+}
+
+async fn restart<F, T, E>(
+    name: Arc<str>,
+    stop: CancellationToken,
+    backoff: Backoff,
+    mut task: F,
+) -> Result<(), TaskError>
+where
+    F: FnMut(CancellationToken) -> T,
+    T: Future<Output = Result<(), E>>,
+    E: Into<TaskError>,
+{
+    let mut wait = backoff.first;
+    loop {
+        let begun = Instant::now();
+        let Err(reason) = describe(AssertUnwindSafe(task(stop.clone())).catch_unwind().await) else {
+            return Ok(());
+        };
+        if begun.elapsed() > backoff.most {
+            wait = backoff.first;
+        }
+        tracing::warn!(task = %name, %reason, after_ms = wait.as_millis() as u64, "failed, starts again");
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            () = sleep(wait) => wait = (wait * 2).min(backoff.most),
+        }
+    }
+}
+
+fn describe<E: Into<TaskError>>(outcome: Result<Result<(), E>, Box<dyn Any + Send>>) -> Result<(), String> {
+    match outcome {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(chain(error.into().as_ref())),
+        Err(panic) => {
+            let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+            let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+            Err(format!(
+                "panicked: {}",
+                text.unwrap_or_else(|| "without a message".to_owned())
+            ))
+        }
+    }
+}
+
+/// `error` and its sources, in one line.
+#[must_use]
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
+}
+
+#[cfg(test)]
+#[path = "supervise/tests.rs"]
+mod tests;
