@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import pathlib
+import re
 import shutil
 import signal
 import socket
@@ -33,6 +34,14 @@ def binary():
     if not found:
         raise RuntimeError("no nats-server: run tools/nats-server")
     return found
+
+
+def since(version):
+    """Skips a test on a nats-server that is older than this."""
+    said = subprocess.run([binary(), "--version"], capture_output=True, text=True, check=True).stdout
+    found = re.search(r"v(\d+)\.(\d+)", said)
+    older = tuple(map(int, found.groups())) < tuple(map(int, version.split(".")))
+    return unittest.skipIf(older, f"nats-server before {version} has no such request")
 
 
 def free_port():

@@ -3,7 +3,7 @@
 import asyncio
 import json
 
-from region import RegionTest, sequence, until
+from region import RegionTest, sequence, since, until
 
 NO_CONSUMER, BELOW_START = 10014, 10204
 
@@ -72,6 +72,7 @@ class Consumer(RegionTest):
     async def reset(self, position, name="reader"):
         return await self.api(self.client, f"CONSUMER.RESET.LOG.{name}", dict(seq=position))
 
+    @since("2.14")
     async def test_a_durable_consumer_is_put_at_any_kept_sequence_by_reset(self):
         await self.consumer(self.client)
         messages = await self.pull(self.client, batch=10)
@@ -80,10 +81,12 @@ class Consumer(RegionTest):
             self.assertEqual((await self.reset(position))["reset_seq"], position)
             self.assertEqual(await self.sequences(batch=11 - position), list(range(position, 11)))
 
+    @since("2.14")
     async def test_reset_never_goes_below_the_sequence_that_the_consumer_was_created_with(self):
         await self.start_at(3)
         await self.refused(BELOW_START, self.reset(2))
 
+    @since("2.14")
     async def test_reset_to_a_trimmed_sequence_starts_later_without_a_word(self):
         await self.consumer(self.client)
         await self.api(self.client, "STREAM.PURGE.LOG", dict(seq=8))

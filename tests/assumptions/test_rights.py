@@ -6,7 +6,7 @@ import json
 
 import nats.errors
 
-from region import RegionTest, sequence, until
+from region import RegionTest, sequence, since, until
 
 CYCLE = 10081
 
@@ -50,6 +50,7 @@ class Rights(RegionTest):
         info = await self.api(self.operator, "CONSUMER.INFO.LOG.agent")
         self.assertEqual(info["ack_floor"]["stream_seq"], 10)
 
+    @since("2.14")
     async def test_an_agent_puts_that_consumer_back_and_trims_the_log(self):
         agent = await self.agent()
         await self.pull(agent, name="agent", batch=10)
