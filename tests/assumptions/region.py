@@ -41,7 +41,7 @@ def since(version):
     said = subprocess.run([binary(), "--version"], capture_output=True, text=True, check=True).stdout
     found = re.search(r"v(\d+)\.(\d+)", said)
     older = tuple(map(int, found.groups())) < tuple(map(int, version.split(".")))
-    return unittest.skipIf(older, f"nats-server before {version} has no such request")
+    return unittest.skipIf(older, f"nats-server before {version} differs")
 
 
 def free_port():

@@ -57,6 +57,7 @@ class FullDisk(RegionTest):
         self.assertEqual(await self.renew(self.revision), self.revision + 1)
         self.assertEqual((await self.state(self.client))["last_seq"], self.last)
 
+    @since("2.14")
     async def test_room_on_the_disk_helps_only_after_the_server_is_restarted(self):
         self.ballast.unlink()
         self.assertIsNone(await self.stored())
