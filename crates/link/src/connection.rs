@@ -1,0 +1,60 @@
+//! A link that stands: a proven peer and the two directions of frames.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use socket2::{SockRef, TcpKeepalive};
+use tokio::io::{ReadHalf, WriteHalf};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsStream;
+
+use crate::frame::{FrameReader, FrameWriter};
+use crate::limits::{KEEPALIVE_PROBES, LinkLimits};
+use crate::peer::Peer;
+
+/// The receiving half of a [`Connection`].
+pub type LinkReader = FrameReader<ReadHalf<TlsStream<TcpStream>>>;
+/// The sending half of a [`Connection`].
+pub type LinkWriter = FrameWriter<WriteHalf<TlsStream<TcpStream>>>;
+
+/// A link to a proven peer. Dropping both halves closes it.
+#[derive(Debug)]
+pub struct Connection {
+    /// Who is at the other end.
+    pub peer: Peer,
+    /// The other end's address.
+    pub address: SocketAddr,
+    /// Frames from the peer.
+    pub reader: LinkReader,
+    /// Frames to the peer.
+    pub writer: LinkWriter,
+}
+
+impl Connection {
+    pub(crate) fn new(
+        peer: Peer,
+        address: SocketAddr,
+        stream: TlsStream<TcpStream>,
+        limits: &LinkLimits,
+    ) -> Self {
+        let (read, write) = tokio::io::split(stream);
+        Self {
+            peer,
+            address,
+            reader: FrameReader::new(read, limits),
+            writer: FrameWriter::new(write, limits),
+        }
+    }
+}
+
+/// Small frames leave at once, and a peer that vanished is noticed by the system.
+pub(crate) fn tune(stream: &TcpStream, limits: &LinkLimits) -> io::Result<()> {
+    let interval = (limits.keepalive / KEEPALIVE_PROBES).max(Duration::from_secs(1));
+    let keepalive = TcpKeepalive::new()
+        .with_time(limits.keepalive)
+        .with_interval(interval)
+        .with_retries(KEEPALIVE_PROBES);
+    stream.set_nodelay(true)?;
+    SockRef::from(stream).set_tcp_keepalive(&keepalive)
+}

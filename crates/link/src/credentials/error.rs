@@ -1,0 +1,132 @@
+//! Why credentials can't be used.
+
+use std::io;
+use std::path::PathBuf;
+
+use isthmus_replication::names::RegionName;
+use rustls::server::VerifierBuilderError;
+use rustls_pki_types::pem;
+
+use crate::fingerprint;
+use crate::limits::CREDENTIAL_FILE_BYTES;
+use crate::peer::End;
+use crate::refusal::Refusal;
+
+/// Credentials that can't be used. Each names its file and the mend.
+#[derive(Debug, thiserror::Error)]
+pub enum CredentialsError {
+    /// A file can't be read.
+    #[error("can't read {}: check that it exists and that this process may read it", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        #[source]
+        source: io::Error,
+    },
+    /// A file is larger than any credentials are.
+    #[error("{} is larger than {CREDENTIAL_FILE_BYTES} bytes: is it the right file?", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A file is not PEM.
+    #[error("{} is not PEM: write the certificates and keys as PEM", path.display())]
+    Pem {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        #[source]
+        source: pem::Error,
+    },
+    /// A file holds no certificate.
+    #[error("{} holds no certificate: put one there in PEM", path.display())]
+    NoCertificate {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A file holds no private key.
+    #[error("{} holds no private key: put one there in PEM, unencrypted", path.display())]
+    NoKey {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The key can't be used or is not the certificate's.
+    #[error("the key {} and the certificate {} don't go together: put the certificate's own key there", key.display(), certificate.display())]
+    Key {
+        /// The key's file.
+        key: PathBuf,
+        /// The certificate's file.
+        certificate: PathBuf,
+        /// What TLS says.
+        #[source]
+        source: rustls::Error,
+    },
+    /// The certificate does not speak for this region.
+    #[error("{} is not a certificate for region {region}, {}: {refusal}", path.display(), as_end(*.end))]
+    Unfit {
+        /// The certificate's file.
+        path: PathBuf,
+        /// This region.
+        region: RegionName,
+        /// The end of a link for which it does not hold.
+        end: End,
+        /// Why peers would refuse it.
+        refusal: Box<Refusal>,
+    },
+    /// A certificate can't be a CA.
+    #[error("certificate {number} in {} can't be used as a CA: put the region's CA certificates there", path.display())]
+    Anchor {
+        /// The trust file.
+        path: PathBuf,
+        /// Which certificate of the file, from 1.
+        number: usize,
+        /// What TLS says.
+        #[source]
+        source: rustls::Error,
+    },
+    /// A region's CAs can't be used.
+    #[error("the CAs in {} can't be used: put the region's CA certificates there", path.display())]
+    Bundle {
+        /// The trust file.
+        path: PathBuf,
+        /// What TLS says.
+        #[source]
+        source: VerifierBuilderError,
+    },
+    /// This region has no trust.
+    #[error("region {region} has no trust file: add the region to set.yaml with its trust")]
+    NoOwnTrust {
+        /// This region.
+        region: RegionName,
+    },
+    /// Two regions have the same identity.
+    #[error(
+        "regions {first} and {second} have the same identity {identity:?}: give each its own in set.yaml"
+    )]
+    SharedIdentity {
+        /// The identity.
+        identity: String,
+        /// One region.
+        first: RegionName,
+        /// The other.
+        second: RegionName,
+    },
+    /// The list of revoked certificates does not parse.
+    #[error("{} line {line}: {source}", path.display())]
+    Revoked {
+        /// The list's file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong.
+        source: fingerprint::InvalidFingerprint,
+    },
+}
+
+fn as_end(end: End) -> &'static str {
+    match end {
+        End::Dialer => "when it dials",
+        End::Acceptor => "when it accepts",
+    }
+}

@@ -1,0 +1,92 @@
+//! Reloading when the files change: the system's notices for speed, polling because notices get lost (network file
+//! systems, a replaced folder).
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use notify::event::{AccessKind, AccessMode};
+use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
+use tokio::sync::mpsc;
+use tokio::time::{MissedTickBehavior, interval, sleep};
+
+use super::{Credentials, CredentialsError, Reload, files};
+use crate::limits::SETTLE;
+
+impl Credentials {
+    /// Reloads whenever the files change, and every `period` (200 ms at the least) in any case. Runs until dropped.
+    ///
+    /// `report` is told of each generation published, and of each failure once until it changes or ends.
+    pub async fn watch(
+        self: Arc<Self>,
+        period: Duration,
+        mut report: impl FnMut(Result<u64, CredentialsError>),
+    ) {
+        let (notice, mut notices) = mpsc::channel(1);
+        let _watcher = self.notices(notice);
+        let mut polls = interval(period.max(SETTLE));
+        polls.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut last_failure = None;
+        loop {
+            tokio::select! {
+                _ = polls.tick() => {}
+                Some(()) = notices.recv() => sleep(SETTLE).await,
+            }
+            let credentials = Arc::clone(&self);
+            let Ok(outcome) = tokio::task::spawn_blocking(move || credentials.reload()).await else {
+                continue;
+            };
+            let failure = outcome.as_ref().err().map(ToString::to_string);
+            let news = failure != last_failure;
+            last_failure = failure;
+            match outcome {
+                Ok(Reload::Published(generation)) => report(Ok(generation)),
+                Err(error) if news => report(Err(error)),
+                Ok(Reload::Unchanged) | Err(_) => {}
+            }
+        }
+    }
+
+    fn notices(&self, notice: mpsc::Sender<()>) -> Option<RecommendedWatcher> {
+        let heard = move |event: notify::Result<Event>| {
+            if event.is_ok_and(|event| changes(event.kind)) {
+                let _ = notice.try_send(());
+            }
+        };
+        let mut watcher = notify::recommended_watcher(heard)
+            .inspect_err(
+                |error| tracing::warn!(%error, "no notices of changed credentials: polling alone finds them"),
+            )
+            .ok()?;
+        for folder in folders(&self.files) {
+            if let Err(error) = watcher.watch(folder, RecursiveMode::NonRecursive) {
+                tracing::warn!(%error, folder = %folder.display(), "no notices from this folder: polling alone finds changes");
+            }
+        }
+        Some(watcher)
+    }
+}
+
+/// Whether an event may have changed a file: reading one is an event too.
+fn changes(kind: EventKind) -> bool {
+    match kind {
+        EventKind::Access(AccessKind::Close(AccessMode::Write)) => true,
+        EventKind::Access(_) => false,
+        _ => true,
+    }
+}
+
+fn folders(files: &super::CredentialFiles) -> BTreeSet<&Path> {
+    let parent = |path: &'_ Path| path.parent().is_some_and(|folder| !folder.as_os_str().is_empty());
+    files::of_trust(files)
+        .chain(files::of_own(files))
+        .map(|path| {
+            if parent(path) {
+                path.parent().unwrap_or(path)
+            } else {
+                Path::new(".")
+            }
+        })
+        .collect()
+}

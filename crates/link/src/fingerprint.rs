@@ -1,0 +1,127 @@
+//! SHA-256 fingerprints of certificates, and the file that lists revoked ones.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::str::FromStr;
+
+use aws_lc_rs::digest;
+use rustls_pki_types::CertificateDer;
+
+/// The SHA-256 digest of a certificate's DER bytes. Shown as 64 hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Fingerprint([u8; 32]);
+
+impl Fingerprint {
+    /// The fingerprint of `certificate`.
+    #[must_use]
+    pub fn of(certificate: &CertificateDer<'_>) -> Self {
+        Self::of_bytes(certificate)
+    }
+
+    pub(crate) fn of_bytes(bytes: &[u8]) -> Self {
+        let mut sha256 = [0; 32];
+        sha256.copy_from_slice(digest::digest(&digest::SHA256, bytes).as_ref());
+        Self(sha256)
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Text that is not a SHA-256 fingerprint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "not a SHA-256 fingerprint: write 64 hexadecimal digits, with or without colons, as \
+     `openssl x509 -noout -fingerprint -sha256` prints them"
+)]
+pub struct InvalidFingerprint;
+
+impl FromStr for Fingerprint {
+    type Err = InvalidFingerprint;
+
+    /// Takes hexadecimal digits of either case, with or without colons, after an optional `…Fingerprint=`.
+    fn from_str(text: &str) -> Result<Self, InvalidFingerprint> {
+        let digits = text.rsplit_once('=').map_or(text, |(_, digits)| digits);
+        let nibbles: Vec<u8> = digits
+            .chars()
+            .filter(|c| *c != ':')
+            .map(|c| {
+                c.to_digit(16)
+                    .and_then(|digit| u8::try_from(digit).ok())
+                    .ok_or(InvalidFingerprint)
+            })
+            .collect::<Result<_, _>>()?;
+        let bytes: Vec<u8> = nibbles
+            .chunks_exact(2)
+            .map(|pair| pair[0] << 4 | pair[1])
+            .collect();
+        match (nibbles.len(), bytes.try_into()) {
+            (64, Ok(sha256)) => Ok(Self(sha256)),
+            _ => Err(InvalidFingerprint),
+        }
+    }
+}
+
+/// Reads a list of fingerprints: one a line, empty lines and what follows `#` ignored.
+///
+/// # Errors
+/// The number of the first line that is not a fingerprint, counted from 1.
+pub(crate) fn parse_list(text: &str) -> Result<BTreeSet<Fingerprint>, usize> {
+    let entry = |line: &str| line.split('#').next().unwrap_or_default().trim().to_owned();
+    text.lines()
+        .enumerate()
+        .map(|(index, line)| (index + 1, entry(line)))
+        .filter(|(_, entry)| !entry.is_empty())
+        .map(|(number, entry)| entry.parse().map_err(|InvalidFingerprint| number))
+        .collect()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_what_openssl_prints() {
+        let fingerprint = Fingerprint::of_bytes(b"isthmus");
+        let plain = fingerprint.to_string();
+        let pairs: Vec<String> = plain
+            .as_bytes()
+            .chunks(2)
+            .map(|c| String::from_utf8_lossy(c).to_uppercase())
+            .collect();
+        let openssl = format!("sha256 Fingerprint={}", pairs.join(":"));
+        assert_eq!(plain.parse(), Ok(fingerprint));
+        assert_eq!(openssl.parse(), Ok(fingerprint));
+    }
+
+    #[test]
+    fn refuses_anything_else() {
+        let short = "ab".repeat(31);
+        let odd = "a".repeat(65);
+        for bad in ["", "=", "xyz", "é", short.as_str(), odd.as_str()] {
+            assert_eq!(bad.parse::<Fingerprint>(), Err(InvalidFingerprint), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_list_has_comments_and_names_its_first_bad_line() {
+        let one = Fingerprint::of_bytes(b"one");
+        let list = format!("# lost laptop\n\n{one} # gw-1\n");
+        assert_eq!(parse_list(&list).unwrap(), BTreeSet::from([one]));
+        assert_eq!(parse_list(&format!("{one}\nnonsense\n")), Err(2));
+    }
+}

@@ -1,0 +1,76 @@
+//! The proven other end of a link.
+
+use std::fmt;
+use std::sync::Arc;
+
+use isthmus_replication::names::RegionName;
+use rustls_pki_types::CertificateDer;
+
+use crate::fingerprint::Fingerprint;
+use crate::identity;
+
+/// Which end of a link presents a certificate; it must be fit for that end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum End {
+    /// The end that dialled, in TLS the client.
+    Dialer,
+    /// The end that accepted, in TLS the server.
+    Acceptor,
+}
+
+/// Who is at the other end, and the chain that proved it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Peer {
+    region: RegionName,
+    end: End,
+    chain: Arc<[CertificateDer<'static>]>,
+}
+
+impl Peer {
+    /// The peer at `end` whose verified `chain` starts with its own certificate.
+    pub(crate) fn new(region: RegionName, end: End, chain: Arc<[CertificateDer<'static>]>) -> Self {
+        Self { region, end, chain }
+    }
+
+    /// The region it speaks for. A batch's origin must be this region (or a route of the set).
+    #[must_use]
+    pub fn region(&self) -> &RegionName {
+        &self.region
+    }
+
+    /// The end it is at.
+    #[must_use]
+    pub fn end(&self) -> End {
+        self.end
+    }
+
+    /// The chain it presented: its own certificate, then the intermediates.
+    #[must_use]
+    pub fn chain(&self) -> &[CertificateDer<'static>] {
+        &self.chain
+    }
+
+    /// The fingerprint of its own certificate.
+    #[must_use]
+    pub fn fingerprint(&self) -> Fingerprint {
+        Fingerprint::of_bytes(self.chain.first().map_or(&[], |certificate| certificate.as_ref()))
+    }
+
+    /// When its own certificate ends, in seconds since the Unix epoch.
+    #[must_use]
+    pub fn not_after(&self) -> u64 {
+        identity::not_after(self.chain.first().map_or(&[], |certificate| certificate.as_ref()))
+    }
+}
+
+impl fmt::Debug for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{:?} of {} with certificate {}",
+            self.end,
+            self.region,
+            self.fingerprint()
+        )
+    }
+}
