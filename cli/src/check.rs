@@ -1,3 +1,85 @@
-//! `isthmus-check`
+//! `isthmus-check`: judges a history that `isthmus load --history` wrote.
 
-fn main() {}
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Parser;
+use isthmus_cli::failure::{Code, Failure};
+use isthmus_cli::history::{Verdict, record, verdict};
+
+const SHOWN: usize = 20;
+
+/// Judge a history: no acknowledged write may be lost
+///
+/// Every agent must hold, for each key, an acknowledged or unknown write that is at least as new as the greatest
+/// acknowledged one, and all agents the same one. Exit 0 if so, 2 if not, 1 if the file can't be judged.
+#[derive(Debug, Parser)]
+#[command(
+    name = "isthmus-check",
+    version,
+    after_help = "Example:\n  isthmus load --history writes.ndjson --dir shop --seconds 60 && isthmus-check writes.ndjson"
+)]
+struct Check {
+    /// The history
+    file: PathBuf,
+    /// Print the whole verdict as one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+fn main() -> ExitCode {
+    let check = match Check::try_parse() {
+        Ok(check) => check,
+        Err(error) => {
+            let wrong = error.use_stderr();
+            return match (error.print(), wrong) {
+                (Ok(()), false) => ExitCode::SUCCESS,
+                _ => Code::Settings.into(),
+            };
+        }
+    };
+    match judge(&check.file).and_then(|verdict| print(&verdict, check.json)) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => Code::Difference.into(),
+        Err(failure) => {
+            eprintln!("isthmus-check: {}: {failure}", check.file.display());
+            failure.code.into()
+        }
+    }
+}
+
+fn judge(file: &Path) -> Result<Verdict, Failure> {
+    let source = File::open(file).map_err(Failure::environment)?;
+    let history = record::read(source).map_err(Failure::environment)?;
+    Ok(verdict::judge(&history))
+}
+
+fn print(verdict: &Verdict, json: bool) -> Result<bool, Failure> {
+    let mut out = std::io::stdout().lock();
+    let mut line = |text: String| writeln!(out, "{text}").map_err(Failure::environment);
+    if json {
+        line(serde_json::to_string(verdict).map_err(Failure::environment)?)?;
+        return Ok(verdict.violations.is_empty());
+    }
+    let Verdict {
+        acknowledged,
+        failed,
+        unknown,
+        keys,
+        agents,
+        violations,
+    } = verdict;
+    line(format!(
+        "{acknowledged} acknowledged, {unknown} unknown, {failed} refused; {keys} keys on {agents} agents"
+    ))?;
+    for violation in violations.iter().take(SHOWN) {
+        line(serde_json::to_string(violation).map_err(Failure::environment)?)?;
+    }
+    match violations.len() {
+        0 => line("no acknowledged write is lost".to_owned())?,
+        count => line(format!("{count} violations"))?,
+    }
+    Ok(violations.is_empty())
+}

@@ -5,5 +5,7 @@ mod commands;
 pub mod failure;
 pub mod fleet;
 pub mod folder;
+pub mod history;
+pub mod rows;
 
 pub use commands::{Cli, run};

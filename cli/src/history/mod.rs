@@ -1,0 +1,14 @@
+//! Histories: what clients did and saw, as JSON lines, and the judgement on them.
+//!
+//! A writer logs `invoke` before it sends a write and then one of
+//! - `ok`: acknowledged, with the write's version;
+//! - `fail`: refused; it must never be seen;
+//! - `unknown`: the answer is missing or says so; it may or may not be seen.
+//!
+//! After the last write every agent is read once a key. Every written value is unique, so that a value names its write.
+
+pub mod record;
+pub mod verdict;
+
+pub use record::{Entry, History, HistoryError};
+pub use verdict::{Verdict, Violation};
