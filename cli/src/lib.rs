@@ -6,6 +6,7 @@ pub mod failure;
 pub mod fleet;
 pub mod folder;
 pub mod history;
+mod random;
 pub mod rows;
 
 pub use commands::{Cli, run};

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use reqwest::header::HeaderMap;
 use reqwest::{Client, RequestBuilder, Response};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -30,6 +31,8 @@ pub(crate) enum HttpError {
         status: u16,
         /// What it says.
         problem: Problem,
+        /// Its headers.
+        headers: Box<HeaderMap>,
     },
     /// The answer is not what this program expects.
     #[error("{url} answered with something else")]
@@ -42,6 +45,17 @@ pub(crate) enum HttpError {
     },
 }
 
+impl HttpError {
+    /// Whether the same request may succeed later: nobody answered, or the answer says so.
+    pub(crate) fn is_passing(&self) -> bool {
+        match self {
+            Self::NoAnswer { .. } => true,
+            Self::Refused { problem, .. } => problem.retryable,
+            Self::Unreadable { .. } => false,
+        }
+    }
+}
+
 /// An RFC 9457 problem.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
@@ -52,6 +66,13 @@ pub(crate) struct Problem {
     pub(crate) detail: String,
     /// Whether the same request may succeed later.
     pub(crate) retryable: bool,
+}
+
+impl Problem {
+    /// Whether it says that the key is absent, deleted or expired, and not that the URL is unknown.
+    pub(crate) fn is_absence(&self) -> bool {
+        self.code == "not_found"
+    }
 }
 
 impl std::fmt::Display for Problem {
@@ -90,12 +111,18 @@ pub(crate) async fn send(request: RequestBuilder) -> Result<Response, HttpError>
         return Ok(answer);
     }
     let status = answer.status().as_u16();
+    let headers = Box::new(answer.headers().clone());
     let text = answer.text().await.unwrap_or_default();
     let problem = serde_json::from_str(&text).unwrap_or_else(|_| Problem {
         detail: text.trim().to_owned(),
         ..Problem::default()
     });
-    Err(HttpError::Refused { url, status, problem })
+    Err(HttpError::Refused {
+        url,
+        status,
+        problem,
+        headers,
+    })
 }
 
 /// Sends a request and reads its JSON answer.

@@ -1,4 +1,8 @@
 //! Talking to running agents and gateways.
 
+pub(crate) mod agreement;
+pub(crate) mod batch;
+pub(crate) mod door;
 pub(crate) mod http;
+pub(crate) mod kv;
 pub(crate) mod status;

@@ -1,7 +1,11 @@
 //! The commands of `isthmus`, one module each.
 
+mod compare;
 mod init;
+mod kv;
 mod lab;
+mod load;
+mod record_history;
 mod signals;
 mod up;
 
@@ -31,6 +35,9 @@ enum Command {
     Init(init::Init),
     Up(up::Up),
     Lab(lab::Lab),
+    Load(load::Load),
+    Compare(compare::Compare),
+    Kv(kv::Kv),
     #[command(name = crate::fleet::exec_child::NAME, hide = true)]
     ExecChild(ExecChild),
 }
@@ -41,6 +48,9 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Init(command) => command.run(),
         Command::Up(command) => runtime()?.block_on(command.run()),
         Command::Lab(command) => runtime()?.block_on(command.run()),
+        Command::Load(command) => runtime()?.block_on(command.run()),
+        Command::Compare(command) => runtime()?.block_on(command.run()),
+        Command::Kv(command) => runtime()?.block_on(command.run()),
         Command::ExecChild(command) => Err(Failure::environment(command.run())),
     }
 }

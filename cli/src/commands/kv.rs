@@ -1,0 +1,263 @@
+//! `isthmus kv`.
+
+use std::io::{Read, Write};
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use crate::client::door::Door;
+use crate::client::http::{self, HttpError};
+use crate::client::kv::{self, Found, Place, Terms, Written};
+use crate::failure::Failure;
+
+const PAGE: usize = 1000;
+
+/// Read and write single keys
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:\n  \
+    isthmus kv put carts/alice 'two apples' --dir shop --region eu-west --consistency majority\n  \
+    isthmus kv get carts/alice --dir shop --region us-east\n  \
+    isthmus kv list carts --prefix a --via http://127.0.0.1:7050")]
+pub struct Kv {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Write a value
+    Put {
+        /// BUCKET/KEY
+        place: Place,
+        /// The value; - reads standard input
+        value: String,
+        /// The value's media type
+        #[arg(long, default_value = "text/plain; charset=utf-8")]
+        content_type: String,
+        #[command(flatten)]
+        terms: TermArgs,
+        #[command(flatten)]
+        door: Door,
+        /// Print the answer as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print a value; exit 2 if there is none
+    Get {
+        /// BUCKET/KEY
+        place: Place,
+        /// Read at a point that includes what this session has seen
+        #[arg(long)]
+        session: Option<String>,
+        /// How long to wait for that point
+        #[arg(long, value_parser = humantime::parse_duration)]
+        timeout: Option<Duration>,
+        #[command(flatten)]
+        door: Door,
+        /// Print value, version and origin as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Write a tombstone
+    Delete {
+        /// BUCKET/KEY
+        place: Place,
+        #[command(flatten)]
+        terms: TermArgs,
+        #[command(flatten)]
+        door: Door,
+        /// Print the answer as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print the keys of a bucket in order
+    List {
+        /// The bucket
+        bucket: String,
+        /// Only keys that begin so
+        #[arg(long, default_value = "")]
+        prefix: String,
+        #[command(flatten)]
+        door: Door,
+        /// Print key and version as one JSON object a line
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Args, Debug)]
+struct TermArgs {
+    /// Expire after this time, for example 30s
+    #[arg(long)]
+    ttl: Option<String>,
+    /// Acknowledge when it is in the logs of this region, a majority or all regions
+    #[arg(long, value_parser = ["region", "majority", "all"])]
+    consistency: Option<String>,
+    /// How long to wait for the acknowledgement
+    #[arg(long, value_parser = humantime::parse_duration)]
+    timeout: Option<Duration>,
+}
+
+impl From<TermArgs> for Terms {
+    fn from(
+        TermArgs {
+            ttl,
+            consistency,
+            timeout,
+        }: TermArgs,
+    ) -> Self {
+        Self {
+            ttl,
+            consistency,
+            timeout,
+        }
+    }
+}
+
+impl Kv {
+    pub(super) async fn run(self) -> Result<(), Failure> {
+        let client = http::client();
+        match self.verb {
+            Verb::Put {
+                place,
+                value,
+                content_type,
+                terms,
+                door,
+                json,
+            } => {
+                let value = if value == "-" {
+                    standard_input()?
+                } else {
+                    value.into_bytes()
+                };
+                let written =
+                    kv::put(&client, &door.url()?, &place, value, &content_type, &terms.into()).await?;
+                print_written(&written, json)
+            }
+            Verb::Get {
+                place,
+                session,
+                timeout,
+                door,
+                json,
+            } => {
+                let found = kv::get(&client, &door.url()?, &place, session.as_deref(), timeout).await?;
+                print_found(&place, &found, json)
+            }
+            Verb::Delete {
+                place,
+                terms,
+                door,
+                json,
+            } => {
+                let written = kv::delete(&client, &door.url()?, &place, &terms.into()).await?;
+                print_written(&written, json)
+            }
+            Verb::List {
+                bucket,
+                prefix,
+                door,
+                json,
+            } => list(&client, &door.url()?, &bucket, &prefix, json).await,
+        }
+    }
+}
+
+fn standard_input() -> Result<Vec<u8>, Failure> {
+    let mut value = Vec::new();
+    std::io::stdin()
+        .read_to_end(&mut value)
+        .map_err(Failure::environment)?;
+    Ok(value)
+}
+
+fn print_written(written: &Written, json: bool) -> Result<(), Failure> {
+    if json {
+        println!(
+            "{}",
+            serde_json::to_string(written).map_err(Failure::environment)?
+        );
+        return Ok(());
+    }
+    println!("version {}", written.version);
+    println!("session {}", written.session);
+    println!("regions {}", written.regions.join(", "));
+    if written.superseded {
+        println!("a newer change had already won");
+    }
+    Ok(())
+}
+
+fn print_found(place: &Place, found: &Found, json: bool) -> Result<(), Failure> {
+    if json {
+        println!("{}", as_json(found));
+    } else if let Some(value) = &found.value {
+        let mut out = std::io::stdout().lock();
+        out.write_all(value)
+            .and_then(|()| out.write_all(b"\n"))
+            .map_err(Failure::environment)?;
+    }
+    match &found.value {
+        Some(_) => Ok(()),
+        None => {
+            let why = found
+                .version
+                .as_ref()
+                .map_or(String::new(), |version| format!(" since version {version}"));
+            Err(Failure::difference(format!(
+                "{}/{} has no value{why}",
+                place.bucket, place.key
+            )))
+        }
+    }
+}
+
+/// What a read found; a value that is not UTF-8 is told as `value_base64`.
+pub(super) fn as_json(found: &Found) -> Value {
+    let mut told = json!({
+        "version": found.version,
+        "origin": found.origin,
+        "session": found.session,
+        "content_type": found.content_type,
+    });
+    if let Some(value) = &found.value {
+        match std::str::from_utf8(value) {
+            Ok(text) => told["value"] = text.into(),
+            Err(_) => told["value_base64"] = STANDARD.encode(value).into(),
+        }
+    }
+    told
+}
+
+async fn list(
+    client: &reqwest::Client,
+    door: &str,
+    bucket: &str,
+    prefix: &str,
+    json: bool,
+) -> Result<(), Failure> {
+    let mut after = None;
+    loop {
+        let page = kv::list(client, door, bucket, prefix, after.as_deref(), PAGE).await?;
+        for listed in &page.keys {
+            match json {
+                true => println!("{}", serde_json::to_string(listed).map_err(Failure::environment)?),
+                false => println!("{}", listed.key),
+            }
+        }
+        after = page.next;
+        if after.is_none() {
+            return Ok(());
+        }
+    }
+}
+
+impl From<HttpError> for Failure {
+    fn from(error: HttpError) -> Self {
+        Self::environment(error)
+    }
+}
