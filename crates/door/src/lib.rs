@@ -1,1 +1,16 @@
-//! isthmus-door
+//! What every HTTP door of Isthmus has: errors with stable codes, the administrative routes, listeners and their limits.
+//!
+//! A door only translates (design.md section 6): it decides nothing about data. Beside the binaries this is the only
+//! crate that names axum.
+
+pub mod admin;
+pub mod body;
+pub mod code;
+pub mod problem;
+pub mod serve;
+
+pub use admin::{Admin, admin_router};
+pub use body::read_body;
+pub use code::ErrorCode;
+pub use problem::{Problem, with_problems};
+pub use serve::{BindError, bind, bind_loopback, serve};

@@ -9,5 +9,9 @@ pub mod events;
 pub mod health;
 pub mod metrics;
 pub mod random;
+pub mod run;
 pub mod settings;
 pub mod supervise;
+pub mod telemetry;
+
+pub use run::{Process, Program, run};

@@ -51,7 +51,7 @@ pub enum NatsServer {
 #[schemars(with = "String")]
 pub struct Listen(pub SocketAddr);
 
-/// The URL of an OTLP receiver: `http://` or `https://`, without credentials.
+/// The URL of an OTLP receiver: `http://`, without credentials.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(try_from = "String")]
 #[schemars(with = "String")]
@@ -70,7 +70,9 @@ pub enum InvalidAddress {
     #[error("{0:?} is not a NATS server; write nats://host:port, tls://host:port, dns:name:port or srv:name")]
     Nats(String),
     /// Not an HTTP URL.
-    #[error("{0:?} is not a URL; write http://host:port or https://host:port")]
+    #[error(
+        "{0:?} is not the URL of an OTLP receiver; write http://host:port (a collector near by carries it on over TLS)"
+    )]
     Endpoint(String),
     /// A user name or password in a URL; the URL itself is left out so that no log shows it.
     #[error("a URL must not hold a user name or password; name a credentials file with nats.credentials")]

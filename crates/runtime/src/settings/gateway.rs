@@ -16,7 +16,8 @@ use super::process::{
     AdminFile, CommonFile, LogSettings, NatsSettings, ProcessSettings, Settings, TelemetrySettings,
     check_file, default_drain,
 };
-use super::set::{SetSettings, joined};
+use super::set::SetSettings;
+use super::set_check::joined;
 use super::units::Duration;
 
 /// The settings of a gateway.

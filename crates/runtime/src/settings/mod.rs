@@ -14,6 +14,7 @@ mod gateway;
 mod process;
 mod schema;
 mod set;
+mod set_check;
 mod set_file;
 #[cfg(test)]
 mod tests;

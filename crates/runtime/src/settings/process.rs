@@ -13,7 +13,8 @@ use super::address::{Endpoint, Listen, Name, NatsServer};
 use super::document::Document;
 use super::environment::Environment;
 use super::error::SettingsError;
-use super::set::{SetSettings, joined};
+use super::set::SetSettings;
+use super::set_check::joined;
 use super::units::{ByteSize, Duration};
 
 /// The region's NATS.

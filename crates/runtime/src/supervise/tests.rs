@@ -11,6 +11,7 @@ const BOUND: Duration = Duration::from_secs(10);
 struct OutOfLuck;
 
 type Outcome = Result<(), OutOfLuck>;
+type End = fn() -> Outcome;
 
 async fn until_stopped(stop: CancellationToken) -> Outcome {
     stop.cancelled().await;
@@ -26,7 +27,7 @@ async fn failure_of(supervisor: &Supervisor) -> String {
 
 #[tokio::test]
 async fn the_end_of_work_is_a_failure_of_the_process_whether_by_error_panic_or_return() {
-    let ends: [(fn() -> Outcome, &str); 3] = [
+    let ends: [(End, &str); 3] = [
         (|| Err(OutOfLuck), "task fold failed: out of luck"),
         (|| Ok(()), "task fold ended early"),
         (|| panic!("boom"), "task fold failed: panicked: boom"),

@@ -1,0 +1,350 @@
+//! The life of a process: arguments, settings, telemetry, assembly, signals, drain, exit code.
+
+use std::ffi::OsString;
+use std::future::Future;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::{Arg, ArgAction, Command, value_parser};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::clock::Clock;
+use crate::events::{Events, Severity};
+use crate::health::{Health, Probe};
+use crate::metrics::Metrics;
+use crate::random;
+use crate::settings::{Environment, Settings, SettingsError};
+use crate::supervise::Supervisor;
+use crate::telemetry::{Telemetry, Tracer};
+
+/// Arguments or settings that a process can't start with (`EX_USAGE` of sysexits).
+const EXIT_SETTINGS: u8 = 64;
+/// What the process needs of its machine or its region is not there.
+const EXIT_ENVIRONMENT: u8 = 1;
+/// Tasks of a process at a time.
+const TASKS: usize = 16_384;
+/// The last spans have this long to leave.
+const FLUSH: Duration = Duration::from_secs(2);
+
+/// What a binary is.
+#[derive(Debug, Clone, Copy)]
+pub struct Program {
+    /// The name of the binary, such as `isthmus-gateway`.
+    pub name: &'static str,
+    /// Its version.
+    pub version: &'static str,
+    /// One sentence for `--help`.
+    pub about: &'static str,
+    /// A command line to try, for `--help`.
+    pub example: &'static str,
+}
+
+/// What a process is assembled from. Clones share everything.
+#[derive(Debug)]
+pub struct Process<S> {
+    /// What it has been told.
+    pub settings: Arc<S>,
+    /// Its clocks.
+    pub clock: Clock,
+    /// Its tasks.
+    pub supervisor: Supervisor,
+    /// Its conditions.
+    pub health: Health,
+    /// Its events.
+    pub events: Events,
+    /// Its metrics.
+    pub metrics: Metrics,
+    /// Its traces.
+    pub tracer: Tracer,
+}
+
+impl<S> Clone for Process<S> {
+    fn clone(&self) -> Self {
+        Self {
+            settings: Arc::clone(&self.settings),
+            clock: self.clock.clone(),
+            supervisor: self.supervisor.clone(),
+            health: self.health.clone(),
+            events: self.events.clone(),
+            metrics: self.metrics.clone(),
+            tracer: self.tracer.clone(),
+        }
+    }
+}
+
+/// Runs a process to its end. `assemble` starts its tasks and returns; the process lives until a signal or until a task
+/// it can't do without has ended, then drains. Exit codes: 0 after a signal, 64 for arguments and settings, 1 for the
+/// environment.
+pub fn run<S, F, T>(program: Program, assemble: F) -> ExitCode
+where
+    S: Settings,
+    F: FnOnce(Process<S>) -> T,
+    T: Future<Output = anyhow::Result<()>>,
+{
+    let arguments = match Arguments::parse(program, std::env::args_os()) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            error.print().ok();
+            return if error.use_stderr() {
+                ExitCode::from(EXIT_SETTINGS)
+            } else {
+                ExitCode::SUCCESS
+            };
+        }
+    };
+    let outcome = match S::load(&arguments.settings, &Environment::of_process()) {
+        Ok(settings) if arguments.check => report_check(&arguments.settings, &settings),
+        Ok(settings) => start(program, &arguments.settings, settings, assemble),
+        Err(error) => Err(error.into()),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let code = if error.is::<SettingsError>() {
+                EXIT_SETTINGS
+            } else {
+                EXIT_ENVIRONMENT
+            };
+            tell(&mut std::io::stderr(), &format!("{}: {error:#}", program.name));
+            ExitCode::from(code)
+        }
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Arguments {
+    settings: PathBuf,
+    check: bool,
+}
+
+impl Arguments {
+    fn parse(program: Program, arguments: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+        let settings = Arg::new("settings")
+            .long("settings")
+            .value_name("FILE")
+            .required(true)
+            .value_parser(value_parser!(PathBuf))
+            .help("The settings file; ISTHMUS_* variables override its keys");
+        let check = Arg::new("check")
+            .long("check")
+            .action(ArgAction::SetTrue)
+            .help("Check the settings and exit: 0 when they are good, 64 when they are not");
+        let mut found = Command::new(program.name)
+            .version(program.version)
+            .about(program.about)
+            .after_help(format!("Example:\n  {}", program.example))
+            .arg(settings)
+            .arg(check)
+            .try_get_matches_from(arguments)?;
+        let settings = found.remove_one("settings").unwrap_or_default();
+        Ok(Self {
+            settings,
+            check: found.get_flag("check"),
+        })
+    }
+}
+
+fn report_check<S: Settings>(path: &Path, settings: &S) -> anyhow::Result<()> {
+    let process = settings.process();
+    let (set, region) = (&process.set, &process.region);
+    let report = format!(
+        "{}: good (set {} generation {}, region {region})",
+        path.display(),
+        set.name,
+        set.generation
+    );
+    tell(&mut std::io::stdout(), &report);
+    Ok(())
+}
+
+/// A closed pipe is no reason to fail.
+fn tell(to: &mut impl Write, text: &str) {
+    writeln!(to, "{text}").ok();
+}
+
+fn start<S, F, T>(program: Program, path: &Path, settings: S, assemble: F) -> anyhow::Result<()>
+where
+    S: Settings,
+    F: FnOnce(Process<S>) -> T,
+    T: Future<Output = anyhow::Result<()>>,
+{
+    random::bits()?;
+    let clock = Clock::from_environment(&settings.listeners())?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let outcome = runtime.block_on(live(program, path, settings, clock, assemble));
+    runtime.shutdown_timeout(FLUSH);
+    outcome
+}
+
+async fn live<S, F, T>(
+    program: Program,
+    path: &Path,
+    settings: S,
+    clock: Clock,
+    assemble: F,
+) -> anyhow::Result<()>
+where
+    S: Settings,
+    F: FnOnce(Process<S>) -> T,
+    T: Future<Output = anyhow::Result<()>>,
+{
+    let signals = Signals::listen()?;
+    let metrics = Metrics::new(program.name, program.version);
+    let telemetry = Telemetry::start(program.name, settings.process(), &metrics)?;
+    let process = Process {
+        clock: clock.clone(),
+        supervisor: Supervisor::new(TASKS),
+        health: Health::new(),
+        events: Events::new(clock),
+        metrics,
+        tracer: telemetry.tracer(),
+        settings: Arc::new(settings),
+    };
+    let told = process.settings.process();
+    let (set, digest) = (&told.set.name, &told.set.digest);
+    tracing::info!(version = program.version, name = %told.name, region = %told.region, %set, %digest, "starts");
+    let outcome = live_until_told(path, &process, assemble(process.clone()), signals).await;
+    telemetry.finish(FLUSH).await;
+    outcome
+}
+
+async fn live_until_told<S: Settings>(
+    path: &Path,
+    process: &Process<S>,
+    assembly: impl Future<Output = anyhow::Result<()>>,
+    mut signals: Signals,
+) -> anyhow::Result<()> {
+    let running = process.health.condition("running", &[Probe::Read, Probe::Write]);
+    let failed = async {
+        if let Err(error) = assembly.await {
+            return error;
+        }
+        running.met();
+        process.supervisor.failed().await.into()
+    };
+    let outcome = tokio::select! {
+        error = failed => Err(error),
+        signal = signals.stop_or(|| reload(path, process)) => {
+            tracing::info!(signal, "stops");
+            Ok(())
+        }
+    };
+    running.unmet("draining");
+    let within = process.settings.process().drain;
+    tokio::select! {
+        abandoned = process.supervisor.drain(within) => tracing::info!(abandoned = abandoned.len(), "stopped"),
+        signal = signals.stop_or(|| ()) => tracing::warn!(signal, "stops without draining"),
+    }
+    outcome
+}
+
+/// Reads the settings again. A process takes up certificates by itself; any other change takes effect at its next start.
+fn reload<S: Settings>(path: &Path, process: &Process<S>) {
+    let events = &process.events;
+    match S::load(path, &Environment::of_process()) {
+        Ok(settings) if same(settings.process(), process.settings.process()) => {
+            tracing::info!("the settings are what they were");
+        }
+        Ok(_) => {
+            let message = "the settings have changed and are good; restart the process to use them";
+            events.record(
+                Severity::Notice,
+                "settings_changed",
+                message,
+                serde_json::Value::Null,
+            );
+        }
+        Err(error) => {
+            let message = format!("the settings are bad, the old ones stay in use: {error}");
+            events.record(
+                Severity::Warning,
+                "settings_refused",
+                message,
+                serde_json::Value::Null,
+            );
+        }
+    }
+}
+
+fn same(one: &crate::settings::ProcessSettings, other: &crate::settings::ProcessSettings) -> bool {
+    one.document.text() == other.document.text() && one.set.digest == other.set.digest
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Waits for a signal to stop and calls `reload` at each SIGHUP before it.
+    async fn stop_or(&mut self, reload: impl Fn()) -> &'static str {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return "SIGTERM",
+                _ = self.interrupt.recv() => return "SIGINT",
+                Some(()) = self.hangup.recv() => reload(),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    const PROGRAM: Program = Program {
+        name: "isthmus-test",
+        version: "1.2.3",
+        about: "Does nothing.",
+        example: "isthmus-test --settings test.yaml",
+    };
+
+    fn parse(arguments: &[&str]) -> Result<Arguments, clap::Error> {
+        Arguments::parse(
+            PROGRAM,
+            std::iter::once("isthmus-test")
+                .chain(arguments.iter().copied())
+                .map(OsString::from),
+        )
+    }
+
+    #[test]
+    fn arguments_name_the_settings() {
+        let expected = Arguments {
+            settings: "a.yaml".into(),
+            check: true,
+        };
+        assert_eq!(parse(&["--settings", "a.yaml", "--check"]).unwrap(), expected);
+    }
+
+    #[test]
+    fn missing_and_unknown_arguments_are_errors_and_help_is_not() {
+        for bad in [
+            &[][..],
+            &["--settings"],
+            &["--settings", "a", "--nonsense"],
+            &["a.yaml"],
+        ] {
+            assert!(parse(bad).unwrap_err().use_stderr(), "{bad:?}");
+        }
+        let help = parse(&["--help"]).unwrap_err();
+        assert!(!help.use_stderr());
+        assert!(
+            help.to_string()
+                .contains("Example:\n  isthmus-test --settings test.yaml")
+        );
+    }
+}

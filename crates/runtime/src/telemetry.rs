@@ -1,0 +1,335 @@
+//! Logs and traces. The only module that names OpenTelemetry.
+//!
+//! One trace follows one write (design.md section 11). The door makes a [`Span`] with [`Tracer::root`]; its
+//! [`Span::context`] travels in the change; every later hop makes a child of what the change carries, so that all of
+//! them land in one trace. A hop that handles many changes at once makes one [`Tracer::batch`] span which links to them.
+//! A trace that is not recorded costs nothing here: no span is made for it.
+
+mod export;
+pub mod traceparent;
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use isthmus_replication::time::Wall;
+use isthmus_replication::trace::TraceContext;
+use opentelemetry::trace::{
+    Span as _, SpanBuilder, SpanContext, SpanId, SpanKind, Status, TraceContextExt, TraceFlags, TraceId,
+    TraceState, TracerProvider,
+};
+use opentelemetry::{Context, KeyValue, Value};
+use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider, Span as SdkSpan};
+use tracing_subscriber::EnvFilter;
+
+use crate::metrics::Metrics;
+use crate::random;
+use crate::settings::{LogFormat, ProcessSettings, TelemetrySettings};
+
+/// Telemetry that a process can't start with.
+#[derive(Debug, thiserror::Error)]
+pub enum TelemetryError {
+    /// The exporter can't be built.
+    #[error("the OTLP exporter can't be built: {0}; correct telemetry.otlp")]
+    Exporter(#[from] opentelemetry_otlp::ExporterBuildError),
+    /// The filter of logs is not one; settings check it.
+    #[error("telemetry.log is not a log filter: {0}")]
+    Filter(#[from] tracing_subscriber::filter::ParseError),
+}
+
+/// The telemetry of a process.
+#[derive(Debug)]
+pub struct Telemetry {
+    tracer: Tracer,
+}
+
+/// Makes spans. Clones are the same tracer.
+#[derive(Debug, Clone, Default)]
+pub struct Tracer(Option<Arc<Recording>>);
+
+#[derive(Debug)]
+struct Recording {
+    provider: SdkTracerProvider,
+    tracer: SdkTracer,
+    /// On every span, since receivers drop resource attributes.
+    common: Vec<KeyValue>,
+    ratio: f64,
+    show_keys: bool,
+}
+
+/// One hop of a trace. It ends when it is dropped.
+#[derive(Debug, Default)]
+pub struct Span {
+    recorded: Option<SdkSpan>,
+    context: Option<TraceContext>,
+}
+
+/// Which side of a call a span is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// Answers a request from outside.
+    Server,
+    /// Hands work to another process.
+    Producer,
+    /// Takes work from another process.
+    Consumer,
+    /// Within the process.
+    Internal,
+}
+
+impl Telemetry {
+    /// Starts logs and, where settings name a receiver, traces. Call it within tokio's runtime, once in a process.
+    ///
+    /// # Errors
+    /// [`TelemetryError`].
+    pub fn start(
+        service: &'static str,
+        process: &ProcessSettings,
+        metrics: &Metrics,
+    ) -> Result<Self, TelemetryError> {
+        start_logs(&process.telemetry)?;
+        let Some(otlp) = &process.telemetry.otlp else {
+            return Ok(Self {
+                tracer: Tracer::off(),
+            });
+        };
+        let common = vec![
+            KeyValue::new("service.name", service),
+            KeyValue::new("service.instance.id", process.name.to_string()),
+            KeyValue::new("isthmus.set", process.set.name.to_string()),
+            KeyValue::new("isthmus.region", process.region.to_string()),
+        ];
+        let provider = export::provider(otlp, common.clone(), metrics)?;
+        let settings = &process.telemetry;
+        Ok(Self {
+            tracer: Tracer::recording(provider, common, settings.ratio, settings.show_keys),
+        })
+    }
+
+    /// What makes the spans of this process.
+    #[must_use]
+    pub fn tracer(&self) -> Tracer {
+        self.tracer.clone()
+    }
+
+    /// Sends what is left, as far as it leaves `within` that time.
+    pub async fn finish(self, within: Duration) {
+        let Some(recording) = self.tracer.0 else { return };
+        let flush = tokio::task::spawn_blocking(move || recording.provider.shutdown_with_timeout(within));
+        match tokio::time::timeout(within, flush).await {
+            Ok(Ok(Ok(()))) => {}
+            outcome => tracing::warn!(?outcome, "the last spans were not sent"),
+        }
+    }
+}
+
+fn start_logs(settings: &TelemetrySettings) -> Result<(), TelemetryError> {
+    let logs = tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::try_new(&settings.log)?)
+        .with_ansi(false)
+        .with_writer(std::io::stderr);
+    let started = match settings.log_format {
+        LogFormat::Text => logs.try_init(),
+        LogFormat::Json => logs.json().flatten_event(true).try_init(),
+    };
+    if let Err(error) = started {
+        tracing::debug!(%error, "logs have been started before");
+    }
+    Ok(())
+}
+
+impl Tracer {
+    /// Records nothing; contexts that come in still travel on.
+    #[must_use]
+    pub fn off() -> Self {
+        Self(None)
+    }
+
+    fn recording(provider: SdkTracerProvider, common: Vec<KeyValue>, ratio: f64, show_keys: bool) -> Self {
+        let tracer = provider.tracer("isthmus");
+        Self(Some(Arc::new(Recording {
+            provider,
+            tracer,
+            common,
+            ratio,
+            show_keys,
+        })))
+    }
+
+    /// The first span of a write here: a child of the client's context, whose decision is honoured, or a new root for the
+    /// settings' share of writes.
+    #[must_use]
+    pub fn root(&self, client: Option<TraceContext>, name: &'static str) -> Span {
+        match (client, &self.0) {
+            (Some(client), _) => self.child(&client, name, Side::Server),
+            (None, Some(recording)) if recording.draws() => {
+                recording.span(&Context::new(), name, Side::Server, None)
+            }
+            (None, _) => Span::default(),
+        }
+    }
+
+    /// A hop of the trace that `parent` belongs to, from this moment on.
+    #[must_use]
+    pub fn child(&self, parent: &TraceContext, name: &'static str, side: Side) -> Span {
+        self.child_since(parent, name, side, None)
+    }
+
+    /// A hop of the trace that `parent` belongs to, which began at `began`.
+    #[must_use]
+    pub fn child_at(&self, parent: &TraceContext, name: &'static str, side: Side, began: Wall) -> Span {
+        self.child_since(parent, name, side, Some(began))
+    }
+
+    fn child_since(
+        &self,
+        parent: &TraceContext,
+        name: &'static str,
+        side: Side,
+        began: Option<Wall>,
+    ) -> Span {
+        match &self.0 {
+            Some(recording) if parent.sampled() => {
+                let context = Context::new().with_remote_span_context(span_context(parent));
+                recording.span(&context, name, side, began)
+            }
+            _ => Span {
+                recorded: None,
+                context: Some(*parent),
+            },
+        }
+    }
+
+    /// A hop that handles many changes at once: a trace of its own with a link to each of `contexts` that is recorded.
+    /// Where none of them is, neither is this.
+    #[must_use]
+    pub fn batch<'a>(
+        &self,
+        contexts: impl IntoIterator<Item = &'a TraceContext>,
+        name: &'static str,
+        side: Side,
+    ) -> Span {
+        let Some(recording) = &self.0 else {
+            return Span::default();
+        };
+        let mut links = contexts
+            .into_iter()
+            .filter(|context| context.sampled())
+            .peekable();
+        if links.peek().is_none() {
+            return Span::default();
+        }
+        let mut span = recording.span(&Context::new(), name, side, None);
+        links.for_each(|context| span.link(context));
+        span
+    }
+
+    /// How spans show `key`: as it is where settings allow it, else as a hash.
+    #[must_use]
+    pub fn key(&self, bucket: &str, key: &str) -> String {
+        if self.0.as_ref().is_some_and(|recording| recording.show_keys) {
+            return format!("{bucket}/{key}");
+        }
+        format!("{bucket}/{:016x}", xxhash_rust::xxh3::xxh3_64(key.as_bytes()))
+    }
+}
+
+impl Recording {
+    /// Whether a new trace is recorded. Without randomness none is.
+    fn draws(&self) -> bool {
+        let share = self.ratio * u64::MAX as f64;
+        self.ratio > 0.0 && random::bits().is_ok_and(|bits| bits as f64 <= share)
+    }
+
+    fn span(&self, parent: &Context, name: &'static str, side: Side, began: Option<Wall>) -> Span {
+        let mut builder = SpanBuilder::from_name(name)
+            .with_kind(side.into())
+            .with_attributes(self.common.clone());
+        if let Some(began) = began {
+            builder = builder.with_start_time(system_time(began));
+        }
+        let recorded = builder.start_with_context(&self.tracer, parent);
+        let context = trace_context(recorded.span_context());
+        Span {
+            recorded: Some(recorded),
+            context,
+        }
+    }
+}
+
+impl Span {
+    /// What a change carries on: this span, or the client's context where it is not recorded here.
+    #[must_use]
+    pub fn context(&self) -> Option<TraceContext> {
+        self.context
+    }
+
+    /// Whether the span will be sent. What is costly to compute for it need not be otherwise.
+    #[must_use]
+    pub fn is_recorded(&self) -> bool {
+        self.recorded.is_some()
+    }
+
+    /// Says something about the hop: a text, a number or a truth.
+    pub fn set(&mut self, name: &'static str, value: impl Into<Value>) {
+        if let Some(span) = &mut self.recorded {
+            span.set_attribute(KeyValue::new(name, value));
+        }
+    }
+
+    /// Links to another span.
+    pub fn link(&mut self, context: &TraceContext) {
+        if let Some(span) = &mut self.recorded {
+            span.add_link(span_context(context), Vec::new());
+        }
+    }
+
+    /// The hop failed.
+    pub fn fail(&mut self, reason: impl Into<std::borrow::Cow<'static, str>>) {
+        if let Some(span) = &mut self.recorded {
+            span.set_status(Status::error(reason));
+        }
+    }
+
+    /// Ends the span at `ended`.
+    pub fn end_at(mut self, ended: Wall) {
+        if let Some(span) = &mut self.recorded {
+            span.end_with_timestamp(system_time(ended));
+        }
+    }
+}
+
+impl From<Side> for SpanKind {
+    fn from(side: Side) -> Self {
+        match side {
+            Side::Server => Self::Server,
+            Side::Producer => Self::Producer,
+            Side::Consumer => Self::Consumer,
+            Side::Internal => Self::Internal,
+        }
+    }
+}
+
+fn system_time(wall: Wall) -> SystemTime {
+    UNIX_EPOCH + Duration::from_micros(wall.micros())
+}
+
+fn span_context(context: &TraceContext) -> SpanContext {
+    SpanContext::new(
+        TraceId::from(context.trace_id),
+        SpanId::from(context.span_id),
+        TraceFlags::new(context.flags),
+        true,
+        TraceState::default(),
+    )
+}
+
+fn trace_context(context: &SpanContext) -> Option<TraceContext> {
+    context.is_valid().then(|| TraceContext {
+        trace_id: u128::from_be_bytes(context.trace_id().to_bytes()),
+        span_id: u64::from_be_bytes(context.span_id().to_bytes()),
+        flags: context.trace_flags().to_u8(),
+    })
+}
+
+#[cfg(test)]
+mod tests;

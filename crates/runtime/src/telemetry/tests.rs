@@ -1,0 +1,190 @@
+#![allow(clippy::unwrap_used)]
+
+use std::time::Instant;
+
+use opentelemetry_sdk::trace::{InMemorySpanExporter, SpanData};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+
+use super::*;
+use crate::settings::{Endpoint, Otlp, OtlpProtocol};
+
+const CLIENT: TraceContext = TraceContext {
+    trace_id: 0xabc,
+    span_id: 0xdef,
+    flags: 1,
+};
+const BOUND: Duration = Duration::from_secs(20);
+
+fn recorded(ratio: f64) -> (Tracer, InMemorySpanExporter) {
+    let exporter = InMemorySpanExporter::default();
+    let provider = SdkTracerProvider::builder()
+        .with_simple_exporter(exporter.clone())
+        .build();
+    (
+        Tracer::recording(
+            provider,
+            vec![KeyValue::new("isthmus.region", "eu-west")],
+            ratio,
+            false,
+        ),
+        exporter,
+    )
+}
+
+fn named<'a>(spans: &'a [SpanData], name: &str) -> &'a SpanData {
+    spans.iter().find(|span| span.name == name).unwrap()
+}
+
+#[test]
+fn every_hop_of_a_write_lands_in_the_clients_trace() {
+    let (tracer, exporter) = recorded(0.0);
+    let mut put = tracer.root(Some(CLIENT), "put");
+    put.set("isthmus.shard", "default/0");
+    let carried = put.context().unwrap();
+    drop(put);
+    let apply = tracer.child_at(&carried, "apply", Side::Consumer, Wall::from_millis(1_000));
+    let append = tracer.batch(
+        [&carried, &TraceContext { flags: 0, ..CLIENT }],
+        "append",
+        Side::Producer,
+    );
+    apply.end_at(Wall::from_millis(2_000));
+    drop(append);
+
+    let spans = exporter.get_finished_spans().unwrap();
+    let (put, apply, append) = (
+        named(&spans, "put"),
+        named(&spans, "apply"),
+        named(&spans, "append"),
+    );
+    assert_eq!(put.span_context.trace_id(), TraceId::from(CLIENT.trace_id));
+    assert_eq!(put.parent_span_id, SpanId::from(CLIENT.span_id));
+    assert_eq!(apply.span_context.trace_id(), put.span_context.trace_id());
+    assert_eq!(apply.parent_span_id, put.span_context.span_id());
+    assert_eq!(
+        apply.end_time.duration_since(apply.start_time).unwrap(),
+        Duration::from_secs(1)
+    );
+    assert_eq!(append.links.len(), 1);
+    assert_eq!(
+        append.links.iter().next().unwrap().span_context.span_id(),
+        put.span_context.span_id()
+    );
+    for span in &spans {
+        assert!(
+            span.attributes
+                .contains(&KeyValue::new("isthmus.region", "eu-west")),
+            "{}",
+            span.name
+        );
+    }
+}
+
+#[test]
+fn the_clients_decision_is_honoured_and_new_roots_follow_the_ratio() {
+    let unsampled = TraceContext { flags: 0, ..CLIENT };
+    let (all, exporter) = recorded(1.0);
+    assert_eq!(all.root(Some(unsampled), "put").context(), Some(unsampled));
+    assert!(exporter.get_finished_spans().unwrap().is_empty());
+    let root = all.root(None, "put");
+    assert!(root.is_recorded() && root.context().is_some_and(|context| context.sampled()));
+
+    let (none, exporter) = recorded(0.0);
+    assert_eq!(none.root(None, "put").context(), None);
+    assert!(!none.batch([&unsampled], "append", Side::Producer).is_recorded());
+    assert!(exporter.get_finished_spans().unwrap().is_empty());
+
+    let (some, _) = recorded(0.5);
+    let drawn = (0..1000).filter(|_| some.root(None, "put").is_recorded()).count();
+    assert!((350..650).contains(&drawn), "{drawn}");
+}
+
+#[test]
+fn without_a_receiver_contexts_travel_on_and_keys_are_hashed() {
+    let off = Tracer::off();
+    assert_eq!(off.root(Some(CLIENT), "put").context(), Some(CLIENT));
+    assert_eq!(
+        off.child(&CLIENT, "apply", Side::Internal).context(),
+        Some(CLIENT)
+    );
+    assert_eq!(off.root(None, "put").context(), None);
+    let shown = off.key("carts", "alice@example.org");
+    assert!(shown.starts_with("carts/") && !shown.contains("alice"));
+}
+
+fn exporting(endpoint: String, protocol: OtlpProtocol) -> (Telemetry, Metrics) {
+    let metrics = Metrics::new("test", "0");
+    let otlp = Otlp {
+        endpoint: Endpoint(endpoint),
+        protocol,
+    };
+    let resource = vec![KeyValue::new("service.name", "isthmus-test")];
+    let provider = export::provider(&otlp, resource.clone(), &metrics).unwrap();
+    (
+        Telemetry {
+            tracer: Tracer::recording(provider, resource, 1.0, true),
+        },
+        metrics,
+    )
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn spans_reach_a_receiver_over_http() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (telemetry, metrics) = exporting(
+        format!("http://{}", listener.local_addr().unwrap()),
+        OtlpProtocol::Http,
+    );
+    let mut received = JoinSet::new();
+    received.spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut request = Vec::new();
+        while !String::from_utf8_lossy(&request).contains("default/0") {
+            stream.read_buf(&mut request).await.unwrap();
+        }
+        stream
+            .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+            .await
+            .unwrap();
+        String::from_utf8_lossy(&request).into_owned()
+    });
+    telemetry
+        .tracer()
+        .root(Some(CLIENT), "put")
+        .set("isthmus.shard", "default/0");
+    let request = tokio::time::timeout(BOUND, received.join_next())
+        .await
+        .unwrap()
+        .unwrap()
+        .unwrap();
+    assert!(request.starts_with("POST /v1/traces HTTP/1.1"), "{request}");
+    assert!(request.contains("isthmus-test"), "{request}");
+    telemetry.finish(BOUND).await;
+    assert!(
+        metrics.text().contains("isthmus_spans_exported_total 1"),
+        "{}",
+        metrics.text()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_receiver_that_is_away_blocks_nothing_and_is_counted() {
+    for protocol in [OtlpProtocol::Grpc, OtlpProtocol::Http] {
+        let (telemetry, metrics) = exporting("http://127.0.0.1:1".to_owned(), protocol);
+        let tracer = telemetry.tracer();
+        let begun = Instant::now();
+        for _ in 0..20_000 {
+            drop(tracer.root(None, "put"));
+        }
+        assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+        telemetry.finish(BOUND).await;
+        let text = metrics.text();
+        let failed = text
+            .lines()
+            .find_map(|line| line.strip_prefix("isthmus_spans_failed_total "))
+            .unwrap();
+        assert!(failed.parse::<u64>().unwrap() > 0, "{text}");
+    }
+}
