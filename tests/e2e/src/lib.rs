@@ -1,1 +1,10 @@
-//! isthmus-e2e
+//! Real processes for tests and benchmarks: a set of regions run by the shipped `isthmus up` in a folder of its own,
+//! ended and removed when the value is dropped, also when a test fails.
+
+mod agent;
+mod running;
+mod wait;
+
+pub use agent::{Agent, Answer};
+pub use running::{Running, binary};
+pub use wait::until;

@@ -1,0 +1,210 @@
+//! A set of regions that runs.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::{Agent, until};
+
+const STARTED_WITHIN: Duration = Duration::from_secs(60);
+const ENDED_WITHIN: Duration = Duration::from_secs(15);
+
+/// A set of regions run by `isthmus up`; everything ends and the folder goes when this is dropped.
+#[derive(Debug)]
+pub struct Running {
+    folder: TempDir,
+    up: Child,
+    run: Value,
+    client: reqwest::Client,
+}
+
+/// The path of a shipped binary: beside the test's own folder of the same build.
+///
+/// # Errors
+/// Names what to build when it is missing.
+pub fn binary(name: &str) -> anyhow::Result<PathBuf> {
+    let test = std::env::current_exe()?;
+    let built = test
+        .ancestors()
+        .skip(1)
+        .map(|folder| folder.join(name))
+        .find(|path| path.is_file());
+    built.with_context(|| format!("{name} is not built: run `cargo build --workspace --bins` first"))
+}
+
+fn run_to_end(arguments: &[&str]) -> anyhow::Result<()> {
+    let output = Command::new(binary("isthmus")?)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()?;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    ensure!(
+        output.status.success(),
+        "isthmus {} ended with {}: {said}",
+        arguments.join(" "),
+        output.status
+    );
+    Ok(())
+}
+
+impl Running {
+    /// Initialises a folder for `regions` and runs it with `up` arguments of the caller's on free ports.
+    ///
+    /// # Errors
+    /// When a process does not become ready; what `up` said is in the error.
+    pub async fn start(regions: &[&str], up_arguments: &[&str]) -> anyhow::Result<Self> {
+        let folder = TempDir::new()?;
+        let set = folder.path().join("set");
+        let set_text = set.to_str().context("a folder name that is UTF-8")?;
+        run_to_end(&["init", set_text, "--regions", &regions.join(",")])?;
+        Self::run(folder, up_arguments).await
+    }
+
+    async fn run(folder: TempDir, up_arguments: &[&str]) -> anyhow::Result<Self> {
+        let set = folder.path().join("set");
+        let log = std::fs::File::create(folder.path().join("up.log"))?;
+        let up = Command::new(binary("isthmus")?)
+            .arg("up")
+            .arg(&set)
+            .args(["--port-base", "auto"])
+            .args(up_arguments)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()?;
+        let mut running = Self {
+            folder,
+            up,
+            run: Value::Null,
+            client: reqwest::Client::new(),
+        };
+        running.wait_ready().await.with_context(|| running.said())?;
+        Ok(running)
+    }
+
+    async fn wait_ready(&mut self) -> anyhow::Result<()> {
+        let path = self.set().join("run.json");
+        let up = &mut self.up;
+        self.run = until("every process is ready", STARTED_WITHIN, || {
+            let ended = up.try_wait();
+            let path = path.clone();
+            async move {
+                let run: Value = serde_json::from_slice(&std::fs::read(&path)?)?;
+                ensure!(run["ready"] == true, "not every process is ready; up: {ended:?}");
+                Ok(run)
+            }
+        })
+        .await?;
+        Ok(())
+    }
+
+    fn said(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("up.log")).unwrap_or_default()
+    }
+
+    /// The folder that `isthmus init` wrote.
+    #[must_use]
+    pub fn set(&self) -> PathBuf {
+        self.folder.path().join("set")
+    }
+
+    /// What run.json said when all was ready.
+    #[must_use]
+    pub fn run_file(&self) -> &Value {
+        &self.run
+    }
+
+    /// The agents of a region.
+    #[must_use]
+    pub fn agents(&self, region: &str) -> Vec<Agent> {
+        let agents = self.run["regions"][region]["agents"].as_array();
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        agents
+            .into_iter()
+            .flatten()
+            .map(|agent| Agent::new(self.client.clone(), &text(&agent["http"]), &text(&agent["admin"])))
+            .collect()
+    }
+
+    /// The first agent of a region.
+    #[must_use]
+    pub fn agent(&self, region: &str) -> Agent {
+        self.agents(region)
+            .into_iter()
+            .next()
+            .expect("a region that init was given")
+    }
+
+    /// All agents of all regions.
+    #[must_use]
+    pub fn all_agents(&self) -> Vec<Agent> {
+        let regions = self.run["regions"].as_object();
+        regions
+            .into_iter()
+            .flatten()
+            .flat_map(|(name, _)| self.agents(name))
+            .collect()
+    }
+
+    /// Runs `isthmus lab` on the folder.
+    ///
+    /// # Errors
+    /// When it refuses.
+    pub fn lab(&self, arguments: &[&str]) -> anyhow::Result<()> {
+        let set = self.set();
+        let set = set.to_str().context("a folder name that is UTF-8")?;
+        run_to_end(&[&["lab", set], arguments].concat())
+    }
+
+    /// Waits until all agents of all regions have the same cells; gives the number of cells.
+    ///
+    /// # Errors
+    /// Lists the digests that differ.
+    pub async fn identical(&self, bound: Duration) -> anyhow::Result<u64> {
+        let agents = self.all_agents();
+        until("all agents identical", bound, || {
+            let agents = agents.clone();
+            async move {
+                let mut all = Vec::new();
+                for agent in &agents {
+                    all.push(agent.digests().await?);
+                }
+                ensure!(
+                    all.windows(2).all(|pair| pair[0] == pair[1]),
+                    "agents differ: {all:#?}"
+                );
+                Ok(all.first().into_iter().flatten().map(|(cells, _)| cells).sum())
+            }
+        })
+        .await
+    }
+
+    /// The folder of the set and everything beside it.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(pid) = i32::try_from(self.up.id()).ok().and_then(Pid::from_raw) {
+            let _ = kill_process(pid, Signal::TERM);
+        }
+        let deadline = std::time::Instant::now() + ENDED_WITHIN;
+        while matches!(self.up.try_wait(), Ok(None)) && std::time::Instant::now() < deadline {
+            std::thread::yield_now();
+            std::thread::park_timeout(Duration::from_millis(20));
+        }
+        let _ = self.up.kill();
+        let _ = self.up.wait();
+        if std::thread::panicking() {
+            eprintln!("isthmus up said:\n{}", self.said());
+        }
+    }
+}
