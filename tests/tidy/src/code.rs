@@ -1,0 +1,104 @@
+//! Habits of the Rust sources: short modules, nothing unfinished, owned tasks, bounded channels.
+
+use crate::source::{Mention, Then, attributes, mentions};
+use crate::{File, Tree, Violation};
+
+/// The most lines that a source file may have.
+pub const MAXIMUM_LINES: usize = 450;
+
+/// The crate whose supervisor owns the tasks.
+const SUPERVISOR: &str = "crates/runtime/src/";
+
+/// Files that are longer than [`MAXIMUM_LINES`].
+pub fn module_length(tree: &Tree) -> Vec<Violation> {
+    let lengths = tree.rust().map(|file| (file, file.text.lines().count()));
+    lengths
+        .filter(|(_, lines)| *lines > MAXIMUM_LINES)
+        .map(|(file, lines)| {
+            Violation::of_file(
+                &file.path,
+                format!("{lines} lines: split it, {MAXIMUM_LINES} is the most"),
+            )
+        })
+        .collect()
+}
+
+/// Sources that cannot be read, macros that stand for missing code, and tests that are switched off.
+pub fn unfinished(tree: &Tree) -> Vec<Violation> {
+    let mut violations = each_mention(tree, |_, mention| {
+        let missing = ["todo", "unimplemented"].iter().any(|name| mention.has(&[name]));
+        (missing && mention.then == Then::Bang)
+            .then(|| format!("{}! stands for missing code", mention.path()))
+    });
+    for file in tree.rust() {
+        match attributes(&file.text, "ignore") {
+            Ok(lines) => violations.extend(
+                lines
+                    .into_iter()
+                    .map(|line| Violation::at(&file.path, line, "a test is switched off: mend or remove it")),
+            ),
+            Err(error) => violations.push(Violation::of_file(
+                &file.path,
+                format!("cannot be read as Rust: {error}"),
+            )),
+        }
+    }
+    violations
+}
+
+/// Tasks that nobody owns: outside the supervisor and tests any spawn, in tests one whose handle is dropped.
+pub fn naked_spawn(tree: &Tree) -> Vec<Violation> {
+    each_mention(tree, |file, mention| {
+        let spawns = [["tokio", "spawn"], ["task", "spawn"], ["task", "spawn_local"]];
+        if !spawns
+            .iter()
+            .any(|names| mention.names.ends_with(&names.map(str::to_owned)))
+        {
+            return None;
+        }
+        let dropped = mention.begins_statement
+            && matches!(
+                mention.then,
+                Then::Call {
+                    ends_statement: true,
+                    ..
+                }
+            );
+        let owned = file.path.starts_with(SUPERVISOR) || file.is_test() || mention.in_tests;
+        (dropped || !owned).then(|| {
+            format!(
+                "{}: use the supervisor or a JoinSet that is awaited",
+                mention.path()
+            )
+        })
+    })
+}
+
+/// Channels that hold any number of messages.
+pub fn unbounded_channels(tree: &Tree) -> Vec<Violation> {
+    each_mention(tree, |_, mention| {
+        let made = mention.names.iter().any(|name| {
+            matches!(
+                name.as_str(),
+                "unbounded_channel" | "UnboundedSender" | "UnboundedReceiver"
+            )
+        });
+        let called =
+            mention.names.ends_with(&["unbounded".to_owned()]) && matches!(mention.then, Then::Call { .. });
+        let imported = mention.has(&["mpsc", "unbounded"]);
+        let std_channel =
+            mention.has(&["mpsc", "channel"]) && matches!(mention.then, Then::Call { empty: true, .. });
+        (made || called || imported || std_channel)
+            .then(|| format!("{} has no bound: use a bounded channel", mention.path()))
+    })
+}
+
+fn each_mention(tree: &Tree, rule: impl Fn(&File, &Mention) -> Option<String>) -> Vec<Violation> {
+    let mut violations = Vec::new();
+    for file in tree.rust() {
+        for mention in mentions(&file.text).unwrap_or_default() {
+            violations.extend(rule(file, &mention).map(|what| Violation::at(&file.path, mention.line, what)));
+        }
+    }
+    violations
+}

@@ -1,0 +1,138 @@
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Folders that hold nothing of ours: version control, build results, fetched tools.
+const SKIPPED: &[&str] = &[
+    ".git",
+    ".tools",
+    ".venv",
+    ".terraform",
+    "__pycache__",
+    "node_modules",
+    "target",
+];
+
+/// A marker that cargo puts in a target folder of any name.
+const CACHE_MARKER: &str = "CACHEDIR.TAG";
+
+/// A file of the tree that is text.
+#[derive(Debug)]
+pub struct File {
+    /// Path relative to the root, with `/` between its parts.
+    pub path: String,
+    /// The whole content.
+    pub text: String,
+    /// Whether its owner may execute it.
+    pub executable: bool,
+}
+
+impl File {
+    /// Whether it is Rust source.
+    pub fn is_rust(&self) -> bool {
+        self.path.ends_with(".rs")
+    }
+
+    /// Whether it lies in a folder or module of tests.
+    pub fn is_test(&self) -> bool {
+        self.path
+            .split('/')
+            .any(|part| matches!(part, "tests" | "tests.rs" | "testing" | "testing.rs"))
+    }
+}
+
+/// The text files under a root, in the order of their paths.
+#[derive(Debug)]
+pub struct Tree {
+    /// Where the tree stands.
+    pub root: PathBuf,
+    /// Its text files; others are left out.
+    pub files: Vec<File>,
+}
+
+impl Tree {
+    /// Reads the tree under `root`.
+    ///
+    /// # Errors
+    /// When a folder or file cannot be read.
+    pub fn read(root: &Path) -> io::Result<Self> {
+        let mut files = Vec::new();
+        walk(root, root, &mut files)?;
+        files.sort_by(|one, other| one.path.cmp(&other.path));
+        Ok(Self {
+            root: root.to_owned(),
+            files,
+        })
+    }
+
+    /// The repository that this crate is part of.
+    ///
+    /// # Errors
+    /// When a folder or file cannot be read.
+    pub fn of_this_repository() -> io::Result<Self> {
+        Self::read(
+            &Path::new(env!("CARGO_MANIFEST_DIR"))
+                .join("../..")
+                .canonicalize()?,
+        )
+    }
+
+    /// The file at a path.
+    pub fn file(&self, path: &str) -> Option<&File> {
+        self.files.iter().find(|file| file.path == path)
+    }
+
+    /// The files under a folder.
+    pub fn under<'tree>(&'tree self, folder: &'tree str) -> impl Iterator<Item = &'tree File> {
+        self.files.iter().filter(move |file| {
+            file.path
+                .strip_prefix(folder)
+                .is_some_and(|rest| rest.starts_with('/'))
+        })
+    }
+
+    /// The Rust sources.
+    pub fn rust(&self) -> impl Iterator<Item = &File> {
+        self.files.iter().filter(|file| file.is_rust())
+    }
+}
+
+fn walk(root: &Path, folder: &Path, files: &mut Vec<File>) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let path = entry.path();
+        let kind = entry.file_type()?;
+        let name = entry.file_name();
+        if kind.is_dir() {
+            let skipped = SKIPPED.iter().any(|skipped| name == *skipped) || path.join(CACHE_MARKER).exists();
+            if !skipped {
+                walk(root, &path, files)?;
+            }
+        } else if kind.is_file()
+            && let Ok(text) = String::from_utf8(fs::read(&path)?)
+        {
+            let relative = path
+                .strip_prefix(root)
+                .unwrap_or(&path)
+                .to_string_lossy()
+                .replace('\\', "/");
+            files.push(File {
+                path: relative,
+                text,
+                executable: is_executable(&entry.metadata()?),
+            });
+        }
+    }
+    Ok(())
+}
+
+#[cfg(unix)]
+fn is_executable(metadata: &fs::Metadata) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    metadata.permissions().mode() & 0o100 != 0
+}
+
+#[cfg(not(unix))]
+fn is_executable(_metadata: &fs::Metadata) -> bool {
+    true
+}

@@ -1,0 +1,130 @@
+use isthmus_tidy::{Tree, code};
+
+use crate::tree::{LOG_SOURCE, finds, passes, sound, write};
+
+#[test]
+fn a_long_module() {
+    finds(
+        code::module_length,
+        LOG_SOURCE,
+        &"\n".repeat(code::MAXIMUM_LINES + 1),
+        0,
+    );
+    passes(code::module_length, LOG_SOURCE, &"\n".repeat(code::MAXIMUM_LINES));
+}
+
+#[test]
+fn missing_code() {
+    finds(
+        code::unfinished,
+        LOG_SOURCE,
+        &format!("fn planted() {{\n    {}!()\n}}\n", "todo"),
+        2,
+    );
+    finds(
+        code::unfinished,
+        LOG_SOURCE,
+        &format!("fn planted() {{\n    std::{}!(\"later\")\n}}\n", "unimplemented"),
+        2,
+    );
+    passes(
+        code::unfinished,
+        LOG_SOURCE,
+        "fn planted(todo: bool) -> bool {\n    todo != true\n}\n",
+    );
+}
+
+#[test]
+fn a_test_that_is_switched_off() {
+    for attribute in ["ignore", "ignore = \"slow\""] {
+        finds(
+            code::unfinished,
+            LOG_SOURCE,
+            &format!("mod tests {{\n    #[test]\n    #[{attribute}]\n    fn slow() {{}}\n}}\n"),
+            3,
+        );
+    }
+}
+
+#[test]
+fn a_task_without_owner() {
+    for call in [
+        "tokio::spawn(run());",
+        "let _ = tokio::task::spawn(run());",
+        "let handle = tokio::spawn(run());",
+        "task::spawn_local(run());",
+    ] {
+        finds(
+            code::naked_spawn,
+            LOG_SOURCE,
+            &format!("fn planted() {{\n    {call}\n}}\n"),
+            2,
+        );
+    }
+    finds(
+        code::naked_spawn,
+        "crates/runtime/src/planted.rs",
+        "fn planted() {\n    tokio::spawn(run());\n}\n",
+        2,
+    );
+    finds(
+        code::naked_spawn,
+        "crates/log/tests/planted.rs",
+        "fn planted() {\n    tokio::spawn(run());\n}\n",
+        2,
+    );
+    passes(
+        code::naked_spawn,
+        "crates/log/tests/planted.rs",
+        "fn planted() {\n    let handle = tokio::spawn(run());\n}\n",
+    );
+    let kept = "let handle = tokio::spawn(run());";
+    passes(
+        code::naked_spawn,
+        LOG_SOURCE,
+        &format!("#[cfg(test)]\nmod tests {{\n    fn planted() {{ {kept} }}\n}}\n"),
+    );
+    finds(
+        code::naked_spawn,
+        LOG_SOURCE,
+        &format!("#[cfg(test)]\nmod tests {{}}\nfn planted() {{\n    {kept}\n}}\n"),
+        4,
+    );
+    passes(
+        code::naked_spawn,
+        LOG_SOURCE,
+        "fn planted(tasks: &mut JoinSet<()>) {\n    tasks.spawn(run());\n    std::process::Command::new(\"a\").spawn();\n}\n",
+    );
+}
+
+#[test]
+fn a_channel_without_bound() {
+    let unbounded = [
+        "let (sender, receiver) = tokio::sync::mpsc::unbounded_channel();",
+        "use tokio::sync::mpsc::{Sender, UnboundedReceiver};",
+        "let (sender, receiver) = std::sync::mpsc::channel();",
+        "let (sender, receiver) = futures::channel::mpsc::unbounded();",
+    ];
+    for line in unbounded {
+        finds(
+            code::unbounded_channels,
+            LOG_SOURCE,
+            &format!("fn planted() {{\n    {line}\n}}\n"),
+            2,
+        );
+    }
+    passes(
+        code::unbounded_channels,
+        LOG_SOURCE,
+        "fn planted() {\n    let pair = mpsc::channel(16);\n}\n",
+    );
+}
+
+#[test]
+fn a_build_folder_is_not_part_of_the_tree() {
+    let folder = sound();
+    write(folder.path(), "build/CACHEDIR.TAG", "Signature\n");
+    write(folder.path(), "build/planted.rs", &"\n".repeat(1000));
+    write(folder.path(), "target/planted.rs", &"\n".repeat(1000));
+    assert!(code::module_length(&Tree::read(folder.path()).expect("the tree is readable")).is_empty());
+}

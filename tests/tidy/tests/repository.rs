@@ -1,0 +1,90 @@
+//! The repository keeps every rule.
+#![allow(clippy::expect_used)]
+
+use std::sync::LazyLock;
+
+use isthmus_tidy::{Tree, Violation, arrows, code, markdown, purity, scripts, text};
+
+static TREE: LazyLock<Tree> =
+    LazyLock::new(|| Tree::of_this_repository().expect("the repository is readable"));
+
+fn keeps(rule: impl Fn(&Tree) -> Vec<Violation>) {
+    let violations: Vec<String> = rule(&TREE).iter().map(ToString::to_string).collect();
+    assert!(violations.is_empty(), "\n{}\n", violations.join("\n"));
+}
+
+#[test]
+fn the_tree_is_read() {
+    assert!(TREE.file("Cargo.toml").is_some());
+    assert!(TREE.rust().count() > 20);
+}
+
+#[test]
+fn crates_depend_only_on_those_below_them() {
+    keeps(arrows::own_crates);
+}
+
+#[test]
+fn confined_crates_are_named_in_their_place_only() {
+    keeps(arrows::confined_crates);
+}
+
+#[test]
+fn the_replication_core_is_pure() {
+    keeps(purity::pure_core);
+}
+
+#[test]
+fn modules_are_short() {
+    keeps(code::module_length);
+}
+
+#[test]
+fn no_source_is_unfinished() {
+    keeps(code::unfinished);
+}
+
+#[test]
+fn every_task_has_an_owner() {
+    keeps(code::naked_spawn);
+}
+
+#[test]
+fn every_channel_has_a_bound() {
+    keeps(code::unbounded_channels);
+}
+
+#[test]
+fn no_text_marks_unfinished_work() {
+    keeps(text::unfinished);
+}
+
+#[test]
+fn no_text_holds_a_path_of_one_machine() {
+    keeps(text::machine_paths);
+}
+
+#[test]
+fn no_text_names_the_host_of_a_registry() {
+    keeps(text::registry_hosts);
+}
+
+#[test]
+fn acceptance_scripts_are_run_and_can_fail() {
+    keeps(scripts::acceptance);
+}
+
+#[test]
+fn scripts_are_executable() {
+    keeps(scripts::executable);
+}
+
+#[test]
+fn each_assumption_of_nats_has_a_row_and_a_test() {
+    keeps(scripts::assumptions);
+}
+
+#[test]
+fn links_between_pages_resolve() {
+    keeps(markdown::links);
+}
