@@ -119,9 +119,6 @@ class Rights(RegionTest):
 
     async def test_an_inbox_prefix_of_its_own_is_not_overheard(self):
         neighbour = await self.connect_as("neighbour")
-        with self.assertRaises(nats.errors.Error):
-            await neighbour.subscribe("_INBOX_agent.>")
-            await neighbour.flush()
-            await self.pull(await self.agent(), name="agent", batch=1)
-            if neighbour.last_error:
-                raise neighbour.last_error
+        await neighbour.subscribe("_INBOX_agent.>")
+        await neighbour.flush()
+        self.assertIn("permissions violation", str(neighbour.last_error).lower())

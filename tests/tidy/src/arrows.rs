@@ -20,7 +20,7 @@ const OURS: &[(&str, &[&str])] = &[
     ),
     ("isthmus-sim", &["isthmus-replication", "isthmus-log"]),
     ("isthmus-e2e", &["isthmus-wan"]),
-    ("isthmus-bench", &["isthmus-wan"]),
+    ("isthmus-bench", &["isthmus-e2e", "isthmus-wan"]),
     ("isthmus-tidy", &[]),
 ];
 
