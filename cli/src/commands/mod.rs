@@ -1,6 +1,7 @@
 //! The commands of `isthmus`, one module each.
 
 mod compare;
+mod config;
 mod init;
 mod kv;
 mod lab;
@@ -38,6 +39,7 @@ enum Command {
     Load(load::Load),
     Compare(compare::Compare),
     Kv(kv::Kv),
+    Config(config::Config),
     #[command(name = crate::fleet::exec_child::NAME, hide = true)]
     ExecChild(ExecChild),
 }
@@ -51,6 +53,7 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Load(command) => runtime()?.block_on(command.run()),
         Command::Compare(command) => runtime()?.block_on(command.run()),
         Command::Kv(command) => runtime()?.block_on(command.run()),
+        Command::Config(command) => command.run(),
         Command::ExecChild(command) => Err(Failure::environment(command.run())),
     }
 }
