@@ -36,3 +36,21 @@ pub const MARK_INTERVAL: Duration = Duration::from_secs(1);
 pub const MAX_AHEAD: Duration = Duration::from_millis(500);
 /// How far a stamp may be behind the log's highest stamp until a membership record says otherwise.
 pub const MAX_BEHIND: Duration = Duration::from_secs(10);
+/// Cells that one page of a listing passes over at most.
+pub const LIST_SCANNED: usize = 16_384;
+/// Bytes of writes that one shard's writer holds until their outcomes are known; one larger write is let in alone.
+pub const WRITER_BYTES: usize = 32 * 1024 * 1024;
+/// Writes that one shard's writer holds until their outcomes are known.
+pub const WRITER_WRITES: usize = 65_536;
+/// Messages that one shard's writer has in flight.
+pub const APPENDS_IN_FLIGHT: usize = 8;
+/// While messages are in flight, a message that is not full waits at most this long for more writes.
+pub const GROUP_COMMIT: Duration = Duration::from_millis(2);
+/// An append without an answer for this long is unanswered; the same bytes are sent again.
+pub const APPEND_ANSWER: Duration = Duration::from_secs(1);
+/// The least time between two sendings of one message.
+pub const APPEND_RETRY: Duration = Duration::from_millis(500);
+/// After this many unanswered sendings of one message in a row, with no other answer since, the log is not writable.
+pub const UNANSWERED_APPENDS: u32 = 3;
+/// While the log is not writable one message is sent this often to learn when it is again.
+pub const PROBE_INTERVAL: Duration = Duration::from_secs(1);

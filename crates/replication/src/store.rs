@@ -1,0 +1,285 @@
+//! The memory store of one shard: what its cells are after everything applied so far (design.md sections 4 and 6).
+//!
+//! Problem: the agents of a region apply the same log, restart from checkpoints taken while they went on applying, and
+//! sweep expired values at moments of their own; they must hold the same cells, and prove it with one number.
+//!
+//! Sketch: an ordered map of cells, written only by the merge rule of [`crate::cell`]. The cell with the empty field
+//! covers its key: cells of that key with a version not above its own are removed when either arrives, whatever it
+//! holds (of it only a tombstone means anything; covering by version alone keeps the outcome free of order). The digest
+//! is kept up to date cell by cell.
+//!
+//! Invariants: the cells, their number and the digest are a function of the set of changes applied, whatever their order
+//! and repetition; expiry and sweeping change none of the three. What is dirty plus what is being checkpointed is
+//! everything that differs from the newest checkpoint.
+//!
+//! Failure cases: a checkpoint may hold a covered cell beside the one that covers it, since its parts are taken one
+//! after another; [`Store::load`] goes by the same rule as [`Store::apply`], so that the covered one goes again.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::cell::{Cell, CellId, Content, Digest, Field, Merged, merge};
+use crate::change::Change;
+use crate::names::{BucketName, Key};
+use crate::time::Wall;
+
+mod checkpoint;
+mod codec;
+mod listing;
+mod wire;
+
+pub use checkpoint::StoredCell;
+pub use codec::InvalidStored;
+pub use listing::{Listed, Page};
+
+/// A cell as a store holds it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeldCell {
+    /// The write that won.
+    pub cell: Cell,
+    /// When this store applied it, by the agent's clock. Part of no digest.
+    pub applied_at: Wall,
+}
+
+/// What applying a change did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Applied {
+    /// The change is the cell's write.
+    Won {
+        /// The write that it replaced.
+        replaced: Option<Cell>,
+        /// It replaced a write that it had not seen: a true conflict.
+        conflict: bool,
+    },
+    /// A newer write stays.
+    Superseded {
+        /// The newer write had not seen this one: a true conflict.
+        conflict: bool,
+    },
+    /// The same write again.
+    Same,
+    /// One version with two contents: a writer identifier was reused.
+    Clash,
+}
+
+impl Applied {
+    /// Whether a newer change had already won.
+    #[must_use]
+    pub fn superseded(&self) -> bool {
+        matches!(self, Self::Superseded { .. })
+    }
+
+    /// Whether a write was overwritten unseen.
+    #[must_use]
+    pub fn conflict(&self) -> bool {
+        matches!(
+            self,
+            Self::Won { conflict: true, .. } | Self::Superseded { conflict: true }
+        )
+    }
+}
+
+/// The cells of one shard.
+#[derive(Debug, Default)]
+pub struct Store {
+    cells: BTreeMap<CellId, HeldCell>,
+    buckets: BTreeSet<BucketName>,
+    digest: Digest,
+    bytes: u64,
+    expiries: BTreeSet<(Wall, CellId)>,
+    checkpoint: checkpoint::Checkpoint,
+}
+
+impl Store {
+    /// The number of cells, tombstones included.
+    #[must_use]
+    pub fn cells(&self) -> u64 {
+        self.cells.len() as u64
+    }
+
+    /// The digest of all cells in normal form.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// Bytes of memory that the cells take: names, values and a fixed share of the maps, an estimate from above.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// The cell of that name, whatever it holds.
+    #[must_use]
+    pub fn held(&self, id: &CellId) -> Option<&HeldCell> {
+        self.cells.get(id)
+    }
+
+    /// The cell of a plain value: what GET answers from, with [`Cell::live_value`] at the reader's wall time.
+    #[must_use]
+    pub fn get(&self, bucket: &BucketName, key: &Key) -> Option<&HeldCell> {
+        self.held(&root(bucket, key))
+    }
+
+    /// Merges a change in; `applied_at` is the agent's wall time.
+    pub fn apply(&mut self, change: Change, applied_at: Wall) -> Applied {
+        if let Some(newer) = self.newer_than(&change.id, &change) {
+            return Applied::Superseded {
+                conflict: newer.seen.conflicts_with(&change.version),
+            };
+        }
+        let (id, cell) = change.into_cell();
+        self.insert(id, cell, applied_at, true)
+    }
+
+    /// Puts back a cell of the checkpoint that this store starts from. It is not dirty unless it is covered.
+    pub fn load(&mut self, id: CellId, held: HeldCell) {
+        if self
+            .cover(&id)
+            .is_some_and(|cover| cover.version >= held.cell.version)
+        {
+            self.checkpoint.touch(id);
+        } else {
+            self.insert(id, held.cell, held.applied_at, false);
+        }
+    }
+
+    /// Drops the bytes of at most `budget` values that have ended at `wall`; how many it dropped. Fewer than `budget`
+    /// means that none is left.
+    pub fn sweep(&mut self, wall: Wall, budget: usize) -> usize {
+        let mut swept = 0;
+        while swept < budget && self.expiries.first().is_some_and(|(at, _)| *at <= wall) {
+            let Some((_, id)) = self.expiries.pop_first() else {
+                break;
+            };
+            if let Some(held) = self.cells.get_mut(&id) {
+                self.bytes -= weight(&id, &held.cell);
+                held.cell.sweep();
+                self.bytes += weight(&id, &held.cell);
+                self.checkpoint.touch(id);
+            }
+            swept += 1;
+        }
+        swept
+    }
+
+    /// When the next value ends; none if no value has an end.
+    #[must_use]
+    pub fn next_expiry(&self) -> Option<Wall> {
+        self.expiries.first().map(|(at, _)| *at)
+    }
+
+    /// The cell with the empty field of a field's key; none for the empty field itself.
+    fn cover(&self, id: &CellId) -> Option<&Cell> {
+        if id.field.is_none() {
+            return None;
+        }
+        self.get(&id.bucket, &id.key).map(|held| &held.cell)
+    }
+
+    /// The write that keeps `change` out.
+    fn newer_than(&self, id: &CellId, change: &Change) -> Option<&Cell> {
+        let held = self.cells.get(id).map(|held| &held.cell);
+        let cover = self.cover(id).filter(|cover| cover.version >= change.version);
+        cover.or_else(|| held.filter(|held| held.version > change.version))
+    }
+
+    fn insert(&mut self, id: CellId, incoming: Cell, applied_at: Wall, dirty: bool) -> Applied {
+        let (seen, version) = (incoming.seen.clone(), incoming.version.clone());
+        let (mut held, was_applied_at) = match self.take(&id) {
+            Some(held) => (Some(held.cell), held.applied_at),
+            None => (None, applied_at),
+        };
+        let merged = merge(&mut held, incoming);
+        let newest_at = if matches!(merged, Merged::Won { .. }) {
+            applied_at
+        } else {
+            was_applied_at
+        };
+        if let Some(cell) = held {
+            self.put(id.clone(), cell, newest_at);
+        }
+        if dirty {
+            self.checkpoint.touch(id.clone());
+        }
+        if id.field.is_none() && matches!(merged, Merged::Won { .. }) {
+            self.remove_covered(&id, &version);
+        }
+        match merged {
+            Merged::Won { replaced } => Applied::Won {
+                conflict: replaced
+                    .as_ref()
+                    .is_some_and(|loser| seen.conflicts_with(&loser.version)),
+                replaced,
+            },
+            Merged::Superseded => Applied::Superseded {
+                conflict: self
+                    .held(&id)
+                    .is_some_and(|held| held.cell.seen.conflicts_with(&version)),
+            },
+            Merged::Same => Applied::Same,
+            Merged::Clash => Applied::Clash,
+        }
+    }
+
+    fn remove_covered(&mut self, root: &CellId, version: &crate::version::Version) {
+        let covered: Vec<CellId> = self
+            .cells
+            .range(root..)
+            .skip(1)
+            .take_while(|(id, _)| id.bucket == root.bucket && id.key == root.key)
+            .filter(|(_, held)| held.cell.version <= *version)
+            .map(|(id, _)| id.clone())
+            .collect();
+        for id in covered {
+            self.take(&id);
+            self.checkpoint.touch(id);
+        }
+    }
+
+    /// Takes a cell out of the map and of every number kept of it.
+    fn take(&mut self, id: &CellId) -> Option<HeldCell> {
+        let held = self.cells.remove(id)?;
+        self.digest.remove(held.cell.digest(id));
+        self.bytes -= weight(id, &held.cell);
+        if let Some(at) = held.cell.expires_at {
+            self.expiries.remove(&(at, id.clone()));
+        }
+        Some(held)
+    }
+
+    fn put(&mut self, mut id: CellId, cell: Cell, applied_at: Wall) {
+        match self.buckets.get(&id.bucket) {
+            Some(bucket) => id.bucket = bucket.clone(),
+            None => {
+                self.buckets.insert(id.bucket.clone());
+            }
+        }
+        self.digest.add(cell.digest(&id));
+        self.bytes += weight(&id, &cell);
+        if let (Some(at), Content::Value { .. }) = (cell.expires_at, &cell.content) {
+            self.expiries.insert((at, id.clone()));
+        }
+        self.cells.insert(id, HeldCell { cell, applied_at });
+    }
+}
+
+fn root(bucket: &BucketName, key: &Key) -> CellId {
+    CellId {
+        bucket: bucket.clone(),
+        key: key.clone(),
+        field: Field::NONE,
+    }
+}
+
+/// What a cell takes beside its own bytes: its node in the map, its entry among the expiries, allocation headers.
+const CELL_OVERHEAD: u64 = 256;
+const SEEN_ENTRY: u64 = 24;
+
+fn weight(id: &CellId, cell: &Cell) -> u64 {
+    let content = match &cell.content {
+        Content::Value { bytes, content_type } => bytes.len() + content_type.as_str().len(),
+        Content::Tombstone | Content::Swept(_) => 0,
+    };
+    let names = id.key.as_str().len() + id.field.bytes().len();
+    CELL_OVERHEAD + SEEN_ENTRY * cell.seen.iter().len() as u64 + (names + content) as u64
+}

@@ -1,0 +1,169 @@
+//! A message in flight: sent with the same bytes until it is read back, refused for certain, or wanted by nobody.
+
+use bytes::Bytes;
+
+use super::{Append, Header, Hlc, MessageId, Mono, Sequence, Ticket, Token, Version};
+use crate::cell::CellId;
+use crate::limits;
+
+#[derive(Debug)]
+pub(super) struct Flight {
+    pub(super) message_id: MessageId,
+    pub(super) token: Token,
+    pub(super) header: Header,
+    pub(super) body: Bytes,
+    pub(super) lowest: Hlc,
+    pub(super) highest: Hlc,
+    /// In the order of the body's changes; none in a barrier.
+    pub(super) writes: Vec<FlightWrite>,
+    /// Of the writes as they were accounted when they were taken.
+    pub(super) bytes: usize,
+    sending: Sending,
+    sendings: u32,
+    /// Sendings in a row without an answer to anything, as of `answers`.
+    unanswered: u32,
+    answers: u64,
+    /// A copy may be in the log.
+    uncertain: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct FlightWrite {
+    pub(super) ticket: Ticket,
+    pub(super) deadline: Mono,
+    pub(super) id: CellId,
+    pub(super) version: Version,
+    pub(super) open: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sending {
+    Due,
+    Waiting { since: Mono },
+    Resting { until: Mono },
+    Acknowledged { at: Sequence },
+}
+
+impl Flight {
+    pub(super) fn new(
+        header: Header,
+        token: Token,
+        body: Bytes,
+        stamps: (Hlc, Hlc),
+        writes: Vec<FlightWrite>,
+        bytes: usize,
+    ) -> Self {
+        Self {
+            message_id: header.message_id(),
+            token,
+            header,
+            body,
+            lowest: stamps.0,
+            highest: stamps.1,
+            writes,
+            bytes,
+            sending: Sending::Due,
+            sendings: 0,
+            unanswered: 0,
+            answers: 0,
+            uncertain: false,
+        }
+    }
+
+    pub(super) fn is_barrier(&self) -> bool {
+        self.writes.is_empty()
+    }
+
+    /// Whether anybody still wants its outcome.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.is_barrier() || self.writes.iter().any(|write| write.open)
+    }
+
+    pub(super) fn is_due(&self, now: Mono) -> bool {
+        match self.sending {
+            Sending::Due => true,
+            Sending::Resting { until } => until <= now,
+            Sending::Waiting { .. } | Sending::Acknowledged { .. } => false,
+        }
+    }
+
+    pub(super) fn is_waiting(&self) -> bool {
+        matches!(self.sending, Sending::Waiting { .. })
+    }
+
+    /// Whether it is sent again without anything else happening.
+    pub(super) fn is_active(&self) -> bool {
+        !matches!(self.sending, Sending::Acknowledged { .. })
+    }
+
+    /// When the sending that waits counts as unanswered.
+    pub(super) fn answer_by(&self) -> Option<Mono> {
+        match self.sending {
+            Sending::Waiting { since } => Some(since.after(limits::APPEND_ANSWER)),
+            Sending::Due | Sending::Resting { .. } | Sending::Acknowledged { .. } => None,
+        }
+    }
+
+    /// When it may be sent next; none while it waits or was acknowledged.
+    pub(super) fn send_from(&self) -> Option<Mono> {
+        match self.sending {
+            Sending::Due => Some(Mono::default()),
+            Sending::Resting { until } => Some(until),
+            Sending::Waiting { .. } | Sending::Acknowledged { .. } => None,
+        }
+    }
+
+    /// Whether no copy of it is or may come into the log.
+    pub(super) fn may_fail(&self) -> bool {
+        !self.uncertain
+    }
+
+    pub(super) fn send(&mut self, now: Mono, answers: u64) -> Append {
+        if self.answers != answers {
+            self.unanswered = 0;
+            self.answers = answers;
+        }
+        self.sendings += 1;
+        self.sending = Sending::Waiting { since: now };
+        Append {
+            message_id: self.message_id,
+            token: self.token.clone(),
+            header: self.header.clone(),
+            body: self.body.clone(),
+            sending: self.sendings,
+        }
+    }
+
+    pub(super) fn acknowledged(&mut self, at: Sequence) {
+        self.uncertain = true;
+        self.sending = Sending::Acknowledged { at };
+    }
+
+    /// Sends it again if the log was read past where it was acknowledged and it was not there.
+    pub(super) fn read_through(&mut self, read: Sequence) {
+        if matches!(self.sending, Sending::Acknowledged { at } if at <= read) {
+            self.send_again();
+        }
+    }
+
+    pub(super) fn send_again(&mut self) {
+        self.uncertain |= self.is_waiting();
+        self.sending = Sending::Due;
+    }
+
+    pub(super) fn rest(&mut self, now: Mono) {
+        self.sending = Sending::Resting {
+            until: now.after(limits::APPEND_RETRY),
+        };
+    }
+
+    /// Counts a sending without an answer; whether that makes the log not writable.
+    pub(super) fn unanswered(&mut self, now: Mono, answers: u64) -> bool {
+        self.uncertain = true;
+        self.rest(now);
+        if self.answers == answers {
+            self.unanswered += 1;
+        }
+        self.unanswered >= limits::UNANSWERED_APPENDS
+    }
+}

@@ -1,0 +1,96 @@
+//! Writes that wait to be sent, and the deadlines of all writes whose outcomes are open.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use super::{Ticket, Write};
+use crate::limits;
+use crate::time::{Mono, Now};
+
+#[derive(Debug)]
+pub(super) struct Queued {
+    pub(super) ticket: Ticket,
+    pub(super) since: Now,
+    pub(super) write: Write,
+    pub(super) bytes: usize,
+}
+
+/// Ordered by ticket, which is the order of arrival.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    tickets: u64,
+    waiting: VecDeque<Queued>,
+    bytes: usize,
+    deadlines: BTreeSet<(Mono, Ticket)>,
+}
+
+impl Queue {
+    pub(super) fn push(&mut self, since: Now, write: Write, bytes: usize) -> Ticket {
+        self.tickets += 1;
+        let ticket = Ticket(self.tickets);
+        self.deadlines.insert((write.deadline, ticket));
+        self.bytes += bytes;
+        self.waiting.push_back(Queued {
+            ticket,
+            since,
+            write,
+            bytes,
+        });
+        ticket
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// Writes whose outcomes are open, sent or not.
+    pub(super) fn open(&self) -> usize {
+        self.deadlines.len()
+    }
+
+    pub(super) fn fills_a_message(&self) -> bool {
+        self.bytes >= limits::MESSAGE_BODY_BYTES || self.waiting.len() >= limits::MESSAGE_CHANGES
+    }
+
+    pub(super) fn oldest(&self) -> Option<&Queued> {
+        self.waiting.front()
+    }
+
+    /// Takes the oldest write out to be sent; its deadline stays.
+    pub(super) fn pop(&mut self) -> Option<Queued> {
+        let queued = self.waiting.pop_front()?;
+        self.bytes -= queued.bytes;
+        Some(queued)
+    }
+
+    /// Takes the oldest write out unsent.
+    pub(super) fn pop_unsent(&mut self) -> Option<Queued> {
+        let queued = self.pop()?;
+        self.close(queued.write.deadline, queued.ticket);
+        Some(queued)
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Mono> {
+        self.deadlines.first().map(|(at, _)| *at)
+    }
+
+    /// Closes the write whose deadline is at or before `now`, and takes it out if it waits here: then its bytes.
+    pub(super) fn pop_overdue(&mut self, now: Mono) -> Option<(Ticket, Option<usize>)> {
+        let (_, ticket) = *self.deadlines.first().filter(|(at, _)| *at <= now)?;
+        self.deadlines.pop_first();
+        let found = self.waiting.binary_search_by_key(&ticket, |queued| queued.ticket);
+        let queued = found.ok().and_then(|at| self.waiting.remove(at));
+        if let Some(queued) = &queued {
+            self.bytes -= queued.bytes;
+        }
+        Some((ticket, queued.map(|queued| queued.bytes)))
+    }
+
+    /// The write has its outcome.
+    pub(super) fn close(&mut self, deadline: Mono, ticket: Ticket) {
+        self.deadlines.remove(&(deadline, ticket));
+    }
+}
