@@ -1,0 +1,190 @@
+# Sourced by every acceptance script: . "$(dirname "$0")/lib.sh"
+# shellcheck shell=bash
+#
+# A script uses the shipped binaries, curl, openssl and $python (nats-py), and nothing else of ours. It works in $work, a
+# folder of its own; whatever it started ends with it. It waits on conditions, and it has a negative run (expect_fail).
+
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+binaries=${CARGO_TARGET_DIR:-$root/target}/debug
+python=$root/.tools/venv/bin/python3
+export ISTHMUS_NATS_SERVER=${ISTHMUS_NATS_SERVER:-$root/.tools/nats-server}
+export PATH=$binaries:$PATH
+
+say() {
+    printf -- '-- %s\n' "$*"
+}
+
+fail() {
+    printf 'FAILED: %s\n' "$*" >&2
+    exit 1
+}
+
+for needed in "$binaries/isthmus" "$binaries/isthmus-check" "$binaries/isthmus-gateway" "$binaries/isthmus-region-agent"; do
+    [ -x "$needed" ] || fail "$needed is not built: run 'make acceptance', which builds it."
+done
+for needed in "$python" "$ISTHMUS_NATS_SERVER"; do
+    [ -x "$needed" ] || fail "$needed is missing: run 'make tools'."
+done
+
+work=$(mktemp -d "${TMPDIR:-/var/tmp}/isthmus-acceptance.XXXXXX")
+declare -A pids=()
+
+clean_up() {
+    local status=$?
+    trap - EXIT
+    for name in "${!pids[@]}"; do
+        stop "$name" || status=1
+    done
+    if [ "$status" -ne 0 ]; then
+        find "$work" -name '*.log' -size +0 -print | sort | while read -r log; do
+            printf '\n-- the end of %s\n' "${log#"$work"/}"
+            tail -n 15 "$log"
+        done
+    fi
+    rm -rf "$work"
+    exit "$status"
+}
+trap clean_up EXIT
+trap 'exit 143' TERM
+trap 'exit 130' INT
+
+# start NAME COMMAND...: runs the command in the background, its output in $work/NAME.log.
+start() {
+    local name=$1
+    shift
+    "$@" >"$work/$name.log" 2>&1 </dev/null &
+    pids[$name]=$!
+}
+
+# runs NAME: whether it still runs.
+runs() {
+    ! ended "${pids[$1]}"
+}
+
+# stop NAME: ends it, at first kindly; false when it had to be killed.
+stop() {
+    local name=$1 pid=${pids[$1]} kindly=0
+    unset "pids[$name]"
+    if kill -TERM "$pid" 2>/dev/null && ! wait_until 30 ended "$pid"; then
+        kill -KILL "$pid" 2>/dev/null
+        printf '%s did not end within 30 s and was killed\n' "$name" >&2
+        kindly=1
+    fi
+    wait "$pid" 2>/dev/null || true
+    return "$kindly"
+}
+
+# ended PID: whether the process is gone or only waits to be collected by us.
+ended() {
+    ! kill -0 "$1" 2>/dev/null || [ "$(ps -o stat= -p "$1" | cut -c 1)" = Z ]
+}
+
+# wait_until SECONDS COMMAND...: runs the command again and again until it succeeds; false when the time is over.
+wait_until() {
+    local deadline=$((SECONDS + $1))
+    shift
+    until "$@" >/dev/null 2>&1; do
+        [ "$SECONDS" -lt "$deadline" ] || return 1
+        sleep 0.1
+    done
+}
+
+# within SECONDS WHAT COMMAND...: wait_until, or the script fails and says what did not happen.
+within() {
+    local seconds=$1 what=$2
+    shift 2
+    wait_until "$seconds" "$@" || fail "not within $seconds s: $what"
+}
+
+# expect CODE COMMAND...: the command must end with this code.
+expect() {
+    local wanted=$1 code=0
+    shift
+    "$@" || code=$?
+    [ "$code" -eq "$wanted" ] || fail "'$*' ended with $code, not $wanted"
+}
+
+# expect_fail COMMAND...: the negative run; the command must fail, in a shell of its own, so that a function may `fail`.
+expect_fail() {
+    if ("$@") >"$work/expected-failure.out" 2>&1; then
+        cat "$work/expected-failure.out"
+        fail "'$*' succeeded, and it must not"
+    fi
+}
+
+# same WHAT FOUND WANTED: two texts must be equal.
+same() {
+    [ "$2" = "$3" ] || fail "$1 is '$2', not '$3'"
+}
+
+# json EXPRESSION [NAME=VALUE...] <FILE: prints a Python expression over the document `d`; true and false become exit codes.
+json() {
+    "$python" -c '
+import json, sys
+names = dict(pair.split("=", 1) for pair in sys.argv[2:])
+found = eval(sys.argv[1], {"d": json.load(sys.stdin), **names})
+if isinstance(found, bool):
+    sys.exit(0 if found else 1)
+print(found if isinstance(found, str) else json.dumps(found))
+' "$@"
+}
+
+# regions NAME,NAME...: writes a set into $set and runs it on free ports; further arguments go to isthmus up.
+regions() {
+    set=$work/set
+    isthmus init "$set" --regions "$1" >/dev/null
+    run_regions "${@:2}"
+}
+
+# run_regions [ARGUMENT...]: runs the set in $set until everything is ready.
+run_regions() {
+    start up isthmus up "$set" --port-base auto "$@"
+    within 90 "isthmus up is ready" up_is_ready_or_ended
+    runs up || fail "isthmus up has ended: $(tail -n 3 "$work/up.log")"
+}
+
+up_is_ready_or_ended() {
+    ! runs up || { [ -f "$set/run.json" ] && json 'd["ready"]' <"$set/run.json"; }
+}
+
+# run_json EXPRESSION [NAME=VALUE...]: of what runs now.
+run_json() {
+    json "$@" <"$set/run.json"
+}
+
+# door REGION [AGENT]: where applications reach an agent of the region, the first by default (0).
+door() {
+    run_json 'd["regions"][r]["agents"][int(n)]["http"]' r="$1" n="${2:-0}"
+}
+
+# admin REGION [AGENT]: that agent's admin listener.
+admin() {
+    run_json 'd["regions"][r]["agents"][int(n)]["admin"]' r="$1" n="${2:-0}"
+}
+
+# gateway_admin REGION [GATEWAY]: a gateway's admin listener.
+gateway_admin() {
+    run_json 'd["regions"][r]["gateways"][int(n)]["admin"]' r="$1" n="${2:-0}"
+}
+
+# nats_url REGION: the region's NATS server.
+nats_url() {
+    run_json 'd["regions"][r]["nats"]["url"]' r="$1"
+}
+
+# request ARGUMENT...: curl; the body in $work/body, the headers in $work/headers, the status on standard output.
+request() {
+    curl --silent --show-error --max-time 60 --output "$work/body" --dump-header "$work/headers" --write-out '%{http_code}' "$@"
+}
+
+# header NAME: of the last request.
+header() {
+    tr -d '\r' <"$work/headers" | sed -n "s/^$1: //Ip"
+}
+
+# code: the stable code of the problem that the last request was answered with.
+code() {
+    json 'd["code"]' <"$work/body"
+}
