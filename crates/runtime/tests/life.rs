@@ -1,0 +1,197 @@
+//! A process from its arguments to its exit code, with real signals.
+
+#![allow(clippy::unwrap_used)]
+
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, ChildStderr, Command, Output, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+const SET: &str = "set: shop\ngeneration: 1\nregions:\n  eu-west: { gateways: [\"h:1\"], trust: t.pem }\n";
+const AGENT: &str = "set: set.yaml\nregion: eu-west\nnats: { servers: [\"nats://127.0.0.1:1\"] }\n\
+    listen: 127.0.0.1:0\nadmin: { listen: 127.0.0.1:0 }\n";
+
+struct Folder(TempDir);
+
+impl Folder {
+    fn new() -> Self {
+        let folder = Self(TempDir::new().unwrap());
+        std::fs::write(folder.0.path().join("set.yaml"), SET).unwrap();
+        folder.write(AGENT);
+        folder
+    }
+
+    fn settings(&self) -> PathBuf {
+        self.0.path().join("agent.yaml")
+    }
+
+    fn write(&self, agent: &str) {
+        std::fs::write(self.settings(), agent).unwrap();
+    }
+
+    fn command(&self) -> Command {
+        let mut command = idle();
+        command.arg("--settings").arg(self.settings());
+        command
+    }
+
+    fn start(&self) -> Running {
+        let mut child = self.command().stderr(Stdio::piped()).spawn().unwrap();
+        let log = BufReader::new(child.stderr.take().unwrap());
+        let mut running = Running { child, log };
+        running.says("waits");
+        running
+    }
+}
+
+/// The example `idle`, which is built along with these tests.
+fn idle() -> Command {
+    let tests = std::env::current_exe().unwrap();
+    let target = tests.ancestors().nth(2).unwrap();
+    let idle = target.join("examples/idle");
+    assert!(idle.exists(), "cargo build -p isthmus-runtime --example idle");
+    let mut command = Command::new(idle);
+    command.env_remove("ISTHMUS_TEST_BROKEN");
+    command
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// A process that is killed when it is dropped.
+struct Running {
+    child: Child,
+    log: BufReader<ChildStderr>,
+}
+
+impl Running {
+    /// Reads the log up to a line that holds `text`; the end of the log is a failure.
+    fn says(&mut self, text: &str) {
+        let mut line = String::new();
+        while !line.contains(text) {
+            line.clear();
+            assert_ne!(
+                self.log.read_line(&mut line).unwrap(),
+                0,
+                "the process ended without saying {text:?}"
+            );
+        }
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+#[test]
+fn a_signal_drains_and_the_exit_code_is_0() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let folder = Folder::new();
+        let mut running = folder.start();
+        running.signal(signal);
+        running.says("stopped");
+        assert_eq!(running.child.wait().unwrap().code(), Some(0));
+    }
+}
+
+#[test]
+fn a_hangup_reads_the_settings_again_and_keeps_the_old_ones_when_they_are_bad() {
+    let folder = Folder::new();
+    let mut running = folder.start();
+    running.signal(Signal::HUP);
+    running.says("the settings are what they were");
+    folder.write(&format!("{AGENT}drain: 10\n"));
+    running.signal(Signal::HUP);
+    running.says("the settings are bad, the old ones stay in use");
+    folder.write(&format!("{AGENT}drain: 11s\n"));
+    running.signal(Signal::HUP);
+    running.says("restart the process to use them");
+    running.signal(Signal::TERM);
+    running.says("stopped");
+}
+
+#[test]
+fn a_task_that_fails_ends_the_process_with_1() {
+    let output = Folder::new()
+        .command()
+        .env("ISTHMUS_TEST_BROKEN", "1")
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let said = stderr(&output);
+    assert!(
+        said.contains("idle: task wait failed: panicked: broken on demand"),
+        "{said}"
+    );
+}
+
+#[test]
+fn bad_settings_end_it_with_64_and_name_the_line_and_the_mend() {
+    let folder = Folder::new();
+    folder.write(&format!("{AGENT}drain: 10\n"));
+    for check in [&[][..], &["--check"]] {
+        let output = folder.command().args(check).output().unwrap();
+        assert_eq!(output.status.code(), Some(64));
+        let said = stderr(&output);
+        assert!(
+            said.contains("agent.yaml:6:8: 10 has no unit of time; write 10s or 10ms"),
+            "{said}"
+        );
+    }
+    let output = Folder::new()
+        .command()
+        .env("ISTHMUS_LISTN", "127.0.0.1:1")
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(64));
+    assert!(stderr(&output).contains("ISTHMUS_LISTN"));
+}
+
+#[test]
+fn good_settings_pass_the_check() {
+    let output = Folder::new().command().arg("--check").output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        said.contains("agent.yaml: good (set shop generation 1, region eu-west)"),
+        "{said}"
+    );
+}
+
+#[test]
+fn bad_arguments_end_it_with_64_and_help_does_not() {
+    for bad in [&[][..], &["--nonsense"], &["--settings", "nowhere.yaml"]] {
+        assert_eq!(
+            idle().args(bad).output().unwrap().status.code(),
+            Some(64),
+            "{bad:?}"
+        );
+    }
+    let help = idle().arg("--help").output().unwrap();
+    assert_eq!(help.status.code(), Some(0));
+    assert!(String::from_utf8_lossy(&help.stdout).contains("Example:"));
+}
+
+#[test]
+fn a_clock_offset_that_cannot_be_used_ends_it_with_1() {
+    let folder = Folder::new();
+    let offset = folder.0.path().join("offset");
+    std::fs::write(&offset, "soon").unwrap();
+    let output = folder
+        .command()
+        .env("ISTHMUS_CLOCK_OFFSET_FILE", &offset)
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("such as +8h"), "{}", stderr(&output));
+}
