@@ -170,6 +170,73 @@ async fn spans_reach_a_receiver_over_http() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn spans_reach_a_receiver_over_grpc() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (telemetry, metrics) = exporting(
+        format!("http://{}", listener.local_addr().unwrap()),
+        OtlpProtocol::Grpc,
+    );
+    let mut received = JoinSet::new();
+    received.spawn(async move {
+        let mut connection = h2::server::handshake(listener.accept().await.unwrap().0)
+            .await
+            .unwrap();
+        let (mut seen, mut answers) = (None, JoinSet::new());
+        while let Some(request) = connection.accept().await {
+            let (request, answer) = request.unwrap();
+            seen.get_or_insert_with(|| request.uri().path().to_owned());
+            answers.spawn(take(request.into_body(), answer));
+        }
+        answers.join_all().await;
+        seen
+    });
+    telemetry
+        .tracer()
+        .root(Some(CLIENT), "put")
+        .set("isthmus.shard", "default/0");
+    telemetry.finish(BOUND).await;
+    let path = tokio::time::timeout(BOUND, received.join_next())
+        .await
+        .unwrap()
+        .unwrap()
+        .unwrap();
+    assert_eq!(
+        path.as_deref(),
+        Some("/opentelemetry.proto.collector.trace.v1.TraceService/Export")
+    );
+    assert!(
+        metrics.text().contains("isthmus_spans_exported_total 1"),
+        "{}",
+        metrics.text()
+    );
+}
+
+/// Reads one gRPC request and answers it with an empty message.
+async fn take(mut body: h2::RecvStream, mut answer: h2::server::SendResponse<bytes::Bytes>) {
+    let mut request = Vec::new();
+    while let Some(chunk) = body.data().await {
+        let chunk = chunk.unwrap();
+        body.flow_control().release_capacity(chunk.len()).unwrap();
+        request.extend_from_slice(&chunk);
+    }
+    let request = String::from_utf8_lossy(&request);
+    assert!(
+        request.contains("isthmus-test") && request.contains("default/0"),
+        "{request}"
+    );
+    let head = http::Response::builder()
+        .header("content-type", "application/grpc")
+        .body(())
+        .unwrap();
+    let mut stream = answer.send_response(head, false).unwrap();
+    stream
+        .send_data(bytes::Bytes::from_static(&[0; 5]), false)
+        .unwrap();
+    let status = http::HeaderMap::from_iter([("grpc-status".parse().unwrap(), "0".parse().unwrap())]);
+    stream.send_trailers(status).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_receiver_that_is_away_blocks_nothing_and_is_counted() {
     for protocol in [OtlpProtocol::Grpc, OtlpProtocol::Http] {
         let (telemetry, metrics) = exporting("http://127.0.0.1:1".to_owned(), protocol);
