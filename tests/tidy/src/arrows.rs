@@ -88,10 +88,10 @@ pub fn own_crates(tree: &Tree) -> Vec<Violation> {
             ));
             continue;
         };
-        let ours = manifest
-            .dependencies
-            .iter()
-            .filter(|dependency| is_ours(&dependency.name));
+        let ours = manifest.dependencies.iter().filter(|dependency| {
+            let itself = dependency.for_tests && dependency.name == manifest.name;
+            is_ours(&dependency.name) && !itself
+        });
         for dependency in ours.filter(|dependency| !allowed.contains(&dependency.name.as_str())) {
             violations.push(Violation::of_file(
                 manifest.path(),

@@ -31,6 +31,15 @@ fn an_arrow_that_points_up() {
 }
 
 #[test]
+fn the_tests_of_a_crate_may_see_the_crate_itself() {
+    let manifest = |section: &str| {
+        format!("[package]\nname = \"isthmus-log\"\n[{section}]\nisthmus-log = {{ path = \".\" }}\n")
+    };
+    passes(arrows::own_crates, LOG, &manifest("dev-dependencies"));
+    finds(arrows::own_crates, LOG, &manifest("dependencies"), 0);
+}
+
+#[test]
 fn a_crate_that_nobody_placed() {
     finds(
         arrows::own_crates,
