@@ -54,3 +54,17 @@ pub const APPEND_RETRY: Duration = Duration::from_millis(500);
 pub const UNANSWERED_APPENDS: u32 = 3;
 /// While the log is not writable one message is sent this often to learn when it is again.
 pub const PROBE_INTERVAL: Duration = Duration::from_secs(1);
+/// Positions that a session token holds.
+pub const SESSION_POSITIONS: usize = 512;
+/// Longest text of a session token, in bytes: room for [`SESSION_POSITIONS`] of the longest.
+pub const SESSION_BYTES: usize = 128 * SESSION_POSITIONS;
+/// How long a lease's entry lives without a renewal (design.md section 7).
+pub const LEASE_TTL: Duration = Duration::from_secs(1);
+/// A holder renews its lease this often; a failed request is tried again after as long.
+pub const LEASE_RENEWAL: Duration = Duration::from_millis(333);
+/// A leader beats this often.
+pub const LEASE_BEAT: Duration = Duration::from_millis(100);
+/// A standby takes over after this long without a sign of the holder.
+pub const LEASE_SILENCE: Duration = Duration::from_millis(500);
+/// A request to the lease's bucket without a reply for this long has an open outcome.
+pub const LEASE_REPLY: Duration = Duration::from_millis(300);
