@@ -1,0 +1,155 @@
+//! How far a process's clock is from the clock that stamps the logs.
+//!
+//! An exchange that began at `a` and ended at `b` by the local clock, and was answered with the server's time `s`, shows an
+//! offset of `s − (a + b) / 2`, wrong by at most `(b − a) / 2`. Of the last exchanges the one with the least error counts:
+//! queues only ever add to the round trip (the clock filter of NTP, RFC 5905 section 10).
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use isthmus_replication::coordinates::Shard;
+use isthmus_replication::time::{Now, Wall};
+
+use crate::{ChangeLog, LogError};
+
+/// Reads the process's clocks.
+pub type LocalClock = Arc<dyn Fn() -> Now + Send + Sync>;
+
+/// Exchanges that are kept.
+const KEPT: usize = 8;
+
+/// An offset as measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClockOffset {
+    /// Server minus local, in microseconds.
+    pub micros: i64,
+    /// How wrong that can be.
+    pub uncertainty: Duration,
+}
+
+impl ClockOffset {
+    /// The server's time when the local clock says `local`.
+    #[must_use]
+    pub fn apply(&self, local: Wall) -> Wall {
+        let micros = i128::from(local.micros()) + i128::from(self.micros);
+        Wall::from_micros(u64::try_from(micros.max(0)).unwrap_or(u64::MAX))
+    }
+
+    fn of_exchange(began: Now, told: Wall, ended: Now) -> Self {
+        let round_trip = ended.mono.since(began.mono);
+        let half = i64::try_from(round_trip.as_micros() / 2).unwrap_or(i64::MAX);
+        let signed = |wall: Wall| i64::try_from(wall.micros()).unwrap_or(i64::MAX);
+        Self {
+            micros: signed(told).saturating_sub(signed(ended.wall)).saturating_add(half),
+            uncertainty: round_trip / 2,
+        }
+    }
+}
+
+/// The clock of the region's NATS as this process knows it. Clones know the same.
+#[derive(Clone)]
+pub struct ServerClock {
+    local: LocalClock,
+    kept: Arc<Mutex<VecDeque<ClockOffset>>>,
+}
+
+impl ServerClock {
+    /// A clock of which nothing is known yet.
+    #[must_use]
+    pub fn new(local: LocalClock) -> Self {
+        Self {
+            local,
+            kept: Arc::default(),
+        }
+    }
+
+    /// Asks the log of `shard` once; call it every few seconds.
+    ///
+    /// # Errors
+    /// [`LogError`]; what was known stays.
+    pub async fn sample(&self, log: &dyn ChangeLog, shard: &Shard) -> Result<ClockOffset, LogError> {
+        let began = (self.local)();
+        let told = log.server_time(shard).await?;
+        let offset = ClockOffset::of_exchange(began, told, (self.local)());
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() == KEPT {
+            kept.pop_front();
+        }
+        let stepped = kept.back().is_some_and(|last| stepped(last, &offset));
+        if stepped {
+            kept.clear();
+        }
+        kept.push_back(offset);
+        Ok(offset)
+    }
+
+    /// The offset with the least error among the last exchanges; none before the first.
+    #[must_use]
+    pub fn offset(&self) -> Option<ClockOffset> {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.iter().min_by_key(|offset| offset.uncertainty).copied()
+    }
+
+    /// The server's time now; the local time before the first exchange.
+    #[must_use]
+    pub fn server_time(&self) -> Wall {
+        let local = (self.local)().wall;
+        self.offset().map_or(local, |offset| offset.apply(local))
+    }
+}
+
+impl std::fmt::Debug for ServerClock {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("ServerClock").field(&self.offset()).finish()
+    }
+}
+
+/// Whether one of the clocks was set between two exchanges: they differ by more than both can be wrong and drift explains.
+fn stepped(before: &ClockOffset, after: &ClockOffset) -> bool {
+    const DRIFT: Duration = Duration::from_millis(20);
+    let apart = Duration::from_micros(before.micros.abs_diff(after.micros));
+    apart > before.uncertainty + after.uncertainty + DRIFT
+}
+
+#[cfg(test)]
+mod tests {
+    use isthmus_replication::time::Mono;
+
+    use super::*;
+
+    fn now(micros: u64) -> Now {
+        Now {
+            mono: Mono::from_nanos(micros * 1000),
+            wall: Wall::from_micros(1_000_000 + micros),
+        }
+    }
+
+    #[test]
+    fn an_offset_is_wrong_by_at_most_half_the_round_trip() {
+        for (out, back) in [(0, 100), (50, 50), (100, 0)] {
+            let told = Wall::from_micros(1_000_000 + out + 7_000);
+            let offset = ClockOffset::of_exchange(now(0), told, now(out + back));
+            assert!(offset.micros.abs_diff(7_000) <= 50, "{offset:?}");
+            assert_eq!(offset.uncertainty, Duration::from_micros(50));
+        }
+    }
+
+    #[test]
+    fn an_offset_can_be_negative_and_never_leads_before_the_epoch() {
+        let offset = ClockOffset::of_exchange(now(0), Wall::from_micros(400_000), now(0));
+        assert_eq!(offset.micros, -600_000);
+        assert_eq!(offset.apply(Wall::from_micros(700_000)), Wall::from_micros(100_000));
+        assert_eq!(offset.apply(Wall::from_micros(1)), Wall::default());
+    }
+
+    #[test]
+    fn a_clock_that_was_set_is_noticed_at_the_next_exchange() {
+        let offset = |micros| ClockOffset {
+            micros,
+            uncertainty: Duration::from_micros(100),
+        };
+        assert!(!stepped(&offset(0), &offset(15_000)));
+        assert!(stepped(&offset(0), &offset(-28_800_000_000)));
+    }
+}

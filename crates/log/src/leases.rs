@@ -1,0 +1,204 @@
+//! The port to a region's leases (design.md section 7): names that at most one process holds, for a time to live.
+
+use std::fmt::{self, Debug};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio::sync::mpsc;
+
+use crate::task::OwnedTask;
+use crate::{EnsureError, LeaseError};
+
+/// The least time to live that a server counts.
+pub(crate) const LEAST_TTL: Duration = Duration::from_secs(1);
+
+/// The leases of one region. Taking, renewing and taking over are one compare-and-set on the revision, [`Leases::put`].
+#[async_trait]
+pub trait Leases: Debug + Send + Sync {
+    /// Makes sure that the bucket exists, as [`crate::ChangeLog::ensure`] does for a log.
+    ///
+    /// # Errors
+    /// [`EnsureError`].
+    async fn ensure(&self, create: bool, replicas: u8) -> Result<(), EnsureError>;
+
+    /// Takes, renews or takes over: writes `payload` for `ttl` if the lease is at `expected`, and says its new revision.
+    ///
+    /// # Errors
+    /// [`LeaseError::Conflict`] when it is at another revision; after [`LeaseError::Unanswered`] it may be either.
+    async fn put(
+        &self,
+        name: &LeaseName,
+        expected: Revision,
+        payload: Bytes,
+        ttl: Duration,
+    ) -> Result<Revision, LeaseError>;
+
+    /// Gives the lease up if it still is at `expected`.
+    ///
+    /// # Errors
+    /// [`LeaseError::Conflict`] when it is not.
+    async fn release(&self, name: &LeaseName, expected: Revision) -> Result<(), LeaseError>;
+
+    /// The lease as it stands; of a free one the revision at which it can be taken.
+    ///
+    /// # Errors
+    /// [`LeaseError`].
+    async fn get(&self, name: &LeaseName) -> Result<Lease, LeaseError>;
+
+    /// Follows all leases of the region.
+    fn watch(&self) -> LeaseWatch;
+
+    /// Takes a free lease.
+    ///
+    /// # Errors
+    /// [`LeaseError::Conflict`] when it is held.
+    async fn create(&self, name: &LeaseName, payload: Bytes, ttl: Duration) -> Result<Revision, LeaseError> {
+        let lease = self.get(name).await?;
+        match lease.payload {
+            Some(_) => Err(LeaseError::Conflict),
+            None => self.put(name, lease.revision, payload, ttl).await,
+        }
+    }
+
+    /// Renews a lease that is held at `revision`; its time to live begins again.
+    ///
+    /// # Errors
+    /// [`LeaseError::Conflict`] when it was taken over or ran out.
+    async fn renew(
+        &self,
+        name: &LeaseName,
+        revision: Revision,
+        payload: Bytes,
+        ttl: Duration,
+    ) -> Result<Revision, LeaseError> {
+        self.put(name, revision, payload, ttl).await
+    }
+}
+
+/// What a lease is called: `leader`, `steward`, `member.agent.agent-1`.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LeaseName(Arc<str>);
+
+/// A lease name that is not tokens of `[a-z0-9-]` joined by dots.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not the name of a lease: use tokens of a-z, 0-9 and '-' joined by dots")]
+pub struct InvalidLeaseName(String);
+
+impl LeaseName {
+    /// Checks and takes the name.
+    ///
+    /// # Errors
+    /// [`InvalidLeaseName`].
+    pub fn parse(name: &str) -> Result<Self, InvalidLeaseName> {
+        let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        let token = |token: &str| !token.is_empty() && token.bytes().all(allowed);
+        if name.len() <= 128 && name.split('.').all(token) {
+            Ok(Self(name.into()))
+        } else {
+            Err(InvalidLeaseName(name.chars().take(64).collect()))
+        }
+    }
+
+    /// The lease of the gateways' leader.
+    #[must_use]
+    pub fn leader() -> Self {
+        Self("leader".into())
+    }
+
+    /// The lease of the agents' steward.
+    #[must_use]
+    pub fn steward() -> Self {
+        Self("steward".into())
+    }
+
+    pub(crate) fn member(tail: fmt::Arguments<'_>) -> Self {
+        Self(format!("member.{tail}").into())
+    }
+
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The suffix, for [`crate::PeerBus`], under which the holder beats.
+    #[must_use]
+    pub fn beat_suffix(&self) -> String {
+        format!("beat.{self}")
+    }
+}
+
+impl fmt::Display for LeaseName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Debug for LeaseName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Debug::fmt(&*self.0, f)
+    }
+}
+
+/// A lease's place in the order of all changes of the bucket; 0 of one that never was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Revision(pub u64);
+
+/// A lease as it stands.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Lease {
+    /// What a compare-and-set must name, also of a free lease.
+    pub revision: Revision,
+    /// What its holder wrote; none of a free lease.
+    pub payload: Option<Bytes>,
+}
+
+/// Why a lease ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// Nobody renewed it.
+    Expired,
+    /// Its holder gave it up.
+    Released,
+}
+
+/// What a watch tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LeaseEvent {
+    /// All leases that are held: first of all, and again after every interruption.
+    Snapshot(Vec<(LeaseName, Revision, Bytes)>),
+    /// A lease was taken, renewed or taken over.
+    Held {
+        /// Which.
+        name: LeaseName,
+        /// Its revision.
+        revision: Revision,
+        /// What its holder wrote.
+        payload: Bytes,
+    },
+    /// A lease is free.
+    Ended {
+        /// Which.
+        name: LeaseName,
+        /// At which revision it can be taken.
+        revision: Revision,
+        /// Why.
+        reason: Ended,
+    },
+}
+
+/// Follows all leases of a region for as long as it is held; goes on over every interruption.
+#[derive(Debug)]
+pub struct LeaseWatch {
+    pub(crate) events: mpsc::Receiver<LeaseEvent>,
+    pub(crate) _task: OwnedTask,
+}
+
+impl LeaseWatch {
+    /// The next event; none when the process ends. Cancelling loses nothing.
+    pub async fn next(&mut self) -> Option<LeaseEvent> {
+        self.events.recv().await
+    }
+}

@@ -1,0 +1,126 @@
+//! Members: the processes of a region that live, by their leases (design.md section 7).
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use isthmus_replication::names::ProcessName;
+
+use crate::{Ended, LeaseEvent, LeaseName};
+
+/// What a process is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Role {
+    /// A region agent.
+    Agent,
+    /// A gateway.
+    Gateway,
+}
+
+impl Role {
+    /// As it stands in names.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Agent => "agent",
+            Self::Gateway => "gateway",
+        }
+    }
+
+    fn parse(role: &str) -> Option<Self> {
+        [Self::Agent, Self::Gateway].into_iter().find(|known| known.as_str() == role)
+    }
+}
+
+/// One process of the region.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Member {
+    /// What it is.
+    pub role: Role,
+    /// What it is called.
+    pub process: ProcessName,
+}
+
+impl Member {
+    /// The lease that shows it alive: `member.<role>.<process>`.
+    #[must_use]
+    pub fn lease(&self) -> LeaseName {
+        LeaseName::member(format_args!("{}.{}", self.role.as_str(), self.process))
+    }
+
+    /// Reads the name of a member's lease; none of another lease.
+    #[must_use]
+    pub fn parse(name: &LeaseName) -> Option<Self> {
+        let (role, process) = name.as_str().strip_prefix("member.")?.split_once('.')?;
+        Some(Self {
+            role: Role::parse(role)?,
+            process: ProcessName::parse(process).ok()?,
+        })
+    }
+}
+
+/// What became of a member.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MemberChange {
+    /// `node_up`: it was not there before.
+    Up(Member),
+    /// It wrote another payload.
+    Told(Member),
+    /// `node_down`, with the reason.
+    Down(Member, Ended),
+}
+
+/// The members of a region as its leases tell.
+#[derive(Debug, Default)]
+pub struct Members(BTreeMap<Member, Bytes>);
+
+impl Members {
+    /// Takes an event of a [`crate::LeaseWatch`] and says what it means. Renewals with the same payload mean nothing.
+    pub fn note(&mut self, event: &LeaseEvent) -> Vec<MemberChange> {
+        match event {
+            LeaseEvent::Snapshot(held) => self.replace(held),
+            LeaseEvent::Held { name, payload, .. } => {
+                Member::parse(name).and_then(|member| self.held(member, payload)).into_iter().collect()
+            }
+            LeaseEvent::Ended { name, reason, .. } => {
+                let gone = Member::parse(name).and_then(|member| self.0.remove_entry(&member));
+                gone.map(|(member, _)| MemberChange::Down(member, *reason)).into_iter().collect()
+            }
+        }
+    }
+
+    /// The live members and what each wrote into its lease, agents first, by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&Member, &Bytes)> {
+        self.0.iter()
+    }
+
+    /// The live members of `role` and what each wrote.
+    pub fn of(&self, role: Role) -> impl Iterator<Item = (&ProcessName, &Bytes)> {
+        self.0
+            .iter()
+            .filter(move |(member, _)| member.role == role)
+            .map(|(member, payload)| (&member.process, payload))
+    }
+
+    fn replace(&mut self, held: &[(LeaseName, crate::Revision, Bytes)]) -> Vec<MemberChange> {
+        let present: BTreeMap<Member, &Bytes> = held
+            .iter()
+            .filter_map(|(name, _, payload)| Some((Member::parse(name)?, payload)))
+            .collect();
+        let gone: Vec<Member> = self.0.keys().filter(|member| !present.contains_key(member)).cloned().collect();
+        let mut changes = Vec::new();
+        for member in gone {
+            self.0.remove(&member);
+            changes.push(MemberChange::Down(member, Ended::Expired));
+        }
+        changes.extend(present.into_iter().filter_map(|(member, payload)| self.held(member, payload)));
+        changes
+    }
+
+    fn held(&mut self, member: Member, payload: &Bytes) -> Option<MemberChange> {
+        match self.0.insert(member.clone(), payload.clone()) {
+            None => Some(MemberChange::Up(member)),
+            Some(before) if before != *payload => Some(MemberChange::Told(member)),
+            Some(_) => None,
+        }
+    }
+}

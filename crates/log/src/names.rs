@@ -1,0 +1,104 @@
+//! What streams, subjects and buckets of a region are called (design.md section 5). All names carry set and region: with
+//! bare ones a leafnode stores every message twice and a supercluster makes all regions share one stream.
+
+use isthmus_replication::coordinates::Shard;
+use isthmus_replication::fold::{LogName, Token};
+use isthmus_replication::names::{RegionName, SetName};
+
+/// The names of one region of one set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RegionNames {
+    /// The set.
+    pub set: SetName,
+    /// The region.
+    pub region: RegionName,
+}
+
+impl RegionNames {
+    /// The log of `shard` as the core names it.
+    #[must_use]
+    pub fn log(&self, shard: &Shard) -> LogName {
+        LogName {
+            set: self.set.clone(),
+            region: self.region.clone(),
+            shard: shard.clone(),
+        }
+    }
+
+    /// `ISTHMUS_<set>_<region>_<group>_<partition>`.
+    #[must_use]
+    pub fn stream(&self, shard: &Shard) -> String {
+        format!(
+            "ISTHMUS_{}_{}_{}_{}",
+            self.set, self.region, shard.group, shard.partition
+        )
+    }
+
+    /// The subject of the messages of `token` in the log of `shard`.
+    #[must_use]
+    pub fn subject(&self, shard: &Shard, token: &Token) -> String {
+        format!("{}.{}", self.log_subjects(shard), token.as_str())
+    }
+
+    /// The pattern of all subjects of the log of `shard`.
+    #[must_use]
+    pub fn subjects(&self, shard: &Shard) -> String {
+        format!("{}.*", self.log_subjects(shard))
+    }
+
+    fn log_subjects(&self, shard: &Shard) -> String {
+        format!(
+            "isthmus.{}.{}.log.{}.{}",
+            self.set, self.region, shard.group, shard.partition
+        )
+    }
+
+    /// `ISTHMUS_<set>_<region>_LEASES`, a key-value bucket.
+    #[must_use]
+    pub fn lease_bucket(&self) -> String {
+        format!("ISTHMUS_{}_{}_LEASES", self.set, self.region)
+    }
+
+    /// The subject under which processes of the region talk; `suffix` may be a pattern.
+    #[must_use]
+    pub fn peer_subject(&self, suffix: &str) -> String {
+        format!("isthmus.{}.{}.peer.{suffix}", self.set, self.region)
+    }
+
+    /// The prefix of a role's inboxes: with a prefix of its own nobody overhears what another role asked for.
+    #[must_use]
+    pub fn inbox(&self, role: crate::Role) -> String {
+        format!("_INBOX.isthmus.{}.{}.{}", self.set, self.region, role.as_str())
+    }
+}
+
+/// The token of a log subject; none if it is no token of ours.
+pub(crate) fn token(subject: &str) -> Option<Token> {
+    subject.rsplit('.').next().and_then(Token::parse)
+}
+
+#[cfg(test)]
+mod tests {
+    use isthmus_replication::names::GroupName;
+
+    use super::*;
+
+    #[test]
+    fn names_are_those_of_the_design() {
+        let names = RegionNames {
+            set: SetName::parse("shop").expect("a valid name"),
+            region: RegionName::parse("eu-west").expect("a valid name"),
+        };
+        let shard = Shard {
+            group: GroupName::parse("default").expect("a valid name"),
+            partition: 3,
+        };
+        assert_eq!(names.stream(&shard), "ISTHMUS_shop_eu-west_default_3");
+        assert_eq!(names.subject(&shard, &Token::Agent), "isthmus.shop.eu-west.log.default.3._agent");
+        assert_eq!(names.subjects(&shard), "isthmus.shop.eu-west.log.default.3.*");
+        assert_eq!(names.lease_bucket(), "ISTHMUS_shop_eu-west_LEASES");
+        assert_eq!(names.peer_subject("beat.leader"), "isthmus.shop.eu-west.peer.beat.leader");
+        assert_eq!(token("isthmus.shop.eu-west.log.default.3._gateway"), Some(Token::Gateway));
+        assert_eq!(token("isthmus.shop.eu-west.log.default.3.NOT_OURS"), None);
+    }
+}

@@ -1,0 +1,69 @@
+//! The port to what the processes of a region tell each other (design.md section 7): told at most once, never stored.
+
+use std::fmt::Debug;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio::sync::mpsc;
+
+use crate::PeerError;
+use crate::task::OwnedTask;
+
+/// Talk among the processes of one region. Suffixes follow `isthmus.<set>.<region>.peer.`; a subscription's may be a NATS
+/// pattern (`applied.>`, `cursors.*.*`).
+#[async_trait]
+pub trait PeerBus: Debug + Send + Sync {
+    /// Tells whoever listens; nobody may.
+    ///
+    /// # Errors
+    /// [`PeerError::Away`].
+    async fn publish(&self, suffix: &str, payload: Bytes) -> Result<(), PeerError>;
+
+    /// Hears what is told from now on, over every interruption.
+    ///
+    /// # Errors
+    /// [`PeerError::Away`].
+    async fn subscribe(&self, pattern: &str) -> Result<PeerSubscription, PeerError>;
+
+    /// Asks, and takes the first answer.
+    ///
+    /// # Errors
+    /// [`PeerError`].
+    async fn request(&self, suffix: &str, payload: Bytes, timeout: Duration) -> Result<Bytes, PeerError>;
+
+    /// Answers a message that was a request.
+    ///
+    /// # Errors
+    /// [`PeerError::Away`].
+    async fn respond(&self, reply: &Reply, payload: Bytes) -> Result<(), PeerError>;
+}
+
+/// Something that was told.
+#[derive(Debug, Clone)]
+pub struct PeerMessage {
+    /// After `isthmus.<set>.<region>.peer.`.
+    pub suffix: String,
+    /// What was told; at most max_payload bytes, of any shape.
+    pub payload: Bytes,
+    /// Where an answer goes, of a request.
+    pub reply: Option<Reply>,
+}
+
+/// Where an answer goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reply(pub(crate) String);
+
+/// What a subscription hears. A subscriber that is too slow misses messages: they are states that are told again.
+#[derive(Debug)]
+pub struct PeerSubscription {
+    pub(crate) messages: mpsc::Receiver<PeerMessage>,
+    pub(crate) _task: Option<OwnedTask>,
+}
+
+impl PeerSubscription {
+    /// The next message; none when the process ends. Cancelling loses nothing.
+    pub async fn next(&mut self) -> Option<PeerMessage> {
+        self.messages.recv().await
+    }
+}
