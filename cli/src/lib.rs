@@ -2,6 +2,7 @@
 
 mod client;
 mod commands;
+mod demo;
 pub mod failure;
 pub mod fleet;
 pub mod folder;

@@ -2,6 +2,7 @@
 
 pub(crate) mod agreement;
 pub(crate) mod batch;
+pub(crate) mod bulk;
 pub(crate) mod door;
 pub(crate) mod http;
 pub(crate) mod kv;

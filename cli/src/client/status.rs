@@ -9,19 +9,49 @@ use serde_json::Value;
 
 use super::http::{HttpError, json};
 
-/// What a gateway says.
+/// What a gateway says: of its own region, and of every region what that one said last.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub(crate) struct GatewayStatus {
     pub(crate) name: String,
     pub(crate) region: String,
-    /// The name of the region's leading gateway, as this one knows it.
+    #[serde(flatten)]
+    pub(crate) own: RegionStatus,
+    pub(crate) regions: BTreeMap<String, RegionStatus>,
+}
+
+/// What is known of a region.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub(crate) struct RegionStatus {
+    /// The name of the leading gateway.
     pub(crate) leader: Option<String>,
     pub(crate) epoch: Value,
+    pub(crate) members: Vec<Member>,
     pub(crate) links: Vec<LinkStatus>,
     pub(crate) receiving: Vec<ReceivingStatus>,
-    /// What every region said of itself last.
-    pub(crate) regions: BTreeMap<String, Value>,
+}
+
+/// A process of a region.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub(crate) struct Member {
+    pub(crate) name: String,
+    pub(crate) role: String,
+}
+
+impl GatewayStatus {
+    /// Every region with what is known of it; the gateway's own as it says itself.
+    pub(crate) fn every_region(self) -> Vec<(String, RegionStatus)> {
+        let mut regions = self.regions;
+        regions.entry(self.region).or_insert(self.own);
+        regions.into_iter().collect()
+    }
+}
+
+/// The greatest of the values that are known.
+pub(crate) fn worst(values: impl Iterator<Item = Option<f64>>) -> Option<f64> {
+    values.flatten().max_by(f64::total_cmp)
 }
 
 /// One link that a leading gateway holds.

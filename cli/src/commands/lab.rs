@@ -225,7 +225,7 @@ async fn leader_of(run: &RunFile, region: &str) -> Result<String, TargetError> {
     let client = http::client();
     for gateway in gateways {
         let said = status::of_gateway(&client, &gateway.admin).await;
-        if let Some(leader) = said.ok().and_then(|status| status.leader) {
+        if let Some(leader) = said.ok().and_then(|status| status.own.leader) {
             return Ok(leader);
         }
     }

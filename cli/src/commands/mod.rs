@@ -2,13 +2,16 @@
 
 mod compare;
 mod config;
+mod demo;
 mod init;
 mod kv;
 mod lab;
 mod load;
 mod record_history;
 mod signals;
+mod status;
 mod up;
+mod why;
 
 use clap::{Parser, Subcommand};
 use tokio::runtime::Runtime;
@@ -35,10 +38,13 @@ pub struct Cli {
 enum Command {
     Init(init::Init),
     Up(up::Up),
+    Demo(demo::Demo),
     Lab(lab::Lab),
     Load(load::Load),
     Compare(compare::Compare),
     Kv(kv::Kv),
+    Status(status::Status),
+    Why(why::Why),
     Config(config::Config),
     #[command(name = crate::fleet::exec_child::NAME, hide = true)]
     ExecChild(ExecChild),
@@ -54,6 +60,9 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Compare(command) => runtime()?.block_on(command.run()),
         Command::Kv(command) => runtime()?.block_on(command.run()),
         Command::Config(command) => command.run(),
+        Command::Status(command) => runtime()?.block_on(command.run()),
+        Command::Why(command) => runtime()?.block_on(command.run()),
+        Command::Demo(command) => runtime()?.block_on(command.run()),
         Command::ExecChild(command) => Err(Failure::environment(command.run())),
     }
 }

@@ -1,10 +1,8 @@
 //! `isthmus load --history`: random writes in every region, logged, then a read of every agent.
 
-use std::io::BufWriter;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -16,17 +14,22 @@ use tokio::task::JoinSet;
 
 use crate::client::agreement;
 use crate::client::http::{self, HttpError};
-use crate::client::kv::{self, Place, Terms};
+use crate::client::kv::{self, Place};
 use crate::failure::Failure;
 use crate::folder::run_file::RunFile;
 use crate::history::Entry;
 use crate::random::Random;
 
+mod file;
+mod writer;
+
+use file::{Counts, store};
+use writer::Writer;
+
 const ENTRIES_WAITING: usize = 4096;
-const DELETES_IN_100: u64 = 5;
 const READS_IN_FLIGHT: usize = 16;
 const READ_WITHIN: Duration = Duration::from_secs(30);
-const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(50);
+const ASK_AGAIN_AFTER: Duration = Duration::from_millis(50);
 
 /// Options of a recorded history.
 #[derive(Args, Debug)]
@@ -139,113 +142,6 @@ impl RecordHistory {
     }
 }
 
-struct Writer {
-    region: String,
-    bucket: String,
-    doors: Vec<String>,
-    door: usize,
-    keys: u64,
-    random: Random,
-}
-
-impl Writer {
-    async fn write_until(mut self, until: Instant, recorder: Recorder) -> Result<(), RecordError> {
-        while Instant::now() < until {
-            let write = recorder.next_write.fetch_add(1, Ordering::Relaxed);
-            let key = key(self.random.below(self.keys));
-            let value =
-                (self.random.below(100) >= DELETES_IN_100).then(|| format!("{}-{write}", self.region));
-            let invoke = Entry::Invoke {
-                write,
-                region: self.region.clone(),
-                key: key.clone(),
-                value: value.clone(),
-                at_ms: recorder.at_ms(),
-            };
-            recorder.log(invoke).await?;
-            let place = Place {
-                bucket: self.bucket.clone(),
-                key,
-            };
-            let door = self.doors.get(self.door).cloned().unwrap_or_default();
-            let done = match value {
-                Some(value) => {
-                    kv::put(
-                        &recorder.client,
-                        &door,
-                        &place,
-                        value.into_bytes(),
-                        "text/plain",
-                        &Terms::default(),
-                    )
-                    .await
-                }
-                None => kv::delete(&recorder.client, &door, &place, &Terms::default()).await,
-            };
-            let at_ms = recorder.at_ms();
-            match done {
-                Ok(written) => {
-                    recorder
-                        .log(Entry::Ok {
-                            write,
-                            version: written.version,
-                            at_ms,
-                        })
-                        .await?
-                }
-                Err(error) => {
-                    recorder.log(outcome(write, &error, at_ms)).await?;
-                    self.door = (self.door + 1) % self.doors.len().max(1);
-                    tokio::time::sleep(PAUSE_AFTER_FAILURE).await;
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
-/// A write that did not reach anybody, or was refused with a code, has failed; everything else may have happened.
-fn outcome(write: u64, error: &HttpError, at_ms: u64) -> Entry {
-    match error {
-        HttpError::NoAnswer { source, .. } if source.is_connect() => Entry::Fail {
-            write,
-            reason: "not_connected".to_owned(),
-            at_ms,
-        },
-        HttpError::Refused { problem, .. }
-            if !problem.code.is_empty() && problem.code != "outcome_unknown" =>
-        {
-            Entry::Fail {
-                write,
-                reason: problem.code.clone(),
-                at_ms,
-            }
-        }
-        HttpError::Refused { status, problem, .. } => Entry::Unknown {
-            write,
-            reason: format!("{status} {}", problem.code),
-            at_ms,
-        },
-        HttpError::NoAnswer { source, .. } => {
-            let reason = if source.is_timeout() {
-                "timeout"
-            } else {
-                "broken connection"
-            };
-            Entry::Unknown {
-                write,
-                reason: reason.to_owned(),
-                at_ms,
-            }
-        }
-        HttpError::Unreadable { .. } => Entry::Unknown {
-            write,
-            reason: "unreadable answer".to_owned(),
-            at_ms,
-        },
-    }
-}
-
 fn key(number: u64) -> String {
     format!("key-{number:05}")
 }
@@ -306,7 +202,7 @@ impl Recorder {
                         source,
                     });
                 }
-                Err(_) => tokio::time::sleep(PAUSE_AFTER_FAILURE).await,
+                Err(_) => tokio::time::sleep(ASK_AGAIN_AFTER).await,
             }
         };
         let value = found
@@ -320,34 +216,6 @@ impl Recorder {
         })
         .await
     }
-}
-
-#[derive(Default)]
-struct Counts {
-    acknowledged: u64,
-    failed: u64,
-    unknown: u64,
-}
-
-fn store(path: &Path, mut entries: mpsc::Receiver<Entry>) -> Result<Counts, RecordError> {
-    let unwritable = |source| RecordError::Unwritable {
-        path: path.to_owned(),
-        source,
-    };
-    let mut file = BufWriter::new(std::fs::File::create(path).map_err(unwritable)?);
-    let mut counts = Counts::default();
-    while let Some(entry) = entries.blocking_recv() {
-        match &entry {
-            Entry::Ok { .. } => counts.acknowledged += 1,
-            Entry::Fail { .. } => counts.failed += 1,
-            Entry::Unknown { .. } => counts.unknown += 1,
-            _ => {}
-        }
-        serde_json::to_writer(&mut file, &entry).map_err(|error| unwritable(error.into()))?;
-        file.write_all(b"\n").map_err(unwritable)?;
-    }
-    file.flush().map_err(unwritable)?;
-    Ok(counts)
 }
 
 impl From<RecordError> for Failure {

@@ -1,0 +1,39 @@
+//! The file of a history: the one place that writes it.
+
+use std::io::{BufWriter, Write as _};
+use std::path::Path;
+
+use tokio::sync::mpsc;
+
+use super::RecordError;
+use crate::history::Entry;
+
+/// How many writes ended how.
+#[derive(Default)]
+pub(super) struct Counts {
+    pub(super) acknowledged: u64,
+    pub(super) failed: u64,
+    pub(super) unknown: u64,
+}
+
+/// Writes entries until the last sender is gone.
+pub(super) fn store(path: &Path, mut entries: mpsc::Receiver<Entry>) -> Result<Counts, RecordError> {
+    let unwritable = |source| RecordError::Unwritable {
+        path: path.to_owned(),
+        source,
+    };
+    let mut file = BufWriter::new(std::fs::File::create(path).map_err(unwritable)?);
+    let mut counts = Counts::default();
+    while let Some(entry) = entries.blocking_recv() {
+        match &entry {
+            Entry::Ok { .. } => counts.acknowledged += 1,
+            Entry::Fail { .. } => counts.failed += 1,
+            Entry::Unknown { .. } => counts.unknown += 1,
+            _ => {}
+        }
+        serde_json::to_writer(&mut file, &entry).map_err(|error| unwritable(error.into()))?;
+        file.write_all(b"\n").map_err(unwritable)?;
+    }
+    file.flush().map_err(unwritable)?;
+    Ok(counts)
+}

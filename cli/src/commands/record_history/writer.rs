@@ -1,0 +1,121 @@
+//! One client that writes without pause and logs what becomes of each write.
+
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use super::{RecordError, Recorder, key};
+use crate::client::http::HttpError;
+use crate::client::kv::{self, Place, Terms};
+use crate::history::Entry;
+use crate::random::Random;
+
+const DELETES_IN_100: u64 = 5;
+const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(50);
+
+/// A client of one region. After a failure it goes on with the region's next agent.
+pub(super) struct Writer {
+    pub(super) region: String,
+    pub(super) bucket: String,
+    pub(super) doors: Vec<String>,
+    pub(super) door: usize,
+    pub(super) keys: u64,
+    pub(super) random: Random,
+}
+
+impl Writer {
+    pub(super) async fn write_until(mut self, until: Instant, recorder: Recorder) -> Result<(), RecordError> {
+        while Instant::now() < until {
+            let write = recorder.next_write.fetch_add(1, Ordering::Relaxed);
+            let key = key(self.random.below(self.keys));
+            let value =
+                (self.random.below(100) >= DELETES_IN_100).then(|| format!("{}-{write}", self.region));
+            let invoke = Entry::Invoke {
+                write,
+                region: self.region.clone(),
+                key: key.clone(),
+                value: value.clone(),
+                at_ms: recorder.at_ms(),
+            };
+            recorder.log(invoke).await?;
+            let place = Place {
+                bucket: self.bucket.clone(),
+                key,
+            };
+            let door = self.doors.get(self.door).cloned().unwrap_or_default();
+            let done = match value {
+                Some(value) => {
+                    kv::put(
+                        &recorder.client,
+                        &door,
+                        &place,
+                        value.into_bytes(),
+                        "text/plain",
+                        &Terms::default(),
+                    )
+                    .await
+                }
+                None => kv::delete(&recorder.client, &door, &place, &Terms::default()).await,
+            };
+            let at_ms = recorder.at_ms();
+            match done {
+                Ok(written) => {
+                    recorder
+                        .log(Entry::Ok {
+                            write,
+                            version: written.version,
+                            at_ms,
+                        })
+                        .await?
+                }
+                Err(error) => {
+                    recorder.log(outcome(write, &error, at_ms)).await?;
+                    self.door = (self.door + 1) % self.doors.len().max(1);
+                    tokio::time::sleep(PAUSE_AFTER_FAILURE).await;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A write that did not reach anybody, or was refused with a code, has failed; everything else may have happened.
+fn outcome(write: u64, error: &HttpError, at_ms: u64) -> Entry {
+    match error {
+        HttpError::NoAnswer { source, .. } if source.is_connect() => Entry::Fail {
+            write,
+            reason: "not_connected".to_owned(),
+            at_ms,
+        },
+        HttpError::Refused { problem, .. }
+            if !problem.code.is_empty() && problem.code != "outcome_unknown" =>
+        {
+            Entry::Fail {
+                write,
+                reason: problem.code.clone(),
+                at_ms,
+            }
+        }
+        HttpError::Refused { status, problem, .. } => Entry::Unknown {
+            write,
+            reason: format!("{status} {}", problem.code),
+            at_ms,
+        },
+        HttpError::NoAnswer { source, .. } => {
+            let reason = if source.is_timeout() {
+                "timeout"
+            } else {
+                "broken connection"
+            };
+            Entry::Unknown {
+                write,
+                reason: reason.to_owned(),
+                at_ms,
+            }
+        }
+        HttpError::Unreadable { .. } => Entry::Unknown {
+            write,
+            reason: "unreadable answer".to_owned(),
+            at_ms,
+        },
+    }
+}

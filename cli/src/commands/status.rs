@@ -1,0 +1,149 @@
+//! `isthmus status`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use comfy_table::Table;
+use serde_json::Value;
+
+use crate::client::http::{self, HttpError};
+use crate::client::status::{GatewayStatus, RegionStatus, worst};
+use crate::failure::Failure;
+use crate::folder::run_file::{RunFile, RunFileError};
+
+/// Tell what every region says of itself, its links and its lag, as any gateway knows it
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Examples:\n  isthmus status --dir shop\n  isthmus status --via http://127.0.0.1:7055 --json"
+)]
+pub struct Status {
+    /// The folder that `isthmus up` runs; its first gateway that answers is asked
+    #[arg(long, default_value = ".")]
+    dir: PathBuf,
+    /// The admin listener of a gateway, instead of a folder
+    #[arg(long, value_name = "URL", conflicts_with = "dir")]
+    via: Option<String>,
+    /// Print what the gateway answered
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum StatusError {
+    #[error(transparent)]
+    Folder(#[from] RunFileError),
+    #[error("no gateway answers")]
+    NoGateway(#[source] Option<HttpError>),
+    #[error("the gateway's status is not one")]
+    Unreadable(#[from] serde_json::Error),
+}
+
+impl Status {
+    pub(super) async fn run(self) -> Result<(), Failure> {
+        let told = self.ask().await?;
+        if self.json {
+            println!(
+                "{}",
+                serde_json::to_string_pretty(&told).map_err(Failure::environment)?
+            );
+            return Ok(());
+        }
+        let status: GatewayStatus = serde_json::from_value(told).map_err(StatusError::from)?;
+        println!("told by {} of {}\n", status.name, status.region);
+        let regions = status.every_region();
+        println!("{}\n\n{}", regions_table(&regions), links_table(&regions));
+        Ok(())
+    }
+
+    async fn ask(&self) -> Result<Value, StatusError> {
+        let admins = match &self.via {
+            Some(via) => vec![via.trim_end_matches('/').to_owned()],
+            None => {
+                let run = RunFile::of_running(&self.dir)?;
+                let gateways = run
+                    .regions_in_order()
+                    .flat_map(|(_, processes)| &processes.gateways);
+                gateways.map(|gateway| gateway.admin.clone()).collect()
+            }
+        };
+        let client = http::client();
+        let mut last = None;
+        for admin in admins {
+            match http::json(client.get(format!("{admin}/v1/status"))).await {
+                Ok(status) => return Ok(status),
+                Err(error) => last = Some(error),
+            }
+        }
+        Err(StatusError::NoGateway(last))
+    }
+}
+
+fn empty_table(header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_style(comfy_table::presets::NOTHING);
+    table.set_header(header);
+    table
+}
+
+fn regions_table(regions: &[(String, RegionStatus)]) -> Table {
+    let mut table = empty_table(&["region", "leader", "epoch", "members"]);
+    for (name, region) in regions {
+        let members: Vec<&str> = region.members.iter().map(|member| member.name.as_str()).collect();
+        let epoch = match &region.epoch {
+            Value::Null => "-".to_owned(),
+            Value::String(text) => text.clone(),
+            other => other.to_string(),
+        };
+        table.add_row([
+            name.clone(),
+            region.leader.clone().unwrap_or_else(|| "none".to_owned()),
+            epoch,
+            members.join(" "),
+        ]);
+    }
+    table
+}
+
+fn links_table(regions: &[(String, RegionStatus)]) -> Table {
+    let mut table = empty_table(&[
+        "from",
+        "to",
+        "state",
+        "rtt",
+        "clock offset",
+        "lag",
+        "delay",
+        "proof age",
+    ]);
+    let millis = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.1} ms"));
+    for (from, region) in regions {
+        for link in &region.links {
+            let receiver = regions
+                .iter()
+                .find(|(name, _)| *name == link.peer)
+                .map(|(_, region)| region);
+            let received = receiver
+                .iter()
+                .flat_map(|region| &region.receiving)
+                .filter(|lane| lane.origin == *from);
+            let received: Vec<_> = received.collect();
+            table.add_row([
+                from.clone(),
+                link.peer.clone(),
+                link.state.clone(),
+                millis(link.rtt_ms),
+                millis(link.clock_offset_ms),
+                millis(worst(link.lanes.iter().map(|lane| lane.lag_ms))),
+                millis(worst(received.iter().map(|lane| lane.delay_ms))),
+                millis(worst(received.iter().map(|lane| lane.proof_age_ms))),
+            ]);
+        }
+    }
+    table
+}
+
+impl From<StatusError> for Failure {
+    fn from(error: StatusError) -> Self {
+        Self::environment(error)
+    }
+}

@@ -1,0 +1,69 @@
+//! What gateways say of leaders and links while a demo runs.
+
+use std::collections::BTreeMap;
+
+use futures::future::join_all;
+use reqwest::Client;
+
+use super::lag::Pair;
+use crate::client::status::{self, GatewayStatus};
+use crate::folder::run_file::RunFile;
+
+/// What was seen of every link.
+#[derive(Debug, Default)]
+pub(super) struct Links {
+    leaders: BTreeMap<String, String>,
+    states: BTreeMap<Pair, String>,
+    round_trips: BTreeMap<Pair, Vec<f64>>,
+}
+
+impl Links {
+    /// Asks every gateway once and keeps what the leaders say.
+    pub(super) async fn look(&mut self, client: &Client, run: &RunFile) {
+        let gateways = run
+            .regions_in_order()
+            .flat_map(|(_, processes)| &processes.gateways);
+        let asked = gateways.map(|gateway| status::of_gateway(client, &gateway.admin));
+        self.leaders.clear();
+        self.states.clear();
+        for said in join_all(asked).await.into_iter().flatten() {
+            self.keep(said);
+        }
+    }
+
+    fn keep(&mut self, said: GatewayStatus) {
+        let leads = said.own.leader.as_ref() == Some(&said.name);
+        if let Some(leader) = said.own.leader {
+            self.leaders.insert(said.region.clone(), leader);
+        }
+        for link in said.own.links.into_iter().filter(|_| leads) {
+            let pair = (said.region.clone(), link.peer);
+            if let Some(round_trip) = link.rtt_ms {
+                self.round_trips.entry(pair.clone()).or_default().push(round_trip);
+            }
+            self.states.insert(pair, link.state);
+        }
+    }
+
+    /// The leader of a region.
+    pub(super) fn leader(&self, region: &str) -> Option<&str> {
+        self.leaders.get(region).map(String::as_str)
+    }
+
+    /// The state of a link as its leader says it.
+    pub(super) fn state(&self, pair: &Pair) -> Option<&str> {
+        self.states.get(pair).map(String::as_str)
+    }
+
+    /// The newest round trip of a link, in milliseconds.
+    pub(super) fn newest_round_trip(&self, pair: &Pair) -> Option<f64> {
+        self.round_trips.get(pair)?.last().copied()
+    }
+
+    /// The median of the round trips seen, in milliseconds.
+    pub(super) fn median_round_trip(&self, pair: &Pair) -> Option<f64> {
+        let mut seen = self.round_trips.get(pair)?.clone();
+        seen.sort_by(f64::total_cmp);
+        seen.get(seen.len().saturating_sub(1) / 2).copied()
+    }
+}

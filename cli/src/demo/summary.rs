@@ -1,0 +1,200 @@
+//! What a demo proved.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::Watched;
+use super::table::pairs;
+use super::traffic::RegionTraffic;
+use crate::client::agreement::{self, Holding};
+use crate::folder::run_file::RunFile;
+
+/// A demo's result.
+#[derive(Debug, Serialize)]
+pub(crate) struct Summary {
+    /// Whether all agents of all regions ended with the same digests and cell counts, and every row was seen everywhere.
+    pub(crate) identical: bool,
+    folder: PathBuf,
+    seconds: f64,
+    regions: Vec<RegionSummary>,
+    /// Keys with an acknowledged write of every region.
+    keys_in_all_regions: usize,
+    agents: Vec<AgentSummary>,
+    pids: Pids,
+    links: Vec<LinkSummary>,
+    /// Where the lag was measured: from sending a write in one region until a read in another one saw it.
+    lag_source: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rows: Option<RowsSeen>,
+}
+
+#[derive(Debug, Serialize)]
+struct RegionSummary {
+    region: String,
+    acknowledged: u64,
+    refused: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct AgentSummary {
+    region: String,
+    name: String,
+    digest: Option<String>,
+    cells: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct Pids {
+    nats: Vec<u32>,
+    agents: Vec<u32>,
+    gateways: Vec<u32>,
+}
+
+#[derive(Debug, Serialize)]
+struct LinkSummary {
+    from: String,
+    to: String,
+    rtt_ms: Option<f64>,
+    lag_p50_ms: Option<f64>,
+    lag_p99_ms: Option<f64>,
+    lag_samples: usize,
+}
+
+/// What was found after the traffic.
+pub(super) struct End {
+    pub(super) took: Duration,
+    pub(super) holdings: Vec<Holding>,
+    pub(super) rows: Option<RowsSeen>,
+}
+
+/// What became of a file's rows.
+#[derive(Debug, Serialize)]
+pub(super) struct RowsSeen {
+    pub(super) keys: usize,
+    pub(super) repeated: usize,
+    /// Regions that hold every row as it is.
+    pub(super) equal_in: Vec<String>,
+}
+
+impl Summary {
+    pub(super) fn new(folder: &Path, run: &RunFile, watched: &Watched, end: End) -> Self {
+        let Watched {
+            traffic,
+            probes,
+            links,
+        } = watched;
+        let End { took, holdings, rows } = end;
+        let rows_everywhere = rows
+            .as_ref()
+            .is_none_or(|rows| rows.equal_in.len() == run.order.len());
+        let region = |region: &Arc<RegionTraffic>| RegionSummary {
+            region: region.region.clone(),
+            acknowledged: region.acknowledged(),
+            refused: region.refused(),
+        };
+        let agent = |holding: &Holding| AgentSummary {
+            region: holding.region.clone(),
+            name: holding.name.clone(),
+            digest: holding.digest(),
+            cells: holding.cells(),
+        };
+        let millis = |lag: Option<Duration>| lag.map(|lag| (lag.as_secs_f64() * 10_000.0).round() / 10.0);
+        let link = |pair| LinkSummary {
+            rtt_ms: links.median_round_trip(&pair),
+            lag_p50_ms: millis(probes.percentile(&pair, 50)),
+            lag_p99_ms: millis(probes.percentile(&pair, 99)),
+            lag_samples: probes.count(&pair),
+            from: pair.0,
+            to: pair.1,
+        };
+        Self {
+            identical: agreement::agree(&holdings) && rows_everywhere,
+            folder: folder.to_owned(),
+            seconds: (took.as_secs_f64() * 10.0).round() / 10.0,
+            regions: traffic.regions().iter().map(region).collect(),
+            keys_in_all_regions: traffic.keys_in_all_regions(),
+            agents: holdings.iter().map(agent).collect(),
+            pids: Pids::of(run),
+            links: pairs(run).map(link).collect(),
+            lag_source: "client",
+            rows,
+        }
+    }
+}
+
+impl Pids {
+    fn of(run: &RunFile) -> Self {
+        let regions: Vec<_> = run.regions_in_order().map(|(_, processes)| processes).collect();
+        Self {
+            nats: regions.iter().map(|region| region.nats.pid).collect(),
+            agents: regions
+                .iter()
+                .flat_map(|region| &region.agents)
+                .map(|agent| agent.pid)
+                .collect(),
+            gateways: regions
+                .iter()
+                .flat_map(|region| &region.gateways)
+                .map(|gateway| gateway.pid)
+                .collect(),
+        }
+    }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "\nafter {:.0} s", self.seconds)?;
+        for region in &self.regions {
+            writeln!(
+                f,
+                "  {:<10} {} writes acknowledged, {} refused",
+                region.region, region.acknowledged, region.refused
+            )?;
+        }
+        writeln!(
+            f,
+            "  {} keys were written in every region",
+            self.keys_in_all_regions
+        )?;
+        let millis =
+            |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.1} ms"));
+        for link in &self.links {
+            let (rtt, p50, p99) = (
+                millis(link.rtt_ms),
+                millis(link.lag_p50_ms),
+                millis(link.lag_p99_ms),
+            );
+            writeln!(
+                f,
+                "  {} to {}: round trip {rtt}, lag p50 {p50}, p99 {p99}",
+                link.from, link.to
+            )?;
+        }
+        for agent in &self.agents {
+            let digest = agent.digest.as_deref().unwrap_or("no answer");
+            let short: String = digest.chars().take(16).collect();
+            writeln!(
+                f,
+                "  {}/{}: {} cells, digest {short}…",
+                agent.region, agent.name, agent.cells
+            )?;
+        }
+        if let Some(rows) = &self.rows {
+            writeln!(
+                f,
+                "  {} rows of the file are equal in: {}",
+                rows.keys,
+                rows.equal_in.join(", ")
+            )?;
+        }
+        f.write_str(if self.identical {
+            "all agents are identical"
+        } else {
+            "the agents are NOT identical"
+        })
+    }
+}
