@@ -121,8 +121,8 @@ impl Fleet {
                 pid: run.pid,
             });
         }
-        let binaries = Binaries::find()?;
         let ports = ports::claim(order.ports, &folder.regions)?;
+        let binaries = Binaries::find()?;
         let wan = Wan::new(Shape::of_round_trip(order.round_trip));
         let links = open_links(&wan, &folder, &ports).await?;
         let control = wan

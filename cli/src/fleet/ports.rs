@@ -149,13 +149,7 @@ fn claim_block(base: u16, regions: &[RegionName], fixed_proxies: bool) -> Result
         return Err(PortError::TooHigh { base, size });
     }
     let guard = bind(base, || "the first of the block".to_owned())?;
-    let blocks = (0..regions.len()).map(|index| base + PORTS_PER_REGION * index as u16);
-    let chosen: Vec<RegionPorts> = blocks.map(RegionPorts::from).collect();
-    for (region, ports) in regions.iter().zip(&chosen) {
-        for (port, role) in ports.roles() {
-            bind(port, || format!("{role} in {region}"))?;
-        }
-    }
+    let chosen = check_regions(base, regions)?;
     let first_proxy = base + of_regions as u16;
     let wan: Vec<u16> = if fixed_proxies {
         (0..proxies).map(|n| first_proxy + n as u16).collect()
@@ -170,6 +164,19 @@ fn claim_block(base: u16, regions: &[RegionName], fixed_proxies: bool) -> Result
         regions: chosen,
         wan,
     })
+}
+
+/// The ports of each region in the block that begins at `base`, all of them free.
+fn check_regions(base: u16, regions: &[RegionName]) -> Result<Vec<RegionPorts>, PortError> {
+    let mut chosen = Vec::new();
+    for (index, region) in regions.iter().enumerate() {
+        let ports = RegionPorts::from(base + PORTS_PER_REGION * index as u16);
+        for (port, role) in ports.roles() {
+            bind(port, || format!("{role} in {region}"))?;
+        }
+        chosen.push(ports);
+    }
+    Ok(chosen)
 }
 
 fn bind(port: u16, role: impl FnOnce() -> String) -> Result<TcpListener, PortError> {
@@ -211,11 +218,8 @@ mod tests {
             role: "the first of the block".to_owned(),
         };
         assert_eq!(claim(PortChoice::Base(base), &regions(1)).unwrap_err(), taken);
-        drop(free);
         let _squatter = TcpListener::bind(loopback(base + 11)).unwrap();
-        let error = claim(PortChoice::Base(base), &regions(1))
-            .unwrap_err()
-            .to_string();
+        let error = check_regions(base, &regions(1)).unwrap_err().to_string();
         assert!(error.contains("agent-1's admin listener in r0"), "{error}");
     }
 

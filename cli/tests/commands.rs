@@ -1,0 +1,189 @@
+//! The programs as a shell sees them: exit codes, files, sentences.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use x509_parser::extensions::GeneralName;
+use x509_parser::pem::parse_x509_pem;
+
+fn isthmus(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_isthmus"))
+        .args(arguments)
+        .output()
+        .unwrap()
+}
+
+fn check(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_isthmus-check"))
+        .args(arguments)
+        .output()
+        .unwrap()
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn path(folder: &Path, name: &str) -> String {
+    folder.join(name).display().to_string()
+}
+
+#[test]
+fn init_writes_certificates_with_one_identity_and_keys_for_the_owner_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let shop = path(folder.path(), "shop");
+    let output = isthmus(&["init", &shop, "--regions", "eu-west,us-east", "--set", "shop"]);
+    assert!(output.status.success(), "{}", said(&output));
+    let region = folder.path().join("shop/us-east");
+    for key in ["ca.key", "gateway.key"] {
+        let mode = region.join(key).metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{key}");
+    }
+    let pem = std::fs::read(region.join("gateway.crt")).unwrap();
+    let (_, pem) = parse_x509_pem(&pem).unwrap();
+    let certificate = pem.parse_x509().unwrap();
+    let names = certificate.subject_alternative_name().unwrap().unwrap();
+    let identity = "spiffe://isthmus.local/isthmus/shop/region/us-east/gateway";
+    assert_eq!(names.value.general_names, [GeneralName::URI(identity)]);
+    let purposes = certificate.extended_key_usage().unwrap().unwrap();
+    assert!(purposes.value.server_auth && purposes.value.client_auth);
+    let authority = std::fs::read(folder.path().join("shop/trust/us-east.pem")).unwrap();
+    assert_eq!(authority, std::fs::read(region.join("ca.crt")).unwrap());
+    let (_, authority) = parse_x509_pem(&authority).unwrap();
+    certificate
+        .verify_signature(Some(authority.parse_x509().unwrap().public_key()))
+        .unwrap();
+    assert!(isthmus(&["config", "check", &shop]).status.success());
+}
+
+#[test]
+fn init_refuses_what_it_would_spoil_or_cannot_name() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("precious"), "").unwrap();
+    let full = folder.path().display().to_string();
+    let fresh = path(folder.path(), "fresh");
+    let cases = [
+        (vec!["init", &full, "--regions", "a"], "not empty"),
+        (vec!["init", &fresh, "--regions", "a,a"], "named twice"),
+        (vec!["init", &fresh, "--regions", "EU"], "is not a name"),
+        (
+            vec!["init", &fresh, "--regions", "a", "--trust-domain", "a/b"],
+            "trust domain",
+        ),
+        (vec!["init", &fresh], "--regions"),
+        (vec!["up", &fresh], "isthmus init"),
+    ];
+    for (arguments, expected) in cases {
+        let output = isthmus(&arguments);
+        assert_eq!(output.status.code(), Some(64), "{arguments:?}: {}", said(&output));
+        assert!(
+            said(&output).contains(expected),
+            "{arguments:?}: {}",
+            said(&output)
+        );
+    }
+    assert!(!Path::new(&fresh).exists());
+}
+
+#[test]
+fn every_command_helps_with_an_example() {
+    for command in [
+        "init", "up", "demo", "lab", "load", "compare", "kv", "status", "why", "config",
+    ] {
+        let output = isthmus(&[command, "--help"]);
+        let help = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(
+            output.status.success() && help.contains("Example"),
+            "{command}: {help}"
+        );
+        assert!(help.contains(&format!("isthmus {command} ")), "{command}: {help}");
+    }
+}
+
+#[test]
+fn a_taken_port_is_one_sentence() {
+    let folder = tempfile::tempdir().unwrap();
+    let shop = path(folder.path(), "shop");
+    assert!(isthmus(&["init", &shop, "--regions", "a"]).status.success());
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let output = isthmus(&["up", &shop, "--port-base", &port.to_string()]);
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    assert!(
+        said(&output).contains(&format!("port {port}")),
+        "{}",
+        said(&output)
+    );
+    assert_eq!(said(&output).lines().count(), 1, "{}", said(&output));
+}
+
+#[test]
+fn nothing_runs_is_said_with_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path().display().to_string();
+    for arguments in [
+        &["lab", &here, "heal"][..],
+        &["status", "--dir", &here],
+        &["kv", "get", "a/b", "--dir", &here],
+    ] {
+        let output = isthmus(arguments);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+        assert!(
+            said(&output).contains("isthmus up"),
+            "{arguments:?}: {}",
+            said(&output)
+        );
+    }
+}
+
+#[test]
+fn a_bad_row_is_named_before_anything_is_asked_of_a_region() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = path(folder.path(), "rows.csv");
+    std::fs::write(&file, "id,name\n1,\"two\nlines\"\n2\n").unwrap();
+    let output = isthmus(&["load", &file, "--via", "http://127.0.0.1:1"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        said(&output).contains("line 4: the row has 1 fields"),
+        "{}",
+        said(&output)
+    );
+}
+
+#[test]
+fn the_checker_passes_a_good_history_and_fails_it_with_one_write_removed() {
+    let version = |stamp| format!("{stamp:016x}-eu-west-00000000000000aa");
+    let lines = [
+        r#"{"type":"invoke","write":1,"region":"eu-west","key":"a","value":"a1","at_ms":0}"#.to_owned(),
+        format!(
+            r#"{{"type":"ok","write":1,"version":"{}","at_ms":1}}"#,
+            version(1)
+        ),
+        r#"{"type":"invoke","write":2,"region":"eu-west","key":"a","value":"a2","at_ms":2}"#.to_owned(),
+        format!(
+            r#"{{"type":"ok","write":2,"version":"{}","at_ms":3}}"#,
+            version(2)
+        ),
+        r#"{"type":"agents","agents":["eu-west/agent-1"]}"#.to_owned(),
+        format!(
+            r#"{{"type":"read","agent":"eu-west/agent-1","key":"a","version":"{}","value":"a2"}}"#,
+            version(2)
+        ),
+    ];
+    let folder = tempfile::tempdir().unwrap();
+    let file = path(folder.path(), "history.ndjson");
+    std::fs::write(&file, lines.join("\n")).unwrap();
+    assert_eq!(check(&[&file]).status.code(), Some(0));
+    let without_the_second_write = [&lines[..2], &lines[4..]].concat();
+    std::fs::write(&file, without_the_second_write.join("\n")).unwrap();
+    let output = check(&[&file, "--json"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("invented"));
+    std::fs::write(&file, "not a history\n").unwrap();
+    let output = check(&[&file]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(said(&output).contains("line 1"), "{}", said(&output));
+}
