@@ -22,8 +22,8 @@ const NAMED_FILES: [&str; 10] = [
     "tls/gateway.crt",
     "tls/gateway.key",
     "tls/revoked.txt",
-    "nats/agent.creds",
-    "nats/gateway.creds",
+    "nats/agent.nk",
+    "nats/gateway.nk",
 ];
 /// Public keys of the right form for the variables of the NATS examples.
 const NKEYS: [(&str, &str); 4] = [

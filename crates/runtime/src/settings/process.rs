@@ -23,7 +23,7 @@ use super::units::{ByteSize, Duration};
 pub struct NatsSettings {
     /// At least one server.
     pub servers: Vec<NatsServer>,
-    /// A NATS credentials file, relative to the settings file; resolved once checked.
+    /// A NATS credentials file or the seed of an nkey, relative to the settings file; resolved once checked.
     pub credentials: Option<PathBuf>,
     /// The JetStream domain, where the region has one.
     pub domain: Option<String>,
