@@ -83,7 +83,7 @@ impl Answer {
 
     /// Whether a read found nothing.
     pub(crate) fn is_absence(&self) -> bool {
-        self.status == 404
+        self.code == "not_found"
     }
 
     /// Whether what was read is this JSON text: the same bytes, or the same value if the answer is not told as bytes.

@@ -26,18 +26,28 @@ pub(crate) struct GatewayStatus {
 pub(crate) struct RegionStatus {
     /// The name of the leading gateway.
     pub(crate) leader: Option<String>,
-    pub(crate) epoch: Value,
-    pub(crate) members: Vec<Member>,
+    pub(crate) epoch: Option<Epoch>,
+    /// How old this is, in milliseconds; absent for the region that is asked.
+    pub(crate) age_ms: Option<f64>,
+    /// The agents that told what they have applied.
+    pub(crate) agents: Vec<Member>,
     pub(crate) links: Vec<LinkStatus>,
     pub(crate) receiving: Vec<ReceivingStatus>,
 }
 
-/// A process of a region.
+/// Which leadership: the lease's life and revision.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub(crate) struct Epoch {
+    pub(crate) life: String,
+    pub(crate) revision: u64,
+}
+
+/// An agent of a region.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub(crate) struct Member {
     pub(crate) name: String,
-    pub(crate) role: String,
 }
 
 impl GatewayStatus {

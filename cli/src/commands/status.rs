@@ -86,19 +86,22 @@ fn empty_table(header: &[&str]) -> Table {
 }
 
 fn regions_table(regions: &[(String, RegionStatus)]) -> Table {
-    let mut table = empty_table(&["region", "leader", "epoch", "members"]);
+    let mut table = empty_table(&["region", "leader", "epoch", "agents", "told"]);
     for (name, region) in regions {
-        let members: Vec<&str> = region.members.iter().map(|member| member.name.as_str()).collect();
-        let epoch = match &region.epoch {
-            Value::Null => "-".to_owned(),
-            Value::String(text) => text.clone(),
-            other => other.to_string(),
-        };
+        let agents: Vec<&str> = region.agents.iter().map(|agent| agent.name.as_str()).collect();
+        let epoch = region
+            .epoch
+            .as_ref()
+            .map(|epoch| format!("{}/{}", epoch.life, epoch.revision));
+        let told = region
+            .age_ms
+            .map_or_else(|| "now".to_owned(), |age| format!("{:.1} s ago", age / 1000.0));
         table.add_row([
             name.clone(),
             region.leader.clone().unwrap_or_else(|| "none".to_owned()),
-            epoch,
-            members.join(" "),
+            epoch.unwrap_or_else(|| "-".to_owned()),
+            agents.join(" "),
+            told,
         ]);
     }
     table

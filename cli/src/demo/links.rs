@@ -15,6 +15,7 @@ pub(super) struct Links {
     leaders: BTreeMap<String, String>,
     states: BTreeMap<Pair, String>,
     round_trips: BTreeMap<Pair, Vec<f64>>,
+    delays: BTreeMap<Pair, Vec<f64>>,
 }
 
 impl Links {
@@ -36,7 +37,19 @@ impl Links {
         if let Some(leader) = said.own.leader {
             self.leaders.insert(said.region.clone(), leader);
         }
-        for link in said.own.links.into_iter().filter(|_| leads) {
+        if !leads {
+            return;
+        }
+        let mut delays: BTreeMap<Pair, f64> = BTreeMap::new();
+        for shard in said.own.receiving {
+            let Some(delay) = shard.delay_ms else { continue };
+            let worst = delays.entry((shard.origin, said.region.clone())).or_default();
+            *worst = worst.max(delay);
+        }
+        for (pair, delay) in delays {
+            self.delays.entry(pair).or_default().push(delay);
+        }
+        for link in said.own.links {
             let pair = (said.region.clone(), link.peer);
             if let Some(round_trip) = link.rtt_ms {
                 self.round_trips.entry(pair.clone()).or_default().push(round_trip);
@@ -62,8 +75,18 @@ impl Links {
 
     /// The median of the round trips seen, in milliseconds.
     pub(super) fn median_round_trip(&self, pair: &Pair) -> Option<f64> {
-        let mut seen = self.round_trips.get(pair)?.clone();
-        seen.sort_by(f64::total_cmp);
-        seen.get(seen.len().saturating_sub(1) / 2).copied()
+        median(self.round_trips.get(pair)?)
     }
+
+    /// The median of a link's delays, in milliseconds: from append at the origin to apply at the receiver of the newest
+    /// message of the worst shard, as the receiving region's leader says once a second.
+    pub(super) fn median_delay(&self, pair: &Pair) -> Option<f64> {
+        median(self.delays.get(pair)?)
+    }
+}
+
+fn median(seen: &[f64]) -> Option<f64> {
+    let mut seen = seen.to_vec();
+    seen.sort_by(f64::total_cmp);
+    seen.get(seen.len().saturating_sub(1) / 2).copied()
 }

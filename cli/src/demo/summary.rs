@@ -62,6 +62,8 @@ struct LinkSummary {
     lag_p50_ms: Option<f64>,
     lag_p99_ms: Option<f64>,
     lag_samples: usize,
+    /// What the receiving region's leader says; see `Links::median_delay`.
+    delay_p50_ms: Option<f64>,
 }
 
 /// What was found after the traffic.
@@ -108,6 +110,7 @@ impl Summary {
             lag_p50_ms: millis(probes.percentile(&pair, 50)),
             lag_p99_ms: millis(probes.percentile(&pair, 99)),
             lag_samples: probes.count(&pair),
+            delay_p50_ms: links.median_delay(&pair),
             from: pair.0,
             to: pair.1,
         };

@@ -86,8 +86,8 @@ fn outcome(write: u64, error: &HttpError, at_ms: u64) -> Entry {
             reason: "not_connected".to_owned(),
             at_ms,
         },
-        HttpError::Refused { problem, .. }
-            if !problem.code.is_empty() && problem.code != "outcome_unknown" =>
+        HttpError::Refused { status, problem, .. }
+            if !problem.code.is_empty() && !matches!(status, 408 | 500 | 504) =>
         {
             Entry::Fail {
                 write,
