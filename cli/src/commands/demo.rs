@@ -17,7 +17,7 @@ use crate::rows::Rows;
 /// Exit 0 only if all agents of all regions end identical, within 30 s after the last write; else 2.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Examples:\n  isthmus demo --seconds 20 --json\n  isthmus demo customers.csv --dir /tmp/shop"
+    after_help = "Examples:\n  isthmus demo --seconds 20 --json\n  isthmus demo customers.csv --dir shop"
 )]
 pub struct Demo {
     /// A CSV or NDJSON file whose rows are written too, a third in each region

@@ -142,9 +142,7 @@ impl Path {
             let current = *conditions.borrow_and_update();
             match current.cut {
                 Cut::Held => wait(&mut conditions, None).await,
-                Cut::HeldUntil(end) if Instant::now() < end => {
-                    wait(&mut conditions, Some(end)).await
-                }
+                Cut::HeldUntil(end) if Instant::now() < end => wait(&mut conditions, Some(end)).await,
                 _ => return,
             }
         }
@@ -156,10 +154,7 @@ impl Path {
             return;
         };
         let free_at = {
-            let mut wire = self
-                .wire_free_at
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
+            let mut wire = self.wire_free_at.lock().unwrap_or_else(PoisonError::into_inner);
             let now = Instant::now();
             let start = wire.map_or(now, |at| at.max(now));
             let end = start + Duration::from_secs_f64(bytes as f64 / rate.max(1) as f64);

@@ -48,10 +48,7 @@ impl Route {
 
 /// Serves one accepted connection until both ends have closed, one has reset it, or a reset was ordered.
 pub(crate) async fn serve(mut dialler: TcpStream, target: SocketAddr, route: Route) {
-    let resets = (
-        route.there.conditions().resets,
-        route.back.conditions().resets,
-    );
+    let resets = (route.there.conditions().resets, route.back.conditions().resets);
     let life = async {
         let Some(early) = wait_for_way(&mut dialler, &route).await else {
             return End::Quiet;
@@ -118,22 +115,13 @@ async fn relay(
 ) -> Result<(), ()> {
     let (from_dialler, to_dialler) = dialler.split();
     let (from_far, to_far) = far.split();
-    let there = ended(
-        carry(early, from_dialler, to_far, &route.there),
-        &route.back,
-    );
-    let back = ended(
-        carry(Vec::new(), from_far, to_dialler, &route.back),
-        &route.there,
-    );
+    let there = ended(carry(early, from_dialler, to_far, &route.there), &route.back);
+    let back = ended(carry(Vec::new(), from_far, to_dialler, &route.back), &route.there);
     tokio::try_join!(there, back).map(|_| ())
 }
 
 /// A broken destination is heard of at the source only when the other direction is open.
-async fn ended(
-    direction: impl Future<Output = Result<(), Broken>>,
-    other: &Path,
-) -> Result<(), ()> {
+async fn ended(direction: impl Future<Output = Result<(), Broken>>, other: &Path) -> Result<(), ()> {
     match direction.await {
         Ok(()) => Ok(()),
         Err(Broken::BySource) => Err(()),

@@ -142,9 +142,7 @@ impl ControlClient {
         line.push(b'\n');
         self.stream.get_mut().write_all(&line).await?;
         let closed = || io::Error::new(io::ErrorKind::UnexpectedEof, "closed without an answer");
-        let text = read_line(&mut self.stream, ANSWER)
-            .await?
-            .ok_or_else(closed)?;
+        let text = read_line(&mut self.stream, ANSWER).await?.ok_or_else(closed)?;
         let answer: Answer = serde_json::from_str(&text)?;
         match answer.error {
             Some(error) => Err(ControlError::Refused(error)),

@@ -105,10 +105,7 @@ async fn give_out(
                 drop(permit);
             }
             Travelling::Close => {
-                return destination
-                    .shutdown()
-                    .await
-                    .map_err(|_| Broken::ByDestination);
+                return destination.shutdown().await.map_err(|_| Broken::ByDestination);
             }
             Travelling::Reset => return Err(Broken::BySource),
         }

@@ -138,9 +138,7 @@ impl Wan {
             } => self.change(from, to, *one_way, |conditions| {
                 conditions.shape.rate = *bytes_per_second
             }),
-            Command::Reset { from, to } => {
-                self.change(from, to, false, |conditions| conditions.resets += 1)
-            }
+            Command::Reset { from, to } => self.change(from, to, false, |conditions| conditions.resets += 1),
             Command::BlackHole { from, to } => {
                 self.change(from, to, false, |conditions| conditions.black_hole = true)
             }
@@ -159,10 +157,7 @@ impl Wan {
     pub fn report(&self) -> Vec<PathReport> {
         let now = Instant::now();
         let paths = self.lock_paths();
-        paths
-            .iter()
-            .map(|(pair, path)| report(pair, path, now))
-            .collect()
+        paths.iter().map(|(pair, path)| report(pair, path, now)).collect()
     }
 
     fn heal(&self, from: Option<&str>, to: Option<&str>) -> Result<(), CommandError> {
@@ -177,9 +172,7 @@ impl Wan {
         match (from, to) {
             (Some(from), Some(to)) => self.change(from, to, false, mend),
             (None, None) => {
-                self.lock_paths()
-                    .values()
-                    .for_each(|path| path.change(mend));
+                self.lock_paths().values().for_each(|path| path.change(mend));
                 Ok(())
             }
             _ => Err(CommandError::HalfPair),
@@ -223,10 +216,7 @@ impl Wan {
     }
 
     fn lock_paths(&self) -> std::sync::MutexGuard<'_, BTreeMap<Pair, Arc<Path>>> {
-        self.shared
-            .paths
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.shared.paths.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -71,10 +71,7 @@ fn cut(one_way: bool) -> Command {
 }
 
 fn heal() -> Command {
-    Command::Heal {
-        from: None,
-        to: None,
-    }
+    Command::Heal { from: None, to: None }
 }
 
 async fn echo(stream: &mut TcpStream, text: &[u8]) -> Duration {
@@ -141,9 +138,7 @@ async fn a_cut_stalls_and_heals_without_losing_a_byte() {
     stream.write_all(b"during").await.unwrap();
     let mut answer = [0; 6];
     assert!(
-        timeout(SHORT, stream.read_exact(&mut answer))
-            .await
-            .is_err(),
+        timeout(SHORT, stream.read_exact(&mut answer)).await.is_err(),
         "bytes passed a cut"
     );
     lab.order(heal());
@@ -163,11 +158,7 @@ async fn a_connection_dialled_during_a_cut_waits_or_is_forgotten() {
     let mut patient = lab.dial().await;
     patient.write_all(b"hello").await.unwrap();
     let mut answer = [0; 5];
-    assert!(
-        timeout(SHORT, patient.read_exact(&mut answer))
-            .await
-            .is_err()
-    );
+    assert!(timeout(SHORT, patient.read_exact(&mut answer)).await.is_err());
     drop(given_up);
     let mut witness = lab.dial().await;
     assert!(timeout(SHORT, witness.read(&mut [0])).await.is_err());
@@ -207,9 +198,7 @@ async fn a_one_way_cut_lets_the_other_direction_flow() {
     stream.write_all(b"arrives").await.unwrap();
     let mut answer = [0; 7];
     assert!(
-        timeout(SHORT, stream.read_exact(&mut answer))
-            .await
-            .is_err(),
+        timeout(SHORT, stream.read_exact(&mut answer)).await.is_err(),
         "the answer passed the cut"
     );
     assert_eq!(there(), passed + 7);
@@ -336,10 +325,7 @@ async fn the_control_door_obeys_and_refuses() {
     let answer = client.send(&cut(true)).await.unwrap();
     let cut_paths: Vec<_> = answer.paths.iter().filter(|path| path.cut).collect();
     assert_eq!(cut_paths.len(), 1);
-    assert_eq!(
-        (cut_paths[0].from.as_str(), cut_paths[0].delay_ms),
-        ("eu", 40)
-    );
+    assert_eq!((cut_paths[0].from.as_str(), cut_paths[0].delay_ms), ("eu", 40));
     let unknown = Command::Reset {
         from: "eu".into(),
         to: "mars".into(),
