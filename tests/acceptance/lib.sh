@@ -76,6 +76,15 @@ stop() {
     return "$kindly"
 }
 
+# ends NAME SECONDS CODE: it must end by itself, in time and with this code.
+ends() {
+    local name=$1 pid=${pids[$1]} code=0
+    within "$2" "$name ends" ended "$pid"
+    wait "$pid" || code=$?
+    unset "pids[$name]"
+    [ "$code" -eq "$3" ] || fail "$name ended with $code, not $3"
+}
+
 # ended PID: whether the process is gone or only waits to be collected by us.
 ended() {
     ! kill -0 "$1" 2>/dev/null || [ "$(ps -o stat= -p "$1" | cut -c 1)" = Z ]
@@ -141,17 +150,27 @@ regions() {
 # run_regions [ARGUMENT...]: runs the set in $set until everything is ready.
 run_regions() {
     start up isthmus up "$set" --port-base auto "$@"
-    within 90 "isthmus up is ready" up_is_ready_or_ended
+    within 90 "isthmus up is ready" ready_or_ended up
     runs up || fail "isthmus up has ended: $(tail -n 3 "$work/up.log")"
 }
 
-up_is_ready_or_ended() {
-    ! runs up || { [ -f "$set/run.json" ] && json 'd["ready"]' <"$set/run.json"; }
+# is_ready: every process of $set has been ready.
+is_ready() {
+    [ -f "$set/run.json" ] && run_json 'd["ready"]'
+}
+
+ready_or_ended() {
+    ! runs "$1" || is_ready
 }
 
 # run_json EXPRESSION [NAME=VALUE...]: of what runs now.
 run_json() {
     json "$@" <"$set/run.json"
+}
+
+# lab ARGUMENT...: a fault in what runs in $set.
+lab() {
+    isthmus lab "$set" "$@"
 }
 
 # door REGION [AGENT]: where applications reach an agent of the region, the first by default (0).
