@@ -53,7 +53,12 @@ pub trait ChangeLog: Debug + Send + Sync {
     ///
     /// # Errors
     /// [`LogError`].
-    async fn next_of(&self, shard: &Shard, token: &Token, from: Sequence) -> Result<Option<StoredMessage>, LogError>;
+    async fn next_of(
+        &self,
+        shard: &Shard,
+        token: &Token,
+        from: Sequence,
+    ) -> Result<Option<StoredMessage>, LogError>;
 
     /// Trims everything before `keep_from`, which stays: a reader that stands there can still check it. Says how many
     /// messages went.

@@ -41,7 +41,9 @@ impl ClockOffset {
         let half = i64::try_from(round_trip.as_micros() / 2).unwrap_or(i64::MAX);
         let signed = |wall: Wall| i64::try_from(wall.micros()).unwrap_or(i64::MAX);
         Self {
-            micros: signed(told).saturating_sub(signed(ended.wall)).saturating_add(half),
+            micros: signed(told)
+                .saturating_sub(signed(ended.wall))
+                .saturating_add(half),
             uncertainty: round_trip / 2,
         }
     }
@@ -139,7 +141,10 @@ mod tests {
     fn an_offset_can_be_negative_and_never_leads_before_the_epoch() {
         let offset = ClockOffset::of_exchange(now(0), Wall::from_micros(400_000), now(0));
         assert_eq!(offset.micros, -600_000);
-        assert_eq!(offset.apply(Wall::from_micros(700_000)), Wall::from_micros(100_000));
+        assert_eq!(
+            offset.apply(Wall::from_micros(700_000)),
+            Wall::from_micros(100_000)
+        );
         assert_eq!(offset.apply(Wall::from_micros(1)), Wall::default());
     }
 

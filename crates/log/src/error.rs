@@ -54,7 +54,9 @@ pub enum EnsureError {
         max_bytes: u64,
     },
     /// The server refused.
-    #[error("NATS refused stream {stream}: {description} (error {code}); correct the server's configuration or log.*")]
+    #[error(
+        "NATS refused stream {stream}: {description} (error {code}); correct the server's configuration or log.*"
+    )]
     Refused {
         /// Its name.
         stream: String,
@@ -64,7 +66,9 @@ pub enum EnsureError {
         description: String,
     },
     /// Nobody answered in time.
-    #[error("NATS gave no answer about stream {stream}: check that the servers run, have JetStream and a majority")]
+    #[error(
+        "NATS gave no answer about stream {stream}: check that the servers run, have JetStream and a majority"
+    )]
     Unanswered {
         /// Its name.
         stream: String,
@@ -107,7 +111,9 @@ pub enum AppendError {
         stream: String,
     },
     /// The message is larger than the server takes: nothing was sent.
-    #[error("a message of {bytes} bytes is above the NATS server's max_payload of {max_payload}: raise max_payload")]
+    #[error(
+        "a message of {bytes} bytes is above the NATS server's max_payload of {max_payload}: raise max_payload"
+    )]
     TooLarge {
         /// With its header.
         bytes: usize,
@@ -188,7 +194,9 @@ pub enum ReadError {
         first: Sequence,
     },
     /// The stream is gone for good.
-    #[error("stream {stream} does not exist, said three times within 30 seconds: create it again (isthmus region init)")]
+    #[error(
+        "stream {stream} does not exist, said three times within 30 seconds: create it again (isthmus region init)"
+    )]
     Missing {
         /// The stream.
         stream: String,

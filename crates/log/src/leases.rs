@@ -189,14 +189,27 @@ pub enum LeaseEvent {
     },
 }
 
+/// Events that wait for a watch's owner.
+const WAITING: usize = 64;
+
 /// Follows all leases of a region for as long as it is held; goes on over every interruption.
 #[derive(Debug)]
 pub struct LeaseWatch {
-    pub(crate) events: mpsc::Receiver<LeaseEvent>,
-    pub(crate) _task: OwnedTask,
+    events: mpsc::Receiver<LeaseEvent>,
+    _task: OwnedTask,
 }
 
 impl LeaseWatch {
+    /// A watch whose events come from `work`, which ends with it.
+    pub(crate) fn new<W>(work: impl FnOnce(mpsc::Sender<LeaseEvent>) -> W) -> Self
+    where
+        W: Future<Output = ()> + Send + 'static,
+    {
+        let (sender, events) = mpsc::channel(WAITING);
+        let task = OwnedTask::spawn(work(sender));
+        Self { events, _task: task }
+    }
+
     /// The next event; none when the process ends. Cancelling loses nothing.
     pub async fn next(&mut self) -> Option<LeaseEvent> {
         self.events.recv().await

@@ -15,20 +15,19 @@ mod error;
 mod leases;
 mod marks;
 mod members;
-// pub mod memory;
 mod names;
-// pub mod nats;
+pub mod nats;
 mod peers;
 mod reader;
 mod task;
-// #[cfg(feature = "testing")]
-// pub mod testing;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use change_log::{Appending, Bounds, ChangeLog, LogSettings, StoredMessage};
 pub use clock::{ClockOffset, LocalClock, ServerClock};
 pub use error::{
-    AppendError, CapacityError, ConnectError, Difference, EnsureError, LeaseError, LifeSuspected, LogError, PeerError,
-    ReadError,
+    AppendError, CapacityError, ConnectError, Difference, EnsureError, LeaseError, LifeSuspected, LogError,
+    PeerError, ReadError,
 };
 pub use leases::{Ended, InvalidLeaseName, Lease, LeaseEvent, LeaseName, LeaseWatch, Leases, Revision};
 pub use marks::{FoundMark, newest_mark_describing, oldest_mark};

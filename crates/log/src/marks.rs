@@ -81,7 +81,11 @@ async fn newest_before(
 }
 
 /// The first readable mark at or after `from`.
-async fn first_mark(log: &dyn ChangeLog, shard: &Shard, from: Sequence) -> Result<Option<FoundMark>, LogError> {
+async fn first_mark(
+    log: &dyn ChangeLog,
+    shard: &Shard,
+    from: Sequence,
+) -> Result<Option<FoundMark>, LogError> {
     let mut from = from;
     while let Some(message) = log.next_of(shard, &Token::Agent, from).await? {
         from = message.sequence.next();

@@ -27,7 +27,9 @@ impl Role {
     }
 
     fn parse(role: &str) -> Option<Self> {
-        [Self::Agent, Self::Gateway].into_iter().find(|known| known.as_str() == role)
+        [Self::Agent, Self::Gateway]
+            .into_iter()
+            .find(|known| known.as_str() == role)
     }
 }
 
@@ -78,12 +80,15 @@ impl Members {
     pub fn note(&mut self, event: &LeaseEvent) -> Vec<MemberChange> {
         match event {
             LeaseEvent::Snapshot(held) => self.replace(held),
-            LeaseEvent::Held { name, payload, .. } => {
-                Member::parse(name).and_then(|member| self.held(member, payload)).into_iter().collect()
-            }
+            LeaseEvent::Held { name, payload, .. } => Member::parse(name)
+                .and_then(|member| self.held(member, payload))
+                .into_iter()
+                .collect(),
             LeaseEvent::Ended { name, reason, .. } => {
                 let gone = Member::parse(name).and_then(|member| self.0.remove_entry(&member));
-                gone.map(|(member, _)| MemberChange::Down(member, *reason)).into_iter().collect()
+                gone.map(|(member, _)| MemberChange::Down(member, *reason))
+                    .into_iter()
+                    .collect()
             }
         }
     }
@@ -106,13 +111,22 @@ impl Members {
             .iter()
             .filter_map(|(name, _, payload)| Some((Member::parse(name)?, payload)))
             .collect();
-        let gone: Vec<Member> = self.0.keys().filter(|member| !present.contains_key(member)).cloned().collect();
+        let gone: Vec<Member> = self
+            .0
+            .keys()
+            .filter(|member| !present.contains_key(member))
+            .cloned()
+            .collect();
         let mut changes = Vec::new();
         for member in gone {
             self.0.remove(&member);
             changes.push(MemberChange::Down(member, Ended::Expired));
         }
-        changes.extend(present.into_iter().filter_map(|(member, payload)| self.held(member, payload)));
+        changes.extend(
+            present
+                .into_iter()
+                .filter_map(|(member, payload)| self.held(member, payload)),
+        );
         changes
     }
 

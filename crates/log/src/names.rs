@@ -94,11 +94,20 @@ mod tests {
             partition: 3,
         };
         assert_eq!(names.stream(&shard), "ISTHMUS_shop_eu-west_default_3");
-        assert_eq!(names.subject(&shard, &Token::Agent), "isthmus.shop.eu-west.log.default.3._agent");
+        assert_eq!(
+            names.subject(&shard, &Token::Agent),
+            "isthmus.shop.eu-west.log.default.3._agent"
+        );
         assert_eq!(names.subjects(&shard), "isthmus.shop.eu-west.log.default.3.*");
         assert_eq!(names.lease_bucket(), "ISTHMUS_shop_eu-west_LEASES");
-        assert_eq!(names.peer_subject("beat.leader"), "isthmus.shop.eu-west.peer.beat.leader");
-        assert_eq!(token("isthmus.shop.eu-west.log.default.3._gateway"), Some(Token::Gateway));
+        assert_eq!(
+            names.peer_subject("beat.leader"),
+            "isthmus.shop.eu-west.peer.beat.leader"
+        );
+        assert_eq!(
+            token("isthmus.shop.eu-west.log.default.3._gateway"),
+            Some(Token::Gateway)
+        );
         assert_eq!(token("isthmus.shop.eu-west.log.default.3.NOT_OURS"), None);
     }
 }

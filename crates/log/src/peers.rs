@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use tokio::sync::mpsc;
+use futures::StreamExt as _;
+use futures::stream::BoxStream;
 
 use crate::PeerError;
-use crate::task::OwnedTask;
 
 /// Talk among the processes of one region. Suffixes follow `isthmus.<set>.<region>.peer.`; a subscription's may be a NATS
 /// pattern (`applied.>`, `cursors.*.*`).
@@ -55,15 +55,17 @@ pub struct PeerMessage {
 pub struct Reply(pub(crate) String);
 
 /// What a subscription hears. A subscriber that is too slow misses messages: they are states that are told again.
-#[derive(Debug)]
-pub struct PeerSubscription {
-    pub(crate) messages: mpsc::Receiver<PeerMessage>,
-    pub(crate) _task: Option<OwnedTask>,
-}
+pub struct PeerSubscription(pub(crate) BoxStream<'static, PeerMessage>);
 
 impl PeerSubscription {
     /// The next message; none when the process ends. Cancelling loses nothing.
     pub async fn next(&mut self) -> Option<PeerMessage> {
-        self.messages.recv().await
+        self.0.next().await
+    }
+}
+
+impl Debug for PeerSubscription {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("PeerSubscription")
     }
 }

@@ -1,0 +1,18 @@
+//! The twin on NATS JetStream.
+//!
+//! [`Connection`] is the one connection of a process to its region's NATS; the three ports hang from it. It never gives
+//! up: whatever a server that is away or an election leaves unanswered comes back as a value, and reading goes on.
+
+mod append;
+mod connection;
+mod lease;
+mod lease_watch;
+mod log;
+mod message;
+mod peer;
+mod read;
+mod request;
+mod session;
+mod stream;
+
+pub use connection::{Connection, ConnectionSettings, ConnectionState};

@@ -1,0 +1,210 @@
+//! The connection of a process to its region's NATS.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::jetstream::{self, ContextBuilder};
+use async_nats::{Client, ConnectOptions, Event, ServerAddr};
+use tokio::sync::watch;
+
+use super::lease::NatsLeases;
+use super::log::NatsLog;
+use super::peer::NatsPeers;
+use crate::{ConnectError, Ports, RegionNames, Role};
+
+/// How long a JetStream request is waited for.
+const ANSWER: Duration = Duration::from_secs(5);
+/// How long the answer to an append or a lease is waited for.
+const APPEND_ANSWER: Duration = Duration::from_secs(2);
+/// Appends that may be under way on one connection.
+const APPENDS_IN_FLIGHT: usize = 4096;
+/// A connection over which nothing comes for two of these is made again.
+const PING_INTERVAL: Duration = Duration::from_secs(3);
+/// The longest pause between two attempts to connect.
+const RECONNECT_PAUSE: Duration = Duration::from_secs(1);
+
+/// Where a region's NATS is and who asks.
+#[derive(Debug, Clone)]
+pub struct ConnectionSettings {
+    /// `nats://host:port` or `tls://host:port`, at least one.
+    pub servers: Vec<String>,
+    /// A NATS credentials file.
+    pub credentials: Option<PathBuf>,
+    /// The JetStream domain, where the region has one.
+    pub domain: Option<String>,
+    /// What the process is; decides the prefix of its inboxes.
+    pub role: Role,
+    /// What the process is called, as NATS shows its connection.
+    pub process: String,
+    /// Set and region.
+    pub names: RegionNames,
+}
+
+/// Whether the connection stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ConnectionState {
+    /// It stands.
+    pub connected: bool,
+    /// How often it was made: another number means that it broke between.
+    pub epoch: u64,
+}
+
+/// The connection of a process to its region's NATS. Clones are the same connection; it ends with the last one.
+#[derive(Clone)]
+pub struct Connection(Arc<Inner>);
+
+struct Inner {
+    client: Client,
+    requests: jetstream::Context,
+    appends: jetstream::Context,
+    names: RegionNames,
+    state: watch::Receiver<ConnectionState>,
+}
+
+impl Connection {
+    /// Sets the connection up; it is made in the background and made again for ever.
+    ///
+    /// # Errors
+    /// [`ConnectError`] for settings that can never work.
+    pub async fn open(settings: ConnectionSettings) -> Result<Self, ConnectError> {
+        let servers = addresses(&settings.servers)?;
+        let (teller, state) = watch::channel(ConnectionState::default());
+        let mut options = ConnectOptions::new()
+            .name(&settings.process)
+            .custom_inbox_prefix(settings.names.inbox(settings.role))
+            .retry_on_initial_connect()
+            .max_reconnects(None)
+            .reconnect_delay_callback(reconnect_pause)
+            .ping_interval(PING_INTERVAL)
+            .event_callback(move |event| {
+                note(&teller, &event);
+                async {}
+            });
+        if let Some(path) = settings.credentials {
+            options = options
+                .credentials_file(&path)
+                .await
+                .map_err(|source| ConnectError::Credentials { path, source })?;
+        }
+        let client = options
+            .connect(servers)
+            .await
+            .map_err(|error| ConnectError::Options(error.to_string()))?;
+        let domain = settings.domain.as_deref();
+        Ok(Self(Arc::new(Inner {
+            requests: context(domain, ANSWER).build(client.clone()),
+            appends: context(domain, APPEND_ANSWER)
+                .max_ack_inflight(APPENDS_IN_FLIGHT)
+                .backpressure_on_inflight(true)
+                .build(client.clone()),
+            client,
+            names: settings.names,
+            state,
+        })))
+    }
+
+    /// The ports that hang from this connection.
+    #[must_use]
+    pub fn ports(&self) -> Ports {
+        Ports {
+            names: self.0.names.clone(),
+            log: Arc::new(NatsLog::new(self.clone())),
+            leases: Arc::new(NatsLeases::new(self.clone())),
+            peers: Arc::new(NatsPeers::new(self.clone())),
+        }
+    }
+
+    /// Whether it stands, to be watched.
+    #[must_use]
+    pub fn state(&self) -> watch::Receiver<ConnectionState> {
+        self.0.state.clone()
+    }
+
+    /// Waits until it stands; cancel it to wait no longer.
+    pub async fn connected(&self) -> ConnectionState {
+        let mut state = self.state();
+        let reached = state.wait_for(|state| state.connected).await.map(|state| *state);
+        match reached {
+            Ok(state) => state,
+            Err(_closed) => std::future::pending().await,
+        }
+    }
+
+    pub(crate) fn is_connected(&self) -> bool {
+        self.0.state.borrow().connected
+    }
+
+    pub(crate) fn client(&self) -> &Client {
+        &self.0.client
+    }
+
+    pub(crate) fn requests(&self) -> &jetstream::Context {
+        &self.0.requests
+    }
+
+    pub(crate) fn appends(&self) -> &jetstream::Context {
+        &self.0.appends
+    }
+
+    pub(crate) fn names(&self) -> &RegionNames {
+        &self.0.names
+    }
+
+    /// The server's max_payload; none before the first connection.
+    pub(crate) fn max_payload(&self) -> Option<usize> {
+        self.0.client.try_server_info().map(|server| server.max_payload)
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection")
+            .field("region", &self.0.names.region)
+            .field("state", &*self.0.state.borrow())
+            .finish_non_exhaustive()
+    }
+}
+
+fn addresses(servers: &[String]) -> Result<Vec<ServerAddr>, ConnectError> {
+    servers
+        .iter()
+        .map(|server| {
+            server.parse().map_err(|_| ConnectError::Address {
+                server: server.clone(),
+            })
+        })
+        .collect()
+}
+
+fn context(domain: Option<&str>, timeout: Duration) -> ContextBuilder<jetstream::context::No> {
+    let prefix = domain.map_or_else(|| "$JS.API".to_owned(), |domain| format!("$JS.{domain}.API"));
+    ContextBuilder::new().timeout(timeout).api_prefix(prefix)
+}
+
+/// 50 ms after the first failure, doubling.
+fn reconnect_pause(attempts: usize) -> Duration {
+    let doublings = u32::try_from(attempts.saturating_sub(1).min(8)).unwrap_or(8);
+    Duration::from_millis(50 << doublings).min(RECONNECT_PAUSE)
+}
+
+fn note(state: &watch::Sender<ConnectionState>, event: &Event) {
+    match event {
+        Event::Connected => {
+            tracing::info!("connected to NATS");
+            state.send_modify(|state| {
+                state.connected = true;
+                state.epoch += 1;
+            });
+        }
+        Event::Disconnected | Event::Closed => {
+            tracing::warn!("the connection to NATS is gone; connecting again");
+            state.send_modify(|state| state.connected = false);
+        }
+        Event::SlowConsumer(_) => tracing::warn!("a subscription is too slow and missed messages"),
+        Event::ServerError(error) => tracing::warn!(%error, "NATS refused something"),
+        Event::ClientError(error) => tracing::warn!(%error, "the connection to NATS failed"),
+        Event::LameDuckMode | Event::Draining => tracing::info!(%event, "the NATS server is leaving"),
+    }
+}

@@ -1,0 +1,121 @@
+//! Following the lease bucket for ever: a snapshot, then every change; after each interruption the same again.
+
+use std::time::Duration;
+
+use async_nats::HeaderMap;
+use async_nats::jetstream::Message;
+use async_nats::jetstream::consumer::DeliverPolicy;
+use futures::StreamExt as _;
+use tokio::sync::mpsc;
+use tokio::time::sleep;
+
+use super::connection::{Connection, ConnectionState};
+use super::lease::{MARKER_REASON, holds_value};
+use super::session::{self, Session};
+use crate::{Ended, LeaseEvent, LeaseName, Revision};
+
+/// Between two attempts to open.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// Tells `events` until nobody listens.
+pub(super) async fn run(
+    connection: Connection,
+    stream: String,
+    prefix: String,
+    events: mpsc::Sender<LeaseEvent>,
+) {
+    while !events.is_closed() {
+        let connected = connection.connected().await;
+        match session::open(&connection, &stream, DeliverPolicy::LastPerSubject).await {
+            Ok(session) => {
+                if follow(&connection, connected, session, &prefix, &events)
+                    .await
+                    .is_err()
+                {
+                    return;
+                }
+            }
+            Err(error) => tracing::debug!(%error, "the leases can't be followed yet"),
+        }
+        sleep(PAUSE).await;
+    }
+}
+
+type Closed = mpsc::error::SendError<LeaseEvent>;
+
+/// Tells one session, and returns when it is interrupted.
+async fn follow(
+    connection: &Connection,
+    connected: ConnectionState,
+    session: Session,
+    prefix: &str,
+    events: &mpsc::Sender<LeaseEvent>,
+) -> Result<(), Closed> {
+    let Session {
+        mut messages,
+        pending,
+    } = session;
+    let mut state = connection.state();
+    let mut snapshot = Some((pending, Vec::new()));
+    loop {
+        if let Some((0, held)) = snapshot.as_mut() {
+            events.send(LeaseEvent::Snapshot(std::mem::take(held))).await?;
+            snapshot = None;
+        }
+        let message = tokio::select! {
+            message = messages.next() => message,
+            broken = state.wait_for(|state| *state != connected) => {
+                drop(broken);
+                return Ok(());
+            }
+        };
+        let Some(Ok(message)) = message else {
+            return Ok(());
+        };
+        let event = read(&message, prefix);
+        match (snapshot.as_mut(), event) {
+            (Some((missing, held)), event) => {
+                *missing -= 1;
+                if let Some(LeaseEvent::Held {
+                    name,
+                    revision,
+                    payload,
+                }) = event
+                {
+                    held.push((name, revision, payload));
+                }
+            }
+            (None, Some(event)) => events.send(event).await?,
+            (None, None) => {}
+        }
+    }
+}
+
+/// What a message of the bucket means; none if it is not of a lease.
+fn read(message: &Message, prefix: &str) -> Option<LeaseEvent> {
+    let name = LeaseName::parse(message.subject.strip_prefix(prefix)?).ok()?;
+    let revision = Revision(message.info().ok()?.stream_sequence);
+    let headers = message.headers.as_ref();
+    Some(if holds_value(headers) {
+        LeaseEvent::Held {
+            name,
+            revision,
+            payload: message.payload.clone(),
+        }
+    } else {
+        LeaseEvent::Ended {
+            name,
+            revision,
+            reason: reason(headers),
+        }
+    })
+}
+
+fn reason(headers: Option<&HeaderMap>) -> Ended {
+    let marker = headers.and_then(|headers| headers.get(MARKER_REASON));
+    if marker.is_some_and(|reason| reason.as_str() == "MaxAge") {
+        Ended::Expired
+    } else {
+        Ended::Released
+    }
+}

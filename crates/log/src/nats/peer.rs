@@ -1,0 +1,89 @@
+//! Talk among the processes of a region over core NATS.
+
+use std::time::Duration;
+
+use async_nats::client::{Request, RequestErrorKind};
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::StreamExt as _;
+
+use super::connection::Connection;
+use crate::{PeerBus, PeerError, PeerMessage, PeerSubscription, Reply};
+
+/// Talk among the processes of a region over core NATS. Without a connection nothing is queued: what would be told late
+/// is told again by then.
+#[derive(Debug)]
+pub(super) struct NatsPeers {
+    connection: Connection,
+}
+
+impl NatsPeers {
+    pub(super) fn new(connection: Connection) -> Self {
+        Self { connection }
+    }
+
+    fn connected(&self) -> Result<&async_nats::Client, PeerError> {
+        if self.connection.is_connected() {
+            Ok(self.connection.client())
+        } else {
+            Err(PeerError::Away)
+        }
+    }
+
+    fn subject(&self, suffix: &str) -> String {
+        self.connection.names().peer_subject(suffix)
+    }
+}
+
+#[async_trait]
+impl PeerBus for NatsPeers {
+    async fn publish(&self, suffix: &str, payload: Bytes) -> Result<(), PeerError> {
+        let published = self.connected()?.publish(self.subject(suffix), payload).await;
+        published.map_err(|_| PeerError::Away)
+    }
+
+    async fn subscribe(&self, pattern: &str) -> Result<PeerSubscription, PeerError> {
+        let client = self.connection.client();
+        let heard = client
+            .subscribe(self.subject(pattern))
+            .await
+            .map_err(|_| PeerError::Away)?;
+        if self.connection.is_connected() {
+            client.flush().await.map_err(|_| PeerError::Away)?;
+        }
+        let prefix = self.subject("");
+        Ok(PeerSubscription(
+            heard
+                .filter_map(move |message| {
+                    let suffix = message.subject.strip_prefix(&prefix).map(str::to_owned);
+                    let message = suffix.map(|suffix| PeerMessage {
+                        suffix,
+                        payload: message.payload,
+                        reply: message.reply.map(|reply| Reply(reply.to_string())),
+                    });
+                    std::future::ready(message)
+                })
+                .boxed(),
+        ))
+    }
+
+    async fn request(&self, suffix: &str, payload: Bytes, timeout: Duration) -> Result<Bytes, PeerError> {
+        let request = Request::new().payload(payload).timeout(Some(timeout));
+        let answer = self
+            .connected()?
+            .send_request(self.subject(suffix), request)
+            .await;
+        answer
+            .map(|answer| answer.payload)
+            .map_err(|error| match error.kind() {
+                RequestErrorKind::NoResponders => PeerError::NoResponders,
+                RequestErrorKind::TimedOut => PeerError::Unanswered,
+                _ => PeerError::Away,
+            })
+    }
+
+    async fn respond(&self, reply: &Reply, payload: Bytes) -> Result<(), PeerError> {
+        let published = self.connected()?.publish(reply.0.clone(), payload).await;
+        published.map_err(|_| PeerError::Away)
+    }
+}

@@ -1,0 +1,269 @@
+//! Reading one log for ever.
+//!
+//! A reader's place is the last message that it delivered: sequence and identifier. Each time it (re)opens it asks for the
+//! log's bounds, compares them with its place, and starts its consumer AT the place, whose message must be the one it
+//! knows. So a log that lost its tail, or was trimmed past the place, is told from a server that merely was away; and a
+//! consumer that skips, dies or stalls costs one more opening.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::jetstream::consumer::DeliverPolicy;
+use futures::StreamExt as _;
+use isthmus_replication::coordinates::{Anchor, Sequence};
+use tokio::time::{Instant, sleep, timeout};
+
+use super::connection::{Connection, ConnectionState};
+use super::message::delivered;
+use super::request::Unfulfilled;
+use super::session::{self, Session};
+use crate::reader::{Abandoned, Delivery};
+use crate::{Bounds, LifeSuspected, ReadError, ReaderCounts, StoredMessage};
+
+/// With no message for this long the log is asked whether it moved.
+const IDLE: Duration = Duration::from_secs(5);
+/// Between two attempts to open.
+const PAUSE: Duration = Duration::from_millis(200);
+/// A log that ends before the reader's place is asked so often: a leader that was just elected may not have caught up.
+const SHORT_ANSWERS: u32 = 3;
+/// A stream is gone for good after so many answers that say so, each this long after the one before (design.md section 5).
+const ABSENCES: u32 = 3;
+const ABSENCE_APART: Duration = Duration::from_secs(10);
+
+/// A reader at work.
+pub(super) struct Reading {
+    connection: Connection,
+    stream: String,
+    at: Anchor,
+    counts: Arc<ReaderCounts>,
+    short_answers: u32,
+    absences: Absences,
+}
+
+/// Why a session ended.
+enum Interrupted {
+    /// It can be opened again.
+    Again,
+    /// It can't.
+    Ended(ReadError),
+    /// Nobody reads.
+    Abandoned,
+}
+
+impl From<Abandoned> for Interrupted {
+    fn from(_: Abandoned) -> Self {
+        Self::Abandoned
+    }
+}
+
+impl Reading {
+    pub(super) fn new(
+        connection: Connection,
+        stream: String,
+        after: Anchor,
+        counts: Arc<ReaderCounts>,
+    ) -> Self {
+        Self {
+            connection,
+            stream,
+            at: after,
+            counts,
+            short_answers: 0,
+            absences: Absences::default(),
+        }
+    }
+
+    pub(super) async fn run(mut self, delivery: Delivery) {
+        loop {
+            let connected = self.connection.connected().await;
+            match self.session(connected, &delivery).await {
+                Interrupted::Again => sleep(PAUSE).await,
+                Interrupted::Ended(error) => return delivery.end(error).await,
+                Interrupted::Abandoned => return,
+            }
+        }
+    }
+
+    async fn session(&mut self, connected: ConnectionState, delivery: &Delivery) -> Interrupted {
+        if let Err(interrupted) = self.check_bounds().await {
+            return interrupted;
+        }
+        let from = DeliverPolicy::ByStartSequence {
+            start_sequence: self.at.sequence.0.max(1),
+        };
+        match session::open(&self.connection, &self.stream, from).await {
+            Ok(session) => {
+                self.counts.count_opened();
+                self.deliver(session, connected, delivery).await
+            }
+            Err(error) => {
+                tracing::debug!(stream = self.stream, %error, "a log can't be read yet");
+                Interrupted::Again
+            }
+        }
+    }
+
+    /// Compares the place with what the log holds.
+    async fn check_bounds(&mut self) -> Result<(), Interrupted> {
+        let bounds = match self.connection.stream_info(&self.stream).await {
+            Ok(info) => Bounds::from(&info),
+            Err(unfulfilled) => return Err(self.no_bounds(unfulfilled)),
+        };
+        self.absences = Absences::default();
+        self.compare(&bounds)
+    }
+
+    fn no_bounds(&mut self, unfulfilled: Unfulfilled) -> Interrupted {
+        if unfulfilled == Unfulfilled::NoStream && self.absences.another(Instant::now()) {
+            return Interrupted::Ended(ReadError::Missing {
+                stream: self.stream.clone(),
+            });
+        }
+        Interrupted::Again
+    }
+
+    fn compare(&mut self, bounds: &Bounds) -> Result<(), Interrupted> {
+        if bounds.last < self.at.sequence {
+            self.short_answers += 1;
+            return Err(if self.short_answers < SHORT_ANSWERS {
+                Interrupted::Again
+            } else {
+                Interrupted::Ended(self.life_suspected(None, bounds.last).into())
+            });
+        }
+        self.short_answers = 0;
+        let wanted = self.at.sequence.max(Sequence::NONE.next());
+        if bounds.first > wanted {
+            let first = bounds.first;
+            return Err(Interrupted::Ended(ReadError::Gone { wanted, first }));
+        }
+        Ok(())
+    }
+
+    fn life_suspected(
+        &self,
+        found: Option<isthmus_replication::coordinates::MessageId>,
+        last: Sequence,
+    ) -> LifeSuspected {
+        LifeSuspected {
+            anchor: self.at,
+            found,
+            last,
+        }
+    }
+
+    /// Delivers until something comes between.
+    async fn deliver(
+        &mut self,
+        session: Session,
+        connected: ConnectionState,
+        delivery: &Delivery,
+    ) -> Interrupted {
+        let mut messages = session.messages;
+        let mut state = self.connection.state();
+        let mut checked = self.at.sequence == Sequence::NONE;
+        loop {
+            let next = tokio::select! {
+                next = timeout(IDLE, messages.next()) => next,
+                broken = state.wait_for(|state| *state != connected) => {
+                    drop(broken);
+                    return Interrupted::Again;
+                }
+            };
+            let message = match next {
+                Ok(Some(Ok(message))) => match delivered(message) {
+                    Some(message) => message,
+                    None => return Interrupted::Again,
+                },
+                Ok(Some(Err(error))) => {
+                    tracing::debug!(stream = self.stream, %error, "a consumer ended; making another");
+                    return Interrupted::Again;
+                }
+                Ok(None) => return Interrupted::Again,
+                Err(_idle) => match self.check_progress().await {
+                    Ok(()) => continue,
+                    Err(interrupted) => return interrupted,
+                },
+            };
+            if let Err(interrupted) = self.take(message, &mut checked, delivery).await {
+                return interrupted;
+            }
+        }
+    }
+
+    /// The first message of a session must be the one at the place, each other one the next.
+    async fn take(
+        &mut self,
+        message: StoredMessage,
+        checked: &mut bool,
+        delivery: &Delivery,
+    ) -> Result<(), Interrupted> {
+        if !*checked && message.sequence == self.at.sequence {
+            if message.message_id() != self.at.message_id {
+                let suspected = self.life_suspected(Some(message.message_id()), message.sequence);
+                return Err(Interrupted::Ended(suspected.into()));
+            }
+            *checked = true;
+            return Ok(());
+        }
+        if !*checked || message.sequence != self.at.sequence.next() {
+            tracing::debug!(stream = self.stream, at = %self.at.sequence, found = %message.sequence, "a consumer skipped");
+            return Err(Interrupted::Again);
+        }
+        self.at = message.anchor();
+        delivery.message(message).await?;
+        Ok(())
+    }
+
+    /// The watchdog: nothing came for a while. Has the log moved all the same, or lost its tail?
+    async fn check_progress(&mut self) -> Result<(), Interrupted> {
+        let info = match self.connection.stream_info(&self.stream).await {
+            Ok(info) => info,
+            Err(unfulfilled) => return Err(self.no_bounds(unfulfilled)),
+        };
+        let last = Sequence(info.state.last_seq);
+        if last == self.at.sequence {
+            return Ok(());
+        }
+        if last > self.at.sequence {
+            self.counts.count_stalled();
+            tracing::warn!(stream = self.stream, at = %self.at.sequence, %last, "a consumer stalled; making another");
+        }
+        Err(Interrupted::Again)
+    }
+}
+
+/// Answers that a stream does not exist.
+#[derive(Debug, Default)]
+struct Absences {
+    counted: u32,
+    last: Option<Instant>,
+}
+
+impl Absences {
+    /// Counts one more if it comes long enough after the one before; whether it was the last straw.
+    fn another(&mut self, now: Instant) -> bool {
+        if self
+            .last
+            .is_none_or(|last| now.duration_since(last) >= ABSENCE_APART)
+        {
+            self.counted += 1;
+            self.last = Some(now);
+        }
+        self.counted >= ABSENCES
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_is_gone_only_after_three_answers_ten_seconds_apart() {
+        let (start, mut absences) = (Instant::now(), Absences::default());
+        let answers: Vec<bool> = (0..=100)
+            .map(|tenths| absences.another(start + Duration::from_millis(tenths * 200)))
+            .collect();
+        assert_eq!(answers.iter().position(|gone| *gone), Some(100));
+    }
+}

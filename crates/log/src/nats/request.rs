@@ -1,0 +1,163 @@
+//! Requests to JetStream and what can come back.
+
+use async_nats::jetstream::response::Response;
+use async_nats::jetstream::stream::RawMessageErrorKind;
+use async_nats::jetstream::{ErrorCode, stream};
+use isthmus_replication::time::Wall;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::connection::Connection;
+use crate::LogError;
+
+/// JetStream's codes that are told apart (server/errors.json).
+pub(super) const MAXIMUM_BYTES: u64 = 10077;
+pub(super) const NO_SUITABLE_PEERS: u64 = 10005;
+pub(super) const TEMPORARILY_UNAVAILABLE: u64 = 10008;
+pub(super) const NO_STORAGE: u64 = 10047;
+pub(super) const NAME_IN_USE: u64 = 10058;
+
+/// Why a request brought nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Unfulfilled {
+    /// No answer in time, or nobody there to give one.
+    Unanswered,
+    /// There is no such stream just now.
+    NoStream,
+    /// Refused for another reason.
+    Refused { code: u64, description: String },
+}
+
+impl From<async_nats::jetstream::Error> for Unfulfilled {
+    fn from(error: async_nats::jetstream::Error) -> Self {
+        match error.error_code() {
+            ErrorCode::STREAM_NOT_FOUND => Self::NoStream,
+            code => Self::Refused {
+                code: code.0,
+                description: error.to_string(),
+            },
+        }
+    }
+}
+
+impl Unfulfilled {
+    pub(super) fn of_stream(self, stream: &str) -> LogError {
+        let stream = stream.to_owned();
+        match self {
+            Self::Unanswered => LogError::Unanswered { stream },
+            Self::NoStream => LogError::Missing { stream },
+            Self::Refused { code, description } => LogError::Refused {
+                stream,
+                code,
+                description,
+            },
+        }
+    }
+}
+
+/// What STREAM.INFO says, as far as it is used.
+#[derive(Debug, Deserialize)]
+pub(super) struct StreamInfo {
+    pub config: stream::Config,
+    pub state: StreamState,
+    #[serde(default)]
+    ts: String,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct StreamState {
+    pub bytes: u64,
+    pub first_seq: u64,
+    #[serde(default)]
+    first_ts: String,
+    pub last_seq: u64,
+    #[serde(default)]
+    last_ts: String,
+}
+
+impl StreamInfo {
+    /// When the server answered, by its clock.
+    pub(super) fn told_at(&self) -> Wall {
+        wall(&self.ts)
+    }
+
+    pub(super) fn first_at(&self) -> Wall {
+        wall(&self.state.first_ts)
+    }
+
+    pub(super) fn last_at(&self) -> Wall {
+        wall(&self.state.last_ts)
+    }
+}
+
+fn wall(rfc3339: &str) -> Wall {
+    let nanos = async_nats::datetime::parse_rfc3339(rfc3339).map_or(0, |time| time.unix_timestamp_nanos());
+    wall_of_nanos(nanos)
+}
+
+/// Microseconds are cut, never rounded, so that every way of reading a message gives it the same time.
+pub(super) fn wall_of_nanos(nanos: i128) -> Wall {
+    Wall::from_micros(u64::try_from(nanos.max(0) / 1000).unwrap_or(u64::MAX))
+}
+
+impl Connection {
+    /// The answer to `$JS.API.<subject>`. Without a connection there is none, at once.
+    pub(super) async fn ask<Q, A>(&self, subject: String, question: &Q) -> Result<A, Unfulfilled>
+    where
+        Q: Serialize + ?Sized + Sync,
+        A: DeserializeOwned,
+    {
+        if !self.is_connected() {
+            return Err(Unfulfilled::Unanswered);
+        }
+        let answer: Result<Response<A>, _> = self.requests().request(subject, question).await;
+        match answer {
+            Ok(Response::Ok(answer)) => Ok(answer),
+            Ok(Response::Err { error }) => Err(error.into()),
+            Err(error) => {
+                tracing::debug!(%error, "a JetStream request was not answered");
+                Err(Unfulfilled::Unanswered)
+            }
+        }
+    }
+
+    pub(super) async fn stream_info(&self, stream: &str) -> Result<StreamInfo, Unfulfilled> {
+        self.ask(format!("STREAM.INFO.{stream}"), &()).await
+    }
+
+    /// The message that `query` selects, read from the stream's leader; none if there is no such message.
+    pub(super) async fn message(
+        &self,
+        stream: &str,
+        query: Query,
+    ) -> Result<Option<async_nats::jetstream::message::StreamMessage>, Unfulfilled> {
+        if !self.is_connected() {
+            return Err(Unfulfilled::Unanswered);
+        }
+        let handle = self.requests().get_stream_no_info(stream).await;
+        let builder = handle.map_err(|_| Unfulfilled::NoStream)?.raw_message_builder();
+        let builder = match query {
+            Query::At(sequence) => builder.sequence(sequence),
+            Query::NextOf { subject, from } => builder.next_by_subject(subject).sequence(from),
+            Query::LastOf(subject) => builder.last_by_subject(subject),
+        };
+        match builder.send().await {
+            Ok(message) => Ok(Some(message)),
+            Err(error) => match error.kind() {
+                RawMessageErrorKind::NoMessageFound => Ok(None),
+                RawMessageErrorKind::JetStream(error) => Err(error.into()),
+                RawMessageErrorKind::InvalidSubject | RawMessageErrorKind::Other => {
+                    Err(Unfulfilled::Unanswered)
+                }
+            },
+        }
+    }
+}
+
+/// Which message of a stream.
+#[derive(Debug)]
+pub(super) enum Query {
+    At(u64),
+    NextOf { subject: String, from: u64 },
+    LastOf(String),
+}

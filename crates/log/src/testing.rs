@@ -1,0 +1,36 @@
+//! Real nats-servers for tests: on free ports, in folders of their own, ended by their process ids when dropped.
+//!
+//! The binary is the one that `ISTHMUS_NATS_SERVER` names, else `.tools/nats-server` of the workspace, else the first on
+//! PATH.
+
+mod cluster;
+mod server;
+
+pub use cluster::NatsCluster;
+pub use server::{Backup, NatsServer, NatsServerSettings, free_port};
+
+use std::future::Future;
+use std::time::Duration;
+
+/// Waits until `condition` gives something, at most `bound`.
+///
+/// # Panics
+/// When the bound is reached; `what` says what was waited for.
+pub async fn until<T, F>(what: &str, bound: Duration, mut condition: impl FnMut() -> F) -> T
+where
+    F: Future<Output = Option<T>>,
+{
+    const PAUSE: Duration = Duration::from_millis(20);
+    let waited = tokio::time::timeout(bound, async {
+        loop {
+            if let Some(value) = condition().await {
+                return value;
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    });
+    match waited.await {
+        Ok(value) => value,
+        Err(_) => panic!("not within {bound:?}: {what}"),
+    }
+}

@@ -1,0 +1,270 @@
+//! One nats-server process.
+
+use std::fs::File;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+const START: Duration = Duration::from_secs(20);
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// What a server is started with; the default is a single one with JetStream.
+#[derive(Debug, Clone, Default)]
+pub struct NatsServerSettings {
+    /// Lines within the `jetstream` block, such as `max_file_store: 8MB`.
+    pub jetstream: String,
+    /// Lines of the configuration file beside those that every server has.
+    pub lines: String,
+    /// Its name; `n1` when empty.
+    pub name: String,
+}
+
+/// One nats-server process in a folder of its own; both end with it.
+#[derive(Debug)]
+pub struct NatsServer {
+    folder: TempDir,
+    port: u16,
+    process: Option<Child>,
+}
+
+/// A port of the loopback interface that was free a moment ago.
+///
+/// # Panics
+/// When the system gives none.
+#[must_use]
+pub fn free_port() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("the system gives a free port");
+    listener
+        .local_addr()
+        .expect("a bound listener has an address")
+        .port()
+}
+
+impl NatsServer {
+    /// Starts a single server with JetStream and waits until it answers. Blocks.
+    ///
+    /// # Panics
+    /// When it does not start.
+    #[must_use]
+    pub fn start() -> Self {
+        Self::start_with(&NatsServerSettings::default())
+    }
+
+    /// As [`NatsServer::start`], with settings.
+    ///
+    /// # Panics
+    /// When it does not start.
+    #[must_use]
+    pub fn start_with(settings: &NatsServerSettings) -> Self {
+        let folder = tempfile::Builder::new()
+            .prefix("isthmus-nats-")
+            .tempdir()
+            .expect("a temporary folder");
+        let server = Self {
+            port: free_port(),
+            folder,
+            process: None,
+        };
+        server.write_configuration(settings);
+        let mut server = server;
+        server.start_again();
+        server
+    }
+
+    fn write_configuration(&self, settings: &NatsServerSettings) {
+        let name = if settings.name.is_empty() {
+            "n1"
+        } else {
+            &settings.name
+        };
+        let configuration = format!(
+            "server_name: {name}\nlisten: 127.0.0.1:{}\njetstream {{ store_dir: \"{}\"\n{}\n}}\n{}\n",
+            self.port,
+            self.store().display(),
+            settings.jetstream,
+            settings.lines,
+        );
+        std::fs::write(self.configuration(), configuration).expect("the configuration is written");
+    }
+
+    /// Starts the process again after [`NatsServer::stop`] or [`NatsServer::kill`], on the same port and store. Blocks.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn start_again(&mut self) {
+        assert!(self.process.is_none(), "the server runs already");
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(self.log_file())
+            .expect("the server's log opens");
+        let errors = log.try_clone().expect("the server's log opens twice");
+        let process = Command::new(binary())
+            .arg("--config")
+            .arg(self.configuration())
+            .stdin(Stdio::null())
+            .stdout(log)
+            .stderr(errors)
+            .spawn()
+            .expect("nats-server starts (tools/nats-server fetches it)");
+        self.process = Some(process);
+        self.await_jetstream();
+    }
+
+    fn await_jetstream(&mut self) {
+        let deadline = Instant::now() + START;
+        while !self.answers() {
+            let ended = self
+                .process
+                .as_mut()
+                .is_some_and(|process| !matches!(process.try_wait(), Ok(None)));
+            assert!(
+                !ended && Instant::now() < deadline,
+                "nats-server did not start:\n{}",
+                self.log()
+            );
+            sleep(PAUSE);
+        }
+    }
+
+    /// Whether a client is greeted and its ping answered.
+    fn answers(&self) -> bool {
+        let Ok(mut stream) = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)) else {
+            return false;
+        };
+        let patient = stream.set_read_timeout(Some(Duration::from_secs(1)));
+        let mut greeting = String::new();
+        patient.is_ok()
+            && stream
+                .write_all(b"CONNECT {\"verbose\":false}\r\nPING\r\n")
+                .is_ok()
+            && BufReader::new(stream)
+                .take(64 * 1024)
+                .lines()
+                .map_while(Result::ok)
+                .any(|line| {
+                    greeting.push_str(&line);
+                    line.starts_with("PONG")
+                })
+            && greeting.starts_with("INFO")
+    }
+
+    /// Where clients connect to.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("nats://127.0.0.1:{}", self.port)
+    }
+
+    /// The client port.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The process id while it runs.
+    #[must_use]
+    pub fn pid(&self) -> Option<u32> {
+        self.process.as_ref().map(Child::id)
+    }
+
+    /// JetStream's folder.
+    #[must_use]
+    pub fn store(&self) -> PathBuf {
+        self.folder.path().join("store")
+    }
+
+    /// What the server has logged.
+    #[must_use]
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.log_file()).unwrap_or_default()
+    }
+
+    fn log_file(&self) -> PathBuf {
+        self.folder.path().join("log")
+    }
+
+    fn configuration(&self) -> PathBuf {
+        self.folder.path().join("nats.conf")
+    }
+
+    /// Ends the process as an operator does, with SIGTERM, and waits for its end. Blocks.
+    ///
+    /// # Panics
+    /// When it can't be signalled.
+    pub fn stop(&mut self) {
+        let Some(mut process) = self.process.take() else {
+            return;
+        };
+        let told = Command::new("kill").arg(process.id().to_string()).status();
+        assert!(
+            told.is_ok_and(|status| status.success()),
+            "nats-server takes a signal"
+        );
+        process.wait().expect("nats-server is a child of this process");
+    }
+
+    /// Ends the process with SIGKILL. Blocks until it is gone.
+    pub fn kill(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            // A process that has ended already can't be killed and needs it not.
+            let _ = process.kill();
+            let _ = process.wait();
+        }
+    }
+
+    /// Copies JetStream's folder as it stands. Stop the server before.
+    ///
+    /// # Panics
+    /// When it can't be read.
+    #[must_use]
+    pub fn back_up(&self) -> Backup {
+        let copy = tempfile::tempdir().expect("a temporary folder");
+        copy_folder(&self.store(), copy.path());
+        Backup(copy)
+    }
+
+    /// Puts a copy of JetStream's folder back: what was stored since is lost. Stop the server before.
+    ///
+    /// # Panics
+    /// When it can't be written.
+    pub fn put_back(&self, backup: &Backup) {
+        std::fs::remove_dir_all(self.store()).expect("the store can be removed");
+        copy_folder(backup.0.path(), &self.store());
+    }
+}
+
+impl Drop for NatsServer {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// A copy of a server's store.
+#[derive(Debug)]
+pub struct Backup(TempDir);
+
+fn copy_folder(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("a folder is made");
+    for entry in std::fs::read_dir(from).expect("a folder is read") {
+        let entry = entry.expect("a folder is read");
+        let target = to.join(entry.file_name());
+        if entry.file_type().expect("a folder is read").is_dir() {
+            copy_folder(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).expect("a file is copied");
+        }
+    }
+}
+
+fn binary() -> PathBuf {
+    let fetched = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.tools/nats-server");
+    std::env::var_os("ISTHMUS_NATS_SERVER")
+        .map(PathBuf::from)
+        .or_else(|| fetched.exists().then_some(fetched))
+        .unwrap_or_else(|| PathBuf::from("nats-server"))
+}
