@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fmt;
+use std::io;
 use std::process::ExitCode;
 
 /// The exit codes of `isthmus` beside 0.
@@ -56,6 +57,14 @@ impl Failure {
             code: Code::Settings,
             cause: cause.into(),
         }
+    }
+}
+
+impl Failure {
+    /// Whether nobody reads the output any more: no failure of the command.
+    pub fn is_closed_output(&self) -> bool {
+        let cause = self.cause.downcast_ref::<io::Error>();
+        cause.is_some_and(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
     }
 }
 

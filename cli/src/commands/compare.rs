@@ -11,6 +11,7 @@ use crate::client::bulk::{self, Different};
 use crate::client::door::Door;
 use crate::client::http;
 use crate::failure::Failure;
+use crate::output::line;
 use crate::rows::Rows;
 
 const SHOWN: usize = 20;
@@ -45,22 +46,19 @@ impl Compare {
     fn tell(&self, rows: &Rows, different: &[Different]) -> Result<(), Failure> {
         let keys = rows.rows.len();
         if self.json {
-            println!(
-                "{}",
-                json!({"keys": keys, "equal": different.is_empty(), "different": different})
-            );
+            line(json!({"keys": keys, "equal": different.is_empty(), "different": different}))?;
         } else {
             for one in different.iter().take(SHOWN) {
-                println!("{}: {}", one.key, one.how);
+                line(format_args!("{}: {}", one.key, one.how))?;
             }
             if different.len() > SHOWN {
-                println!("and {} more", different.len() - SHOWN);
+                line(format_args!("and {} more", different.len() - SHOWN))?;
             }
         }
         match different.len() {
             0 if self.json => Ok(()),
             0 => {
-                println!("all {keys} keys are equal");
+                line(format_args!("all {keys} keys are equal"))?;
                 Ok(())
             }
             count => Err(Failure::difference(format!("{count} of {keys} keys differ"))),

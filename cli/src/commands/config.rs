@@ -9,6 +9,7 @@ use isthmus_runtime::settings::{
 
 use crate::failure::Failure;
 use crate::folder::{Folder, FolderError};
+use crate::output::line;
 
 /// Check settings files, or print their JSON schema
 #[derive(Args, Debug)]
@@ -63,13 +64,13 @@ impl Config {
         match self.verb {
             Verb::Check { path, kind } => {
                 for checked in check(&path, kind)? {
-                    println!("{} is good", checked.display());
+                    line(format_args!("{} is good", checked.display()))?;
                 }
             }
             Verb::Schema { kind } => {
                 let schema =
                     serde_json::to_string_pretty(&schema(kind.into())).map_err(Failure::environment)?;
-                println!("{schema}");
+                line(schema)?;
             }
         }
         Ok(())

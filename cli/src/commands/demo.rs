@@ -10,11 +10,13 @@ use super::up::addresses;
 use crate::demo::{Demo as Show, Order, fresh_folder, remove_folder};
 use crate::failure::Failure;
 use crate::fleet::ports::PortChoice;
+use crate::output::{note, show};
 use crate::rows::Rows;
 
 /// Show three regions on this machine: a fresh folder, every process, traffic in all regions, and their agreement
 ///
-/// Exit 0 only if all agents of all regions end identical, within 30 s after the last write; else 2.
+/// Exit 0 only if all agents of all regions end identical, within 30 s after the last write; else 2. Ctrl-C ends the traffic
+/// early, a second one everything.
 #[derive(Args, Debug)]
 #[command(
     after_help = "Examples:\n  isthmus demo --seconds 20 --json\n  isthmus demo customers.csv --dir shop"
@@ -56,33 +58,33 @@ impl Demo {
             rows,
             quiet: self.json,
         };
-        eprintln!("folder {}", folder.display());
+        note(format_args!("folder {}", folder.display()));
         let mut demo = tokio::select! {
             demo = Show::start(order) => demo?,
             () = signals.arrive() => return Err(Failure::environment("ended before everything was up")),
         };
         let told = addresses(&demo.run_file(), &folder);
-        if self.json {
-            eprint!("{told}")
-        } else {
-            print!("{told}")
-        }
-        let shown = demo.show(signals.arrive()).await;
+        show(&told, self.json);
+        let mut again = EndSignals::listen().map_err(Failure::environment)?;
+        let impatient = async {
+            again.arrive().await;
+            again.arrive().await;
+        };
+        let shown = tokio::select! {
+            shown = demo.show(signals.arrive()) => shown,
+            () = impatient => return Err(Failure::environment("ended before the agents were compared")),
+        };
         if let Ok(summary) = &shown {
-            match self.json {
-                true => println!(
-                    "{}",
-                    serde_json::to_string(summary).map_err(Failure::environment)?
-                ),
-                false => println!("{summary}"),
-            }
+            let text = match self.json {
+                true => serde_json::to_string(summary).map_err(Failure::environment)?,
+                false => summary.to_string(),
+            };
+            show(&format!("{text}\n"), false);
         }
         demo.stop().await;
         if !shown?.identical {
-            return Err(Failure::difference(format!(
-                "not identical; look into {}",
-                folder.display()
-            )));
+            let why = format!("not identical; look into {}", folder.display());
+            return Err(Failure::difference(why));
         }
         if self.dir.is_none() {
             remove_folder(&folder);

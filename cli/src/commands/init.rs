@@ -8,6 +8,7 @@ use isthmus_replication::names::{RegionName, SetName};
 use crate::failure::Failure;
 use crate::folder::PORT_BASE;
 use crate::folder::init::{InitError, Plan, write};
+use crate::output::line;
 
 /// Write a folder for a set of regions: set.yaml, and per region its settings, a development CA and certificates
 #[derive(Args, Debug)]
@@ -48,9 +49,12 @@ impl Init {
             },
         )?;
         for file in &written {
-            println!("{}", dir.join(file).display());
+            line(dir.join(file).display())?;
         }
-        println!("\nStart it on this machine with: isthmus up {}", dir.display());
+        line(format_args!(
+            "\nStart it on this machine with: isthmus up {}",
+            dir.display()
+        ))?;
         Ok(())
     }
 }

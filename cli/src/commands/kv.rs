@@ -12,6 +12,7 @@ use crate::client::door::Door;
 use crate::client::http::{self, HttpError};
 use crate::client::kv::{self, Found, Place, Terms, Written};
 use crate::failure::Failure;
+use crate::output::line;
 
 const PAGE: usize = 1000;
 
@@ -177,24 +178,21 @@ fn standard_input() -> Result<Vec<u8>, Failure> {
 
 fn print_written(written: &Written, json: bool) -> Result<(), Failure> {
     if json {
-        println!(
-            "{}",
-            serde_json::to_string(written).map_err(Failure::environment)?
-        );
+        line(serde_json::to_string(written).map_err(Failure::environment)?)?;
         return Ok(());
     }
-    println!("version {}", written.version);
-    println!("session {}", written.session);
-    println!("regions {}", written.regions.join(", "));
+    line(format_args!("version {}", written.version))?;
+    line(format_args!("session {}", written.session))?;
+    line(format_args!("regions {}", written.regions.join(", ")))?;
     if written.superseded {
-        println!("a newer change had already won");
+        line("a newer change had already won")?;
     }
     Ok(())
 }
 
 fn print_found(place: &Place, found: &Found, json: bool) -> Result<(), Failure> {
     if json {
-        println!("{}", as_json(found));
+        line(as_json(found))?;
     } else if let Some(value) = &found.value {
         let mut out = std::io::stdout().lock();
         out.write_all(value)
@@ -245,8 +243,8 @@ async fn list(
         let page = kv::list(client, door, bucket, prefix, after.as_deref(), PAGE).await?;
         for listed in &page.keys {
             match json {
-                true => println!("{}", serde_json::to_string(listed).map_err(Failure::environment)?),
-                false => println!("{}", listed.key),
+                true => line(serde_json::to_string(listed).map_err(Failure::environment)?)?,
+                false => line(&listed.key)?,
             }
         }
         after = page.next;

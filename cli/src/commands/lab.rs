@@ -9,6 +9,7 @@ use isthmus_wan::{Command, ControlClient, ControlError};
 use crate::client::{http, status};
 use crate::failure::Failure;
 use crate::folder::run_file::{RunFile, RunFileError};
+use crate::output::line;
 
 mod clock;
 mod target;
@@ -192,7 +193,7 @@ async fn network(run: &RunFile, command: &Command) -> Result<(), Failure> {
 async fn show(run: &RunFile) -> Result<(), Failure> {
     let answer = control(run).await?.send(&Command::Show).await?;
     let text = serde_json::to_string_pretty(&answer.paths).map_err(Failure::environment)?;
-    println!("{text}");
+    line(text)?;
     Ok(())
 }
 
@@ -203,7 +204,7 @@ async fn processes(run: &RunFile, dir: &Path, act: Act, target: &Target) -> Resu
     };
     for process in target.resolve(run, leader.as_deref())? {
         let did = process_act(&process, dir, &act)?;
-        println!("{did} {} of {}", process.name, process.region);
+        line(format_args!("{did} {} of {}", process.name, process.region))?;
     }
     Ok(())
 }

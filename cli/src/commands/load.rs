@@ -11,6 +11,7 @@ use crate::client::bulk;
 use crate::client::door::Door;
 use crate::client::http;
 use crate::failure::Failure;
+use crate::output::line;
 use crate::rows::{Format, Rows, RowsError};
 
 /// Write the rows of a file into a region, or record a history of random writes
@@ -80,14 +81,16 @@ impl Load {
         let (keys, repeated, took) = (rows.rows.len(), rows.repeated, start.elapsed());
         let total = keys + repeated;
         if self.json {
-            println!(
-                "{}",
-                json!({"rows": total, "keys": keys, "repeated": repeated, "seconds": took.as_secs_f64()})
-            );
+            line(json!({"rows": total, "keys": keys, "repeated": repeated, "seconds": took.as_secs_f64()}))?;
         } else {
-            println!("{total} rows, {keys} keys written in {:.1} s", took.as_secs_f64());
+            line(format_args!(
+                "{total} rows, {keys} keys written in {:.1} s",
+                took.as_secs_f64()
+            ))?;
             if repeated > 0 {
-                println!("{repeated} rows were replaced by a later row of the same key");
+                line(format_args!(
+                    "{repeated} rows were replaced by a later row of the same key"
+                ))?;
             }
         }
         Ok(())

@@ -18,6 +18,7 @@ use crate::client::kv::{self, Place};
 use crate::failure::Failure;
 use crate::folder::run_file::RunFile;
 use crate::history::Entry;
+use crate::output::{line, note};
 use crate::random::Random;
 
 mod file;
@@ -101,13 +102,12 @@ impl RecordHistory {
             unknown,
         } = counts;
         if json {
-            println!(
-                "{}",
-                json!({"acknowledged": acknowledged, "failed": failed, "unknown": unknown})
-            );
+            line(json!({"acknowledged": acknowledged, "failed": failed, "unknown": unknown}))?;
         } else {
-            println!("{acknowledged} acknowledged, {unknown} unknown, {failed} refused");
-            println!("judge it with: isthmus-check {}", path.display());
+            line(format_args!(
+                "{acknowledged} acknowledged, {unknown} unknown, {failed} refused"
+            ))?;
+            line(format_args!("judge it with: isthmus-check {}", path.display()))?;
         }
         Ok(())
     }
@@ -133,10 +133,10 @@ impl RecordHistory {
             done.map_err(|_| RecordError::NoFile)??;
         }
         if !agreement::reached(&recorder.client, run, self.settle).await {
-            eprintln!(
+            note(format_args!(
                 "isthmus: the agents do not agree after {} s; they are read as they are",
                 self.settle.as_secs()
-            );
+            ));
         }
         recorder.read_all(run, bucket, self.keys).await
     }

@@ -10,6 +10,7 @@ use crate::client::http::{self, HttpError};
 use crate::client::status::{GatewayStatus, RegionStatus, worst};
 use crate::failure::Failure;
 use crate::folder::run_file::{RunFile, RunFileError};
+use crate::output::line;
 
 /// Tell what every region says of itself, its links and its lag, as any gateway knows it
 #[derive(Args, Debug)]
@@ -42,16 +43,17 @@ impl Status {
     pub(super) async fn run(self) -> Result<(), Failure> {
         let told = self.ask().await?;
         if self.json {
-            println!(
-                "{}",
-                serde_json::to_string_pretty(&told).map_err(Failure::environment)?
-            );
+            line(serde_json::to_string_pretty(&told).map_err(Failure::environment)?)?;
             return Ok(());
         }
         let status: GatewayStatus = serde_json::from_value(told).map_err(StatusError::from)?;
-        println!("told by {} of {}\n", status.name, status.region);
+        line(format_args!("told by {} of {}\n", status.name, status.region))?;
         let regions = status.every_region();
-        println!("{}\n\n{}", regions_table(&regions), links_table(&regions));
+        line(format_args!(
+            "{}\n\n{}",
+            regions_table(&regions),
+            links_table(&regions)
+        ))?;
         Ok(())
     }
 

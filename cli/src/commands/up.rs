@@ -11,6 +11,7 @@ use crate::failure::Failure;
 use crate::fleet::ports::PortChoice;
 use crate::fleet::{Fleet, Order, StartError};
 use crate::folder::run_file::RunFile;
+use crate::output::{note, show};
 
 /// Run what a folder describes on this machine: per region one nats-server, two agents, two gateways
 ///
@@ -37,12 +38,12 @@ impl Up {
             ports: self.port_base,
             round_trip: self.rtt,
         };
-        let say = |line: &str| eprintln!("{line}");
+        let say = |line: &str| note(line);
         let mut fleet = tokio::select! {
             fleet = Fleet::start(&order, &say) => fleet?,
             () = signals.arrive() => return Ok(()),
         };
-        print!("{}", addresses(&fleet.run_file(), &self.dir));
+        show(&addresses(&fleet.run_file(), &self.dir), false);
         loop {
             tokio::select! {
                 event = fleet.next_event() => say(&event.to_string()),

@@ -14,6 +14,7 @@ use crate::client::http::{self, HttpError};
 use crate::client::kv::{self, Found, Place};
 use crate::failure::Failure;
 use crate::folder::run_file::RunFile;
+use crate::output::line;
 
 /// Tell what every region holds of a key: value, version, origin, when it was written and applied
 #[derive(Args, Debug)]
@@ -55,9 +56,9 @@ impl Why {
         });
         let answers = join_all(asked).await;
         if self.json {
-            println!("{}", told(&answers));
+            line(told(&answers))?;
         } else {
-            println!("{}", table(&answers));
+            line(table(&answers))?;
         }
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! `isthmus demo`: a fresh folder, everything up, real traffic from all regions, and the proof that they end identical.
 
+use crate::output::note;
 mod lag;
 mod links;
 mod summary;
@@ -99,7 +100,7 @@ impl Demo {
             ports,
             round_trip,
         };
-        let fleet = Fleet::start(&up, &|line| eprintln!("{line}")).await?;
+        let fleet = Fleet::start(&up, &|line| note(line)).await?;
         Ok(Self {
             fleet,
             order,
@@ -118,7 +119,7 @@ impl Demo {
         let rows = self.order.rows.take();
         let began = Instant::now();
         let watched = self.watch(&run, began, rows.as_ref(), enough).await?;
-        eprintln!("the traffic has ended; waiting until all agents are identical, for 30 s at most");
+        note("the traffic has ended; waiting until all agents are identical, for 30 s at most");
         let holdings = self.settle(&run).await;
         let rows = match &rows {
             Some(rows) => Some(self.compare_rows(&run, rows).await?),
@@ -158,7 +159,7 @@ impl Demo {
         let mut rows_written = false;
         loop {
             tokio::select! {
-                event = self.fleet.next_event() => eprintln!("{event}"),
+                event = self.fleet.next_event() => note(event),
                 done = &mut written, if !rows_written => {
                     done?;
                     rows_written = true;
@@ -183,7 +184,7 @@ impl Demo {
         tokio::pin!(reached);
         loop {
             tokio::select! {
-                event = self.fleet.next_event() => eprintln!("{event}"),
+                event = self.fleet.next_event() => note(event),
                 _identical = &mut reached => break,
             }
         }
@@ -247,7 +248,10 @@ pub(crate) fn fresh_folder() -> PathBuf {
 /// Removes a demo's folder, if it can be removed.
 pub(crate) fn remove_folder(folder: &Path) {
     if let Err(error) = std::fs::remove_dir_all(folder) {
-        eprintln!("isthmus: {} cannot be removed: {error}", folder.display());
+        note(format_args!(
+            "isthmus: {} cannot be removed: {error}",
+            folder.display()
+        ));
     }
 }
 

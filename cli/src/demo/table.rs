@@ -1,7 +1,7 @@
 //! The live table: redrawn on a terminal, one line a second elsewhere.
 
 use std::collections::BTreeMap;
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::time::Duration;
 
 use super::Watched;
@@ -9,6 +9,7 @@ use super::lag::{Pair, Probes};
 use super::links::Links;
 use super::traffic::Traffic;
 use crate::folder::run_file::RunFile;
+use crate::output::show;
 
 /// Draws what goes on.
 #[derive(Debug)]
@@ -53,14 +54,7 @@ impl LiveTable {
         } else {
             line(elapsed, &regions, &links)
         };
-        let written = if self.to_error {
-            std::io::stderr().write_all(text.as_bytes())
-        } else {
-            std::io::stdout().write_all(text.as_bytes())
-        };
-        if written.is_err() {
-            self.redraws = false;
-        }
+        show(&text, self.to_error);
     }
 
     fn regions(&mut self, elapsed: Duration, traffic: &Traffic, links: &Links) -> Vec<RegionLine> {

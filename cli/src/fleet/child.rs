@@ -16,6 +16,7 @@ use tokio::time::{sleep, timeout};
 use super::board::Board;
 use super::exec_child;
 use super::spawner::Spawner;
+use crate::output::note;
 
 const PAUSE_BEFORE_RESTART: Duration = Duration::from_millis(500);
 const LOOK_FOR_HOLD: Duration = Duration::from_millis(100);
@@ -130,7 +131,7 @@ impl Child {
         tokio::pin!(ended);
         let note = |pid| {
             if let Err(error) = board.note_pid(&self.region, &self.name, pid) {
-                eprintln!("isthmus: {error}");
+                note(format_args!("isthmus: {error}"));
             }
         };
         loop {
@@ -246,7 +247,7 @@ async fn end(process: &mut tokio::process::Child) {
         return;
     }
     if let Err(error) = process.kill().await {
-        eprintln!("isthmus: a process could not be killed: {error}");
+        note(format_args!("isthmus: a process could not be killed: {error}"));
     }
 }
 

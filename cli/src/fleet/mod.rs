@@ -2,6 +2,7 @@
 //! the regions. Real processes with the folder's own files; what differs between two processes of one file comes by
 //! `ISTHMUS_*` variables.
 
+use crate::output::note;
 pub mod binaries;
 pub mod board;
 pub mod child;
@@ -224,7 +225,7 @@ impl Fleet {
         self.stage.send_replace(Stage::Ended);
         while self.servers.join_next().await.is_some() {}
         if let Err(error) = self.board.close() {
-            eprintln!("isthmus: {error}");
+            note(format_args!("isthmus: {error}"));
         }
     }
 }
