@@ -59,6 +59,34 @@ impl GatewayStatus {
     }
 }
 
+impl ReceivingStatus {
+    /// Its state, where a need of sync is the one worth telling.
+    pub(crate) fn told_state(&self) -> &str {
+        if self.needs_sync {
+            "needs sync"
+        } else {
+            &self.state
+        }
+    }
+}
+
+/// How many shards are in which state: `live 3, needs sync 1`.
+pub(crate) fn states<'a>(states: impl Iterator<Item = &'a str>) -> String {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for state in states {
+        *counts.entry(state).or_default() += 1;
+    }
+    let told: Vec<String> = counts
+        .iter()
+        .map(|(state, count)| format!("{state} {count}"))
+        .collect();
+    if told.is_empty() {
+        "-".to_owned()
+    } else {
+        told.join(", ")
+    }
+}
+
 /// The greatest of the values that are known.
 pub(crate) fn worst(values: impl Iterator<Item = Option<f64>>) -> Option<f64> {
     values.flatten().max_by(f64::total_cmp)
@@ -95,6 +123,8 @@ pub(crate) struct ReceivingStatus {
     pub(crate) state: String,
     pub(crate) delay_ms: Option<f64>,
     pub(crate) proof_age_ms: Option<f64>,
+    /// Changes of the origin are missing in this region.
+    pub(crate) needs_sync: bool,
 }
 
 /// What an agent says.
@@ -128,4 +158,38 @@ pub(crate) async fn of_gateway(client: &Client, admin: &str) -> Result<GatewaySt
 /// Asks an agent's admin listener.
 pub(crate) async fn of_agent(client: &Client, admin: &str) -> Result<AgentStatus, HttpError> {
     json(client.get(format!("{admin}/v1/status"))).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gateways_status_is_read_and_what_is_missing_is_empty() -> Result<(), serde_json::Error> {
+        let told = serde_json::json!({
+            "process": "gateway", "name": "gateway-1", "region": "eu-west", "leader": "gateway-1",
+            "epoch": {"life": "1-aa", "revision": 7},
+            "links": [{"peer": "us-east", "state": "connected", "rtt_ms": 80.5, "lanes": [{"state": "streaming", "lag_ms": 41.0}]}],
+            "regions": {
+                "eu-west": {"leader": "gateway-1", "agents": [{"name": "agent-1", "shards": []}]},
+                "us-east": {"leader": null, "age_ms": 120.0, "receiving": [
+                    {"origin": "eu-west", "state": "live", "delay_ms": 44.0, "needs_sync": true},
+                    {"origin": "eu-west", "state": "live", "delay_ms": 46.0},
+                ]},
+            },
+        });
+        let status: GatewayStatus = serde_json::from_value(told)?;
+        assert_eq!(status.own.epoch.as_ref().map(|epoch| epoch.revision), Some(7));
+        assert_eq!(status.own.links[0].lanes[0].lag_ms, Some(41.0));
+        let regions = status.every_region();
+        let (name, east) = &regions[1];
+        assert_eq!((name.as_str(), regions.len()), ("us-east", 2));
+        assert_eq!(
+            states(east.receiving.iter().map(ReceivingStatus::told_state)),
+            "live 1, needs sync 1"
+        );
+        assert_eq!(worst(east.receiving.iter().map(|lane| lane.delay_ms)), Some(46.0));
+        assert!(serde_json::from_str::<GatewayStatus>("{}").is_ok());
+        Ok(())
+    }
 }

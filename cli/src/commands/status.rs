@@ -7,7 +7,7 @@ use comfy_table::Table;
 use serde_json::Value;
 
 use crate::client::http::{self, HttpError};
-use crate::client::status::{GatewayStatus, RegionStatus, worst};
+use crate::client::status::{GatewayStatus, RegionStatus, states, worst};
 use crate::failure::Failure;
 use crate::folder::run_file::{RunFile, RunFileError};
 use crate::output::line;
@@ -110,16 +110,19 @@ fn regions_table(regions: &[(String, RegionStatus)]) -> Table {
 }
 
 fn links_table(regions: &[(String, RegionStatus)]) -> Table {
-    let mut table = empty_table(&[
+    let header = [
         "from",
         "to",
-        "state",
+        "link",
         "rtt",
         "clock offset",
+        "sending",
         "lag",
+        "receiving",
         "delay",
         "proof age",
-    ]);
+    ];
+    let mut table = empty_table(&header);
     let millis = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.1} ms"));
     for (from, region) in regions {
         for link in &region.links {
@@ -138,7 +141,9 @@ fn links_table(regions: &[(String, RegionStatus)]) -> Table {
                 link.state.clone(),
                 millis(link.rtt_ms),
                 millis(link.clock_offset_ms),
+                states(link.lanes.iter().map(|lane| lane.state.as_str())),
                 millis(worst(link.lanes.iter().map(|lane| lane.lag_ms))),
+                states(received.iter().map(|lane| lane.told_state())),
                 millis(worst(received.iter().map(|lane| lane.delay_ms))),
                 millis(worst(received.iter().map(|lane| lane.proof_age_ms))),
             ]);
