@@ -128,7 +128,7 @@ mod tests {
             let mut history = History::default();
             for (place, id) in ours.iter().enumerate() {
                 let sequence = place as u64 + 1;
-                if sequence % every == 0 {
+                if sequence.is_multiple_of(every) {
                     history.keep(kept(sequence, *id));
                 }
             }
@@ -139,7 +139,7 @@ mod tests {
             }).collect();
             let expected = (1..=ours.len().min(log.len()))
                 .rev()
-                .find(|n| *n as u64 % every == 0 && ours[n - 1] == log[n - 1]);
+                .find(|n| (*n as u64).is_multiple_of(every) && ours[n - 1] == log[n - 1]);
             let fork = history.newest_matching(&found).map(|kept| kept.at.sequence.0 as usize);
             prop_assert_eq!(fork, expected);
             if let Some(fork) = fork {

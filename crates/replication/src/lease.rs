@@ -26,6 +26,8 @@ use crate::names::ProcessName;
 use crate::time::Mono;
 
 mod request;
+#[cfg(test)]
+mod tests;
 
 pub use request::{Operation, Reply, Request};
 

@@ -19,6 +19,8 @@ use crate::header::Lineage;
 use crate::limits;
 use crate::names::RegionName;
 
+#[cfg(test)]
+mod tests;
 mod text;
 
 pub use text::InvalidToken;

@@ -25,6 +25,9 @@ use crate::time::Wall;
 mod checkpoint;
 mod codec;
 mod listing;
+mod restore;
+#[cfg(test)]
+mod tests;
 mod wire;
 
 pub use checkpoint::StoredCell;

@@ -21,9 +21,6 @@
 //! its writer was told of a failure, can count there: lives are no clients' business but this one is.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::time::Duration;
-
-use bytes::Bytes;
 
 use crate::cell::CellId;
 use crate::change::Op;
@@ -35,150 +32,23 @@ use crate::limits;
 use crate::seen::Seen;
 use crate::store::Store;
 use crate::time::{Mono, Now};
-use crate::trace::TraceContext;
 use crate::version::Version;
 
+mod append;
 mod flight;
 mod form;
 mod ids;
 mod outcome;
 mod queue;
+#[cfg(test)]
+mod tests;
+mod write;
 
+pub use append::{Append, Deadline, Event, PublishError};
 use flight::Flight;
 use ids::MessageIds;
 use queue::Queue;
-
-/// A write as a door hands it over.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Write {
-    /// The cell.
-    pub id: CellId,
-    /// What it writes.
-    pub op: Op,
-    /// How long the value lives, counted in whole milliseconds from its stamp, at least one.
-    pub ttl: Option<Duration>,
-    /// The client's trace.
-    pub trace: Option<TraceContext>,
-    /// When the client wants an outcome.
-    pub deadline: Mono,
-}
-
-/// Names a submitted write until its outcome.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Ticket(pub u64);
-
-/// Why a write was not taken; it is not and will not be in the log. All are retryable.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Refused {
-    /// The process has not read back its barrier yet.
-    #[error(
-        "not ready: the log has not been read up to this process's own barrier yet; try again in a moment"
-    )]
-    NotReady,
-    /// Appends are unanswered.
-    #[error(
-        "the log is not writable: appends to it are unanswered; see that NATS is up and has room on its disk"
-    )]
-    NotWritable,
-    /// As much is waiting for its outcome as may.
-    #[error("too many writes wait for the log; send them slower or wait for their outcomes")]
-    Overloaded,
-}
-
-/// What became of a write.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
-    /// It was read back as accepted and is in the store.
-    Accepted {
-        /// Its version.
-        version: Version,
-        /// Where it is.
-        position: Position,
-        /// A newer change had already won.
-        superseded: bool,
-    },
-    /// It does not count and never will. Retryable.
-    Failed(Failure),
-    /// Its deadline came first; it may be in the log.
-    Unknown {
-        /// Its version, if it counts.
-        version: Version,
-    },
-}
-
-/// Why a write failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Failure {
-    /// It was read back as void.
-    Void(Void),
-    /// Its deadline came, or the log stopped being writable, before it was sent.
-    NotSent,
-    /// The log has no room.
-    LogFull,
-    /// The server refused to store it.
-    LogRefused,
-}
-
-/// A message to append.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Append {
-    /// Its identifier, by which the answer is reported.
-    pub message_id: MessageId,
-    /// The last token of its subject.
-    pub token: Token,
-    /// Its header; the same at every sending.
-    pub header: Header,
-    /// Its body; the same bytes at every sending.
-    pub body: Bytes,
-    /// Which sending this is, from 1.
-    pub sending: u32,
-}
-
-/// Why a publish did not succeed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PublishError {
-    /// No answer, or one that leaves open whether the message was stored.
-    Unanswered,
-    /// The stream is full; the message was not stored.
-    Full,
-    /// The server said no for another reason; the message was not stored.
-    Refused,
-}
-
-/// What a process does about its writer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Event {
-    /// The barrier was read back: writes are taken from here on.
-    Ready,
-    /// The barrier was void; another follows.
-    BarrierVoid(Void),
-    /// Appends are unanswered: writes are refused.
-    NotWritable,
-    /// An append was answered: writes are taken.
-    Writable,
-    /// The log acknowledged a message at a sequence that was read with another message in it: a tail was lost.
-    LifeSuspected {
-        /// What was acknowledged.
-        acknowledged: Anchor,
-        /// Through where the log had been read.
-        read: Sequence,
-    },
-}
-
-/// What a writer waits for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Deadline {
-    /// A client's deadline.
-    Client,
-    /// An append's answer.
-    Answer,
-    /// The next sending of a message.
-    Retry,
-    /// The next probe of a log that is not writable.
-    Probe,
-    /// More writes for the next message.
-    GroupCommit,
-}
+pub use write::{Failure, Outcome, Refused, Ticket, Write};
 
 /// The writer of one process for one shard.
 #[derive(Debug)]
@@ -287,6 +157,9 @@ impl Writer {
         if !self.is_writable() {
             return Err(Refused::NotWritable);
         }
+        if matches!(&write.op, Op::Put { value, .. } if value.len() > limits::VALUE_BYTES) {
+            return Err(Refused::TooLarge);
+        }
         let bytes = form::estimate(&write);
         let open = self.queue.open();
         let over = self.held_bytes + bytes > limits::WRITER_BYTES && self.held_bytes > 0;
@@ -295,6 +168,16 @@ impl Writer {
         }
         self.held_bytes += bytes;
         Ok(self.queue.push(now, write, bytes))
+    }
+
+    /// A stamp for a record that this process appends by other ways: a mark. It exceeds everything applied.
+    pub fn stamp(&mut self, now: Now) -> Hlc {
+        self.clock.stamp(now.wall)
+    }
+
+    /// An identifier for a record that this process appends by other ways.
+    pub fn message_id(&mut self) -> MessageId {
+        self.ids.next_id()
     }
 
     /// Takes note of a message that was read, judged and applied: `fold` stands at it, and `superseded` tells for each

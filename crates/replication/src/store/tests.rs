@@ -1,0 +1,211 @@
+#![allow(clippy::unwrap_used)]
+
+use bytes::Bytes;
+
+use super::*;
+use crate::cell::ContentType;
+use crate::change::Op;
+use crate::coordinates::WriterId;
+use crate::hlc::Hlc;
+use crate::limits;
+use crate::names::RegionName;
+use crate::seen::Seen;
+use crate::version::Version;
+
+mod properties;
+
+pub(super) fn id(bucket: &str, key: &str, field: &str) -> CellId {
+    CellId {
+        bucket: BucketName::parse(bucket).unwrap(),
+        key: Key::parse(key).unwrap(),
+        field: Field::new(Bytes::copy_from_slice(field.as_bytes())).unwrap(),
+    }
+}
+
+pub(super) fn version(hlc: u64, region: &str) -> Version {
+    Version {
+        hlc: Hlc::from_bits(hlc),
+        region: RegionName::parse(region).unwrap(),
+        writer: WriterId(1),
+    }
+}
+
+pub(super) fn put(id: CellId, version: Version, value: &str, expires_at: Option<Wall>) -> Change {
+    Change {
+        id,
+        version,
+        seen: Seen::default(),
+        expires_at,
+        op: Op::Put {
+            value: Bytes::copy_from_slice(value.as_bytes()),
+            content_type: ContentType::default(),
+        },
+        trace: None,
+    }
+}
+
+pub(super) fn delete(id: CellId, version: Version) -> Change {
+    Change {
+        op: Op::Delete,
+        ..put(id, version, "", None)
+    }
+}
+
+fn at(millis: u64) -> Wall {
+    Wall::from_millis(millis)
+}
+
+#[test]
+fn the_greater_version_wins_and_the_time_of_its_application_is_kept() {
+    let mut store = Store::default();
+    let cell = id("carts", "17", "");
+    assert_eq!(
+        store.apply(put(cell.clone(), version(2, "b"), "x", None), at(5)),
+        Applied::Won {
+            replaced: None,
+            conflict: false
+        }
+    );
+    let older = store.apply(put(cell.clone(), version(1, "b"), "y", None), at(6));
+    assert_eq!(older, Applied::Superseded { conflict: true });
+    let again = store.apply(put(cell.clone(), version(2, "b"), "x", None), at(7));
+    assert_eq!(again, Applied::Same);
+    let clash = store.apply(put(cell.clone(), version(2, "b"), "z", None), at(8));
+    assert_eq!(clash, Applied::Clash);
+    assert_eq!(store.held(&cell).unwrap().applied_at, at(5));
+    assert_eq!(store.cells(), 1);
+}
+
+#[test]
+fn a_write_that_saw_what_it_replaces_is_no_conflict_on_either_side() {
+    let cell = id("carts", "17", "");
+    let first = put(cell.clone(), version(1, "a"), "x", None);
+    let mut second = put(cell.clone(), version(2, "b"), "y", None);
+    second.seen.observe(&first.version.region, first.version.hlc);
+    let unseen = put(cell, version(3, "c"), "z", None);
+    let mut store = Store::default();
+    store.apply(first.clone(), at(0));
+    assert!(!store.apply(second.clone(), at(0)).conflict());
+    assert!(store.apply(unseen, at(0)).conflict());
+    let mut other = Store::default();
+    other.apply(second, at(0));
+    assert_eq!(other.apply(first, at(0)), Applied::Superseded { conflict: false });
+}
+
+#[test]
+fn a_delete_of_the_key_covers_its_fields_whichever_comes_first() {
+    let field = |hlc| put(id("h", "k", "f"), version(hlc, "a"), "x", None);
+    let root = || delete(id("h", "k", ""), version(5, "a"));
+    let (mut before, mut after) = (Store::default(), Store::default());
+    before.apply(root(), at(0));
+    assert!(before.apply(field(4), at(0)).superseded());
+    after.apply(field(4), at(0));
+    after.apply(root(), at(0));
+    assert_eq!(after.held(&id("h", "k", "f")), None);
+    assert_eq!((before.digest(), before.cells()), (after.digest(), after.cells()));
+    assert_eq!(before.bytes(), after.bytes());
+    assert!(!before.apply(field(6), at(0)).superseded());
+    assert_eq!(before.cells(), 2);
+}
+
+#[test]
+fn an_expired_value_reads_as_deleted_and_sweeping_frees_its_bytes() {
+    let mut store = Store::default();
+    let cell = id("s", "k", "");
+    store.apply(
+        put(cell.clone(), version(1, "a"), "a long value", Some(at(10))),
+        at(0),
+    );
+    let (digest, bytes) = (store.digest(), store.bytes());
+    let bucket = cell.bucket.clone();
+    assert_eq!(store.list(&bucket, "", None, 9, at(9)).keys.len(), 1);
+    assert_eq!(store.list(&bucket, "", None, 9, at(10)).keys.len(), 0);
+    assert_eq!(store.next_expiry(), Some(at(10)));
+    assert_eq!(store.sweep(at(9), 9), 0);
+    assert_eq!(store.sweep(at(10), 9), 1);
+    assert_eq!(store.sweep(at(99), 9), 0);
+    assert_eq!((store.digest(), store.cells()), (digest, 1));
+    assert!(store.bytes() < bytes);
+    assert_eq!(store.next_expiry(), None);
+}
+
+#[test]
+fn a_listing_goes_by_prefix_and_page() {
+    let mut store = Store::default();
+    for key in ["a", "a/1", "a/2", "a/3", "b", "\0", "\u{10ffff}"] {
+        store.apply(put(id("l", key, ""), version(1, "a"), "x", None), at(0));
+    }
+    store.apply(delete(id("l", "a/2", ""), version(2, "a")), at(0));
+    store.apply(put(id("k", "a/9", ""), version(1, "a"), "x", None), at(0));
+    let bucket = BucketName::parse("l").unwrap();
+    let keys =
+        |page: &Page| -> Vec<String> { page.keys.iter().map(|listed| listed.key.to_string()).collect() };
+    let first = store.list(&bucket, "a/", None, 1, at(0));
+    assert_eq!(keys(&first), ["a/1"]);
+    let second = store.list(&bucket, "a/", first.next.as_ref(), 9, at(0));
+    assert_eq!((keys(&second), second.next), (vec!["a/3".to_owned()], None));
+    let all = store.list(&bucket, "", None, 99, at(0));
+    assert_eq!(keys(&all), ["\0", "a", "a/1", "a/3", "b", "\u{10ffff}"]);
+    assert_eq!(
+        store.list(&bucket, "", all.keys.last().map(|l| &l.key), 9, at(0)),
+        Page::default()
+    );
+}
+
+#[test]
+fn a_page_is_bounded_by_what_it_passes_over() {
+    let mut store = Store::default();
+    for key in 0..=limits::LIST_SCANNED {
+        store.apply(delete(id("l", &format!("{key:06}"), ""), version(1, "a")), at(0));
+    }
+    store.apply(put(id("l", "z", ""), version(1, "a"), "x", None), at(0));
+    let bucket = BucketName::parse("l").unwrap();
+    let first = store.list(&bucket, "", None, 10, at(0));
+    assert!(first.keys.is_empty());
+    let second = store.list(&bucket, "", first.next.as_ref(), 10, at(0));
+    assert_eq!((second.keys.len(), second.next), (1, None));
+}
+
+#[test]
+fn a_covered_cell_of_a_checkpoint_goes_again_when_it_is_loaded() {
+    let mut whole = Store::default();
+    whole.apply(put(id("h", "k", "f"), version(1, "a"), "x", None), at(0));
+    let field = whole.held(&id("h", "k", "f")).unwrap().clone();
+    whole.apply(delete(id("h", "k", ""), version(2, "a")), at(0));
+    let root = whole.held(&id("h", "k", "")).unwrap().clone();
+    let parts = [(id("h", "k", ""), root), (id("h", "k", "f"), field)];
+    for order in [[0, 1], [1, 0]] {
+        let mut store = Store::default();
+        for part in order {
+            let (id, held) = parts[part].clone();
+            store.load(id, held);
+        }
+        assert_eq!((store.digest(), store.cells()), (whole.digest(), 1));
+        store.begin_checkpoint();
+        assert_eq!(store.next_part(u64::MAX), [(id("h", "k", "f"), None)]);
+    }
+}
+
+#[test]
+fn what_a_region_wrote_above_a_floor_can_be_given_back() {
+    let mut store = Store::default();
+    store.apply(put(id("b", "old", ""), version(1, "a"), "x", None), at(0));
+    store.apply(put(id("b", "put", ""), version(2, "a"), "x", Some(at(9))), at(0));
+    store.apply(delete(id("b", "deleted", ""), version(3, "a")), at(0));
+    store.apply(put(id("b", "foreign", ""), version(4, "b"), "x", None), at(0));
+    let region = RegionName::parse("a").unwrap();
+    let mut other = Store::default();
+    for change in store.stamped_above(&region, Hlc::from_bits(1)) {
+        other.apply(change, at(0));
+    }
+    for (key, given_back) in [
+        ("old", false),
+        ("put", true),
+        ("deleted", true),
+        ("foreign", false),
+    ] {
+        let held = other.held(&id("b", key, ""));
+        assert_eq!(held.is_some(), given_back, "{key}");
+        assert!(held.is_none() || held == store.held(&id("b", key, "")));
+    }
+}

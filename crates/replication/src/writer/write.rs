@@ -1,0 +1,89 @@
+//! What a client asks for and what it is told.
+
+use std::time::Duration;
+
+use crate::cell::CellId;
+use crate::change::Op;
+use crate::coordinates::Position;
+use crate::fold::Void;
+use crate::limits;
+use crate::time::Mono;
+use crate::trace::TraceContext;
+use crate::version::Version;
+
+/// A write as a door hands it over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Write {
+    /// The cell.
+    pub id: CellId,
+    /// What it writes.
+    pub op: Op,
+    /// How long the value lives, counted in whole milliseconds from its stamp, at least one.
+    pub ttl: Option<Duration>,
+    /// The client's trace.
+    pub trace: Option<TraceContext>,
+    /// When the client wants an outcome.
+    pub deadline: Mono,
+}
+
+/// Names a submitted write until its outcome.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket(pub u64);
+
+/// Why a write was not taken; it is not and will not be in the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// The process has not read back its barrier yet.
+    #[error(
+        "not ready: the log has not been read up to this process's own barrier yet; try again in a moment"
+    )]
+    NotReady,
+    /// Appends are unanswered.
+    #[error(
+        "the log is not writable: appends to it are unanswered; see that NATS is up and has room on its disk"
+    )]
+    NotWritable,
+    /// As much is waiting for its outcome as may.
+    #[error("too many writes wait for the log; send them slower or wait for their outcomes")]
+    Overloaded,
+    /// The value has more than [`limits::VALUE_BYTES`]: the one that is not retryable.
+    #[error(
+        "a value of more than {} bytes; cut it into several keys",
+        limits::VALUE_BYTES
+    )]
+    TooLarge,
+}
+
+/// What became of a write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was read back as accepted and is in the store.
+    Accepted {
+        /// Its version.
+        version: Version,
+        /// Where it is.
+        position: Position,
+        /// A newer change had already won.
+        superseded: bool,
+    },
+    /// It does not count and never will. Retryable.
+    Failed(Failure),
+    /// Its deadline came first; it may be in the log.
+    Unknown {
+        /// Its version, if it counts.
+        version: Version,
+    },
+}
+
+/// Why a write failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Failure {
+    /// It was read back as void.
+    Void(Void),
+    /// Its deadline came, or the log stopped being writable, before it was sent.
+    NotSent,
+    /// The log has no room.
+    LogFull,
+    /// The server refused to store it.
+    LogRefused,
+}
