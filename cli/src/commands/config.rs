@@ -39,16 +39,18 @@ enum Verb {
     },
 }
 
+/// What a settings file is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum FileKind {
+pub(super) enum FileKind {
     Set,
     #[value(alias = "region-agent")]
     Agent,
     Gateway,
 }
 
+/// Why settings are not good.
 #[derive(Debug, thiserror::Error)]
-enum ConfigError {
+pub(super) enum ConfigError {
     #[error(transparent)]
     Settings(#[from] SettingsError),
     #[error(transparent)]
@@ -78,7 +80,7 @@ impl Config {
 }
 
 /// Checks the file, or every file of the folder, and returns what was checked.
-fn check(path: &Path, kind: Option<FileKind>) -> Result<Vec<PathBuf>, ConfigError> {
+pub(super) fn check(path: &Path, kind: Option<FileKind>) -> Result<Vec<PathBuf>, ConfigError> {
     if !path.is_dir() {
         let kind = kind
             .or_else(|| FileKind::of(path))

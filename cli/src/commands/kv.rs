@@ -39,12 +39,7 @@ enum Verb {
         #[arg(long, default_value = "text/plain; charset=utf-8")]
         content_type: String,
         #[command(flatten)]
-        terms: TermArgs,
-        #[command(flatten)]
-        door: Door,
-        /// Print the answer as JSON
-        #[arg(long)]
-        json: bool,
+        how: WriteArgs,
     },
     /// Print a value; exit 2 if there is none
     Get {
@@ -67,12 +62,7 @@ enum Verb {
         /// BUCKET/KEY
         place: Place,
         #[command(flatten)]
-        terms: TermArgs,
-        #[command(flatten)]
-        door: Door,
-        /// Print the answer as JSON
-        #[arg(long)]
-        json: bool,
+        how: WriteArgs,
     },
     /// Print the keys of a bucket in order
     List {
@@ -90,7 +80,7 @@ enum Verb {
 }
 
 #[derive(Args, Debug)]
-struct TermArgs {
+struct WriteArgs {
     /// Expire after this time, for example 30s
     #[arg(long)]
     ttl: Option<String>,
@@ -100,20 +90,19 @@ struct TermArgs {
     /// How long to wait for the acknowledgement
     #[arg(long, value_parser = humantime::parse_duration)]
     timeout: Option<Duration>,
+    #[command(flatten)]
+    door: Door,
+    /// Print the answer as JSON
+    #[arg(long)]
+    json: bool,
 }
 
-impl From<TermArgs> for Terms {
-    fn from(
-        TermArgs {
-            ttl,
-            consistency,
-            timeout,
-        }: TermArgs,
-    ) -> Self {
-        Self {
-            ttl,
-            consistency,
-            timeout,
+impl WriteArgs {
+    fn terms(&self) -> Terms {
+        Terms {
+            ttl: self.ttl.clone(),
+            consistency: self.consistency.clone(),
+            timeout: self.timeout,
         }
     }
 }
@@ -126,18 +115,16 @@ impl Kv {
                 place,
                 value,
                 content_type,
-                terms,
-                door,
-                json,
+                how,
             } => {
                 let value = if value == "-" {
                     standard_input()?
                 } else {
                     value.into_bytes()
                 };
-                let written =
-                    kv::put(&client, &door.url()?, &place, value, &content_type, &terms.into()).await?;
-                print_written(&written, json)
+                let door = how.door.url()?;
+                let written = kv::put(&client, &door, &place, value, &content_type, &how.terms()).await?;
+                print_written(&written, how.json)
             }
             Verb::Get {
                 place,
@@ -149,14 +136,9 @@ impl Kv {
                 let found = kv::get(&client, &door.url()?, &place, session.as_deref(), timeout).await?;
                 print_found(&place, &found, json)
             }
-            Verb::Delete {
-                place,
-                terms,
-                door,
-                json,
-            } => {
-                let written = kv::delete(&client, &door.url()?, &place, &terms.into()).await?;
-                print_written(&written, json)
+            Verb::Delete { place, how } => {
+                let written = kv::delete(&client, &how.door.url()?, &place, &how.terms()).await?;
+                print_written(&written, how.json)
             }
             Verb::List {
                 bucket,

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 
+use super::config;
 use super::signals::EndSignals;
 use crate::failure::Failure;
 use crate::fleet::ports::PortChoice;
@@ -33,6 +34,7 @@ pub struct Up {
 impl Up {
     pub(super) async fn run(self) -> Result<(), Failure> {
         let mut signals = EndSignals::listen().map_err(Failure::environment)?;
+        config::check(&self.dir, None)?;
         let order = Order {
             folder: self.dir.clone(),
             ports: self.port_base,
