@@ -80,7 +80,7 @@ impl Config {
 }
 
 /// Checks the file, or every file of the folder, and returns what was checked.
-pub(super) fn check(path: &Path, kind: Option<FileKind>) -> Result<Vec<PathBuf>, ConfigError> {
+fn check(path: &Path, kind: Option<FileKind>) -> Result<Vec<PathBuf>, ConfigError> {
     if !path.is_dir() {
         let kind = kind
             .or_else(|| FileKind::of(path))
@@ -88,6 +88,11 @@ pub(super) fn check(path: &Path, kind: Option<FileKind>) -> Result<Vec<PathBuf>,
         check_file(path, kind)?;
         return Ok(vec![path.to_owned()]);
     }
+    check_folder(path)
+}
+
+/// Checks every file of a folder of `isthmus init` and returns them.
+pub(super) fn check_folder(path: &Path) -> Result<Vec<PathBuf>, ConfigError> {
     let folder = Folder::open(path)?;
     let mut files = vec![(path.join("set.yaml"), FileKind::Set)];
     for region in &folder.regions {

@@ -34,7 +34,7 @@ pub struct Up {
 impl Up {
     pub(super) async fn run(self) -> Result<(), Failure> {
         let mut signals = EndSignals::listen().map_err(Failure::environment)?;
-        config::check(&self.dir, None)?;
+        config::check_folder(&self.dir)?;
         let order = Order {
             folder: self.dir.clone(),
             ports: self.port_base,
