@@ -17,8 +17,8 @@
 //! Failure cases: the deadline passes first (unknown, if a copy may be in the log); the log is full (failed, if no copy
 //! may be in it); the log answers nothing (new writes are refused unsent, one message a second probes); an acknowledgement
 //! at or below a sequence already read (a life is suspected); a clock that ran ahead (void stamps are forgotten, so
-//! that a mended clock mends the process). A message lost with a log's tail and delivered again in the next life, after
-//! its writer was told of a failure, can count there: lives are no clients' business but this one is.
+//! that a mended clock mends the process). One case is left: a void message that was lost with the log's tail, of which
+//! the network still holds a copy, may count in the next life although its client was told that it failed.
 
 use std::collections::{BTreeMap, VecDeque};
 

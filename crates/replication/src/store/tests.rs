@@ -209,3 +209,27 @@ fn what_a_region_wrote_above_a_floor_can_be_given_back() {
         assert!(held.is_none() || held == store.held(&id("b", key, "")));
     }
 }
+
+#[test]
+fn the_stored_form_is_fixed() {
+    let hex = |bytes: &[u8]| -> String { bytes.iter().map(|byte| format!("{byte:02x}")).collect() };
+    assert_eq!(hex(&id("b", "k\0\u{1}", "f").to_stored()), STORED_NAME);
+    let mut store = Store::default();
+    let (first, second) = (id("b", "k", ""), id("b", "l", ""));
+    let mut change = put(first.clone(), version(2, "a"), "x", Some(at(9)));
+    change
+        .seen
+        .observe(&RegionName::parse("b").unwrap(), Hlc::from_bits(1));
+    store.apply(change, at(7));
+    store.apply(delete(second.clone(), version(3, "a")), at(8));
+    assert_eq!(hex(&store.held(&first).unwrap().to_stored()), STORED_VALUE);
+    assert_eq!(hex(&store.held(&second).unwrap().to_stored()), STORED_TOMBSTONE);
+    store.sweep(at(9), 1);
+    assert_eq!(hex(&store.held(&first).unwrap().to_stored()), STORED_SWEPT);
+}
+
+const STORED_NAME: &str = "62006b010001010066";
+const STORED_VALUE: &str =
+    "090200000000000000120161190100000000000000220c0a01621101000000000000002809300142017849581b000000000000";
+const STORED_TOMBSTONE: &str = "090300000000000000120161190100000000000000300249401f000000000000";
+const STORED_SWEPT: &str = "090200000000000000120161190100000000000000220c0a0162110100000000000000280930034210c49e55288e1ab84471a24666a4d7ddd349581b000000000000";
