@@ -69,7 +69,9 @@ impl Answer {
 }
 
 impl Agent {
-    pub(crate) fn new(client: Client, http: &str, admin: &str) -> Self {
+    /// The agent behind these two addresses, `http://…`.
+    #[must_use]
+    pub fn new(client: Client, http: &str, admin: &str) -> Self {
         Self {
             client,
             http: http.to_owned(),

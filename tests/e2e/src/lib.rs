@@ -2,9 +2,11 @@
 //! ended and removed when the value is dropped, also when a test fails.
 
 mod agent;
+mod process;
 mod running;
 mod wait;
 
 pub use agent::{Agent, Answer};
-pub use running::{Running, binary};
+pub use process::Process;
+pub use running::{Running, binary, isthmus};
 pub use wait::until;

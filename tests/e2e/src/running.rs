@@ -37,7 +37,11 @@ pub fn binary(name: &str) -> anyhow::Result<PathBuf> {
     built.with_context(|| format!("{name} is not built: run `cargo build --workspace --bins` first"))
 }
 
-fn run_to_end(arguments: &[&str]) -> anyhow::Result<()> {
+/// Runs `isthmus` to its end.
+///
+/// # Errors
+/// When it does not exit with 0; what it said is in the error.
+pub fn isthmus(arguments: &[&str]) -> anyhow::Result<()> {
     let output = Command::new(binary("isthmus")?)
         .args(arguments)
         .stdin(Stdio::null())
@@ -61,7 +65,7 @@ impl Running {
         let folder = TempDir::new()?;
         let set = folder.path().join("set");
         let set_text = set.to_str().context("a folder name that is UTF-8")?;
-        run_to_end(&["init", set_text, "--regions", &regions.join(",")])?;
+        isthmus(&["init", set_text, "--regions", &regions.join(",")])?;
         Self::run(folder, up_arguments).await
     }
 
@@ -158,7 +162,7 @@ impl Running {
     pub fn lab(&self, arguments: &[&str]) -> anyhow::Result<()> {
         let set = self.set();
         let set = set.to_str().context("a folder name that is UTF-8")?;
-        run_to_end(&[&["lab", set], arguments].concat())
+        isthmus(&[&["lab", set], arguments].concat())
     }
 
     /// Waits until all agents of all regions have the same cells; gives the number of cells.
