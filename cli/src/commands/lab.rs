@@ -1,10 +1,12 @@
 //! `isthmus lab`: faults in a running folder.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::{Args, Subcommand};
+use futures::future::join_all;
 use isthmus_wan::{Command, ControlClient, ControlError};
+use tokio::time::{sleep, timeout};
 
 use crate::client::{http, status};
 use crate::failure::Failure;
@@ -16,6 +18,10 @@ mod target;
 
 use clock::Offset;
 use target::{Process, Target, TargetError};
+
+const LEADER_WITHIN: Duration = Duration::from_secs(5);
+const ANSWER_WITHIN: Duration = Duration::from_secs(1);
+const ASK_AGAIN_AFTER: Duration = Duration::from_millis(100);
 
 /// Put faults into a running folder: its network, processes and clocks
 #[derive(Args, Debug)]
@@ -75,7 +81,7 @@ enum Fault {
     },
     /// Kill processes (SIGKILL); they are started again after 500 ms. leader@R, agent-1@R, gateway-2@R, nats@R, agents@R, gateways@R, all@R
     Kill { target: Target },
-    /// Pause processes (SIGSTOP) until cont
+    /// Pause processes (SIGSTOP) until cont; it prints which, for a paused leader leads no more
     Stop { target: Target },
     /// Let paused processes go on (SIGCONT)
     Cont { target: Target },
@@ -99,7 +105,7 @@ impl Lab {
         match self.fault.into_order() {
             Order::Network(command) => network(&run, &command).await,
             Order::Show => show(&run).await,
-            Order::Processes(act, target) => processes(&run, &self.dir, act, &target).await,
+            Order::Processes(act, target) => processes(&self.dir, act, &target).await,
         }
     }
 }
@@ -197,12 +203,13 @@ async fn show(run: &RunFile) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn processes(run: &RunFile, dir: &Path, act: Act, target: &Target) -> Result<(), Failure> {
+async fn processes(dir: &Path, act: Act, target: &Target) -> Result<(), Failure> {
     let leader = match target.wants_leader() {
-        Some(region) => Some(leader_of(run, region).await?),
+        Some(region) => Some(leader_of(dir, region).await?),
         None => None,
     };
-    for process in target.resolve(run, leader.as_deref())? {
+    let run = RunFile::of_running(dir)?;
+    for process in target.resolve(&run, leader.as_deref())? {
         let did = process_act(&process, dir, &act)?;
         line(format_args!("{did} {} of {}", process.name, process.region))?;
     }
@@ -220,17 +227,28 @@ fn process_act(process: &Process, dir: &Path, act: &Act) -> Result<&'static str,
     }
 }
 
-async fn leader_of(run: &RunFile, region: &str) -> Result<String, TargetError> {
-    let unknown = || TargetError::NoRegion(region.to_owned(), target::known(run));
-    let gateways = &run.regions.get(region).ok_or_else(unknown)?.gateways;
+/// The leading gateway of a region: one that runs and says so of itself. A take-over is waited for.
+async fn leader_of(dir: &Path, region: &str) -> Result<String, Failure> {
     let client = http::client();
-    for gateway in gateways {
-        let said = status::of_gateway(&client, &gateway.admin).await;
-        if let Some(leader) = said.ok().and_then(|status| status.own.leader) {
-            return Ok(leader);
+    let until = Instant::now() + LEADER_WITHIN;
+    loop {
+        let run = RunFile::of_running(dir)?;
+        let unknown = || TargetError::NoRegion(region.to_owned(), target::known(&run));
+        let gateways = &run.regions.get(region).ok_or_else(unknown)?.gateways;
+        let asked = gateways.iter().filter(|gateway| gateway.pid != 0);
+        let asked = asked.map(|gateway| timeout(ANSWER_WITHIN, status::of_gateway(&client, &gateway.admin)));
+        let told: Vec<_> = join_all(asked).await.into_iter().flatten().flatten().collect();
+        let leads = told
+            .iter()
+            .find(|told| told.own.leader.as_ref() == Some(&told.name));
+        if let Some(leader) = leads {
+            return Ok(leader.name.clone());
         }
+        if Instant::now() >= until {
+            return Err(TargetError::NoLeader(region.to_owned()).into());
+        }
+        sleep(ASK_AGAIN_AFTER).await;
     }
-    Err(TargetError::NoLeader(region.to_owned()))
 }
 
 impl From<RunFileError> for Failure {

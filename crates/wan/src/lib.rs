@@ -25,7 +25,7 @@ mod link;
 mod network;
 
 pub use command::{Answer, Command, PathReport};
-pub use conditions::{Conditions, Shape};
+pub use conditions::{Conditions, Cut, Shape};
 pub use control::{ControlClient, ControlError};
 pub use link::Link;
 pub use network::{CommandError, Wan};

@@ -59,7 +59,7 @@ pub(super) enum TargetError {
     NoRegion(String, String),
     #[error("no process {target} runs here; in that region there are: {known}")]
     NoProcess { target: Target, known: String },
-    #[error("no gateway of {0} knows a leader at the moment")]
+    #[error("no gateway of {0} has led for 5 s")]
     NoLeader(String),
     #[error("{name} of {region} is down at the moment")]
     Down { region: String, name: String },
