@@ -68,3 +68,53 @@ pub const LEASE_BEAT: Duration = Duration::from_millis(100);
 pub const LEASE_SILENCE: Duration = Duration::from_millis(500);
 /// A request to the lease's bucket without a reply for this long has an open outcome.
 pub const LEASE_REPLY: Duration = Duration::from_millis(300);
+/// Largest frame of a link: one message with the largest value, and room for what is around it.
+pub const FRAME_BYTES: usize = VALUE_BYTES + 2 * MESSAGE_OVERHEAD_BYTES;
+/// Longest text in a frame, in bytes.
+pub const FRAME_TEXT_BYTES: usize = 1024;
+/// Largest body of a request or a response, in bytes.
+pub const CALL_BYTES: usize = 1024 * 1024;
+/// Most lanes of a link.
+pub const LANES: usize = 8192;
+/// Requests that one end of a session has under way at once, and requests of the other end that it answers at once.
+pub const CALLS: usize = 64;
+/// Events and frames that a session holds until they are polled; beyond it the session ends.
+pub const SESSION_QUEUE: usize = 16_384;
+/// A request without an answer for this long has none.
+pub const CALL_ANSWER: Duration = Duration::from_secs(5);
+/// A session's first frame, and the answer to it, must have come within this.
+pub const GREETING: Duration = Duration::from_secs(10);
+/// A session sends a ping this often.
+pub const PING_INTERVAL: Duration = Duration::from_millis(250);
+/// A session without any frame from the other end for this long is quiet: the region behind it counts as unreachable.
+pub const SESSION_QUIET: Duration = Duration::from_secs(2);
+/// A session without any frame from the other end for this long is dead. Far above a round trip with its jitter.
+pub const SESSION_SILENCE: Duration = Duration::from_secs(5);
+/// Round trips that the estimate of another clock looks back on.
+pub const CLOCK_SAMPLES: usize = 32;
+/// Bytes of ranges that a receiver takes on one lane above its cursor.
+pub const LANE_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
+/// Bytes of ranges that a sending lane holds unsent; above it the lane's reader waits.
+pub const LANE_AHEAD_BYTES: usize = 1024 * 1024;
+/// While ranges are under way, a range that is not full waits at most this long for more messages.
+pub const GROUP_FORWARD: Duration = Duration::from_millis(2);
+/// A sending lane with work and without a cursor that moves for this long asks for another connection.
+pub const LANE_PROGRESS: Duration = Duration::from_secs(10);
+/// A peer's cursor above the end of the log for this long says that the log has lost its tail.
+pub const CURSOR_AHEAD: Duration = Duration::from_secs(2);
+/// Changes and marks whose age a sending lane keeps apart; beyond it the newest share the age of the oldest of them.
+pub const LAG_ENTRIES: usize = 1024;
+/// A range that was appended and not read back for this long is appended again; doubled each time up to the next.
+pub const READ_BACK: Duration = Duration::from_secs(2);
+/// The longest time between two appends of one range.
+pub const READ_BACK_MOST: Duration = Duration::from_secs(16);
+/// How far an origin's stamps may be ahead of the receiver's NATS time until the set says otherwise.
+pub const MAX_OFFSET: Duration = Duration::from_secs(2);
+/// A held lane looks at the clock again this often at least.
+pub const CLOCK_RECHECK: Duration = Duration::from_millis(250);
+/// A reader that could not be started is asked for again after this.
+pub const READER_RETRY: Duration = Duration::from_millis(500);
+/// A lane that suspects a lost tail tries again after this, unless a new life comes first.
+pub const SUSPECT_RETRY: Duration = Duration::from_secs(5);
+/// Ranges of one receiving lane that are appended and not read back.
+pub const LANE_APPENDS: usize = 64;

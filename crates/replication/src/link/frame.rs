@@ -1,0 +1,362 @@
+//! Frames: one byte of kind, then the protobuf message of that kind (docs/protocol.md).
+//!
+//! Kinds below 32 are the control lane, from 32 on the data lanes. Numbers are never reused. A kind that a reader does not know
+//! is an error with its number, never skipped; unknown fields of a known kind are. Decoding never panics, and bodies are
+//! slices of the frame they came in.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use prost::Message;
+
+pub use super::check::InvalidFrame;
+use super::check::{bounded, cut, text};
+pub use super::lane::{Hold, LaneOffer, LaneReport, RangeFrame};
+use super::wire;
+use crate::coordinates::WriterId;
+use crate::limits;
+use crate::names::{ProcessName, RegionName, SetName};
+use crate::time::Wall;
+
+mod convert;
+#[cfg(test)]
+mod tests;
+
+/// The version of the protocol that this crate speaks; its ALPN name is `isthmus/1`.
+pub const PROTOCOL_VERSION: u32 = 1;
+
+/// A frame of a link.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Frame {
+    /// The dialer's first frame.
+    Hello(Hello),
+    /// The acceptor's answer to it, and its first frame.
+    Welcome(Welcome),
+    /// How far a lane is, from its receiver.
+    Ack(LaneReport),
+    /// A lane begins again at its receiver's cursor, under a higher generation.
+    Reset(LaneReport),
+    /// Asks for a Pong.
+    Ping(Ping),
+    /// Answers a Ping.
+    Pong(Pong),
+    /// Whoever sends it asks that no ranges travel until it sends [`Frame::Resume`].
+    Pause,
+    /// Takes [`Frame::Pause`] back.
+    Resume,
+    /// Asks for a [`Frame::Response`].
+    Request(Request),
+    /// Answers a [`Frame::Request`].
+    Response(Response),
+    /// Something that the other end's operator should know.
+    Event(Event),
+    /// The sender's last frame.
+    Goodbye(Goodbye),
+    /// A range on a data lane.
+    Range(RangeFrame),
+}
+
+/// Who stands at one end of a link.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Party {
+    /// The set.
+    pub set: SetName,
+    /// The digest of its set.yaml's bytes; both ends' should be equal.
+    pub set_digest: [u8; 16],
+    /// The generation of its set.yaml.
+    pub generation: u64,
+    /// Its region; must be the certificate's.
+    pub region: RegionName,
+    /// Its name within the region.
+    pub process: ProcessName,
+    /// This run of it.
+    pub run: WriterId,
+}
+
+/// The dialer's first frame.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hello {
+    /// The protocol version that it speaks.
+    pub version: u32,
+    /// Who dials.
+    pub party: Party,
+    /// The shards that it can send, at most [`limits::LANES`].
+    pub lanes: Vec<LaneOffer>,
+}
+
+/// The acceptor's answer to a [`Hello`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Welcome {
+    /// The protocol version that it speaks.
+    pub version: u32,
+    /// Who accepted.
+    pub party: Party,
+    /// Of the offered shards those that this end takes, with where each begins, at most [`limits::LANES`].
+    pub lanes: Vec<LaneReport>,
+}
+
+/// Asks for a [`Pong`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ping {
+    /// Counts the sender's pings.
+    pub number: u64,
+    /// The sender's wall time.
+    pub sent: Wall,
+}
+
+/// Answers a [`Ping`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pong {
+    /// The ping's number.
+    pub number: u64,
+    /// The ping's `sent`.
+    pub ping_sent: Wall,
+    /// When the ping arrived, by this end's wall time.
+    pub received: Wall,
+    /// When this left, by this end's wall time.
+    pub sent: Wall,
+}
+
+/// A call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// Chosen by the caller; its answer carries the same.
+    pub id: u64,
+    /// What is asked, `status` for one; at most [`limits::FRAME_TEXT_BYTES`].
+    pub method: String,
+    /// The method's own encoding, at most [`limits::CALL_BYTES`].
+    pub body: Bytes,
+}
+
+/// The answer to a call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Response {
+    /// The request's.
+    pub id: u64,
+    /// The method's own encoding, at most [`limits::CALL_BYTES`], or why there is none, never empty.
+    pub outcome: Result<Bytes, String>,
+}
+
+/// Something that the other end's operator should know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// A word for machines.
+    pub kind: String,
+    /// A sentence for people.
+    pub text: String,
+}
+
+/// A session's end, said by whoever ends it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Goodbye {
+    /// Why.
+    pub reason: GoodbyeReason,
+    /// A sentence for people.
+    pub text: String,
+}
+
+/// Why a session ends. Numbers are never reused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum GoodbyeReason {
+    /// The process stops.
+    Draining,
+    /// The dialer leads its region no more.
+    NotLeading,
+    /// The other end speaks another protocol version.
+    Version,
+    /// The other end is of another set, or not the region that its certificate says.
+    Identity,
+    /// The certificate of the other end does not hold any more.
+    Certificate,
+    /// The other end broke the protocol.
+    Violation,
+    /// A newer session with the same process replaces this one.
+    Replaced,
+    /// Nothing moved on a lane that had work.
+    NoProgress,
+    /// A reason of a later version.
+    Other(u32),
+}
+
+impl GoodbyeReason {
+    const KNOWN: [Self; 8] = [
+        Self::Draining,
+        Self::NotLeading,
+        Self::Version,
+        Self::Identity,
+        Self::Certificate,
+        Self::Violation,
+        Self::Replaced,
+        Self::NoProgress,
+    ];
+
+    fn number(self) -> u32 {
+        let known = (1..).zip(Self::KNOWN).find(|(_, reason)| *reason == self);
+        match (self, known) {
+            (Self::Other(number), _) => number,
+            (_, known) => known.map_or(0, |(number, _)| number),
+        }
+    }
+
+    fn from_number(number: u32) -> Self {
+        let known = (1..).zip(Self::KNOWN).find(|(known, _)| *known == number);
+        known.map_or(Self::Other(number), |(_, reason)| reason)
+    }
+
+    /// A word for metrics.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Draining => "draining",
+            Self::NotLeading => "not_leading",
+            Self::Version => "version",
+            Self::Identity => "identity",
+            Self::Certificate => "certificate",
+            Self::Violation => "violation",
+            Self::Replaced => "replaced",
+            Self::NoProgress => "no_progress",
+            Self::Other(_) => "other",
+        }
+    }
+}
+
+impl Event {
+    /// An event; both texts are cut to [`limits::FRAME_TEXT_BYTES`].
+    #[must_use]
+    pub fn new(kind: &str, text: &str) -> Self {
+        Self {
+            kind: cut(kind),
+            text: cut(text),
+        }
+    }
+}
+
+impl Goodbye {
+    /// A farewell; the text is cut to [`limits::FRAME_TEXT_BYTES`].
+    #[must_use]
+    pub fn new(reason: GoodbyeReason, text: &str) -> Self {
+        Self {
+            reason,
+            text: cut(text),
+        }
+    }
+}
+
+const HELLO: u8 = 1;
+const WELCOME: u8 = 2;
+const ACK: u8 = 3;
+const RESET: u8 = 4;
+const PING: u8 = 5;
+const PONG: u8 = 6;
+const PAUSE: u8 = 7;
+const RESUME: u8 = 8;
+const REQUEST: u8 = 9;
+const RESPONSE: u8 = 10;
+const EVENT: u8 = 11;
+const GOODBYE: u8 = 12;
+const RANGE: u8 = 32;
+
+impl Frame {
+    /// A word for metrics and errors.
+    #[must_use]
+    pub const fn label(&self) -> &'static str {
+        match self {
+            Self::Hello(_) => "hello",
+            Self::Welcome(_) => "welcome",
+            Self::Ack(_) => "ack",
+            Self::Reset(_) => "reset",
+            Self::Ping(_) => "ping",
+            Self::Pong(_) => "pong",
+            Self::Pause => "pause",
+            Self::Resume => "resume",
+            Self::Request(_) => "request",
+            Self::Response(_) => "response",
+            Self::Event(_) => "event",
+            Self::Goodbye(_) => "goodbye",
+            Self::Range(_) => "range",
+        }
+    }
+
+    /// Encodes the frame. The length in front of it is the connection's matter.
+    #[must_use]
+    pub fn encode(&self) -> Bytes {
+        match self {
+            Self::Hello(hello) => bytes(HELLO, &hello.to_wire()),
+            Self::Welcome(welcome) => bytes(WELCOME, &welcome.to_wire()),
+            Self::Ack(report) => bytes(ACK, &report.to_wire()),
+            Self::Reset(report) => bytes(RESET, &report.to_wire()),
+            Self::Ping(ping) => bytes(PING, &ping.to_wire()),
+            Self::Pong(pong) => bytes(PONG, &pong.to_wire()),
+            Self::Pause => bytes(PAUSE, &wire::Empty {}),
+            Self::Resume => bytes(RESUME, &wire::Empty {}),
+            Self::Request(request) => bytes(REQUEST, &request.to_wire()),
+            Self::Response(response) => bytes(RESPONSE, &response.to_wire()),
+            Self::Event(event) => bytes(
+                EVENT,
+                &wire::Event {
+                    kind: event.kind.clone(),
+                    text: event.text.clone(),
+                },
+            ),
+            Self::Goodbye(goodbye) => bytes(
+                GOODBYE,
+                &wire::Goodbye {
+                    reason: goodbye.reason.number(),
+                    text: goodbye.text.clone(),
+                },
+            ),
+            Self::Range(range) => bytes(RANGE, &range.to_wire()),
+        }
+    }
+
+    /// Decodes and checks a frame. Bodies are slices of `frame`.
+    ///
+    /// # Errors
+    /// [`InvalidFrame`].
+    pub fn decode(mut frame: Bytes) -> Result<Self, InvalidFrame> {
+        if frame.len() > limits::FRAME_BYTES {
+            return Err(InvalidFrame::TooLarge { bytes: frame.len() });
+        }
+        let Some(kind) = frame.first().copied() else {
+            return Err(InvalidFrame::Empty);
+        };
+        let rest = frame.split_off(1);
+        Ok(match kind {
+            HELLO => Self::Hello(Hello::from_wire(message(rest, "hello")?)?),
+            WELCOME => Self::Welcome(Welcome::from_wire(message(rest, "welcome")?)?),
+            ACK => Self::Ack(LaneReport::from_wire(message(rest, "ack")?)?),
+            RESET => Self::Reset(LaneReport::from_wire(message(rest, "reset")?)?),
+            PING => Self::Ping(Ping::from_wire(message(rest, "ping")?)),
+            PONG => Self::Pong(Pong::from_wire(message(rest, "pong")?)),
+            PAUSE => message::<wire::Empty>(rest, "pause").map(|_| Self::Pause)?,
+            RESUME => message::<wire::Empty>(rest, "resume").map(|_| Self::Resume)?,
+            REQUEST => Self::Request(Request::from_wire(message(rest, "request")?)?),
+            RESPONSE => Self::Response(Response::from_wire(message(rest, "response")?)?),
+            EVENT => {
+                let wire: wire::Event = message(rest, "event")?;
+                Self::Event(Event {
+                    kind: text(wire.kind, "event kind")?,
+                    text: text(wire.text, "event text")?,
+                })
+            }
+            GOODBYE => {
+                let wire: wire::Goodbye = message(rest, "goodbye")?;
+                Self::Goodbye(Goodbye {
+                    reason: GoodbyeReason::from_number(wire.reason),
+                    text: text(wire.text, "farewell")?,
+                })
+            }
+            RANGE => Self::Range(RangeFrame::from_wire(message(rest, "range")?)?),
+            unknown => return Err(InvalidFrame::UnknownKind(unknown)),
+        })
+    }
+}
+
+fn bytes(kind: u8, message: &impl Message) -> Bytes {
+    let mut bytes = BytesMut::with_capacity(1 + message.encoded_len());
+    bytes.put_u8(kind);
+    bytes.put(message.encode_to_vec().as_slice());
+    bytes.freeze()
+}
+
+fn message<M: Message + Default>(bytes: Bytes, kind: &'static str) -> Result<M, InvalidFrame> {
+    M::decode(bytes).map_err(|_| InvalidFrame::NotProtobuf(kind))
+}

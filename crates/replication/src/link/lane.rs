@@ -1,0 +1,201 @@
+//! What the frames of a link say of one lane: one shard of the dialer's log on its way to the acceptor's.
+
+use bytes::Bytes;
+
+use super::check::{self, InvalidFrame};
+use super::wire;
+use crate::coordinates::{AppliedThrough, Cursor, Life, Position, Sequence, Shard};
+
+/// A shard that the dialer can send.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LaneOffer {
+    /// The shard.
+    pub shard: Shard,
+    /// The current life of the dialer's log; none before its first.
+    pub life: Option<Life>,
+}
+
+/// What the receiver says of a lane. In a Welcome and in a Reset it says where the lane begins, in an Ack how far it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LaneReport {
+    /// The shard.
+    pub shard: Shard,
+    /// Ranges of another generation are not meant for this lane; each Reset raises it by at least one.
+    pub generation: u64,
+    /// The current life of the receiver's own log; none before its first.
+    pub life: Option<Life>,
+    /// Through where the receiver's log holds the dialer's log as accepted, by its fold; none before the first range.
+    pub cursor: Option<Cursor>,
+    /// Through where every live agent of the receiving region has applied the dialer's log.
+    pub applied: Option<AppliedThrough>,
+    /// Bytes of ranges ([`RangeFrame::cost`]) that may be under way above the cursor.
+    pub window: u32,
+    /// Why nothing is appended for the moment.
+    pub hold: Option<Hold>,
+}
+
+/// Why a receiver appends nothing on a lane. Numbers are never reused; a later version's reads as [`Hold::Other`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, thiserror::Error)]
+pub enum Hold {
+    /// Stamps are further ahead of the receiver's NATS time than the set's `max_offset`.
+    #[error(
+        "the origin's clock is ahead of the receiver's by more than max_offset: compare both regions' clocks"
+    )]
+    Clock,
+    /// The receiver's cursor is not in the origin's lineage.
+    #[error("the receiver's cursor is of no life that the origin's log knows: a sync is needed")]
+    UnknownLineage,
+    /// The ranges are of a life that ended.
+    #[error(
+        "the ranges are of a life of the origin's log that ended: the origin has lost records, restore its log"
+    )]
+    OlderLife,
+    /// The receiver's log answers no append.
+    #[error("the receiver's log answers no append: look at its NATS")]
+    LogNotWritable,
+    /// The receiver's log is full.
+    #[error("the receiver's log is full: raise log.max_bytes or bring its agents back")]
+    LogFull,
+    /// The receiver's log has a record that it does not know.
+    #[error("the receiver's log has a record of a later version: upgrade its gateways")]
+    UpgradeNeeded,
+    /// The receiver has not read its own log up to its end yet.
+    #[error("the receiver is reading its own log")]
+    Starting,
+    /// A reason of a later version.
+    #[error("reason {0} of a later version")]
+    Other(u32),
+}
+
+impl Hold {
+    const fn number(self) -> u32 {
+        match self {
+            Self::Clock => 1,
+            Self::UnknownLineage => 2,
+            Self::OlderLife => 3,
+            Self::LogNotWritable => 4,
+            Self::LogFull => 5,
+            Self::UpgradeNeeded => 6,
+            Self::Starting => 7,
+            Self::Other(number) => number,
+        }
+    }
+
+    const fn from_number(number: u32) -> Option<Self> {
+        Some(match number {
+            0 => return None,
+            1 => Self::Clock,
+            2 => Self::UnknownLineage,
+            3 => Self::OlderLife,
+            4 => Self::LogNotWritable,
+            5 => Self::LogFull,
+            6 => Self::UpgradeNeeded,
+            7 => Self::Starting,
+            number => Self::Other(number),
+        })
+    }
+
+    /// A word for metrics and status.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Clock => "clock",
+            Self::UnknownLineage => "unknown_lineage",
+            Self::OlderLife => "older_life",
+            Self::LogNotWritable => "log_not_writable",
+            Self::LogFull => "log_full",
+            Self::UpgradeNeeded => "upgrade_needed",
+            Self::Starting => "starting",
+            Self::Other(_) => "other",
+        }
+    }
+}
+
+/// A range of the dialer's log on a lane: the header and the body to append, as stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RangeFrame {
+    /// The shard.
+    pub shard: Shard,
+    /// The lane's generation that it belongs to.
+    pub generation: u64,
+    /// An encoded [`crate::header::Header`] of kind range; checked by the receiving machine, not by the codec.
+    pub header: Bytes,
+    /// The concatenated bodies of what was accepted in the range. A slice of the frame it came in.
+    pub body: Bytes,
+}
+
+impl RangeFrame {
+    /// What the range counts against the lane's window, in bytes: header and body.
+    #[must_use]
+    pub fn cost(&self) -> u64 {
+        (self.header.len() + self.body.len()) as u64
+    }
+
+    pub(super) fn to_wire(&self) -> wire::Range {
+        wire::Range {
+            shard: Some(check::shard_to_wire(&self.shard)),
+            generation: self.generation,
+            header: self.header.clone(),
+            body: self.body.clone(),
+        }
+    }
+
+    pub(super) fn from_wire(wire: wire::Range) -> Result<Self, InvalidFrame> {
+        Ok(Self {
+            shard: check::shard(wire.shard)?,
+            generation: wire.generation,
+            header: wire.header,
+            body: wire.body,
+        })
+    }
+}
+
+impl LaneOffer {
+    pub(super) fn to_wire(&self) -> wire::LaneOffer {
+        wire::LaneOffer {
+            shard: Some(check::shard_to_wire(&self.shard)),
+            life: self.life.map(Into::into),
+        }
+    }
+
+    pub(super) fn from_wire(wire: wire::LaneOffer) -> Result<Self, InvalidFrame> {
+        Ok(Self {
+            shard: check::shard(wire.shard)?,
+            life: wire.life.map(Into::into),
+        })
+    }
+}
+
+impl LaneReport {
+    pub(super) fn to_wire(&self) -> wire::LaneReport {
+        wire::LaneReport {
+            shard: Some(check::shard_to_wire(&self.shard)),
+            generation: self.generation,
+            life: self.life.map(Into::into),
+            cursor: self.cursor.map(Into::into),
+            applied_life: self.applied.map(|applied| applied.0.life.into()),
+            applied: self.applied.map_or(0, |applied| applied.0.sequence.0),
+            window: self.window,
+            hold: self.hold.map_or(0, Hold::number),
+        }
+    }
+
+    pub(super) fn from_wire(wire: wire::LaneReport) -> Result<Self, InvalidFrame> {
+        let applied = wire.applied_life.map(|life| {
+            AppliedThrough(Position {
+                life: life.into(),
+                sequence: Sequence(wire.applied),
+            })
+        });
+        let cursor = wire.cursor.map(Cursor::try_from).transpose();
+        Ok(Self {
+            shard: check::shard(wire.shard)?,
+            generation: wire.generation,
+            life: wire.life.map(Into::into),
+            cursor: cursor.map_err(|_| InvalidFrame::Field("cursor"))?,
+            applied,
+            window: wire.window,
+            hold: Hold::from_number(wire.hold),
+        })
+    }
+}

@@ -1,0 +1,508 @@
+//! A session: the order in which frames may come on one connection, from Hello to Goodbye.
+//!
+//! The dialer says Hello with the shards that it can send, the acceptor answers Welcome with those that it takes and where each
+//! begins; ranges then go to the acceptor, Acks and Resets to the dialer, and everything else both ways. The other end must
+//! speak the same protocol version and be of the same set and of the region that its certificate says; a different
+//! digest of set.yaml is told, not refused. Whatever breaks the order ends the session with the reason said to the other
+//! end. Pings measure the other clock and show that the other end lives; a session that hears nothing ends.
+//!
+//! The shell writes [`Session::poll_frame`]'s frames before its lanes' frames, and lanes' frames only while [`Session::is_open`].
+
+use std::collections::{BTreeSet, VecDeque};
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::frame::{
+    Event, Frame, Goodbye, GoodbyeReason, Hello, InvalidFrame, LaneOffer, LaneReport, PROTOCOL_VERSION,
+    Party, Pong, RangeFrame, Request, Response, Welcome,
+};
+use crate::coordinates::Shard;
+use crate::limits;
+use crate::names::RegionName;
+use crate::time::{Mono, Now};
+
+mod calls;
+mod clock;
+#[cfg(test)]
+mod tests;
+
+use calls::Calls;
+pub use calls::{CallFailure, CallRefused};
+pub use clock::ClockEstimate;
+use clock::PeerClock;
+
+/// What a session waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Deadline {
+    /// Hello or Welcome must have come.
+    Greeting,
+    /// The next ping is due.
+    Ping,
+    /// The other end must have said something.
+    Silence,
+    /// A request must have been answered.
+    Call,
+}
+
+/// What a session tells its shell.
+#[derive(Debug, Clone, PartialEq)]
+pub enum SessionEvent {
+    /// To the acceptor: answer with [`Session::welcome`].
+    Hello(Hello),
+    /// To the dialer: its lanes may begin.
+    Welcome(Welcome),
+    /// The other end runs on another set.yaml of the same set.
+    SetDiffers {
+        /// Who runs on it.
+        peer: Party,
+    },
+    /// To the dialer: how far a lane is.
+    Ack(LaneReport),
+    /// To the dialer: a lane begins again.
+    Reset(LaneReport),
+    /// To the acceptor: a range.
+    Range(RangeFrame),
+    /// Whether one of the two ends asks that no ranges travel has changed.
+    Paused(bool),
+    /// The other end calls: answer with [`Session::respond`].
+    Request(Request),
+    /// A call of ours has its answer, or never will.
+    Response {
+        /// The call's.
+        id: u64,
+        /// Its answer.
+        outcome: Result<Bytes, CallFailure>,
+    },
+    /// Something for this end's log.
+    Told(Event),
+    /// The session is over; the last event. Write what [`Session::poll_frame`] still gives, then close.
+    Ended(End),
+}
+
+/// How a session ended.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum End {
+    /// The other end ended it.
+    #[error("the other region's gateway ended the link ({}): {}", .0.reason.label(), .0.text)]
+    Farewell(Goodbye),
+    /// This end ended it.
+    #[error("this gateway ended the link ({}): {}", .0.reason.label(), .0.text)]
+    Refused(Goodbye),
+    /// The other end sent what is no frame.
+    #[error(transparent)]
+    Invalid(InvalidFrame),
+    /// No Hello or no Welcome came in time.
+    #[error(
+        "no greeting came within {:?}: is what answers there a gateway?",
+        limits::GREETING
+    )]
+    NoGreeting,
+    /// Nothing came for [`limits::SESSION_SILENCE`].
+    #[error(
+        "nothing was heard for {:?}: look at the network between the regions",
+        limits::SESSION_SILENCE
+    )]
+    Silence,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Role {
+    Dialer,
+    Acceptor,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum State {
+    Greeting,
+    Welcoming,
+    Open,
+    Ended,
+}
+
+/// One end of a session.
+#[derive(Debug)]
+pub struct Session {
+    role: Role,
+    local: Party,
+    certified: RegionName,
+    state: State,
+    began: Mono,
+    heard: Mono,
+    next_ping: Mono,
+    peer: Option<Party>,
+    lanes: BTreeSet<Shard>,
+    paused_here: bool,
+    paused_there: bool,
+    clock: PeerClock,
+    calls: Calls,
+    frames: VecDeque<Frame>,
+    events: VecDeque<SessionEvent>,
+}
+
+impl Session {
+    /// The dialer's end of a connection to a gateway whose certificate says `certified`; offers `lanes`.
+    #[must_use]
+    pub fn dialer(now: Now, local: Party, certified: RegionName, lanes: Vec<LaneOffer>) -> Self {
+        let mut session = Self::new(now, Role::Dialer, local, certified);
+        session.lanes = lanes.iter().map(|lane| lane.shard.clone()).collect();
+        session.frames.push_back(Frame::Hello(Hello {
+            version: PROTOCOL_VERSION,
+            party: session.local.clone(),
+            lanes,
+        }));
+        session
+    }
+
+    /// The acceptor's end of a connection from a gateway whose certificate says `certified`.
+    #[must_use]
+    pub fn acceptor(now: Now, local: Party, certified: RegionName) -> Self {
+        Self::new(now, Role::Acceptor, local, certified)
+    }
+
+    fn new(now: Now, role: Role, local: Party, certified: RegionName) -> Self {
+        Self {
+            role,
+            local,
+            certified,
+            state: State::Greeting,
+            began: now.mono,
+            heard: now.mono,
+            next_ping: now.mono,
+            peer: None,
+            lanes: BTreeSet::new(),
+            paused_here: false,
+            paused_there: false,
+            clock: PeerClock::default(),
+            calls: Calls::default(),
+            frames: VecDeque::new(),
+            events: VecDeque::new(),
+        }
+    }
+
+    /// Takes the bytes of a frame.
+    pub fn handle_bytes(&mut self, now: Now, bytes: Bytes) {
+        match Frame::decode(bytes) {
+            Ok(frame) => self.handle_frame(now, frame),
+            Err(invalid) => {
+                let farewell = Goodbye::new(GoodbyeReason::Violation, &invalid.to_string());
+                self.end(End::Invalid(invalid), Some(farewell));
+            }
+        }
+    }
+
+    /// Takes a frame from the other end. After the end it is ignored.
+    pub fn handle_frame(&mut self, now: Now, frame: Frame) {
+        self.heard = now.mono;
+        match (self.state, frame) {
+            (State::Ended, _) => {}
+            (_, Frame::Goodbye(goodbye)) => self.end(End::Farewell(goodbye), None),
+            (State::Greeting, Frame::Hello(hello)) if self.role == Role::Acceptor => self.hello(hello),
+            (State::Greeting, Frame::Welcome(welcome)) if self.role == Role::Dialer => {
+                self.welcomed(now, welcome)
+            }
+            (State::Open, frame) => self.open_frame(now, frame),
+            (_, frame) => self.violation(&format!("a {} frame before the greeting", frame.label())),
+        }
+    }
+
+    fn hello(&mut self, hello: Hello) {
+        if !self.accepts(hello.version, &hello.party) {
+            return;
+        }
+        self.lanes = hello.lanes.iter().map(|lane| lane.shard.clone()).collect();
+        if self.lanes.len() != hello.lanes.len() {
+            return self.violation("one lane was offered twice");
+        }
+        self.state = State::Welcoming;
+        self.event(SessionEvent::Hello(hello));
+    }
+
+    /// Answers the Hello: which of the offered lanes are taken, and where each begins. Others are left out.
+    pub fn welcome(&mut self, now: Now, mut lanes: Vec<LaneReport>) {
+        if self.state != State::Welcoming {
+            return;
+        }
+        lanes.retain(|lane| self.lanes.contains(&lane.shard));
+        self.lanes = lanes.iter().map(|lane| lane.shard.clone()).collect();
+        self.frames.push_back(Frame::Welcome(Welcome {
+            version: PROTOCOL_VERSION,
+            party: self.local.clone(),
+            lanes,
+        }));
+        self.open(now);
+    }
+
+    fn welcomed(&mut self, now: Now, welcome: Welcome) {
+        if !self.accepts(welcome.version, &welcome.party) {
+            return;
+        }
+        let taken: BTreeSet<Shard> = welcome.lanes.iter().map(|lane| lane.shard.clone()).collect();
+        if taken.len() != welcome.lanes.len() || !taken.is_subset(&self.lanes) {
+            return self.violation("a lane was taken twice or without an offer");
+        }
+        self.lanes = taken;
+        self.open(now);
+        self.event(SessionEvent::Welcome(welcome));
+    }
+
+    fn open(&mut self, now: Now) {
+        self.state = State::Open;
+        self.next_ping = now.mono;
+        if self.paused_here {
+            self.frames.push_back(Frame::Pause);
+        }
+    }
+
+    /// Same version, same set, the certificate's region; anything else ends the session.
+    fn accepts(&mut self, version: u32, party: &Party) -> bool {
+        let text = if version != PROTOCOL_VERSION {
+            let text = format!(
+                "protocol version {version} where {PROTOCOL_VERSION} is spoken: upgrade the older region"
+            );
+            self.refuse(GoodbyeReason::Version, &text);
+            return false;
+        } else if party.set != self.local.set {
+            format!(
+                "set {} where {} was expected: compare both set.yaml",
+                party.set, self.local.set
+            )
+        } else if party.region != self.certified || party.region == self.local.region {
+            format!(
+                "region {} under a certificate of {}: compare the settings",
+                party.region, self.certified
+            )
+        } else {
+            if (party.set_digest, party.generation) != (self.local.set_digest, self.local.generation) {
+                self.event(SessionEvent::SetDiffers { peer: party.clone() });
+            }
+            self.peer = Some(party.clone());
+            return true;
+        };
+        self.refuse(GoodbyeReason::Identity, &text);
+        false
+    }
+
+    fn open_frame(&mut self, now: Now, frame: Frame) {
+        match frame {
+            Frame::Range(range) if self.takes(Role::Acceptor, &range.shard) => {
+                self.event(SessionEvent::Range(range))
+            }
+            Frame::Ack(report) if self.takes(Role::Dialer, &report.shard) => {
+                self.event(SessionEvent::Ack(report))
+            }
+            Frame::Reset(report) if self.takes(Role::Dialer, &report.shard) => {
+                self.event(SessionEvent::Reset(report))
+            }
+            Frame::Ping(ping) => self.frames.push_back(Frame::Pong(Pong {
+                number: ping.number,
+                ping_sent: ping.sent,
+                received: now.wall,
+                sent: now.wall,
+            })),
+            Frame::Pong(pong) => self.clock.handle_pong(now, &pong),
+            Frame::Pause => self.pause_there(true),
+            Frame::Resume => self.pause_there(false),
+            Frame::Request(request) => match self.calls.accept(request.id) {
+                Ok(()) => self.event(SessionEvent::Request(request)),
+                Err(refusal) => self.frames.push_back(Frame::Response(refusal)),
+            },
+            Frame::Response(Response { id, outcome }) => {
+                if self.calls.answered(id) {
+                    let outcome = outcome.map_err(CallFailure::Refused);
+                    self.event(SessionEvent::Response { id, outcome });
+                }
+            }
+            Frame::Event(event) => self.event(SessionEvent::Told(event)),
+            frame => self.violation(&format!(
+                "a {} frame that has no place on this link",
+                frame.label()
+            )),
+        }
+    }
+
+    fn takes(&self, role: Role, shard: &Shard) -> bool {
+        self.role == role && self.lanes.contains(shard)
+    }
+
+    fn pause_there(&mut self, paused: bool) {
+        let before = self.is_paused();
+        self.paused_there = paused;
+        self.tell_pause(before);
+    }
+
+    /// Asks, or takes back, that no ranges travel. Holds over the session's opening.
+    pub fn pause(&mut self, paused: bool) {
+        let before = self.is_paused();
+        if self.paused_here != paused && self.state == State::Open {
+            self.frames
+                .push_back(if paused { Frame::Pause } else { Frame::Resume });
+        }
+        self.paused_here = paused;
+        self.tell_pause(before);
+    }
+
+    fn tell_pause(&mut self, before: bool) {
+        if self.is_paused() != before {
+            self.event(SessionEvent::Paused(self.is_paused()));
+        }
+    }
+
+    /// Calls the other end; the answer comes as an event with the same identifier.
+    ///
+    /// # Errors
+    /// [`CallRefused`].
+    pub fn request(&mut self, now: Now, method: &str, body: Bytes) -> Result<u64, CallRefused> {
+        if self.state != State::Open {
+            return Err(CallRefused::NotOpen);
+        }
+        let request = self.calls.ask(now.mono, method, body)?;
+        let id = request.id;
+        self.frames.push_back(Frame::Request(request));
+        Ok(id)
+    }
+
+    /// Answers a call of the other end: the method's own encoding, or a sentence that says why there is none.
+    pub fn respond(&mut self, id: u64, outcome: Result<Bytes, String>) {
+        if let Some(response) = self.calls.answer(id, outcome)
+            && self.state == State::Open
+        {
+            self.frames.push_back(Frame::Response(response));
+        }
+    }
+
+    /// Tells the other end's operator something; nothing before the opening.
+    pub fn tell(&mut self, event: Event) {
+        if self.state == State::Open {
+            self.frames.push_back(Frame::Event(event));
+        }
+    }
+
+    /// Ends the session.
+    pub fn refuse(&mut self, reason: GoodbyeReason, text: &str) {
+        let goodbye = Goodbye::new(reason, text);
+        self.end(End::Refused(goodbye.clone()), Some(goodbye));
+    }
+
+    fn violation(&mut self, text: &str) {
+        self.refuse(GoodbyeReason::Violation, text);
+    }
+
+    fn end(&mut self, end: End, farewell: Option<Goodbye>) {
+        if self.state == State::Ended {
+            return;
+        }
+        self.state = State::Ended;
+        self.frames.extend(farewell.map(Frame::Goodbye));
+        for id in self.calls.end() {
+            self.events.push_back(SessionEvent::Response {
+                id,
+                outcome: Err(CallFailure::Ended),
+            });
+        }
+        self.events.push_back(SessionEvent::Ended(end));
+    }
+
+    fn event(&mut self, event: SessionEvent) {
+        self.events.push_back(event);
+        if self.events.len() > limits::SESSION_QUEUE || self.frames.len() > limits::SESSION_QUEUE {
+            self.violation("more frames than this end keeps up with");
+        }
+    }
+
+    /// Does what is due.
+    pub fn handle_timeout(&mut self, now: Now) {
+        while let Some((_, deadline)) = self.poll_timeout().filter(|(at, _)| *at <= now.mono) {
+            match deadline {
+                Deadline::Greeting => {
+                    let farewell = Goodbye::new(GoodbyeReason::Violation, "no greeting came in time");
+                    self.end(End::NoGreeting, Some(farewell));
+                }
+                Deadline::Silence => {
+                    let farewell = Goodbye::new(GoodbyeReason::NoProgress, "nothing was heard for too long");
+                    self.end(End::Silence, Some(farewell));
+                }
+                Deadline::Ping => {
+                    let ping = self.clock.ping(now);
+                    self.frames.push_back(Frame::Ping(ping));
+                    self.next_ping = now.mono.after(limits::PING_INTERVAL);
+                }
+                Deadline::Call => {
+                    for id in self.calls.expired(now.mono) {
+                        let outcome = Err(CallFailure::Unanswered);
+                        self.event(SessionEvent::Response { id, outcome });
+                    }
+                }
+            }
+        }
+    }
+
+    /// The next deadline, and which it is; none after the end.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<(Mono, Deadline)> {
+        match self.state {
+            State::Ended => None,
+            State::Greeting | State::Welcoming => {
+                Some((self.began.after(limits::GREETING), Deadline::Greeting))
+            }
+            State::Open => {
+                let silence = (self.heard.after(limits::SESSION_SILENCE), Deadline::Silence);
+                let ping = (self.next_ping, Deadline::Ping);
+                let call = self.calls.next_expiry().map(|at| (at, Deadline::Call));
+                [Some(silence), Some(ping), call].into_iter().flatten().min()
+            }
+        }
+    }
+
+    /// The next frame of the control lane to write.
+    pub fn poll_frame(&mut self) -> Option<Frame> {
+        self.frames.pop_front()
+    }
+
+    /// The next thing that the shell must know.
+    pub fn poll_event(&mut self) -> Option<SessionEvent> {
+        self.events.pop_front()
+    }
+
+    /// Whether lanes' frames may be written.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.state == State::Open
+    }
+
+    /// Whether the session is over.
+    #[must_use]
+    pub fn is_ended(&self) -> bool {
+        self.state == State::Ended
+    }
+
+    /// Whether one of the two ends asks that no ranges travel.
+    #[must_use]
+    pub fn is_paused(&self) -> bool {
+        self.paused_here || self.paused_there
+    }
+
+    /// Whether the region behind the link counts as unreachable: not open, or nothing heard for [`limits::SESSION_QUIET`].
+    #[must_use]
+    pub fn is_quiet(&self, now: Now) -> bool {
+        self.state != State::Open || self.quiet_for(now) > limits::SESSION_QUIET
+    }
+
+    /// How long nothing was heard.
+    #[must_use]
+    pub fn quiet_for(&self, now: Now) -> Duration {
+        now.mono.since(self.heard)
+    }
+
+    /// Who stands at the other end; none before its greeting.
+    #[must_use]
+    pub fn peer(&self) -> Option<&Party> {
+        self.peer.as_ref()
+    }
+
+    /// The other end's clock; none before the first answered ping.
+    #[must_use]
+    pub fn peer_clock(&self) -> Option<ClockEstimate> {
+        self.clock.estimate()
+    }
+}

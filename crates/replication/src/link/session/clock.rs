@@ -1,0 +1,187 @@
+//! The other end's clock, from pings: round trips, and the offset with its uncertainty.
+//!
+//! As in NTP: a ping leaves at t0 and its answer arrives at t3 by our clock, the other end received it at t1 and answered at
+//! t2 by its own. The round trip is (t3 - t0) - (t2 - t1); the offset is ((t1 - t0) + (t2 - t3)) / 2 and is wrong by at most
+//! half the round trip, however unequal the two ways are. So the sample with the least round trip is the one to
+//! believe. Durations on our side are monotonic; a step of our wall clock discards what was measured before it.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::super::frame::{Ping, Pong};
+use crate::limits;
+use crate::time::{Now, Wall};
+
+/// What is known of the other end's clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClockEstimate {
+    /// The other end's wall clock minus ours, in microseconds.
+    pub offset_micros: i64,
+    /// The offset is wrong by at most this.
+    pub uncertainty: Duration,
+    /// The least round trip of the last [`limits::CLOCK_SAMPLES`].
+    pub round_trip: Duration,
+    /// The newest round trip.
+    pub newest_round_trip: Duration,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Sample {
+    offset_micros: i64,
+    round_trip: Duration,
+}
+
+/// A wall clock that moves this much against the monotonic one has stepped.
+const STEP: Duration = Duration::from_millis(5);
+
+#[derive(Debug, Default)]
+pub struct PeerClock {
+    numbered: u64,
+    sent: VecDeque<(u64, Now)>,
+    samples: VecDeque<Sample>,
+    reference: Option<Now>,
+}
+
+impl PeerClock {
+    /// The next ping.
+    pub fn ping(&mut self, now: Now) -> Ping {
+        self.forget_before_a_step(now);
+        self.numbered += 1;
+        if self.sent.len() == limits::CLOCK_SAMPLES {
+            self.sent.pop_front();
+        }
+        self.sent.push_back((self.numbered, now));
+        Ping {
+            number: self.numbered,
+            sent: now.wall,
+        }
+    }
+
+    /// Takes an answer; one to no ping under way is ignored.
+    pub fn handle_pong(&mut self, now: Now, pong: &Pong) {
+        self.forget_before_a_step(now);
+        let Some(at) = self.sent.iter().position(|(number, _)| *number == pong.number) else {
+            return;
+        };
+        let (_, ping) = self.sent[at];
+        self.sent.drain(..=at);
+        let elapsed = now.mono.since(ping.mono);
+        let there = pong.sent.since(pong.received);
+        let arrival = ping.wall.after(elapsed);
+        let twice = difference(pong.received, ping.wall).saturating_add(difference(pong.sent, arrival));
+        if self.samples.len() == limits::CLOCK_SAMPLES {
+            self.samples.pop_front();
+        }
+        self.samples.push_back(Sample {
+            offset_micros: twice / 2,
+            round_trip: elapsed.saturating_sub(there),
+        });
+    }
+
+    /// What the samples say; none before the first answer.
+    pub fn estimate(&self) -> Option<ClockEstimate> {
+        let newest = self.samples.back()?;
+        let best = self.samples.iter().min_by_key(|sample| sample.round_trip)?;
+        Some(ClockEstimate {
+            offset_micros: best.offset_micros,
+            uncertainty: best.round_trip / 2,
+            round_trip: best.round_trip,
+            newest_round_trip: newest.round_trip,
+        })
+    }
+
+    fn forget_before_a_step(&mut self, now: Now) {
+        let stepped = self.reference.is_some_and(|reference| {
+            let expected = reference.wall.after(now.mono.since(reference.mono));
+            difference(now.wall, expected).unsigned_abs() > STEP.as_micros() as u64
+        });
+        if stepped {
+            self.sent.clear();
+            self.samples.clear();
+        }
+        self.reference = Some(now);
+    }
+}
+
+/// `a - b` in microseconds, saturating.
+fn difference(a: Wall, b: Wall) -> i64 {
+    i64::try_from(i128::from(a.micros()) - i128::from(b.micros())).unwrap_or(if a > b {
+        i64::MAX
+    } else {
+        i64::MIN
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::time::Mono;
+
+    fn at(micros: u64) -> Now {
+        Now {
+            mono: Mono::from_nanos(micros * 1000),
+            wall: Wall::from_micros(1_000_000_000 + micros),
+        }
+    }
+
+    fn shifted(now: Now, offset: i64) -> Wall {
+        Wall::from_micros(now.wall.micros().saturating_add_signed(offset))
+    }
+
+    fn exchange(clock: &mut PeerClock, start: u64, there: u64, held: u64, back: u64, offset: i64) {
+        let ping = clock.ping(at(start));
+        let pong = Pong {
+            number: ping.number,
+            ping_sent: ping.sent,
+            received: shifted(at(start + there), offset),
+            sent: shifted(at(start + there + held), offset),
+        };
+        clock.handle_pong(at(start + there + held + back), &pong);
+    }
+
+    proptest! {
+        #[test]
+        fn the_offset_is_within_its_uncertainty_however_unequal_the_ways(
+            ways in prop::collection::vec((0u64..500_000, 0u64..50_000, 0u64..500_000), 1..60),
+            offset in -10_000_000i64..10_000_000,
+        ) {
+            let mut clock = PeerClock::default();
+            for (at, (there, held, back)) in ways.iter().enumerate() {
+                exchange(&mut clock, at as u64 * 2_000_000, *there, *held, *back, offset);
+            }
+            let estimate = clock.estimate().expect("a ping was answered");
+            let wrong = Duration::from_micros((estimate.offset_micros - offset).unsigned_abs());
+            prop_assert!(wrong <= estimate.uncertainty + Duration::from_micros(1), "{wrong:?} {estimate:?}");
+            let last = ways.last().expect("at least one");
+            prop_assert_eq!(estimate.newest_round_trip, Duration::from_micros(last.0 + last.2));
+        }
+    }
+
+    #[test]
+    fn a_step_of_the_own_clock_discards_what_was_measured() {
+        let mut clock = PeerClock::default();
+        exchange(&mut clock, 0, 40_000, 0, 40_000, 0);
+        assert!(clock.estimate().is_some());
+        let stepped = Now {
+            mono: at(1_000_000).mono,
+            wall: Wall::from_micros(9_000_000_000),
+        };
+        clock.ping(stepped);
+        assert_eq!(clock.estimate(), None);
+    }
+
+    #[test]
+    fn an_answer_to_no_ping_is_ignored() {
+        let mut clock = PeerClock::default();
+        let pong = Pong {
+            number: 9,
+            ping_sent: Wall::default(),
+            received: Wall::default(),
+            sent: Wall::from_micros(u64::MAX),
+        };
+        clock.handle_pong(at(0), &pong);
+        assert_eq!(clock.estimate(), None);
+    }
+}

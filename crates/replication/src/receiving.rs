@@ -1,0 +1,499 @@
+//! A receiving lane: one shard of another region's log on its way into this region's, on one session.
+//!
+//! Problem: ranges come from a gateway that may be one of two, over a link that may be cut anywhere, and are appended to a log
+//! whose answers may be lost. Sketch: the lane appends what follows the last range, several at once, and believes only what
+//! it reads back: the fold at the head of the own log says what was accepted. A range that came back void is appended
+//! again, byte for byte, when it is its turn; a range that the log has already is dropped; whatever does not follow begins
+//! the lane again at the cursor, under a higher generation. The Ack is the fold's cursor, so nothing is acknowledged that
+//! is not stored and accepted.
+//!
+//! Invariants: bytes held never exceed the window, or are one range; only ranges of the certificate's region are appended;
+//! the cursor told never passes what was read back. Failure cases: a body that no agent could apply becomes a gap record, so
+//! that the lane goes on and the missing changes are known; stamps ahead of this region's clock wait, and hold the lane in
+//! the open beyond `max_offset`; a lineage that does not include the cursor holds it as `needs sync`.
+//!
+//! The shell drives it: one machine a session and shard, made when the head of the own log has been read up to its end. Of `now`,
+//! `wall` is this region's log clock.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::coordinates::{Anchor, AppliedThrough, Cursor, Life, Sequence};
+use crate::credit::fits;
+use crate::fold::{Fold, LogName, Token, Verdict};
+use crate::header::{Header, Range, Record};
+use crate::limits;
+use crate::link::frame::Frame;
+use crate::link::lane::{Hold, LaneReport, RangeFrame};
+use crate::link::session::ClockEstimate;
+use crate::names::RegionName;
+use crate::time::{Mono, Now};
+
+mod check;
+pub mod lag;
+mod queue;
+#[cfg(test)]
+mod tests;
+
+pub use check::Violation;
+pub use queue::AppendId;
+use queue::{Held, Queue};
+
+/// What a receiving lane waits for; both mean that [`Receiving::poll_append`] may have something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Deadline {
+    /// A range is to be appended again.
+    Append,
+    /// Held stamps are looked at again.
+    Clock,
+}
+
+/// A message to append to the own log. The same range gives the same bytes each time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Append {
+    /// Names this append in what is reported of it.
+    pub id: AppendId,
+    /// The last token of the subject.
+    pub token: Token,
+    /// The encoded header.
+    pub header: Bytes,
+    /// The body.
+    pub body: Bytes,
+}
+
+/// Why an append has no sequence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AppendFailure {
+    /// No answer: it may have been stored.
+    Unanswered,
+    /// The log is full.
+    Full,
+    /// Larger than the region's NATS takes: a gap stands for it from now on.
+    TooLarge,
+}
+
+/// What the shell must know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ReceivingEvent {
+    /// A gap stands for a range; its changes are missing here until a sync. The bytes are for whoever looks into it.
+    Undecodable {
+        /// The origin's message at the range's end.
+        through: Anchor,
+        /// Why.
+        reason: String,
+        /// The body.
+        body: Bytes,
+    },
+    /// The lane began again at the cursor.
+    Reset {
+        /// The new generation.
+        generation: u64,
+        /// Why.
+        reason: ResetReason,
+    },
+    /// The lane is held, or held no longer.
+    Held(Option<Hold>),
+}
+
+/// Why a lane begins again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ResetReason {
+    /// The own log began another life.
+    NewLife,
+    /// A range did not follow the one before it.
+    NotNext,
+    /// The own log's cursor is not where the held ranges begin.
+    CursorMoved,
+}
+
+/// A receiving lane.
+#[derive(Debug)]
+pub struct Receiving {
+    log: LogName,
+    origin: RegionName,
+    window: u32,
+    max_offset: Duration,
+    generation: u64,
+    head: Sequence,
+    life: Option<Life>,
+    cursor: Option<Cursor>,
+    applied: Option<AppliedThrough>,
+    origin_clock: Option<ClockEstimate>,
+    queue: Queue,
+    refused: Option<Hold>,
+    stopped: bool,
+    clock_held: bool,
+    clock_due: Option<Mono>,
+    unanswered: u32,
+    full: bool,
+    told: Option<LaneReport>,
+    ack_due: bool,
+    reset_due: bool,
+    events: VecDeque<ReceivingEvent>,
+}
+
+impl Receiving {
+    /// The lane of `origin` into `log`, this region's, whose head's fold is `head`. `max_offset` is the set's.
+    #[must_use]
+    pub fn new(log: LogName, origin: RegionName, max_offset: Duration, head: &Fold) -> Self {
+        let mut lane = Self {
+            log,
+            origin,
+            window: limits::LANE_WINDOW_BYTES,
+            max_offset,
+            generation: 1,
+            head: head.at().sequence,
+            life: head.lineage().current(),
+            cursor: None,
+            applied: None,
+            origin_clock: None,
+            queue: Queue::default(),
+            refused: None,
+            stopped: false,
+            clock_held: false,
+            clock_due: None,
+            unanswered: 0,
+            full: false,
+            told: None,
+            ack_due: false,
+            reset_due: false,
+            events: VecDeque::new(),
+        };
+        lane.cursor = lane.cursor_of(head);
+        lane
+    }
+
+    /// Another window than [`limits::LANE_WINDOW_BYTES`]; before the welcome.
+    #[must_use]
+    pub fn with_window(mut self, window: u32) -> Self {
+        self.window = window;
+        self
+    }
+
+    /// What the Welcome says of this lane.
+    pub fn welcome(&mut self) -> LaneReport {
+        let report = self.report();
+        self.told = Some(report.clone());
+        report
+    }
+
+    fn report(&self) -> LaneReport {
+        LaneReport {
+            shard: self.log.shard.clone(),
+            generation: self.generation,
+            life: self.life,
+            cursor: self.cursor,
+            applied: self.applied,
+            window: if self.life.is_some() { self.window } else { 0 },
+            hold: self.hold(),
+        }
+    }
+
+    fn cursor_of(&self, head: &Fold) -> Option<Cursor> {
+        head.origin(&self.origin).map(|origin| origin.cursor)
+    }
+
+    /// Takes a range from the link.
+    ///
+    /// # Errors
+    /// [`Violation`]: the session is to end with it as the reason.
+    pub fn handle_range(&mut self, now: Now, frame: RangeFrame) -> Result<(), Violation> {
+        if frame.generation < self.generation {
+            return Ok(());
+        }
+        if frame.generation > self.generation {
+            return Err(Violation::Generation {
+                current: self.generation,
+                found: frame.generation,
+            });
+        }
+        let (header, range) = check::range(&self.log, &self.origin, &frame)?;
+        let (held, cost) = (self.queue.bytes(), frame.cost());
+        let window = if self.life.is_some() { self.window } else { 0 };
+        if !fits(u64::from(window), held, cost) {
+            return Err(Violation::Credit { held, cost, window });
+        }
+        if self.follows(&range) {
+            self.hold_range(now, header, range, frame);
+            self.look_at_clock(now);
+        }
+        Ok(())
+    }
+
+    /// Whether a range begins where the last one, or the cursor, ends. If it does not, does what is to be done.
+    fn follows(&mut self, range: &Range) -> bool {
+        let last = self.queue.last().and_then(Held::position);
+        let base = last.or(self.cursor.map(|cursor| cursor.position));
+        let number = range.lineage.current().map_or(0, |life| life.number);
+        let shared = match base {
+            None => Some(Sequence::NONE),
+            Some(base) if number < base.life.number => {
+                self.refused = Some(Hold::OlderLife);
+                return false;
+            }
+            Some(base) => range.lineage.shared_through(base),
+        };
+        let Some(shared) = shared else {
+            self.refused = Some(Hold::UnknownLineage);
+            return false;
+        };
+        self.refused = None;
+        if range.through.sequence <= shared {
+            self.ack_due = true;
+            return false;
+        }
+        if range.first != shared.next() {
+            self.reset(ResetReason::NotNext);
+            return false;
+        }
+        true
+    }
+
+    fn hold_range(&mut self, now: Now, mut header: Header, range: Range, frame: RangeFrame) {
+        let cost = frame.cost();
+        header.stages.received = now.wall.micros();
+        if let Some(clock) = self.origin_clock {
+            header.stages.offset = clock.offset_micros;
+            header.stages.uncertainty = u64::try_from(clock.uncertainty.as_micros()).unwrap_or(u64::MAX);
+        }
+        let sound = check::body(&header, &self.origin, &frame.body);
+        let (bytes, body) = match &sound {
+            Ok(()) => (header.encode(), frame.body),
+            Err(reason) => {
+                self.undecodable(&range, reason.clone(), frame.body);
+                (check::gap(&self.log, &range, header.stages), Bytes::new())
+            }
+        };
+        self.queue
+            .push(Held::new(range, bytes, body, sound.is_err(), cost));
+    }
+
+    fn undecodable(&mut self, range: &Range, reason: String, body: Bytes) {
+        self.events.push_back(ReceivingEvent::Undecodable {
+            through: range.through,
+            reason,
+            body,
+        });
+    }
+
+    /// Takes what the fold at the head of the own log says of its next message; `head` is that fold after it.
+    pub fn handle_read_back(&mut self, now: Now, header: Option<&Header>, verdict: &Verdict, head: &Fold) {
+        let record = header.map(|header| &header.record);
+        match (verdict, record) {
+            (Verdict::Stop { .. }, _) => self.stopped = true,
+            (Verdict::Void(_), Some(Record::Range(range) | Record::Gap(range)))
+                if range.origin == self.origin =>
+            {
+                self.queue.void(now.mono, range);
+            }
+            _ => {}
+        }
+        self.handle_head(now, head);
+    }
+
+    /// Takes the fold at the head of the own log. One that is behind what was seen of the same life is ignored.
+    pub fn handle_head(&mut self, now: Now, head: &Fold) {
+        let life = head.lineage().current();
+        let cursor = self.cursor_of(head);
+        if life != self.life {
+            (self.head, self.life, self.cursor) = (head.at().sequence, life, cursor);
+            return self.reset(ResetReason::NewLife);
+        }
+        if head.at().sequence < self.head {
+            return;
+        }
+        self.head = head.at().sequence;
+        if cursor != self.cursor {
+            self.cursor = cursor;
+            (self.unanswered, self.full) = (0, false);
+            self.release();
+            self.look_at_clock(now);
+        }
+    }
+
+    /// Drops what the cursor covers. What is left must begin at the cursor.
+    fn release(&mut self) {
+        let Some(cursor) = self.cursor else { return };
+        while let Some(held) = self.queue.first() {
+            let shared = held.range.lineage.shared_through(cursor.position);
+            match shared {
+                Some(shared) if held.range.through.sequence <= shared => self.queue.pop(),
+                Some(shared) if held.range.first == shared.next() => return,
+                _ => return self.reset(ResetReason::CursorMoved),
+            }
+        }
+    }
+
+    fn reset(&mut self, reason: ResetReason) {
+        self.queue.clear();
+        self.generation += 1;
+        self.reset_due = true;
+        (self.refused, self.clock_held, self.clock_due) = (None, false, None);
+        self.events.push_back(ReceivingEvent::Reset {
+            generation: self.generation,
+            reason,
+        });
+    }
+
+    /// An append was answered with a sequence. Only reading back makes it count.
+    pub fn handle_appended(&mut self, _now: Now, _id: AppendId) {
+        (self.unanswered, self.full) = (0, false);
+    }
+
+    /// An append was not answered with a sequence.
+    pub fn handle_append_failed(&mut self, now: Now, id: AppendId, failure: AppendFailure) {
+        let pause = match failure {
+            AppendFailure::Unanswered => {
+                self.unanswered = self.unanswered.saturating_add(1);
+                limits::APPEND_RETRY
+            }
+            AppendFailure::Full => {
+                self.full = true;
+                limits::PROBE_INTERVAL
+            }
+            AppendFailure::TooLarge => Duration::ZERO,
+        };
+        let log = self.log.clone();
+        let Some(held) = self.queue.failed(now.mono, id, pause) else {
+            return;
+        };
+        if failure == AppendFailure::TooLarge && !held.gap {
+            held.gap = true;
+            let stages =
+                Header::decode(&held.header).map_or_else(|_| Default::default(), |header| header.stages);
+            held.header = check::gap(&log, &held.range, stages);
+            let (range, body) = (held.range.clone(), std::mem::take(&mut held.body));
+            let reason = "larger than this region's NATS takes: raise its max_payload".to_owned();
+            self.undecodable(&range, reason, body);
+        }
+    }
+
+    /// How far all live agents of this region have applied the origin's log.
+    pub fn handle_applied(&mut self, applied: Option<AppliedThrough>) {
+        self.applied = applied;
+    }
+
+    /// The origin's clock, as the session's pings say.
+    pub fn handle_origin_clock(&mut self, clock: Option<ClockEstimate>) {
+        self.origin_clock = clock;
+    }
+
+    /// Stamps ahead of this region's clock wait; beyond `max_offset` that is said.
+    fn look_at_clock(&mut self, now: Now) {
+        let ahead = self.queue.ahead(now.wall).map(|held| {
+            Duration::from_millis(
+                held.range
+                    .highest_stamp
+                    .millis()
+                    .saturating_sub(now.wall.millis()),
+            )
+        });
+        self.clock_held = ahead.is_some_and(|ahead| ahead > self.max_offset);
+        self.clock_due = ahead.map(|ahead| now.mono.after(ahead.min(limits::CLOCK_RECHECK)));
+    }
+
+    /// The next message to append to the own log.
+    pub fn poll_append(&mut self, now: Now) -> Option<Append> {
+        self.look_at_clock(now);
+        if self.stopped || self.life.is_none() {
+            return None;
+        }
+        let most = self.most_appends();
+        let (id, held) = self.queue.append(now, most)?;
+        Some(Append {
+            id,
+            token: if held.gap {
+                Token::Gateway
+            } else {
+                Token::Origin(self.origin.clone())
+            },
+            header: held.header.clone(),
+            body: held.body.clone(),
+        })
+    }
+
+    /// While the log answers nothing one range is enough to learn when it does again.
+    fn most_appends(&self) -> usize {
+        let answers = self.unanswered < limits::UNANSWERED_APPENDS && !self.full;
+        if answers { limits::LANE_APPENDS } else { 1 }
+    }
+
+    /// The Ack or Reset to write, when there is something new to say.
+    pub fn poll_report(&mut self) -> Option<Frame> {
+        let report = self.report();
+        if !self.reset_due && !self.ack_due && self.told.as_ref() == Some(&report) {
+            return None;
+        }
+        let before = self.told.as_ref().and_then(|told| told.hold);
+        if before != report.hold {
+            self.events.push_back(ReceivingEvent::Held(report.hold));
+        }
+        self.told = Some(report.clone());
+        self.ack_due = false;
+        Some(if std::mem::take(&mut self.reset_due) {
+            Frame::Reset(report)
+        } else {
+            Frame::Ack(report)
+        })
+    }
+
+    /// The next thing that the shell must know.
+    pub fn poll_event(&mut self) -> Option<ReceivingEvent> {
+        self.events.pop_front()
+    }
+
+    /// Does what is due; then [`Receiving::poll_append`] has what is to be appended.
+    pub fn handle_timeout(&mut self, now: Now) {
+        self.look_at_clock(now);
+    }
+
+    /// The next deadline, and which it is. `now.wall` decides which ranges may be appended at all.
+    #[must_use]
+    pub fn poll_timeout(&self, now: Now) -> Option<(Mono, Deadline)> {
+        let append = self.queue.due(now.wall, self.most_appends());
+        let append = append.filter(|_| !self.stopped && self.life.is_some());
+        let clock = self.clock_due.map(|at| (at, Deadline::Clock));
+        append
+            .map(|at| (at, Deadline::Append))
+            .into_iter()
+            .chain(clock)
+            .min()
+    }
+
+    /// Why nothing is appended for the moment.
+    #[must_use]
+    pub fn hold(&self) -> Option<Hold> {
+        let told = [
+            (self.stopped, Hold::UpgradeNeeded),
+            (self.life.is_none(), Hold::Starting),
+            (self.full, Hold::LogFull),
+            (
+                self.unanswered >= limits::UNANSWERED_APPENDS,
+                Hold::LogNotWritable,
+            ),
+            (self.clock_held, Hold::Clock),
+        ];
+        let held = told.into_iter().find_map(|(held, hold)| held.then_some(hold));
+        held.or(self.refused)
+    }
+
+    /// Through where the own log holds the origin's.
+    #[must_use]
+    pub fn cursor(&self) -> Option<Cursor> {
+        self.cursor
+    }
+
+    /// Bytes held.
+    #[must_use]
+    pub fn held_bytes(&self) -> u64 {
+        self.queue.bytes()
+    }
+
+    /// Whether ranges wait to be appended or read back.
+    #[must_use]
+    pub fn has_work(&self) -> bool {
+        self.queue.first().is_some()
+    }
+}

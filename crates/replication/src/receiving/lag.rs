@@ -1,0 +1,131 @@
+//! The lag that the receiver sees (design.md section 11): how old the newest proof is that nothing is missing.
+
+use std::time::Duration;
+
+use crate::limits;
+use crate::link::session::ClockEstimate;
+use crate::time::Wall;
+
+/// What can be said of how current another region's changes are here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Freshness {
+    /// The newest mark or message is at most three marks old.
+    Live,
+    /// It is older, and work is known to wait or to be held, or the link is down.
+    Stalled,
+    /// It is older or there is none, and nobody knows why.
+    Unknown,
+}
+
+impl Freshness {
+    /// A word for metrics and status.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Stalled => "stalled",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// The receiver's view of one origin's lag.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReceiverLag {
+    /// From append at the origin to apply here, of the newest record applied.
+    pub delay: Option<Duration>,
+    /// Now less the time when the origin appended the newest record applied.
+    pub proof_age: Option<Duration>,
+    /// Both are wrong by at most this; none while the origin's clock is not known and taken as equal to this one.
+    pub uncertainty: Option<Duration>,
+    /// What follows from the proof's age.
+    pub freshness: Freshness,
+}
+
+/// The newest record of one origin that was applied here.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Proof {
+    newest: Option<(Wall, Wall)>,
+}
+
+impl Proof {
+    /// A record that the origin appended at `appended`, by its own clock, was applied at `applied_at`, by this one. One that is
+    /// not newer changes nothing.
+    pub fn note(&mut self, appended: Wall, applied_at: Wall) {
+        if self.newest.is_none_or(|(newest, _)| appended > newest) {
+            self.newest = Some((appended, applied_at));
+        }
+    }
+
+    /// The view at `now`. `origin_clock` is the origin's clock as seen from here; `impeded` says that work is known to wait
+    /// or to be held, or that the link is down.
+    #[must_use]
+    pub fn lag(&self, now: Wall, origin_clock: Option<ClockEstimate>, impeded: bool) -> ReceiverLag {
+        let offset = origin_clock.map_or(0, |clock| clock.offset_micros);
+        let here = |there: Wall| {
+            let moved = i128::from(there.micros()) - i128::from(offset);
+            Wall::from_micros(u64::try_from(moved.max(0)).unwrap_or(u64::MAX))
+        };
+        let delay = self
+            .newest
+            .map(|(appended, applied)| applied.since(here(appended)));
+        let proof_age = self.newest.map(|(appended, _)| now.since(here(appended)));
+        let freshness = match proof_age {
+            Some(age) if age <= 3 * limits::MARK_INTERVAL => Freshness::Live,
+            _ if impeded => Freshness::Stalled,
+            _ => Freshness::Unknown,
+        };
+        ReceiverLag {
+            delay,
+            proof_age,
+            uncertainty: origin_clock.map(|clock| clock.uncertainty),
+            freshness,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OFFSET: ClockEstimate = ClockEstimate {
+        offset_micros: 500_000,
+        uncertainty: Duration::from_millis(20),
+        round_trip: Duration::from_millis(40),
+        newest_round_trip: Duration::from_millis(40),
+    };
+
+    #[test]
+    fn the_origins_clock_is_taken_out_of_delay_and_age() {
+        let mut proof = Proof::default();
+        proof.note(Wall::from_millis(10_500), Wall::from_millis(10_040));
+        let lag = proof.lag(Wall::from_millis(11_000), Some(OFFSET), false);
+        assert_eq!(lag.delay, Some(Duration::from_millis(40)));
+        assert_eq!(lag.proof_age, Some(Duration::from_secs(1)));
+        assert_eq!(lag.uncertainty, Some(Duration::from_millis(20)));
+        assert_eq!(lag.freshness, Freshness::Live);
+    }
+
+    #[test]
+    fn a_proof_older_than_three_marks_is_never_live() {
+        let mut proof = Proof::default();
+        assert_eq!(
+            proof.lag(Wall::from_millis(1), None, false).freshness,
+            Freshness::Unknown
+        );
+        proof.note(Wall::from_millis(10_000), Wall::from_millis(10_001));
+        let at = |millis, impeded| proof.lag(Wall::from_millis(millis), None, impeded).freshness;
+        assert_eq!(at(13_000, true), Freshness::Live);
+        assert_eq!(at(13_001, true), Freshness::Stalled);
+        assert_eq!(at(13_001, false), Freshness::Unknown);
+    }
+
+    #[test]
+    fn an_older_record_is_no_newer_proof() {
+        let mut proof = Proof::default();
+        proof.note(Wall::from_millis(10_000), Wall::from_millis(10_040));
+        proof.note(Wall::from_millis(9_000), Wall::from_millis(12_000));
+        let lag = proof.lag(Wall::from_millis(12_000), None, false);
+        assert_eq!(lag.proof_age, Some(Duration::from_secs(2)));
+    }
+}

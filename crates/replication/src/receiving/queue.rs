@@ -1,0 +1,178 @@
+//! The ranges that a receiving lane holds: taken from the link, not yet read back from the log.
+//!
+//! Appends are pipelined. One that is lost, or overtaken, makes those behind it void; each is then appended again, but only
+//! once the one before it has been appended after it, or it would be void again.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::coordinates::Position;
+use crate::header::Range;
+use crate::limits;
+use crate::time::{Mono, Now, Wall};
+
+/// Names one append of one range in what is reported of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AppendId(pub(super) u64);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Progress {
+    /// Not appended yet.
+    Waiting,
+    /// Appended, not read back; appended again at the time given.
+    UnderWay(Mono),
+    /// To be appended again, not before the time given.
+    Again(Mono),
+}
+
+/// A range that is held.
+#[derive(Debug, Clone)]
+pub struct Held {
+    /// The range as it came.
+    pub range: Range,
+    /// The header to append.
+    pub header: Bytes,
+    /// The body to append.
+    pub body: Bytes,
+    /// Whether a gap stands for the body.
+    pub gap: bool,
+    cost: u64,
+    progress: Progress,
+    appended: u64,
+    waits: Duration,
+}
+
+impl Held {
+    pub fn new(range: Range, header: Bytes, body: Bytes, gap: bool, cost: u64) -> Self {
+        Self {
+            range,
+            header,
+            body,
+            gap,
+            cost,
+            progress: Progress::Waiting,
+            appended: 0,
+            waits: limits::READ_BACK,
+        }
+    }
+
+    /// Where the origin's log has been taken through with this range.
+    pub fn position(&self) -> Option<Position> {
+        self.range.lineage.current().map(|life| Position {
+            life,
+            sequence: self.range.through.sequence,
+        })
+    }
+
+    fn is_allowed(&self, clock: Wall) -> bool {
+        self.range.highest_stamp.millis() <= clock.millis()
+    }
+}
+
+#[derive(Debug, Default)]
+pub struct Queue {
+    held: VecDeque<Held>,
+    bytes: u64,
+    numbered: u64,
+}
+
+impl Queue {
+    pub fn push(&mut self, held: Held) {
+        self.bytes += held.cost;
+        self.held.push_back(held);
+    }
+
+    /// Bytes held.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    pub fn first(&self) -> Option<&Held> {
+        self.held.front()
+    }
+
+    pub fn last(&self) -> Option<&Held> {
+        self.held.back()
+    }
+
+    /// Drops everything.
+    pub fn clear(&mut self) {
+        self.held.clear();
+        self.bytes = 0;
+    }
+
+    /// Drops the first range.
+    pub fn pop(&mut self) {
+        if let Some(held) = self.held.pop_front() {
+            self.bytes -= held.cost;
+        }
+    }
+
+    /// The next range to append, of the first `most` held and with stamps at or before `now.wall`.
+    pub fn append(&mut self, now: Now, most: usize) -> Option<(AppendId, &Held)> {
+        let at = self
+            .candidates(now.wall, most)
+            .find(|(_, due)| *due <= now.mono)?
+            .0;
+        let held = self.held.get_mut(at)?;
+        self.numbered += 1;
+        if held.appended > 0 {
+            held.waits = (held.waits * 2).min(limits::READ_BACK_MOST);
+        }
+        held.appended = self.numbered;
+        held.progress = Progress::UnderWay(now.mono.after(held.waits));
+        Some((AppendId(self.numbered), held))
+    }
+
+    /// When the next append is due.
+    pub fn due(&self, clock: Wall, most: usize) -> Option<Mono> {
+        self.candidates(clock, most).map(|(_, due)| due).min()
+    }
+
+    /// The ranges that may be appended, and from when on: the one before has been appended, and later than this one.
+    fn candidates(&self, clock: Wall, most: usize) -> impl Iterator<Item = (usize, Mono)> {
+        let mut before = Some(u64::MAX);
+        let allowed = self
+            .held
+            .iter()
+            .take(most)
+            .take_while(move |held| held.is_allowed(clock));
+        allowed
+            .enumerate()
+            .map_while(move |(at, held)| {
+                let after = before? > held.appended;
+                let (due, under_way) = match held.progress {
+                    Progress::Waiting => (Mono::default(), false),
+                    Progress::Again(due) => (due, false),
+                    Progress::UnderWay(due) => (due, true),
+                };
+                before = under_way.then_some(held.appended);
+                Some(after.then_some((at, due)))
+            })
+            .flatten()
+    }
+
+    /// The first range whose stamps are ahead of `clock`.
+    pub fn ahead(&self, clock: Wall) -> Option<&Held> {
+        self.held.iter().find(|held| !held.is_allowed(clock))
+    }
+
+    /// A range was read back as void: it is to be appended again.
+    pub fn void(&mut self, now: Mono, range: &Range) {
+        let of = |held: &&mut Held| held.range.first == range.first && held.range.through == range.through;
+        if let Some(held) = self.held.iter_mut().find(of)
+            && matches!(held.progress, Progress::UnderWay(_))
+        {
+            held.progress = Progress::Again(now);
+        }
+    }
+
+    /// An append failed: the range is to be appended again after `pause`. None if it is not held, or was appended since.
+    pub fn failed(&mut self, now: Mono, id: AppendId, pause: Duration) -> Option<&mut Held> {
+        let held = self.held.iter_mut().find(|held| held.appended == id.0)?;
+        held.progress = Progress::Again(now.after(pause));
+        Some(held)
+    }
+}

@@ -1,0 +1,442 @@
+//! A sending lane: one shard of this region's log on its way to one peer.
+//!
+//! Problem: a peer may be current, an hour behind, or rewound by a lost tail, and its cursor alone is the truth. Sketch: the
+//! lane reads the log by itself, from a state at or before the peer's cursor, with a fold of its own; so catching up and
+//! keeping up are one path. What the fold accepts of this region's own becomes ranges, which travel within the receiver's
+//! credit, several at once. Whatever goes wrong (another connection, a reset, a new life at either end) has one mend:
+//! drop what is held and begin again at the peer's cursor.
+//!
+//! Invariants: ranges leave in order and without holes within one generation; bytes under way never exceed the credit; a
+//! range ends at a record with an own stamp. Failure cases: the cursor's message is not the log's (the log lost its tail:
+//! said, and the lane waits for the next life); the cursor is trimmed away or of an unknown life (`needs sync`).
+//!
+//! The shell drives it: [`Sending::poll_reader`] says what to read; [`Sending::handle_message`] takes it while
+//! [`Sending::wants_messages`]; [`Sending::poll_transmit`] gives ranges while the session is open. Reports come from the
+//! session's Welcome, Ack and Reset. Of `now`, `wall` is this region's log clock.
+
+use std::collections::VecDeque;
+
+use crate::coordinates::{Anchor, AppliedThrough, Cursor, Life, Sequence};
+use crate::credit::Credit;
+use crate::fold::{Fold, LogName};
+use crate::header::{Header, Lineage, Range, Record};
+use crate::limits;
+use crate::link::lane::{Hold, LaneReport, RangeFrame};
+use crate::time::{Mono, Now};
+
+mod lag;
+mod outbox;
+mod reading;
+mod state;
+#[cfg(test)]
+mod tests;
+
+pub use lag::OriginLag;
+use lag::Unapplied;
+use outbox::Outbox;
+pub use state::{Deadline, LaneEvent, LaneState, ReaderFailure, ReaderOrder, Stall, SyncReason};
+
+/// Where the lane begins.
+#[derive(Debug, Clone, Copy)]
+struct Start {
+    /// The last sequence that the peer has and that is still the log's.
+    shared: Sequence,
+    /// What the log's message there must be; none if the peer's cursor is past a fork.
+    check: Option<Cursor>,
+}
+
+#[derive(Debug)]
+enum Reader {
+    None,
+    Asked,
+    Running(Box<Fold>),
+    Failed(Mono),
+}
+
+/// What the receiver said last.
+#[derive(Debug, Clone, Copy)]
+struct Receiver {
+    generation: u64,
+    life: Option<Life>,
+    hold: Option<Hold>,
+}
+
+/// A sending lane.
+#[derive(Debug)]
+pub struct Sending {
+    log: LogName,
+    lineage: Lineage,
+    receiver: Option<Receiver>,
+    cursor: Option<Cursor>,
+    applied: Option<AppliedThrough>,
+    paused: bool,
+    start: Option<Start>,
+    stall: Option<Stall>,
+    run: u64,
+    reader: Reader,
+    order: Option<ReaderOrder>,
+    outbox: Outbox,
+    credit: Credit,
+    moved: Mono,
+    unapplied: Unapplied,
+    events: VecDeque<LaneEvent>,
+}
+
+impl Sending {
+    /// The lane of `log`, this region's, to one peer; idle.
+    #[must_use]
+    pub fn new(log: LogName) -> Self {
+        Self {
+            log,
+            lineage: Lineage::default(),
+            receiver: None,
+            cursor: None,
+            applied: None,
+            paused: false,
+            start: None,
+            stall: None,
+            run: 0,
+            reader: Reader::None,
+            order: None,
+            outbox: Outbox::new(Sequence::NONE.next()),
+            credit: Credit::default(),
+            moved: Mono::default(),
+            unapplied: Unapplied::new(),
+            events: VecDeque::new(),
+        }
+    }
+
+    /// Takes the lives of the log as the fold at its head knows them. To be called when the process has read the log up to its end
+    /// and whenever a life begins; a lane says nothing before the first.
+    pub fn handle_head(&mut self, now: Now, head: &Fold) {
+        self.unapplied.begin(now.wall);
+        if self.learn(head.lineage()) && self.receiver.is_some() {
+            self.begin(now);
+        }
+    }
+
+    /// Takes lives that are newer than the known ones; whether they are.
+    fn learn(&mut self, lineage: &Lineage) -> bool {
+        let number = |lineage: &Lineage| lineage.current().map(|life| life.number);
+        if number(lineage) <= number(&self.lineage) {
+            return false;
+        }
+        let fork = lineage.links().last().map(|link| link.fork);
+        if self.lineage.current().is_some() {
+            self.unapplied.forget_after(fork.unwrap_or_default());
+        }
+        self.lineage = lineage.clone();
+        true
+    }
+
+    /// The session opened and the peer takes this lane.
+    pub fn handle_welcome(&mut self, now: Now, report: &LaneReport) {
+        self.unapplied.begin(now.wall);
+        self.adopt(now, report);
+    }
+
+    /// The receiver begins the lane again. One of an older generation is ignored.
+    pub fn handle_reset(&mut self, now: Now, report: &LaneReport) {
+        if self
+            .receiver
+            .is_some_and(|receiver| report.generation > receiver.generation)
+        {
+            self.adopt(now, report);
+        }
+    }
+
+    /// The receiver says how far it is. One of another generation is ignored; one of another life of the receiver's log begins
+    /// the lane again.
+    pub fn handle_ack(&mut self, now: Now, report: &LaneReport) {
+        let Some(receiver) = &mut self.receiver else {
+            return;
+        };
+        if report.generation != receiver.generation {
+            return;
+        }
+        if report.life != receiver.life {
+            return self.adopt(now, report);
+        }
+        if receiver.hold != report.hold {
+            receiver.hold = report.hold;
+            self.moved = now.mono;
+        }
+        self.credit.grant(report.window);
+        if report.cursor != self.cursor {
+            self.advance(now, report.cursor);
+        }
+        self.report_applied(report.applied);
+    }
+
+    fn adopt(&mut self, now: Now, report: &LaneReport) {
+        self.receiver = Some(Receiver {
+            generation: report.generation,
+            life: report.life,
+            hold: report.hold,
+        });
+        self.cursor = report.cursor;
+        self.credit = Credit::new(report.window);
+        self.report_applied(report.applied);
+        self.begin(now);
+    }
+
+    fn report_applied(&mut self, applied: Option<AppliedThrough>) {
+        self.applied = applied.or(self.applied);
+        if let Some(through) = self
+            .applied
+            .and_then(|applied| self.lineage.shared_through(applied.0))
+        {
+            self.unapplied.applied(through);
+        }
+    }
+
+    /// The peer's cursor moved within a generation.
+    fn advance(&mut self, now: Now, cursor: Option<Cursor>) {
+        let Some(cursor) = cursor else { return };
+        let Some(shared) = self.lineage.shared_through(cursor.position) else {
+            return;
+        };
+        let covered = self.credit.release(shared);
+        self.outbox.skip_through(shared);
+        self.cursor = Some(cursor);
+        self.moved = now.mono;
+        let differs = |sent: Anchor| sent.sequence == shared && sent.message_id != cursor.message_id;
+        if shared == cursor.position.sequence
+            && let Some(found) = covered.filter(|sent| differs(*sent))
+        {
+            self.suspect(now, cursor, found);
+        }
+    }
+
+    /// The link is gone: nothing is read or held until the next welcome.
+    pub fn handle_disconnected(&mut self, _now: Now) {
+        self.receiver = None;
+        self.clear();
+    }
+
+    /// Whether one end of the link asks that no ranges travel.
+    pub fn handle_paused(&mut self, now: Now, paused: bool) {
+        self.paused = paused;
+        self.moved = now.mono;
+    }
+
+    fn clear(&mut self) {
+        let reading = !matches!(self.reader, Reader::None);
+        self.order = (reading || self.order.is_some()).then_some(ReaderOrder::Stop);
+        self.reader = Reader::None;
+        self.start = None;
+        self.stall = None;
+        self.outbox = Outbox::new(Sequence::NONE.next());
+        self.credit = Credit::new(u32::try_from(self.credit.window()).unwrap_or(u32::MAX));
+    }
+
+    /// Drops all that is held and begins at the peer's cursor.
+    fn begin(&mut self, now: Now) {
+        self.clear();
+        self.moved = now.mono;
+        if self.lineage.current().is_none() {
+            return;
+        }
+        let shared = match self.cursor {
+            None => Some(Sequence::NONE),
+            Some(cursor) => self.lineage.shared_through(cursor.position),
+        };
+        let Some(shared) = shared else {
+            return self.unknown_life(now);
+        };
+        self.report_applied(None);
+        let check = self.cursor.filter(|cursor| cursor.position.sequence == shared);
+        self.start = Some(Start { shared, check });
+        self.outbox = Outbox::new(shared.next());
+        self.ask();
+    }
+
+    fn unknown_life(&mut self, now: Now) {
+        let Some(cursor) = self.cursor else { return };
+        let newest = self.lineage.current().map(|life| life.number);
+        if newest < Some(cursor.position.life.number) {
+            return self.suspect(now, cursor, Anchor::default());
+        }
+        self.need_sync(SyncReason::UnknownLife(cursor));
+    }
+
+    fn ask(&mut self) {
+        let Some(start) = self.start else { return };
+        self.run += 1;
+        self.reader = Reader::Asked;
+        self.order = Some(ReaderOrder::Start {
+            run: self.run,
+            at_most: start.shared,
+        });
+    }
+
+    fn stop_reading(&mut self, stall: Stall) {
+        self.stall = Some(stall);
+        self.reader = Reader::None;
+        self.order = Some(ReaderOrder::Stop);
+    }
+
+    fn need_sync(&mut self, reason: SyncReason) {
+        self.stop_reading(Stall::NeedsSync(reason));
+        self.events.push_back(LaneEvent::NeedsSync(reason));
+    }
+
+    fn suspect(&mut self, now: Now, cursor: Cursor, found: Anchor) {
+        self.stop_reading(Stall::LifeSuspected);
+        self.reader = Reader::Failed(now.mono.after(limits::SUSPECT_RETRY));
+        self.events.push_back(LaneEvent::LifeSuspected { cursor, found });
+    }
+
+    /// Whether the reader may go on; else it waits, without losing its place.
+    #[must_use]
+    pub fn wants_messages(&self) -> bool {
+        matches!(self.reader, Reader::Running(_)) && self.outbox.bytes() < limits::LANE_AHEAD_BYTES
+    }
+
+    /// What the shell must do about the reader.
+    pub fn poll_reader(&mut self) -> Option<ReaderOrder> {
+        self.order.take()
+    }
+
+    /// The next range to write, within the credit.
+    pub fn poll_transmit(&mut self, now: Now) -> Option<RangeFrame> {
+        let receiver = self.receiver?;
+        if self.paused || self.stall.is_some() || self.is_catching_up() {
+            return None;
+        }
+        let ready = self.outbox.front(now.mono, self.credit.is_idle())?;
+        let mut stages = ready.end.stages;
+        stages.sent = now.wall.micros();
+        let header = Header {
+            set: self.log.set.clone(),
+            shard: self.log.shard.clone(),
+            record: Record::Range(Range {
+                origin: self.log.region.clone(),
+                lineage: self.lineage.clone(),
+                first: ready.first,
+                through: ready.end.through,
+                highest_stamp: ready.end.highest_stamp,
+            }),
+            body: ready.seal,
+            stages,
+        };
+        let frame = RangeFrame {
+            shard: self.log.shard.clone(),
+            generation: receiver.generation,
+            header: header.encode(),
+            body: ready.body.clone(),
+        };
+        if !self.credit.allows(frame.cost()) {
+            return None;
+        }
+        self.credit.spend(ready.end.through, frame.cost());
+        self.outbox.pop();
+        Some(frame)
+    }
+
+    /// The next thing that the shell must know.
+    pub fn poll_event(&mut self) -> Option<LaneEvent> {
+        self.events.pop_front()
+    }
+
+    /// Does what is due; then [`Sending::poll_transmit`] has what is to be sent.
+    pub fn handle_timeout(&mut self, now: Now) {
+        let due = |(at, deadline): (Mono, Deadline)| (at <= now.mono).then_some(deadline);
+        match self.poll_timeout().and_then(due) {
+            None | Some(Deadline::Flush) => {}
+            Some(Deadline::Retry) => self.begin(now),
+            Some(Deadline::CursorAhead) => self.cursor_ahead(now),
+            Some(Deadline::Progress) => {
+                self.moved = now.mono;
+                self.events.push_back(LaneEvent::NoProgress);
+            }
+        }
+    }
+
+    /// The next deadline, and which it is.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<(Mono, Deadline)> {
+        let sends = self.receiver.is_some() && !self.paused && self.stall.is_none();
+        let has_credit = self.credit.used() < self.credit.window();
+        let flush = self.outbox.due().filter(|_| sends && has_credit);
+        let retry = match self.reader {
+            Reader::Failed(until) => Some(until),
+            _ => None,
+        };
+        let ahead = (self.is_catching_up()).then(|| self.moved.after(limits::CURSOR_AHEAD));
+        let progress = self.is_owing().then(|| self.moved.after(limits::LANE_PROGRESS));
+        [
+            flush.map(|at| (at, Deadline::Flush)),
+            retry.map(|at| (at, Deadline::Retry)),
+            ahead.map(|at| (at, Deadline::CursorAhead)),
+            progress.map(|at| (at, Deadline::Progress)),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    /// The log ends before the peer's cursor, or the reader does not come forward.
+    fn cursor_ahead(&mut self, now: Now) {
+        match (&self.reader, self.cursor) {
+            (Reader::Running(fold), Some(cursor)) => {
+                let found = fold.at();
+                self.suspect(now, cursor, found);
+            }
+            _ => self.moved = now.mono,
+        }
+    }
+
+    /// Whether the peer's cursor should move.
+    fn is_owing(&self) -> bool {
+        let held = self.receiver.is_none_or(|receiver| receiver.hold.is_some());
+        let work = !self.credit.is_idle() || self.outbox.has_work();
+        work && !held && !self.paused && self.stall.is_none()
+    }
+
+    /// Where the lane is.
+    #[must_use]
+    pub fn state(&self) -> LaneState {
+        let Some(receiver) = self.receiver else {
+            return LaneState::Idle;
+        };
+        if let Some(stall) = self.stall {
+            return LaneState::Stalled(stall);
+        }
+        if self.paused {
+            return LaneState::Stalled(Stall::Paused);
+        }
+        if let Some(hold) = receiver.hold {
+            return LaneState::Stalled(Stall::Held(hold));
+        }
+        match self.reader {
+            _ if self.lineage.current().is_none() => LaneState::Waiting,
+            Reader::Running(_) if !self.is_catching_up() => LaneState::Streaming,
+            _ => LaneState::Reading,
+        }
+    }
+
+    /// How far behind the peer is, at `now.wall` of this region's log clock; grows while the link is down.
+    #[must_use]
+    pub fn lag(&self, now: Now) -> OriginLag {
+        self.unapplied.lag(now.wall)
+    }
+
+    /// Through where the peer has the log, as it last said.
+    #[must_use]
+    pub fn cursor(&self) -> Option<Cursor> {
+        self.cursor
+    }
+
+    /// Through where the peer's agents have applied the log, as it last said.
+    #[must_use]
+    pub fn applied(&self) -> Option<AppliedThrough> {
+        self.applied
+    }
+
+    /// The credit: bytes under way and granted.
+    #[must_use]
+    pub fn credit(&self) -> &Credit {
+        &self.credit
+    }
+}

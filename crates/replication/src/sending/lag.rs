@@ -1,0 +1,103 @@
+//! The lag that the origin sees (design.md section 11), on the clock of its own log.
+//!
+//! It is the age of the oldest own record that the peer has not reported applied, and at least the time since the newest
+//! reported one less the interval of marks: after that another mark should have been appended and applied. The second
+//! part needs no reader, so the lag grows while a link is down and is never 0 while data waits.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use crate::coordinates::Sequence;
+use crate::limits;
+use crate::time::Wall;
+
+/// How far behind a peer is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OriginLag {
+    /// At least this much.
+    pub at_least: Duration,
+    /// Whether that is all of it: false until the peer has reported a position that this process has read itself.
+    pub proven: bool,
+}
+
+#[derive(Debug)]
+pub struct Unapplied {
+    since: Option<Wall>,
+    records: VecDeque<(Sequence, Wall)>,
+    applied: Option<Wall>,
+    applied_through: Sequence,
+    read_from: Option<Sequence>,
+}
+
+impl Unapplied {
+    pub fn new() -> Self {
+        Self {
+            since: None,
+            records: VecDeque::new(),
+            applied: None,
+            applied_through: Sequence::NONE,
+            read_from: None,
+        }
+    }
+
+    /// The lane exists since `now`, which is all that is known until the peer reports.
+    pub fn begin(&mut self, now: Wall) {
+        self.since.get_or_insert(now);
+    }
+
+    /// A reader starts with what follows `at`, when the newest own record was of `appended`.
+    pub fn read_from(&mut self, at: Sequence, appended: Wall) {
+        let last = self
+            .records
+            .back()
+            .map_or(self.applied_through, |(last, _)| *last);
+        if self.read_from.is_none() || at > last {
+            self.read_from = Some(at);
+        }
+        if at <= self.applied_through && at > Sequence::NONE {
+            self.applied = Some(self.applied.unwrap_or_default().max(appended));
+        }
+    }
+
+    /// Sequences above `shared` are of a life that ended.
+    pub fn forget_after(&mut self, shared: Sequence) {
+        self.records.retain(|(sequence, _)| *sequence <= shared);
+        self.applied_through = self.applied_through.min(shared);
+    }
+
+    /// The record at `sequence` carries an own stamp and was appended at `appended`.
+    pub fn read(&mut self, sequence: Sequence, appended: Wall) {
+        if sequence <= self.applied_through {
+            self.applied = Some(self.applied.unwrap_or_default().max(appended));
+            return;
+        }
+        let full = self.records.len() >= limits::LAG_ENTRIES;
+        match self.records.back_mut() {
+            Some((last, _)) if *last >= sequence => {}
+            Some((last, _)) if full => *last = sequence,
+            _ => self.records.push_back((sequence, appended)),
+        }
+    }
+
+    /// The peer's agents have applied through `sequence`.
+    pub fn applied(&mut self, sequence: Sequence) {
+        self.applied_through = self.applied_through.max(sequence);
+        while let Some((_, appended)) = self.records.pop_front_if(|(record, _)| *record <= sequence) {
+            self.applied = Some(self.applied.unwrap_or_default().max(appended));
+        }
+    }
+
+    pub fn lag(&self, now: Wall) -> OriginLag {
+        let oldest = self.records.front();
+        let waited = oldest.map(|(_, appended)| now.since(*appended).max(Duration::from_micros(1)));
+        let quiet = match self.applied {
+            Some(applied) => now.since(applied).saturating_sub(limits::MARK_INTERVAL),
+            None => self.since.map_or(Duration::ZERO, |since| now.since(since)),
+        };
+        let covered = self.read_from.is_some_and(|from| from <= self.applied_through);
+        OriginLag {
+            at_least: waited.unwrap_or_default().max(quiet),
+            proven: self.applied.is_some() && covered,
+        }
+    }
+}
