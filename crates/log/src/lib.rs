@@ -15,6 +15,7 @@ mod error;
 mod leases;
 mod marks;
 mod members;
+pub mod memory;
 mod names;
 pub mod nats;
 mod peers;

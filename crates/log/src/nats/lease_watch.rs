@@ -26,7 +26,14 @@ pub(super) async fn run(
 ) {
     while !events.is_closed() {
         let connected = connection.connected().await;
-        match session::open(&connection, &stream, DeliverPolicy::LastPerSubject).await {
+        match session::open(
+            &connection,
+            &stream,
+            DeliverPolicy::LastPerSubject,
+            &format!("{prefix}>"),
+        )
+        .await
+        {
             Ok(session) => {
                 if follow(&connection, connected, session, &prefix, &events)
                     .await
@@ -35,7 +42,7 @@ pub(super) async fn run(
                     return;
                 }
             }
-            Err(error) => tracing::debug!(%error, "the leases can't be followed yet"),
+            Err(error) => tracing::warn!(%error, "the leases can't be followed yet"),
         }
         sleep(PAUSE).await;
     }

@@ -91,13 +91,13 @@ impl Reading {
         let from = DeliverPolicy::ByStartSequence {
             start_sequence: self.at.sequence.0.max(1),
         };
-        match session::open(&self.connection, &self.stream, from).await {
+        match session::open(&self.connection, &self.stream, from, "").await {
             Ok(session) => {
                 self.counts.count_opened();
                 self.deliver(session, connected, delivery).await
             }
             Err(error) => {
-                tracing::debug!(stream = self.stream, %error, "a log can't be read yet");
+                tracing::warn!(stream = self.stream, %error, "the log can't be read yet");
                 Interrupted::Again
             }
         }

@@ -37,9 +37,11 @@ async fn provision(
     connection: &Connection,
     stream: &str,
     from: DeliverPolicy,
+    filter: &str,
 ) -> Result<async_nats::jetstream::consumer::Consumer<Config>, NoConsumer> {
     let config = Config {
         deliver_policy: from,
+        filter_subject: filter.to_owned(),
         ack_policy: AckPolicy::None,
         replay_policy: ReplayPolicy::Instant,
         memory_storage: true,
@@ -55,13 +57,14 @@ async fn provision(
         .map_err(|error| NoConsumer(error.into()))
 }
 
-/// Begins to pull from `from`.
+/// Begins to pull what `filter` covers, everything if it is empty, from `from`.
 pub(super) async fn open(
     connection: &Connection,
     stream: &str,
     from: DeliverPolicy,
+    filter: &str,
 ) -> Result<Session, NoConsumer> {
-    let consumer = provision(connection, stream, from).await?;
+    let consumer = provision(connection, stream, from, filter).await?;
     let pending = consumer.cached_info().num_pending;
     let largest = connection.max_payload().unwrap_or_default() + limits::MESSAGE_OVERHEAD_BYTES;
     let messages = consumer

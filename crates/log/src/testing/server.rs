@@ -61,17 +61,29 @@ impl NatsServer {
     /// When it does not start.
     #[must_use]
     pub fn start_with(settings: &NatsServerSettings) -> Self {
+        Self::start_on(free_port(), settings)
+    }
+
+    /// As [`NatsServer::start`], on a port that clients were told before.
+    ///
+    /// # Panics
+    /// When it does not start.
+    #[must_use]
+    pub fn start_at(port: u16) -> Self {
+        Self::start_on(port, &NatsServerSettings::default())
+    }
+
+    fn start_on(port: u16, settings: &NatsServerSettings) -> Self {
         let folder = tempfile::Builder::new()
             .prefix("isthmus-nats-")
             .tempdir()
             .expect("a temporary folder");
-        let server = Self {
-            port: free_port(),
+        let mut server = Self {
+            port,
             folder,
             process: None,
         };
         server.write_configuration(settings);
-        let mut server = server;
         server.start_again();
         server
     }

@@ -1,0 +1,232 @@
+//! Log and leases in memory behind their ports.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use isthmus_replication::coordinates::{Anchor, Sequence, Shard};
+use isthmus_replication::fold::Token;
+use isthmus_replication::header::Header;
+use isthmus_replication::time::Wall;
+use tokio::sync::mpsc;
+
+use super::{MemoryLog, MemoryRegion, State};
+use crate::reader::Delivery;
+use crate::{
+    AppendError, Appending, Bounds, ChangeLog, Difference, EnsureError, Lease, LeaseError, LeaseEvent,
+    LeaseName, LeaseWatch, Leases, LogError, LogSettings, ReadError, Reader, ReaderCounts, RegionNames,
+    Revision, StoredMessage,
+};
+
+/// Messages that a reader takes under one lock.
+const BATCH: usize = 64;
+
+impl MemoryRegion {
+    fn ask<T>(&self, shard: &Shard, answer: impl FnOnce(&mut MemoryLog) -> T) -> Result<T, LogError> {
+        let mut state = self.state();
+        let stream = || self.0.names.stream(shard);
+        if state.away {
+            return Err(LogError::Unanswered { stream: stream() });
+        }
+        match state.logs.get_mut(shard) {
+            Some(log) => Ok(answer(log)),
+            None => Err(LogError::Missing { stream: stream() }),
+        }
+    }
+
+    fn store(
+        &self,
+        shard: &Shard,
+        token: &Token,
+        header: &Header,
+        body: Bytes,
+    ) -> Result<Sequence, AppendError> {
+        let stream = self.0.names.stream(shard);
+        let (bytes, max_payload) = (body.len() + header.encode().len(), self.0.max_message_bytes);
+        if bytes > max_payload {
+            return Err(AppendError::TooLarge { bytes, max_payload });
+        }
+        let now = (self.0.clock)().wall;
+        self.change(|state| match state.logs.get_mut(shard).filter(|_| !state.away) {
+            None => Err(AppendError::Unanswered { stream }),
+            Some(log) => log
+                .append(now, token, header, body)
+                .map_err(|_full| AppendError::Full { stream }),
+        })
+    }
+
+    /// Reads for ever.
+    async fn read(self, shard: Shard, mut at: Anchor, delivery: Delivery, counts: Arc<ReaderCounts>) {
+        let mut changed = self.0.changed.subscribe();
+        counts.count_opened();
+        loop {
+            changed.mark_unchanged();
+            let messages = match self.ask(&shard, |log| log.after(at, BATCH)) {
+                Ok(Ok(messages)) => messages,
+                Ok(Err(error)) => return delivery.end(error).await,
+                Err(_passes) => Vec::new(),
+            };
+            if messages.is_empty() && changed.changed().await.is_err() {
+                return delivery.end(ReadError::Stopped).await;
+            }
+            for message in messages {
+                at = message.anchor();
+                if delivery.message(message).await.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+
+    fn lease<T>(&self, act: impl FnOnce(&mut State) -> Result<T, LeaseError>) -> Result<T, LeaseError> {
+        self.change(|state| {
+            if state.away {
+                Err(LeaseError::Unanswered)
+            } else {
+                act(state)
+            }
+        })
+    }
+
+    /// Tells what becomes of the leases for ever.
+    async fn follow_leases(self, events: mpsc::Sender<LeaseEvent>) {
+        let mut changed = self.0.changed.subscribe();
+        let (mut seen, snapshot) = self.state().leases.snapshot();
+        let mut due = vec![snapshot];
+        loop {
+            for event in due {
+                if events.send(event).await.is_err() {
+                    return;
+                }
+            }
+            let next_end = self.state().leases.next_end();
+            let until = next_end.map(|end| end.since((self.0.clock)().mono));
+            tokio::select! {
+                open = changed.changed() => if open.is_err() { return },
+                () = tokio::time::sleep(until.unwrap_or(Duration::MAX)) => {}
+            }
+            let mut state = self.state();
+            state.leases.expire((self.0.clock)().mono);
+            (seen, due) = state.leases.since(seen);
+        }
+    }
+}
+
+#[async_trait]
+impl ChangeLog for MemoryRegion {
+    fn names(&self) -> &RegionNames {
+        &self.0.names
+    }
+
+    async fn ensure(&self, shard: &Shard, settings: &LogSettings) -> Result<(), EnsureError> {
+        let stream = self.0.names.stream(shard);
+        self.change(|state| match state.logs.get(shard) {
+            None if settings.create => {
+                state.logs.insert(shard.clone(), MemoryLog::new(*settings));
+                Ok(())
+            }
+            None => Err(EnsureError::Missing { stream }),
+            Some(log) => compare(stream, log.settings(), settings),
+        })
+    }
+
+    async fn append(&self, shard: &Shard, token: &Token, header: &Header, body: Bytes) -> Appending {
+        Appending::new(std::future::ready(self.store(shard, token, header, body)))
+    }
+
+    fn reader(&self, shard: &Shard, after: Anchor) -> Reader {
+        let (region, shard) = (self.clone(), shard.clone());
+        Reader::new(move |delivery, counts| region.read(shard, after, delivery, counts))
+    }
+
+    async fn bounds(&self, shard: &Shard) -> Result<Bounds, LogError> {
+        let now = (self.0.clock)().wall;
+        self.ask(shard, |log| log.bounds(now))
+    }
+
+    async fn message_at(&self, shard: &Shard, sequence: Sequence) -> Result<Option<StoredMessage>, LogError> {
+        self.ask(shard, |log| log.at(sequence))
+    }
+
+    async fn next_of(
+        &self,
+        shard: &Shard,
+        token: &Token,
+        from: Sequence,
+    ) -> Result<Option<StoredMessage>, LogError> {
+        self.ask(shard, |log| log.next_of(token, from))
+    }
+
+    async fn purge(&self, shard: &Shard, keep_from: Sequence) -> Result<u64, LogError> {
+        self.ask(shard, |log| log.purge(keep_from))
+    }
+
+    async fn server_time(&self, shard: &Shard) -> Result<Wall, LogError> {
+        let now = (self.0.clock)().wall;
+        self.ask(shard, |_| now)
+    }
+
+    fn max_message_bytes(&self) -> Option<usize> {
+        Some(self.0.max_message_bytes)
+    }
+}
+
+fn compare(stream: String, found: &LogSettings, wanted: &LogSettings) -> Result<(), EnsureError> {
+    let pairs = [
+        ("max_bytes", found.max_bytes, wanted.max_bytes),
+        (
+            "num_replicas",
+            u64::from(found.replicas),
+            u64::from(wanted.replicas),
+        ),
+    ];
+    match pairs.into_iter().find(|(_, found, wanted)| found != wanted) {
+        None => Ok(()),
+        Some((setting, found, wanted)) => Err(EnsureError::Differs {
+            stream,
+            difference: Difference {
+                setting,
+                found: found.to_string(),
+                wanted: wanted.to_string(),
+                mend: "change the setting here (log.*)",
+            },
+        }),
+    }
+}
+
+#[async_trait]
+impl Leases for MemoryRegion {
+    async fn ensure(&self, _create: bool, _replicas: u8) -> Result<(), EnsureError> {
+        Ok(())
+    }
+
+    async fn put(
+        &self,
+        name: &LeaseName,
+        expected: Revision,
+        payload: Bytes,
+        ttl: Duration,
+    ) -> Result<Revision, LeaseError> {
+        let now = (self.0.clock)().mono;
+        self.lease(|state| state.leases.put(now, name, expected, payload, ttl))
+    }
+
+    async fn release(&self, name: &LeaseName, expected: Revision) -> Result<(), LeaseError> {
+        let now = (self.0.clock)().mono;
+        self.lease(|state| state.leases.release(now, name, expected))
+    }
+
+    async fn get(&self, name: &LeaseName) -> Result<Lease, LeaseError> {
+        let now = (self.0.clock)().mono;
+        let mut state = self.state();
+        if state.away {
+            return Err(LeaseError::Unanswered);
+        }
+        Ok(state.leases.get(now, name))
+    }
+
+    fn watch(&self) -> LeaseWatch {
+        LeaseWatch::new(|events| self.clone().follow_leases(events))
+    }
+}

@@ -1,0 +1,192 @@
+//! Regions of both kinds and messages to put into them.
+#![allow(dead_code, clippy::unwrap_used)]
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use isthmus_log::memory::MemoryRegion;
+use isthmus_log::nats::{Connection, ConnectionSettings};
+use isthmus_log::testing::{NatsServer, NatsServerSettings};
+use isthmus_log::{LocalClock, LogSettings, Ports, Reader, RegionNames, Role, StoredMessage};
+use isthmus_replication::coordinates::{Anchor, MessageId, Sequence, Shard, WriterId};
+use isthmus_replication::fold::Token;
+use isthmus_replication::header::{BodySeal, Header, Local, Record, StageTimes};
+use isthmus_replication::hlc::Hlc;
+use isthmus_replication::names::{GroupName, RegionName, SetName};
+use isthmus_replication::time::{Mono, Now, Wall};
+
+pub const BOUND: Duration = Duration::from_secs(20);
+
+pub fn names() -> RegionNames {
+    RegionNames {
+        set: SetName::parse("shop").unwrap(),
+        region: RegionName::parse("eu-west").unwrap(),
+    }
+}
+
+pub fn shard() -> Shard {
+    Shard {
+        group: GroupName::parse("default").unwrap(),
+        partition: 0,
+    }
+}
+
+pub fn own() -> Token {
+    Token::Origin(names().region)
+}
+
+pub fn settings() -> LogSettings {
+    LogSettings {
+        create: true,
+        replicas: 1,
+        max_bytes: 64 * 1024 * 1024,
+    }
+}
+
+pub fn clock() -> LocalClock {
+    let started = Instant::now();
+    Arc::new(move || {
+        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        Now {
+            mono: Mono::from_nanos(u64::try_from(started.elapsed().as_nanos()).unwrap()),
+            wall: Wall::from_micros(u64::try_from(unix.as_micros()).unwrap()),
+        }
+    })
+}
+
+/// A region on a nats-server of its own.
+pub struct OnNats {
+    pub server: NatsServer,
+    pub connection: Connection,
+}
+
+impl OnNats {
+    pub async fn start() -> Self {
+        let server = NatsServer::start();
+        let connection = connect(vec![server.url()]).await;
+        Self { server, connection }
+    }
+
+    pub async fn start_with(lines: &str) -> Self {
+        let server = NatsServer::start_with(&NatsServerSettings {
+            lines: lines.to_owned(),
+            ..NatsServerSettings::default()
+        });
+        let connection = connect(vec![server.url()]).await;
+        Self { server, connection }
+    }
+
+    pub fn ports(&self) -> Ports {
+        self.connection.ports()
+    }
+}
+
+/// A region in memory.
+pub struct InMemory(pub MemoryRegion);
+
+impl InMemory {
+    pub async fn start() -> Self {
+        Self(MemoryRegion::new(names(), clock()))
+    }
+
+    pub fn ports(&self) -> Ports {
+        self.0.ports()
+    }
+}
+
+pub async fn open(servers: Vec<String>) -> Connection {
+    let settings = ConnectionSettings {
+        servers,
+        credentials: None,
+        domain: None,
+        role: Role::Agent,
+        process: "agent-1".to_owned(),
+        names: names(),
+    };
+    Connection::open(settings).await.unwrap()
+}
+
+pub async fn connect(servers: Vec<String>) -> Connection {
+    let connection = open(servers).await;
+    within("connected", connection.connected()).await;
+    connection
+}
+
+/// A local batch with this message id and stamp.
+pub fn batch(id: u64, body: &Bytes) -> Header {
+    header(
+        Record::Batch(Local {
+            message_id: MessageId(id),
+            writer: WriterId(7),
+            lowest_stamp: Hlc::from_bits(id),
+            highest_stamp: Hlc::from_bits(id),
+        }),
+        body,
+    )
+}
+
+pub fn header(record: Record, body: &Bytes) -> Header {
+    Header {
+        set: names().set,
+        shard: shard(),
+        record,
+        body: BodySeal::of(body, 1),
+        stages: StageTimes::default(),
+    }
+}
+
+/// Appends a batch and waits for its place.
+pub async fn append(ports: &Ports, id: u64) -> Anchor {
+    append_body(ports, id, Bytes::from(format!("body {id}"))).await
+}
+
+pub async fn append_body(ports: &Ports, id: u64, body: Bytes) -> Anchor {
+    let sequence = ports
+        .log
+        .append(&shard(), &own(), &batch(id, &body), body.clone())
+        .await
+        .await
+        .unwrap();
+    Anchor {
+        sequence,
+        message_id: MessageId(id),
+    }
+}
+
+/// Appends with the ids until each is stored, as a publisher does while servers come and go.
+pub async fn append_at_last(ports: &Ports, id: u64) -> Sequence {
+    let body = Bytes::from(format!("body {id}"));
+    isthmus_log::testing::until("an append is stored", Duration::from_secs(60), || async {
+        ports
+            .log
+            .append(&shard(), &own(), &batch(id, &body), body.clone())
+            .await
+            .await
+            .ok()
+    })
+    .await
+}
+
+pub async fn within<T>(what: &str, work: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(BOUND, work).await {
+        Ok(value) => value,
+        Err(_) => panic!("not within {BOUND:?}: {what}"),
+    }
+}
+
+pub async fn read(reader: &mut Reader, count: usize) -> Vec<StoredMessage> {
+    let mut messages = Vec::new();
+    while messages.len() < count {
+        messages.push(within("the next message", reader.next()).await.unwrap());
+    }
+    messages
+}
+
+pub fn ids(messages: &[StoredMessage]) -> Vec<u64> {
+    messages.iter().map(|message| message.message_id().0).collect()
+}
+
+pub fn sequences(messages: &[StoredMessage]) -> Vec<u64> {
+    messages.iter().map(|message| message.sequence.0).collect()
+}

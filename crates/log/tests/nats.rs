@@ -1,0 +1,410 @@
+//! What only the twin on NATS can show: servers that go and come back, stores that lose their tail, clusters.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::time::Duration;
+
+use async_nats::jetstream;
+use async_nats::jetstream::stream::Config;
+use bytes::Bytes;
+use common::*;
+use futures::future::join_all;
+use isthmus_log::testing::{NatsCluster, NatsServer, free_port, until};
+use isthmus_log::{
+    EnsureError, LeaseEvent, LeaseName, LogSettings, PeerError, Ports, ReadError, Revision,
+    newest_mark_describing,
+};
+use isthmus_replication::coordinates::{Anchor, MessageId, Sequence};
+use isthmus_replication::header::HeaderError;
+
+/// A client of the operator's, beside the ports.
+async fn operator(server: &NatsServer) -> jetstream::Context {
+    jetstream::new(async_nats::connect(server.url()).await.unwrap())
+}
+
+async fn consumers(region: &OnNats) -> Vec<String> {
+    use futures::TryStreamExt as _;
+    let context = operator(&region.server).await;
+    let stream = context
+        .get_stream(region.ports().names.stream(&shard()))
+        .await
+        .unwrap();
+    stream.consumer_names().try_collect().await.unwrap()
+}
+
+async fn started() -> (OnNats, Ports) {
+    let region = OnNats::start().await;
+    let ports = region.ports();
+    ports.log.ensure(&shard(), &settings()).await.unwrap();
+    (region, ports)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_comes_later_is_awaited() {
+    let port = free_port();
+    let connection = open(vec![format!("nats://127.0.0.1:{port}")]).await;
+    let ports = connection.ports();
+    let stream = ports.names.stream(&shard());
+    let body = Bytes::new();
+    let answer = ports
+        .log
+        .append(&shard(), &own(), &batch(1, &body), body)
+        .await
+        .await;
+    assert_eq!(
+        answer,
+        Err(isthmus_log::AppendError::Unanswered {
+            stream: stream.clone()
+        })
+    );
+    assert_eq!(
+        ports.log.bounds(&shard()).await,
+        Err(isthmus_log::LogError::Unanswered { stream })
+    );
+    assert_eq!(ports.peers.publish("x", Bytes::new()).await, Err(PeerError::Away));
+    assert_eq!(
+        ports.leases.get(&LeaseName::leader()).await,
+        Err(isthmus_log::LeaseError::Unanswered)
+    );
+
+    let _server = NatsServer::start_at(port);
+    let state = within("connected", connection.connected()).await;
+    assert_eq!((state.connected, state.epoch), (true, 1));
+    ports.log.ensure(&shard(), &settings()).await.unwrap();
+    append(&ports, 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn readers_and_appends_go_on_after_a_restart_of_the_server() {
+    let (mut region, ports) = started().await;
+    let mut reader = ports.log.reader(&shard(), Anchor::default());
+    append(&ports, 1).await;
+    assert_eq!(ids(&read(&mut reader, 1).await), [1]);
+    for (round, kill) in [(2, false), (3, true)] {
+        if kill {
+            region.server.kill();
+        } else {
+            region.server.stop();
+        }
+        region.server.start_again();
+        append_at_last(&ports, round).await;
+        assert_eq!(ids(&read(&mut reader, 1).await), [round]);
+    }
+    assert!(reader.counts().opened() >= 3);
+    assert_eq!(region.connection.state().borrow().epoch, 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_whose_consumer_is_deleted_makes_another() {
+    let (region, ports) = started().await;
+    let mut reader = ports.log.reader(&shard(), Anchor::default());
+    append(&ports, 1).await;
+    assert_eq!(ids(&read(&mut reader, 1).await), [1]);
+    let context = operator(&region.server).await;
+    let stream = context.get_stream(ports.names.stream(&shard())).await.unwrap();
+    let names = consumers(&region).await;
+    assert_eq!(names.len(), 1);
+    assert!(stream.delete_consumer(&names[0]).await.unwrap().success);
+    append(&ports, 2).await;
+    assert_eq!(ids(&read(&mut reader, 1).await), [2]);
+    assert_eq!(reader.counts().opened(), 2);
+}
+
+/// A paused consumer delivers nothing while the server goes on to say that it lives.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_consumer_that_stalls_is_noticed_by_the_watchdog() {
+    let (region, ports) = started().await;
+    let mut reader = ports.log.reader(&shard(), Anchor::default());
+    append(&ports, 1).await;
+    assert_eq!(ids(&read(&mut reader, 1).await), [1]);
+    let context = operator(&region.server).await;
+    let stream = context.get_stream(ports.names.stream(&shard())).await.unwrap();
+    let far = async_nats::datetime::parse_rfc3339("2100-01-01T00:00:00Z").unwrap();
+    let paused = stream
+        .pause_consumer(&consumers(&region).await[0], far)
+        .await
+        .unwrap();
+    assert!(paused.paused);
+    append(&ports, 2).await;
+    assert_eq!(ids(&read(&mut reader, 1).await), [2]);
+    assert_eq!(reader.counts().stalled(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_was_put_back_is_noticed_while_it_is_shorter_and_after_it_has_grown_again() {
+    let (mut region, ports) = started().await;
+    for id in 1..=5 {
+        append(&ports, id).await;
+    }
+    region.server.stop();
+    let backup = region.server.back_up();
+    region.server.start_again();
+    append_at_last(&ports, 6).await;
+    for id in 7..=10 {
+        append(&ports, id).await;
+    }
+    let mut behind = ports.log.reader(&shard(), Anchor::default());
+    let anchors: Vec<Anchor> = read(&mut behind, 10)
+        .await
+        .iter()
+        .map(|message| message.anchor())
+        .collect();
+    let mut at_five = ports.log.reader(&shard(), anchors[4]);
+    read(&mut at_five, 1).await;
+
+    region.server.stop();
+    region.server.put_back(&backup);
+    region.server.start_again();
+    let noticed = within("a reader notices", behind.next()).await.unwrap_err();
+    let ReadError::LifeSuspected(shorter) = noticed else {
+        panic!("{noticed}");
+    };
+    assert_eq!(
+        (shorter.anchor, shorter.found, shorter.last),
+        (anchors[9], None, Sequence(5))
+    );
+
+    append_at_last(&ports, 106).await;
+    for id in 107..=112 {
+        append(&ports, id).await;
+    }
+    let ended = within("a reader notices", ports.log.reader(&shard(), anchors[9]).next())
+        .await
+        .unwrap_err();
+    let ReadError::LifeSuspected(grown) = ended else {
+        panic!("{ended}");
+    };
+    assert_eq!((grown.anchor, grown.found), (anchors[9], Some(MessageId(110))));
+    let mut kept = ports.log.reader(&shard(), anchors[4]);
+    assert_eq!(ids(&read(&mut kept, 1).await), [106]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_is_gone_for_good_ends_its_readers_after_three_answers() {
+    let (region, ports) = started().await;
+    append(&ports, 1).await;
+    let mut reader = ports.log.reader(&shard(), Anchor::default());
+    read(&mut reader, 1).await;
+    let stream = ports.names.stream(&shard());
+    operator(&region.server)
+        .await
+        .delete_stream(&stream)
+        .await
+        .unwrap();
+    let deleted = tokio::time::Instant::now();
+    let ended = tokio::time::timeout(Duration::from_secs(60), reader.next())
+        .await
+        .unwrap();
+    assert_eq!(ended, Err(ReadError::Missing { stream }));
+    assert!(deleted.elapsed() >= Duration::from_secs(20));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_is_not_ours_is_read_as_malformed() {
+    let (region, ports) = started().await;
+    let context = operator(&region.server).await;
+    let subject = ports.names.subjects(&shard());
+    for (token, headers) in [
+        ("eu-west", None),
+        ("eu-west", Some("%%%")),
+        ("NOT-OURS", Some("AAAA")),
+    ] {
+        let mut map = async_nats::HeaderMap::new();
+        if let Some(value) = headers {
+            map.insert("Isthmus-Header", value);
+        }
+        let subject = subject.replace('*', token);
+        context
+            .publish_with_headers(subject, map, Bytes::new())
+            .await
+            .unwrap()
+            .await
+            .unwrap();
+    }
+    append(&ports, 4).await;
+    let mut reader = ports.log.reader(&shard(), Anchor::default());
+    let messages = read(&mut reader, 4).await;
+    for message in &messages[..3] {
+        assert!(
+            matches!(message.header, Err(HeaderError::Malformed(_))),
+            "{message:?}"
+        );
+        assert_eq!(message.message_id(), MessageId(0));
+        let mut after = ports.log.reader(&shard(), message.anchor());
+        assert_eq!(read(&mut after, 1).await[0].sequence, message.sequence.next());
+    }
+    assert_eq!(
+        (messages[0].token.clone(), messages[2].token.clone()),
+        (Some(own()), None)
+    );
+    assert_eq!(
+        newest_mark_describing(ports.log.as_ref(), &shard(), Sequence(9)).await,
+        Ok(None)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_stream_is_made_as_the_design_says_and_another_one_is_refused() {
+    let (region, ports) = started().await;
+    let context = operator(&region.server).await;
+    let mut stream = context.get_stream(ports.names.stream(&shard())).await.unwrap();
+    let made = stream.info().await.unwrap().config.clone();
+    assert!(made.deny_delete && !made.deny_purge && !made.allow_direct && !made.allow_rollup);
+    assert_eq!(
+        (made.max_age, made.num_replicas, made.subjects.len()),
+        (Duration::ZERO, 1, 1)
+    );
+
+    for (setting, config) in [
+        (
+            "max_age",
+            Config {
+                max_age: Duration::from_secs(3600),
+                ..made.clone()
+            },
+        ),
+        (
+            "allow_direct",
+            Config {
+                allow_direct: true,
+                ..made.clone()
+            },
+        ),
+        (
+            "max_msgs",
+            Config {
+                max_messages: 10,
+                ..made.clone()
+            },
+        ),
+    ] {
+        context.update_stream(config).await.unwrap();
+        let Err(EnsureError::Differs { difference, .. }) = ports.log.ensure(&shard(), &settings()).await
+        else {
+            panic!("another {setting} went unnoticed");
+        };
+        assert_eq!(difference.setting, setting);
+        context.update_stream(made.clone()).await.unwrap();
+    }
+    ports.log.ensure(&shard(), &settings()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_does_not_fit_into_the_servers_storage_is_refused_with_the_mend() {
+    let server = NatsServer::start_with(&isthmus_log::testing::NatsServerSettings {
+        jetstream: "max_file_store: 8MB".to_owned(),
+        ..Default::default()
+    });
+    let ports = connect(vec![server.url()]).await.ports();
+    let refused = ports.log.ensure(&shard(), &settings()).await.unwrap_err();
+    assert!(matches!(refused, EnsureError::NoStorage { .. }), "{refused}");
+    assert!(refused.to_string().contains("max_file_store"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watch_of_leases_begins_again_with_a_snapshot_after_a_restart() {
+    let (mut region, ports) = started().await;
+    ports.leases.ensure(true, 1).await.unwrap();
+    let mut watch = ports.leases.watch();
+    assert_eq!(
+        within("a snapshot", watch.next()).await,
+        Some(LeaseEvent::Snapshot(Vec::new()))
+    );
+    let long = Duration::from_secs(60);
+    let held = ports
+        .leases
+        .put(&LeaseName::steward(), Revision(0), Bytes::new(), long)
+        .await
+        .unwrap();
+    assert!(matches!(
+        within("it is held", watch.next()).await,
+        Some(LeaseEvent::Held { .. })
+    ));
+    region.server.kill();
+    region.server.start_again();
+    let snapshot = LeaseEvent::Snapshot(vec![(LeaseName::steward(), held, Bytes::new())]);
+    assert_eq!(within("a snapshot", watch.next()).await, Some(snapshot));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_subscription_hears_again_after_a_restart() {
+    let (mut region, ports) = started().await;
+    let mut heard = ports.peers.subscribe("beat.*").await.unwrap();
+    region.server.kill();
+    region.server.start_again();
+    within("connected again", async {
+        let mut state = region.connection.state();
+        state
+            .wait_for(|state| state.connected && state.epoch == 2)
+            .await
+            .map(drop)
+    })
+    .await
+    .unwrap();
+    ports
+        .peers
+        .publish("beat.leader", Bytes::from_static(b"1"))
+        .await
+        .unwrap();
+    assert_eq!(within("it is heard", heard.next()).await.unwrap().payload, "1");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_region_of_three_servers_survives_the_death_of_its_streams_leader() {
+    let mut cluster = NatsCluster::start();
+    let connection = connect(cluster.urls()).await;
+    let ports = connection.ports();
+    let replicated = LogSettings {
+        replicas: 3,
+        ..settings()
+    };
+    until("a replicated log is made", Duration::from_secs(90), || async {
+        ports.log.ensure(&shard(), &replicated).await.ok()
+    })
+    .await;
+    until("leases are made", Duration::from_secs(90), || async {
+        ports.leases.ensure(true, 3).await.ok()
+    })
+    .await;
+
+    let mut reader = ports.log.reader(&shard(), Anchor::default());
+    for id in 1..=100 {
+        append_at_last(&ports, id).await;
+    }
+    let leader = leader(&cluster, &ports).await;
+    cluster.server(&leader).unwrap().kill();
+    let answers: Vec<_> = (101..=150).map(|id| append_at_last(&ports, id)).collect();
+    let stored = join_all(answers).await;
+
+    let last = stored.iter().max().unwrap().0;
+    let mut seen = Vec::new();
+    while seen.len() < usize::try_from(last).unwrap() {
+        let message = tokio::time::timeout(Duration::from_secs(60), reader.next())
+            .await
+            .unwrap()
+            .unwrap();
+        seen.push(message.message_id().0);
+    }
+    assert!(
+        (1..=150).all(|id| seen.contains(&id)),
+        "an acknowledged append is missing: {seen:?}"
+    );
+    assert_eq!(ports.log.bounds(&shard()).await.unwrap().first, Sequence(1));
+}
+
+/// The name of the server that leads the stream of the log.
+async fn leader(cluster: &NatsCluster, ports: &Ports) -> String {
+    let client = async_nats::connect(cluster.urls()).await.unwrap();
+    let context = jetstream::new(client);
+    let mut stream = context.get_stream(ports.names.stream(&shard())).await.unwrap();
+    stream
+        .info()
+        .await
+        .unwrap()
+        .cluster
+        .clone()
+        .unwrap()
+        .leader
+        .unwrap()
+}
