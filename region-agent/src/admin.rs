@@ -1,0 +1,82 @@
+//! The administrative listener: what every process shows, and what is held of one key.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Json, Response};
+use axum::routing::get;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use isthmus_door::{Admin, ErrorCode, Problem, admin_router};
+use isthmus_runtime::Process;
+use isthmus_runtime::settings::AgentSettings;
+use serde_json::{Value, json};
+use tokio::sync::OnceCell;
+
+use crate::door;
+use crate::region::Region;
+use crate::status;
+
+/// The region once it is assembled; the listener answers before.
+pub type Assembled = Arc<OnceCell<Region>>;
+
+const WHY: &str = "/v1/why/";
+
+/// The routes for operators.
+#[must_use]
+pub fn router(process: &Process<AgentSettings>, assembled: &Assembled) -> Router {
+    let shown = Arc::clone(assembled);
+    let told = process.settings.process.clone();
+    let status = move || match shown.get() {
+        Some(region) => status::of_agent(region),
+        None => json!({
+            "process": "agent",
+            "name": told.name.as_str(),
+            "region": told.region.as_str(),
+            "set": told.set.name.as_str(),
+            "generation": told.set.generation,
+            "shards": [],
+        }),
+    };
+    let why = Router::new()
+        .route("/v1/why/{*rest}", get(why))
+        .with_state(Arc::clone(assembled));
+    admin_router(Admin::new(process, status)).merge(why)
+}
+
+/// `GET /v1/why/{bucket}/{key}`: what this agent holds, a tombstone too.
+async fn why(State(assembled): State<Assembled>, request: Request) -> Response {
+    let rest = request.uri().path().strip_prefix(WHY).unwrap_or_default();
+    let (bucket, key) = match door::key_of_path(rest) {
+        Ok(named) => named,
+        Err(problem) => return problem.into_response(),
+    };
+    let Some(region) = assembled.get() else {
+        return Problem::new(ErrorCode::NotReady, "the agent is starting").into_response();
+    };
+    match region.core.held(&bucket, &key) {
+        Ok(Some(held)) => Json(told(&held, region)).into_response(),
+        Ok(None) => Problem::new(ErrorCode::NotFound, "this agent never heard of the key").into_response(),
+        Err(refusal) => door::problem(&refusal).into_response(),
+    }
+}
+
+fn told(held: &isthmus_replication::store::HeldCell, region: &Region) -> Value {
+    let cell = &held.cell;
+    let mut told = json!({
+        "version": cell.version.to_string(),
+        "origin": cell.version.region.as_str(),
+        "applied_at": door::timestamp(held.applied_at),
+        "expires_at": cell.expires_at.map(door::timestamp),
+        "seen": cell.seen.iter().map(|(region, hlc)| (region.to_string(), json!(hlc.to_string()))).collect::<serde_json::Map<_, _>>(),
+    });
+    if let Some((value, content_type)) = cell.live_value(region.core.context().now().wall) {
+        told["content_type"] = content_type.as_str().into();
+        match std::str::from_utf8(value) {
+            Ok(text) => told["value"] = text.into(),
+            Err(_) => told["value_base64"] = STANDARD.encode(value).into(),
+        }
+    }
+    told
+}

@@ -1,0 +1,99 @@
+//! One checkpoint transaction.
+
+use isthmus_replication::coordinates::Anchor;
+use isthmus_replication::fold::Fold;
+use isthmus_replication::store::{HeldCell, StoredCell};
+use prost::Message;
+use redb::WriteTransaction;
+
+use super::{CELLS, CheckpointError, CheckpointFile, FORMAT, HEAD, HEAD_KEY, Head, Rows, at, log_text};
+
+/// A checkpoint that is being written. Dropped without [`Transaction::commit`] it leaves the one before.
+pub struct Transaction<'a> {
+    file: &'a mut CheckpointFile,
+    transaction: WriteTransaction,
+    rows: Rows,
+    head: Head,
+}
+
+impl CheckpointFile {
+    /// Begins the next checkpoint with the fold as it is now and the anchors that are known of the log's history.
+    ///
+    /// # Errors
+    /// [`CheckpointError`].
+    pub fn begin(&mut self, fold: &Fold, kept: &[Anchor]) -> Result<Transaction<'_>, CheckpointError> {
+        let transaction = self
+            .database
+            .begin_write()
+            .map_err(|error| at(&self.path, error))?;
+        let fold_bytes = fold.encode();
+        let head = Head {
+            format: FORMAT,
+            log: log_text(fold.log()),
+            fold_sum: xxhash_rust::xxh3::xxh3_64(&fold_bytes),
+            fold: fold_bytes,
+            kept: kept
+                .iter()
+                .flat_map(|anchor| [anchor.sequence.0, anchor.message_id.0])
+                .collect(),
+            ..Head::default()
+        };
+        Ok(Transaction {
+            rows: self.rows,
+            file: self,
+            transaction,
+            head,
+        })
+    }
+}
+
+impl Transaction<'_> {
+    /// Writes one part of the store's checkpoint.
+    ///
+    /// # Errors
+    /// [`CheckpointError`].
+    pub fn write(&mut self, part: &[StoredCell]) -> Result<(), CheckpointError> {
+        let rows = &mut self.rows;
+        let result: Result<(), redb::Error> = (|| {
+            let mut table = self.transaction.open_table(CELLS)?;
+            for (id, held) in part {
+                let key = id.to_stored();
+                let value = held.as_ref().map(HeldCell::to_stored);
+                let before = match &value {
+                    Some(value) => table.insert(key.as_slice(), value.as_ref())?,
+                    None => table.remove(key.as_slice())?,
+                };
+                if let Some(before) = before {
+                    rows.remove(&key, before.value());
+                }
+                if let Some(value) = &value {
+                    rows.add(&key, value);
+                }
+            }
+            Ok(())
+        })();
+        result.map_err(|error| at(&self.file.path, error))
+    }
+
+    /// Makes the checkpoint durable. Effects of positions up to `serve_from` may be inside.
+    ///
+    /// # Errors
+    /// [`CheckpointError`]; the checkpoint before stays.
+    pub fn commit(mut self, serve_from: Anchor) -> Result<(), CheckpointError> {
+        self.head.serve_from = serve_from.sequence.0;
+        self.head.serve_from_id = serve_from.message_id.0;
+        self.head.rows_sum = self.rows.sum;
+        self.head.rows_count = self.rows.count;
+        let bytes = self.head.encode_to_vec();
+        let transaction = self.transaction;
+        let result: Result<(), redb::Error> = (|| {
+            transaction.open_table(CELLS)?;
+            transaction.open_table(HEAD)?.insert(HEAD_KEY, bytes.as_slice())?;
+            transaction.commit()?;
+            Ok(())
+        })();
+        result.map_err(|error| at(&self.file.path, error))?;
+        self.file.rows = self.rows;
+        Ok(())
+    }
+}

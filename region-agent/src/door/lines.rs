@@ -1,0 +1,175 @@
+//! The lines of a request's body, within a bound of memory.
+
+use std::time::Duration;
+
+use axum::body::BodyDataStream;
+use bytes::{Bytes, BytesMut};
+use futures::StreamExt;
+
+/// The next part of a body must arrive within this time.
+const IDLE: Duration = Duration::from_secs(30);
+
+/// Reads a body line by line.
+#[derive(Debug)]
+pub struct Lines {
+    stream: BodyDataStream,
+    buffer: BytesMut,
+    searched: usize,
+    longest: usize,
+    skipping: bool,
+    ended: bool,
+}
+
+/// A line, or why there is none.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Line {
+    /// A line without its end; may be empty.
+    Text(Bytes),
+    /// The line was longer than the bound; it was passed over.
+    TooLong,
+    /// The body broke off, or did not go on in time. Nothing follows.
+    Broken,
+}
+
+impl Lines {
+    /// The lines of `stream`, each of at most `longest` bytes.
+    #[must_use]
+    pub fn new(stream: BodyDataStream, longest: usize) -> Self {
+        Self {
+            stream,
+            buffer: BytesMut::new(),
+            searched: 0,
+            longest,
+            skipping: false,
+            ended: false,
+        }
+    }
+
+    /// The next line; none at the end. May be dropped and called again without losing anything.
+    pub async fn next(&mut self) -> Option<Line> {
+        loop {
+            if let Some(line) = self.complete() {
+                return Some(line);
+            }
+            if self.ended {
+                return self.rest();
+            }
+            match tokio::time::timeout(IDLE, self.stream.next()).await {
+                Ok(Some(Ok(part))) => self.buffer.extend_from_slice(&part),
+                Ok(None) => self.ended = true,
+                Ok(Some(Err(_))) | Err(_) => {
+                    self.ended = true;
+                    self.buffer.clear();
+                    return Some(Line::Broken);
+                }
+            }
+        }
+    }
+
+    /// A whole line of the buffer.
+    fn complete(&mut self) -> Option<Line> {
+        let found = self.buffer[self.searched..]
+            .iter()
+            .position(|byte| *byte == b'\n');
+        let Some(at) = found.map(|at| at + self.searched) else {
+            self.searched = self.buffer.len();
+            if self.searched > self.longest {
+                self.buffer.clear();
+                self.searched = 0;
+                self.skipping = true;
+            }
+            return None;
+        };
+        let line = self.buffer.split_to(at + 1).freeze().slice(..at);
+        self.searched = 0;
+        if std::mem::take(&mut self.skipping) || line.len() > self.longest {
+            return Some(Line::TooLong);
+        }
+        Some(Line::Text(line))
+    }
+
+    /// What follows the last line end.
+    fn rest(&mut self) -> Option<Line> {
+        let rest = self.buffer.split().freeze();
+        self.searched = 0;
+        if std::mem::take(&mut self.skipping) {
+            return Some(Line::TooLong);
+        }
+        (!rest.is_empty()).then_some(Line::Text(rest))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use axum::body::Body;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    async fn read(parts: Vec<Vec<u8>>, longest: usize) -> Vec<Line> {
+        let parts = parts
+            .into_iter()
+            .map(|part| Ok::<_, std::io::Error>(Bytes::from(part)));
+        let body = Body::from_stream(futures::stream::iter(parts));
+        let mut lines = Lines::new(body.into_data_stream(), longest);
+        let mut read = Vec::new();
+        while let Some(line) = lines.next().await {
+            read.push(line);
+        }
+        read
+    }
+
+    fn text(text: &'static str) -> Line {
+        Line::Text(Bytes::from_static(text.as_bytes()))
+    }
+
+    #[tokio::test]
+    async fn lines_may_be_cut_anywhere_and_the_last_needs_no_end() {
+        let parts = ["a\nb", "b\n", "", "\nlast"].map(|part| part.as_bytes().to_vec());
+        assert_eq!(
+            read(parts.to_vec(), 10).await,
+            [text("a"), text("bb"), text(""), text("last")]
+        );
+    }
+
+    #[tokio::test]
+    async fn a_line_beyond_the_bound_is_passed_over() {
+        let parts = ["12345\n123", "456", "7890\n12345\n", "123456"].map(|part| part.as_bytes().to_vec());
+        let expected = [text("12345"), Line::TooLong, text("12345"), Line::TooLong];
+        assert_eq!(read(parts.to_vec(), 5).await, expected);
+    }
+
+    #[tokio::test]
+    async fn a_body_that_breaks_off_says_so() {
+        let parts = [
+            Ok(Bytes::from_static(b"a\nhalf")),
+            Err(std::io::Error::other("gone")),
+        ];
+        let body = Body::from_stream(futures::stream::iter(parts));
+        let mut lines = Lines::new(body.into_data_stream(), 10);
+        assert_eq!(lines.next().await, Some(text("a")));
+        assert_eq!(lines.next().await, Some(Line::Broken));
+        assert_eq!(lines.next().await, None);
+    }
+
+    proptest! {
+        #[test]
+        fn however_it_is_cut_the_lines_are_the_same(
+            text in "[a-c\n]{0,80}",
+            cuts in proptest::collection::vec(1usize..9, 0..40),
+        ) {
+            let mut rest = text.as_bytes();
+            let mut parts = Vec::new();
+            for cut in cuts {
+                let (part, left) = rest.split_at(cut.min(rest.len()));
+                parts.push(part.to_vec());
+                rest = left;
+            }
+            parts.push(rest.to_vec());
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+            let whole = runtime.block_on(read(vec![text.clone().into_bytes()], 20));
+            prop_assert_eq!(runtime.block_on(read(parts, 20)), whole);
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! The HTTP door (design.md section 6). It translates requests to operations and outcomes to answers, and decides
+//! nothing.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::routing::{get, post};
+
+use crate::operation::Core;
+
+mod answer;
+mod batch;
+mod kv;
+mod lines;
+mod openapi;
+mod query;
+mod target;
+
+pub use answer::{APPLIED, ListedBody, ListedKey, ORIGIN, SESSION, VERSION, WrittenBody, problem, timestamp};
+pub use kv::key_of_path;
+pub use openapi::document;
+
+/// The routes for applications.
+#[must_use]
+pub fn router(core: Arc<Core>) -> Router {
+    let routes = Router::new()
+        .route("/v1/kv/{*rest}", get(kv::read).put(kv::put).delete(kv::delete))
+        .route("/v1/batch", post(batch::batch))
+        .route("/openapi.json", get(openapi::serve))
+        .with_state(core);
+    isthmus_door::with_problems(routes)
+}

@@ -1,0 +1,190 @@
+//! The parameters of a request's query, each with the sentence that says what it must be.
+
+use std::time::Duration;
+
+use isthmus_replication::names::Key;
+use isthmus_runtime::settings;
+use percent_encoding::percent_decode_str;
+
+use crate::operation::{Consistency, DEFAULT_TIMEOUT, LIST_LIMIT, LONGEST_TIMEOUT};
+
+/// A parameter that can't be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{name}: {reason}")]
+pub struct InvalidParameter {
+    /// Its name.
+    pub name: String,
+    /// What it must be.
+    pub reason: String,
+}
+
+/// The parameters of a request; those that the operation does not know are refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Query {
+    /// `ttl`.
+    pub ttl: Option<Duration>,
+    /// `consistency`.
+    pub consistency: Consistency,
+    /// `timeout`.
+    pub timeout: Duration,
+    /// `prefix`.
+    pub prefix: String,
+    /// `after`.
+    pub after: Option<Key>,
+    /// `limit`.
+    pub limit: usize,
+}
+
+impl Default for Query {
+    fn default() -> Self {
+        Self {
+            ttl: None,
+            consistency: Consistency::Region,
+            timeout: DEFAULT_TIMEOUT,
+            prefix: String::new(),
+            after: None,
+            limit: LIST_LIMIT,
+        }
+    }
+}
+
+impl Query {
+    /// Reads a query string, of which only the parameters in `known` are taken.
+    ///
+    /// # Errors
+    /// [`InvalidParameter`].
+    pub fn parse(query: Option<&str>, known: &[&str]) -> Result<Self, InvalidParameter> {
+        let mut parsed = Self::default();
+        let pairs = query
+            .unwrap_or_default()
+            .split('&')
+            .filter(|pair| !pair.is_empty());
+        for pair in pairs {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let invalid = |reason: String| InvalidParameter {
+                name: name.chars().take(64).collect(),
+                reason,
+            };
+            if !known.contains(&name) {
+                return Err(invalid(format!(
+                    "not a parameter of this request; it takes {}",
+                    if known.is_empty() {
+                        "none".to_owned()
+                    } else {
+                        known.join(", ")
+                    }
+                )));
+            }
+            let value = value.replace('+', " ");
+            let value = percent_decode_str(&value).decode_utf8();
+            let value = value.map_err(|_| invalid("not UTF-8 once percent-decoded".to_owned()))?;
+            parsed.set(name, &value).map_err(invalid)?;
+        }
+        Ok(parsed)
+    }
+
+    fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
+        match name {
+            "ttl" => self.ttl = Some(parse_ttl(value)?),
+            "timeout" => self.timeout = parse_timeout(value)?,
+            "consistency" => {
+                self.consistency =
+                    Consistency::parse(value).ok_or_else(|| "use region, majority or all".to_owned())?;
+            }
+            "prefix" => value.clone_into(&mut self.prefix),
+            "after" => self.after = Some(Key::parse(value).map_err(|error| error.to_string())?),
+            "limit" => {
+                let limit = value
+                    .parse()
+                    .ok()
+                    .filter(|limit| (1..=LIST_LIMIT).contains(limit));
+                self.limit = limit.ok_or_else(|| format!("use a number from 1 to {LIST_LIMIT}"))?;
+            }
+            _ => return Err("not a parameter".to_owned()),
+        }
+        Ok(())
+    }
+}
+
+/// Reads a time to live: at least a millisecond, at most a hundred years.
+///
+/// # Errors
+/// The sentence that says what it must be.
+pub fn parse_ttl(text: &str) -> Result<Duration, String> {
+    const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+    let ttl = settings::Duration::parse(text)
+        .map_err(|error| error.to_string())?
+        .0;
+    if (Duration::from_millis(1)..=LONGEST).contains(&ttl) {
+        Ok(ttl)
+    } else {
+        Err("a value lives at least 1ms and at most 100 years".to_owned())
+    }
+}
+
+fn parse_timeout(text: &str) -> Result<Duration, String> {
+    let timeout = settings::Duration::parse(text)
+        .map_err(|error| error.to_string())?
+        .0;
+    if timeout <= LONGEST_TIMEOUT {
+        Ok(timeout)
+    } else {
+        Err(format!("at most {}s", LONGEST_TIMEOUT.as_secs()))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const ALL: [&str; 6] = ["ttl", "timeout", "consistency", "prefix", "after", "limit"];
+
+    #[test]
+    fn every_parameter_is_read() {
+        let query = Query::parse(
+            Some("ttl=30s&timeout=250ms&consistency=majority&prefix=a%2Fb&after=a%2fb+c&limit=7"),
+            &ALL,
+        );
+        let expected = Query {
+            ttl: Some(Duration::from_secs(30)),
+            consistency: Consistency::Majority,
+            timeout: Duration::from_millis(250),
+            prefix: "a/b".to_owned(),
+            after: Some(Key::parse("a/b c").unwrap()),
+            limit: 7,
+        };
+        assert_eq!(query, Ok(expected));
+        assert_eq!(Query::parse(None, &[]), Ok(Query::default()));
+    }
+
+    #[test]
+    fn what_a_parameter_can_not_be_is_said() {
+        for (query, says) in [
+            ("ttl=30", "write 30s"),
+            ("ttl=0s", "at least 1ms"),
+            ("ttl=-1s", "length of time"),
+            ("ttl=200y", "at most 100 years"),
+            ("timeout=2h", "at most 60s"),
+            ("consistency=quorum", "region, majority or all"),
+            ("limit=0", "1 to 1000"),
+            ("limit=1001", "1 to 1000"),
+            ("after=", "1 to 1024"),
+            ("prefix=%ff", "UTF-8"),
+            ("colour=red", "takes ttl"),
+        ] {
+            let error = Query::parse(Some(query), &ALL).unwrap_err().to_string();
+            assert!(error.contains(says), "{query}: {error}");
+        }
+        assert!(Query::parse(Some("ttl=1s"), &["timeout"]).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn any_query_is_read_or_refused(query in ".{0,200}") {
+            let _: Result<Query, InvalidParameter> = Query::parse(Some(&query), &ALL);
+        }
+    }
+}

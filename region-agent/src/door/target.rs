@@ -1,0 +1,100 @@
+//! Which bucket and key a path names: percent-decoded once, `/` allowed in keys.
+
+use isthmus_replication::names::{BucketName, Key};
+use percent_encoding::percent_decode_str;
+
+/// What a path below `/v1/kv/` names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// The bucket.
+    pub bucket: BucketName,
+    /// The key; none for the bucket itself.
+    pub key: Option<Key>,
+}
+
+/// Why a path names nothing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidTarget {
+    /// The bucket's name.
+    #[error("the bucket's name is 1 to 32 of the characters a-z, 0-9 and '-'")]
+    Bucket,
+    /// The key is not UTF-8 once decoded.
+    #[error("the key is not UTF-8 once percent-decoded")]
+    NotUtf8,
+    /// The key is empty or too long.
+    #[error(transparent)]
+    Key(#[from] isthmus_replication::names::InvalidKey),
+}
+
+impl Target {
+    /// Reads what stands after `/v1/kv/` in a request's path, as it came.
+    ///
+    /// # Errors
+    /// [`InvalidTarget`].
+    pub fn parse(rest: &str) -> Result<Self, InvalidTarget> {
+        let (bucket, key) = match rest.split_once('/') {
+            Some((bucket, key)) => (bucket, Some(key)),
+            None => (rest, None),
+        };
+        let bucket = percent_decode_str(bucket)
+            .decode_utf8()
+            .map_err(|_| InvalidTarget::Bucket)?;
+        Ok(Self {
+            bucket: BucketName::parse(&bucket).map_err(|_| InvalidTarget::Bucket)?,
+            key: key.map(parse_key).transpose()?,
+        })
+    }
+}
+
+fn parse_key(raw: &str) -> Result<Key, InvalidTarget> {
+    let key = percent_decode_str(raw)
+        .decode_utf8()
+        .map_err(|_| InvalidTarget::NotUtf8)?;
+    Ok(Key::parse(&key)?)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use isthmus_replication::names::InvalidKey;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn key_of(rest: &str) -> String {
+        Target::parse(rest).unwrap().key.unwrap().as_str().to_owned()
+    }
+
+    #[test]
+    fn keys_are_decoded_once_and_may_hold_slashes() {
+        assert_eq!(key_of("carts/a/b"), "a/b");
+        assert_eq!(key_of("carts/a%2Fb"), "a/b");
+        assert_eq!(key_of("carts//a"), "/a");
+        assert_eq!(key_of("carts/%252F"), "%2F");
+        assert_eq!(key_of("carts/%C3%A9%20%0A"), "é \n");
+        assert_eq!(key_of("carts/100%"), "100%");
+        assert_eq!(Target::parse("carts").unwrap().key, None);
+    }
+
+    #[test]
+    fn what_names_nothing_is_refused_with_its_reason() {
+        let too_long = format!("carts/{}", "k".repeat(1025));
+        for (path, reason) in [
+            ("Carts/a", InvalidTarget::Bucket),
+            ("", InvalidTarget::Bucket),
+            ("%ff/a", InvalidTarget::Bucket),
+            ("carts/%ff", InvalidTarget::NotUtf8),
+            ("carts/", InvalidTarget::Key(InvalidKey { bytes: 0 })),
+            (too_long.as_str(), InvalidTarget::Key(InvalidKey { bytes: 1025 })),
+        ] {
+            assert_eq!(Target::parse(path), Err(reason), "{path}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_path_is_a_target_or_an_error(path in ".{0,200}") {
+            let _: Result<Target, InvalidTarget> = Target::parse(&path);
+        }
+    }
+}

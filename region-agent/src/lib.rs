@@ -1,0 +1,17 @@
+//! The region agent: the door for applications, the writer of this region's log, and the store that serves reads.
+//!
+//! Reading order: [`operation`] (what can be asked), [`shard`] (what one shard does), [`checkpoint`] (what a restart need
+//! not read again), [`region`] (what agents do together), [`door`] (how HTTP is translated), [`agent`] (assembly).
+
+pub mod admin;
+pub mod agent;
+pub mod checkpoint;
+pub mod door;
+pub mod memory;
+pub mod metrics;
+pub mod operation;
+pub mod peers;
+pub mod region;
+pub mod servers;
+pub mod shard;
+pub mod status;

@@ -1,0 +1,407 @@
+//! Doing operations: admission, the shard's task, the regions that must have a write, the session that a read must see.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use isthmus_replication::cell::{CellId, Field};
+use isthmus_replication::change::Op;
+use isthmus_replication::coordinates::Shard;
+use isthmus_replication::names::{BucketName, Key};
+use isthmus_replication::session_token::{Frontier, SessionToken};
+use isthmus_replication::store::Page;
+use isthmus_replication::time::Mono;
+use isthmus_replication::{store, writer};
+use isthmus_runtime::telemetry::Span;
+use tokio::sync::oneshot;
+
+use super::{
+    Consistency, Found, Get, List, Listed, Operation, Outcome, Policy, Refusal, Tombstone, Write,
+    WriteContent, Written,
+};
+use crate::peers::Peers;
+use crate::shard::{Accepted, Context, ShardHandle, WriteRequest};
+
+/// Does operations on the shards of one region.
+#[derive(Debug)]
+pub struct Core {
+    pub(super) context: Context,
+    pub(super) policy: Policy,
+    pub(super) shards: BTreeMap<Shard, ShardHandle>,
+    pub(super) peers: Arc<Peers>,
+}
+
+/// A write on its way.
+#[derive(Debug)]
+pub struct Pending {
+    core: Arc<Core>,
+    span: Span,
+    began: Mono,
+    deadline: Mono,
+    session: Option<SessionToken>,
+    sent: Result<Sent, Refusal>,
+}
+
+#[derive(Debug)]
+struct Sent {
+    shard: Shard,
+    consistency: Consistency,
+    reply: oneshot::Receiver<Result<Accepted, Refusal>>,
+}
+
+impl Core {
+    /// The core over `shards`.
+    #[must_use]
+    pub fn new(context: Context, policy: Policy, shards: Vec<ShardHandle>, peers: Arc<Peers>) -> Self {
+        Self {
+            context,
+            policy,
+            shards: shards
+                .into_iter()
+                .map(|shard| (shard.shard().clone(), shard))
+                .collect(),
+            peers,
+        }
+    }
+
+    /// What the set allows.
+    #[must_use]
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// The shards, in order.
+    pub fn shards(&self) -> impl Iterator<Item = &ShardHandle> {
+        self.shards.values()
+    }
+
+    /// What gateways told of other regions.
+    #[must_use]
+    pub fn peers(&self) -> &Peers {
+        &self.peers
+    }
+
+    /// What the process is.
+    #[must_use]
+    pub fn context(&self) -> &Context {
+        &self.context
+    }
+
+    /// Does an operation.
+    ///
+    /// # Errors
+    /// [`Refusal`].
+    pub async fn execute(self: &Arc<Self>, operation: Operation) -> Result<Outcome, Refusal> {
+        match operation {
+            Operation::Write(write) => self.submit(write).await.outcome().await,
+            Operation::Get(get) => self.get(get).await,
+            Operation::List(list) => self.list(list).await,
+        }
+    }
+
+    /// Hands a write over. Writes of one caller that are handed over one after another are stamped in that order; their
+    /// outcomes may be awaited together.
+    pub async fn submit(self: &Arc<Self>, write: Write) -> Pending {
+        let began = self.context.now().mono;
+        let tracer = &self.context.process.tracer;
+        let name = match write.content {
+            WriteContent::Put { .. } => "put",
+            WriteContent::Delete => "delete",
+        };
+        let mut span = tracer.root(write.trace, name);
+        if span.is_recorded() {
+            span.set(
+                "isthmus.key",
+                tracer.key(write.bucket.as_str(), write.key.as_str()),
+            );
+        }
+        let deadline = began.after(write.timeout);
+        let session = write.session.clone();
+        let sent = self.send(write, &span, deadline).await;
+        Pending {
+            core: Arc::clone(self),
+            span,
+            began,
+            deadline,
+            session,
+            sent,
+        }
+    }
+
+    async fn send(&self, write: Write, span: &Span, deadline: Mono) -> Result<Sent, Refusal> {
+        let ttl = self.policy.admit(&write.bucket, &write.content)?;
+        let shard = self.policy.shard(&write.bucket, &write.key)?;
+        let handle = self.handle(&shard)?;
+        let is_put = matches!(write.content, WriteContent::Put { .. });
+        if is_put && self.context.memory.refuses_puts() {
+            return Err(Refusal::MemoryFull);
+        }
+        if handle.log_full() {
+            return Err(Refusal::LogFull);
+        }
+        self.check_reachable(&shard, write.consistency)?;
+        let op = match write.content {
+            WriteContent::Put {
+                value, content_type, ..
+            } => Op::Put { value, content_type },
+            WriteContent::Delete => Op::Delete,
+        };
+        let write_to_log = writer::Write {
+            id: root(write.bucket, write.key),
+            op,
+            ttl,
+            trace: span.context(),
+            deadline,
+        };
+        let (reply, receiver) = oneshot::channel();
+        let request = WriteRequest {
+            write: write_to_log,
+            reply,
+        };
+        let until = self.context.process.clock.instant(deadline);
+        tokio::time::timeout_at(until, handle.write(request))
+            .await
+            .map_err(|_| Refusal::Overloaded)??;
+        Ok(Sent {
+            shard,
+            consistency: write.consistency,
+            reply: receiver,
+        })
+    }
+
+    async fn get(&self, get: Get) -> Result<Outcome, Refusal> {
+        let deadline = self.context.now().mono.after(get.timeout);
+        let shard = self.policy.shard(&get.bucket, &get.key)?;
+        let handle = self.handle(&shard)?;
+        self.await_session(handle, get.session.as_ref(), deadline).await?;
+        let (held, frontier) = {
+            let served = handle.served();
+            served.refusal().map_or(Ok(()), Err)?;
+            (
+                served.store.get(&get.bucket, &get.key).cloned(),
+                Frontier::of(&served.fold),
+            )
+        };
+        let session = seen(get.session, &frontier);
+        Ok(self.answer(held, session))
+    }
+
+    fn answer(&self, held: Option<store::HeldCell>, session: SessionToken) -> Outcome {
+        let Some(held) = held else {
+            let tombstone = None;
+            return Outcome::Absent { tombstone, session };
+        };
+        match held.cell.live_value(self.context.now().wall) {
+            Some((value, content_type)) => Outcome::Found(Found {
+                value: value.clone(),
+                content_type: content_type.clone(),
+                version: held.cell.version,
+                applied_at: held.applied_at,
+                session,
+            }),
+            None => Outcome::Absent {
+                tombstone: Some(Tombstone {
+                    version: held.cell.version,
+                    applied_at: held.applied_at,
+                }),
+                session,
+            },
+        }
+    }
+
+    async fn list(&self, list: List) -> Result<Outcome, Refusal> {
+        let deadline = self.context.now().mono.after(list.timeout);
+        let wall = self.context.now().wall;
+        let mut session = list.session.clone().unwrap_or_default();
+        let mut pages = Vec::new();
+        for shard in self.policy.shards(&list.bucket)? {
+            let handle = self.handle(&shard)?;
+            self.await_session(handle, list.session.as_ref(), deadline)
+                .await?;
+            let served = handle.served();
+            served.refusal().map_or(Ok(()), Err)?;
+            pages.push(
+                served
+                    .store
+                    .list(&list.bucket, &list.prefix, list.after.as_ref(), list.limit, wall),
+            );
+            let frontier = Frontier::of(&served.fold);
+            drop(served);
+            session = seen(Some(session), &frontier);
+        }
+        let (keys, next) = merged(pages, list.limit);
+        Ok(Outcome::Listed(Listed { keys, next, session }))
+    }
+
+    pub(super) fn handle(&self, shard: &Shard) -> Result<&ShardHandle, Refusal> {
+        self.shards
+            .get(shard)
+            .ok_or(Refusal::Internal("a shard without a task"))
+    }
+
+    /// The cell of a key as this store holds it, whatever it holds.
+    ///
+    /// # Errors
+    /// [`Refusal`] when no bucket of that name is held here.
+    pub fn held(&self, bucket: &BucketName, key: &Key) -> Result<Option<store::HeldCell>, Refusal> {
+        let shard = self.policy.shard(bucket, key)?;
+        Ok(self.handle(&shard)?.served().store.get(bucket, key).cloned())
+    }
+}
+
+impl Pending {
+    /// Waits for the outcome, at most until the caller's deadline.
+    ///
+    /// # Errors
+    /// [`Refusal`].
+    pub async fn outcome(mut self) -> Result<Outcome, Refusal> {
+        let sent = std::mem::replace(&mut self.sent, Err(Refusal::OutcomeUnknown));
+        let result = match sent {
+            Ok(sent) => self.written(sent).await,
+            Err(refusal) => Err(refusal),
+        };
+        let metrics = &self.core.context.metrics;
+        let took = self.core.context.now().mono.since(self.began);
+        metrics.write_time.observe(took.as_secs_f64());
+        match &result {
+            Ok(_) => metrics.wrote("acknowledged"),
+            Err(refusal) => {
+                metrics.wrote(refusal.label());
+                self.span.fail(refusal.label());
+            }
+        }
+        result.map(Outcome::Written)
+    }
+
+    async fn written(&mut self, sent: Sent) -> Result<Written, Refusal> {
+        let core = Arc::clone(&self.core);
+        let until = core.context.process.clock.instant(self.deadline);
+        let accepted = match tokio::time::timeout_at(until, sent.reply).await {
+            Ok(Ok(accepted)) => accepted?,
+            Ok(Err(_)) | Err(_) => return Err(Refusal::OutcomeUnknown),
+        };
+        let regions = core
+            .await_regions(&sent.shard, sent.consistency, &accepted, self.deadline)
+            .await?;
+        let mut session = self.session.take().unwrap_or_default();
+        let own = core.policy.region();
+        if session.note(own, &sent.shard, accepted.position).is_err() {
+            session = SessionToken::default();
+            session.note(own, &sent.shard, accepted.position).ok();
+        }
+        Ok(Written {
+            version: accepted.version,
+            session,
+            regions,
+            superseded: accepted.superseded,
+        })
+    }
+}
+
+/// What a caller has seen once it has read; a session that has grown too large begins anew with this read.
+fn seen(session: Option<SessionToken>, frontier: &Frontier) -> SessionToken {
+    let mut session = session.unwrap_or_default();
+    if session.note_read(frontier).is_err() {
+        session = SessionToken::default();
+        session.note_read(frontier).ok();
+    }
+    session
+}
+
+/// The first keys over all shards, and where the next page begins: after the last key that every shard has passed.
+fn merged(
+    pages: Vec<Page>,
+    limit: usize,
+) -> (Vec<(Key, isthmus_replication::version::Version)>, Option<Key>) {
+    let passed = pages.iter().filter_map(|page| page.next.clone()).min();
+    let mut keys: Vec<_> = pages
+        .into_iter()
+        .flat_map(|page| page.keys)
+        .map(|listed| (listed.key, listed.version))
+        .filter(|(key, _)| passed.as_ref().is_none_or(|passed| key <= passed))
+        .collect();
+    keys.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+    if keys.len() > limit {
+        keys.truncate(limit);
+        let next = keys.last().map(|(key, _)| key.clone());
+        return (keys, next);
+    }
+    (keys, passed)
+}
+
+fn root(bucket: BucketName, key: Key) -> CellId {
+    CellId {
+        bucket,
+        key,
+        field: Field::NONE,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use isthmus_replication::coordinates::WriterId;
+    use isthmus_replication::hlc::Hlc;
+    use isthmus_replication::names::RegionName;
+    use isthmus_replication::store::Listed;
+    use isthmus_replication::version::Version;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn key(n: u16) -> Key {
+        Key::parse(&format!("{n:05}")).unwrap()
+    }
+
+    fn version() -> Version {
+        Version {
+            hlc: Hlc::ZERO,
+            region: RegionName::parse("a").unwrap(),
+            writer: WriterId(0),
+        }
+    }
+
+    /// What one shard with `keys` answers for the page after `after`, passing over at most `scanned` keys.
+    fn page(keys: &[u16], after: Option<&Key>, limit: usize) -> Page {
+        let rest: Vec<Key> = keys
+            .iter()
+            .map(|n| key(*n))
+            .filter(|key| after.is_none_or(|after| key > after))
+            .collect();
+        let taken: Vec<Key> = rest.iter().take(limit).cloned().collect();
+        Page {
+            next: (rest.len() > limit).then(|| taken.last().cloned()).flatten(),
+            keys: taken
+                .into_iter()
+                .map(|key| Listed {
+                    key,
+                    version: version(),
+                })
+                .collect(),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn pages_over_all_shards_give_every_key_once_in_order(
+            shards in proptest::collection::vec(proptest::collection::btree_set(any::<u16>(), 0..40), 1..5),
+            limit in 1usize..10,
+        ) {
+            let mut taken = std::collections::BTreeSet::new();
+            let shards: Vec<Vec<u16>> = shards.into_iter().map(|keys| keys.into_iter().filter(|key| taken.insert(*key)).collect()).collect();
+            let mut listed = Vec::new();
+            let mut after: Option<Key> = None;
+            loop {
+                let pages = shards.iter().map(|keys| page(keys, after.as_ref(), limit)).collect();
+                let (keys, next) = merged(pages, limit);
+                prop_assert!(keys.len() <= limit);
+                listed.extend(keys.into_iter().map(|(key, _)| key));
+                match next {
+                    Some(next) => after = Some(next),
+                    None => break,
+                }
+            }
+            let expected: Vec<Key> = taken.into_iter().map(key).collect();
+            prop_assert_eq!(listed, expected);
+        }
+    }
+}

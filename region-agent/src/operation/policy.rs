@@ -1,0 +1,110 @@
+//! What the set allows for a bucket. Only doors ask; apply never does (design.md section 6).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use isthmus_replication::coordinates::Shard;
+use isthmus_replication::names::{BucketName, Key, RegionName};
+use isthmus_runtime::settings::{BucketSettings, SetSettings};
+
+use super::{Refusal, WriteContent};
+
+/// The set as one region sees it.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    set: Arc<SetSettings>,
+    region: RegionName,
+}
+
+impl Policy {
+    /// The policy of `set` for `region`.
+    #[must_use]
+    pub fn new(set: Arc<SetSettings>, region: RegionName) -> Self {
+        Self { set, region }
+    }
+
+    /// The largest value that any bucket of this region takes.
+    #[must_use]
+    pub fn largest_value(&self) -> usize {
+        self.set.max_value(&self.region).bytes()
+    }
+
+    /// The largest value that `bucket` takes.
+    ///
+    /// # Errors
+    /// [`Refusal::UnknownBucket`], [`Refusal::Elsewhere`].
+    pub fn max_value(&self, bucket: &BucketName) -> Result<usize, Refusal> {
+        Ok(self.bucket(bucket)?.max_value.bytes())
+    }
+
+    /// The shard of a key.
+    ///
+    /// # Errors
+    /// [`Refusal::UnknownBucket`], [`Refusal::Elsewhere`].
+    pub fn shard(&self, bucket: &BucketName, key: &Key) -> Result<Shard, Refusal> {
+        let group = &self.bucket(bucket)?.group;
+        let partitions = self.set.groups.get(group).map_or(1, |group| group.partitions);
+        Ok(Shard::of_key(group, partitions, bucket, key))
+    }
+
+    /// Every shard that may hold keys of a bucket, in order.
+    ///
+    /// # Errors
+    /// [`Refusal::UnknownBucket`], [`Refusal::Elsewhere`].
+    pub fn shards(&self, bucket: &BucketName) -> Result<Vec<Shard>, Refusal> {
+        let group = &self.bucket(bucket)?.group;
+        let partitions = self.set.groups.get(group).map_or(1, |group| group.partitions);
+        let shard = |partition| Shard {
+            group: group.clone(),
+            partition,
+        };
+        Ok((0..partitions).map(shard).collect())
+    }
+
+    /// Checks a write against its bucket and gives the time it lives.
+    ///
+    /// # Errors
+    /// [`Refusal::UnknownBucket`], [`Refusal::Elsewhere`], [`Refusal::ValueTooLarge`].
+    pub fn admit(&self, bucket: &BucketName, content: &WriteContent) -> Result<Option<Duration>, Refusal> {
+        let settings = self.bucket(bucket)?;
+        let WriteContent::Put { value, ttl, .. } = content else {
+            return Ok(None);
+        };
+        if value.len() > settings.max_value.bytes() {
+            return Err(Refusal::ValueTooLarge {
+                limit: settings.max_value.bytes(),
+            });
+        }
+        Ok(ttl.or(settings.ttl))
+    }
+
+    /// The regions that hold a shard, this one among them.
+    #[must_use]
+    pub fn regions(&self, shard: &Shard) -> Vec<RegionName> {
+        let group = self.set.groups.get(&shard.group);
+        group.map_or_else(
+            || vec![self.region.clone()],
+            |group| group.regions.iter().cloned().collect(),
+        )
+    }
+
+    /// This region.
+    #[must_use]
+    pub fn region(&self) -> &RegionName {
+        &self.region
+    }
+
+    fn bucket(&self, bucket: &BucketName) -> Result<&BucketSettings, Refusal> {
+        let settings = self.set.bucket(bucket).ok_or_else(|| Refusal::UnknownBucket {
+            bucket: bucket.clone(),
+        })?;
+        let regions = self.set.groups.get(&settings.group).map(|group| &group.regions);
+        match regions {
+            Some(regions) if !regions.contains(&self.region) => Err(Refusal::Elsewhere {
+                bucket: bucket.clone(),
+                regions: regions.iter().cloned().collect(),
+            }),
+            _ => Ok(settings),
+        }
+    }
+}

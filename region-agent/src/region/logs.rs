@@ -1,0 +1,119 @@
+//! What the region's logs hold, and the time by their clock: asked every second.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use isthmus_log::{Bounds, LogError};
+use isthmus_replication::coordinates::Shard;
+use isthmus_runtime::health::Probe;
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use super::Region;
+use crate::metrics::{OfLane, OfShard};
+use crate::shard::ShardHandle;
+
+const INTERVAL: Duration = Duration::from_secs(1);
+/// Local writes are refused at so many hundredths of `log.max_bytes` when nothing may be trimmed.
+const FULL_PERCENT: u64 = 80;
+
+/// Watches the logs until `stop`: their sizes, whether they are full, and their clock.
+///
+/// # Errors
+/// None: a log that does not answer is asked again.
+pub async fn watch_logs(region: Region, stop: CancellationToken) -> Result<(), Infallible> {
+    let context = region.context();
+    let clock = context.process.health.condition("clock", &[Probe::Write]);
+    let mut ticks = interval(INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            _ = ticks.tick() => {}
+        }
+        let shards = region.core.shards().map(|shard| look(&region, shard));
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            _ = futures::future::join_all(shards) => {}
+        }
+        if let Some(first) = region.core.shards().next() {
+            sample(&region, first.shard()).await;
+        }
+        if region.clock_is_ahead() {
+            clock.unmet("this process's clock is ahead of the log's by more than max_ahead: set it right");
+        } else {
+            clock.met();
+        }
+        proof_ages(&region);
+    }
+}
+
+async fn sample(region: &Region, shard: &Shard) {
+    let sampled = region
+        .server_clock
+        .sample(&*region.context().ports.log, shard)
+        .await;
+    if let Err(error) = sampled {
+        tracing::debug!(%error, "the log's clock was not told");
+    }
+}
+
+async fn look(region: &Region, shard: &ShardHandle) {
+    let context = region.context();
+    let told: Result<Bounds, LogError> = context.ports.log.bounds(shard.shard()).await;
+    let Ok(bounds) = told else { return };
+    let max_bytes = context.process.settings.process.log.max_bytes.0;
+    let above = bounds.bytes >= max_bytes / 100 * FULL_PERCENT;
+    let was_above = shard.log_bytes() >= max_bytes / 100 * FULL_PERCENT;
+    shard.note_log(bounds.bytes, bounds.first, above && was_above);
+    let bytes = i64::try_from(bounds.bytes).unwrap_or(i64::MAX);
+    context
+        .metrics
+        .log_bytes
+        .get_or_create(&OfShard::from(shard.shard()))
+        .set(bytes);
+    runways(region, shard, &bounds);
+}
+
+/// How long until trimming passes what a peer has, at the rate of the kept log.
+fn runways(region: &Region, shard: &ShardHandle, bounds: &Bounds) {
+    let settings = &region.context().process.settings.process.log;
+    let kept = bounds.last_at.since(bounds.first_at).as_secs_f64();
+    let messages = bounds.last.0.saturating_sub(bounds.first.0) as f64;
+    if kept <= 0.0 || messages <= 0.0 || bounds.bytes == 0 {
+        return;
+    }
+    let room = settings.retention.0.saturating_sub(bounds.bytes) as f64;
+    let seconds_of_room = room / (bounds.bytes as f64 / kept);
+    for (peer, view) in region.core.peers().newest(shard.shard()) {
+        let cursor = view
+            .cursor
+            .map_or(bounds.first.0, |cursor| cursor.position.sequence.0);
+        let behind_first = cursor.saturating_sub(bounds.first.0) as f64 / messages * kept;
+        let runway = region
+            .context()
+            .metrics
+            .log_runway
+            .get_or_create_owned(&OfLane::new(&peer, shard.shard()));
+        runway.set(seconds_of_room + behind_first);
+    }
+}
+
+fn proof_ages(region: &Region) {
+    let context = region.context();
+    let now = context.now().wall;
+    for shard in region.core.shards() {
+        let served = shard.served();
+        for (origin, newest) in served
+            .newest
+            .iter()
+            .filter(|(origin, _)| *origin != region.core.policy().region())
+        {
+            let age = context
+                .metrics
+                .proof_age
+                .get_or_create_owned(&OfLane::new(origin, shard.shard()));
+            age.set(now.since(newest.appended).as_secs_f64());
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! What an agent does with the region's other processes: membership, positions, stewardship.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use isthmus_log::{ClockOffset, Member, Members, ServerClock};
+use isthmus_replication::names::ProcessName;
+
+use crate::operation::Core;
+use crate::shard::Context;
+
+mod candidacy;
+mod logs;
+mod members;
+mod payload;
+mod positions;
+mod steward;
+
+pub use candidacy::Candidacy;
+pub use logs::watch_logs;
+pub use members::{keep_member, watch_members};
+pub use payload::MemberPayload;
+pub use positions::{hear_cursors, tell_positions};
+pub use steward::steward;
+
+/// What the region's tasks share. Clones share it.
+#[derive(Debug, Clone)]
+pub struct Region {
+    /// The operation core, with the shards.
+    pub core: Arc<Core>,
+    /// The clock that stamps the logs.
+    pub server_clock: ServerClock,
+    roster: Arc<Mutex<Roster>>,
+}
+
+#[derive(Debug, Default)]
+struct Roster {
+    members: Members,
+    steward: Option<ProcessName>,
+    stewards: bool,
+}
+
+impl Region {
+    /// Nothing known yet.
+    #[must_use]
+    pub fn new(core: Arc<Core>, server_clock: ServerClock) -> Self {
+        Self {
+            core,
+            server_clock,
+            roster: Arc::default(),
+        }
+    }
+
+    fn context(&self) -> &Context {
+        self.core.context()
+    }
+
+    fn roster(&self) -> MutexGuard<'_, Roster> {
+        self.roster.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The steward, as far as is known.
+    #[must_use]
+    pub fn steward_name(&self) -> Option<ProcessName> {
+        self.roster().steward.clone()
+    }
+
+    /// The live members with what each wrote into its lease.
+    #[must_use]
+    pub fn members(&self) -> BTreeMap<Member, Option<MemberPayload>> {
+        let roster = self.roster();
+        let known = roster.members.iter();
+        known
+            .map(|(member, payload)| (member.clone(), MemberPayload::decode(payload)))
+            .collect()
+    }
+
+    /// How far the log's clock is from this process's.
+    #[must_use]
+    pub fn clock_offset(&self) -> Option<ClockOffset> {
+        self.server_clock.offset()
+    }
+
+    /// Whether this process's clock is so far ahead that whatever it stamps is void.
+    fn clock_is_ahead(&self) -> bool {
+        let limit = self.context().process.settings.process.set.clock.max_ahead;
+        let limit = i64::try_from(limit.as_micros()).unwrap_or(i64::MAX);
+        self.clock_offset().is_some_and(|offset| offset.micros < -limit)
+    }
+}

@@ -1,0 +1,134 @@
+//! The steward: a mark a second per shard, the membership record, trimming (design.md section 5).
+
+use std::collections::BTreeSet;
+use std::convert::Infallible;
+
+use isthmus_log::Role;
+use isthmus_replication::coordinates::{Sequence, Shard};
+use isthmus_replication::header::{ClockLimits, Membership};
+use isthmus_replication::limits;
+use isthmus_replication::names::RegionName;
+use isthmus_runtime::events::Severity;
+use isthmus_runtime::settings::SetSettings;
+use serde_json::json;
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use super::Region;
+use crate::shard::{Command, ShardHandle};
+
+/// Does the steward's work while this process is the steward, until `stop`.
+///
+/// # Errors
+/// None.
+pub async fn steward(region: Region, stop: CancellationToken) -> Result<(), Infallible> {
+    let mut ticks = interval(limits::MARK_INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut left_behind = BTreeSet::new();
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            _ = ticks.tick() => {}
+        }
+        if !region.roster().stewards {
+            continue;
+        }
+        let set = &region.context().process.settings.process.set;
+        for shard in region.core.shards() {
+            let recorded = shard.served().fold.membership().map_or(0, |held| held.number);
+            if recorded < set.generation {
+                shard.command(Command::Membership(membership(
+                    set,
+                    region.core.policy().region(),
+                )));
+            }
+            shard.command(Command::Mark);
+        }
+        for shard in region.core.shards() {
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                () = trim(&region, shard, &mut left_behind) => {}
+            }
+        }
+    }
+}
+
+fn membership(set: &SetSettings, region: &RegionName) -> Membership {
+    Membership {
+        number: set.generation,
+        members: set.regions.keys().cloned().collect(),
+        fenced: Vec::new(),
+        groups: set.groups_for(region).map(|(name, _)| name.clone()).collect(),
+        clock: ClockLimits {
+            max_ahead: set.clock.max_ahead,
+            max_behind: set.clock.max_behind,
+        },
+    }
+}
+
+/// Trims a log above its target of what every live agent has checkpointed and no kept mark needs.
+async fn trim(region: &Region, shard: &ShardHandle, left_behind: &mut BTreeSet<(RegionName, Shard)>) {
+    let context = region.context();
+    let settings = &context.process.settings.process.log;
+    if shard.log_bytes() <= settings.retention.0 {
+        return;
+    }
+    let Some(keep_from) = keep_from(region, shard) else {
+        return;
+    };
+    if keep_from <= shard.log_first() {
+        return;
+    }
+    name_left_behind(region, shard, keep_from, left_behind);
+    match context.ports.log.purge(shard.shard(), keep_from).await {
+        Ok(0) => {}
+        Ok(messages) => {
+            context.metrics.trimmed.inc_by(messages);
+            tracing::info!(shard = %shard.shard(), messages, keep_from = %keep_from, "trimmed the log");
+        }
+        Err(error) => tracing::warn!(shard = %shard.shard(), %error, "the log could not be trimmed"),
+    }
+}
+
+/// The first message that must stay; none when nothing may go.
+fn keep_from(region: &Region, shard: &ShardHandle) -> Option<Sequence> {
+    let members = region.members();
+    let agents = members.iter().filter(|(member, _)| member.role == Role::Agent);
+    let checkpointed = agents.map(|(_, told)| {
+        told.as_ref()
+            .map_or(Sequence::NONE, |told| told.checkpointed(shard.shard()))
+    });
+    let own = shard.served().checkpointed;
+    let least = checkpointed.min()?.min(own).min(shard.oldest_mark()?);
+    (least > Sequence::NONE).then_some(least)
+}
+
+/// A peer whose next message goes can't go on without a sync: it is named, once.
+fn name_left_behind(
+    region: &Region,
+    shard: &ShardHandle,
+    keep_from: Sequence,
+    left_behind: &mut BTreeSet<(RegionName, Shard)>,
+) {
+    for (peer, view) in region.core.peers().newest(shard.shard()) {
+        let next = view
+            .cursor
+            .map_or(Sequence::NONE, |cursor| cursor.position.sequence)
+            .next();
+        let lane = (peer.clone(), shard.shard().clone());
+        if next >= keep_from {
+            left_behind.remove(&lane);
+        } else if left_behind.insert(lane) {
+            let text = format!(
+                "the log of {} is trimmed past what {peer} has: it needs sync",
+                shard.shard()
+            );
+            let fields = json!({ "peer": peer.as_str(), "shard": shard.shard().to_string(), "next": next.0, "kept_from": keep_from.0 });
+            region
+                .context()
+                .process
+                .events
+                .record(Severity::Alarm, "peer_needs_sync", text, fields);
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! Messages on their way to the log, and what the log answered.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use isthmus_log::AppendError;
+use isthmus_replication::coordinates::{MessageId, Sequence};
+use isthmus_replication::fold::Token;
+use isthmus_replication::header::{BodySeal, Header, Record, StageTimes};
+use isthmus_replication::time::{Mono, Now};
+use isthmus_replication::writer::PublishError;
+use tokio::time::timeout;
+
+use super::task::ShardTask;
+
+/// Handing a message over takes no longer than this, else it counts as unanswered.
+const HAND_OVER: Duration = Duration::from_secs(1);
+/// The log's answer is awaited this long at most.
+const ANSWER: Duration = Duration::from_secs(30);
+/// Answers that are awaited at a time; while more would be, records of the agent's own wait for the next occasion.
+const AWAITED: usize = 256;
+
+/// What the log answered to one sending of one message.
+#[derive(Debug)]
+pub(super) struct Appended {
+    message_id: MessageId,
+    /// Whether the writer sent it.
+    by_writer: bool,
+    began: Mono,
+    answer: Result<Sequence, PublishError>,
+}
+
+impl ShardTask {
+    /// Sends what the writer has to send.
+    pub(super) async fn publish(&mut self, now: Now) {
+        loop {
+            let next = self.writer.poll_append(now, &self.shared.read().store);
+            let Some(append) = next else { return };
+            self.append(&append.token, &append.header, append.body, true)
+                .await;
+        }
+    }
+
+    /// Appends a record of the agent's own under `_agent`. Its answer is only logged: it counts once it is read back.
+    pub(super) async fn append_own(&mut self, record: Record, body: Bytes, changes: u32) {
+        if self.appends.len() >= AWAITED {
+            return;
+        }
+        let header = Header {
+            set: self.log.set.clone(),
+            shard: self.log.shard.clone(),
+            record,
+            body: BodySeal::of(&body, changes),
+            stages: StageTimes {
+                published: self.context.now().wall.micros(),
+                ..StageTimes::default()
+            },
+        };
+        self.append(&Token::Agent, &header, body, false).await;
+    }
+
+    async fn append(&mut self, token: &Token, header: &Header, body: Bytes, by_writer: bool) {
+        let message_id = header.message_id();
+        let began = self.context.now().mono;
+        let log = &self.context.ports.log;
+        let appending = timeout(HAND_OVER, log.append(&self.log.shard, token, header, body)).await;
+        let answer = async move {
+            let answer = match appending {
+                Ok(appending) => timeout(ANSWER, appending)
+                    .await
+                    .map_or_else(|_| Err(PublishError::Unanswered), published),
+                Err(_) => Err(PublishError::Unanswered),
+            };
+            Appended {
+                message_id,
+                by_writer,
+                began,
+                answer,
+            }
+        };
+        self.appends.push(Box::pin(answer));
+    }
+
+    /// Takes the log's answer.
+    pub(super) fn appended(&mut self, appended: Appended) {
+        let now = self.context.now();
+        let Appended {
+            message_id,
+            by_writer,
+            began,
+            answer,
+        } = appended;
+        match answer {
+            Ok(sequence) => {
+                let took = now.mono.since(began);
+                self.context.metrics.publish_time.observe(took.as_secs_f64());
+                if by_writer {
+                    self.writer.handle_published(message_id, sequence);
+                }
+            }
+            Err(error) if by_writer => self.writer.handle_publish_failed(now, message_id, error),
+            Err(error) => {
+                tracing::debug!(shard = %self.log.shard, %message_id, ?error, "an append was not answered")
+            }
+        }
+    }
+}
+
+fn published(answer: Result<Sequence, AppendError>) -> Result<Sequence, PublishError> {
+    answer.map_err(|error| match error {
+        AppendError::Full { .. } => PublishError::Full,
+        AppendError::TooLarge { .. } | AppendError::Refused { .. } => {
+            tracing::warn!(%error, "the log refused an append");
+            PublishError::Refused
+        }
+        AppendError::Unanswered { .. } | AppendError::Unknown { .. } => PublishError::Unanswered,
+    })
+}

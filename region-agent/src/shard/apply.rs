@@ -1,0 +1,275 @@
+//! What a message of the log does: the fold's verdict, then the store, then everything that hangs from it.
+
+use isthmus_log::StoredMessage;
+use isthmus_replication::body;
+use isthmus_replication::change::Change;
+use isthmus_replication::digests::Summary;
+use isthmus_replication::fold::{Accepted, Verdict, Void};
+use isthmus_replication::header::BodySeal;
+use isthmus_replication::names::RegionName;
+use isthmus_replication::store::Store;
+use isthmus_replication::time::{Now, Wall};
+use isthmus_replication::trace::TraceContext;
+use isthmus_runtime::events::Severity;
+use isthmus_runtime::telemetry::Side;
+use serde_json::json;
+
+use super::task::ShardTask;
+use super::{Newest, Phase, Served};
+use crate::metrics::{OfOrigin, Reason};
+
+/// What the changes of one message did.
+#[derive(Debug, Default)]
+struct Effects {
+    /// For each change, whether a newer one had already won.
+    superseded: Vec<bool>,
+    conflicts: u64,
+    clashes: u64,
+    traces: Vec<(TraceContext, (String, String))>,
+}
+
+/// Why the changes of an accepted message are missing.
+#[derive(Debug)]
+struct Unusable {
+    label: &'static str,
+    detail: String,
+}
+
+impl ShardTask {
+    /// Judges and applies one message; false when nothing after it may be applied.
+    pub(super) fn apply(&mut self, message: StoredMessage) -> bool {
+        let now = self.context.now();
+        let shared = std::sync::Arc::clone(&self.shared);
+        let mut served = shared.write();
+        let verdict = match served.fold.apply(message.as_message()) {
+            Ok(verdict) => verdict,
+            Err(gone) => {
+                drop(served);
+                self.set_phase(Phase::NeedsSync(gone.to_string()));
+                return false;
+            }
+        };
+        if let Verdict::Stop { what, number } = verdict {
+            drop(served);
+            self.set_phase(Phase::UpgradeNeeded { what, number });
+            return false;
+        }
+        let before = served.store.bytes();
+        let origin = origin_of(&verdict, &self.log.region);
+        let effects = match &origin {
+            Some(origin) => apply_body(&mut served.store, origin, &message, now.wall),
+            None => Ok(Effects::default()),
+        };
+        self.note_newest(&mut served, &verdict, now);
+        self.context.memory.changed(before, served.store.bytes());
+        self.digests.note(served.fold.at(), Summary::of(&served.store));
+        let superseded = effects.as_ref().map_or(&[][..], |effects| &effects.superseded);
+        self.writer
+            .handle_message(now, &served.fold, &verdict, superseded);
+        drop(served);
+        if let Some(origin) = origin {
+            self.report(&origin, &message, effects, now);
+        }
+        self.take_verdict(&verdict, &message);
+        true
+    }
+
+    /// Notes how new what was applied is, and how long it took to get here.
+    fn note_newest(&self, served: &mut Served, verdict: &Verdict, now: Now) {
+        let Verdict::Accepted(accepted) = verdict else {
+            return;
+        };
+        let (region, appended) = match accepted {
+            Accepted::Range { origin, .. } => {
+                let appended = served.fold.origin(origin).map(|origin| origin.appended);
+                (origin.clone(), appended.unwrap_or_default())
+            }
+            own if own.carries_own_stamp() => (self.log.region.clone(), served.fold.own_appended()),
+            _ => return,
+        };
+        let delay = now.wall.since(appended);
+        self.context
+            .metrics
+            .delay
+            .get_or_create(&OfOrigin::from(&region))
+            .observe(delay.as_secs_f64());
+        served.newest.insert(
+            region,
+            Newest {
+                appended,
+                applied_at: now.wall,
+            },
+        );
+    }
+
+    fn report(
+        &self,
+        origin: &RegionName,
+        message: &StoredMessage,
+        effects: Result<Effects, Unusable>,
+        began: Now,
+    ) {
+        let metrics = &self.context.metrics;
+        match effects {
+            Ok(effects) => {
+                let labels = OfOrigin::from(origin);
+                metrics
+                    .applied
+                    .get_or_create(&labels)
+                    .inc_by(effects.superseded.len() as u64);
+                metrics.conflicts.inc_by(effects.conflicts);
+                if effects.clashes > 0 {
+                    self.clashed(message, effects.clashes);
+                }
+                self.trace_apply(origin, message, &effects, began.wall);
+            }
+            Err(unusable) => self.unusable(origin, message, &unusable),
+        }
+    }
+
+    fn trace_apply(&self, origin: &RegionName, message: &StoredMessage, effects: &Effects, began: Wall) {
+        for (trace, key) in &effects.traces {
+            let tracer = &self.context.process.tracer;
+            let mut span = tracer.child_at(trace, "apply", Side::Consumer, began);
+            if span.is_recorded() {
+                span.set("isthmus.shard", self.log.shard.to_string());
+                span.set("isthmus.origin", origin.to_string());
+                span.set("isthmus.sequence", message.sequence.0 as i64);
+                span.set("isthmus.key", tracer.key(&key.0, &key.1));
+            }
+        }
+    }
+
+    fn clashed(&self, message: &StoredMessage, clashes: u64) {
+        let fields = json!({
+            "shard": self.log.shard.to_string(),
+            "sequence": message.sequence.0,
+            "changes": clashes,
+        });
+        let text = "one version came with two contents: a writer identifier was used twice; the greater content stays";
+        self.event(Severity::Alarm, "version_clash", text, fields);
+    }
+
+    fn unusable(&self, origin: &RegionName, message: &StoredMessage, unusable: &Unusable) {
+        let reason = Reason {
+            reason: unusable.label,
+        };
+        self.context.metrics.unusable_bodies.get_or_create(&reason).inc();
+        let text = format!(
+            "the changes of message {} at {} are missing: {}; a sync must bring them",
+            message.message_id(),
+            message.sequence,
+            unusable.detail
+        );
+        let fields = json!({
+            "shard": self.log.shard.to_string(),
+            "origin": origin.as_str(),
+            "sequence": message.sequence.0,
+            "message_id": message.message_id().to_string(),
+        });
+        self.shared.write().missing.insert(origin.clone(), text.clone());
+        self.event(Severity::Alarm, "changes_missing", text, fields);
+    }
+
+    fn take_verdict(&mut self, verdict: &Verdict, message: &StoredMessage) {
+        match verdict {
+            Verdict::Accepted(accepted) => self.accepted(accepted, message),
+            Verdict::Void(void) => self.void(*void, message),
+            Verdict::Stop { .. } => {}
+        }
+        self.restoring.read(message.message_id());
+    }
+
+    fn void(&mut self, void: Void, message: &StoredMessage) {
+        let reason = Reason { reason: void.label() };
+        self.context.metrics.voids.get_or_create(&reason).inc();
+        tracing::info!(
+            shard = %self.log.shard, sequence = %message.sequence, message_id = %message.message_id(),
+            reason = void.label(), "void: {void}"
+        );
+    }
+
+    fn accepted(&mut self, accepted: &Accepted, message: &StoredMessage) {
+        match accepted {
+            Accepted::Mark(mark) => self.read_mark(mark, message),
+            Accepted::Life(link) => self.life_began(*link),
+            Accepted::Range {
+                origin, gap: true, ..
+            } => {
+                let unusable = Unusable {
+                    label: "gap",
+                    detail: "the accepting gateway could not decode them".to_owned(),
+                };
+                self.unusable(origin, message, &unusable);
+            }
+            Accepted::Membership { number, .. } => {
+                tracing::info!(shard = %self.log.shard, number, "membership recorded");
+            }
+            Accepted::Batch(_)
+            | Accepted::Range { .. }
+            | Accepted::Barrier(_)
+            | Accepted::Restored { .. } => {}
+        }
+    }
+
+    /// Keeps and logs an event.
+    pub(super) fn event(
+        &self,
+        severity: Severity,
+        kind: &'static str,
+        text: impl Into<String>,
+        fields: serde_json::Value,
+    ) {
+        self.context.process.events.record(severity, kind, text, fields);
+    }
+}
+
+/// Whose changes an accepted message carries; none if it carries none.
+fn origin_of(verdict: &Verdict, own: &RegionName) -> Option<RegionName> {
+    match verdict {
+        Verdict::Accepted(Accepted::Batch(_) | Accepted::Restored { .. }) => Some(own.clone()),
+        Verdict::Accepted(Accepted::Range {
+            origin, gap: false, ..
+        }) => Some(origin.clone()),
+        _ => None,
+    }
+}
+
+fn apply_body(
+    store: &mut Store,
+    origin: &RegionName,
+    message: &StoredMessage,
+    at: Wall,
+) -> Result<Effects, Unusable> {
+    let seal = message
+        .header
+        .as_ref()
+        .map_or(BodySeal::default(), |header| header.body);
+    seal.check(&message.body).map_err(|error| Unusable {
+        label: "broken_seal",
+        detail: error.to_string(),
+    })?;
+    let changes = body::decode(origin, message.body.clone()).map_err(|error| Unusable {
+        label: "undecodable",
+        detail: error.to_string(),
+    })?;
+    let mut effects = Effects {
+        superseded: Vec::with_capacity(changes.len()),
+        ..Effects::default()
+    };
+    for change in changes {
+        apply_change(store, change, at, &mut effects);
+    }
+    Ok(effects)
+}
+
+fn apply_change(store: &mut Store, change: Change, at: Wall, effects: &mut Effects) {
+    if let Some(trace) = change.trace.filter(TraceContext::sampled) {
+        let key = (change.id.bucket.to_string(), change.id.key.to_string());
+        effects.traces.push((trace, key));
+    }
+    let applied = store.apply(change, at);
+    effects.superseded.push(applied.superseded());
+    effects.conflicts += u64::from(applied.conflict());
+    effects.clashes += u64::from(applied == isthmus_replication::store::Applied::Clash);
+}

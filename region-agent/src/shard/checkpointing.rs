@@ -1,0 +1,179 @@
+//! When a shard is checkpointed, and by whom: a blocking thread writes while the task goes on applying.
+
+use std::future::pending;
+use std::sync::Arc;
+use std::time::Duration;
+
+use isthmus_replication::coordinates::Anchor;
+use isthmus_replication::fold::Fold;
+use isthmus_replication::time::{Mono, Now};
+use isthmus_runtime::events::Severity;
+use serde_json::json;
+use tokio::task::{JoinError, JoinHandle, spawn_blocking};
+
+use super::task::ShardTask;
+use super::{Phase, Shared};
+use crate::checkpoint::{CheckpointError, CheckpointFile};
+use crate::metrics::{OfOutcome, OfShard};
+
+/// Between two checkpoints.
+const INTERVAL: Duration = Duration::from_secs(5);
+/// So many changed cells are written at once, without waiting for the interval.
+const DIRTY_CELLS: usize = 100_000;
+/// Bytes that are taken from the store under one lock.
+const PART_BYTES: u64 = 256 * 1024;
+
+/// What a checkpoint came to.
+pub(super) struct Done {
+    file: CheckpointFile,
+    at: Anchor,
+    result: Result<(), CheckpointError>,
+}
+
+/// The checkpoints of one shard.
+pub(super) struct Checkpointing {
+    file: Option<CheckpointFile>,
+    running: Option<JoinHandle<Done>>,
+    next: Mono,
+    written: Anchor,
+    written_at: Option<Mono>,
+}
+
+impl Checkpointing {
+    pub(super) fn new(file: CheckpointFile, written: Anchor) -> Self {
+        Self {
+            file: Some(file),
+            running: None,
+            next: Mono::default(),
+            written,
+            written_at: None,
+        }
+    }
+
+    /// The checkpoint that runs, once it is done; for ever when none runs.
+    pub(super) async fn done(&mut self) -> Result<Done, JoinError> {
+        match &mut self.running {
+            Some(running) => {
+                let done = running.await;
+                self.running = None;
+                done
+            }
+            None => pending().await,
+        }
+    }
+}
+
+impl ShardTask {
+    /// Begins a checkpoint when one is due and the store is what the fold says.
+    pub(super) fn checkpoint_if_due(&mut self, now: Now) {
+        let settled = matches!(self.phase(), Phase::Serving | Phase::CatchingUp) && self.finding.is_none();
+        if !settled || self.restoring.left() > 0 {
+            return;
+        }
+        let (at, dirty) = {
+            let served = self.shared.read();
+            (served.fold.at(), served.store.dirty())
+        };
+        let due = now.mono >= self.checkpointing.next || dirty >= DIRTY_CELLS;
+        if due && (dirty > 0 || at != self.checkpointing.written) {
+            self.checkpointing.next = now.mono.after(INTERVAL);
+            self.begin_checkpoint();
+        }
+        let age = self
+            .checkpointing
+            .written_at
+            .map_or(Duration::ZERO, |at| now.mono.since(at));
+        let labels = OfShard::from(&self.log.shard);
+        self.context
+            .metrics
+            .checkpoint_age
+            .get_or_create(&labels)
+            .set(age.as_secs_f64());
+    }
+
+    fn begin_checkpoint(&mut self) {
+        let Some(file) = self.checkpointing.file.take() else {
+            return;
+        };
+        let shared = Arc::clone(&self.shared);
+        let fold = {
+            let mut served = shared.write();
+            served.store.begin_checkpoint();
+            served.fold.clone()
+        };
+        let known = self.known_past();
+        self.checkpointing.running = Some(spawn_blocking(move || checkpoint(&shared, file, &fold, &known)));
+    }
+
+    /// Takes note of a checkpoint that is done.
+    pub(super) fn checkpointed(&mut self, done: Result<Done, JoinError>) {
+        let now = self.context.now();
+        let Ok(Done { file, at, result }) = done else {
+            let text = "checkpoints have ended: the thread that writes them panicked";
+            self.event(
+                Severity::Alarm,
+                "checkpoint_failed",
+                text,
+                json!({ "shard": self.log.shard.to_string() }),
+            );
+            return;
+        };
+        self.checkpointing.file = Some(file);
+        let mut served = self.shared.write();
+        let outcome = match result {
+            Ok(()) => {
+                served.store.checkpoint_committed();
+                served.checkpointed = at.sequence;
+                served.checkpointed_at = Some(now.wall);
+                self.checkpointing.written = at;
+                self.checkpointing.written_at = Some(now.mono);
+                "written"
+            }
+            Err(error) => {
+                served.store.checkpoint_failed();
+                let text = format!("{error}; the log keeps what is not in a checkpoint");
+                let fields = json!({ "shard": self.log.shard.to_string() });
+                self.event(Severity::Alarm, "checkpoint_failed", text, fields);
+                "failed"
+            }
+        };
+        drop(served);
+        self.context
+            .metrics
+            .checkpoints
+            .get_or_create(&OfOutcome { outcome })
+            .inc();
+    }
+
+    /// Writes a last checkpoint before the process ends.
+    pub(super) async fn finish(&mut self) {
+        if self.checkpointing.running.is_some() {
+            let done = self.checkpointing.done().await;
+            self.checkpointed(done);
+        }
+        self.checkpointing.next = Mono::default();
+        self.checkpoint_if_due(self.context.now());
+        if self.checkpointing.running.is_some() {
+            let done = self.checkpointing.done().await;
+            self.checkpointed(done);
+        }
+    }
+}
+
+/// The fold was taken first; now the cells, then up to where their effects may reach.
+fn checkpoint(shared: &Shared, mut file: CheckpointFile, fold: &Fold, known: &[Anchor]) -> Done {
+    let at = fold.at();
+    let result = (|| {
+        let mut transaction = file.begin(fold, known)?;
+        loop {
+            let part = shared.write().store.next_part(PART_BYTES);
+            if part.is_empty() {
+                break;
+            }
+            transaction.write(&part)?;
+        }
+        let serve_from = shared.read().fold.at();
+        transaction.commit(serve_from)
+    })();
+    Done { file, at, result }
+}

@@ -1,0 +1,35 @@
+//! What every shard of a process shares with its process.
+
+use std::sync::Arc;
+
+use isthmus_log::Ports;
+use isthmus_replication::coordinates::WriterId;
+use isthmus_replication::time::Now;
+use isthmus_runtime::Process;
+use isthmus_runtime::settings::AgentSettings;
+
+use crate::memory::Memory;
+use crate::metrics::AgentMetrics;
+
+/// What every shard of a process shares with its process. Clones share it.
+#[derive(Debug, Clone)]
+pub struct Context {
+    /// The process.
+    pub process: Process<AgentSettings>,
+    /// The region's log, leases and talk.
+    pub ports: Ports,
+    /// What is counted and measured.
+    pub metrics: AgentMetrics,
+    /// What the stores take.
+    pub memory: Arc<Memory>,
+    /// This run of this process.
+    pub run: WriterId,
+}
+
+impl Context {
+    /// Both clocks.
+    #[must_use]
+    pub fn now(&self) -> Now {
+        self.process.clock.now()
+    }
+}

@@ -1,0 +1,178 @@
+//! Marks and memberships: what the steward appends, and what every agent does with the marks it reads.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use isthmus_log::StoredMessage;
+use isthmus_replication::coordinates::Sequence;
+use isthmus_replication::digests::{Comparison, Summary};
+use isthmus_replication::fold::MarkBody;
+use isthmus_replication::header::{MarkRecord, Membership, Record};
+use isthmus_replication::{hlc, limits};
+use isthmus_runtime::events::Severity;
+use isthmus_runtime::random;
+use serde_json::json;
+use std::sync::atomic::Ordering;
+
+use super::task::ShardTask;
+
+/// What a shard keeps of marks beside its history.
+#[derive(Debug, Default)]
+pub(super) struct Marks {
+    /// What the last [`limits::KEPT_MARKS`] marks describe, oldest first.
+    described: VecDeque<Sequence>,
+    /// Another agent had another store at a described position.
+    differs: Option<String>,
+}
+
+impl Marks {
+    /// Why this store is not what another agent's is.
+    pub(super) fn differs(&self) -> Option<&str> {
+        self.differs.as_deref()
+    }
+}
+
+impl ShardTask {
+    /// Appends a mark of the present state.
+    pub(super) async fn append_mark(&mut self) {
+        let now = self.context.now();
+        let Ok(message_id) = random::message_id() else {
+            return;
+        };
+        let (record, body) = {
+            let served = self.shared.read();
+            let Some(position) = served.fold.position() else {
+                return;
+            };
+            let mut clock = hlc::Clock::default();
+            clock.observe(served.fold.highest_stamp());
+            let record = MarkRecord {
+                message_id,
+                life: position.life,
+                writer: self.context.run,
+                hlc: clock.stamp(now.wall),
+                described: served.fold.at(),
+            };
+            let summary = Summary::of(&served.store);
+            let body = MarkBody {
+                wall: now.wall,
+                fold: served.fold.clone(),
+                digest: summary.digest,
+                cells: summary.cells,
+            };
+            (record, body.encode())
+        };
+        self.append_own(Record::Mark(record), body, 0).await;
+    }
+
+    /// Appends a membership record if the log's is older.
+    pub(super) async fn append_membership(&mut self, membership: Membership) {
+        let held = self.shared.read().fold.membership().map_or(0, |held| held.number);
+        let Ok(message_id) = random::message_id() else {
+            return;
+        };
+        if membership.number > held {
+            let record = Record::Membership {
+                message_id,
+                membership,
+            };
+            self.append_own(record, Bytes::new(), 0).await;
+        }
+    }
+
+    /// Keeps the state at a mark, and compares with what its steward held.
+    pub(super) fn read_mark(&mut self, mark: &MarkRecord, message: &StoredMessage) {
+        self.history.note(&self.shared.read().fold);
+        self.marks.described.push_back(mark.described.sequence);
+        if self.marks.described.len() > limits::KEPT_MARKS {
+            self.marks.described.pop_front();
+        }
+        if self.marks.described.len() == limits::KEPT_MARKS {
+            let oldest = self.marks.described.front().map_or(0, |sequence| sequence.0);
+            self.shared.oldest_mark.store(oldest, Ordering::Relaxed);
+        }
+        if mark.writer == self.context.run {
+            self.context.metrics.marks.inc();
+            self.marks.differs = None;
+            return;
+        }
+        match MarkBody::decode(self.log.clone(), &message.body) {
+            Ok(body) => {
+                let theirs = Summary {
+                    digest: body.digest,
+                    cells: body.cells,
+                };
+                self.compare(mark, theirs);
+            }
+            Err(error) => {
+                tracing::warn!(shard = %self.log.shard, sequence = %message.sequence, %error, "a mark can't be read");
+            }
+        }
+    }
+
+    fn compare(&mut self, mark: &MarkRecord, theirs: Summary) {
+        match self.digests.compare(mark.described, theirs) {
+            Comparison::Equal => self.marks.differs = None,
+            Comparison::Differs { ours, theirs } if !self.lives.unsettled(self.context.now().mono) => {
+                let text = format!(
+                    "this store is not what another agent's is at {}: {} with {} cells here, {} with {} there; restart this agent without its data folder",
+                    mark.described.sequence, ours.digest, ours.cells, theirs.digest, theirs.cells
+                );
+                if self.marks.differs.is_none() {
+                    let fields = json!({ "shard": self.log.shard.to_string(), "described": mark.described.sequence.0 });
+                    self.event(Severity::Alarm, "agents_differ", text.clone(), fields);
+                }
+                self.marks.differs = Some(text);
+            }
+            Comparison::OtherMessage { read } => {
+                tracing::warn!(shard = %self.log.shard, described = ?mark.described, ?read, "a mark describes what was not read");
+                self.check_anchor();
+            }
+            Comparison::Differs { .. } | Comparison::TooOld | Comparison::NotRead => {}
+        }
+    }
+
+    /// Says what this shard can be asked and sent.
+    pub(super) fn set_conditions(&self) {
+        let stalls = self.context.memory.stalls();
+        let unread = self.shared.read().refusal().map(|refusal| refusal.to_string());
+        let unread = unread.or_else(|| stalls.then(|| "the store is above its hard memory limit".to_owned()));
+        let full = self.shared.log_full.load(Ordering::Relaxed);
+        let unwritten = match (self.writer.is_ready(), self.writer.is_writable()) {
+            _ if unread.is_some() => Some("it does not serve".to_owned()),
+            (false, _) => Some("its barrier has not been read back".to_owned()),
+            (_, false) => Some("the log does not answer appends".to_owned()),
+            _ => full.then(|| "the log is full".to_owned()),
+        };
+        set(&self.conditions.reads, unread);
+        set(&self.conditions.writes, unwritten);
+        set(&self.conditions.equal, self.marks.differs().map(str::to_owned));
+        let metrics = &self.context.metrics;
+        let labels = crate::metrics::OfShard::from(&self.log.shard);
+        let served = self.shared.read();
+        let gauge = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+        metrics
+            .cells
+            .get_or_create(&labels)
+            .set(gauge(served.store.cells()));
+        metrics
+            .store_bytes
+            .get_or_create(&labels)
+            .set(gauge(served.store.bytes()));
+        metrics
+            .sequence
+            .get_or_create(&labels)
+            .set(gauge(served.fold.at().sequence.0));
+        metrics
+            .in_flight
+            .get_or_create(&labels)
+            .set(gauge(self.writer.in_flight() as u64));
+    }
+}
+
+fn set(condition: &isthmus_runtime::health::Condition, unmet: Option<String>) {
+    match unmet {
+        Some(reason) => condition.unmet(reason),
+        None => condition.met(),
+    }
+}

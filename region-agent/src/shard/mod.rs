@@ -1,0 +1,283 @@
+//! One shard: a task that owns its fold, writer and reader, and what doors share of it.
+//!
+//! The task alone changes [`Served`]; readers hold its lock for microseconds. A write goes to the task through a bounded
+//! channel and comes back as an outcome once it was read from the log. What is applied and how far is changed under one
+//! lock, so that an answer's session never promises less than the answer shows.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use isthmus_replication::coordinates::{Anchor, Position, Sequence, Shard};
+use isthmus_replication::fold::{Fold, LogName};
+use isthmus_replication::header::Membership;
+use isthmus_replication::names::RegionName;
+use isthmus_replication::store::Store;
+use isthmus_replication::time::Wall;
+use isthmus_replication::version::Version;
+use isthmus_replication::writer;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::operation::Refusal;
+
+mod appends;
+mod apply;
+mod checkpointing;
+mod context;
+mod lives;
+mod marks;
+mod reading;
+mod restore;
+mod start;
+mod task;
+mod writes;
+
+pub use context::Context;
+pub use start::{ShardError, spawn};
+
+/// Writes that wait for the task.
+const REQUESTS: usize = 4096;
+/// Commands that wait for the task.
+const COMMANDS: usize = 16;
+
+/// What doors and the steward hold of a shard. Clones are the same shard.
+#[derive(Debug, Clone)]
+pub struct ShardHandle {
+    shared: Arc<Shared>,
+    requests: mpsc::Sender<WriteRequest>,
+    commands: mpsc::Sender<Command>,
+}
+
+/// What the task shares.
+#[derive(Debug)]
+struct Shared {
+    shard: Shard,
+    served: RwLock<Served>,
+    moved: watch::Sender<u64>,
+    log_bytes: AtomicU64,
+    log_first: AtomicU64,
+    log_full: AtomicBool,
+    /// Where the oldest kept mark describes; zero when fewer marks are kept than a reader may need.
+    oldest_mark: AtomicU64,
+}
+
+/// The store and how far it is.
+#[derive(Debug)]
+pub struct Served {
+    /// The cells.
+    pub store: Store,
+    /// The fold through what is applied.
+    pub fold: Fold,
+    /// The newest that was applied of each region, this one included.
+    pub newest: BTreeMap<RegionName, Newest>,
+    /// Nothing is served below it: a checkpoint may hold effects up to here.
+    pub serve_from: Anchor,
+    /// Through where a checkpoint holds this region's log.
+    pub checkpointed: Sequence,
+    /// When that checkpoint was written.
+    pub checkpointed_at: Option<Wall>,
+    /// Whether the shard serves.
+    pub phase: Phase,
+    /// Whose changes are missing here, and why.
+    pub missing: BTreeMap<RegionName, String>,
+}
+
+/// The newest record of a region that was applied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Newest {
+    /// When that region's log stored it, by its own clock.
+    pub appended: Wall,
+    /// When it was applied here.
+    pub applied_at: Wall,
+}
+
+/// Whether a shard serves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Phase {
+    /// It reads what is in the log already.
+    CatchingUp,
+    /// It serves reads and writes.
+    Serving,
+    /// The log lost a tail; a new life begins.
+    NewLife,
+    /// The log holds what this version can't read.
+    UpgradeNeeded {
+        /// "kind" or "codec".
+        what: &'static str,
+        /// Its number.
+        number: u32,
+    },
+    /// The log does not hold what is missing here.
+    NeedsSync(String),
+    /// The log can't be read.
+    Unreadable(String),
+}
+
+/// A write for the task.
+#[derive(Debug)]
+pub struct WriteRequest {
+    /// The write.
+    pub write: writer::Write,
+    /// Where its outcome goes.
+    pub reply: oneshot::Sender<Result<Accepted, Refusal>>,
+}
+
+/// A write that counts and is applied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Accepted {
+    /// Its version.
+    pub version: Version,
+    /// Where it is.
+    pub position: Position,
+    /// A newer change had already won.
+    pub superseded: bool,
+}
+
+/// What the steward wants of a shard.
+#[derive(Debug)]
+pub enum Command {
+    /// Append a mark.
+    Mark,
+    /// Append a membership record if the log's is older.
+    Membership(Membership),
+}
+
+impl Phase {
+    /// Why reads are refused; none when they are not.
+    #[must_use]
+    pub fn refusal(&self) -> Option<Refusal> {
+        let not_ready = |reason: &str| {
+            Some(Refusal::NotReady {
+                reason: reason.to_owned(),
+            })
+        };
+        match self {
+            Self::Serving => None,
+            Self::CatchingUp => not_ready("it reads the log up to its end"),
+            Self::NewLife => not_ready("the log lost a tail and a new life begins"),
+            Self::UpgradeNeeded { what, number } => Some(Refusal::UpgradeNeeded {
+                what,
+                number: *number,
+            }),
+            Self::NeedsSync(reason) => not_ready(&format!("it needs sync: {reason}")),
+            Self::Unreadable(reason) => not_ready(reason),
+        }
+    }
+}
+
+impl Served {
+    /// Why reads are refused; none when they are not.
+    #[must_use]
+    pub fn refusal(&self) -> Option<Refusal> {
+        let below = self.fold.at().sequence < self.serve_from.sequence;
+        self.phase
+            .refusal()
+            .or_else(|| below.then(|| Phase::CatchingUp.refusal()).flatten())
+    }
+}
+
+impl Shared {
+    fn new(log: LogName) -> Self {
+        let served = Served {
+            store: Store::default(),
+            fold: Fold::new(log.clone()),
+            newest: BTreeMap::new(),
+            serve_from: Anchor::default(),
+            checkpointed: Sequence::NONE,
+            checkpointed_at: None,
+            phase: Phase::CatchingUp,
+            missing: BTreeMap::new(),
+        };
+        Self {
+            shard: log.shard,
+            served: RwLock::new(served),
+            moved: watch::Sender::new(0),
+            log_bytes: AtomicU64::new(0),
+            log_first: AtomicU64::new(0),
+            log_full: AtomicBool::new(false),
+            oldest_mark: AtomicU64::new(0),
+        }
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Served> {
+        self.served.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Served> {
+        self.served.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tell_moved(&self) {
+        self.moved.send_modify(|count| *count = count.wrapping_add(1));
+    }
+}
+
+impl ShardHandle {
+    /// Which shard.
+    #[must_use]
+    pub fn shard(&self) -> &Shard {
+        &self.shared.shard
+    }
+
+    /// What is served, for as long as the guard is held: microseconds, never across an await.
+    #[must_use]
+    pub fn served(&self) -> RwLockReadGuard<'_, Served> {
+        self.shared.read()
+    }
+
+    /// Changes whenever more was applied or the phase changed.
+    #[must_use]
+    pub fn moved(&self) -> watch::Receiver<u64> {
+        self.shared.moved.subscribe()
+    }
+
+    /// Hands a write to the task.
+    ///
+    /// # Errors
+    /// [`Refusal::Internal`] when the task is gone.
+    pub async fn write(&self, request: WriteRequest) -> Result<(), Refusal> {
+        let gone = |_| Refusal::NotReady {
+            reason: "it is stopping".to_owned(),
+        };
+        self.requests.send(request).await.map_err(gone)
+    }
+
+    /// Hands a command to the task; one that finds the queue full is dropped, since the steward comes again.
+    pub fn command(&self, command: Command) {
+        if self.commands.try_send(command).is_err() {
+            tracing::debug!(shard = %self.shared.shard, "the shard is busy; a command was dropped");
+        }
+    }
+
+    /// Bytes of the log's stream when it was last asked.
+    #[must_use]
+    pub fn log_bytes(&self) -> u64 {
+        self.shared.log_bytes.load(Ordering::Relaxed)
+    }
+
+    /// The first message kept in the log when it was last asked.
+    #[must_use]
+    pub fn log_first(&self) -> Sequence {
+        Sequence(self.shared.log_first.load(Ordering::Relaxed))
+    }
+
+    /// Whether local writes are refused because the log is full and can't be trimmed.
+    #[must_use]
+    pub fn log_full(&self) -> bool {
+        self.shared.log_full.load(Ordering::Relaxed)
+    }
+
+    /// Takes note of what the log holds.
+    pub fn note_log(&self, bytes: u64, first: Sequence, full: bool) {
+        self.shared.log_bytes.store(bytes, Ordering::Relaxed);
+        self.shared.log_first.store(first.0, Ordering::Relaxed);
+        self.shared.log_full.store(full, Ordering::Relaxed);
+    }
+
+    /// Where the oldest kept mark describes; none while fewer marks are kept than readers may need.
+    #[must_use]
+    pub fn oldest_mark(&self) -> Option<Sequence> {
+        let sequence = self.shared.oldest_mark.load(Ordering::Relaxed);
+        (sequence > 0).then_some(Sequence(sequence))
+    }
+}

@@ -1,0 +1,147 @@
+//! How a shard starts: its checkpoint if there is one, then the log.
+
+use std::sync::Arc;
+
+use futures::stream::FuturesUnordered;
+use isthmus_replication::coordinates::{Anchor, Shard};
+use isthmus_replication::digests::Digests;
+use isthmus_replication::fold::LogName;
+use isthmus_replication::history::History;
+use isthmus_replication::writer::Writer;
+use isthmus_runtime::events::Severity;
+use isthmus_runtime::health::Probe;
+use isthmus_runtime::random::{self, NoRandomness};
+use isthmus_runtime::supervise::{SpawnRefused, TaskKind};
+use serde_json::json;
+use tokio::sync::mpsc;
+use tokio::task::{JoinError, spawn_blocking};
+
+use super::checkpointing::Checkpointing;
+use super::lives::Lives;
+use super::marks::Marks;
+use super::restore::Restoring;
+use super::task::{Conditions, ShardTask};
+use super::{COMMANDS, Context, REQUESTS, ShardHandle, Shared};
+use crate::checkpoint::{CheckpointError, CheckpointFile, Loaded};
+
+/// A shard that can't start.
+#[derive(Debug, thiserror::Error)]
+pub enum ShardError {
+    /// Its checkpoint.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// Reading it broke off.
+    #[error("the checkpoint could not be read: {0}")]
+    Read(#[from] JoinError),
+    /// Randomness.
+    #[error(transparent)]
+    NoRandomness(#[from] NoRandomness),
+    /// Its task.
+    #[error(transparent)]
+    Spawn(#[from] SpawnRefused),
+}
+
+/// Loads the checkpoint of `shard` and starts its task.
+///
+/// # Errors
+/// [`ShardError`].
+pub async fn spawn(context: Context, shard: &Shard) -> Result<ShardHandle, ShardError> {
+    let log = context.ports.names.log(shard);
+    let folder = context.process.settings.data.clone();
+    let name = log.clone();
+    let (file, loaded, discarded) = spawn_blocking(move || CheckpointFile::open(&folder, &name)).await??;
+    if let Some(reason) = discarded {
+        let text = format!("the checkpoint was discarded: {reason}; the log is read from its beginning");
+        let fields = json!({ "shard": shard.to_string() });
+        context
+            .process
+            .events
+            .record(Severity::Alarm, "checkpoint_discarded", text, fields);
+    }
+    let shared = Arc::new(Shared::new(log.clone()));
+    let (written, remembered) =
+        loaded.map_or_else(Default::default, |loaded| take_up(&context, &shared, loaded));
+    let (requests, request_receiver) = mpsc::channel(REQUESTS);
+    let (commands, command_receiver) = mpsc::channel(COMMANDS);
+    let handle = ShardHandle {
+        shared: Arc::clone(&shared),
+        requests,
+        commands,
+    };
+    let task = assemble(
+        context,
+        log,
+        shared,
+        (file, written, remembered),
+        (request_receiver, command_receiver),
+    )?;
+    let supervisor = task.context.process.supervisor.clone();
+    supervisor.spawn(TaskKind::Work, format!("shard {shard}"), |stop| task.run(stop))?;
+    Ok(handle)
+}
+
+/// Puts a checkpoint into the store.
+fn take_up(context: &Context, shared: &Shared, loaded: Loaded) -> (Anchor, Vec<Anchor>) {
+    let mut served = shared.write();
+    let cells = loaded.cells.len();
+    for (id, held) in loaded.cells {
+        served.store.load(id, held);
+    }
+    context.memory.changed(0, served.store.bytes());
+    served.checkpointed = loaded.fold.at().sequence;
+    served.serve_from = loaded.serve_from;
+    served.fold = loaded.fold;
+    let at = served.fold.at();
+    tracing::info!(shard = %shared.shard, cells, sequence = %at.sequence, "loaded a checkpoint");
+    (at, loaded.kept)
+}
+
+type Receivers = (
+    mpsc::Receiver<super::WriteRequest>,
+    mpsc::Receiver<super::Command>,
+);
+
+fn assemble(
+    context: Context,
+    log: LogName,
+    shared: Arc<Shared>,
+    (file, written, remembered): (CheckpointFile, Anchor, Vec<Anchor>),
+    (requests, commands): Receivers,
+) -> Result<ShardTask, NoRandomness> {
+    let seed = u128::from(random::bits()?) << 64 | u128::from(random::bits()?);
+    let mut history = History::default();
+    let (writer, lives) = {
+        let served = shared.read();
+        history.note(&served.fold);
+        let writer = Writer::new(&served.fold, context.run, seed);
+        (writer, Lives::new(&served.fold, remembered))
+    };
+    let health = &context.process.health;
+    let condition = |what: &str, probes: &[Probe]| health.condition(format!("{} {what}", log.shard), probes);
+    let conditions = Conditions {
+        reads: condition("reads", &[Probe::Read, Probe::Write]),
+        writes: condition("writes", &[Probe::Write]),
+        equal: condition("equals the other agents", &[Probe::Read]),
+    };
+    Ok(ShardTask {
+        shared,
+        requests,
+        commands,
+        reader: None,
+        writer,
+        waiting: Default::default(),
+        appends: FuturesUnordered::new(),
+        history,
+        digests: Digests::default(),
+        marks: Marks::default(),
+        lives,
+        restoring: Restoring::default(),
+        checkpointing: Checkpointing::new(file, written),
+        asking: None,
+        finding: None,
+        read_again: None,
+        conditions,
+        context,
+        log,
+    })
+}

@@ -1,0 +1,155 @@
+//! What an agent says of itself at `/v1/status`. Field names are published: never renamed.
+
+use isthmus_log::Role;
+use isthmus_replication::digests::Summary;
+use isthmus_replication::limits;
+use isthmus_replication::names::RegionName;
+use isthmus_replication::time::Wall;
+use serde_json::{Value, json};
+
+use crate::region::Region;
+use crate::shard::{Newest, Phase, Served, ShardHandle};
+
+/// A proof older than so many marks is no proof of a live lane.
+const LIVE_MARKS: u32 = 3;
+
+/// What `/v1/status` answers with.
+#[must_use]
+pub fn of_agent(region: &Region) -> Value {
+    let context = region.core.context();
+    let process = &context.process.settings.process;
+    let members = region.members();
+    let members = members.iter().map(|(member, told)| {
+        json!({
+            "role": member.role.as_str(),
+            "name": member.process.as_str(),
+            "http": told.as_ref().map(|told| &told.http),
+            "admin": told.as_ref().map(|told| &told.admin),
+            "steward": member.role == Role::Agent && region.steward_name().as_ref() == Some(&member.process),
+        })
+    });
+    let (soft, hard) = context.memory.limits();
+    let offset = region.clock_offset();
+    json!({
+        "process": "agent",
+        "name": process.name.as_str(),
+        "run": context.run.to_string(),
+        "region": process.region.as_str(),
+        "set": process.set.name.as_str(),
+        "generation": process.set.generation,
+        "set_digest": process.set.digest.to_string(),
+        "steward": region.steward_name().as_ref().map(|name| name.as_str()),
+        "members": members.collect::<Vec<_>>(),
+        "clock_offset_ms": offset.map(|offset| -(offset.micros as f64) / 1000.0),
+        "clock_uncertainty_ms": offset.map(|offset| offset.uncertainty.as_secs_f64() * 1000.0),
+        "memory": { "used": context.memory.used(), "soft": soft, "hard": hard },
+        "shards": region.core.shards().map(|shard| of_shard(region, shard)).collect::<Vec<_>>(),
+    })
+}
+
+fn of_shard(region: &Region, shard: &ShardHandle) -> Value {
+    let now = region.core.context().now().wall;
+    let own = region.core.policy().region();
+    let served = shard.served();
+    let summary = Summary::of(&served.store);
+    let applied: serde_json::Map<String, Value> = served
+        .fold
+        .origins()
+        .map(|(origin, state)| {
+            let newest = served.newest.get(origin).copied();
+            let view = json!({
+                "life": state.cursor.position.life.to_string(),
+                "sequence": state.cursor.position.sequence.0,
+                "needs_sync": state.needs_sync,
+                "lag": lag(newest, now),
+            });
+            (origin.to_string(), view)
+        })
+        .collect();
+    json!({
+        "group": shard.shard().group.as_str(),
+        "partition": shard.shard().partition,
+        "phase": phase(&served.phase),
+        "life": served.fold.position().map(|position| json!({
+            "number": position.life.number,
+            "nonce": format!("{:016x}", position.life.nonce),
+        })),
+        "sequence": served.fold.at().sequence.0,
+        "highest_stamp": served.fold.highest_stamp().to_string(),
+        "applied": applied,
+        "cells": summary.cells,
+        "digest": summary.digest.to_string(),
+        "digest_at": served.fold.at().sequence.0,
+        "needs_sync": needs_sync(&served, own),
+        "bytes": served.store.bytes(),
+        "checkpoint": {
+            "sequence": served.checkpointed.0,
+            "age_ms": served.checkpointed_at.map(|at| millis(now.since(at))),
+            "dirty": served.store.dirty(),
+        },
+        "log": { "bytes": shard.log_bytes(), "first": shard.log_first().0, "full": shard.log_full() },
+        "peers": peers(region, shard),
+    })
+}
+
+fn phase(phase: &Phase) -> &'static str {
+    match phase {
+        Phase::CatchingUp => "catching_up",
+        Phase::Serving => "serving",
+        Phase::NewLife => "new_life",
+        Phase::UpgradeNeeded { .. } => "upgrade_needed",
+        Phase::NeedsSync(_) => "needs_sync",
+        Phase::Unreadable(_) => "unreadable",
+    }
+}
+
+/// The receiver's view (design.md section 11): how long the newest took, and how old the newest proof is.
+fn lag(newest: Option<Newest>, now: Wall) -> Value {
+    let Some(newest) = newest else {
+        return json!({ "state": "unknown" });
+    };
+    let proof_age = now.since(newest.appended);
+    let live = proof_age <= limits::MARK_INTERVAL * LIVE_MARKS;
+    json!({
+        "state": if live { "live" } else { "unknown" },
+        "delay_ms": millis(newest.applied_at.since(newest.appended)),
+        "proof_age_ms": millis(proof_age),
+    })
+}
+
+fn needs_sync(served: &Served, own: &RegionName) -> Vec<Value> {
+    let shard = match &served.phase {
+        Phase::NeedsSync(reason) => Some(json!({ "origin": own.as_str(), "reason": reason })),
+        _ => None,
+    };
+    let missing = served
+        .missing
+        .iter()
+        .map(|(origin, reason)| json!({ "origin": origin.as_str(), "reason": reason }));
+    let gaps = served
+        .fold
+        .origins()
+        .filter(|(origin, state)| state.needs_sync && !served.missing.contains_key(*origin))
+        .map(|(origin, _)| json!({ "origin": origin.as_str(), "reason": "a range could not be decoded" }));
+    shard.into_iter().chain(missing).chain(gaps).collect()
+}
+
+/// How far other regions have this region's log, as gateways told.
+fn peers(region: &Region, shard: &ShardHandle) -> Value {
+    let now = region.core.context().now().mono;
+    let told = region.core.peers().newest(shard.shard());
+    let view = |(peer, view): (RegionName, crate::peers::View)| {
+        let value = json!({
+            "connected": view.connected && region.core.peers().reachable(now, shard.shard(), &peer),
+            "sequence": view.cursor.map(|cursor| cursor.position.sequence.0),
+            "applied": view.applied.map(|applied| applied.0.sequence.0),
+            "heard_ms": millis(now.since(view.heard)),
+        });
+        (peer.to_string(), value)
+    };
+    Value::Object(told.into_iter().map(view).collect())
+}
+
+fn millis(duration: std::time::Duration) -> f64 {
+    duration.as_micros() as f64 / 1000.0
+}
