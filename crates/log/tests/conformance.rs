@@ -46,6 +46,7 @@ conformance! {
     a_doubled_append_stands_twice
     a_full_log_refuses_and_takes_appends_again_after_a_purge
     an_append_above_the_largest_message_is_refused_before_it_is_sent
+    a_slow_reader_loses_nothing
     a_purge_keeps_the_message_it_names_and_ends_readers_before_it
     a_reader_that_knows_another_message_suspects_a_new_life
     a_reader_beyond_the_end_suspects_a_new_life
@@ -172,6 +173,18 @@ async fn an_append_above_the_largest_message_is_refused_before_it_is_sent(ports:
     assert_eq!(read(&mut reader, 1).await[0].body.len(), limit - 4096);
 }
 
+/// More than is pulled ahead waits, and goes on coming once it is wanted.
+async fn a_slow_reader_loses_nothing(ports: Ports) {
+    ensured(&ports).await;
+    let mut reader = ports.log.reader(&shard(), Anchor::default());
+    let body = Bytes::from(vec![3; 250 * 1024]);
+    for id in 1..=100 {
+        append_body(&ports, id, body.clone()).await;
+    }
+    assert_eq!(ids(&read(&mut reader, 100).await), (1..=100).collect::<Vec<_>>());
+    assert_eq!(reader.counts().opened(), 1);
+}
+
 async fn a_purge_keeps_the_message_it_names_and_ends_readers_before_it(ports: Ports) {
     ensured(&ports).await;
     let mut anchors = vec![Anchor::default()];
@@ -211,7 +224,12 @@ async fn a_reader_that_knows_another_message_suspects_a_new_life(ports: Ports) {
     else {
         panic!("another message went unnoticed");
     };
-    assert_eq!((suspected.anchor, suspected.found), (anchor, Some(MessageId(3))));
+    let expected = LifeSuspected {
+        anchor,
+        found: Some(MessageId(3)),
+        last: Sequence(5),
+    };
+    assert_eq!(suspected, expected);
 }
 
 async fn a_reader_beyond_the_end_suspects_a_new_life(ports: Ports) {

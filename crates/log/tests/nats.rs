@@ -200,6 +200,34 @@ async fn a_stream_that_is_gone_for_good_ends_its_readers_after_three_answers() {
     assert!(deleted.elapsed() >= Duration::from_secs(20));
 }
 
+/// Only somebody with rights that no process of ours has can make such a log.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hole_in_the_log_ends_its_readers() {
+    let region = OnNats::start().await;
+    let ports = region.ports();
+    let config = Config {
+        name: ports.names.stream(&shard()),
+        subjects: vec![ports.names.subjects(&shard())],
+        ..Config::default()
+    };
+    let stream = operator(&region.server)
+        .await
+        .create_stream(config)
+        .await
+        .unwrap();
+    for id in 1..=3 {
+        append(&ports, id).await;
+    }
+    stream.delete_message(2).await.unwrap();
+    let mut reader = ports.log.reader(&shard(), Anchor::default());
+    assert_eq!(ids(&read(&mut reader, 1).await), [1]);
+    let gone = ReadError::Gone {
+        wanted: Sequence(2),
+        first: Sequence(3),
+    };
+    assert_eq!(within("the reader ends", reader.next()).await, Err(gone));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_that_is_not_ours_is_read_as_malformed() {
     let (region, ports) = started().await;

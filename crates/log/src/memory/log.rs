@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use isthmus_replication::coordinates::{Anchor, Sequence};
+use isthmus_replication::coordinates::{Anchor, MessageId, Sequence};
 use isthmus_replication::fold::Token;
 use isthmus_replication::header::Header;
 use isthmus_replication::time::Wall;
@@ -179,10 +179,6 @@ impl MemoryLog {
     }
 }
 
-fn suspected(
-    anchor: Anchor,
-    found: Option<isthmus_replication::coordinates::MessageId>,
-    last: Sequence,
-) -> ReadError {
+fn suspected(anchor: Anchor, found: Option<MessageId>, last: Sequence) -> ReadError {
     LifeSuspected { anchor, found, last }.into()
 }

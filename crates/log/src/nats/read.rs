@@ -10,12 +10,12 @@ use std::time::Duration;
 
 use async_nats::jetstream::consumer::DeliverPolicy;
 use futures::StreamExt as _;
-use isthmus_replication::coordinates::{Anchor, Sequence};
+use isthmus_replication::coordinates::{Anchor, MessageId, Sequence};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::connection::{Connection, ConnectionState};
 use super::message::delivered;
-use super::request::Unfulfilled;
+use super::request::{Query, Unfulfilled};
 use super::session::{self, Session};
 use crate::reader::{Abandoned, Delivery};
 use crate::{Bounds, LifeSuspected, ReadError, ReaderCounts, StoredMessage};
@@ -35,6 +35,8 @@ pub(super) struct Reading {
     connection: Connection,
     stream: String,
     at: Anchor,
+    /// The log's last message when it was asked for its bounds.
+    last: Sequence,
     counts: Arc<ReaderCounts>,
     short_answers: u32,
     absences: Absences,
@@ -67,6 +69,7 @@ impl Reading {
             connection,
             stream,
             at: after,
+            last: Sequence::NONE,
             counts,
             short_answers: 0,
             absences: Absences::default(),
@@ -123,12 +126,13 @@ impl Reading {
     }
 
     fn compare(&mut self, bounds: &Bounds) -> Result<(), Interrupted> {
+        self.last = bounds.last;
         if bounds.last < self.at.sequence {
             self.short_answers += 1;
             return Err(if self.short_answers < SHORT_ANSWERS {
                 Interrupted::Again
             } else {
-                Interrupted::Ended(self.life_suspected(None, bounds.last).into())
+                Interrupted::Ended(self.life_suspected(None).into())
             });
         }
         self.short_answers = 0;
@@ -140,15 +144,11 @@ impl Reading {
         Ok(())
     }
 
-    fn life_suspected(
-        &self,
-        found: Option<isthmus_replication::coordinates::MessageId>,
-        last: Sequence,
-    ) -> LifeSuspected {
+    fn life_suspected(&self, found: Option<MessageId>) -> LifeSuspected {
         LifeSuspected {
             anchor: self.at,
             found,
-            last,
+            last: self.last,
         }
     }
 
@@ -200,19 +200,28 @@ impl Reading {
     ) -> Result<(), Interrupted> {
         if !*checked && message.sequence == self.at.sequence {
             if message.message_id() != self.at.message_id {
-                let suspected = self.life_suspected(Some(message.message_id()), message.sequence);
+                let suspected = self.life_suspected(Some(message.message_id()));
                 return Err(Interrupted::Ended(suspected.into()));
             }
             *checked = true;
             return Ok(());
         }
         if !*checked || message.sequence != self.at.sequence.next() {
-            tracing::debug!(stream = self.stream, at = %self.at.sequence, found = %message.sequence, "a consumer skipped");
-            return Err(Interrupted::Again);
+            return Err(self.skipped(message.sequence).await);
         }
         self.at = message.anchor();
         delivery.message(message).await?;
         Ok(())
+    }
+
+    /// A message is missing before `found`. If the log does not have it either, it is lost to this reader.
+    async fn skipped(&self, found: Sequence) -> Interrupted {
+        let wanted = self.at.sequence.next();
+        tracing::warn!(stream = self.stream, %wanted, %found, "a consumer skipped; asking the log");
+        match self.connection.message(&self.stream, Query::At(wanted.0)).await {
+            Ok(None) if found > wanted => Interrupted::Ended(ReadError::Gone { wanted, first: found }),
+            _ => Interrupted::Again,
+        }
     }
 
     /// The watchdog: nothing came for a while. Has the log moved all the same, or lost its tail?

@@ -1,6 +1,7 @@
 //! One nats-server process.
 
 use std::fs::File;
+use std::hash::{BuildHasher as _, RandomState};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -32,17 +33,22 @@ pub struct NatsServer {
     process: Option<Child>,
 }
 
-/// A port of the loopback interface that was free a moment ago.
+/// A port of the loopback interface that is free. It lies below those that the system gives to outgoing connections, so
+/// that it stays free while a server is down.
 ///
 /// # Panics
-/// When the system gives none.
+/// When none is found.
 #[must_use]
 pub fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("the system gives a free port");
-    listener
-        .local_addr()
-        .expect("a bound listener has an address")
-        .port()
+    const ATTEMPTS: u64 = 100;
+    const PORTS: std::ops::Range<u64> = 12_000..32_000;
+    let drawn = |attempt: u64| PORTS.start + RandomState::new().hash_one(attempt) % (PORTS.end - PORTS.start);
+    let free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
+    let ports = (0..ATTEMPTS).filter_map(|attempt| u16::try_from(drawn(attempt)).ok());
+    ports
+        .into_iter()
+        .find(free)
+        .expect("one of a hundred ports is free")
 }
 
 impl NatsServer {
