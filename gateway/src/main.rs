@@ -1,2 +1,19 @@
-//! binary
-fn main() {}
+//! `isthmus-gateway`: carries the changes of its region to every other one, and takes in theirs.
+
+use std::process::ExitCode;
+
+use isthmus_runtime::Program;
+use isthmus_runtime::settings::GatewaySettings;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let program = Program {
+        name: "isthmus-gateway",
+        version: env!("CARGO_PKG_VERSION"),
+        about: "Forwards the changes of its region to every other region over mTLS, and appends theirs to its region's log.",
+        example: "isthmus-gateway --settings gateway.yaml",
+    };
+    isthmus_runtime::run::<GatewaySettings, _, _>(program, isthmus_gateway::assemble)
+}

@@ -1,0 +1,138 @@
+//! Where the gateways of a peer region are: addresses as written, and names that are looked up again while dialling.
+//!
+//! A name that answers nothing, or not at all, keeps its last good answer (design.md section 7). Addresses are dialled
+//! in turn, so that a peer with one gateway down is reached at the next dial.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use isthmus_replication::time::Mono;
+use isthmus_runtime::settings::Address;
+
+mod names;
+#[cfg(test)]
+mod tests;
+
+pub use names::{LookupError, Names, SystemNames};
+
+/// A name is looked up again when its answer is older than this.
+pub const POLL: Duration = Duration::from_secs(2);
+/// A lookup may take this long.
+pub const LOOKUP: Duration = Duration::from_secs(2);
+/// Most addresses that one written address stands for.
+pub const ANSWERS: usize = 64;
+
+/// The addresses of one peer region's gateways.
+pub struct PeerAddresses {
+    written: Vec<Address>,
+    names: Arc<dyn Names>,
+    known: BTreeMap<usize, Known>,
+    turn: usize,
+}
+
+/// The last good answer to one written address.
+#[derive(Debug, Clone, Default)]
+struct Known {
+    sockets: Vec<SocketAddr>,
+    asked: Option<Mono>,
+}
+
+/// No address of a peer is known.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "no address for region {region} is known: {cause}; check link.dial, or the region's gateways in set.yaml"
+)]
+pub struct NoAddress {
+    /// The peer region.
+    pub region: String,
+    /// What the last lookup said.
+    pub cause: String,
+}
+
+impl PeerAddresses {
+    /// The gateways at `written`, at least one, found through `names`.
+    #[must_use]
+    pub fn new(written: Vec<Address>, names: Arc<dyn Names>) -> Self {
+        Self {
+            written,
+            names,
+            known: BTreeMap::new(),
+            turn: 0,
+        }
+    }
+
+    /// The next address to dial; names whose answer is old are asked first.
+    ///
+    /// # Errors
+    /// What the last lookup said, when no name ever had an answer.
+    pub async fn next(&mut self, now: Mono) -> Result<SocketAddr, LookupError> {
+        let mut failure = LookupError::Empty;
+        for index in 0..self.written.len() {
+            if let Err(error) = self.refresh(index, now).await {
+                failure = error;
+            }
+        }
+        let all = self.all();
+        let socket = all.get(self.turn % all.len().max(1)).copied();
+        self.turn = self.turn.wrapping_add(1);
+        socket.ok_or(failure)
+    }
+
+    /// Every address known, in the order written, each once.
+    #[must_use]
+    pub fn all(&self) -> Vec<SocketAddr> {
+        let mut all = Vec::new();
+        for socket in self.known.values().flat_map(|known| &known.sockets) {
+            if !all.contains(socket) {
+                all.push(*socket);
+            }
+        }
+        all
+    }
+
+    async fn refresh(&mut self, index: usize, now: Mono) -> Result<(), LookupError> {
+        let known = self.known.entry(index).or_default();
+        if known.asked.is_some_and(|asked| now.since(asked) < POLL) {
+            return Ok(());
+        }
+        known.asked = Some(now);
+        let answer = look_up(&self.written[index], &*self.names).await?;
+        if answer.is_empty() {
+            return Err(LookupError::Empty);
+        }
+        known.sockets = answer;
+        Ok(())
+    }
+}
+
+async fn look_up(address: &Address, names: &dyn Names) -> Result<Vec<SocketAddr>, LookupError> {
+    let answer = async {
+        match address {
+            Address::HostPort { host, port } => match host.parse::<IpAddr>() {
+                Ok(ip) => Ok(vec![SocketAddr::new(ip, *port)]),
+                Err(_) => hosts(host, *port, names).await,
+            },
+            Address::Dns { name, port } => hosts(name, *port, names).await,
+            Address::Srv { name } => {
+                let mut sockets = Vec::new();
+                for (target, port) in names.services(name).await? {
+                    sockets.extend(hosts(&target, port, names).await?);
+                }
+                Ok(sockets)
+            }
+        }
+    };
+    let mut sockets = tokio::time::timeout(LOOKUP, answer)
+        .await
+        .unwrap_or(Err(LookupError::Slow(LOOKUP)))?;
+    sockets.sort_unstable();
+    sockets.truncate(ANSWERS);
+    Ok(sockets)
+}
+
+async fn hosts(name: &str, port: u16, names: &dyn Names) -> Result<Vec<SocketAddr>, LookupError> {
+    let hosts = names.hosts(name).await?;
+    Ok(hosts.into_iter().map(|ip| SocketAddr::new(ip, port)).collect())
+}

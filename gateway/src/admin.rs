@@ -1,0 +1,38 @@
+//! The administrative routes of a gateway: those of every process, and pausing and resuming links.
+
+use axum::Router;
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Json, Response};
+use axum::routing::post;
+use isthmus_door::{Admin, ErrorCode, Problem, admin_router, with_problems};
+use serde_json::json;
+
+use crate::region;
+use crate::shared::Shared;
+use crate::status;
+
+/// The routes that the admin listener serves.
+pub fn router(shared: &Shared) -> Router {
+    let shown = shared.clone();
+    let status = move || status::of_gateway(shown.settings(), &shown.board, shown.process.clock.mono());
+    let links = Router::new()
+        .route("/v1/links/{peer}/pause", post(pause))
+        .route("/v1/links/{peer}/resume", post(resume))
+        .with_state(shared.clone());
+    with_problems(admin_router(Admin::new(&shared.process, status)).merge(links))
+}
+
+async fn pause(State(shared): State<Shared>, Path(peer): Path<String>) -> Response {
+    command(&shared, &peer, true).await
+}
+
+async fn resume(State(shared): State<Shared>, Path(peer): Path<String>) -> Response {
+    command(&shared, &peer, false).await
+}
+
+async fn command(shared: &Shared, peer: &str, paused: bool) -> Response {
+    match region::tell_link(shared, peer, paused).await {
+        Ok(peer) => Json(json!({ "peer": peer.as_str(), "paused": paused })).into_response(),
+        Err(error) => Problem::new(ErrorCode::UnknownPath, error.to_string()).into_response(),
+    }
+}

@@ -1,0 +1,183 @@
+//! How far the agents of this region have applied every log, as they told (design.md section 7).
+
+use std::collections::BTreeMap;
+
+use isthmus_replication::coordinates::{AppliedThrough, Shard};
+use isthmus_replication::names::{ProcessName, RegionName};
+use isthmus_replication::peer::{APPLIED_HEARTBEAT, AppliedPositions, OriginApplied};
+use isthmus_replication::time::Mono;
+
+/// An agent that said nothing for this long is not asked (crate `isthmus-replication`, `peer`).
+const SILENCE: std::time::Duration = APPLIED_HEARTBEAT.saturating_mul(3);
+/// Most agents of a region that are kept track of.
+const AGENTS: usize = 1024;
+
+/// What the agents of the region told last.
+#[derive(Debug, Default)]
+pub struct AppliedTable {
+    told: BTreeMap<(Shard, ProcessName), Told>,
+}
+
+/// One agent's last word on one shard.
+#[derive(Debug, Clone)]
+pub struct Told {
+    /// What it said.
+    pub positions: AppliedPositions,
+    /// When it was heard.
+    pub heard: Mono,
+}
+
+impl AppliedTable {
+    /// Takes note of what an agent said. A table that is full takes no agent that it does not know.
+    pub fn note(&mut self, now: Mono, positions: AppliedPositions) {
+        let key = (positions.shard.clone(), positions.agent.clone());
+        self.told.retain(|_, told| now.since(told.heard) < SILENCE * 20);
+        let agents = self.told.keys().filter(|(shard, _)| *shard == key.0).count();
+        if agents < AGENTS || self.told.contains_key(&key) {
+            self.told.insert(
+                key,
+                Told {
+                    positions,
+                    heard: now,
+                },
+            );
+        }
+    }
+
+    /// Through where every live agent has applied `origin`'s log of `shard`; none while one has applied nothing, or
+    /// where no agent lives. An agent that needs sync answers no reads and is not asked.
+    #[must_use]
+    pub fn least(&self, now: Mono, origin: &RegionName, shard: &Shard) -> Option<AppliedThrough> {
+        let mut least: Option<AppliedThrough> = None;
+        for told in self.live(now, shard).filter(|told| !told.positions.needs_sync) {
+            let applied = of_origin(told, origin)?.applied;
+            least = Some(match least {
+                Some(held) if order(held) <= order(applied) => held,
+                _ => applied,
+            });
+        }
+        least
+    }
+
+    /// The live agent that is furthest behind in applying `origin`'s log of `shard`.
+    #[must_use]
+    pub fn furthest_behind(&self, now: Mono, origin: &RegionName, shard: &Shard) -> Option<&OriginApplied> {
+        self.live(now, shard)
+            .filter(|told| !told.positions.needs_sync)
+            .filter_map(|told| of_origin(told, origin))
+            .min_by_key(|told| order(told.applied))
+    }
+
+    /// What live agents told of `shard`, ordered by name.
+    pub fn live(&self, now: Mono, shard: &Shard) -> impl Iterator<Item = &Told> {
+        self.told
+            .iter()
+            .filter(move |((of, _), told)| of == shard && now.since(told.heard) < SILENCE)
+            .map(|(_, told)| told)
+    }
+
+    /// What live agents told of every shard, by agent.
+    #[must_use]
+    pub fn by_agent(&self, now: Mono) -> BTreeMap<ProcessName, Vec<&AppliedPositions>> {
+        let mut agents: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for ((_, agent), told) in &self.told {
+            if now.since(told.heard) < SILENCE {
+                agents.entry(agent.clone()).or_default().push(&told.positions);
+            }
+        }
+        agents
+    }
+}
+
+fn of_origin<'a>(told: &'a Told, origin: &RegionName) -> Option<&'a OriginApplied> {
+    told.positions.origins.iter().find(|told| told.origin == *origin)
+}
+
+/// A position of an older life is further behind than any of a newer one.
+fn order(applied: AppliedThrough) -> (isthmus_replication::coordinates::Life, u64) {
+    (applied.0.life, applied.0.sequence.0)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::time::Duration;
+
+    use isthmus_replication::coordinates::{Life, Position, Sequence, WriterId};
+    use isthmus_replication::names::GroupName;
+    use isthmus_replication::time::Wall;
+
+    use super::*;
+
+    fn shard() -> Shard {
+        Shard {
+            group: GroupName::parse("default").unwrap(),
+            partition: 0,
+        }
+    }
+
+    fn us() -> RegionName {
+        RegionName::parse("us").unwrap()
+    }
+
+    fn told(agent: &str, life: u64, sequence: u64, needs_sync: bool) -> AppliedPositions {
+        let applied = AppliedThrough(Position {
+            life: Life {
+                number: life,
+                nonce: 1,
+            },
+            sequence: Sequence(sequence),
+        });
+        AppliedPositions {
+            shard: shard(),
+            agent: ProcessName::parse(agent).unwrap(),
+            run: WriterId(1),
+            own: None,
+            checkpointed: Sequence::NONE,
+            needs_sync,
+            origins: vec![OriginApplied {
+                origin: us(),
+                applied,
+                appended: Wall::default(),
+                applied_at: Wall::default(),
+            }],
+        }
+    }
+
+    fn at(millis: u64) -> Mono {
+        Mono::default().after(Duration::from_millis(millis))
+    }
+
+    fn least(table: &AppliedTable, now: Mono) -> Option<u64> {
+        table
+            .least(now, &us(), &shard())
+            .map(|applied| applied.0.sequence.0)
+    }
+
+    #[test]
+    fn the_least_counts_among_the_live_agents_that_answer_reads() {
+        let mut table = AppliedTable::default();
+        assert_eq!(least(&table, at(0)), None);
+        table.note(at(0), told("agent-1", 1, 7, false));
+        table.note(at(0), told("agent-2", 1, 5, false));
+        table.note(at(0), told("agent-3", 1, 2, true));
+        assert_eq!(least(&table, at(10)), Some(5));
+        table.note(at(2900), told("agent-1", 1, 9, false));
+        assert_eq!(least(&table, at(2950)), Some(5), "agent-2 is not silent yet");
+        assert_eq!(least(&table, at(3100)), Some(9), "agent-2 is silent");
+        assert_eq!(least(&table, at(9000)), None);
+    }
+
+    #[test]
+    fn an_older_life_is_behind_and_an_agent_without_the_origin_holds_everything() {
+        let mut table = AppliedTable::default();
+        table.note(at(0), told("agent-1", 2, 3, false));
+        table.note(at(0), told("agent-2", 1, 50, false));
+        let applied = table.least(at(1), &us(), &shard()).unwrap();
+        assert_eq!(applied.0.life.number, 1);
+        let mut empty = told("agent-4", 1, 1, false);
+        empty.origins.clear();
+        table.note(at(0), empty);
+        assert_eq!(table.least(at(1), &us(), &shard()), None);
+    }
+}

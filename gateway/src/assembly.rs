@@ -1,0 +1,234 @@
+//! From settings to running tasks.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use isthmus_log::nats::{Connection, ConnectionSettings};
+use isthmus_log::{EnsureError, LogSettings, Ports, RegionNames, Role, ServerClock};
+use isthmus_replication::lease::Holder;
+use isthmus_runtime::Process;
+use isthmus_runtime::health::{Condition, Probe};
+use isthmus_runtime::random;
+use isthmus_runtime::settings::{Address, GatewaySettings, NatsServer};
+use isthmus_runtime::supervise::TaskKind;
+use tokio::sync::watch;
+
+use crate::addresses::{Names, SystemNames};
+use crate::board::Board;
+use crate::cursors::PeerBoard;
+use crate::leader::Candidacy;
+use crate::metrics::GatewayMetrics;
+use crate::shared::{Shared, shared_shards};
+use crate::{admin, credentials, inbound, outbound, region};
+
+/// A log or bucket that is not there yet is asked for again after this long.
+const ENSURE_RETRY: Duration = Duration::from_millis(500);
+/// The clock that stamps the log is asked this often.
+const CLOCK_INTERVAL: Duration = Duration::from_secs(2);
+
+/// Starts a gateway.
+///
+/// # Errors
+/// What the process can't start with: credentials, listeners, a log that is not as it must be.
+pub async fn assemble(process: Process<GatewaySettings>) -> anyhow::Result<()> {
+    let settings = Arc::clone(&process.settings);
+    let credentials = credentials::load(&settings).context("link.certificate, link.key and trust")?;
+    let admin_listener = isthmus_door::bind_loopback("admin", settings.process.admin).await?;
+    let listener = inbound::bind(&settings, &credentials).await?;
+    let names: Arc<dyn Names> = Arc::new(SystemNames::default());
+    let connection = connect(&settings, &*names).await?;
+    let (leading_teller, leading) = watch::channel(false);
+    let board = Board::default();
+    let metrics = GatewayMetrics::register(&process.metrics, &board, &process.clock);
+    let clock = process.clock.clone();
+    let region = &settings.process.region;
+    let shared = Shared {
+        ports: connection.ports(),
+        credentials: Arc::clone(&credentials),
+        run: random::writer_id()?,
+        metrics,
+        server_clock: ServerClock::new(Arc::new(move || clock.now())),
+        cursors: Arc::new(PeerBoard::new(&shared_shards(&settings.process.set, region))),
+        leading,
+        applied: watch::Sender::new(0),
+        paused: watch::Sender::default(),
+        folds: Arc::new(
+            settings
+                .process
+                .set
+                .shards_for(region)
+                .into_iter()
+                .map(|shard| (shard, watch::Sender::new(None)))
+                .collect(),
+        ),
+        board,
+        process: process.clone(),
+    };
+    let router = admin::router(&shared);
+    process
+        .supervisor
+        .spawn(TaskKind::Work, "admin door", move |stop| {
+            isthmus_door::serve(admin_listener, router, stop)
+        })?;
+    credentials::watch(&process, &credentials)?;
+
+    let log = process.health.condition("log", &[Probe::Read, Probe::Write]);
+    log.unmet("connecting to NATS");
+    connection.connected().await;
+    ensure(&shared, &log).await?;
+    log.met();
+    watch_connection(&shared, &connection, log)?;
+    region::start(&shared)?;
+    follow_server_clock(&shared)?;
+    let caught_up = inbound::start(&shared, listener)?;
+    outbound::start(&shared, &names)?;
+    stand_for_leader(&shared, leading_teller, caught_up)?;
+    Ok(())
+}
+
+async fn connect(settings: &GatewaySettings, names: &dyn Names) -> anyhow::Result<Connection> {
+    let process = &settings.process;
+    let mut servers = Vec::new();
+    for server in &process.nats.servers {
+        match server {
+            NatsServer::Url(url) => servers.push(url.clone()),
+            NatsServer::Discovered(Address::Srv { name }) => {
+                let found = names
+                    .services(name)
+                    .await
+                    .with_context(|| format!("nats.servers: srv:{name}"))?;
+                servers.extend(found.into_iter().map(|(host, port)| {
+                    let host = host.trim_end_matches('.');
+                    format!("nats://{host}:{port}")
+                }));
+            }
+            NatsServer::Discovered(Address::Dns { name, port } | Address::HostPort { host: name, port }) => {
+                servers.push(format!("nats://{name}:{port}"));
+            }
+        }
+    }
+    let connection = ConnectionSettings {
+        servers,
+        credentials: process.nats.credentials.clone(),
+        domain: process.nats.domain.clone(),
+        role: Role::Gateway,
+        process: process.name.to_string(),
+        names: RegionNames {
+            set: process.set.name.clone(),
+            region: process.region.clone(),
+        },
+    };
+    Ok(Connection::open(connection).await?)
+}
+
+/// Makes sure that the logs and the lease bucket are there and as they must be. What is only missing is awaited.
+async fn ensure(shared: &Shared, log: &Condition) -> anyhow::Result<()> {
+    let told = shared.settings().log.clone();
+    let wanted = LogSettings {
+        create: told.create,
+        replicas: told.replicas,
+        max_bytes: told.max_bytes.0,
+    };
+    for shard in shared.shards() {
+        until_there(log, || shared.ports.log.ensure(&shard, &wanted)).await?;
+    }
+    until_there(log, || shared.ports.leases.ensure(wanted.create, wanted.replicas)).await?;
+    Ok(())
+}
+
+async fn until_there<F>(log: &Condition, ensure: impl Fn() -> F) -> Result<(), EnsureError>
+where
+    F: Future<Output = Result<(), EnsureError>>,
+{
+    loop {
+        match ensure().await {
+            Ok(()) => return Ok(()),
+            Err(error @ (EnsureError::Missing { .. } | EnsureError::Unanswered { .. })) => {
+                tracing::warn!(%error, "waiting");
+                log.unmet(error.to_string());
+            }
+            Err(error) => return Err(error),
+        }
+        tokio::time::sleep(ENSURE_RETRY).await;
+    }
+}
+
+fn watch_connection(shared: &Shared, connection: &Connection, log: Condition) -> anyhow::Result<()> {
+    let mut state = connection.state();
+    let supervisor = &shared.process.supervisor;
+    supervisor.spawn(TaskKind::Work, "NATS connection", |stop| async move {
+        let follow = async {
+            loop {
+                if state.borrow_and_update().connected {
+                    log.met();
+                } else {
+                    log.unmet("the region's NATS is away");
+                }
+                if state.changed().await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            }
+        };
+        tokio::select! {
+            () = follow => {}
+            () = stop.cancelled() => {}
+        }
+        Ok::<(), Infallible>(())
+    })?;
+    Ok(())
+}
+
+fn follow_server_clock(shared: &Shared) -> anyhow::Result<()> {
+    let clock = shared.server_clock.clone();
+    let ports: Ports = shared.ports.clone();
+    let Some(shard) = shared.shards().into_iter().next() else {
+        return Ok(());
+    };
+    let supervisor = &shared.process.supervisor;
+    supervisor.spawn(TaskKind::Work, "server clock", |stop| async move {
+        let follow = async {
+            loop {
+                if let Err(error) = clock.sample(&*ports.log, &shard).await {
+                    tracing::debug!(%error, "the log's clock gave no answer");
+                }
+                tokio::time::sleep(CLOCK_INTERVAL).await;
+            }
+        };
+        tokio::select! {
+            () = follow => {}
+            () = stop.cancelled() => {}
+        }
+        Ok::<(), Infallible>(())
+    })?;
+    Ok(())
+}
+
+/// A gateway reads every log up to its head before it leads.
+fn stand_for_leader(
+    shared: &Shared,
+    leading: watch::Sender<bool>,
+    mut caught_up: watch::Receiver<bool>,
+) -> anyhow::Result<()> {
+    let candidacy = Candidacy {
+        ports: shared.ports.clone(),
+        own: Holder {
+            process: shared.settings().name.clone(),
+            run: shared.run,
+        },
+        clock: shared.process.clock.clone(),
+        board: shared.board.clone(),
+        metrics: shared.metrics.clone(),
+        leading,
+    };
+    let supervisor = &shared.process.supervisor;
+    supervisor.spawn(TaskKind::Work, "candidacy", |stop| async move {
+        tokio::select! {
+            _ = caught_up.wait_for(|caught_up| *caught_up) => {}
+            () = stop.cancelled() => return Ok(()),
+        }
+        candidacy.run(stop).await
+    })?;
+    Ok(())
+}

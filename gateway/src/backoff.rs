@@ -1,0 +1,80 @@
+//! How long to wait before the next dial: doubled with each failure, capped, and spread by a seed so that the gateways
+//! of a region don't dial in step after a cut.
+
+use std::time::Duration;
+
+/// After the first failure.
+const FIRST: Duration = Duration::from_millis(100);
+/// At most. It bounds how long a healed link stays down.
+const MOST: Duration = Duration::from_secs(2);
+
+/// The waits of one dialer.
+#[derive(Debug, Clone)]
+pub struct Backoff {
+    state: u64,
+    next: Duration,
+}
+
+impl Backoff {
+    /// The waits that follow from `seed`.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        Self {
+            state: seed,
+            next: FIRST,
+        }
+    }
+
+    /// The next wait: between half of what is due and all of it.
+    pub fn wait(&mut self) -> Duration {
+        let due = self.next;
+        self.next = (due * 2).min(MOST);
+        let half = due / 2;
+        let spread = u64::try_from(half.as_micros()).unwrap_or(u64::MAX).max(1);
+        half + Duration::from_micros(self.draw() % spread)
+    }
+
+    /// A link stood: the next failure is a first one.
+    pub fn reset(&mut self) {
+        self.next = FIRST;
+    }
+
+    /// splitmix64.
+    fn draw(&mut self) -> u64 {
+        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.state;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_double_within_their_spread_up_to_the_cap() {
+        for seed in 0..64 {
+            let mut backoff = Backoff::new(seed);
+            let mut due = FIRST;
+            for _ in 0..12 {
+                let wait = backoff.wait();
+                assert!(wait >= due / 2 && wait <= due, "seed {seed}: {wait:?} of {due:?}");
+                due = (due * 2).min(MOST);
+            }
+            backoff.reset();
+            assert!(backoff.wait() <= FIRST);
+        }
+    }
+
+    #[test]
+    fn two_seeds_wait_differently_and_one_seed_alike() {
+        let waits = |seed| {
+            let mut backoff = Backoff::new(seed);
+            (0..8).map(|_| backoff.wait()).collect::<Vec<_>>()
+        };
+        assert_eq!(waits(7), waits(7));
+        assert_ne!(waits(7), waits(8));
+    }
+}

@@ -1,0 +1,239 @@
+//! What this gateway is doing, as status and metrics show it. Tasks write their part; nothing decides by it.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use isthmus_replication::coordinates::{AppliedThrough, Cursor, Life, Position, Sequence, Shard};
+use isthmus_replication::names::{ProcessName, RegionName};
+use isthmus_replication::time::{Mono, Wall};
+use serde_json::Value;
+
+use crate::applied::AppliedTable;
+
+/// The state that status and metrics show. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct Board(Arc<Mutex<State>>);
+
+/// Everything shown.
+#[derive(Debug, Default)]
+pub struct State {
+    /// Who leads the region's gateways.
+    pub leadership: Leadership,
+    /// The outbound links, by peer.
+    pub links: BTreeMap<RegionName, Link>,
+    /// The inbound links, by a number of this run.
+    pub accepted: BTreeMap<u64, AcceptedLink>,
+    /// The log of each shard at its head.
+    pub heads: BTreeMap<Shard, Head>,
+    /// What arrives from other regions.
+    pub receiving: BTreeMap<(RegionName, Shard), Receiving>,
+    /// What every region told of itself last.
+    pub regions: BTreeMap<RegionName, Told>,
+    /// What this region's agents told.
+    pub applied: AppliedTable,
+}
+
+/// Who leads the region's gateways, as this one knows.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Leadership {
+    /// The leader; none while nobody is known to be.
+    pub leader: Option<ProcessName>,
+    /// Whether it is this gateway.
+    pub leading: bool,
+    /// The life of the lease's log and the revision of the lease that made it leader (design.md section 7).
+    pub epoch: Option<(Life, u64)>,
+}
+
+/// An outbound link.
+#[derive(Debug, Clone, Default)]
+pub struct Link {
+    /// What it is doing.
+    pub phase: Phase,
+    /// Where it goes.
+    pub address: Option<SocketAddr>,
+    /// Since when it stands.
+    pub since: Option<Wall>,
+    /// The name of the gateway at the other end.
+    pub gateway: Option<ProcessName>,
+    /// The estimate of its path and clock.
+    pub path: PathEstimate,
+    /// Why it fell or could not be made, last.
+    pub last_error: Option<String>,
+    /// Whether an operator paused it.
+    pub paused: bool,
+    /// Its lanes.
+    pub lanes: BTreeMap<Shard, Lane>,
+}
+
+/// What an outbound link is doing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Phase {
+    /// Another gateway leads.
+    #[default]
+    Standby,
+    /// Looking for the peer.
+    Dialing,
+    /// It stands, and the sessions' greetings are under way.
+    Greeting,
+    /// It stands.
+    Connected,
+}
+
+/// Round trip and clock offset, by pings.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct PathEstimate {
+    /// The round trip.
+    pub rtt: Option<Duration>,
+    /// The peer's clock less this one's, in microseconds.
+    pub clock_offset_micros: Option<i64>,
+    /// How far the offset may be off, in microseconds.
+    pub uncertainty_micros: Option<u64>,
+}
+
+/// One shard on an outbound link.
+#[derive(Debug, Clone, Default)]
+pub struct Lane {
+    /// `idle`, `streaming`, `stalled`, … as the sending machine names it.
+    pub state: &'static str,
+    /// Why it is in that state, where that is worth saying.
+    pub reason: Option<String>,
+    /// Through where the peer has this region's log.
+    pub cursor: Option<Cursor>,
+    /// Through where its agents have applied it.
+    pub applied: Option<AppliedThrough>,
+    /// Through where the lane has read this region's log.
+    pub read: Option<Sequence>,
+    /// Bytes sent and not acknowledged.
+    pub in_flight_bytes: u64,
+    /// Bytes that may be in flight.
+    pub window_bytes: u64,
+    /// The age of the oldest change or mark that the peer has not reported applied, at `as_of`.
+    pub lag: Duration,
+    /// When `lag` was taken.
+    pub as_of: Mono,
+}
+
+/// An inbound link.
+#[derive(Debug, Clone)]
+pub struct AcceptedLink {
+    /// The region at the other end.
+    pub peer: RegionName,
+    /// Its gateway, once it has said its name.
+    pub gateway: Option<ProcessName>,
+    /// The other end's address.
+    pub address: SocketAddr,
+    /// Since when it stands.
+    pub since: Wall,
+    /// The estimate of its path and clock.
+    pub path: PathEstimate,
+}
+
+/// The head of one shard's log.
+#[derive(Debug, Clone, Default)]
+pub struct Head {
+    /// `starting`, `running`, or why it stopped.
+    pub state: String,
+    /// Through where it is folded.
+    pub position: Option<Position>,
+}
+
+/// One origin's shard as it arrives.
+#[derive(Debug, Clone, Default)]
+pub struct Receiving {
+    /// `live`, `stalled` or `unknown`.
+    pub state: &'static str,
+    /// Why it is stalled.
+    pub reason: Option<String>,
+    /// Through where this region's log has it.
+    pub cursor: Option<Cursor>,
+    /// From the append at the origin to the apply here, of the newest message.
+    pub delay: Option<Duration>,
+    /// The age of the newest proof of what the origin has.
+    pub proof_age: Option<Duration>,
+    /// When the two were taken.
+    pub as_of: Mono,
+    /// Changes are missing until a sync brings them.
+    pub needs_sync: bool,
+}
+
+/// What a region told of itself.
+#[derive(Debug, Clone)]
+pub struct Told {
+    /// Its report.
+    pub report: Value,
+    /// When it arrived.
+    pub heard: Mono,
+}
+
+impl Board {
+    /// The state, for reading and writing. Never held across an await.
+    pub fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the outbound link to `peer`.
+    pub fn link(&self, peer: &RegionName, change: impl FnOnce(&mut Link)) {
+        change(self.state().links.entry(peer.clone()).or_default());
+    }
+
+    /// Changes one lane of the outbound link to `peer`.
+    pub fn lane(&self, peer: &RegionName, shard: &Shard, change: impl FnOnce(&mut Lane)) {
+        let mut state = self.state();
+        let link = state.links.entry(peer.clone()).or_default();
+        change(link.lanes.entry(shard.clone()).or_default());
+    }
+
+    /// Changes what is shown of one shard's head.
+    pub fn head(&self, shard: &Shard, change: impl FnOnce(&mut Head)) {
+        change(self.state().heads.entry(shard.clone()).or_default());
+    }
+
+    /// Changes what is shown of one origin's shard.
+    pub fn receiving(&self, origin: &RegionName, shard: &Shard, change: impl FnOnce(&mut Receiving)) {
+        let mut state = self.state();
+        change(
+            state
+                .receiving
+                .entry((origin.clone(), shard.clone()))
+                .or_default(),
+        );
+    }
+}
+
+impl Phase {
+    /// As status shows it.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Standby => "standby",
+            Self::Dialing => "dialing",
+            Self::Greeting => "greeting",
+            Self::Connected => "connected",
+        }
+    }
+}
+
+impl Link {
+    /// Its state in one word: a paused link that stands is `paused`.
+    #[must_use]
+    pub fn label(&self) -> &'static str {
+        match self.phase {
+            Phase::Connected if self.paused => "paused",
+            phase => phase.label(),
+        }
+    }
+}
+
+impl Lane {
+    /// The lag at `now`: it goes on growing while nothing is heard of a lane that was behind.
+    #[must_use]
+    pub fn lag_at(&self, now: Mono) -> Duration {
+        if self.lag.is_zero() {
+            Duration::ZERO
+        } else {
+            self.lag + now.since(self.as_of)
+        }
+    }
+}

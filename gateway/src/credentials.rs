@@ -1,0 +1,75 @@
+//! What this gateway proves itself with and whom it trusts, as its settings say.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use isthmus_link::{CredentialFiles, Credentials, CredentialsError, Place, TrustSource};
+use isthmus_runtime::Process;
+use isthmus_runtime::events::Severity;
+use isthmus_runtime::settings::GatewaySettings;
+use isthmus_runtime::supervise::TaskKind;
+use serde_json::json;
+
+/// Files are read again this often where the system gives no notice of a change.
+const POLL: Duration = Duration::from_secs(2);
+
+/// Loads the credentials that `settings` name.
+///
+/// # Errors
+/// [`CredentialsError`] names the file and the mend; a trust domain that is none is an error too.
+pub fn load(settings: &GatewaySettings) -> anyhow::Result<Arc<Credentials>> {
+    let set = &settings.process.set;
+    let place = Place {
+        trust_domain: set.trust_domain.parse()?,
+        set: set.name.clone(),
+        region: settings.process.region.clone(),
+    };
+    let trust = set.regions.iter().map(|(name, region)| {
+        let derived = place.gateway_uri(name);
+        let source = TrustSource {
+            file: region.trust.clone(),
+            identity: (region.identity != derived).then(|| region.identity.clone()),
+        };
+        (name.clone(), source)
+    });
+    let files = CredentialFiles {
+        certificate: settings.link.certificate.clone(),
+        key: settings.link.key.clone(),
+        revoked: settings.link.revoked.clone(),
+        trust: trust.collect(),
+    };
+    Ok(Arc::new(Credentials::load(place, files)?))
+}
+
+/// Takes up changed files while the process runs. Sessions judge their peers again at each new generation.
+///
+/// # Errors
+/// The task could not be started.
+pub fn watch(process: &Process<GatewaySettings>, credentials: &Arc<Credentials>) -> anyhow::Result<()> {
+    let credentials = Arc::clone(credentials);
+    let events = process.events.clone();
+    let report = move |outcome: Result<u64, CredentialsError>| match outcome {
+        Ok(generation) => events.record(
+            Severity::Notice,
+            "credentials_reloaded",
+            "certificates and trust were read again; every session is judged by them",
+            json!({ "generation": generation }),
+        ),
+        Err(error) => events.record(
+            Severity::Warning,
+            "credentials_refused",
+            format!("changed certificates or trust are not used: {error}"),
+            json!({}),
+        ),
+    };
+    process
+        .supervisor
+        .spawn(TaskKind::Work, "credentials", |stop| async move {
+            tokio::select! {
+                () = credentials.watch(POLL, report) => {}
+                () = stop.cancelled() => {}
+            }
+            Ok::<(), std::convert::Infallible>(())
+        })?;
+    Ok(())
+}

@@ -1,0 +1,171 @@
+//! What peers have of this region's log, as the agents of the region are told (design.md sections 6 and 7).
+
+use std::collections::BTreeMap;
+
+use isthmus_replication::coordinates::{AppliedThrough, Cursor, Shard};
+use isthmus_replication::names::{ProcessName, RegionName};
+use isthmus_replication::peer::{PeerCursor, PeerCursors};
+use tokio::sync::watch;
+
+/// What every peer acknowledged, shared by the links that learn it and the task that tells it.
+#[derive(Debug)]
+pub struct PeerBoard {
+    acknowledged: watch::Sender<Acknowledged>,
+}
+
+/// Per shard and peer.
+pub type Acknowledged = BTreeMap<Shard, BTreeMap<RegionName, Acknowledgement>>;
+
+/// What one peer acknowledged of one shard.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Acknowledgement {
+    /// Whether the link stands and answers.
+    pub connected: bool,
+    /// Through where it has this region's log.
+    pub cursor: Option<Cursor>,
+    /// Through where its agents have applied it.
+    pub applied: Option<AppliedThrough>,
+}
+
+impl PeerBoard {
+    /// Nothing acknowledged by any of `peers`, each with the shards it shares.
+    #[must_use]
+    pub fn new(peers: &BTreeMap<RegionName, Vec<Shard>>) -> Self {
+        let mut acknowledged = Acknowledged::new();
+        for (peer, shards) in peers {
+            for shard in shards {
+                let peers = acknowledged.entry(shard.clone()).or_default();
+                peers.insert(peer.clone(), Acknowledgement::default());
+            }
+        }
+        Self {
+            acknowledged: watch::Sender::new(acknowledged),
+        }
+    }
+
+    /// Takes note of what `peer` said of `shard`.
+    pub fn acknowledge(
+        &self,
+        peer: &RegionName,
+        shard: &Shard,
+        cursor: Option<Cursor>,
+        applied: Option<AppliedThrough>,
+    ) {
+        self.acknowledged.send_if_modified(|all| {
+            let Some(held) = all.get_mut(shard).and_then(|peers| peers.get_mut(peer)) else {
+                return false;
+            };
+            let told = Acknowledgement {
+                connected: held.connected,
+                cursor: cursor.or(held.cursor),
+                applied: applied.or(held.applied),
+            };
+            let changed = *held != told;
+            *held = told;
+            changed
+        });
+    }
+
+    /// The link to `peer` stands, or does not.
+    pub fn connected(&self, peer: &RegionName, connected: bool) {
+        self.acknowledged.send_if_modified(|all| {
+            let mut changed = false;
+            for peers in all.values_mut() {
+                if let Some(held) = peers.get_mut(peer).filter(|held| held.connected != connected) {
+                    held.connected = connected;
+                    changed = true;
+                }
+            }
+            changed
+        });
+    }
+
+    /// Wakes at each change.
+    #[must_use]
+    pub fn subscribe(&self) -> watch::Receiver<Acknowledged> {
+        self.acknowledged.subscribe()
+    }
+
+    /// What agents are told of every shard, by `gateway`.
+    #[must_use]
+    pub fn messages(&self, gateway: &ProcessName) -> Vec<PeerCursors> {
+        let all = self.acknowledged.borrow();
+        let message = |(shard, peers): (&Shard, &BTreeMap<RegionName, Acknowledgement>)| PeerCursors {
+            shard: shard.clone(),
+            gateway: gateway.clone(),
+            peers: peers
+                .iter()
+                .map(|(peer, held)| PeerCursor {
+                    peer: peer.clone(),
+                    connected: held.connected,
+                    cursor: held.cursor,
+                    applied: held.applied,
+                })
+                .collect(),
+        };
+        all.iter().map(message).collect()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use isthmus_replication::coordinates::{Life, MessageId, Position, Sequence};
+    use isthmus_replication::names::GroupName;
+
+    use super::*;
+
+    fn region(name: &str) -> RegionName {
+        RegionName::parse(name).unwrap()
+    }
+
+    fn shard(partition: u16) -> Shard {
+        Shard {
+            group: GroupName::parse("default").unwrap(),
+            partition,
+        }
+    }
+
+    #[test]
+    fn a_change_wakes_and_a_repetition_does_not() {
+        let peers = [
+            (region("us"), vec![shard(0), shard(1)]),
+            (region("ap"), vec![shard(0)]),
+        ];
+        let board = PeerBoard::new(&peers.into());
+        let mut woken = board.subscribe();
+        let cursor = Cursor {
+            position: Position {
+                life: Life { number: 1, nonce: 2 },
+                sequence: Sequence(9),
+            },
+            message_id: MessageId(3),
+        };
+        board.connected(&region("us"), true);
+        board.acknowledge(&region("us"), &shard(1), Some(cursor), None);
+        assert!(woken.has_changed().unwrap());
+        woken.mark_unchanged();
+        board.connected(&region("us"), true);
+        board.acknowledge(&region("us"), &shard(1), None, None);
+        board.acknowledge(&region("ap"), &shard(1), Some(cursor), None);
+        assert!(!woken.has_changed().unwrap(), "nothing new was said");
+
+        let messages = board.messages(&ProcessName::parse("gateway-1").unwrap());
+        let of = |shard: usize, peer: &str| {
+            let found = messages[shard]
+                .peers
+                .iter()
+                .find(|held| held.peer == region(peer));
+            found.map(|held| {
+                (
+                    held.connected,
+                    held.cursor.map(|cursor| cursor.position.sequence.0),
+                )
+            })
+        };
+        assert_eq!(of(0, "us"), Some((true, None)));
+        assert_eq!(of(1, "us"), Some((true, Some(9))));
+        assert_eq!(of(0, "ap"), Some((false, None)));
+        assert_eq!(of(1, "ap"), None, "this peer does not hold the shard");
+    }
+}

@@ -1,0 +1,207 @@
+//! The head of one shard's log: one fold that follows it, and the lanes of every link that append to it.
+//!
+//! What is appended is believed only when this fold has read it back. A log that turns out not to be what was read (a
+//! lost tail) is read again from its newest mark; the agents of the region begin its next life.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+use isthmus_log::{AppendError, ReadError, Reader, StoredMessage};
+use isthmus_replication::coordinates::{Sequence, Shard};
+use isthmus_replication::fold::Fold;
+use isthmus_replication::link::lane::{LaneReport, RangeFrame};
+use isthmus_replication::link::session::ClockEstimate;
+use isthmus_replication::names::RegionName;
+use isthmus_replication::receiving::AppendId;
+use isthmus_replication::time::{Mono, Now};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::sleep_until;
+use tokio_util::sync::CancellationToken;
+
+use crate::outbox::Outbox;
+use crate::shared::Shared;
+use crate::start::StartError;
+
+mod follow;
+mod lanes;
+mod show;
+
+use lanes::Lane;
+use show::Origins;
+
+/// Messages that are taken from the reader at a time.
+const AT_A_TIME: usize = 64;
+/// What status shows of a head is at most this old.
+const SHOW: Duration = Duration::from_millis(250);
+
+/// What links tell the head of a shard.
+#[derive(Debug)]
+pub enum ToHead {
+    /// A peer offers its lane of this shard.
+    Open {
+        /// The link's number.
+        session: u64,
+        /// The peer's region.
+        origin: RegionName,
+        /// Where reports go.
+        outbox: Outbox,
+        /// Told how the peer broke the protocol.
+        violations: mpsc::Sender<String>,
+        /// Told where the lane begins, once the log has been read up to its head.
+        answer: oneshot::Sender<LaneReport>,
+    },
+    /// A range arrived.
+    Range {
+        /// The link's number.
+        session: u64,
+        /// The range.
+        range: RangeFrame,
+        /// The origin's clock as the link's pings tell.
+        clock: Option<ClockEstimate>,
+    },
+    /// The link is gone.
+    Closed {
+        /// The link's number.
+        session: u64,
+    },
+}
+
+type Starting = BoxFuture<'static, Result<(Fold, Reader, Sequence), StartError>>;
+type Appended = (u64, AppendId, Result<Sequence, AppendError>);
+
+/// The head of one shard's log.
+pub(super) struct HeadTask {
+    shared: Shared,
+    shard: Shard,
+    inputs: mpsc::Receiver<ToHead>,
+    caught_up: watch::Sender<bool>,
+    applied: watch::Receiver<u64>,
+    fold: Fold,
+    /// What the log's last message was when reading began; none once it has been reached.
+    target: Option<Sequence>,
+    reader: Option<Reader>,
+    starting: Option<Starting>,
+    /// When to start reading; none while reading, or when the log can't be read any further.
+    start_at: Option<Mono>,
+    state: String,
+    lanes: BTreeMap<u64, Lane>,
+    /// Lanes that are offered before the log has been read up to its head.
+    offered: Vec<ToHead>,
+    appends: FuturesUnordered<BoxFuture<'static, Appended>>,
+    origins: Origins,
+    shown: Mono,
+}
+
+enum Happening {
+    Input(ToHead),
+    Started(Result<(Fold, Reader, Sequence), StartError>),
+    Read(Result<StoredMessage, ReadError>),
+    Appended(Appended),
+    Applied,
+    Due,
+}
+
+impl HeadTask {
+    /// The head of the log of `shard`; `caught_up` turns true once it has been read up to its end.
+    pub(super) fn new(
+        shared: Shared,
+        shard: Shard,
+        inputs: mpsc::Receiver<ToHead>,
+        caught_up: watch::Sender<bool>,
+    ) -> Self {
+        Self {
+            applied: shared.applied.subscribe(),
+            fold: Fold::new(shared.ports.names.log(&shard)),
+            target: Some(Sequence::NONE),
+            start_at: Some(Mono::default()),
+            state: "starting".to_owned(),
+            shared,
+            shard,
+            inputs,
+            caught_up,
+            reader: None,
+            starting: None,
+            lanes: BTreeMap::new(),
+            offered: Vec::new(),
+            appends: FuturesUnordered::new(),
+            origins: Origins::default(),
+            shown: Mono::default(),
+        }
+    }
+
+    /// Follows the log and appends what arrives, until `stop`.
+    pub(super) async fn run(mut self, stop: CancellationToken) -> Result<(), Infallible> {
+        loop {
+            tokio::select! {
+                () = self.step() => {}
+                () = stop.cancelled() => return Ok(()),
+            }
+        }
+    }
+
+    async fn step(&mut self) {
+        self.start_if_due();
+        self.drive().await;
+        self.show();
+        match self.wait().await {
+            Happening::Input(input) => self.handle(input),
+            Happening::Started(started) => self.started(started),
+            Happening::Read(read) => self.read(read),
+            Happening::Appended((session, id, outcome)) => self.appended(session, id, outcome),
+            Happening::Applied => self.learn_applied(),
+            Happening::Due => {}
+        }
+    }
+
+    async fn wait(&mut self) -> Happening {
+        let deadline = self.shared.process.clock.instant(self.deadline());
+        tokio::select! {
+            started = done(&mut self.starting) => Happening::Started(started),
+            read = next(&mut self.reader) => Happening::Read(read),
+            Some(appended) = self.appends.next() => Happening::Appended(appended),
+            Some(input) = self.inputs.recv() => Happening::Input(input),
+            Ok(()) = self.applied.changed() => Happening::Applied,
+            () = sleep_until(deadline) => Happening::Due,
+        }
+    }
+
+    fn deadline(&self) -> Mono {
+        let now = self.now();
+        let lanes = self
+            .lanes
+            .values()
+            .filter_map(|lane| lane.receiving.poll_timeout(now))
+            .map(|(at, _)| at);
+        lanes.chain(self.start_at).fold(self.shown.after(SHOW), Mono::min)
+    }
+
+    /// Monotonic time, and the time of this region's log.
+    fn now(&self) -> Now {
+        Now {
+            mono: self.shared.process.clock.mono(),
+            wall: self.shared.server_clock.server_time(),
+        }
+    }
+
+    fn is_at_head(&self) -> bool {
+        self.target.is_none()
+    }
+}
+
+async fn done(starting: &mut Option<Starting>) -> Result<(Fold, Reader, Sequence), StartError> {
+    match starting {
+        Some(starting) => starting.await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn next(reader: &mut Option<Reader>) -> Result<StoredMessage, ReadError> {
+    match reader {
+        Some(reader) => reader.next().await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,157 @@
+//! Reading the log at its head.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use isthmus_log::{ReadError, Reader, StoredMessage};
+use isthmus_replication::coordinates::Sequence;
+use isthmus_replication::fold::{Accepted, Fold, Verdict};
+use isthmus_runtime::events::Severity;
+use serde_json::json;
+
+use super::{AT_A_TIME, HeadTask};
+use crate::start::{StartError, start_reader};
+
+/// A reader that could not be started is asked for again after this long.
+const RETRY: Duration = Duration::from_millis(500);
+
+impl HeadTask {
+    pub(super) fn start_if_due(&mut self) {
+        let now = self.shared.process.clock.mono();
+        if self.start_at.is_none_or(|at| at > now) {
+            return;
+        }
+        self.start_at = None;
+        let (log, shard) = (Arc::clone(&self.shared.ports.log), self.shard.clone());
+        self.starting = Some(Box::pin(async move {
+            let last = log.bounds(&shard).await?.last;
+            let (fold, reader) = start_reader(&*log, &shard, Sequence(u64::MAX)).await?;
+            Ok((fold, reader, last))
+        }));
+    }
+
+    pub(super) fn started(&mut self, started: Result<(Fold, Reader, Sequence), StartError>) {
+        self.starting = None;
+        match started {
+            Ok((fold, reader, last)) => {
+                self.fold = fold;
+                self.reader = Some(reader);
+                self.target = Some(last);
+                "reading".clone_into(&mut self.state);
+                self.look_for_head();
+            }
+            Err(error) => {
+                tracing::debug!(shard = %self.shard, %error, "the log can't be read yet");
+                self.start_again(error.to_string());
+            }
+        }
+    }
+
+    fn start_again(&mut self, why: String) {
+        self.reader = None;
+        self.target = Some(Sequence::NONE);
+        self.state = why;
+        self.start_at = Some(self.shared.process.clock.mono().after(RETRY));
+    }
+
+    /// Takes one message and those that are there already.
+    pub(super) fn read(&mut self, first: Result<StoredMessage, ReadError>) {
+        let mut next = Some(first);
+        for taken in 1.. {
+            match next {
+                Some(Ok(message)) => self.message(&message),
+                Some(Err(error)) => return self.reader_ended(&error),
+                None => break,
+            }
+            if taken == AT_A_TIME {
+                break;
+            }
+            next = self
+                .reader
+                .as_mut()
+                .and_then(|reader| reader.try_next().transpose());
+        }
+        self.look_for_head();
+    }
+
+    fn message(&mut self, message: &StoredMessage) {
+        let verdict = match self.fold.apply(message.as_message()) {
+            Ok(verdict) => verdict,
+            Err(gone) => return self.start_again(gone.to_string()),
+        };
+        let now = self.now();
+        let header = message.header.as_ref().ok();
+        for lane in self.lanes.values_mut() {
+            lane.receiving.handle_read_back(now, header, &verdict, &self.fold);
+        }
+        match verdict {
+            Verdict::Accepted(accepted) => self.accepted(&accepted),
+            Verdict::Void(void) => {
+                tracing::debug!(shard = %self.shard, sequence = %message.sequence, id = %message.message_id(), %void, "void");
+                self.shared.metrics.void(void);
+            }
+            Verdict::Stop { what, number } => self.stopped(what, number),
+        }
+    }
+
+    fn accepted(&mut self, accepted: &Accepted) {
+        match accepted {
+            Accepted::Life(_) if self.is_at_head() => self.tell_fold(),
+            Accepted::Range { origin, cursor, .. } => {
+                let wall = self.shared.now().wall;
+                for lane in self.lanes.values_mut().filter(|lane| lane.origin == *origin) {
+                    lane.traces.passed(wall, cursor.position.sequence);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn stopped(&mut self, what: &'static str, number: u32) {
+        let text = format!(
+            "the log of {} has {what} {number} of a later version: upgrade this gateway",
+            self.shard
+        );
+        self.reader = None;
+        self.state.clone_from(&text);
+        self.event(Severity::Alarm, "upgrade_needed", text);
+    }
+
+    fn reader_ended(&mut self, error: &ReadError) {
+        if let ReadError::LifeSuspected(_) = error {
+            let text = format!("the log of {} has lost its tail: {error}", self.shard);
+            self.event(Severity::Alarm, "life_suspected", text);
+        } else {
+            tracing::warn!(shard = %self.shard, %error, "the reader at the log's head ended");
+        }
+        self.start_again(error.to_string());
+    }
+
+    fn look_for_head(&mut self) {
+        let reached = self.target.is_some_and(|last| self.fold.at().sequence >= last);
+        if reached && self.reader.is_some() {
+            self.target = None;
+            "running".clone_into(&mut self.state);
+            self.tell_fold();
+            self.caught_up.send_replace(true);
+            self.take_offered();
+            tracing::info!(shard = %self.shard, at = %self.fold.at().sequence, "read the log up to its head");
+        }
+    }
+
+    /// Sending lanes begin by the lives that the head knows.
+    fn tell_fold(&self) {
+        if let Some(folds) = self.shared.folds.get(&self.shard) {
+            folds.send_replace(Some(Arc::new(self.fold.clone())));
+        }
+        let position = self.fold.position();
+        self.shared
+            .board
+            .head(&self.shard, |head| head.position = position);
+    }
+
+    pub(super) fn event(&self, severity: Severity, kind: &'static str, text: String) {
+        let fields = json!({ "group": self.shard.group.as_str(), "partition": self.shard.partition });
+        self.shared.process.events.record(severity, kind, text, fields);
+    }
+}

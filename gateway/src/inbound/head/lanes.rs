@@ -1,0 +1,220 @@
+//! The lanes that links bring: one receiving machine each, all appending to one log.
+
+use isthmus_log::AppendError;
+use isthmus_replication::coordinates::Sequence;
+use isthmus_replication::header::{Header, Record};
+use isthmus_replication::link::lane::RangeFrame;
+use isthmus_replication::link::session::ClockEstimate;
+use isthmus_replication::names::RegionName;
+use isthmus_replication::receiving::{Append, AppendFailure, AppendId, Receiving, ReceivingEvent};
+use isthmus_runtime::events::Severity;
+use tokio::sync::mpsc;
+
+use super::{HeadTask, ToHead};
+use crate::outbox::Outbox;
+use crate::traces::{Hop, LaneTraces};
+
+/// One lane.
+pub(super) struct Lane {
+    pub(super) origin: RegionName,
+    pub(super) receiving: Receiving,
+    pub(super) traces: LaneTraces,
+    outbox: Outbox,
+    violations: mpsc::Sender<String>,
+}
+
+impl HeadTask {
+    pub(super) fn handle(&mut self, input: ToHead) {
+        match input {
+            open @ ToHead::Open { .. } if !self.is_at_head() => self.offered.push(open),
+            ToHead::Open {
+                session,
+                origin,
+                outbox,
+                violations,
+                answer,
+            } => {
+                let mut lane = self.lane(origin, outbox, violations);
+                // A link that is gone meanwhile needs no answer.
+                let _ = answer.send(lane.receiving.welcome());
+                self.lanes.insert(session, lane);
+            }
+            ToHead::Range {
+                session,
+                range,
+                clock,
+            } => self.range(session, range, clock),
+            ToHead::Closed { session } => {
+                self.lanes.remove(&session);
+                self.offered
+                    .retain(|open| !matches!(open, ToHead::Open { session: of, .. } if *of == session));
+            }
+        }
+    }
+
+    pub(super) fn take_offered(&mut self) {
+        for open in std::mem::take(&mut self.offered) {
+            self.handle(open);
+        }
+    }
+
+    fn lane(&self, origin: RegionName, outbox: Outbox, violations: mpsc::Sender<String>) -> Lane {
+        let settings = self.shared.settings();
+        let traces = LaneTraces::new(
+            self.shared.process.tracer.clone(),
+            settings.telemetry.otlp.is_some(),
+            Hop::Receive,
+            origin.clone(),
+            settings.region.clone(),
+        );
+        let log = self.fold.log().clone();
+        let max_offset = self.shared.set().clock.max_offset;
+        let mut receiving = Receiving::new(log, origin.clone(), max_offset, &self.fold);
+        let now = self.shared.process.clock.mono();
+        receiving.handle_applied(self.shared.board.state().applied.least(now, &origin, &self.shard));
+        Lane {
+            origin,
+            receiving,
+            traces,
+            outbox,
+            violations,
+        }
+    }
+
+    fn range(&mut self, session: u64, range: RangeFrame, clock: Option<ClockEstimate>) {
+        let now = self.now();
+        let wall = self.shared.now().wall;
+        let Some(lane) = self.lanes.get_mut(&session) else {
+            return;
+        };
+        self.origins.clock(&lane.origin, clock);
+        lane.receiving.handle_origin_clock(clock);
+        if lane.traces.is_on()
+            && let Ok(header) = Header::decode(&range.header)
+            && let Record::Range(told) = &header.record
+        {
+            lane.traces.seen(wall, told.through.sequence, &range.body);
+        }
+        if let Err(violation) = lane.receiving.handle_range(now, range) {
+            self.shared.metrics.refused(violation.label());
+            // The link's task ends the session at the first one.
+            let _ = lane.violations.try_send(violation.to_string());
+        }
+    }
+
+    pub(super) fn learn_applied(&mut self) {
+        let now = self.shared.process.clock.mono();
+        let state = self.shared.board.state();
+        for lane in self.lanes.values_mut() {
+            lane.receiving
+                .handle_applied(state.applied.least(now, &lane.origin, &self.shard));
+        }
+    }
+
+    pub(super) fn appended(&mut self, session: u64, id: AppendId, outcome: Result<Sequence, AppendError>) {
+        let now = self.now();
+        let Some(lane) = self.lanes.get_mut(&session) else {
+            return;
+        };
+        match outcome {
+            Ok(_) => lane.receiving.handle_appended(now, id),
+            Err(error) => {
+                tracing::warn!(origin = %lane.origin, shard = %self.shard, %error, "a range was not appended");
+                let failure = match error {
+                    AppendError::Full { .. } => AppendFailure::Full,
+                    AppendError::TooLarge { .. } => AppendFailure::TooLarge,
+                    AppendError::Refused { .. }
+                    | AppendError::Unanswered { .. }
+                    | AppendError::Unknown { .. } => AppendFailure::Unanswered,
+                };
+                lane.receiving.handle_append_failed(now, id, failure);
+            }
+        }
+    }
+
+    /// Does what the lanes want: appends, reports, events.
+    pub(super) async fn drive(&mut self) {
+        let now = self.now();
+        let sessions: Vec<u64> = self.lanes.keys().copied().collect();
+        for session in sessions {
+            let mut appends = Vec::new();
+            if let Some(lane) = self.lanes.get_mut(&session) {
+                lane.receiving.handle_timeout(now);
+                appends.extend(std::iter::from_fn(|| lane.receiving.poll_append(now)));
+            }
+            for append in appends {
+                self.append(session, append).await;
+            }
+            self.report(session);
+        }
+    }
+
+    async fn append(&mut self, session: u64, append: Append) {
+        let Append {
+            id,
+            token,
+            header,
+            body,
+        } = append;
+        let Ok(header) = Header::decode(&header) else {
+            tracing::error!(shard = %self.shard, "a header of this gateway's own making can't be read: report it");
+            return;
+        };
+        let appending = self
+            .shared
+            .ports
+            .log
+            .append(&self.shard, &token, &header, body)
+            .await;
+        self.appends
+            .push(Box::pin(async move { (session, id, appending.await) }));
+    }
+
+    fn report(&mut self, session: u64) {
+        let mut told = Vec::new();
+        if let Some(lane) = self.lanes.get_mut(&session) {
+            while let Some(frame) = lane.receiving.poll_report() {
+                self.shared.metrics.ack_sent(&lane.origin);
+                if lane.outbox.control(frame).is_err() {
+                    tracing::debug!(origin = %lane.origin, shard = %self.shard, "a report has no link");
+                }
+            }
+            let events = std::iter::from_fn(|| lane.receiving.poll_event());
+            told.extend(events.map(|event| (lane.origin.clone(), event)));
+        }
+        for (origin, event) in told {
+            self.tell(&origin, event);
+        }
+    }
+
+    fn tell(&self, origin: &RegionName, event: ReceivingEvent) {
+        match event {
+            ReceivingEvent::Undecodable {
+                through,
+                reason,
+                body,
+            } => {
+                self.shared.metrics.gap(origin);
+                let text = format!(
+                    "a range of {origin} through {} on {} can't be applied ({reason}); a gap of {} bytes stands for it until a sync",
+                    through.sequence,
+                    self.shard,
+                    body.len()
+                );
+                self.event(Severity::Alarm, "undecodable", text);
+            }
+            ReceivingEvent::Reset { generation, reason } => {
+                self.shared.metrics.reset(origin);
+                tracing::info!(%origin, shard = %self.shard, generation, ?reason, "a lane begins again at the cursor");
+            }
+            ReceivingEvent::Held(Some(hold)) => {
+                let text = format!("the lane of {origin} on {} is held: {hold}", self.shard);
+                self.event(Severity::Warning, "lane_held", text);
+            }
+            ReceivingEvent::Held(None) => {
+                let text = format!("the lane of {origin} on {} goes on", self.shard);
+                self.event(Severity::Notice, "lane_goes_on", text);
+            }
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! What is shown of a head and of what arrives there.
+
+use std::collections::BTreeMap;
+
+use isthmus_replication::link::lane::Hold;
+use isthmus_replication::link::session::ClockEstimate;
+use isthmus_replication::names::RegionName;
+use isthmus_replication::receiving::lag::Proof;
+
+use super::{HeadTask, SHOW};
+
+/// What is known of each origin beside its lanes, which come and go.
+#[derive(Debug, Default)]
+pub(super) struct Origins(BTreeMap<RegionName, OfOrigin>);
+
+#[derive(Debug, Default)]
+struct OfOrigin {
+    proof: Proof,
+    clock: Option<ClockEstimate>,
+}
+
+/// What the lanes of one origin are doing, taken together.
+#[derive(Debug, Default)]
+struct Lanes {
+    standing: bool,
+    working: bool,
+    hold: Option<Hold>,
+}
+
+impl Origins {
+    pub(super) fn clock(&mut self, origin: &RegionName, clock: Option<ClockEstimate>) {
+        self.0.entry(origin.clone()).or_default().clock = clock;
+    }
+}
+
+impl HeadTask {
+    /// Writes what is shown when what is there is old.
+    pub(super) fn show(&mut self) {
+        let mono = self.shared.process.clock.mono();
+        if mono.since(self.shown) < SHOW {
+            return;
+        }
+        self.shown = mono;
+        self.learn_applied();
+        let (state, position) = (self.state.clone(), self.fold.position());
+        self.shared.board.head(&self.shard, |head| {
+            head.state = state;
+            head.position = position;
+        });
+        let mut peers = self.shared.peers();
+        peers.retain(|_, shards| shards.contains(&self.shard));
+        for origin in peers.keys() {
+            self.show_origin(origin);
+        }
+    }
+
+    fn show_origin(&mut self, origin: &RegionName) {
+        let now = self.shared.now();
+        let lanes = self.lanes_of(origin);
+        let told = {
+            let state = self.shared.board.state();
+            let furthest = state.applied.furthest_behind(now.mono, origin, &self.shard);
+            furthest.map(|told| (told.appended, told.applied_at))
+        };
+        let known = self.origins.0.entry(origin.clone()).or_default();
+        if let Some((appended, applied_at)) = told {
+            known.proof.note(appended, applied_at);
+        }
+        let impeded = !lanes.standing || lanes.working || lanes.hold.is_some();
+        let lag = known.proof.lag(now.wall, known.clock, impeded);
+        let held = self.fold.origin(origin);
+        let (cursor, needs_sync) = (
+            held.map(|held| held.cursor),
+            held.is_some_and(|held| held.needs_sync),
+        );
+        self.shared.board.receiving(origin, &self.shard, |shown| {
+            shown.state = lag.freshness.label();
+            shown.reason = reason(&lanes);
+            shown.cursor = cursor;
+            shown.delay = lag.delay;
+            shown.proof_age = lag.proof_age;
+            shown.as_of = now.mono;
+            shown.needs_sync = needs_sync;
+        });
+    }
+
+    fn lanes_of(&self, origin: &RegionName) -> Lanes {
+        let mut all = Lanes::default();
+        for lane in self.lanes.values().filter(|lane| lane.origin == *origin) {
+            all.standing = true;
+            all.working |= lane.receiving.has_work();
+            all.hold = all.hold.or(lane.receiving.hold());
+        }
+        all
+    }
+}
+
+/// A link may stand with another gateway of this region, which this one does not know.
+fn reason(lanes: &Lanes) -> Option<String> {
+    match lanes.hold {
+        Some(hold) => Some(hold.to_string()),
+        None if !lanes.standing => Some("no link from there ends at this gateway".to_owned()),
+        None => None,
+    }
+}

@@ -1,0 +1,217 @@
+//! One link that was accepted.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use isthmus_link::Connection;
+use isthmus_replication::link::frame::{GoodbyeReason, Hello, LaneReport};
+use isthmus_replication::link::session::{Session, SessionEvent};
+use isthmus_replication::names::RegionName;
+use isthmus_runtime::events::Severity;
+use serde_json::json;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use super::{Heads, ToHead};
+use crate::board::AcceptedLink;
+use crate::line::{self, Line, Over};
+use crate::shared::Shared;
+
+/// What the path looks like is shown this often.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// A link that was accepted.
+pub(super) struct Inbound {
+    shared: Shared,
+    heads: Heads,
+    number: u64,
+}
+
+impl Inbound {
+    /// The link of this `number` in this run of the process.
+    pub(super) fn new(shared: Shared, heads: Heads, number: u64) -> Self {
+        Self {
+            shared,
+            heads,
+            number,
+        }
+    }
+
+    /// Runs the session on `connection` until it is over or `stop`.
+    pub(super) async fn run(self, connection: Connection, stop: CancellationToken) -> Result<(), Infallible> {
+        let origin = connection.peer.region().clone();
+        let address = connection.address;
+        self.shared.board.state().accepted.insert(
+            self.number,
+            AcceptedLink {
+                peer: origin.clone(),
+                gateway: None,
+                address,
+                since: self.shared.now().wall,
+                path: crate::board::PathEstimate::default(),
+            },
+        );
+        let session = Session::acceptor(self.shared.now(), line::party(&self.shared), origin.clone());
+        let mut line = Line::new(connection, session, self.shared.process.clock.clone());
+        let over = self.converse(&mut line, &origin, &stop).await;
+        self.leave(&origin).await;
+        self.shared.board.state().accepted.remove(&self.number);
+        if over.is_refusal() {
+            self.shared.metrics.refused(over.label());
+            self.shared.process.events.record(
+                Severity::Warning,
+                "link_refused",
+                format!("the link from {address} of region {origin} ended: {over}"),
+                json!({ "peer": origin.as_str(), "reason": over.label() }),
+            );
+        } else {
+            tracing::info!(%origin, %address, reason = over.label(), "a link from another region ended: {over}");
+        }
+        if line.session.is_ended() {
+            line.close().await;
+        }
+        Ok(())
+    }
+
+    async fn converse(&self, line: &mut Line, origin: &RegionName, stop: &CancellationToken) -> Over {
+        let credentials = Arc::clone(&self.shared.credentials);
+        let proven = line.peer.clone();
+        let certificate = credentials.until_refused(&proven);
+        tokio::pin!(certificate);
+        let mut look = interval(LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (teller, mut violations) = mpsc::channel(1);
+        let mut refused = false;
+        loop {
+            tokio::select! {
+                event = line.next() => match event {
+                    Ok(event) => self.handle(line, origin, &teller, event).await,
+                    Err(over) => return over,
+                },
+                Some(violation) = violations.recv() => line.session.refuse(GoodbyeReason::Violation, &violation),
+                _ = look.tick() => self.look(line),
+                refusal = &mut certificate, if !refused => {
+                    refused = true;
+                    self.shared.metrics.refused(refusal.reason().label());
+                    line.session.refuse(GoodbyeReason::Certificate, &refusal.to_string());
+                }
+                () = stop.cancelled(), if !line.session.is_ended() => {
+                    line.session.refuse(GoodbyeReason::Draining, "this gateway stops");
+                }
+            }
+        }
+    }
+
+    async fn handle(
+        &self,
+        line: &mut Line,
+        origin: &RegionName,
+        violations: &mpsc::Sender<String>,
+        event: SessionEvent,
+    ) {
+        match event {
+            SessionEvent::Hello(hello) => self.greet(line, origin, violations, &hello).await,
+            SessionEvent::Range(range) => {
+                if let Some(head) = self.heads.get(&range.shard) {
+                    self.shared
+                        .metrics
+                        .received(origin, usize::try_from(range.cost()).unwrap_or(usize::MAX));
+                    let session = self.number;
+                    let clock = line.session.peer_clock();
+                    hand_over(
+                        head,
+                        ToHead::Range {
+                            session,
+                            range,
+                            clock,
+                        },
+                    )
+                    .await;
+                }
+            }
+            SessionEvent::SetDiffers { peer } => line::set_differs(&self.shared, &peer),
+            SessionEvent::Told(event) => line::told(&self.shared, origin.as_str(), &event),
+            SessionEvent::Request(request) => line::answer(&self.shared, &mut line.session, &request),
+            SessionEvent::Paused(paused) => tracing::info!(%origin, paused, "the link is paused or resumed"),
+            SessionEvent::Welcome(_)
+            | SessionEvent::Ack(_)
+            | SessionEvent::Reset(_)
+            | SessionEvent::Response { .. }
+            | SessionEvent::Ended(_) => {}
+        }
+    }
+
+    /// Takes the offered lanes whose shards both regions hold.
+    async fn greet(
+        &self,
+        line: &mut Line,
+        origin: &RegionName,
+        violations: &mpsc::Sender<String>,
+        hello: &Hello,
+    ) {
+        let both = self.shared.set().shards_between(self.shared.region(), origin);
+        let mut lanes = Vec::new();
+        for offer in &hello.lanes {
+            let head = self
+                .heads
+                .get(&offer.shard)
+                .filter(|_| both.contains(&offer.shard));
+            if let Some(head) = head
+                && let Some(report) = self.open(head, line, origin, violations).await
+            {
+                lanes.push(report);
+            }
+        }
+        tracing::info!(%origin, gateway = %hello.party.process, lanes = lanes.len(), "a link from another region stands");
+        if let Some(link) = self.shared.board.state().accepted.get_mut(&self.number) {
+            link.gateway = Some(hello.party.process.clone());
+        }
+        line.session.welcome(self.shared.now(), lanes);
+    }
+
+    async fn open(
+        &self,
+        head: &mpsc::Sender<ToHead>,
+        line: &Line,
+        origin: &RegionName,
+        violations: &mpsc::Sender<String>,
+    ) -> Option<LaneReport> {
+        let (answer, report) = oneshot::channel();
+        let open = ToHead::Open {
+            session: self.number,
+            origin: origin.clone(),
+            outbox: line.outbox.clone(),
+            violations: violations.clone(),
+            answer,
+        };
+        hand_over(head, open).await;
+        report.await.ok()
+    }
+
+    async fn leave(&self, origin: &RegionName) {
+        for (shard, head) in self.heads.iter() {
+            if self
+                .shared
+                .set()
+                .groups
+                .get(&shard.group)
+                .is_some_and(|group| group.regions.contains(origin))
+            {
+                hand_over(head, ToHead::Closed { session: self.number }).await;
+            }
+        }
+    }
+
+    fn look(&self, line: &Line) {
+        if let Some(link) = self.shared.board.state().accepted.get_mut(&self.number) {
+            link.path = line.path();
+        }
+    }
+}
+
+/// A head that has ended takes nothing, and the process is ending then.
+async fn hand_over(head: &mpsc::Sender<ToHead>, input: ToHead) {
+    let _ = head.send(input).await;
+}

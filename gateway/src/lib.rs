@@ -1,0 +1,31 @@
+//! A gateway: carries the changes of its region to every other one, and takes in theirs (design.md sections 1 and 8).
+//!
+//! The gateways of a region elect a leader. It holds one link to each peer region and, on each, a lane a shard, which
+//! reads this region's log for itself ([`outbound`]). Every gateway accepts links; what arrives is appended to the log
+//! of this region and acknowledged once the fold has accepted it ([`inbound`]). **A gateway has no store and no state
+//! that a restart would miss**: the cursor of the receiver is the truth, and two leaders at a time do no harm.
+//!
+//! Reading order: [`assembly`], [`shared`], then [`outbound`] and [`inbound`]; [`leader`] and [`region`] are what goes on
+//! within the region.
+
+pub mod addresses;
+pub mod admin;
+pub mod applied;
+pub mod assembly;
+pub mod backoff;
+pub mod board;
+pub mod credentials;
+pub mod cursors;
+pub mod inbound;
+pub mod leader;
+pub mod line;
+pub mod metrics;
+pub mod outbound;
+pub mod outbox;
+pub mod region;
+pub mod shared;
+pub mod start;
+pub mod status;
+pub mod traces;
+
+pub use assembly::assemble;

@@ -1,0 +1,220 @@
+//! A link that stands, with the session on it: what both ends do alike.
+
+use std::time::Duration;
+
+use isthmus_link::connection::LinkReader;
+use isthmus_link::{Connection, FrameError, Peer};
+use isthmus_replication::link::frame::{GoodbyeReason, Party, Request};
+use isthmus_replication::link::session::{End, Session, SessionEvent};
+use isthmus_runtime::clock::Clock;
+use isthmus_runtime::events::Severity;
+use serde_json::json;
+use tokio::task::JoinSet;
+use tokio::time::{sleep_until, timeout};
+
+use crate::board::PathEstimate;
+use crate::outbox::{Outbox, outbox};
+use crate::shared::Shared;
+use crate::status;
+
+/// What a link still has to say may take this long.
+const FAREWELL: Duration = Duration::from_millis(500);
+/// The call that asks a region for its report.
+pub const STATUS: &str = "status";
+
+/// A link that stands.
+pub struct Line {
+    /// The session.
+    pub session: Session,
+    /// Where frames go.
+    pub outbox: Outbox,
+    /// The proven other end.
+    pub peer: Peer,
+    reader: LinkReader,
+    writer: JoinSet<Result<(), FrameError>>,
+    clock: Clock,
+}
+
+/// Why a link is over.
+#[derive(Debug, thiserror::Error)]
+pub enum Over {
+    /// The session ended.
+    #[error(transparent)]
+    Ended(#[from] End),
+    /// The connection failed.
+    #[error(transparent)]
+    Failed(#[from] FrameError),
+    /// The peer closed the connection.
+    #[error("the other region's gateway closed the connection")]
+    Closed,
+    /// The peer does not read.
+    #[error("the other region's gateway does not read what it is sent")]
+    Unread,
+}
+
+impl Over {
+    /// A word for metrics.
+    #[must_use]
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::Ended(End::Farewell(goodbye) | End::Refused(goodbye)) => goodbye.reason.label(),
+            Self::Ended(End::Invalid(_)) => "violation",
+            Self::Ended(End::NoGreeting) => "no_greeting",
+            Self::Ended(End::Silence) => "silence",
+            Self::Failed(error) => error.label(),
+            Self::Closed => "closed",
+            Self::Unread => "unread",
+        }
+    }
+
+    /// Whether one end refused the other, rather than the network or the end of a process.
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        use GoodbyeReason::{Certificate, Identity, Version, Violation};
+        match self {
+            Self::Ended(End::Farewell(goodbye) | End::Refused(goodbye)) => {
+                matches!(goodbye.reason, Version | Identity | Certificate | Violation)
+            }
+            Self::Ended(End::Invalid(_)) => true,
+            Self::Failed(error) => matches!(
+                error,
+                FrameError::RefusedByPeer { .. } | FrameError::Oversized { .. }
+            ),
+            Self::Ended(End::NoGreeting | End::Silence) | Self::Closed | Self::Unread => false,
+        }
+    }
+}
+
+impl Line {
+    /// Begins `session` on `connection`.
+    #[must_use]
+    pub fn new(connection: Connection, session: Session, clock: Clock) -> Self {
+        let (outbox, leaving) = outbox();
+        let mut writer = JoinSet::new();
+        writer.spawn(leaving.write(connection.writer));
+        Self {
+            session,
+            outbox,
+            peer: connection.peer,
+            reader: connection.reader,
+            writer,
+            clock,
+        }
+    }
+
+    /// The session's next event. May be dropped and called again without loss.
+    ///
+    /// # Errors
+    /// [`Over`]; nothing comes after it.
+    pub async fn next(&mut self) -> Result<SessionEvent, Over> {
+        loop {
+            self.session.handle_timeout(self.clock.now());
+            self.send()?;
+            match self.session.poll_event() {
+                Some(SessionEvent::Ended(end)) => return Err(end.into()),
+                Some(event) => return Ok(event),
+                None => {}
+            }
+            let deadline = self.session.poll_timeout().map(|(at, _)| self.clock.instant(at));
+            tokio::select! {
+                frame = self.reader.next() => match frame {
+                    Some(Ok(bytes)) => self.session.handle_bytes(self.clock.now(), bytes),
+                    Some(Err(error)) => return Err(error.into()),
+                    None => return Err(Over::Closed),
+                },
+                Some(written) = self.writer.join_next() => {
+                    let failed = written.unwrap_or(Ok(())).err();
+                    return Err(failed.map_or(Over::Closed, Over::Failed));
+                }
+                () = sleep_until(deadline.unwrap_or_else(tokio::time::Instant::now)), if deadline.is_some() => {}
+            }
+        }
+    }
+
+    /// Hands over what the session wants to say.
+    ///
+    /// # Errors
+    /// [`Over::Unread`] when the peer does not read.
+    pub fn send(&mut self) -> Result<(), Over> {
+        while let Some(frame) = self.session.poll_frame() {
+            self.outbox.control(frame).map_err(|_| Over::Unread)?;
+        }
+        Ok(())
+    }
+
+    /// Says what is left to say and closes.
+    pub async fn close(mut self) {
+        // What can't be said any more has no reader.
+        let _ = self.send();
+        let Self {
+            outbox, mut writer, ..
+        } = self;
+        drop(outbox);
+        if timeout(FAREWELL, writer.join_next()).await.is_err() {
+            tracing::debug!("the link was closed before everything was said");
+        }
+    }
+
+    /// The estimate of the path and of the peer's clock.
+    #[must_use]
+    pub fn path(&self) -> PathEstimate {
+        self.session
+            .peer_clock()
+            .map_or_else(PathEstimate::default, |clock| PathEstimate {
+                rtt: Some(clock.round_trip),
+                clock_offset_micros: Some(clock.offset_micros),
+                uncertainty_micros: u64::try_from(clock.uncertainty.as_micros()).ok(),
+            })
+    }
+}
+
+/// How this gateway introduces itself.
+#[must_use]
+pub fn party(shared: &Shared) -> Party {
+    let set = shared.set();
+    Party {
+        set: set.name.clone(),
+        set_digest: *set.digest.as_bytes(),
+        generation: set.generation,
+        region: shared.region().clone(),
+        process: shared.settings().name.clone(),
+        run: shared.run,
+    }
+}
+
+/// Answers a call of the other end.
+pub fn answer(shared: &Shared, session: &mut Session, request: &Request) {
+    let outcome = if request.method == STATUS {
+        let now = shared.process.clock.mono();
+        let report = status::of_region(shared.settings(), &shared.board, now);
+        Ok(report.to_string().into())
+    } else {
+        Err(format!("this version does not answer {:?}", request.method))
+    };
+    session.respond(request.id, outcome);
+}
+
+/// Says that the other end runs on another set.yaml.
+pub fn set_differs(shared: &Shared, peer: &Party) {
+    shared.process.events.record(
+        Severity::Warning,
+        "set_differs",
+        format!(
+            "region {} runs on another set.yaml (generation {}, here {}): bring the same file to every region",
+            peer.region,
+            peer.generation,
+            shared.set().generation
+        ),
+        json!({ "peer": peer.region.as_str(), "generation": peer.generation }),
+    );
+}
+
+/// Passes on what the other end wants this operator to know.
+pub fn told(shared: &Shared, region: &str, event: &isthmus_replication::link::frame::Event) {
+    shared.process.events.record(
+        Severity::Notice,
+        "told_by_peer",
+        format!("region {region} says: {}", event.text),
+        json!({ "peer": region, "kind": event.kind }),
+    );
+}

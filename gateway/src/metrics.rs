@@ -1,0 +1,226 @@
+//! What a gateway counts, and what Prometheus reads of its board.
+
+use isthmus_link::RefusalReason;
+use isthmus_replication::fold::Void;
+use isthmus_replication::names::RegionName;
+use isthmus_runtime::clock::Clock;
+use isthmus_runtime::metrics::Metrics;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+
+use crate::board::Board;
+
+mod gauges;
+
+/// Labels of a counter.
+type Labels = Vec<(&'static str, String)>;
+type Counters = Family<Labels, Counter>;
+
+/// The counters of a gateway. Clones share them.
+#[derive(Debug, Clone, Default)]
+pub struct GatewayMetrics {
+    refused: Counters,
+    reconnects: Counters,
+    watchdog: Counters,
+    ranges_sent: Counters,
+    bytes_sent: Counters,
+    acks_received: Counters,
+    ranges_received: Counters,
+    bytes_received: Counters,
+    acks_sent: Counters,
+    resets: Counters,
+    gaps: Counters,
+    voids: Counters,
+    takeovers: Counter,
+}
+
+impl GatewayMetrics {
+    /// Registers the counters, and gauges that read `board` when they are asked for.
+    #[must_use]
+    pub fn register(metrics: &Metrics, board: &Board, clock: &Clock) -> Self {
+        let counters = Self::default();
+        for reason in RefusalReason::ALL {
+            drop(counters.refused.get_or_create(&reason_label(reason.label())));
+        }
+        metrics.register(|registry| {
+            let families = [
+                ("link_refused", "Links refused, by reason", &counters.refused),
+                (
+                    "link_reconnects",
+                    "Outbound links that fell and were dialled again",
+                    &counters.reconnects,
+                ),
+                (
+                    "link_watchdog",
+                    "Links dropped because work made no progress",
+                    &counters.watchdog,
+                ),
+                (
+                    "ranges_sent",
+                    "Ranges sent to a peer region",
+                    &counters.ranges_sent,
+                ),
+                (
+                    "range_bytes_sent",
+                    "Bytes of ranges sent to a peer region",
+                    &counters.bytes_sent,
+                ),
+                (
+                    "acks_received",
+                    "Acknowledgements received from a peer region",
+                    &counters.acks_received,
+                ),
+                (
+                    "ranges_received",
+                    "Ranges received from an origin",
+                    &counters.ranges_received,
+                ),
+                (
+                    "range_bytes_received",
+                    "Bytes of ranges received from an origin",
+                    &counters.bytes_received,
+                ),
+                (
+                    "acks_sent",
+                    "Acknowledgements sent to an origin",
+                    &counters.acks_sent,
+                ),
+                ("lane_resets", "Lanes sent back to the cursor", &counters.resets),
+                ("gaps", "Ranges that could not be decoded", &counters.gaps),
+                (
+                    "void_messages",
+                    "Messages of this region's log that do not count, by reason",
+                    &counters.voids,
+                ),
+            ];
+            for (name, help, family) in families {
+                registry.register(name, help, family.clone());
+            }
+            registry.register(
+                "leader_takeovers",
+                "Times that this gateway became the leader",
+                counters.takeovers.clone(),
+            );
+            registry.register_collector(Box::new(gauges::OfBoard {
+                board: board.clone(),
+                clock: clock.clone(),
+            }));
+        });
+        counters
+    }
+
+    /// A link was refused, by `reason` of crates/link or of the session.
+    pub fn refused(&self, reason: &'static str) {
+        self.refused.get_or_create(&reason_label(reason)).inc();
+    }
+
+    /// The link to `peer` fell.
+    pub fn reconnected(&self, peer: &RegionName) {
+        self.reconnects.get_or_create(&with_peer(peer)).inc();
+    }
+
+    /// The link to `peer` was dropped because work made no progress.
+    pub fn watchdog(&self, peer: &RegionName) {
+        self.watchdog.get_or_create(&with_peer(peer)).inc();
+    }
+
+    /// A range of `bytes` was sent to `peer`.
+    pub fn sent(&self, peer: &RegionName, bytes: usize) {
+        self.ranges_sent.get_or_create(&with_peer(peer)).inc();
+        self.bytes_sent
+            .get_or_create(&with_peer(peer))
+            .inc_by(bytes as u64);
+    }
+
+    /// `peer` acknowledged something.
+    pub fn ack_received(&self, peer: &RegionName) {
+        self.acks_received.get_or_create(&with_peer(peer)).inc();
+    }
+
+    /// A range of `bytes` arrived from `origin`.
+    pub fn received(&self, origin: &RegionName, bytes: usize) {
+        self.ranges_received.get_or_create(&with_origin(origin)).inc();
+        self.bytes_received
+            .get_or_create(&with_origin(origin))
+            .inc_by(bytes as u64);
+    }
+
+    /// Something was acknowledged to `origin`.
+    pub fn ack_sent(&self, origin: &RegionName) {
+        self.acks_sent.get_or_create(&with_origin(origin)).inc();
+    }
+
+    /// `origin` was told to restart a lane.
+    pub fn reset(&self, origin: &RegionName) {
+        self.resets.get_or_create(&with_origin(origin)).inc();
+    }
+
+    /// A range of `origin` could not be decoded.
+    pub fn gap(&self, origin: &RegionName) {
+        self.gaps.get_or_create(&with_origin(origin)).inc();
+    }
+
+    /// A message of this region's log does not count.
+    pub fn void(&self, void: Void) {
+        self.voids.get_or_create(&reason_label(void.label())).inc();
+    }
+
+    /// This gateway became the leader.
+    pub fn took_over(&self) {
+        self.takeovers.inc();
+    }
+}
+
+fn reason_label(reason: &str) -> Labels {
+    vec![("reason", reason.to_owned())]
+}
+
+fn with_peer(peer: &RegionName) -> Labels {
+    vec![("peer", peer.to_string())]
+}
+
+fn with_origin(origin: &RegionName) -> Labels {
+    vec![("origin", origin.to_string())]
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::board::Phase;
+
+    #[test]
+    fn every_reason_is_shown_before_it_first_counts_and_gauges_read_the_board() {
+        let metrics = Metrics::new("gateway", "0");
+        let (board, clock) = (Board::default(), Clock::system());
+        let counters = GatewayMetrics::register(&metrics, &board, &clock);
+        counters.refused("unknown_ca");
+        let peer = RegionName::parse("us-east").expect("a valid name");
+        let shard = isthmus_replication::coordinates::Shard {
+            group: isthmus_replication::names::GroupName::parse("default").expect("a valid name"),
+            partition: 2,
+        };
+        board.link(&peer, |link| {
+            link.phase = Phase::Connected;
+            link.path.rtt = Some(Duration::from_millis(80));
+        });
+        board.lane(&peer, &shard, |lane| {
+            lane.lag = Duration::from_secs(3);
+            lane.window_bytes = 100;
+            lane.in_flight_bytes = 40;
+        });
+        let text = metrics.text();
+        for expected in [
+            "isthmus_link_refused_total{reason=\"unknown_ca\"} 1",
+            "isthmus_link_refused_total{reason=\"no_certificate\"} 0",
+            "isthmus_link_connected{peer=\"us-east\"} 1",
+            "isthmus_link_rtt_seconds{peer=\"us-east\"} 0.08",
+            "isthmus_lag_seconds{peer=\"us-east\",group=\"default\",partition=\"2\"} 3.",
+            "isthmus_lane_credit_bytes{peer=\"us-east\",group=\"default\",partition=\"2\"} 60.0",
+            "isthmus_leading 0",
+        ] {
+            assert!(text.contains(expected), "{expected} is missing in\n{text}");
+        }
+    }
+}

@@ -1,0 +1,391 @@
+//! One shard on its way to one peer: the shell around the core's sending machine. It reads this region's log with a reader
+//! of its own and writes ranges into the link while there is one.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use isthmus_log::{ReadError, Reader, StoredMessage};
+use isthmus_replication::coordinates::{Sequence, Shard};
+use isthmus_replication::fold::Fold;
+use isthmus_replication::header::{Header, Record};
+use isthmus_replication::link::frame::Frame;
+use isthmus_replication::link::lane::LaneReport;
+use isthmus_replication::names::RegionName;
+use isthmus_replication::sending::{LaneEvent, ReaderFailure, ReaderOrder, Sending};
+use isthmus_replication::time::{Mono, Now};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::sleep_until;
+
+use crate::outbox::{Outbox, Refused};
+use crate::shared::Shared;
+use crate::start::{StartError, start_reader};
+use crate::traces::{Hop, LaneTraces};
+
+mod show;
+
+/// Inputs of one lane that wait.
+const WAITING: usize = 256;
+/// Messages that a lane takes from its reader at a time.
+const AT_A_TIME: usize = 64;
+/// What status shows of a lane is at most this old.
+const SHOW: Duration = Duration::from_millis(250);
+
+/// What a link tells its lanes.
+#[derive(Debug)]
+pub(super) enum ToLane {
+    /// The link stands and the peer takes the lane.
+    Opened {
+        /// Where the lane begins.
+        report: LaneReport,
+        /// Where its ranges go.
+        outbox: Outbox,
+        /// Whether one of the two ends asks that no ranges travel.
+        paused: bool,
+    },
+    /// How far the peer is.
+    Ack(LaneReport),
+    /// The lane begins again.
+    Reset(LaneReport),
+    /// Whether one of the two ends asks that no ranges travel.
+    Paused(bool),
+    /// The link is gone.
+    Closed,
+}
+
+/// The lanes of one link. Dropping them ends them.
+pub(super) struct Lanes {
+    inboxes: BTreeMap<Shard, mpsc::Sender<ToLane>>,
+    _tasks: JoinSet<()>,
+}
+
+impl Lanes {
+    /// Starts a lane for each of `shards` to `peer`. A lane whose work makes no progress says so to `stuck`.
+    pub(super) fn start(
+        shared: &Shared,
+        peer: &RegionName,
+        shards: &[Shard],
+        stuck: &mpsc::Sender<Shard>,
+    ) -> Self {
+        let mut tasks = JoinSet::new();
+        let inboxes = shards.iter().map(|shard| {
+            let (inbox, inputs) = mpsc::channel(WAITING);
+            let lane = LaneTask::new(shared.clone(), peer.clone(), shard.clone(), inputs, stuck.clone());
+            tasks.spawn(lane.run());
+            (shard.clone(), inbox)
+        });
+        Self {
+            inboxes: inboxes.collect(),
+            _tasks: tasks,
+        }
+    }
+
+    /// Tells the lane of `shard`.
+    pub(super) async fn tell(&self, shard: &Shard, input: ToLane) {
+        if let Some(inbox) = self.inboxes.get(shard) {
+            // A lane ends only with its link's task.
+            let _ = inbox.send(input).await;
+        }
+    }
+
+    /// Tells every lane.
+    pub(super) async fn tell_all(&self, input: impl Fn() -> ToLane) {
+        for shard in self.inboxes.keys() {
+            self.tell(shard, input()).await;
+        }
+    }
+}
+
+type Starting = BoxFuture<'static, Result<(Fold, Reader), StartError>>;
+
+struct LaneTask {
+    shared: Shared,
+    peer: RegionName,
+    shard: Shard,
+    inputs: mpsc::Receiver<ToLane>,
+    stuck: mpsc::Sender<Shard>,
+    head: watch::Receiver<Option<Arc<Fold>>>,
+    sending: Sending,
+    outbox: Option<Outbox>,
+    run: u64,
+    starting: Option<Starting>,
+    reader: Option<Reader>,
+    traces: LaneTraces,
+    read: Option<Sequence>,
+    shown: Mono,
+}
+
+/// What a lane waits for.
+enum Happening {
+    Input(Option<ToLane>),
+    Head,
+    Started(Result<(Fold, Reader), StartError>),
+    Read(Result<StoredMessage, ReadError>),
+    Room,
+    Due,
+}
+
+impl LaneTask {
+    fn new(
+        shared: Shared,
+        peer: RegionName,
+        shard: Shard,
+        inputs: mpsc::Receiver<ToLane>,
+        stuck: mpsc::Sender<Shard>,
+    ) -> Self {
+        let settings = shared.settings();
+        let traces = LaneTraces::new(
+            shared.process.tracer.clone(),
+            settings.telemetry.otlp.is_some(),
+            Hop::Forward,
+            settings.region.clone(),
+            peer.clone(),
+        );
+        Self {
+            head: shared.head_of(&shard),
+            sending: Sending::new(shared.ports.names.log(&shard)),
+            traces,
+            shared,
+            peer,
+            shard,
+            inputs,
+            stuck,
+            outbox: None,
+            run: 0,
+            starting: None,
+            reader: None,
+            read: None,
+            shown: Mono::default(),
+        }
+    }
+
+    async fn run(mut self) {
+        self.learn_head();
+        loop {
+            self.sending.handle_timeout(self.now());
+            self.obey();
+            self.report_events();
+            let blocked = self.transmit();
+            self.show(false);
+            match self.wait(blocked).await {
+                Happening::Input(None) => return,
+                Happening::Input(Some(input)) => self.handle(input),
+                Happening::Head => self.learn_head(),
+                Happening::Started(started) => self.started(started),
+                Happening::Read(read) => self.read(read),
+                Happening::Room | Happening::Due => {}
+            }
+        }
+    }
+
+    /// Monotonic time, and the time of this region's log.
+    fn now(&self) -> Now {
+        Now {
+            mono: self.shared.process.clock.mono(),
+            wall: self.shared.server_clock.server_time(),
+        }
+    }
+
+    async fn wait(&mut self, blocked: bool) -> Happening {
+        let show = self.shown.after(SHOW);
+        let deadline = self.sending.poll_timeout().map_or(show, |(at, _)| at.min(show));
+        let deadline = self.shared.process.clock.instant(deadline);
+        let wants = self.sending.wants_messages();
+        tokio::select! {
+            biased;
+            input = self.inputs.recv() => Happening::Input(input),
+            Ok(()) = self.head.changed() => Happening::Head,
+            started = done(&mut self.starting) => Happening::Started(started),
+            room = room(self.outbox.as_ref()), if blocked => {
+                if room.is_err() {
+                    self.outbox = None;
+                }
+                Happening::Room
+            }
+            read = next(&mut self.reader), if wants => Happening::Read(read),
+            () = sleep_until(deadline) => Happening::Due,
+        }
+    }
+
+    fn handle(&mut self, input: ToLane) {
+        let now = self.now();
+        match input {
+            ToLane::Opened {
+                report,
+                outbox,
+                paused,
+            } => {
+                self.outbox = Some(outbox);
+                self.sending.handle_paused(now, paused);
+                self.sending.handle_welcome(now, &report);
+                self.acknowledged(&report);
+            }
+            ToLane::Ack(report) => {
+                self.sending.handle_ack(now, &report);
+                self.acknowledged(&report);
+            }
+            ToLane::Reset(report) => {
+                self.sending.handle_reset(now, &report);
+                self.acknowledged(&report);
+            }
+            ToLane::Paused(paused) => self.sending.handle_paused(now, paused),
+            ToLane::Closed => {
+                self.outbox = None;
+                self.sending.handle_disconnected(now);
+            }
+        }
+        self.show(true);
+    }
+
+    fn acknowledged(&self, report: &LaneReport) {
+        self.shared
+            .cursors
+            .acknowledge(&self.peer, &self.shard, report.cursor, report.applied);
+    }
+
+    fn learn_head(&mut self) {
+        let head = self.head.borrow_and_update().clone();
+        if let Some(fold) = head {
+            self.sending.handle_head(self.now(), &fold);
+        }
+    }
+
+    /// Does what the machine wants of its reader.
+    fn obey(&mut self) {
+        while let Some(order) = self.sending.poll_reader() {
+            self.reader = None;
+            self.starting = None;
+            self.traces.forget();
+            if let ReaderOrder::Start { run, at_most } = order {
+                self.run = run;
+                let (log, shard) = (Arc::clone(&self.shared.ports.log), self.shard.clone());
+                self.starting = Some(Box::pin(
+                    async move { start_reader(&*log, &shard, at_most).await },
+                ));
+            }
+        }
+    }
+
+    fn started(&mut self, started: Result<(Fold, Reader), StartError>) {
+        self.starting = None;
+        let now = self.now();
+        match started {
+            Ok((fold, reader)) => {
+                self.reader = Some(reader);
+                self.sending.handle_reader_started(now, self.run, fold);
+            }
+            Err(error) => {
+                tracing::debug!(peer = %self.peer, shard = %self.shard, %error, "no reader");
+                let failure = match error {
+                    StartError::Trimmed { first, .. } => ReaderFailure::Trimmed { first },
+                    StartError::Log(_) => ReaderFailure::Unavailable,
+                };
+                self.sending.handle_reader_failed(now, self.run, failure);
+            }
+        }
+    }
+
+    /// Takes one message and those that are there already.
+    fn read(&mut self, first: Result<StoredMessage, ReadError>) {
+        let mut next = Some(first);
+        for _ in 0..AT_A_TIME {
+            match next {
+                Some(Ok(message)) => self.message(&message),
+                Some(Err(error)) => return self.reader_ended(&error),
+                None => return,
+            }
+            if !self.sending.wants_messages() {
+                return;
+            }
+            next = self
+                .reader
+                .as_mut()
+                .and_then(|reader| reader.try_next().transpose());
+        }
+        if let Some(Ok(message)) = next {
+            self.message(&message);
+        }
+    }
+
+    fn message(&mut self, message: &StoredMessage) {
+        let now = self.now();
+        self.read = Some(message.sequence);
+        let own = |record: &Record| matches!(record, Record::Batch(_) | Record::Restored { .. });
+        if message.header.as_ref().is_ok_and(|header| own(&header.record)) {
+            self.traces
+                .seen(self.shared.now().wall, message.sequence, &message.body);
+        }
+        self.sending
+            .handle_message(now, self.run, message.as_message(), &message.body);
+    }
+
+    fn reader_ended(&mut self, error: &ReadError) {
+        tracing::info!(peer = %self.peer, shard = %self.shard, %error, "the lane's reader ended");
+        self.reader = None;
+        let failure = match error {
+            ReadError::LifeSuspected(_) => ReaderFailure::TailLost,
+            ReadError::Gone { first, .. } => ReaderFailure::Trimmed { first: *first },
+            ReadError::Missing { .. } | ReadError::Refused { .. } | ReadError::Stopped => {
+                ReaderFailure::Unavailable
+            }
+        };
+        self.sending.handle_reader_failed(self.now(), self.run, failure);
+    }
+
+    /// Writes ranges while there are any and the link has room; whether it has none.
+    fn transmit(&mut self) -> bool {
+        let now = self.now();
+        while let Some(outbox) = &self.outbox {
+            let Some(room) = outbox.try_room() else {
+                return true;
+            };
+            let Some(range) = self.sending.poll_transmit(now) else {
+                return false;
+            };
+            let bytes = usize::try_from(range.cost()).unwrap_or(usize::MAX);
+            if self.traces.is_on()
+                && let Ok(header) = Header::decode(&range.header)
+                && let Record::Range(sent) = &header.record
+            {
+                self.traces.passed(self.shared.now().wall, sent.through.sequence);
+            }
+            room.send(Frame::Range(range));
+            self.shared.metrics.sent(&self.peer, bytes);
+        }
+        false
+    }
+
+    fn report_events(&mut self) {
+        while let Some(event) = self.sending.poll_event() {
+            if event == LaneEvent::NoProgress {
+                // A link that is told once need not be told again.
+                let _ = self.stuck.try_send(self.shard.clone());
+            }
+            self.tell(event);
+            self.show(true);
+        }
+    }
+}
+
+async fn done(starting: &mut Option<Starting>) -> Result<(Fold, Reader), StartError> {
+    match starting {
+        Some(starting) => starting.await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn room(outbox: Option<&Outbox>) -> Result<(), Refused> {
+    match outbox {
+        Some(outbox) => outbox.room().await.map(drop),
+        None => std::future::pending().await,
+    }
+}
+
+async fn next(reader: &mut Option<Reader>) -> Result<StoredMessage, ReadError> {
+    match reader {
+        Some(reader) => reader.next().await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,94 @@
+//! What is shown and told of a sending lane.
+
+use isthmus_replication::sending::{LaneEvent, LaneState, Stall};
+use isthmus_runtime::events::Severity;
+use serde_json::json;
+
+use super::{LaneTask, SHOW};
+
+impl LaneTask {
+    /// Writes the lane's state to the board: at once if `changed`, else when what is there is old.
+    pub(super) fn show(&mut self, changed: bool) {
+        let now = self.now();
+        if !changed && now.mono.since(self.shown) < SHOW {
+            return;
+        }
+        self.shown = now.mono;
+        let state = self.sending.state();
+        let lag = self.sending.lag(now);
+        let (sending, read) = (&self.sending, self.read);
+        self.shared.board.lane(&self.peer, &self.shard, |lane| {
+            lane.state = state.label();
+            lane.reason = reason(&state);
+            lane.cursor = sending.cursor();
+            lane.applied = sending.applied();
+            lane.read = read;
+            lane.in_flight_bytes = sending.credit().used();
+            lane.window_bytes = sending.credit().window();
+            lane.lag = lag.at_least;
+            lane.as_of = now.mono;
+        });
+    }
+
+    /// Records what an operator should know.
+    pub(super) fn tell(&self, event: LaneEvent) {
+        let (severity, kind, text) = match event {
+            LaneEvent::NoProgress => (
+                Severity::Warning,
+                "lane_without_progress",
+                format!(
+                    "nothing moved on the lane of {} to {} although there is work; connecting again",
+                    self.shard, self.peer
+                ),
+            ),
+            LaneEvent::LifeSuspected { cursor, found } => (
+                Severity::Alarm,
+                "life_suspected",
+                format!(
+                    "region {} has the log of {} through {} with message {}, here is {}: the log has lost its tail",
+                    self.peer, self.shard, cursor.position.sequence, cursor.message_id, found.message_id
+                ),
+            ),
+            LaneEvent::NeedsSync(reason) => (
+                Severity::Alarm,
+                "needs_sync",
+                format!("region {} needs a sync of {}: {reason}", self.peer, self.shard),
+            ),
+            LaneEvent::UpgradeNeeded { what, number } => (
+                Severity::Alarm,
+                "upgrade_needed",
+                format!(
+                    "the log of {} has {what} {number} of a later version: upgrade this gateway",
+                    self.shard
+                ),
+            ),
+            LaneEvent::BrokenSeal(at) => (
+                Severity::Alarm,
+                "broken_seal",
+                format!(
+                    "the body of message {} of {} is not what its header says; its changes are not sent",
+                    at.sequence, self.shard
+                ),
+            ),
+        };
+        let fields = json!({
+            "peer": self.peer.as_str(),
+            "group": self.shard.group.as_str(),
+            "partition": self.shard.partition,
+        });
+        self.shared.process.events.record(severity, kind, text, fields);
+    }
+}
+
+fn reason(state: &LaneState) -> Option<String> {
+    match state {
+        LaneState::Stalled(Stall::Held(hold)) => Some(hold.to_string()),
+        LaneState::Stalled(Stall::NeedsSync(reason)) => Some(reason.to_string()),
+        LaneState::Stalled(Stall::Paused) => Some("paused by one of the two regions".to_owned()),
+        LaneState::Stalled(Stall::LifeSuspected) => Some("the log has lost its tail".to_owned()),
+        LaneState::Stalled(Stall::UpgradeNeeded { what, number }) => Some(format!(
+            "{what} {number} of a later version: upgrade this gateway"
+        )),
+        LaneState::Idle | LaneState::Waiting | LaneState::Reading | LaneState::Streaming => None,
+    }
+}

@@ -1,0 +1,64 @@
+//! What gateways and agents of one region tell each other over its NATS (design.md section 7).
+
+mod applied;
+mod cursors;
+mod links;
+mod reports;
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::time::Duration;
+
+use isthmus_log::PeerSubscription;
+use isthmus_runtime::supervise::{SpawnRefused, TaskKind};
+use tokio_util::sync::CancellationToken;
+
+use crate::shared::Shared;
+
+pub use links::{UnknownPeer, tell as tell_link};
+pub use reports::REPORT_BYTES;
+
+/// A subscription that could not be had is asked for again after this long.
+const RETRY: Duration = Duration::from_millis(200);
+
+/// Starts the tasks that listen and tell.
+///
+/// # Errors
+/// A task could not be started.
+pub fn start(shared: &Shared) -> Result<(), SpawnRefused> {
+    let spawn = |name: &'static str, task: fn(Shared) -> Work| {
+        let shared = shared.clone();
+        shared
+            .process
+            .supervisor
+            .clone()
+            .spawn(TaskKind::Work, name, move |stop| until(stop, task(shared)))
+    };
+    spawn("applied positions", |shared| Box::pin(applied::listen(shared)))?;
+    spawn("peers' cursors", |shared| Box::pin(cursors::tell(shared)))?;
+    spawn("region reports", |shared| Box::pin(reports::answer(shared)))?;
+    spawn("leader's report", |shared| Box::pin(reports::ask_leader(shared)))?;
+    spawn("link commands", |shared| Box::pin(links::listen(shared)))?;
+    Ok(())
+}
+
+type Work = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
+
+async fn until(stop: CancellationToken, work: impl Future<Output = ()>) -> Result<(), Infallible> {
+    tokio::select! {
+        () = work => {}
+        () = stop.cancelled() => {}
+    }
+    Ok(())
+}
+
+/// Hears `pattern` as soon as the region's NATS lets it.
+async fn subscribe(shared: &Shared, pattern: &str) -> PeerSubscription {
+    loop {
+        match shared.ports.peers.subscribe(pattern).await {
+            Ok(subscription) => return subscription,
+            Err(error) => tracing::debug!(%error, pattern, "nothing can be heard yet"),
+        }
+        tokio::time::sleep(RETRY).await;
+    }
+}

@@ -1,0 +1,24 @@
+//! Listening to how far agents have applied the logs.
+
+use isthmus_replication::peer::AppliedPositions;
+
+use super::subscribe;
+use crate::shared::Shared;
+
+/// Takes note of what agents tell, until dropped.
+pub(super) async fn listen(shared: Shared) {
+    let mut told = subscribe(&shared, "applied.*.*").await;
+    while let Some(message) = told.next().await {
+        match AppliedPositions::decode(&message.payload) {
+            Ok(positions) => {
+                shared
+                    .board
+                    .state()
+                    .applied
+                    .note(shared.process.clock.mono(), positions);
+                shared.applied.send_modify(|heard| *heard = heard.wrapping_add(1));
+            }
+            Err(error) => tracing::warn!(%error, suffix = message.suffix, "what an agent told can't be read"),
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! Pausing and resuming links: a command to one gateway of a region is told to all, so that it holds whoever leads. It
+//! holds for as long as the processes run.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+use isthmus_log::PeerError;
+use isthmus_replication::names::RegionName;
+use isthmus_runtime::events::Severity;
+use serde_json::json;
+
+use super::subscribe;
+use crate::shared::Shared;
+
+/// A region that this one has no link to.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{name:?} is not another region of the set; use one of: {known}")]
+pub struct UnknownPeer {
+    /// What was asked for.
+    pub name: String,
+    /// What there is.
+    pub known: String,
+}
+
+/// Pauses or resumes the link to `peer` on every gateway of this region that hears it, this one included.
+///
+/// # Errors
+/// [`UnknownPeer`].
+pub async fn tell(shared: &Shared, peer: &str, paused: bool) -> Result<RegionName, UnknownPeer> {
+    let peers = shared.peers();
+    let found = RegionName::parse(peer)
+        .ok()
+        .filter(|peer| peers.contains_key(peer));
+    let peer = found.ok_or_else(|| UnknownPeer {
+        name: peer.chars().take(64).collect(),
+        known: peers
+            .keys()
+            .map(RegionName::as_str)
+            .collect::<Vec<_>>()
+            .join(", "),
+    })?;
+    set(shared, &peer, paused);
+    let word = if paused { "pause" } else { "resume" };
+    let command = Bytes::from_static(word.as_bytes());
+    if let Err(PeerError::Away) = shared.ports.peers.publish(&suffix(&peer), command).await {
+        tracing::warn!(%peer, word, "the other gateways of the region were not told: its NATS is away");
+    }
+    Ok(peer)
+}
+
+/// Obeys what other gateways of the region tell, until dropped.
+pub(super) async fn listen(shared: Shared) {
+    let mut commands = subscribe(&shared, "link.*").await;
+    let peers: BTreeSet<RegionName> = shared.peers().into_keys().collect();
+    while let Some(command) = commands.next().await {
+        let peer = peers.iter().find(|peer| command.suffix == suffix(peer));
+        match (peer, command.payload.as_ref()) {
+            (Some(peer), b"pause") => set(&shared, peer, true),
+            (Some(peer), b"resume") => set(&shared, peer, false),
+            _ => tracing::warn!(suffix = command.suffix, "a link command that is none"),
+        }
+    }
+}
+
+fn suffix(peer: &RegionName) -> String {
+    format!("link.{peer}")
+}
+
+fn set(shared: &Shared, peer: &RegionName, paused: bool) {
+    let changed = shared.paused.send_if_modified(|all| {
+        if paused {
+            all.insert(peer.clone())
+        } else {
+            all.remove(peer)
+        }
+    });
+    if changed {
+        shared.board.link(peer, |link| link.paused = paused);
+        let word = if paused { "paused" } else { "resumed" };
+        shared.process.events.record(
+            Severity::Notice,
+            "link_command",
+            format!("the link to {peer} is {word}"),
+            json!({ "peer": peer.as_str(), "paused": paused }),
+        );
+    }
+}

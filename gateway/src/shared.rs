@@ -1,0 +1,102 @@
+//! What the tasks of a gateway share.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use isthmus_link::Credentials;
+use isthmus_log::{Ports, ServerClock};
+use isthmus_replication::coordinates::{Shard, WriterId};
+use isthmus_replication::fold::Fold;
+use isthmus_replication::names::RegionName;
+use isthmus_replication::time::Now;
+use isthmus_runtime::Process;
+use isthmus_runtime::settings::{GatewaySettings, ProcessSettings, SetSettings};
+use tokio::sync::watch;
+
+use crate::board::Board;
+use crate::cursors::PeerBoard;
+use crate::metrics::GatewayMetrics;
+
+/// What the tasks of a gateway share. Clones share everything.
+#[derive(Clone)]
+pub struct Shared {
+    /// Settings, clocks, tasks, health, events.
+    pub process: Process<GatewaySettings>,
+    /// The region's log, leases and talk.
+    pub ports: Ports,
+    /// What this gateway proves itself with, and whom it trusts.
+    pub credentials: Arc<Credentials>,
+    /// This run of this process.
+    pub run: WriterId,
+    /// What status and metrics show.
+    pub board: Board,
+    /// What is counted.
+    pub metrics: GatewayMetrics,
+    /// The time by the clock that stamps this region's log.
+    pub server_clock: ServerClock,
+    /// What peers have of this region's log.
+    pub cursors: Arc<PeerBoard>,
+    /// Whether this gateway leads.
+    pub leading: watch::Receiver<bool>,
+    /// Counts what agents told of their applied positions.
+    pub applied: watch::Sender<u64>,
+    /// The peers whose links an operator paused.
+    pub paused: watch::Sender<BTreeSet<RegionName>>,
+    /// The fold at the head of each shard's log, told again whenever a life begins.
+    pub folds: Arc<BTreeMap<Shard, watch::Sender<Option<Arc<Fold>>>>>,
+}
+
+impl Shared {
+    /// What this process has been told.
+    #[must_use]
+    pub fn settings(&self) -> &ProcessSettings {
+        &self.process.settings.process
+    }
+
+    /// What the regions share.
+    #[must_use]
+    pub fn set(&self) -> &SetSettings {
+        &self.settings().set
+    }
+
+    /// The region of this gateway.
+    #[must_use]
+    pub fn region(&self) -> &RegionName {
+        &self.settings().region
+    }
+
+    /// Both clocks.
+    #[must_use]
+    pub fn now(&self) -> Now {
+        self.process.clock.now()
+    }
+
+    /// The shards that this region holds.
+    #[must_use]
+    pub fn shards(&self) -> Vec<Shard> {
+        self.set().shards_for(self.region())
+    }
+
+    /// The fold at the head of the log of `shard`, which this region holds.
+    #[must_use]
+    pub fn head_of(&self, shard: &Shard) -> watch::Receiver<Option<Arc<Fold>>> {
+        self.folds
+            .get(shard)
+            .map_or_else(|| watch::channel(None).1, watch::Sender::subscribe)
+    }
+
+    /// Every other region, with the shards that it and this one hold.
+    #[must_use]
+    pub fn peers(&self) -> BTreeMap<RegionName, Vec<Shard>> {
+        shared_shards(self.set(), self.region())
+    }
+}
+
+/// Every region other than `region`, with the shards that both hold.
+#[must_use]
+pub fn shared_shards(set: &SetSettings, region: &RegionName) -> BTreeMap<RegionName, Vec<Shard>> {
+    let others = set.regions.keys().filter(|other| *other != region);
+    others
+        .map(|other| (other.clone(), set.shards_between(region, other)))
+        .collect()
+}

@@ -1,0 +1,207 @@
+//! The board as `/v1/status` and as what a region tells others of itself. Field names are published: never renamed.
+
+use isthmus_replication::coordinates::{AppliedThrough, Cursor, Position, Shard};
+use isthmus_replication::names::RegionName;
+use isthmus_replication::peer::AppliedPositions;
+use isthmus_replication::time::Mono;
+use isthmus_runtime::settings::ProcessSettings;
+use serde_json::{Map, Value, json};
+
+use crate::board::{AcceptedLink, Board, Lane, Link, PathEstimate, Receiving, State};
+
+/// What `/v1/status` answers with.
+#[must_use]
+pub fn of_gateway(process: &ProcessSettings, board: &Board, now: Mono) -> Value {
+    let state = board.state();
+    let own = of_region_state(process, &state, now);
+    let mut regions: Map<String, Value> = state
+        .regions
+        .iter()
+        .map(|(region, told)| {
+            let report = json!({ "age_ms": millis(now.since(told.heard)), "report": told.report });
+            (region.to_string(), flatten(report))
+        })
+        .collect();
+    let leaders = regions.remove(process.region.as_str());
+    let links = if state.leadership.leading {
+        own["links"].clone()
+    } else {
+        leaders.map_or_else(|| json!([]), |told| told["links"].clone())
+    };
+    let mut shown = own.clone();
+    shown["links"] = links.clone();
+    regions.insert(process.region.to_string(), shown);
+    json!({
+        "process": "gateway",
+        "name": process.name.as_str(),
+        "region": process.region.as_str(),
+        "set": process.set.name.as_str(),
+        "generation": process.set.generation,
+        "set_digest": process.set.digest.to_string(),
+        "leader": state.leadership.leader.as_ref().map(|name| name.as_str()),
+        "leading": state.leadership.leading,
+        "epoch": own["epoch"],
+        "links": links,
+        "accepted": state.accepted.values().map(of_accepted).collect::<Vec<_>>(),
+        "heads": state.heads.iter().map(|(shard, head)| with_shard(shard, json!({
+            "state": head.state,
+            "position": head.position.map(of_position),
+        }))).collect::<Vec<_>>(),
+        "receiving": own["receiving"],
+        "regions": regions,
+    })
+}
+
+/// What a region tells others of itself: by the gateway that answers, of what its agents and its leader told.
+#[must_use]
+pub fn of_region(process: &ProcessSettings, board: &Board, now: Mono) -> Value {
+    let state = board.state();
+    let mut report = of_region_state(process, &state, now);
+    let leaders = state
+        .regions
+        .get(&process.region)
+        .filter(|_| !state.leadership.leading);
+    if let Some(told) = leaders {
+        report["links"] = told.report["links"].clone();
+    }
+    report
+}
+
+fn of_region_state(process: &ProcessSettings, state: &State, now: Mono) -> Value {
+    let agents = state.applied.by_agent(now);
+    json!({
+        "told_by": process.name.as_str(),
+        "generation": process.set.generation,
+        "set_digest": process.set.digest.to_string(),
+        "leader": state.leadership.leader.as_ref().map(|name| name.as_str()),
+        "epoch": state.leadership.epoch.map(|(life, revision)| json!({
+            "life": life.to_string(),
+            "revision": revision,
+        })),
+        "links": state.links.iter().map(|(peer, link)| of_link(peer, link, now)).collect::<Vec<_>>(),
+        "receiving": state.receiving.iter()
+            .map(|((origin, shard), held)| of_receiving(origin, shard, held, now)).collect::<Vec<_>>(),
+        "agents": agents.iter().map(|(name, shards)| json!({
+            "name": name.as_str(),
+            "shards": shards.iter().map(|told| of_agent(told)).collect::<Vec<_>>(),
+        })).collect::<Vec<_>>(),
+    })
+}
+
+/// The report with its age beside it.
+fn flatten(told: Value) -> Value {
+    let age = told["age_ms"].clone();
+    match told {
+        Value::Object(mut fields) => {
+            let mut report = fields.remove("report").unwrap_or_default();
+            if report.is_object() {
+                report["age_ms"] = age;
+            }
+            report
+        }
+        other => other,
+    }
+}
+
+fn of_link(peer: &RegionName, link: &Link, now: Mono) -> Value {
+    let mut shown = json!({
+        "peer": peer.as_str(),
+        "state": link.label(),
+        "address": link.address.map(|address| address.to_string()),
+        "gateway": link.gateway.as_ref().map(|name| name.as_str()),
+        "since_ms": link.since.map(|since| since.millis()),
+        "paused": link.paused,
+        "last_error": link.last_error,
+        "lanes": link.lanes.iter().map(|(shard, lane)| with_shard(shard, of_lane(lane, now))).collect::<Vec<_>>(),
+    });
+    add_path(&mut shown, link.path);
+    shown
+}
+
+fn of_accepted(link: &AcceptedLink) -> Value {
+    let mut shown = json!({
+        "peer": link.peer.as_str(),
+        "address": link.address.to_string(),
+        "gateway": link.gateway.as_ref().map(|name| name.as_str()),
+        "since_ms": link.since.millis(),
+    });
+    add_path(&mut shown, link.path);
+    shown
+}
+
+fn add_path(shown: &mut Value, path: PathEstimate) {
+    shown["rtt_ms"] = json!(path.rtt.map(millis));
+    shown["clock_offset_ms"] = json!(path.clock_offset_micros.map(|micros| micros as f64 / 1e3));
+    shown["clock_uncertainty_ms"] = json!(path.uncertainty_micros.map(|micros| micros as f64 / 1e3));
+}
+
+fn of_lane(lane: &Lane, now: Mono) -> Value {
+    json!({
+        "state": lane.state,
+        "reason": lane.reason,
+        "cursor": lane.cursor.map(of_cursor),
+        "applied": lane.applied.map(of_applied),
+        "read": lane.read.map(|read| read.0),
+        "in_flight_bytes": lane.in_flight_bytes,
+        "window_bytes": lane.window_bytes,
+        "lag_ms": millis(lane.lag_at(now)),
+    })
+}
+
+fn of_receiving(origin: &RegionName, shard: &Shard, held: &Receiving, now: Mono) -> Value {
+    let aged = held.proof_age.map(|age| millis(age + now.since(held.as_of)));
+    let mut shown = with_shard(
+        shard,
+        json!({
+            "state": held.state,
+            "reason": held.reason,
+            "cursor": held.cursor.map(of_cursor),
+            "delay_ms": held.delay.map(millis),
+            "proof_age_ms": aged,
+            "needs_sync": held.needs_sync,
+        }),
+    );
+    shown["origin"] = json!(origin.as_str());
+    shown
+}
+
+fn of_agent(told: &AppliedPositions) -> Value {
+    let origins: Map<String, Value> = told
+        .origins
+        .iter()
+        .map(|origin| (origin.origin.to_string(), of_applied(origin.applied)))
+        .collect();
+    with_shard(
+        &told.shard,
+        json!({
+            "own": told.own.map(of_applied),
+            "checkpointed": told.checkpointed.0,
+            "needs_sync": told.needs_sync,
+            "applied": origins,
+        }),
+    )
+}
+
+fn with_shard(shard: &Shard, mut shown: Value) -> Value {
+    shown["group"] = json!(shard.group.as_str());
+    shown["partition"] = json!(shard.partition);
+    shown
+}
+
+fn of_cursor(cursor: Cursor) -> Value {
+    let mut shown = of_position(cursor.position);
+    shown["message_id"] = json!(cursor.message_id.to_string());
+    shown
+}
+
+fn of_applied(applied: AppliedThrough) -> Value {
+    of_position(applied.0)
+}
+
+fn of_position(position: Position) -> Value {
+    json!({ "life": position.life.to_string(), "sequence": position.sequence.0 })
+}
+
+fn millis(duration: std::time::Duration) -> f64 {
+    duration.as_secs_f64() * 1e3
+}

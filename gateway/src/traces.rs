@@ -1,0 +1,150 @@
+//! The traces of the changes that pass through: each sampled change gets a span in its own trace, and each range one that
+//! links to them (design.md section 11). Bodies are decoded for it only when traces are sent anywhere.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use bytes::Bytes;
+use isthmus_replication::body;
+use isthmus_replication::coordinates::Sequence;
+use isthmus_replication::names::RegionName;
+use isthmus_replication::time::Wall;
+use isthmus_replication::trace::TraceContext;
+use isthmus_runtime::telemetry::{Side, Span, Tracer};
+
+/// Most sampled changes of one range that get spans.
+const OF_A_RANGE: usize = 64;
+/// Most ranges whose traces wait.
+const WAITING: usize = 1024;
+
+/// What a gateway does to a range, as spans name it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hop {
+    /// Read from the own log and sent to a peer.
+    Forward,
+    /// Received from an origin and read back from the own log.
+    Receive,
+}
+
+/// The traces of changes on one lane.
+#[derive(Debug)]
+pub struct LaneTraces {
+    tracer: Tracer,
+    on: bool,
+    hop: Hop,
+    origin: RegionName,
+    to: RegionName,
+    waiting: VecDeque<Traced>,
+}
+
+#[derive(Debug)]
+struct Traced {
+    at: Sequence,
+    began: Wall,
+    contexts: Vec<TraceContext>,
+}
+
+impl Hop {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Forward => "forward",
+            Self::Receive => "receive",
+        }
+    }
+
+    fn batch_name(self) -> &'static str {
+        match self {
+            Self::Forward => "forward range",
+            Self::Receive => "receive range",
+        }
+    }
+
+    fn side(self) -> Side {
+        match self {
+            Self::Forward => Side::Producer,
+            Self::Receive => Side::Consumer,
+        }
+    }
+}
+
+impl LaneTraces {
+    /// The traces of `origin`'s changes on their way to `to`; none are looked for unless `on`.
+    #[must_use]
+    pub fn new(tracer: Tracer, on: bool, hop: Hop, origin: RegionName, to: RegionName) -> Self {
+        Self {
+            tracer,
+            on,
+            hop,
+            origin,
+            to,
+            waiting: VecDeque::new(),
+        }
+    }
+
+    /// The body that ends at `at` came into sight at `now`.
+    pub fn seen(&mut self, now: Wall, at: Sequence, body: &Bytes) {
+        if !self.on || body.is_empty() {
+            return;
+        }
+        let contexts = sampled(&self.origin, body);
+        if contexts.is_empty() {
+            return;
+        }
+        if self.waiting.len() == WAITING {
+            self.waiting.pop_front();
+        }
+        self.waiting.push_back(Traced {
+            at,
+            began: now,
+            contexts,
+        });
+    }
+
+    /// Whether traces are looked for.
+    #[must_use]
+    pub fn is_on(&self) -> bool {
+        self.on
+    }
+
+    /// Everything through `through` passed at `now`.
+    pub fn passed(&mut self, now: Wall, through: Sequence) {
+        let mut passed: BTreeMap<Sequence, Traced> = BTreeMap::new();
+        while let Some(traced) = self.waiting.pop_front_if(|traced| traced.at <= through) {
+            passed.insert(traced.at, traced);
+        }
+        if passed.is_empty() {
+            return;
+        }
+        let contexts = passed.values().flat_map(|traced| &traced.contexts);
+        let mut batch = self
+            .tracer
+            .batch(contexts, self.hop.batch_name(), self.hop.side());
+        self.describe(&mut batch);
+        batch.set("isthmus.through", i64::try_from(through.0).unwrap_or(i64::MAX));
+        for traced in passed.values() {
+            for context in &traced.contexts {
+                let mut span = self
+                    .tracer
+                    .child_at(context, self.hop.name(), self.hop.side(), traced.began);
+                self.describe(&mut span);
+                span.end_at(now);
+            }
+        }
+        batch.end_at(now);
+    }
+
+    /// What waits will not pass here.
+    pub fn forget(&mut self) {
+        self.waiting.clear();
+    }
+
+    fn describe(&self, span: &mut Span) {
+        span.set("isthmus.origin", self.origin.to_string());
+        span.set("isthmus.to", self.to.to_string());
+    }
+}
+
+fn sampled(origin: &RegionName, body: &Bytes) -> Vec<TraceContext> {
+    let changes = body::decode(origin, body.clone()).unwrap_or_default();
+    let contexts = changes.into_iter().filter_map(|change| change.trace);
+    contexts.filter(TraceContext::sampled).take(OF_A_RANGE).collect()
+}

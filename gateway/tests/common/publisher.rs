@@ -1,0 +1,188 @@
+//! A publisher in the place of a region's agents: begins the log, stamps and appends batches and marks.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use isthmus_log::testing::until;
+use isthmus_log::{Ports, StoredMessage};
+use isthmus_replication::body;
+use isthmus_replication::cell::{CellId, ContentType, Field};
+use isthmus_replication::change::{Change, Op};
+use isthmus_replication::coordinates::{Anchor, Life, MessageId, Sequence, WriterId};
+use isthmus_replication::fold::{Accepted, Fold, Token, Verdict};
+use isthmus_replication::header::{
+    Barrier, BodySeal, Header, LifeLink, LifeRecord, Local, Record, StageTimes,
+};
+use isthmus_replication::hlc::Clock;
+use isthmus_replication::names::{BucketName, Key, RegionName};
+use isthmus_replication::seen::Seen;
+use isthmus_replication::time::Wall;
+use isthmus_replication::version::Version;
+
+use super::{SOON, shard};
+
+/// One writer of one region's log.
+pub struct Publisher {
+    pub ports: Ports,
+    clock: Clock,
+    writer: WriterId,
+    messages: u64,
+}
+
+impl Publisher {
+    /// Begins the log with its first life.
+    pub async fn begin(ports: Ports) -> Self {
+        let mut publisher = Self {
+            writer: WriterId(wall().micros()),
+            ports,
+            clock: Clock::default(),
+            messages: 0,
+        };
+        let life = Record::Life(LifeRecord {
+            message_id: publisher.message_id(),
+            link: LifeLink {
+                life: Life {
+                    number: 1,
+                    nonce: publisher.writer.0,
+                },
+                parent: None,
+                fork: Sequence::NONE,
+            },
+        });
+        publisher.append(&Token::Agent, life, Bytes::new(), 0).await;
+        publisher
+    }
+
+    fn region(&self) -> &RegionName {
+        &self.ports.names.region
+    }
+
+    fn message_id(&mut self) -> MessageId {
+        self.messages += 1;
+        MessageId(self.writer.0 ^ (self.messages << 52))
+    }
+
+    /// Appends one batch that puts each of `keys`.
+    pub async fn put(&mut self, keys: &[&str]) -> Sequence {
+        let region = self.region().clone();
+        let changes: Vec<Change> = keys.iter().map(|key| self.change(&region, key)).collect();
+        let local = Local {
+            message_id: self.message_id(),
+            writer: self.writer,
+            lowest_stamp: changes.first().unwrap().version.hlc,
+            highest_stamp: changes.last().unwrap().version.hlc,
+        };
+        let count = u32::try_from(changes.len()).unwrap();
+        let body = body::encode(&region, &changes);
+        self.append(&Token::Origin(region), Record::Batch(local), body, count)
+            .await
+    }
+
+    /// Appends a barrier: an own stamp without a change.
+    pub async fn barrier(&mut self) -> Sequence {
+        let barrier = Barrier {
+            message_id: self.message_id(),
+            writer: self.writer,
+            hlc: self.clock.stamp(wall()),
+        };
+        self.append(&Token::Agent, Record::Barrier(barrier), Bytes::new(), 0)
+            .await
+    }
+
+    fn change(&mut self, region: &RegionName, key: &str) -> Change {
+        Change {
+            id: CellId {
+                bucket: BucketName::parse("shop").unwrap(),
+                key: Key::parse(key).unwrap(),
+                field: Field::NONE,
+            },
+            version: Version {
+                hlc: self.clock.stamp(wall()),
+                region: region.clone(),
+                writer: self.writer,
+            },
+            seen: Seen::default(),
+            expires_at: None,
+            trace: None,
+            op: Op::Put {
+                value: Bytes::from(format!("value of {key}")),
+                content_type: ContentType::new("text/plain").unwrap(),
+            },
+        }
+    }
+
+    async fn append(&self, token: &Token, record: Record, body: Bytes, changes: u32) -> Sequence {
+        let header = Header {
+            set: self.ports.names.set.clone(),
+            shard: shard(),
+            record,
+            body: BodySeal::of(&body, changes),
+            stages: StageTimes::default(),
+        };
+        let appending = self.ports.log.append(&shard(), token, &header, body).await;
+        tokio::time::timeout(SOON, appending).await.unwrap().unwrap()
+    }
+}
+
+/// What a log holds: the keys put by `origin` in the order accepted, and how many messages there are.
+pub struct Contents {
+    pub keys: Vec<String>,
+    pub messages: u64,
+    pub voids: usize,
+    pub fold: Fold,
+}
+
+impl Contents {
+    /// Reads the log of a region to its end.
+    pub async fn of(ports: &Ports, origin: &RegionName) -> Self {
+        let last = ports.log.bounds(&shard()).await.unwrap().last;
+        let mut contents = Self {
+            keys: Vec::new(),
+            messages: last.0,
+            voids: 0,
+            fold: Fold::new(ports.names.log(&shard())),
+        };
+        let mut reader = ports.log.reader(&shard(), Anchor::default());
+        while contents.fold.at().sequence < last {
+            let message = tokio::time::timeout(SOON, reader.next()).await.unwrap().unwrap();
+            contents.fold(origin, &message);
+        }
+        contents
+    }
+
+    fn fold(&mut self, origin: &RegionName, message: &StoredMessage) {
+        let own = origin == &self.fold.log().region;
+        let counts = match self.fold.apply(message.as_message()).unwrap() {
+            Verdict::Accepted(Accepted::Batch(_)) => own,
+            Verdict::Accepted(Accepted::Range {
+                origin: of,
+                gap: false,
+                ..
+            }) => of == *origin,
+            Verdict::Accepted(_) => false,
+            Verdict::Void(_) => {
+                self.voids += 1;
+                false
+            }
+            Verdict::Stop { what, number } => panic!("{what} {number}"),
+        };
+        if counts {
+            let changes = body::decode(origin, message.body.clone()).unwrap();
+            self.keys
+                .extend(changes.into_iter().map(|change| change.id.key.to_string()));
+        }
+    }
+
+    /// Waits until the log of a region holds at least `count` keys of `origin`.
+    pub async fn with_keys(ports: &Ports, origin: &RegionName, count: usize) -> Self {
+        until(&format!("{count} keys of {origin}"), SOON, || async {
+            Some(Self::of(ports, origin).await).filter(|contents| contents.keys.len() >= count)
+        })
+        .await
+    }
+}
+
+pub fn wall() -> Wall {
+    let now: Duration = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    Wall::from_micros(u64::try_from(now.as_micros()).unwrap())
+}
