@@ -14,7 +14,7 @@ use super::environment::Environment;
 use super::error::SettingsError;
 use super::process::{
     AdminFile, CommonFile, LogSettings, NatsSettings, ProcessSettings, Settings, TelemetrySettings,
-    check_file, default_drain,
+    check_file, check_readable, default_drain,
 };
 use super::set::SetSettings;
 use super::set_check::joined;
@@ -161,7 +161,7 @@ fn check_link(process: &ProcessSettings, link: LinkFile) -> Result<LinkSettings,
 
 fn check_trust(set: &SetSettings) -> Result<(), SettingsError> {
     for (name, region) in &set.regions {
-        check_file(
+        check_readable(
             set.document(),
             &["regions", name.as_str(), "trust"],
             &region.trust,

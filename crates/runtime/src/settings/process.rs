@@ -242,11 +242,17 @@ pub(super) fn check_loopback(
     Err(document.fault(keys, message, mend))
 }
 
-/// Refuses a path at `keys` that names no readable file.
+/// The path at `keys` as it is meant in the file; refused unless it names a readable file.
 pub(super) fn check_file(document: &Document, keys: &[&str], path: &Path) -> Result<PathBuf, SettingsError> {
     let path = document.resolve(path);
-    match std::fs::File::open(&path).and_then(|file| file.metadata()) {
-        Ok(file) if file.is_file() => Ok(path),
+    check_readable(document, keys, &path)?;
+    Ok(path)
+}
+
+/// Refuses a resolved path at `keys` that names no readable file.
+pub(super) fn check_readable(document: &Document, keys: &[&str], path: &Path) -> Result<(), SettingsError> {
+    match std::fs::File::open(path).and_then(|file| file.metadata()) {
+        Ok(file) if file.is_file() => Ok(()),
         Ok(_) => Err(document.fault(keys, format!("{} is not a file", path.display()), "name a file")),
         Err(error) => {
             let message = format!("{} cannot be read: {error}", path.display());

@@ -259,6 +259,25 @@ fn an_error_in_the_set_names_the_set() {
 }
 
 #[test]
+fn settings_load_by_a_path_from_where_the_process_stands() {
+    let folder = Folder::new();
+    let up: PathBuf = std::env::current_dir()
+        .unwrap()
+        .components()
+        .skip(1)
+        .map(|_| "..")
+        .collect();
+    let settings = folder.path("eu-west/gateway.yaml");
+    let relative = up.join(settings.strip_prefix("/").unwrap());
+    let gateway = GatewaySettings::load(&relative, &Environment::default()).unwrap();
+    let trust = &gateway.process.set.regions[&region("us-east")].trust;
+    assert_eq!(
+        trust.canonicalize().unwrap(),
+        folder.path("trust/us-east.pem").canonicalize().unwrap()
+    );
+}
+
+#[test]
 fn bad_gateways_are_refused_with_line_column_and_mend() {
     let folder = Folder::new();
     let cases: [(&str, &str, &[&str]); 7] = [
