@@ -39,9 +39,10 @@ impl ShardTask {
 
     /// Applies what was read, and what is there beside it.
     pub(super) fn read(&mut self, first: Result<StoredMessage, ReadError>) {
-        let mut next = first;
-        for _ in 0..MESSAGES_TOGETHER {
-            match next {
+        let mut next = Some(first);
+        let mut left = MESSAGES_TOGETHER;
+        while let Some(read) = next.take() {
+            match read {
                 Ok(message) => {
                     if !self.apply(message) {
                         break;
@@ -52,12 +53,13 @@ impl ShardTask {
                     break;
                 }
             }
-            let Some(reader) = self.reader.as_mut() else { break };
-            next = match reader.try_next() {
-                Ok(Some(message)) => Ok(message),
-                Ok(None) => break,
-                Err(error) => Err(error),
-            };
+            left -= 1;
+            if left > 0 {
+                next = self
+                    .reader
+                    .as_mut()
+                    .and_then(|reader| reader.try_next().transpose());
+            }
         }
         self.shared.tell_moved();
     }
