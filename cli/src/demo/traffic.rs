@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use reqwest::Client;
 use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval_at};
 
 use crate::client::kv::{self, Place, Terms};
 use crate::folder::run_file::RunFile;
@@ -16,8 +16,9 @@ const BUCKET: &str = "demo";
 /// Keys that every region writes, in turn.
 const SHARED_KEYS: u64 = 200;
 const WRITERS_PER_REGION: u64 = 4;
-/// Each writer writes every 25 ms at most: 160 writes a second and region.
-const WRITE_EVERY: Duration = Duration::from_millis(25);
+/// Each writer writes this often at most: 108 writes a second and region. No multiple of other intervals, and each writer
+/// starts at its own moment, so that writes are not all sent at the same one.
+const WRITE_EVERY: Duration = Duration::from_millis(37);
 const DELETE_EACH: u64 = 50;
 
 /// Running traffic, or what it did.
@@ -66,7 +67,8 @@ impl Traffic {
                     .get(number as usize % doors.len().max(1))
                     .cloned()
                     .unwrap_or_default();
-                writers.spawn(write(client.clone(), door, Arc::clone(&counts), until));
+                let begin = Instant::now() + phase(writers.len(), run);
+                writers.spawn(write(client.clone(), door, Arc::clone(&counts), begin, until));
             }
             regions.push(counts);
         }
@@ -91,8 +93,14 @@ impl Traffic {
     }
 }
 
-async fn write(client: Client, door: String, counts: Arc<RegionTraffic>, until: Instant) {
-    let mut pace = interval(WRITE_EVERY);
+/// When the writer with this number begins, after the first one.
+fn phase(writer: usize, run: &RunFile) -> Duration {
+    let writers = (run.order.len() as u32) * (WRITERS_PER_REGION as u32);
+    WRITE_EVERY * (writer as u32) / writers.max(1)
+}
+
+async fn write(client: Client, door: String, counts: Arc<RegionTraffic>, begin: Instant, until: Instant) {
+    let mut pace = interval_at(begin.into(), WRITE_EVERY);
     pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while Instant::now() < until {
         pace.tick().await;

@@ -11,8 +11,6 @@ const LEAST_NATS: (u32, u32) = (2, 12);
 /// The programs, absolute.
 #[derive(Clone, Debug)]
 pub struct Binaries {
-    /// This program, which starts the others so that they end with it.
-    pub isthmus: PathBuf,
     /// `isthmus-region-agent`.
     pub agent: PathBuf,
     /// `isthmus-gateway`.
@@ -60,7 +58,6 @@ impl Binaries {
             agent: ours("isthmus-region-agent")?,
             gateway: ours("isthmus-gateway")?,
             nats_server: find_nats_server(&isthmus)?,
-            isthmus,
         })
     }
 }

@@ -42,8 +42,6 @@ pub struct Child {
     pub region: String,
     /// Its name in the region: `agent-1`, `gateway-2`, `nats`.
     pub name: String,
-    /// This program, for `exec-child`.
-    pub isthmus: PathBuf,
     /// The program.
     pub program: PathBuf,
     /// Its arguments.
@@ -181,7 +179,7 @@ impl Child {
             .create(true)
             .append(true)
             .open(log_file(&self.folder, &self.name))?;
-        let mut command = exec_child::wrap(&self.isthmus, &self.program);
+        let mut command = exec_child::wrap(&self.program);
         command
             .args(&self.arguments)
             .envs(self.environment.iter().map(|(name, value)| (name, value)))

@@ -70,9 +70,12 @@ impl ExecChild {
     }
 }
 
+/// This very program, also when its file has been replaced since it was started.
+const THIS_PROGRAM: &str = "/proc/self/exe";
+
 /// The command that becomes `program` under the protection of `isthmus exec-child`, as a child of this process.
-pub fn wrap(isthmus: &Path, program: &Path) -> Command {
-    let mut command = Command::new(isthmus);
+pub fn wrap(program: &Path) -> Command {
+    let mut command = Command::new(THIS_PROGRAM);
     command
         .arg(NAME)
         .arg("--parent")

@@ -167,7 +167,7 @@ impl RegionPlan {
             program: binaries.nats_server.clone(),
             arguments: arguments.to_vec(),
             environment: Vec::new(),
-            ..self.child("nats", binaries)
+            ..self.child("nats")
         };
         (
             self.awaited("nats", vec![format!("{}/healthz", url(monitor))]),
@@ -193,7 +193,6 @@ impl RegionPlan {
                     "region-agent.yaml",
                     environment,
                     *admin,
-                    binaries,
                 )
             });
         let gateways = self
@@ -212,7 +211,6 @@ impl RegionPlan {
                     "gateway.yaml",
                     environment,
                     *admin,
-                    binaries,
                 )
             });
         agents.chain(gateways).collect()
@@ -237,24 +235,23 @@ impl RegionPlan {
         settings: &str,
         environment: Vec<(&'static str, String)>,
         admin: u16,
-        binaries: &Binaries,
     ) -> (Awaited, Child) {
-        let arguments = vec!["--settings".to_owned(), settings.to_owned()];
+        let settings = self.folder.join(settings).display().to_string();
+        let arguments = vec!["--settings".to_owned(), settings];
         let child = Child {
             program,
             arguments,
             environment,
-            ..self.child(name, binaries)
+            ..self.child(name)
         };
         let checks = ["readyz/read", "readyz/write"].map(|path| format!("{}/{path}", url(admin)));
         (self.awaited(name, checks.to_vec()), child)
     }
 
-    fn child(&self, name: &str, binaries: &Binaries) -> Child {
+    fn child(&self, name: &str) -> Child {
         Child {
             region: self.name.to_string(),
             name: name.to_owned(),
-            isthmus: binaries.isthmus.clone(),
             program: PathBuf::new(),
             arguments: Vec::new(),
             environment: Vec::new(),
