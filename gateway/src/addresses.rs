@@ -39,18 +39,6 @@ struct Known {
     asked: Option<Mono>,
 }
 
-/// No address of a peer is known.
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "no address for region {region} is known: {cause}; check link.dial, or the region's gateways in set.yaml"
-)]
-pub struct NoAddress {
-    /// The peer region.
-    pub region: String,
-    /// What the last lookup said.
-    pub cause: String,
-}
-
 impl PeerAddresses {
     /// The gateways at `written`, at least one, found through `names`.
     #[must_use]

@@ -181,7 +181,7 @@ fn watch_connection(shared: &Shared, connection: &Connection, log: Condition) ->
 }
 
 fn follow_server_clock(shared: &Shared) -> anyhow::Result<()> {
-    let clock = shared.server_clock.clone();
+    let (clock, board) = (shared.server_clock.clone(), shared.board.clone());
     let ports: Ports = shared.ports.clone();
     let Some(shard) = shared.shards().into_iter().next() else {
         return Ok(());
@@ -193,6 +193,7 @@ fn follow_server_clock(shared: &Shared) -> anyhow::Result<()> {
                 if let Err(error) = clock.sample(&*ports.log, &shard).await {
                     tracing::debug!(%error, "the log's clock gave no answer");
                 }
+                board.state().clock = clock.offset();
                 tokio::time::sleep(CLOCK_INTERVAL).await;
             }
         };

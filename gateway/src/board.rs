@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use isthmus_log::{ClockOffset, Member};
 use isthmus_replication::coordinates::{AppliedThrough, Cursor, Life, Position, Sequence, Shard};
 use isthmus_replication::names::{ProcessName, RegionName};
 use isthmus_replication::time::{Mono, Wall};
@@ -31,6 +32,10 @@ pub struct State {
     pub receiving: BTreeMap<(RegionName, Shard), Receiving>,
     /// What every region told of itself last.
     pub regions: BTreeMap<RegionName, Told>,
+    /// The live processes of the region.
+    pub members: Vec<Member>,
+    /// The clock that stamps the region's log less this process's.
+    pub clock: Option<ClockOffset>,
     /// What this region's agents told.
     pub applied: AppliedTable,
 }

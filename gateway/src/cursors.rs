@@ -86,24 +86,30 @@ impl PeerBoard {
         self.acknowledged.subscribe()
     }
 
-    /// What agents are told of every shard, by `gateway`.
+    /// What every peer acknowledged.
     #[must_use]
-    pub fn messages(&self, gateway: &ProcessName) -> Vec<PeerCursors> {
-        let all = self.acknowledged.borrow();
-        let message = |(shard, peers): (&Shard, &BTreeMap<RegionName, Acknowledgement>)| PeerCursors {
-            shard: shard.clone(),
-            gateway: gateway.clone(),
-            peers: peers
-                .iter()
-                .map(|(peer, held)| PeerCursor {
-                    peer: peer.clone(),
-                    connected: held.connected,
-                    cursor: held.cursor,
-                    applied: held.applied,
-                })
-                .collect(),
-        };
-        all.iter().map(message).collect()
+    pub fn acknowledged(&self) -> Acknowledged {
+        self.acknowledged.borrow().clone()
+    }
+}
+
+/// What agents are told of `shard`, by `gateway`.
+#[must_use]
+pub fn message(
+    gateway: &ProcessName,
+    shard: &Shard,
+    peers: &BTreeMap<RegionName, Acknowledgement>,
+) -> PeerCursors {
+    let peers = peers.iter().map(|(peer, held)| PeerCursor {
+        peer: peer.clone(),
+        connected: held.connected,
+        cursor: held.cursor,
+        applied: held.applied,
+    });
+    PeerCursors {
+        shard: shard.clone(),
+        gateway: gateway.clone(),
+        peers: peers.collect(),
     }
 }
 
@@ -150,12 +156,11 @@ mod tests {
         board.acknowledge(&region("ap"), &shard(1), Some(cursor), None);
         assert!(!woken.has_changed().unwrap(), "nothing new was said");
 
-        let messages = board.messages(&ProcessName::parse("gateway-1").unwrap());
-        let of = |shard: usize, peer: &str| {
-            let found = messages[shard]
-                .peers
-                .iter()
-                .find(|held| held.peer == region(peer));
+        let all = board.acknowledged();
+        let gateway = ProcessName::parse("gateway-1").unwrap();
+        let of = |partition: u16, peer: &str| {
+            let told = message(&gateway, &shard(partition), &all[&shard(partition)]);
+            let found = told.peers.iter().find(|held| held.peer == region(peer));
             found.map(|held| {
                 (
                     held.connected,

@@ -6,7 +6,6 @@ use isthmus_link::connection::LinkReader;
 use isthmus_link::{Connection, FrameError, Peer};
 use isthmus_replication::link::frame::{GoodbyeReason, Party, Request};
 use isthmus_replication::link::session::{End, Session, SessionEvent};
-use isthmus_runtime::clock::Clock;
 use isthmus_runtime::events::Severity;
 use serde_json::json;
 use tokio::task::JoinSet;
@@ -32,7 +31,7 @@ pub struct Line {
     pub peer: Peer,
     reader: LinkReader,
     writer: JoinSet<Result<(), FrameError>>,
-    clock: Clock,
+    shared: Shared,
 }
 
 /// Why a link is over.
@@ -88,7 +87,7 @@ impl Over {
 impl Line {
     /// Begins `session` on `connection`.
     #[must_use]
-    pub fn new(connection: Connection, session: Session, clock: Clock) -> Self {
+    pub fn new(connection: Connection, session: Session, shared: Shared) -> Self {
         let (outbox, leaving) = outbox();
         let mut writer = JoinSet::new();
         writer.spawn(leaving.write(connection.writer));
@@ -98,7 +97,7 @@ impl Line {
             peer: connection.peer,
             reader: connection.reader,
             writer,
-            clock,
+            shared,
         }
     }
 
@@ -108,17 +107,20 @@ impl Line {
     /// [`Over`]; nothing comes after it.
     pub async fn next(&mut self) -> Result<SessionEvent, Over> {
         loop {
-            self.session.handle_timeout(self.clock.now());
+            self.session.handle_timeout(self.shared.log_now());
             self.send()?;
             match self.session.poll_event() {
                 Some(SessionEvent::Ended(end)) => return Err(end.into()),
                 Some(event) => return Ok(event),
                 None => {}
             }
-            let deadline = self.session.poll_timeout().map(|(at, _)| self.clock.instant(at));
+            let deadline = self
+                .session
+                .poll_timeout()
+                .map(|(at, _)| self.shared.process.clock.instant(at));
             tokio::select! {
                 frame = self.reader.next() => match frame {
-                    Some(Ok(bytes)) => self.session.handle_bytes(self.clock.now(), bytes),
+                    Some(Ok(bytes)) => self.session.handle_bytes(self.shared.log_now(), bytes),
                     Some(Err(error)) => return Err(error.into()),
                     None => return Err(Over::Closed),
                 },

@@ -3,6 +3,7 @@
 mod applied;
 mod cursors;
 mod links;
+mod member;
 mod reports;
 
 use std::convert::Infallible;
@@ -39,7 +40,15 @@ pub fn start(shared: &Shared) -> Result<(), SpawnRefused> {
     spawn("region reports", |shared| Box::pin(reports::answer(shared)))?;
     spawn("leader's report", |shared| Box::pin(reports::ask_leader(shared)))?;
     spawn("link commands", |shared| Box::pin(links::listen(shared)))?;
-    Ok(())
+    spawn("members", |shared| Box::pin(member::follow(shared)))?;
+    let supervisor = &shared.process.supervisor;
+    supervisor.spawn(TaskKind::Work, "membership", |stop| {
+        let keep = member::keep(shared.clone(), stop);
+        async move {
+            keep.await;
+            Ok::<(), Infallible>(())
+        }
+    })
 }
 
 type Work = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;

@@ -71,6 +71,16 @@ impl Shared {
         self.process.clock.now()
     }
 
+    /// Monotonic time, and the time of this region's log: what lanes and links reckon by, so that this process's own
+    /// clock may be wrong.
+    #[must_use]
+    pub fn log_now(&self) -> Now {
+        Now {
+            mono: self.process.clock.mono(),
+            wall: self.server_clock.server_time(),
+        }
+    }
+
     /// The shards that this region holds.
     #[must_use]
     pub fn shards(&self) -> Vec<Shard> {

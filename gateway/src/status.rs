@@ -41,6 +41,11 @@ pub fn of_gateway(process: &ProcessSettings, board: &Board, now: Mono) -> Value 
         "leader": state.leadership.leader.as_ref().map(|name| name.as_str()),
         "leading": state.leadership.leading,
         "epoch": own["epoch"],
+        "members": own["members"],
+        "nats_clock": state.clock.map(|clock| json!({
+            "offset_ms": clock.micros as f64 / 1e3,
+            "uncertainty_ms": millis(clock.uncertainty),
+        })),
         "links": links,
         "accepted": state.accepted.values().map(of_accepted).collect::<Vec<_>>(),
         "heads": state.heads.iter().map(|(shard, head)| with_shard(shard, json!({
@@ -78,6 +83,10 @@ fn of_region_state(process: &ProcessSettings, state: &State, now: Mono) -> Value
             "life": life.to_string(),
             "revision": revision,
         })),
+        "members": state.members.iter().map(|member| json!({
+            "name": member.process.as_str(),
+            "role": member.role.as_str(),
+        })).collect::<Vec<_>>(),
         "links": state.links.iter().map(|(peer, link)| of_link(peer, link, now)).collect::<Vec<_>>(),
         "receiving": state.receiving.iter()
             .map(|((origin, shard), held)| of_receiving(origin, shard, held, now)).collect::<Vec<_>>(),

@@ -1,43 +1,130 @@
-//! What one region's log accepts appears in the other's, once and in order, whatever happens to links and gateways.
+//! What one region's log accepts appears in the other's, once and in order.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod common;
 
 use std::time::Duration;
 
-use common::{Contents, EU, Publisher, US, World, link, region};
-use isthmus_log::testing::until;
+use common::{Contents, EU, US, World, expected, link, region, shard};
+use isthmus_replication::peer::{AppliedPositions, PeerCursors};
 
 const RTT: Duration = Duration::from_millis(20);
-
-async fn put_all(publisher: &mut Publisher, from: usize, count: usize) {
-    for number in from..from + count {
-        publisher.put(&[&format!("key-{number:05}")]).await;
-    }
-}
-
-fn expected(count: usize) -> Vec<String> {
-    (0..count).map(|number| format!("key-{number:05}")).collect()
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn batches_appear_once_and_in_order_in_the_other_region() {
     let world = World::two_regions(RTT).await;
     let mut eu = world.publisher(EU).await;
     let mut us = world.publisher(US).await;
-    put_all(&mut eu, 0, 20).await;
+    eu.put_numbered(0, 20).await;
     let (one, other) = world.one_gateway_each();
     one.connected(US).await;
     other.connected(EU).await;
-    put_all(&mut eu, 20, 200).await;
+    eu.put_numbered(20, 200).await;
     us.put(&["from-us"]).await;
 
     let arrived = Contents::with_keys(&us.ports, &region(EU), 220).await;
     assert_eq!(arrived.keys, expected(220));
     let back = Contents::with_keys(&eu.ports, &region(US), 1).await;
     assert_eq!(back.keys, ["from-us"]);
-    assert_eq!(
-        arrived.fold.highest_stamp() > isthmus_replication::hlc::Hlc::ZERO,
-        true
-    );
+    one.counts("isthmus_ranges_sent_total{peer=\"us-east\"}", 1.0)
+        .await;
+    other
+        .counts("isthmus_acks_sent_total{origin=\"eu-west\"}", 1.0)
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_regions_do_not_answer_each_others_empty_ranges() {
+    const ROUNDS: u64 = 8;
+    let world = World::two_regions(RTT).await;
+    let mut eu = world.publisher(EU).await;
+    let mut us = world.publisher(US).await;
+    let (one, other) = world.one_gateway_each();
+    one.connected(US).await;
+    other.connected(EU).await;
+    for round in 0..ROUNDS {
+        let barrier = eu.barrier().await;
+        Contents::through(&us.ports, &region(EU), barrier).await;
+        us.put(&[&format!("round-{round}")]).await;
+        Contents::with_keys(&eu.ports, &region(US), usize::try_from(round).unwrap() + 1).await;
+    }
+    for ports in [&eu.ports, &us.ports] {
+        let contents = Contents::of(ports, &region(EU)).await;
+        let expected = 1 + ROUNDS + ROUNDS;
+        assert_eq!(
+            contents.messages, expected,
+            "life, own records, one range for each of the other's"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn agents_are_told_what_the_peer_has_and_has_applied() {
+    let world = World::two_regions(RTT).await;
+    let mut eu = world.publisher(EU).await;
+    let us = world.publisher(US).await;
+    let mut told = eu.ports.peers.subscribe("cursors.*.*").await.unwrap();
+    let (one, other) = world.one_gateway_each();
+    one.connected(US).await;
+    other.connected(EU).await;
+    let written = eu.put(&["a"]).await;
+    let arrived = Contents::with_keys(&us.ports, &region(EU), 1).await;
+    let applied = common::applied_by("agent-1", &region(EU), &arrived);
+    let agent = async {
+        let mut said_again = tokio::time::interval(Duration::from_millis(200));
+        loop {
+            said_again.tick().await;
+            let suffix = AppliedPositions::suffix(&shard());
+            us.ports.peers.publish(&suffix, applied.encode()).await.unwrap();
+        }
+    };
+    let heard = async {
+        loop {
+            let message = told.next().await.unwrap();
+            let cursors = PeerCursors::decode(&message.payload).unwrap();
+            let peer = cursors.peers.iter().find(|peer| peer.peer == region(US)).unwrap();
+            let through = peer.cursor.map(|cursor| cursor.position.sequence);
+            let applied = peer.applied.map(|applied| applied.0.sequence);
+            if peer.connected && through == Some(written) && applied == Some(written) {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(common::SOON, async {
+        tokio::select! { () = agent => {}, () = heard => {} }
+    })
+    .await
+    .unwrap();
+    let receiving = |status: &serde_json::Value| status["receiving"][0].clone();
+    let shown = other
+        .becomes("a delay", |status| receiving(status)["delay_ms"].is_number())
+        .await;
+    assert_eq!(shown["members"][0]["name"], "gateway-1");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_paused_link_stands_and_carries_nothing_until_it_is_resumed() {
+    let world = World::two_regions(RTT).await;
+    let mut eu = world.publisher(EU).await;
+    let us = world.publisher(US).await;
+    let (one, _other) = world.one_gateway_each();
+    one.connected(US).await;
+    eu.put_numbered(0, 1).await;
+    Contents::with_keys(&us.ports, &region(EU), 1).await;
+
+    assert_eq!(one.post("/v1/links/nowhere/pause").await, 404);
+    assert_eq!(one.post("/v1/links/us-east/pause").await, 200);
+    let lane = |status: &serde_json::Value| link(status, US)["lanes"][0].clone();
+    one.becomes("a paused lane", |status| lane(status)["state"] == "paused")
+        .await;
+    eu.put_numbered(1, 5).await;
+    one.becomes("a growing lag", |status| {
+        link(status, US)["state"] == "paused" && lane(status)["lag_ms"].as_f64() > Some(1000.0)
+    })
+    .await;
+    assert_eq!(Contents::of(&us.ports, &region(EU)).await.keys.len(), 1);
+
+    assert_eq!(one.post("/v1/links/us-east/resume").await, 200);
+    let arrived = Contents::with_keys(&us.ports, &region(EU), 6).await;
+    assert_eq!(arrived.keys, expected(6));
 }

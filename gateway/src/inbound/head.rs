@@ -17,7 +17,7 @@ use isthmus_replication::link::lane::{LaneReport, RangeFrame};
 use isthmus_replication::link::session::ClockEstimate;
 use isthmus_replication::names::RegionName;
 use isthmus_replication::receiving::AppendId;
-use isthmus_replication::time::{Mono, Now};
+use isthmus_replication::time::Mono;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
@@ -170,21 +170,13 @@ impl HeadTask {
     }
 
     fn deadline(&self) -> Mono {
-        let now = self.now();
+        let now = self.shared.log_now();
         let lanes = self
             .lanes
             .values()
             .filter_map(|lane| lane.receiving.poll_timeout(now))
             .map(|(at, _)| at);
         lanes.chain(self.start_at).fold(self.shown.after(SHOW), Mono::min)
-    }
-
-    /// Monotonic time, and the time of this region's log.
-    fn now(&self) -> Now {
-        Now {
-            mono: self.shared.process.clock.mono(),
-            wall: self.shared.server_clock.server_time(),
-        }
     }
 
     fn is_at_head(&self) -> bool {

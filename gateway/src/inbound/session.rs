@@ -53,8 +53,8 @@ impl Inbound {
                 path: crate::board::PathEstimate::default(),
             },
         );
-        let session = Session::acceptor(self.shared.now(), line::party(&self.shared), origin.clone());
-        let mut line = Line::new(connection, session, self.shared.process.clock.clone());
+        let session = Session::acceptor(self.shared.log_now(), line::party(&self.shared), origin.clone());
+        let mut line = Line::new(connection, session, self.shared.clone());
         let over = self.converse(&mut line, &origin, &stop).await;
         self.leave(&origin).await;
         self.shared.board.state().accepted.remove(&self.number);
@@ -168,7 +168,7 @@ impl Inbound {
         if let Some(link) = self.shared.board.state().accepted.get_mut(&self.number) {
             link.gateway = Some(hello.party.process.clone());
         }
-        line.session.welcome(self.shared.now(), lanes);
+        line.session.welcome(self.shared.log_now(), lanes);
     }
 
     async fn open(

@@ -14,7 +14,7 @@ use isthmus_replication::link::frame::Frame;
 use isthmus_replication::link::lane::LaneReport;
 use isthmus_replication::names::RegionName;
 use isthmus_replication::sending::{LaneEvent, ReaderFailure, ReaderOrder, Sending};
-use isthmus_replication::time::{Mono, Now};
+use isthmus_replication::time::Mono;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::sleep_until;
@@ -164,7 +164,7 @@ impl LaneTask {
     async fn run(mut self) {
         self.learn_head();
         loop {
-            self.sending.handle_timeout(self.now());
+            self.sending.handle_timeout(self.shared.log_now());
             self.obey();
             self.report_events();
             let blocked = self.transmit();
@@ -177,14 +177,6 @@ impl LaneTask {
                 Happening::Read(read) => self.read(read),
                 Happening::Room | Happening::Due => {}
             }
-        }
-    }
-
-    /// Monotonic time, and the time of this region's log.
-    fn now(&self) -> Now {
-        Now {
-            mono: self.shared.process.clock.mono(),
-            wall: self.shared.server_clock.server_time(),
         }
     }
 
@@ -210,7 +202,7 @@ impl LaneTask {
     }
 
     fn handle(&mut self, input: ToLane) {
-        let now = self.now();
+        let now = self.shared.log_now();
         match input {
             ToLane::Opened {
                 report,
@@ -248,7 +240,7 @@ impl LaneTask {
     fn learn_head(&mut self) {
         let head = self.head.borrow_and_update().clone();
         if let Some(fold) = head {
-            self.sending.handle_head(self.now(), &fold);
+            self.sending.handle_head(self.shared.log_now(), &fold);
         }
     }
 
@@ -270,7 +262,7 @@ impl LaneTask {
 
     fn started(&mut self, started: Result<(Fold, Reader), StartError>) {
         self.starting = None;
-        let now = self.now();
+        let now = self.shared.log_now();
         match started {
             Ok((fold, reader)) => {
                 self.reader = Some(reader);
@@ -310,7 +302,7 @@ impl LaneTask {
     }
 
     fn message(&mut self, message: &StoredMessage) {
-        let now = self.now();
+        let now = self.shared.log_now();
         self.read = Some(message.sequence);
         let own = |record: &Record| matches!(record, Record::Batch(_) | Record::Restored { .. });
         if message.header.as_ref().is_ok_and(|header| own(&header.record)) {
@@ -331,12 +323,13 @@ impl LaneTask {
                 ReaderFailure::Unavailable
             }
         };
-        self.sending.handle_reader_failed(self.now(), self.run, failure);
+        self.sending
+            .handle_reader_failed(self.shared.log_now(), self.run, failure);
     }
 
     /// Writes ranges while there are any and the link has room; whether it has none.
     fn transmit(&mut self) -> bool {
-        let now = self.now();
+        let now = self.shared.log_now();
         while let Some(outbox) = &self.outbox {
             let Some(room) = outbox.try_room() else {
                 return true;

@@ -165,12 +165,12 @@ impl PeerLink {
             .link(&self.peer, |link| link.phase = Phase::Greeting);
         while stuck.try_recv().is_ok() {}
         let session = Session::dialer(
-            self.shared.now(),
+            self.shared.log_now(),
             line::party(&self.shared),
             self.peer.clone(),
             self.offers(),
         );
-        let mut line = Line::new(connection, session, self.shared.process.clock.clone());
+        let mut line = Line::new(connection, session, self.shared.clone());
         line.session
             .pause(self.shared.paused.borrow().contains(&self.peer));
         let over = self.converse(&mut line, lanes, stuck, stop).await;
@@ -209,7 +209,7 @@ impl PeerLink {
                 _ = look.tick() => self.look(line),
                 _ = report.tick() => {
                     // A session that is not open yet, or has too many calls, is asked at the next tick.
-                    let _ = line.session.request(self.shared.now(), STATUS, bytes::Bytes::new());
+                    let _ = line.session.request(self.shared.log_now(), STATUS, bytes::Bytes::new());
                 }
                 Ok(()) = paused.changed() => {
                     let paused = paused.borrow_and_update().contains(&self.peer);
@@ -309,7 +309,7 @@ impl PeerLink {
     }
 
     fn look(&self, line: &Line) {
-        let now = self.shared.now();
+        let now = self.shared.log_now();
         if line.session.is_open() {
             self.shared
                 .cursors

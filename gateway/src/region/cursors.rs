@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use isthmus_replication::peer::{PEER_CURSORS_INTERVAL, PeerCursors};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
+use crate::cursors::{self, Acknowledged};
 use crate::shared::Shared;
 
 /// Changes that follow each other closely are told together.
@@ -14,24 +15,40 @@ const GATHER: Duration = Duration::from_millis(5);
 pub(super) async fn tell(shared: Shared) {
     let mut changes = shared.cursors.subscribe();
     let mut leading = shared.leading.clone();
+    let mut told = Acknowledged::new();
+    let mut told_all = Instant::now();
     loop {
         if leading.wait_for(|leading| *leading).await.is_err() {
             return;
         }
         changes.mark_unchanged();
-        let told = Instant::now();
-        publish(&shared).await;
-        let _ = timeout(PEER_CURSORS_INTERVAL, changes.changed()).await;
-        sleep_until(told + GATHER).await;
+        let began = Instant::now();
+        if told_all + PEER_CURSORS_INTERVAL <= began {
+            told.clear();
+        }
+        if told.is_empty() {
+            told_all = began;
+        }
+        told = publish(&shared, told).await;
+        // Whether something changed or the time is up, it is told.
+        let _ = timeout_at(told_all + PEER_CURSORS_INTERVAL, changes.changed()).await;
+        sleep_until(began + GATHER).await;
     }
 }
 
-async fn publish(shared: &Shared) {
-    for message in shared.cursors.messages(&shared.settings().name) {
-        let suffix = PeerCursors::suffix(&message.shard);
+/// Tells what differs from what was `told`, and gives what is told by that.
+async fn publish(shared: &Shared, told: Acknowledged) -> Acknowledged {
+    let all = shared.cursors.acknowledged();
+    for (shard, peers) in &all {
+        if told.get(shard) == Some(peers) {
+            continue;
+        }
+        let message = cursors::message(&shared.settings().name, shard, peers);
+        let suffix = PeerCursors::suffix(shard);
         if let Err(error) = shared.ports.peers.publish(&suffix, message.encode()).await {
             tracing::debug!(%error, suffix, "peers' cursors were not told");
-            return;
+            return Acknowledged::new();
         }
     }
+    all
 }

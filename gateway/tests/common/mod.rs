@@ -1,6 +1,6 @@
 //! Regions on one machine: a nats-server each, real gateway processes, a network between them that can be cut, and a
 //! publisher in the place of agents.
-#![allow(dead_code, clippy::unwrap_used)]
+#![allow(dead_code, unused_imports, clippy::unwrap_used)]
 
 mod certificates;
 mod gateway;
@@ -19,7 +19,9 @@ use isthmus_log::{LogSettings, Ports, RegionNames, Role};
 use isthmus_replication::coordinates::Shard;
 use isthmus_replication::names::{GroupName, RegionName, SetName};
 use isthmus_wan::{Command, Shape, Wan};
-pub use publisher::{Contents, Publisher};
+pub use publisher::{Contents, Publisher, applied_by, expected};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
 use tempfile::TempDir;
 
 pub const EU: &str = "eu-west";
@@ -133,13 +135,18 @@ impl World {
 
     /// Starts gateway 1 or 2 of `region`.
     pub fn gateway(&self, region: &str, number: usize) -> GatewayProcess {
+        self.gateway_of(&self.folder_of(region), region, number)
+    }
+
+    /// Starts a gateway of `region` with the files in `folder`.
+    pub fn gateway_of(&self, folder: &Path, region: &str, number: usize) -> GatewayProcess {
         let place = self.place(region);
         let dial = place
             .dial
             .iter()
             .map(|(peer, ways)| (peer.as_str(), ways.as_slice()));
         GatewayProcess::start(
-            &self.folder_of(region).join("gateway.yaml"),
+            &folder.join("gateway.yaml"),
             &format!("gateway-{number}"),
             place.links[number - 1],
             dial,
@@ -149,6 +156,13 @@ impl World {
     /// Starts gateway 1 of both regions.
     pub fn one_gateway_each(&self) -> (GatewayProcess, GatewayProcess) {
         (self.gateway(EU, 1), self.gateway(US, 1))
+    }
+
+    /// The fingerprint of the certificate of a region's gateways.
+    pub fn fingerprint(&self, region: &str) -> String {
+        let pem = std::fs::read(self.folder_of(region).join("gateway.crt")).unwrap();
+        let certificate = CertificateDer::from_pem_slice(&pem).unwrap();
+        isthmus_link::Fingerprint::of(&certificate).to_string()
     }
 
     pub fn cut(&self) {

@@ -8,13 +8,14 @@ use isthmus_log::{Ports, StoredMessage};
 use isthmus_replication::body;
 use isthmus_replication::cell::{CellId, ContentType, Field};
 use isthmus_replication::change::{Change, Op};
-use isthmus_replication::coordinates::{Anchor, Life, MessageId, Sequence, WriterId};
+use isthmus_replication::coordinates::{Anchor, AppliedThrough, Life, MessageId, Sequence, WriterId};
 use isthmus_replication::fold::{Accepted, Fold, Token, Verdict};
 use isthmus_replication::header::{
     Barrier, BodySeal, Header, LifeLink, LifeRecord, Local, Record, StageTimes,
 };
 use isthmus_replication::hlc::Clock;
-use isthmus_replication::names::{BucketName, Key, RegionName};
+use isthmus_replication::names::{BucketName, Key, ProcessName, RegionName};
+use isthmus_replication::peer::{AppliedPositions, OriginApplied};
 use isthmus_replication::seen::Seen;
 use isthmus_replication::time::Wall;
 use isthmus_replication::version::Version;
@@ -76,6 +77,21 @@ impl Publisher {
         let body = body::encode(&region, &changes);
         self.append(&Token::Origin(region), Record::Batch(local), body, count)
             .await
+    }
+
+    /// Appends a batch for each of `count` numbered keys.
+    pub async fn put_numbered(&mut self, from: usize, count: usize) {
+        for number in from..from + count {
+            self.put(&[&numbered(number)]).await;
+        }
+    }
+
+    /// Waits until the log answers.
+    pub async fn ready(&self) {
+        until("the log's answer", SOON, || async {
+            self.ports.log.bounds(&shard()).await.ok()
+        })
+        .await;
     }
 
     /// Appends a barrier: an own stamp without a change.
@@ -173,12 +189,50 @@ impl Contents {
         }
     }
 
+    /// Waits until the log of a region holds `origin`'s through `sequence`.
+    pub async fn through(ports: &Ports, origin: &RegionName, sequence: Sequence) -> Self {
+        until(&format!("{origin} through {sequence}"), SOON, || async {
+            let contents = Self::of(ports, origin).await;
+            let through = contents.fold.origin(origin)?.cursor.position.sequence;
+            (through >= sequence).then_some(contents)
+        })
+        .await
+    }
+
     /// Waits until the log of a region holds at least `count` keys of `origin`.
     pub async fn with_keys(ports: &Ports, origin: &RegionName, count: usize) -> Self {
         until(&format!("{count} keys of {origin}"), SOON, || async {
             Some(Self::of(ports, origin).await).filter(|contents| contents.keys.len() >= count)
         })
         .await
+    }
+}
+
+fn numbered(number: usize) -> String {
+    format!("key-{number:05}")
+}
+
+/// The first `count` numbered keys.
+pub fn expected(count: usize) -> Vec<String> {
+    (0..count).map(numbered).collect()
+}
+
+/// What an agent says that has applied all that `contents` hold of `origin`.
+pub fn applied_by(agent: &str, origin: &RegionName, contents: &Contents) -> AppliedPositions {
+    let held = contents.fold.origin(origin).unwrap();
+    AppliedPositions {
+        shard: shard(),
+        agent: ProcessName::parse(agent).unwrap(),
+        run: WriterId(1),
+        own: None,
+        checkpointed: Sequence::NONE,
+        needs_sync: false,
+        origins: vec![OriginApplied {
+            origin: origin.clone(),
+            applied: AppliedThrough(held.cursor.position),
+            appended: held.appended,
+            applied_at: wall(),
+        }],
     }
 }
 

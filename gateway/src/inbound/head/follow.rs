@@ -79,7 +79,7 @@ impl HeadTask {
             Ok(verdict) => verdict,
             Err(gone) => return self.start_again(gone.to_string()),
         };
-        let now = self.now();
+        let now = self.shared.log_now();
         let header = message.header.as_ref().ok();
         for lane in self.lanes.values_mut() {
             lane.receiving.handle_read_back(now, header, &verdict, &self.fold);

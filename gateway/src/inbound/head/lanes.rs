@@ -82,7 +82,7 @@ impl HeadTask {
     }
 
     fn range(&mut self, session: u64, range: RangeFrame, clock: Option<ClockEstimate>) {
-        let now = self.now();
+        let now = self.shared.log_now();
         let wall = self.shared.now().wall;
         let Some(lane) = self.lanes.get_mut(&session) else {
             return;
@@ -112,7 +112,7 @@ impl HeadTask {
     }
 
     pub(super) fn appended(&mut self, session: u64, id: AppendId, outcome: Result<Sequence, AppendError>) {
-        let now = self.now();
+        let now = self.shared.log_now();
         let Some(lane) = self.lanes.get_mut(&session) else {
             return;
         };
@@ -134,7 +134,7 @@ impl HeadTask {
 
     /// Does what the lanes want: appends, reports, events.
     pub(super) async fn drive(&mut self) {
-        let now = self.now();
+        let now = self.shared.log_now();
         let sessions: Vec<u64> = self.lanes.keys().copied().collect();
         for session in sessions {
             let mut appends = Vec::new();

@@ -55,7 +55,7 @@ impl HeadTask {
     }
 
     fn show_origin(&mut self, origin: &RegionName) {
-        let now = self.shared.now();
+        let now = self.shared.log_now();
         let lanes = self.lanes_of(origin);
         let told = {
             let state = self.shared.board.state();

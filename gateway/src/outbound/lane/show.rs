@@ -9,7 +9,7 @@ use super::{LaneTask, SHOW};
 impl LaneTask {
     /// Writes the lane's state to the board: at once if `changed`, else when what is there is old.
     pub(super) fn show(&mut self, changed: bool) {
-        let now = self.now();
+        let now = self.shared.log_now();
         if !changed && now.mono.since(self.shown) < SHOW {
             return;
         }

@@ -1,0 +1,100 @@
+//! Membership: this gateway's own lease, and who else of the region lives (design.md section 7).
+
+use std::time::Duration;
+
+use isthmus_log::{Ended, LeaseError, Member, MemberChange, Members, Revision, Role};
+use isthmus_runtime::events::Severity;
+use serde_json::json;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::shared::Shared;
+
+/// So long that an election of the region's NATS flaps nobody.
+const TTL: Duration = Duration::from_secs(15);
+const RENEWAL: Duration = Duration::from_secs(3);
+/// Giving the lease up may take this long; it runs out by itself.
+const RELEASE: Duration = Duration::from_millis(700);
+
+/// Holds this gateway's member lease until `stop`, then gives it up.
+pub(super) async fn keep(shared: Shared, stop: CancellationToken) {
+    let member = Member {
+        role: Role::Gateway,
+        process: shared.settings().name.clone(),
+    };
+    let name = member.lease();
+    let leases = &shared.ports.leases;
+    let mut held: Option<Revision> = None;
+    while !stop.is_cancelled() {
+        let renewed = async {
+            let expected = match held {
+                Some(revision) => revision,
+                None => leases.get(&name).await?.revision,
+            };
+            leases.put(&name, expected, payload(&shared), TTL).await
+        };
+        let renewed = tokio::select! {
+            renewed = renewed => renewed,
+            () = stop.cancelled() => break,
+        };
+        if held.is_some() && renewed == Err(LeaseError::Conflict) {
+            let text = format!(
+                "another process wrote the lease of {}; give each gateway its own name",
+                member.process
+            );
+            let events = &shared.process.events;
+            events.record(Severity::Warning, "name_taken", text, json!({}));
+        }
+        held = renewed.ok();
+        tokio::select! {
+            () = sleep(if held.is_some() { RENEWAL } else { RENEWAL / 6 }) => {}
+            () = stop.cancelled() => {}
+        }
+    }
+    if let Some(revision) = held
+        && timeout(RELEASE, leases.release(&name, revision)).await.is_err()
+    {
+        tracing::debug!("the member lease was not given up in time; it runs out by itself");
+    }
+}
+
+fn payload(shared: &Shared) -> bytes::Bytes {
+    let settings = &shared.process.settings;
+    let payload = json!({
+        "run": shared.run.to_string(),
+        "link": settings.link.listen.to_string(),
+        "admin": settings.process.admin.to_string(),
+    });
+    payload.to_string().into()
+}
+
+/// Shows the region's members and tells who comes and goes, until dropped.
+pub(super) async fn follow(shared: Shared) {
+    let mut watch = shared.ports.leases.watch();
+    let mut members = Members::default();
+    while let Some(event) = watch.next().await {
+        for change in members.note(&event) {
+            tell(&shared, &change);
+        }
+        shared.board.state().members = members.iter().map(|(member, _)| member.clone()).collect();
+    }
+}
+
+fn tell(shared: &Shared, change: &MemberChange) {
+    let (member, severity, kind, what) = match change {
+        MemberChange::Up(member) => (member, Severity::Notice, "node_up", "is up"),
+        MemberChange::Down(member, Ended::Expired) => (
+            member,
+            Severity::Warning,
+            "node_down",
+            "is down: its lease ran out",
+        ),
+        MemberChange::Down(member, Ended::Released) => {
+            (member, Severity::Notice, "node_down", "is down: it left")
+        }
+        MemberChange::Told(_) => return,
+    };
+    let text = format!("{} {} {what}", member.role.as_str(), member.process);
+    let fields = json!({ "role": member.role.as_str(), "name": member.process.as_str() });
+    shared.process.events.record(severity, kind, text, fields);
+}

@@ -1,0 +1,137 @@
+//! Leaders that die, links that are cut, connections that stay half open, a NATS that restarts: what was accepted arrives
+//! once, and in order.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod common;
+
+use std::time::Duration;
+
+use common::{Contents, EU, SOON, US, World, expected, link, region};
+use isthmus_replication::peer::PeerCursors;
+use isthmus_wan::Command;
+use tokio::time::Instant;
+
+const RTT: Duration = Duration::from_millis(20);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_standby_takes_over_when_the_leader_is_killed() {
+    let world = World::two_regions(RTT).await;
+    let mut eu = world.publisher(EU).await;
+    let us = world.publisher(US).await;
+    let mut leader = world.gateway(EU, 1);
+    leader.leads().await;
+    let standby = world.gateway(EU, 2);
+    let _other = world.gateway(US, 1);
+    leader.connected(US).await;
+    let shown = standby
+        .becomes("the leader's links and both regions", |status| {
+            status["leader"] == "gateway-1"
+                && link(status, US)["state"] == "connected"
+                && status["regions"][US].is_object()
+        })
+        .await;
+    assert_eq!(shown["leading"], false);
+    eu.put_numbered(0, 50).await;
+    leader.kill();
+    let killed = Instant::now();
+    eu.put_numbered(50, 50).await;
+    standby.leads().await;
+    let took = killed.elapsed();
+    let arrived = Contents::with_keys(&us.ports, &region(EU), 100).await;
+    assert_eq!(arrived.keys, expected(100));
+    assert!(took < Duration::from_secs(3), "taking over took {took:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_is_stopped_gives_the_lead_up_and_exits_with_0() {
+    let world = World::two_regions(RTT).await;
+    let _eu = world.publisher(EU).await;
+    let mut leader = world.gateway(EU, 1);
+    leader.leads().await;
+    let standby = world.gateway(EU, 2);
+    standby
+        .becomes("a leader", |status| status["leader"] == "gateway-1")
+        .await;
+    let began = Instant::now();
+    let status = leader.terminate().await;
+    assert!(status.success(), "{status}: {}", leader.log());
+    assert!(began.elapsed() < Duration::from_secs(5));
+    standby.leads().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_that_was_cut_and_healed_goes_on_where_it_stopped() {
+    let world = World::two_regions(RTT).await;
+    let mut eu = world.publisher(EU).await;
+    let us = world.publisher(US).await;
+    let (one, _other) = world.one_gateway_each();
+    one.connected(US).await;
+    eu.put_numbered(0, 10).await;
+    Contents::with_keys(&us.ports, &region(EU), 10).await;
+
+    let mut told = eu.ports.peers.subscribe("cursors.*.*").await.unwrap();
+    world.cut();
+    let cut = Instant::now();
+    eu.put_numbered(10, 40).await;
+    loop {
+        let message = tokio::time::timeout(SOON, told.next()).await.unwrap().unwrap();
+        let cursors = PeerCursors::decode(&message.payload).unwrap();
+        if cursors.peers.iter().all(|peer| !peer.connected) {
+            break;
+        }
+    }
+    assert!(
+        cut.elapsed() < Duration::from_secs(4),
+        "agents heard after {:?}",
+        cut.elapsed()
+    );
+    one.becomes("a fallen link and a growing lag", |status| {
+        let link = link(status, US);
+        link["state"] != "connected" && link["lanes"][0]["lag_ms"].as_f64() > Some(2000.0)
+    })
+    .await;
+    world.heal();
+    let arrived = Contents::with_keys(&us.ports, &region(EU), 50).await;
+    assert_eq!(arrived.keys, expected(50));
+    one.connected(US).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_half_open_connection_is_found_and_replaced() {
+    let world = World::two_regions(RTT).await;
+    let mut eu = world.publisher(EU).await;
+    let us = world.publisher(US).await;
+    let (one, _other) = world.one_gateway_each();
+    one.connected(US).await;
+    let (from, to) = (EU.to_owned(), US.to_owned());
+    world.wan.apply(&Command::BlackHole { from, to }).unwrap();
+    eu.put_numbered(0, 10).await;
+    one.counts("isthmus_link_reconnects_total{peer=\"us-east\"}", 1.0)
+        .await;
+    world.heal();
+    let arrived = Contents::with_keys(&us.ports, &region(EU), 10).await;
+    assert_eq!(arrived.keys, expected(10));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn both_regions_nats_may_restart_under_their_gateways() {
+    let mut world = World::two_regions(RTT).await;
+    let mut eu = world.publisher(EU).await;
+    let us = world.publisher(US).await;
+    let (one, _other) = world.one_gateway_each();
+    one.connected(US).await;
+    eu.put_numbered(0, 10).await;
+    Contents::with_keys(&us.ports, &region(EU), 10).await;
+    for name in [EU, US] {
+        let place = world.regions.get_mut(name).unwrap();
+        tokio::task::block_in_place(|| {
+            place.nats.kill();
+            place.nats.start_again();
+        });
+    }
+    eu.ready().await;
+    eu.put_numbered(10, 10).await;
+    us.ready().await;
+    let arrived = Contents::with_keys(&us.ports, &region(EU), 20).await;
+    assert_eq!(arrived.keys, expected(20));
+}

@@ -1,0 +1,84 @@
+//! Who may link: a gateway of another CA is refused with the reason, and a revoked one loses its live link.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod common;
+
+use std::time::Duration;
+
+use common::{Authority, Contents, EU, US, World, expected, link, region};
+
+const RTT: Duration = Duration::from_millis(10);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_of_another_ca_is_refused_and_the_reason_is_counted() {
+    let world = World::two_regions(RTT).await;
+    let _eu = world.publisher(EU).await;
+    let _us = world.publisher(US).await;
+    let one = world.gateway(EU, 1);
+    one.leads().await;
+
+    let elsewhere = tempfile::tempdir_in(world.folder.path()).unwrap();
+    let impostor = Authority::new(US);
+    let trust = elsewhere.path().join("trust");
+    std::fs::create_dir(&trust).unwrap();
+    std::fs::write(trust.join("us-east.pem"), impostor.pem()).unwrap();
+    std::fs::copy(
+        world.folder.path().join("trust/eu-west.pem"),
+        trust.join("eu-west.pem"),
+    )
+    .unwrap();
+    std::fs::copy(
+        world.folder.path().join("set.yaml"),
+        elsewhere.path().join("set.yaml"),
+    )
+    .unwrap();
+    let folder = elsewhere.path().join(US);
+    std::fs::create_dir(&folder).unwrap();
+    impostor.issue(US).write(&folder);
+    std::fs::copy(
+        world.folder_of(US).join("gateway.yaml"),
+        folder.join("gateway.yaml"),
+    )
+    .unwrap();
+
+    let rogue = world.gateway_of(&folder, US, 1);
+    one.counts("isthmus_link_refused_total{reason=\"unknown_ca\"}", 1.0)
+        .await;
+    let events = one.text("/v1/events").await.unwrap();
+    assert!(
+        events.contains("link_refused") && events.contains("unknown_ca"),
+        "{events}"
+    );
+    let status = rogue
+        .becomes("a refusal", |status| link(status, EU)["last_error"].is_string())
+        .await;
+    assert_ne!(link(&status, EU)["state"], "connected");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revoked_gateway_loses_its_link_and_gets_it_back_with_nothing_lost() {
+    let world = World::two_regions(RTT).await;
+    let eu = world.publisher(EU).await;
+    let mut us = world.publisher(US).await;
+    let revoked = world.folder_of(EU).join("revoked.txt");
+    std::fs::write(&revoked, "").unwrap();
+    let settings = world.folder_of(EU).join("gateway.yaml");
+    let with_list =
+        common::read(&settings).replace("key: gateway.key", "key: gateway.key, revoked: revoked.txt");
+    std::fs::write(&settings, with_list).unwrap();
+    let (one, other) = world.one_gateway_each();
+    other.connected(EU).await;
+    us.put_numbered(0, 5).await;
+    Contents::with_keys(&eu.ports, &region(US), 5).await;
+
+    std::fs::write(&revoked, world.fingerprint(US)).unwrap();
+    one.counts("isthmus_link_refused_total{reason=\"revoked\"}", 1.0)
+        .await;
+    other
+        .becomes("no link", |status| link(status, EU)["state"] != "connected")
+        .await;
+    us.put_numbered(5, 5).await;
+    std::fs::write(&revoked, "").unwrap();
+    let arrived = Contents::with_keys(&eu.ports, &region(US), 10).await;
+    assert_eq!(arrived.keys, expected(10));
+}
