@@ -169,7 +169,7 @@ pub(crate) async fn get(
             headers,
             ..
         }) if problem.is_absence() => Ok(Found {
-            value: None,
+            content_type: None,
             ..of_headers(&headers)
         }),
         Err(error) => Err(error),

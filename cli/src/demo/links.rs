@@ -73,6 +73,11 @@ impl Links {
         self.round_trips.get(pair)?.last().copied()
     }
 
+    /// The least of the round trips seen, in milliseconds: what the network takes, whatever else the machine does.
+    pub(super) fn least_round_trip(&self, pair: &Pair) -> Option<f64> {
+        self.round_trips.get(pair)?.iter().copied().min_by(f64::total_cmp)
+    }
+
     /// The median of the round trips seen, in milliseconds.
     pub(super) fn median_round_trip(&self, pair: &Pair) -> Option<f64> {
         median(self.round_trips.get(pair)?)

@@ -58,7 +58,9 @@ struct Pids {
 struct LinkSummary {
     from: String,
     to: String,
+    /// The least that the leader measured.
     rtt_ms: Option<f64>,
+    rtt_p50_ms: Option<f64>,
     lag_p50_ms: Option<f64>,
     lag_p99_ms: Option<f64>,
     lag_samples: usize,
@@ -104,13 +106,15 @@ impl Summary {
             digest: holding.digest(),
             cells: holding.cells(),
         };
-        let millis = |lag: Option<Duration>| lag.map(|lag| (lag.as_secs_f64() * 10_000.0).round() / 10.0);
+        let tenths = |value: Option<f64>| value.map(|value| (value * 10.0).round() / 10.0);
+        let millis = |lag: Option<Duration>| tenths(lag.map(|lag| lag.as_secs_f64() * 1e3));
         let link = |pair| LinkSummary {
-            rtt_ms: links.median_round_trip(&pair),
+            rtt_ms: tenths(links.least_round_trip(&pair)),
+            rtt_p50_ms: tenths(links.median_round_trip(&pair)),
             lag_p50_ms: millis(probes.percentile(&pair, 50)),
             lag_p99_ms: millis(probes.percentile(&pair, 99)),
             lag_samples: probes.count(&pair),
-            delay_p50_ms: links.median_delay(&pair),
+            delay_p50_ms: tenths(links.median_delay(&pair)),
             from: pair.0,
             to: pair.1,
         };
