@@ -14,10 +14,13 @@ use isthmus_replication::peer::{PEER_SILENCE, PeerCursors};
 use isthmus_replication::time::Mono;
 use tokio::sync::watch;
 
+/// By shard, then by region and by the gateway that told.
+type Views = BTreeMap<Shard, BTreeMap<(RegionName, ProcessName), View>>;
+
 /// What gateways told of every shard.
 #[derive(Debug)]
 pub struct Peers {
-    views: Mutex<BTreeMap<Shard, BTreeMap<(RegionName, ProcessName), View>>>,
+    views: Mutex<Views>,
     told: watch::Sender<u64>,
 }
 
@@ -44,7 +47,8 @@ impl Default for Peers {
 }
 
 impl Peers {
-    /// Takes a gateway's word. What a gateway told before and leaves out is forgotten.
+    /// Takes a gateway's word. What a gateway told before and leaves out is forgotten. A cursor that a new leader does not
+    /// know yet is the last one known.
     pub fn note(&self, now: Mono, message: PeerCursors) {
         let PeerCursors {
             shard,
@@ -53,11 +57,20 @@ impl Peers {
         } = message;
         let mut views = self.views();
         let held = views.entry(shard).or_default();
+        let mut known: Vec<(RegionName, Mono, Cursor)> = held
+            .iter()
+            .filter_map(|((region, _), view)| Some((region.clone(), view.heard, view.cursor?)))
+            .collect();
+        known.sort_by_key(|(_, heard, _)| *heard);
+        let known: BTreeMap<RegionName, Cursor> = known
+            .into_iter()
+            .map(|(region, _, cursor)| (region, cursor))
+            .collect();
         held.retain(|(_, teller), view| *teller != gateway && now.since(view.heard) <= PEER_SILENCE);
         for peer in peers {
             let view = View {
                 connected: peer.connected,
-                cursor: peer.cursor,
+                cursor: peer.cursor.or_else(|| known.get(&peer.peer).copied()),
                 applied: peer.applied,
                 heard: now,
             };
@@ -112,7 +125,7 @@ impl Peers {
             .collect()
     }
 
-    fn views(&self) -> MutexGuard<'_, BTreeMap<Shard, BTreeMap<(RegionName, ProcessName), View>>> {
+    fn views(&self) -> MutexGuard<'_, Views> {
         self.views.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -204,6 +217,21 @@ mod tests {
         assert!(!peers.reachable(late, &shard(), &region()));
         peers.note(late, word(false, position(1, 6)));
         assert!(!peers.reachable(late, &shard(), &region()));
+    }
+
+    #[test]
+    fn a_leader_that_does_not_know_a_cursor_leaves_the_last_one_known() {
+        let peers = Peers::default();
+        let start = Mono::from_nanos(0);
+        peers.note(start, word(true, position(1, 5)));
+        let mut next = word(false, position(1, 5));
+        next.gateway = ProcessName::parse("gateway-2").unwrap();
+        next.peers[0].cursor = None;
+        peers.note(start.after(PEER_SILENCE * 2), next.clone());
+        peers.note(start.after(PEER_SILENCE * 3), next);
+        let newest = peers.newest(&shard())[&region()];
+        assert_eq!(newest.cursor.unwrap().position, position(1, 5));
+        assert!(!newest.connected);
     }
 
     #[test]

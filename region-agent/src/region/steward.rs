@@ -103,7 +103,8 @@ fn keep_from(region: &Region, shard: &ShardHandle) -> Option<Sequence> {
     (least > Sequence::NONE).then_some(least)
 }
 
-/// A peer whose next message goes can't go on without a sync: it is named, once.
+/// A peer whose next message goes can't go on without a sync: it is named, once. Of one whose cursor is not known that can't
+/// be said; the gateway that reaches it says it.
 fn name_left_behind(
     region: &Region,
     shard: &ShardHandle,
@@ -111,10 +112,8 @@ fn name_left_behind(
     left_behind: &mut BTreeSet<(RegionName, Shard)>,
 ) {
     for (peer, view) in region.core.peers().newest(shard.shard()) {
-        let next = view
-            .cursor
-            .map_or(Sequence::NONE, |cursor| cursor.position.sequence)
-            .next();
+        let Some(cursor) = view.cursor else { continue };
+        let next = cursor.position.sequence.next();
         let lane = (peer.clone(), shard.shard().clone());
         if next >= keep_from {
             left_behind.remove(&lane);
