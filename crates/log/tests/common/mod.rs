@@ -168,6 +168,10 @@ pub async fn append_at_last(ports: &Ports, id: u64) -> Sequence {
     .await
 }
 
+pub async fn ensured(ports: &Ports) {
+    ports.log.ensure(&shard(), &settings()).await.unwrap();
+}
+
 pub async fn within<T>(what: &str, work: impl Future<Output = T>) -> T {
     match tokio::time::timeout(BOUND, work).await {
         Ok(value) => value,

@@ -1,0 +1,62 @@
+//! What both twins of each port do: one function per statement, run over real nats-servers and in memory.
+#![allow(clippy::unwrap_used)]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod appends;
+mod leases;
+mod marks;
+mod peers;
+mod places;
+
+macro_rules! conformance {
+    ($($module:ident: $($test:ident)*;)*) => {
+        mod on_nats {
+            $($(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $test() {
+                let region = super::common::OnNats::start().await;
+                super::$module::$test(region.ports()).await;
+            })*)*
+        }
+        mod in_memory {
+            $($(#[tokio::test]
+            async fn $test() {
+                let region = super::common::InMemory::start().await;
+                super::$module::$test(region.ports()).await;
+            })*)*
+        }
+    };
+}
+
+conformance! {
+    appends:
+    appends_are_read_in_order_without_holes
+    a_reader_waits_for_what_comes_later
+    a_doubled_append_stands_twice
+    a_full_log_refuses_and_takes_appends_again_after_a_purge
+    an_append_above_the_largest_message_is_refused_before_it_is_sent
+    a_slow_reader_loses_nothing;
+    places:
+    a_purge_keeps_the_message_it_names_and_ends_readers_before_it
+    a_reader_that_knows_another_message_suspects_a_new_life
+    a_reader_beyond_the_end_suspects_a_new_life
+    every_way_of_reading_a_message_gives_the_same
+    a_missing_log_is_said_to_be_missing
+    another_setting_is_named_with_its_mend
+    ensuring_again_is_harmless
+    the_clock_of_the_log_is_known_within_its_uncertainty;
+    marks:
+    the_newest_mark_at_or_below_a_position_is_found;
+    leases:
+    a_free_lease_is_taken_by_one
+    a_lease_is_renewed_and_taken_over_by_its_revision
+    a_released_lease_can_be_taken
+    a_lease_that_nobody_renews_ends
+    a_lease_of_less_than_a_second_is_refused
+    a_watch_tells_what_is_held_and_what_becomes_of_it
+    members_come_and_go_with_their_leases;
+    peers:
+    what_is_told_is_heard_by_those_who_listen
+    a_request_is_answered;
+}
