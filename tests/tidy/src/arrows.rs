@@ -1,8 +1,7 @@
 //! Which crate may see which: our own by [`OURS`], and outside crates that only one place may name by [`CONFINED`].
 
 use crate::manifest::{self, Manifest};
-use crate::source::mentions;
-use crate::{Tree, Violation};
+use crate::{File, Tree, Violation};
 
 /// Each crate of ours with the crates of ours that it may depend on.
 const OURS: &[(&str, &[&str])] = &[
@@ -19,7 +18,7 @@ const OURS: &[(&str, &[&str])] = &[
         &["isthmus-replication", "isthmus-runtime", "isthmus-wan"],
     ),
     ("isthmus-sim", &["isthmus-replication", "isthmus-log"]),
-    ("isthmus-e2e", &["isthmus-wan"]),
+    ("isthmus-e2e", &["isthmus-log", "isthmus-wan"]),
     ("isthmus-bench", &["isthmus-e2e", "isthmus-wan"]),
     ("isthmus-tidy", &[]),
 ];
@@ -32,34 +31,42 @@ const BINARY: &[&str] = &[
     "isthmus-door",
 ];
 
+/// The userspace network, which the tests of every crate may depend on.
+const NETWORK_OF_TESTS: &str = "isthmus-wan";
+
 /// Outside crates that only some of ours may name.
 struct Confined {
     packages: &'static [&'static str],
     to: &'static [&'static str],
+    /// Crates whose tests may name them too.
+    to_tests_of: &'static [&'static str],
     /// Within that crate, the only path prefixes whose sources may name it; empty: all.
     sources: &'static [&'static str],
 }
 
 const CONFINED: &[Confined] = &[
     Confined {
-        packages: &[
-            "rustls",
-            "tokio-rustls",
-            "rustls-pki-types",
-            "rustls-webpki",
-            "x509-parser",
-        ],
+        packages: &["rustls", "tokio-rustls", "rustls-webpki", "x509-parser"],
         to: &["isthmus-link"],
+        to_tests_of: &[],
+        sources: &[],
+    },
+    Confined {
+        packages: &["rustls-pki-types"],
+        to: &["isthmus-link"],
+        to_tests_of: &["isthmus-gateway"],
         sources: &[],
     },
     Confined {
         packages: &["async-nats"],
         to: &["isthmus-log"],
+        to_tests_of: &[],
         sources: &[],
     },
     Confined {
         packages: &["axum", "axum-core", "utoipa"],
         to: &["isthmus-door", "isthmus-gateway", "isthmus-region-agent"],
+        to_tests_of: &[],
         sources: &[],
     },
     Confined {
@@ -70,6 +77,7 @@ const CONFINED: &[Confined] = &[
             "tracing-opentelemetry",
         ],
         to: &["isthmus-runtime"],
+        to_tests_of: &[],
         sources: &["crates/runtime/src/telemetry.rs", "crates/runtime/src/telemetry/"],
     },
 ];
@@ -89,8 +97,8 @@ pub fn own_crates(tree: &Tree) -> Vec<Violation> {
             continue;
         };
         let ours = manifest.dependencies.iter().filter(|dependency| {
-            let itself = dependency.for_tests && dependency.name == manifest.name;
-            is_ours(&dependency.name) && !itself
+            let for_tests = dependency.name == manifest.name || dependency.name == NETWORK_OF_TESTS;
+            is_ours(&dependency.name) && !(dependency.for_tests && for_tests)
         });
         for dependency in ours.filter(|dependency| !allowed.contains(&dependency.name.as_str())) {
             violations.push(Violation::of_file(
@@ -112,55 +120,61 @@ pub fn confined_crates(tree: &Tree) -> Vec<Violation> {
     violations.extend(manifest::renamed_in_workspace(tree));
     for manifest in &manifests {
         for confined in CONFINED {
-            let allowed = confined.to.contains(&manifest.name.as_str());
-            if !allowed {
-                violations.extend(in_manifest(manifest, confined));
-            }
-            let sources = if allowed { confined.sources } else { &[] };
-            if !allowed || !sources.is_empty() {
-                violations.extend(in_sources(tree, manifest, confined, sources));
-            }
+            violations.extend(in_manifest(manifest, confined));
+            violations.extend(in_sources(tree, manifest, confined));
         }
     }
     violations
 }
 
+impl Confined {
+    /// Whether a crate may depend on these packages, `for_tests` or altogether.
+    fn allows(&self, manifest: &Manifest, for_tests: bool) -> bool {
+        let name = manifest.name.as_str();
+        self.to.contains(&name) || for_tests && self.to_tests_of.contains(&name)
+    }
+
+    /// Whether a source of a crate may name these packages.
+    fn allows_source(&self, manifest: &Manifest, file: &File) -> bool {
+        let within =
+            self.sources.is_empty() || self.sources.iter().any(|prefix| file.path.starts_with(prefix));
+        self.allows(manifest, file.is_test()) && within
+    }
+
+    /// The place where they may be named.
+    fn place(&self) -> String {
+        if self.sources.is_empty() {
+            self.to.join(", ")
+        } else {
+            self.sources.join(", ")
+        }
+    }
+}
+
 fn in_manifest(manifest: &Manifest, confined: &Confined) -> Vec<Violation> {
-    let named = manifest
-        .dependencies
-        .iter()
-        .filter(|dependency| confined.packages.contains(&dependency.name.as_str()));
+    let named = manifest.dependencies.iter().filter(|dependency| {
+        let name = dependency.name.as_str();
+        confined.packages.contains(&name) && !confined.allows(manifest, dependency.for_tests)
+    });
+    let only = confined.to.join(", ");
     named
         .map(|dependency| {
-            let only = confined.to.join(", ");
-            Violation::of_file(
-                manifest.path(),
-                format!("only {only} may depend on {}", dependency.name),
-            )
+            let what = format!("only {only} may depend on {}", dependency.name);
+            Violation::of_file(manifest.path(), what)
         })
         .collect()
 }
 
-fn in_sources(tree: &Tree, manifest: &Manifest, confined: &Confined, allowed: &[&str]) -> Vec<Violation> {
+fn in_sources(tree: &Tree, manifest: &Manifest, confined: &Confined) -> Vec<Violation> {
     let mut violations = Vec::new();
     let sources = tree.under(&manifest.folder).filter(|file| file.is_rust());
-    for file in sources.filter(|file| !allowed.iter().any(|prefix| file.path.starts_with(prefix))) {
-        for mention in mentions(&file.text).unwrap_or_default() {
-            let named = confined
-                .packages
-                .iter()
-                .find(|package| mention.has(&[package.replace('-', "_").as_str()]));
+    for file in sources.filter(|file| !confined.allows_source(manifest, file)) {
+        for mention in file.mentions().unwrap_or_default() {
+            let mut packages = confined.packages.iter();
+            let named = packages.find(|package| mention.has(&[package.replace('-', "_").as_str()]));
             if let Some(package) = named {
-                let place = if allowed.is_empty() {
-                    confined.to.join(", ")
-                } else {
-                    allowed.join(", ")
-                };
-                violations.push(Violation::at(
-                    &file.path,
-                    mention.line,
-                    format!("only {place} may name {package}"),
-                ));
+                let what = format!("only {} may name {package}", confined.place());
+                violations.push(Violation::at(&file.path, mention.line, what));
             }
         }
     }

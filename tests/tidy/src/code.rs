@@ -1,6 +1,6 @@
 //! Habits of the Rust sources: short modules, nothing unfinished, owned tasks, bounded channels.
 
-use crate::source::{Mention, Then, attributes, mentions};
+use crate::source::{Mention, Then, attributes};
 use crate::{File, Tree, Violation};
 
 /// The most lines that a source file may have.
@@ -96,8 +96,8 @@ pub fn unbounded_channels(tree: &Tree) -> Vec<Violation> {
 fn each_mention(tree: &Tree, rule: impl Fn(&File, &Mention) -> Option<String>) -> Vec<Violation> {
     let mut violations = Vec::new();
     for file in tree.rust() {
-        for mention in mentions(&file.text).unwrap_or_default() {
-            violations.extend(rule(file, &mention).map(|what| Violation::at(&file.path, mention.line, what)));
+        for mention in file.mentions().unwrap_or_default() {
+            violations.extend(rule(file, mention).map(|what| Violation::at(&file.path, mention.line, what)));
         }
     }
     violations

@@ -1,7 +1,6 @@
 //! The replication core takes time as a value and randomness as a seed, and does no input or output.
 
 use crate::manifest::manifests;
-use crate::source::mentions;
 use crate::{Tree, Violation};
 
 /// Folder of the pure crate.
@@ -74,7 +73,7 @@ pub fn pure_core(tree: &Tree) -> Vec<Violation> {
 }
 
 fn impure_mentions(file: &crate::File) -> Vec<Violation> {
-    let mentions = match mentions(&file.text) {
+    let mentions = match file.mentions() {
         Ok(mentions) => mentions,
         Err(error) => {
             return vec![Violation::of_file(

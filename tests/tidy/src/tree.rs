@@ -1,6 +1,9 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use crate::source::{Mention, mentions};
 
 /// Folders that hold nothing of ours: version control, build results, fetched tools.
 const SKIPPED: &[&str] = &[
@@ -25,12 +28,22 @@ pub struct File {
     pub text: String,
     /// Whether its owner may execute it.
     pub executable: bool,
+    mentions: OnceLock<Result<Vec<Mention>, String>>,
 }
 
 impl File {
     /// Whether it is Rust source.
     pub fn is_rust(&self) -> bool {
         self.path.ends_with(".rs")
+    }
+
+    /// Every path and name in it, as Rust.
+    ///
+    /// # Errors
+    /// When it is not Rust; the message has the line.
+    pub fn mentions(&self) -> Result<&[Mention], &str> {
+        let read = self.mentions.get_or_init(|| mentions(&self.text));
+        read.as_deref().map_err(String::as_str)
     }
 
     /// Whether it lies in a folder or module of tests.
@@ -120,6 +133,7 @@ fn walk(root: &Path, folder: &Path, files: &mut Vec<File>) -> io::Result<()> {
                 path: relative,
                 text,
                 executable: is_executable(&entry.metadata()?),
+                mentions: OnceLock::new(),
             });
         }
     }

@@ -85,6 +85,60 @@ fn a_confined_crate_in_another_source() {
 }
 
 #[test]
+fn what_only_tests_may_see() {
+    let manifest = |section: &str, package: &str| {
+        format!("[package]\nname = \"isthmus-gateway\"\n[{section}]\n{package}.workspace = true\n")
+    };
+    let gateway = "gateway/Cargo.toml";
+    passes(
+        arrows::own_crates,
+        gateway,
+        &manifest("dev-dependencies", "isthmus-wan"),
+    );
+    finds(
+        arrows::own_crates,
+        gateway,
+        &manifest("dependencies", "isthmus-wan"),
+        0,
+    );
+    passes(
+        arrows::confined_crates,
+        gateway,
+        &manifest("dev-dependencies", "rustls-pki-types"),
+    );
+    finds(
+        arrows::confined_crates,
+        gateway,
+        &manifest("dependencies", "rustls-pki-types"),
+        0,
+    );
+    let folder = sound();
+    write(
+        folder.path(),
+        gateway,
+        &manifest("dev-dependencies", "rustls-pki-types"),
+    );
+    write(
+        folder.path(),
+        "gateway/tests/links.rs",
+        "use rustls_pki_types::CertificateDer;\n",
+    );
+    write(
+        folder.path(),
+        "gateway/src/line.rs",
+        "use rustls_pki_types::CertificateDer;\n",
+    );
+    let found = arrows::confined_crates(&Tree::read(folder.path()).expect("the tree is readable"));
+    assert_eq!(
+        found
+            .iter()
+            .map(|violation| violation.path.as_str())
+            .collect::<Vec<_>>(),
+        ["gateway/src/line.rs"]
+    );
+}
+
+#[test]
 fn opentelemetry_outside_the_telemetry_module() {
     let folder = sound();
     write(
