@@ -13,6 +13,7 @@ use isthmus_log::{
 };
 use isthmus_replication::lease::{Entry, Event, Holder, Lease, Operation, Reply, Request, Revision};
 use isthmus_replication::limits;
+use isthmus_replication::time::Mono;
 use isthmus_runtime::clock::Clock;
 use tokio::sync::watch;
 use tokio::time::sleep_until;
@@ -27,6 +28,10 @@ mod payload;
 const RELEASE: Duration = Duration::from_millis(700);
 /// A subscription that could not be had is asked for again after this long.
 const RETRY: Duration = Duration::from_millis(200);
+/// A candidacy that wakes this much too late was starved: beats may wait for it.
+const LATE: Duration = Duration::from_millis(50);
+/// It then hears what waits for this long before it judges the leader silent, but not time after time.
+const PATIENCE: Duration = Duration::from_millis(200);
 
 /// The candidacy of this gateway.
 pub struct Candidacy {
@@ -49,6 +54,10 @@ struct Running {
     lease: Lease,
     name: LeaseName,
     asked: Option<BoxFuture<'static, (u64, Reply)>>,
+    /// When to wake at the latest.
+    wake: Mono,
+    /// A standby asks nothing before this.
+    patient_until: Mono,
 }
 
 impl Candidacy {
@@ -65,6 +74,8 @@ impl Candidacy {
             candidacy: self,
             name,
             asked: None,
+            wake: Mono::from_nanos(u64::MAX),
+            patient_until: Mono::default(),
         };
         let mut beats = tokio::select! {
             beats = subscribe(&ports, &suffix) => beats,
@@ -94,18 +105,24 @@ impl Running {
     /// Waits for one input and does what follows from it.
     async fn step(&mut self, watch: &mut LeaseWatch, beats: &mut PeerSubscription) {
         let now = self.candidacy.clock.mono();
-        self.lease.handle_timeout(now);
-        if let Some(request) = self.lease.poll_request(now) {
-            self.asked = Some(self.ask(request));
+        if now.since(self.wake) > LATE && now.since(self.patient_until) > PATIENCE * 5 {
+            self.patient_until = now.after(PATIENCE);
+        }
+        let patient = now < self.patient_until && self.lease.leads().is_none();
+        if !patient {
+            self.lease.handle_timeout(now);
+            if let Some(request) = self.lease.poll_request(now) {
+                self.asked = Some(self.ask(request));
+            }
         }
         if let Some(beat) = self.lease.poll_beat(now) {
             self.beat(&beat).await;
         }
         self.show();
-        let wake = self
-            .lease
-            .poll_timeout()
-            .map(|(at, _)| self.candidacy.clock.instant(at));
+        let due = self.lease.poll_timeout();
+        let due = due.map_or(Mono::from_nanos(u64::MAX), |(at, _)| at);
+        self.wake = if patient { self.patient_until } else { due };
+        let wake = self.candidacy.clock.instant(self.wake);
         tokio::select! {
             biased;
             (id, reply) = answer(&mut self.asked) => {
@@ -118,7 +135,7 @@ impl Running {
                     self.lease.handle_beat(self.candidacy.clock.mono(), beat);
                 }
             }
-            () = wait(wake) => {}
+            () = sleep_until(wake) => {}
         }
     }
 
@@ -260,13 +277,6 @@ async fn read(leases: &dyn Leases, name: &LeaseName) -> Reply {
 async fn answer(asked: &mut Option<BoxFuture<'static, (u64, Reply)>>) -> (u64, Reply) {
     match asked {
         Some(asked) => asked.await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn wait(until: Option<tokio::time::Instant>) {
-    match until {
-        Some(until) => sleep_until(until).await,
         None => std::future::pending().await,
     }
 }

@@ -66,6 +66,13 @@ impl Over {
         }
     }
 
+    /// Whether this end ended the link in good order: it leads no more, or stops.
+    #[must_use]
+    pub fn is_own_will(&self) -> bool {
+        use GoodbyeReason::{Draining, NotLeading};
+        matches!(self, Self::Ended(End::Refused(goodbye)) if matches!(goodbye.reason, Draining | NotLeading))
+    }
+
     /// Whether one end refused the other, rather than the network or the end of a process.
     #[must_use]
     pub fn is_refusal(&self) -> bool {

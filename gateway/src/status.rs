@@ -13,7 +13,8 @@ use crate::board::{AcceptedLink, Board, Lane, Link, PathEstimate, Receiving, Sta
 #[must_use]
 pub fn of_gateway(process: &ProcessSettings, board: &Board, now: Mono) -> Value {
     let state = board.state();
-    let own = of_region_state(process, &state, now);
+    let mut own = of_region_state(process, &state, now);
+    as_the_leader_told(process, &state, &mut own);
     let mut regions: Map<String, Value> = state
         .regions
         .iter()
@@ -22,15 +23,7 @@ pub fn of_gateway(process: &ProcessSettings, board: &Board, now: Mono) -> Value 
             (region.to_string(), flatten(report))
         })
         .collect();
-    let leaders = regions.remove(process.region.as_str());
-    let links = if state.leadership.leading {
-        own["links"].clone()
-    } else {
-        leaders.map_or_else(|| json!([]), |told| told["links"].clone())
-    };
-    let mut shown = own.clone();
-    shown["links"] = links.clone();
-    regions.insert(process.region.to_string(), shown);
+    regions.insert(process.region.to_string(), own.clone());
     json!({
         "process": "gateway",
         "name": process.name.as_str(),
@@ -46,7 +39,7 @@ pub fn of_gateway(process: &ProcessSettings, board: &Board, now: Mono) -> Value 
             "offset_ms": clock.micros as f64 / 1e3,
             "uncertainty_ms": millis(clock.uncertainty),
         })),
-        "links": links,
+        "links": own["links"],
         "accepted": state.accepted.values().map(of_accepted).collect::<Vec<_>>(),
         "heads": state.heads.iter().map(|(shard, head)| with_shard(shard, json!({
             "state": head.state,
@@ -62,14 +55,17 @@ pub fn of_gateway(process: &ProcessSettings, board: &Board, now: Mono) -> Value 
 pub fn of_region(process: &ProcessSettings, board: &Board, now: Mono) -> Value {
     let state = board.state();
     let mut report = of_region_state(process, &state, now);
-    let leaders = state
-        .regions
-        .get(&process.region)
-        .filter(|_| !state.leadership.leading);
-    if let Some(told) = leaders {
-        report["links"] = told.report["links"].clone();
-    }
+    as_the_leader_told(process, &state, &mut report);
     report
+}
+
+/// The links and the epoch are the leader's, which tells the standbys of them.
+fn as_the_leader_told(process: &ProcessSettings, state: &State, report: &mut Value) {
+    let told = state.regions.get(&process.region);
+    if let Some(told) = told.filter(|_| !state.leadership.leading) {
+        report["links"] = told.report["links"].clone();
+        report["epoch"] = told.report["epoch"].clone();
+    }
 }
 
 fn of_region_state(process: &ProcessSettings, state: &State, now: Mono) -> Value {

@@ -34,7 +34,7 @@ use lanes::Lane;
 use show::Origins;
 
 /// Messages that are taken from the reader at a time.
-const AT_A_TIME: usize = 64;
+const AT_A_TIME: usize = 16;
 /// What status shows of a head is at most this old.
 const SHOW: Duration = Duration::from_millis(250);
 
@@ -53,6 +53,11 @@ pub enum ToHead {
         violations: mpsc::Sender<String>,
         /// Told where the lane begins, once the log has been read up to its head.
         answer: oneshot::Sender<LaneReport>,
+    },
+    /// The Welcome is on its way: reports may follow it.
+    Welcomed {
+        /// The link's number.
+        session: u64,
     },
     /// A range arrived.
     Range {

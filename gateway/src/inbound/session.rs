@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use isthmus_link::Connection;
+use isthmus_replication::coordinates::Shard;
 use isthmus_replication::link::frame::{GoodbyeReason, Hello, LaneReport};
 use isthmus_replication::link::session::{Session, SessionEvent};
 use isthmus_replication::names::RegionName;
@@ -168,7 +169,13 @@ impl Inbound {
         if let Some(link) = self.shared.board.state().accepted.get_mut(&self.number) {
             link.gateway = Some(hello.party.process.clone());
         }
+        let taken: Vec<Shard> = lanes.iter().map(|lane| lane.shard.clone()).collect();
         line.session.welcome(self.shared.log_now(), lanes);
+        if line.send().is_ok() {
+            for head in taken.iter().filter_map(|shard| self.heads.get(shard)) {
+                hand_over(head, ToHead::Welcomed { session: self.number }).await;
+            }
+        }
     }
 
     async fn open(

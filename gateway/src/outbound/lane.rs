@@ -29,7 +29,7 @@ mod show;
 /// Inputs of one lane that wait.
 const WAITING: usize = 256;
 /// Messages that a lane takes from its reader at a time.
-const AT_A_TIME: usize = 64;
+const AT_A_TIME: usize = 16;
 /// What status shows of a lane is at most this old.
 const SHOW: Duration = Duration::from_millis(250);
 

@@ -358,6 +358,10 @@ impl PeerLink {
     }
 
     fn fell(&mut self, over: &Over) {
+        if over.is_own_will() {
+            tracing::info!(peer = %self.peer, "the link is given up: {over}");
+            return;
+        }
         self.shared.metrics.reconnected(&self.peer);
         if over.is_refusal() {
             self.shared.metrics.refused(over.label());

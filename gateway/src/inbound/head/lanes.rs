@@ -20,6 +20,8 @@ pub(super) struct Lane {
     pub(super) receiving: Receiving,
     pub(super) traces: LaneTraces,
     outbox: Outbox,
+    /// Whether the Welcome, which reports must not overtake, is on its way.
+    welcomed: bool,
     violations: mpsc::Sender<String>,
 }
 
@@ -38,6 +40,11 @@ impl HeadTask {
                 // A link that is gone meanwhile needs no answer.
                 let _ = answer.send(lane.receiving.welcome());
                 self.lanes.insert(session, lane);
+            }
+            ToHead::Welcomed { session } => {
+                if let Some(lane) = self.lanes.get_mut(&session) {
+                    lane.welcomed = true;
+                }
             }
             ToHead::Range {
                 session,
@@ -77,6 +84,7 @@ impl HeadTask {
             receiving,
             traces,
             outbox,
+            welcomed: false,
             violations,
         }
     }
@@ -172,7 +180,7 @@ impl HeadTask {
 
     fn report(&mut self, session: u64) {
         let mut told = Vec::new();
-        if let Some(lane) = self.lanes.get_mut(&session) {
+        if let Some(lane) = self.lanes.get_mut(&session).filter(|lane| lane.welcomed) {
             while let Some(frame) = lane.receiving.poll_report() {
                 self.shared.metrics.ack_sent(&lane.origin);
                 if lane.outbox.control(frame).is_err() {
