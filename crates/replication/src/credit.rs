@@ -2,18 +2,19 @@
 //!
 //! The receiver grants a window; a range counts from when it is sent until the receiver's cursor is at or past its end. One range that
 //! is larger than the whole window travels alone, or it never would. The receiver frees a range when it is read back,
-//! which is before the sender hears of it, so that what the sender counts is never less than what the receiver holds.
+//! which is before the sender hears of it, so that what the sender counts is never less than what the receiver holds. For that
+//! a lane that its sender begins again goes on with the same account; only the receiver's Reset opens a new one.
 
 use std::collections::VecDeque;
 
-use crate::coordinates::{Anchor, Sequence};
+use crate::coordinates::{Cursor, Position};
 
 /// The sender's account of one lane.
 #[derive(Debug, Clone, Default)]
 pub struct Credit {
     window: u64,
     used: u64,
-    sent: VecDeque<(Anchor, u64)>,
+    sent: VecDeque<(Cursor, u64)>,
 }
 
 impl Credit {
@@ -37,19 +38,23 @@ impl Credit {
         fits(self.window, self.used, cost)
     }
 
-    /// A range through `through` was sent. Ranges are sent in order.
-    pub fn spend(&mut self, through: Anchor, cost: u64) {
+    /// A range was sent whose end leaves the cursor at `end`. Ranges are sent in order, lives too.
+    pub fn spend(&mut self, end: Cursor, cost: u64) {
         debug_assert!(self.allows(cost), "a range was sent without credit");
         self.used += cost;
-        self.sent.push_back((through, cost));
+        self.sent.push_back((end, cost));
     }
 
-    /// The receiver's cursor is at `cursor`; the end of the last range that it covers.
-    pub fn release(&mut self, cursor: Sequence) -> Option<Anchor> {
+    /// The receiver's cursor is at `cursor`; the end of the last range that it covers. Ranges of a life before the cursor's
+    /// are covered: the receiver holds none of them.
+    pub fn release(&mut self, cursor: Position) -> Option<Cursor> {
         let mut covered = None;
-        while let Some((through, cost)) = self.sent.pop_front_if(|(through, _)| through.sequence <= cursor) {
+        while let Some((end, cost)) = self
+            .sent
+            .pop_front_if(|(end, _)| order(end.position) <= order(cursor))
+        {
             self.used -= cost;
-            covered = Some(through);
+            covered = Some(end);
         }
         covered
     }
@@ -79,6 +84,10 @@ impl Credit {
     }
 }
 
+fn order(position: Position) -> (u64, u64) {
+    (position.life.number, position.sequence.0)
+}
+
 /// The rule, the same at both ends: within the window, or alone; nothing when the window is closed.
 #[must_use]
 pub fn fits(window: u64, used: u64, cost: u64) -> bool {
@@ -90,20 +99,42 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::coordinates::{Life, MessageId, Sequence};
+
+    fn end(life: u64, sequence: u64) -> Cursor {
+        Cursor {
+            position: Position {
+                life: Life {
+                    number: life,
+                    nonce: 0,
+                },
+                sequence: Sequence(sequence),
+            },
+            message_id: MessageId(sequence),
+        }
+    }
 
     #[test]
     fn a_range_larger_than_the_window_travels_alone_and_none_through_a_closed_one() {
-        let end = |sequence| Anchor {
-            sequence: Sequence(sequence),
-            ..Anchor::default()
-        };
         let mut credit = Credit::new(10);
         assert!(credit.allows(100));
-        credit.spend(end(1), 100);
+        credit.spend(end(1, 1), 100);
         assert!(!credit.allows(1));
-        assert_eq!(credit.release(Sequence(1)), Some(end(1)));
+        assert_eq!(credit.release(end(1, 1).position), Some(end(1, 1)));
         credit.grant(0);
         assert!(!credit.allows(1));
+    }
+
+    #[test]
+    fn ranges_of_a_life_that_ended_count_until_the_cursor_is_past_them() {
+        let mut credit = Credit::new(10);
+        credit.spend(end(1, 98), 4);
+        credit.spend(end(2, 95), 4);
+        assert_eq!(credit.release(end(1, 97).position), None);
+        assert_eq!(credit.release(end(1, 98).position), Some(end(1, 98)));
+        assert_eq!(credit.used(), 4);
+        assert_eq!(credit.release(end(2, 95).position), Some(end(2, 95)));
+        assert!(credit.is_idle());
     }
 
     proptest! {
@@ -116,10 +147,10 @@ mod tests {
             for (cost, release) in steps {
                 if release && acked < next {
                     acked += 1;
-                    credit.release(Sequence(acked));
+                    credit.release(end(1, acked).position);
                 } else if credit.allows(cost) {
                     next += 1;
-                    credit.spend(Anchor { sequence: Sequence(next), ..Anchor::default() }, cost);
+                    credit.spend(end(1, next), cost);
                 }
                 prop_assert!(credit.used() <= u64::from(window) || credit.under_way() == 1);
                 prop_assert_eq!(credit.under_way() as u64, next - acked);

@@ -104,6 +104,8 @@ pub enum ResetReason {
     NewLife,
     /// A range did not follow the one before it.
     NotNext,
+    /// A range was of a life that does not follow the cursor's.
+    Refused,
     /// The own log's cursor is not where the held ranges begin.
     CursorMoved,
 }
@@ -230,13 +232,13 @@ impl Receiving {
         let shared = match base {
             None => Some(Sequence::NONE),
             Some(base) if number < base.life.number => {
-                self.refused = Some(Hold::OlderLife);
+                self.refuse(Hold::OlderLife);
                 return false;
             }
             Some(base) => range.lineage.shared_through(base),
         };
         let Some(shared) = shared else {
-            self.refused = Some(Hold::UnknownLineage);
+            self.refuse(Hold::UnknownLineage);
             return false;
         };
         self.refused = None;
@@ -249,6 +251,12 @@ impl Receiving {
             return false;
         }
         true
+    }
+
+    /// Nothing of the lane is taken as it is; its sender is told the cursor and why.
+    fn refuse(&mut self, hold: Hold) {
+        self.reset(ResetReason::Refused);
+        self.refused = Some(hold);
     }
 
     fn hold_range(&mut self, now: Now, mut header: Header, range: Range, frame: RangeFrame) {
@@ -278,8 +286,12 @@ impl Receiving {
         });
     }
 
-    /// Takes what the fold at the head of the own log says of its next message; `head` is that fold after it.
+    /// Takes what the fold at the head of the own log says of its next message; `head` is that fold after it. What lies behind
+    /// what was read of the same life before, as when a reader starts again, says nothing new and is ignored.
     pub fn handle_read_back(&mut self, now: Now, header: Option<&Header>, verdict: &Verdict, head: &Fold) {
+        if head.lineage().current() == self.life && head.at().sequence < self.head {
+            return;
+        }
         let record = header.map(|header| &header.record);
         match (verdict, record) {
             (Verdict::Stop { .. }, _) => self.stopped = true,
@@ -293,24 +305,27 @@ impl Receiving {
         self.handle_head(now, head);
     }
 
-    /// Takes the fold at the head of the own log. One that is behind what was seen of the same life is ignored.
+    /// Takes the fold at the end of the own log. To be called when a reader that started again has come to the end: what the
+    /// log has lost shows there.
     pub fn handle_head(&mut self, now: Now, head: &Fold) {
         let life = head.lineage().current();
+        self.head = head.at().sequence;
         let cursor = self.cursor_of(head);
-        if life != self.life {
-            (self.head, self.life, self.cursor) = (head.at().sequence, life, cursor);
+        let before = std::mem::replace(&mut self.cursor, cursor);
+        if std::mem::replace(&mut self.life, life) != life {
             return self.reset(ResetReason::NewLife);
         }
-        if head.at().sequence < self.head {
+        if self.cursor == before {
             return;
         }
-        self.head = head.at().sequence;
-        if cursor != self.cursor {
-            self.cursor = cursor;
-            (self.unanswered, self.full) = (0, false);
-            self.release();
-            self.look_at_clock(now);
+        (self.unanswered, self.full) = (0, false);
+        let order =
+            |cursor: Option<Cursor>| cursor.map(|cursor| (cursor.position.life, cursor.position.sequence));
+        if order(self.cursor) < order(before) {
+            return self.reset(ResetReason::CursorMoved);
         }
+        self.release();
+        self.look_at_clock(now);
     }
 
     /// Drops what the cursor covers. What is left must begin at the cursor.

@@ -16,7 +16,7 @@
 
 use std::collections::VecDeque;
 
-use crate::coordinates::{Anchor, AppliedThrough, Cursor, Life, Sequence};
+use crate::coordinates::{Anchor, AppliedThrough, Cursor, Life, Position, Sequence};
 use crate::credit::Credit;
 use crate::fold::{Fold, LogName};
 use crate::header::{Header, Lineage, Range, Record};
@@ -154,18 +154,18 @@ impl Sending {
         if report.generation != receiver.generation {
             return;
         }
-        if report.life != receiver.life {
-            return self.adopt(now, report);
-        }
-        if receiver.hold != report.hold {
-            receiver.hold = report.hold;
+        let new_life = std::mem::replace(&mut receiver.life, report.life) != report.life;
+        if std::mem::replace(&mut receiver.hold, report.hold) != report.hold {
             self.moved = now.mono;
         }
         self.credit.grant(report.window);
-        if report.cursor != self.cursor {
+        self.report_applied(report.applied);
+        if new_life {
+            self.cursor = report.cursor;
+            self.begin(now);
+        } else if report.cursor != self.cursor {
             self.advance(now, report.cursor);
         }
-        self.report_applied(report.applied);
     }
 
     fn adopt(&mut self, now: Now, report: &LaneReport) {
@@ -193,17 +193,22 @@ impl Sending {
     /// The peer's cursor moved within a generation.
     fn advance(&mut self, now: Now, cursor: Option<Cursor>) {
         let Some(cursor) = cursor else { return };
-        let Some(shared) = self.lineage.shared_through(cursor.position) else {
-            return;
-        };
-        let covered = self.credit.release(shared);
-        self.outbox.skip_through(shared);
+        let covered = self.credit.release(cursor.position);
         self.cursor = Some(cursor);
         self.moved = now.mono;
-        let differs = |sent: Anchor| sent.sequence == shared && sent.message_id != cursor.message_id;
-        if shared == cursor.position.sequence
-            && let Some(found) = covered.filter(|sent| differs(*sent))
-        {
+        if matches!(self.stall, Some(Stall::NeedsSync(_))) {
+            return self.begin(now);
+        }
+        if let Some(shared) = self.lineage.shared_through(cursor.position) {
+            self.outbox.skip_through(shared);
+        }
+        let differs =
+            |sent: &Cursor| sent.position == cursor.position && sent.message_id != cursor.message_id;
+        if let Some(sent) = covered.filter(differs) {
+            let found = Anchor {
+                sequence: sent.position.sequence,
+                message_id: sent.message_id,
+            };
             self.suspect(now, cursor, found);
         }
     }
@@ -211,6 +216,7 @@ impl Sending {
     /// The link is gone: nothing is read or held until the next welcome.
     pub fn handle_disconnected(&mut self, _now: Now) {
         self.receiver = None;
+        self.credit = Credit::default();
         self.clear();
     }
 
@@ -227,7 +233,6 @@ impl Sending {
         self.start = None;
         self.stall = None;
         self.outbox = Outbox::new(Sequence::NONE.next());
-        self.credit = Credit::new(u32::try_from(self.credit.window()).unwrap_or(u32::MAX));
     }
 
     /// Drops all that is held and begins at the peer's cursor.
@@ -300,7 +305,7 @@ impl Sending {
 
     /// The next range to write, within the credit.
     pub fn poll_transmit(&mut self, now: Now) -> Option<RangeFrame> {
-        let receiver = self.receiver?;
+        let (receiver, life) = (self.receiver?, self.lineage.current()?);
         if self.paused || self.stall.is_some() || self.is_catching_up() {
             return None;
         }
@@ -329,7 +334,14 @@ impl Sending {
         if !self.credit.allows(frame.cost()) {
             return None;
         }
-        self.credit.spend(ready.end.through, frame.cost());
+        let end = Cursor {
+            position: Position {
+                life,
+                sequence: ready.end.through.sequence,
+            },
+            message_id: ready.end.through.message_id,
+        };
+        self.credit.spend(end, frame.cost());
         self.outbox.pop();
         Some(frame)
     }

@@ -42,6 +42,7 @@ pub struct Held {
     progress: Progress,
     appended: u64,
     waits: Duration,
+    pause: Duration,
 }
 
 impl Held {
@@ -55,6 +56,7 @@ impl Held {
             progress: Progress::Waiting,
             appended: 0,
             waits: limits::READ_BACK,
+            pause: Duration::ZERO,
         }
     }
 
@@ -159,13 +161,14 @@ impl Queue {
         self.held.iter().find(|held| !held.is_allowed(clock))
     }
 
-    /// A range was read back as void: it is to be appended again.
+    /// A range was read back as void: it is to be appended again, at once the first time, and ever later after that.
     pub fn void(&mut self, now: Mono, range: &Range) {
         let of = |held: &&mut Held| held.range.first == range.first && held.range.through == range.through;
         if let Some(held) = self.held.iter_mut().find(of)
             && matches!(held.progress, Progress::UnderWay(_))
         {
-            held.progress = Progress::Again(now);
+            held.progress = Progress::Again(now.after(held.pause));
+            held.pause = (held.pause * 2).clamp(limits::APPEND_RETRY / 8, limits::READ_BACK_MOST);
         }
     }
 

@@ -50,7 +50,6 @@ struct Open {
 #[derive(Debug)]
 pub struct Outbox {
     first: Sequence,
-    last: Sequence,
     open: Open,
     ready: VecDeque<Ready>,
     ready_bytes: usize,
@@ -61,7 +60,6 @@ impl Outbox {
     pub fn new(first: Sequence) -> Self {
         Self {
             first,
-            last: first.previous(),
             open: Open::default(),
             ready: VecDeque::new(),
             ready_bytes: 0,
@@ -74,7 +72,6 @@ impl Outbox {
         if end.through.sequence < self.first {
             return;
         }
-        self.last = end.through.sequence;
         let changes = if body.is_empty() { 0 } else { header.body.changes };
         let too_large = self.open.bytes + body.len() > limits::MESSAGE_BODY_BYTES
             || (self.open.changes as usize).saturating_add(changes as usize) > limits::MESSAGE_CHANGES;
@@ -112,11 +109,6 @@ impl Outbox {
         if !self.has_work() {
             self.first = self.first.max(cursor.next());
         }
-    }
-
-    /// The last record that was taken; what is before the first range if none was.
-    pub fn last(&self) -> Sequence {
-        self.last
     }
 
     fn close(&mut self) {

@@ -119,17 +119,18 @@ impl Sending {
         self.outbox.push(now.mono, end, header, &carried);
     }
 
-    /// The reader came past a record that begins a life: what was sent past its fork is not the log's.
+    /// The reader came past a record that begins a life: what it read past the fork, before the log lost its tail, may not be
+    /// the log's.
     fn new_life(&mut self, now: Now) {
-        let (Reader::Running(fold), Some(start)) = (&self.reader, self.start) else {
+        let Reader::Running(fold) = &self.reader else {
             return;
         };
         let lineage = fold.lineage().clone();
-        let fork = lineage.links().last().map_or(Sequence::NONE, |link| link.fork);
-        if self.learn(&lineage) && (start.shared > fork || self.outbox.last() > fork) {
-            return self.begin(now);
+        if self.learn(&lineage) {
+            self.begin(now);
+        } else {
+            self.check_cursor(now);
         }
-        self.check_cursor(now);
     }
 
     /// At the peer's cursor the log's message must be the peer's.

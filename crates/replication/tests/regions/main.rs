@@ -1,0 +1,184 @@
+//! Regions that replicate to each other through the real machines and the real fold, while everything between them goes
+//! wrong: appends lost, doubled, late, out of order and unanswered, two gateways that send the same, links cut, logs that
+//! lose their tails. After it heals, what was accepted anywhere is everywhere, once, and it becomes quiet.
+#![allow(clippy::unwrap_used)]
+
+mod lane;
+mod region;
+mod world;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
+use region::Broken;
+use world::{Fate, Step, World};
+
+fn fate() -> impl Strategy<Value = Fate> {
+    prop_oneof![
+        6 => Just(Fate::Stored),
+        1 => Just(Fate::StoredTwice),
+        1 => Just(Fate::StoredUnanswered),
+        1 => Just(Fate::Lost),
+    ]
+}
+
+fn step(lost_tails: bool) -> impl Strategy<Value = Step> {
+    let any = 0usize..1000;
+    let few = 1usize..8;
+    prop_oneof![
+        6 => (any.clone(), prop_oneof![4 => 0usize..200, 1 => 1000usize..5000])
+            .prop_map(|(region, bytes)| Step::Write { region, bytes }),
+        2 => any.clone().prop_map(|region| Step::Mark { region }),
+        8 => (any.clone(), few.clone()).prop_map(|(lane, messages)| Step::Send { lane, messages }),
+        8 => (any.clone(), few.clone()).prop_map(|(lane, frames)| Step::Deliver { lane, frames }),
+        10 => (any.clone(), any.clone(), fate())
+            .prop_map(|(region, append, fate)| Step::Land { region, append, fate }),
+        6 => (any.clone(), any.clone(), few.clone())
+            .prop_map(|(region, gateway, messages)| Step::ReadHead { region, gateway, messages }),
+        4 => any.clone().prop_map(|region| Step::Agent { region }),
+        4 => (any.clone(), any.clone()).prop_map(|(lane, gateway)| Step::Connect { lane, gateway }),
+        1 => any.clone().prop_map(|lane| Step::Cut { lane }),
+        1 => (any, 1usize..12).prop_map(move |(region, messages)| Step::LoseTail {
+            region,
+            messages: if lost_tails { messages } else { 0 },
+        }),
+        4 => (1u64..900).prop_map(|millis| Step::Wait { millis }),
+    ]
+}
+
+fn story(lost_tails: bool) -> impl Strategy<Value = (usize, [u64; 3], Vec<Step>)> {
+    let warm = (0usize..12).prop_map(|lane| Step::Connect { lane, gateway: lane });
+    (
+        2usize..4,
+        [0u64..400, 0u64..400, 0u64..400],
+        vec(warm, 0..6),
+        vec(step(lost_tails), 20..300),
+    )
+        .prop_map(|(regions, ahead, warm, steps)| {
+            let heads = (0..3 * world::GATEWAYS).map(|at| Step::ReadHead {
+                region: at / world::GATEWAYS,
+                gateway: at,
+                messages: 1,
+            });
+            (regions, ahead, heads.chain(warm).chain(steps).collect())
+        })
+}
+
+fn run(regions: usize, ahead: &[u64], steps: &[Step], broken: Broken) -> Result<World, TestCaseError> {
+    let mut world = World::new(regions, ahead, broken);
+    steps.iter().for_each(|step| world.step(*step));
+    world.settle().map_err(TestCaseError::fail)?;
+    Ok(world)
+}
+
+/// Everything that any region's agent has accepted as its own is applied in all regions.
+fn everything_is_everywhere(world: &World) -> Result<(), TestCaseError> {
+    for (at, origin) in world.regions.iter().enumerate() {
+        for region in &world.regions {
+            let missing: Vec<_> = origin
+                .own
+                .iter()
+                .filter(|write| !region.applied.contains_key(write))
+                .collect();
+            prop_assert!(
+                missing.is_empty(),
+                "{} lacks {missing:?} of region {at}\n{}",
+                region.name.region,
+                world.describe()
+            );
+        }
+    }
+    Ok(())
+}
+
+fn without_lost_tails(
+    regions: usize,
+    ahead: &[u64],
+    steps: &[Step],
+    broken: Broken,
+) -> Result<(), TestCaseError> {
+    let world = run(regions, ahead, steps, broken)?;
+    everything_is_everywhere(&world)?;
+    for region in &world.regions {
+        for (write, times) in &region.applied {
+            prop_assert_eq!(
+                *times,
+                1,
+                "{} applied {} more than once",
+                &region.name.region,
+                write
+            );
+        }
+    }
+    Ok(())
+}
+
+fn with_lost_tails(
+    regions: usize,
+    ahead: &[u64],
+    steps: &[Step],
+    broken: Broken,
+) -> Result<(), TestCaseError> {
+    let world = run(regions, ahead, steps, broken)?;
+    everything_is_everywhere(&world)?;
+    for region in &world.regions {
+        for (write, times) in region.accepted_writes(true) {
+            prop_assert_eq!(times, 1, "the log of {} has {} twice", &region.name.region, write);
+        }
+    }
+    Ok(())
+}
+
+/// Whether the property fails on some story when a rule of the model is broken.
+fn is_noticed(
+    broken: Broken,
+    lost_tails: bool,
+    property: fn(usize, &[u64], &[Step], Broken) -> Result<(), TestCaseError>,
+) -> bool {
+    let config = ProptestConfig {
+        cases: 300,
+        failure_persistence: None,
+        max_shrink_iters: 0,
+        ..ProptestConfig::default()
+    };
+    let mut runner = TestRunner::new_with_rng(
+        config,
+        proptest::test_runner::TestRng::deterministic_rng(proptest::test_runner::RngAlgorithm::ChaCha),
+    );
+    runner
+        .run(&story(lost_tails), |(regions, ahead, steps)| {
+            property(regions, &ahead, &steps, broken)
+        })
+        .is_err()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 150, failure_persistence: None, max_shrink_time: 30_000, ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn every_write_is_applied_everywhere_exactly_once((regions, ahead, steps) in story(false)) {
+        without_lost_tails(regions, &ahead, &steps, Broken::Nothing)?;
+    }
+
+    #[test]
+    fn lost_tails_lose_nothing_that_was_accepted((regions, ahead, steps) in story(true)) {
+        with_lost_tails(regions, &ahead, &steps, Broken::Nothing)?;
+    }
+}
+
+#[test]
+fn an_agent_that_applies_what_is_void_is_noticed() {
+    assert!(is_noticed(Broken::VoidIsApplied, false, without_lost_tails));
+}
+
+#[test]
+fn regions_that_answer_each_others_ranges_are_noticed() {
+    assert!(is_noticed(Broken::RangesAreAnswered, false, without_lost_tails));
+}
+
+#[test]
+fn a_lost_tail_without_a_new_life_is_noticed() {
+    assert!(is_noticed(Broken::LostTailIsIgnored, true, with_lost_tails));
+}

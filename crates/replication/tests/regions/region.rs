@@ -1,0 +1,347 @@
+//! A region of the model: a log that may lose its tail, and one agent that writes, reads and restores.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use isthmus_replication::body;
+use isthmus_replication::cell::{CellId, ContentType, Field};
+use isthmus_replication::change::{Change, Op};
+use isthmus_replication::coordinates::{Anchor, Life, MessageId, Sequence, Shard, WriterId};
+use isthmus_replication::fold::{Accepted, Fold, LogName, Message, Token, Verdict};
+use isthmus_replication::header::{
+    BodySeal, Header, LifeLink, LifeRecord, Local, MarkRecord, Record, StageTimes,
+};
+use isthmus_replication::hlc::Clock;
+use isthmus_replication::names::{BucketName, GroupName, Key, RegionName, SetName};
+use isthmus_replication::seen::Seen;
+use isthmus_replication::time::Wall;
+use isthmus_replication::version::Version;
+
+/// A rule of the model that may be broken, to show that the properties notice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Broken {
+    Nothing,
+    /// The agent applies what is void.
+    VoidIsApplied,
+    /// The agent answers each range with a stamp of its own.
+    RangesAreAnswered,
+    /// The agent begins no life when the log has lost its tail.
+    LostTailIsIgnored,
+}
+
+/// A message as stored.
+#[derive(Debug, Clone)]
+pub struct Stored {
+    pub at: Wall,
+    pub token: Token,
+    pub header: Bytes,
+    pub body: Bytes,
+}
+
+impl Stored {
+    pub fn header(&self) -> Header {
+        Header::decode(&self.header).expect("only sound headers are appended")
+    }
+}
+
+pub struct Region {
+    pub name: LogName,
+    pub log: Vec<Stored>,
+    pub applied: BTreeMap<u64, u32>,
+    pub own: BTreeSet<u64>,
+    ahead_ms: u64,
+    clock: Clock,
+    agent: Fold,
+    lives: u64,
+    ids: u64,
+    lost_after: Option<usize>,
+    noticed: bool,
+    broken: Broken,
+}
+
+impl Region {
+    pub fn new(at: usize, ahead_ms: u64, now_ms: u64, broken: Broken) -> Self {
+        let name = LogName {
+            set: SetName::parse("shop").expect("a valid name"),
+            region: RegionName::parse(["ap-south", "eu-west", "us-east"][at]).expect("a valid name"),
+            shard: Shard {
+                group: GroupName::parse("default").expect("a valid name"),
+                partition: 0,
+            },
+        };
+        let mut region = Self {
+            agent: Fold::new(name.clone()),
+            name,
+            log: vec![],
+            applied: BTreeMap::new(),
+            own: BTreeSet::new(),
+            ahead_ms,
+            clock: Clock::default(),
+            lives: 0,
+            ids: (at as u64 + 1) << 32,
+            lost_after: None,
+            noticed: false,
+            broken,
+        };
+        region.begin_life(now_ms, None, Sequence::NONE);
+        region
+    }
+
+    /// The region's own time.
+    pub fn wall(&self, now_ms: u64) -> Wall {
+        Wall::from_millis(1_000_000 + now_ms + self.ahead_ms)
+    }
+
+    fn id(&mut self) -> MessageId {
+        self.ids += 1;
+        MessageId(self.ids)
+    }
+
+    pub fn append(&mut self, now_ms: u64, token: Token, header: Bytes, body: Bytes) {
+        self.log.push(Stored {
+            at: self.wall(now_ms),
+            token,
+            header,
+            body,
+        });
+    }
+
+    fn append_record(&mut self, now_ms: u64, record: Record, body: Bytes, changes: u32) {
+        let token = match &record {
+            Record::Batch(_) => Token::Origin(self.name.region.clone()),
+            _ => Token::Agent,
+        };
+        let header = Header {
+            set: self.name.set.clone(),
+            shard: self.name.shard.clone(),
+            record,
+            body: BodySeal::of(&body, changes),
+            stages: StageTimes::default(),
+        };
+        self.append(now_ms, token, header.encode(), body);
+    }
+
+    fn begin_life(&mut self, now_ms: u64, parent: Option<Life>, fork: Sequence) {
+        self.lives += 1;
+        let life = Life {
+            number: self.lives,
+            nonce: self.ids,
+        };
+        let message_id = self.id();
+        let record = LifeRecord {
+            message_id,
+            link: LifeLink { life, parent, fork },
+        };
+        self.append_record(now_ms, Record::Life(record), Bytes::new(), 0);
+    }
+
+    fn local(&mut self, now_ms: u64) -> Local {
+        let stamp = self.clock.stamp(self.wall(now_ms));
+        Local {
+            message_id: self.id(),
+            writer: WriterId(1),
+            lowest_stamp: stamp,
+            highest_stamp: stamp,
+        }
+    }
+
+    fn body(&self, local: Local, write: u64, bytes: usize) -> Bytes {
+        let change = Change {
+            id: CellId {
+                bucket: BucketName::parse("carts").expect("a valid name"),
+                key: Key::parse(&write.to_string()).expect("a valid key"),
+                field: Field::NONE,
+            },
+            version: Version {
+                hlc: local.lowest_stamp,
+                region: self.name.region.clone(),
+                writer: local.writer,
+            },
+            seen: Seen::default(),
+            expires_at: None,
+            op: Op::Put {
+                value: vec![b'x'; bytes].into(),
+                content_type: ContentType::default(),
+            },
+            trace: None,
+        };
+        body::encode(&self.name.region, &[change])
+    }
+
+    /// An agent's write, named by `write`.
+    pub fn write(&mut self, now_ms: u64, write: u64, bytes: usize) {
+        let local = self.local(now_ms);
+        let body = self.body(local, write, bytes);
+        self.append_record(now_ms, Record::Batch(local), body, 1);
+    }
+
+    /// The steward's mark.
+    pub fn mark(&mut self, now_ms: u64) {
+        let Some(position) = self.agent.position() else {
+            return;
+        };
+        let local = self.local(now_ms);
+        let mark = MarkRecord {
+            message_id: local.message_id,
+            life: position.life,
+            writer: local.writer,
+            hlc: local.highest_stamp,
+            described: self.agent.at(),
+        };
+        self.append_record(now_ms, Record::Mark(mark), Bytes::new(), 0);
+    }
+
+    /// The log loses up to `messages` of its tail, but never a record that begins a life.
+    pub fn lose_tail(&mut self, messages: usize) {
+        let is_life = |stored: &Stored| matches!(stored.header().record, Record::Life(_));
+        let least = self.log.iter().rposition(is_life).map_or(0, |at| at + 1);
+        let kept = self.log.len().saturating_sub(messages).max(least);
+        if kept < self.log.len() {
+            self.log.truncate(kept);
+            self.lost_after = Some(self.lost_after.map_or(kept, |lost| lost.min(kept)));
+            self.noticed |= self.agent.at().sequence.0 as usize > kept;
+        }
+    }
+
+    /// A gateway says that a peer has what the log has not.
+    pub fn suspect(&mut self) {
+        self.noticed |= self.lost_after.is_some();
+    }
+
+    /// The fold of the first `messages` of the log.
+    pub fn fold(&self, messages: usize) -> Fold {
+        let mut fold = Fold::new(self.name.clone());
+        for at in 0..messages.min(self.log.len()) {
+            self.read(&mut fold, at);
+        }
+        fold
+    }
+
+    /// Feeds message `at`, counted from 0, to a fold that stands there.
+    pub fn read(&self, fold: &mut Fold, at: usize) -> (Header, Verdict) {
+        let stored = &self.log[at];
+        let header = stored.header();
+        let verdict = fold
+            .apply(Message {
+                sequence: Sequence(at as u64 + 1),
+                timestamp: stored.at,
+                token: Some(&stored.token),
+                header: Ok(&header),
+            })
+            .expect("the next sequence was given");
+        (header, verdict)
+    }
+
+    /// Whether the log still has the message that a reader read last.
+    pub fn holds(&self, anchor: Anchor) -> bool {
+        let at = anchor.sequence.0 as usize;
+        at == 0
+            || self
+                .log
+                .get(at - 1)
+                .is_some_and(|stored| stored.header().message_id() == anchor.message_id)
+    }
+
+    /// The agent reads the log to its end; after a lost tail it begins a life and gives back what is missing. Whether
+    /// there was anything to do.
+    pub fn run_agent(&mut self, now_ms: u64) -> bool {
+        let recovers = self.recover(now_ms);
+        let mut answers = 0;
+        let from = self.agent.at().sequence.0 as usize;
+        let mut agent = self.agent.clone();
+        for at in from..self.log.len() {
+            let (header, verdict) = self.read(&mut agent, at);
+            self.clock.observe(agent.highest_stamp());
+            let counts = match &verdict {
+                Verdict::Accepted(Accepted::Range { gap, .. }) => {
+                    assert!(!gap, "no body of the model is undecodable");
+                    answers += 1;
+                    true
+                }
+                Verdict::Accepted(accepted) => accepted.carries_own_changes(),
+                _ => self.broken == Broken::VoidIsApplied,
+            };
+            if counts {
+                self.apply(&header, at);
+            }
+        }
+        self.agent = agent;
+        if self.broken == Broken::RangesAreAnswered {
+            (0..answers).for_each(|_| self.mark(now_ms));
+        }
+        recovers || from < self.log.len()
+    }
+
+    fn apply(&mut self, header: &Header, at: usize) {
+        let origin = match &header.record {
+            Record::Range(range) => range.origin.clone(),
+            Record::Batch(_) | Record::Restored { .. } => self.name.region.clone(),
+            _ => return,
+        };
+        let own = origin == self.name.region;
+        let changes =
+            body::decode(&origin, self.log[at].body.clone()).expect("only sound bodies are appended");
+        for change in changes {
+            let write = change
+                .id
+                .key
+                .as_str()
+                .parse()
+                .expect("keys of the model are numbers");
+            *self.applied.entry(write).or_default() += 1;
+            if own {
+                self.own.insert(write);
+            }
+        }
+    }
+
+    /// Begins a life at the fork, and appends what the agent holds of its own and the log does not.
+    fn recover(&mut self, now_ms: u64) -> bool {
+        if !std::mem::take(&mut self.noticed) {
+            return false;
+        }
+        let Some(lost_after) = self.lost_after.take() else {
+            return false;
+        };
+        let fork = lost_after.min(self.agent.at().sequence.0 as usize);
+        if self.broken == Broken::LostTailIsIgnored {
+            self.agent = self.fold(self.log.len());
+            return true;
+        }
+        self.agent = self.fold(fork);
+        self.begin_life(now_ms, self.agent.lineage().current(), Sequence(fork as u64));
+        let held: BTreeSet<u64> = self.accepted_writes(true).into_keys().collect();
+        let missing: Vec<u64> = self.own.difference(&held).copied().collect();
+        for write in missing {
+            let local = self.local(now_ms);
+            let body = self.body(local, write, 1);
+            let record = Record::Restored { local, ended: false };
+            self.append_record(now_ms, record, body, 1);
+        }
+        true
+    }
+
+    /// How often each write is accepted in the log as it is; own writes only, or other regions'.
+    pub fn accepted_writes(&self, own: bool) -> BTreeMap<u64, u32> {
+        let mut fold = Fold::new(self.name.clone());
+        let mut writes = BTreeMap::new();
+        for at in 0..self.log.len() {
+            let (header, verdict) = self.read(&mut fold, at);
+            let origin = match (&verdict, &header.record) {
+                (Verdict::Accepted(_), Record::Range(range)) => range.origin.clone(),
+                (Verdict::Accepted(accepted), _) if accepted.carries_own_changes() => {
+                    self.name.region.clone()
+                }
+                _ => continue,
+            };
+            if (origin == self.name.region) != own {
+                continue;
+            }
+            for change in body::decode(&origin, self.log[at].body.clone()).expect("a sound body") {
+                let write = change.id.key.as_str().parse().expect("a number");
+                *writes.entry(write).or_default() += 1;
+            }
+        }
+        writes
+    }
+}

@@ -1,0 +1,322 @@
+//! The model: regions with two gateways each, everyone linked to everyone, and what may go wrong between them.
+
+use isthmus_replication::fold::Fold;
+use isthmus_replication::receiving::{Append, AppendFailure};
+
+use super::lane::{Lane, NOWHERE, now};
+use super::region::{Broken, Region};
+
+pub const GATEWAYS: usize = 2;
+
+/// One thing that happens. Numbers are taken modulo what there is.
+#[derive(Debug, Clone, Copy)]
+pub enum Step {
+    Write {
+        region: usize,
+        bytes: usize,
+    },
+    Mark {
+        region: usize,
+    },
+    Send {
+        lane: usize,
+        messages: usize,
+    },
+    Deliver {
+        lane: usize,
+        frames: usize,
+    },
+    Land {
+        region: usize,
+        append: usize,
+        fate: Fate,
+    },
+    ReadHead {
+        region: usize,
+        gateway: usize,
+        messages: usize,
+    },
+    Agent {
+        region: usize,
+    },
+    Connect {
+        lane: usize,
+        gateway: usize,
+    },
+    Cut {
+        lane: usize,
+    },
+    LoseTail {
+        region: usize,
+        messages: usize,
+    },
+    Wait {
+        millis: u64,
+    },
+}
+
+/// What becomes of an append.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    Stored,
+    StoredTwice,
+    StoredUnanswered,
+    Lost,
+}
+
+struct Pending {
+    lane: usize,
+    session: u64,
+    append: Append,
+}
+
+pub struct World {
+    pub regions: Vec<Region>,
+    lanes: Vec<Lane>,
+    heads: Vec<[Fold; GATEWAYS]>,
+    pending: Vec<Vec<Pending>>,
+    now_ms: u64,
+    writes: u64,
+}
+
+impl World {
+    pub fn new(regions: usize, ahead_ms: &[u64], broken: Broken) -> Self {
+        let regions: Vec<Region> = (0..regions)
+            .map(|at| Region::new(at, ahead_ms[at], 0, broken))
+            .collect();
+        let mut lanes = vec![];
+        for from in 0..regions.len() {
+            for to in (0..regions.len()).filter(|to| *to != from) {
+                lanes.extend((0..GATEWAYS).map(|gateway| Lane::new(from, gateway, to, &regions[from])));
+            }
+        }
+        let heads = regions
+            .iter()
+            .map(|region| [region.fold(0), region.fold(0)])
+            .collect();
+        Self {
+            pending: regions.iter().map(|_| vec![]).collect(),
+            lanes,
+            heads,
+            regions,
+            now_ms: 0,
+            writes: 0,
+        }
+    }
+
+    pub fn step(&mut self, step: Step) {
+        let regions = self.regions.len();
+        let lanes = self.lanes.len();
+        match step {
+            Step::Write { region, bytes } => {
+                self.writes += 1;
+                self.regions[region % regions].write(self.now_ms, self.writes, bytes);
+            }
+            Step::Mark { region } => self.regions[region % regions].mark(self.now_ms),
+            Step::Send { lane, messages } => {
+                self.send(lane % lanes, messages);
+            }
+            Step::Deliver { lane, frames } => {
+                self.deliver(lane % lanes, frames);
+            }
+            Step::Land { region, append, fate } => {
+                self.land(region % regions, append, fate);
+            }
+            Step::ReadHead {
+                region,
+                gateway,
+                messages,
+            } => {
+                self.read_head(region % regions, gateway % GATEWAYS, messages);
+            }
+            Step::Agent { region } => {
+                self.regions[region % regions].run_agent(self.now_ms);
+            }
+            Step::Connect { lane, gateway } => {
+                self.connect(lane % lanes, gateway % GATEWAYS);
+            }
+            Step::Cut { lane } => {
+                let lane = &mut self.lanes[lane % lanes];
+                lane.cut(&self.regions[lane.from], self.now_ms);
+            }
+            Step::LoseTail { region, messages } => self.regions[region % regions].lose_tail(messages),
+            Step::Wait { millis } => self.now_ms += millis,
+        }
+    }
+
+    fn send(&mut self, at: usize, messages: usize) -> bool {
+        let lane = &mut self.lanes[at];
+        let (moved, suspects) = lane.send(&self.regions[lane.from], messages, self.now_ms);
+        if suspects {
+            self.regions[lane.from].suspect();
+        }
+        moved
+    }
+
+    fn connect(&mut self, lane: usize, gateway: usize) -> bool {
+        let lane = &mut self.lanes[lane];
+        if lane.session.is_some() {
+            return false;
+        }
+        let (origin, target) = (&self.regions[lane.from], &self.regions[lane.to]);
+        lane.connect(
+            origin,
+            target,
+            &self.heads[lane.to][gateway],
+            gateway,
+            self.now_ms,
+        );
+        true
+    }
+
+    fn deliver(&mut self, at: usize, frames: usize) -> bool {
+        let lane = &mut self.lanes[at];
+        let (origin, target) = (&self.regions[lane.from], &self.regions[lane.to]);
+        let delivered = lane.deliver(origin, target, frames, self.now_ms);
+        let session = lane.session.as_ref().map_or(0, |session| session.number);
+        let pending = delivered.appends.into_iter().map(|append| Pending {
+            lane: at,
+            session,
+            append,
+        });
+        self.pending[lane.to].extend(pending);
+        delivered.moved
+    }
+
+    /// An append reaches the log, or does not, in any order.
+    fn land(&mut self, at: usize, append: usize, fate: Fate) -> bool {
+        if self.pending[at].is_empty() {
+            return false;
+        }
+        let append = append % self.pending[at].len();
+        let Pending {
+            lane,
+            session,
+            append,
+        } = self.pending[at].remove(append);
+        let copies = match fate {
+            Fate::Lost => 0,
+            Fate::StoredTwice => 2,
+            Fate::Stored | Fate::StoredUnanswered => 1,
+        };
+        let region = &mut self.regions[at];
+        for _ in 0..copies {
+            region.append(
+                self.now_ms,
+                append.token.clone(),
+                append.header.clone(),
+                append.body.clone(),
+            );
+        }
+        let there = now(&self.regions[at], self.now_ms);
+        let session = self.lanes[lane]
+            .session
+            .as_mut()
+            .filter(|held| held.number == session);
+        match (session, fate) {
+            (None, _) => {}
+            (Some(session), Fate::Stored | Fate::StoredTwice) => {
+                session.receiving.handle_appended(there, append.id)
+            }
+            (Some(session), Fate::StoredUnanswered | Fate::Lost) => {
+                let failure = AppendFailure::Unanswered;
+                session.receiving.handle_append_failed(there, append.id, failure);
+            }
+        }
+        true
+    }
+
+    /// A gateway reads its log; what it finds goes to the lanes that end and begin at it.
+    fn read_head(&mut self, at: usize, gateway: usize, messages: usize) -> bool {
+        let region = &self.regions[at];
+        let mut moved = false;
+        let mut head = self.heads[at][gateway].clone();
+        if !region.holds(head.at()) {
+            head = region.fold(0);
+            moved = true;
+        }
+        for _ in 0..messages {
+            let next = head.at().sequence.0 as usize;
+            if next >= region.log.len() {
+                break;
+            }
+            let lives = head.lineage().current();
+            let (header, verdict) = region.read(&mut head, next);
+            if lives != head.lineage().current() {
+                head = region.fold(next + 1);
+            }
+            moved = true;
+            for lane in &mut self.lanes {
+                if let Some(session) = lane
+                    .session
+                    .as_mut()
+                    .filter(|s| lane.to == at && s.gateway == gateway)
+                {
+                    let there = now(region, self.now_ms);
+                    session
+                        .receiving
+                        .handle_read_back(there, Some(&header), &verdict, &head);
+                }
+            }
+        }
+        if moved && head.at().sequence.0 as usize == region.log.len() {
+            for lane in &mut self.lanes {
+                if let Some(session) = lane
+                    .session
+                    .as_mut()
+                    .filter(|s| lane.to == at && s.gateway == gateway)
+                {
+                    session.receiving.handle_head(now(region, self.now_ms), &head);
+                }
+            }
+        }
+        for lane in self
+            .lanes
+            .iter_mut()
+            .filter(|lane| lane.from == at && lane.gateway == gateway)
+        {
+            if head.at() != NOWHERE {
+                lane.head(region, &head, self.now_ms);
+            }
+        }
+        self.heads[at][gateway] = head;
+        moved
+    }
+
+    /// Heals everything and runs until nothing happens any more.
+    ///
+    /// # Errors
+    /// What the lanes believe, when something still happens after far more rounds than healing takes.
+    pub fn settle(&mut self) -> Result<(), String> {
+        let mut idle = 0;
+        for _ in 0..3000 {
+            let mut moved = false;
+            for at in 0..self.regions.len() {
+                moved |= self.regions[at].run_agent(self.now_ms);
+                for gateway in 0..GATEWAYS {
+                    moved |= self.read_head(at, gateway, 50);
+                }
+                while self.land(at, 0, Fate::Stored) {
+                    moved = true;
+                }
+            }
+            for at in 0..self.lanes.len() {
+                moved |= self.connect(at, at / GATEWAYS % GATEWAYS);
+                moved |= self.send(at, 50);
+                moved |= self.deliver(at, 50);
+            }
+            self.now_ms += if moved { 20 } else { 500 };
+            idle = if moved { 0 } else { idle + 1 };
+            if idle == 60 {
+                return Ok(());
+            }
+        }
+        let lanes: Vec<String> = self.lanes.iter().map(Lane::describe).collect();
+        Err(format!("never quiet:\n{}", lanes.join("\n")))
+    }
+
+    pub fn describe(&self) -> String {
+        let lanes: Vec<String> = self.lanes.iter().map(Lane::describe).collect();
+        lanes.join("\n")
+    }
+}
