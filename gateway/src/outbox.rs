@@ -2,11 +2,12 @@
 
 use isthmus_link::FrameError;
 use isthmus_link::connection::LinkWriter;
+use isthmus_replication::limits;
 use isthmus_replication::link::frame::Frame;
 use tokio::sync::mpsc;
 
-/// Control frames that wait. They are small, and each end has few under way.
-const CONTROL: usize = 1024;
+/// Control frames that wait: small ones, a report for every lane that a link may have.
+const CONTROL: usize = limits::LANES;
 /// Ranges that wait; credit bounds what is under way beyond.
 const DATA: usize = 8;
 

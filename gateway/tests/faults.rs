@@ -135,3 +135,44 @@ async fn both_regions_nats_may_restart_under_their_gateways() {
     let arrived = Contents::with_keys(&us.ports, &region(EU), 20).await;
     assert_eq!(arrived.keys, expected(20));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_lost_its_tail_goes_on_with_its_next_life() {
+    let mut world = World::two_regions(RTT).await;
+    let mut eu = world.publisher(EU).await;
+    let us = world.publisher(US).await;
+    let (one, _other) = world.one_gateway_each();
+    one.connected(US).await;
+    eu.put_numbered(0, 10).await;
+    Contents::with_keys(&us.ports, &region(EU), 10).await;
+
+    let nats = &mut world.regions.get_mut(EU).unwrap().nats;
+    let backup = tokio::task::block_in_place(|| {
+        nats.stop();
+        let backup = nats.back_up();
+        nats.start_again();
+        backup
+    });
+    eu.ready().await;
+    let kept = eu.ports.log.bounds(&common::shard()).await.unwrap().last;
+    eu.put_numbered(10, 5).await;
+    Contents::with_keys(&us.ports, &region(EU), 15).await;
+    tokio::task::block_in_place(|| {
+        nats.stop();
+        nats.put_back(&backup);
+        nats.start_again();
+    });
+    eu.ready().await;
+    assert_eq!(eu.ports.log.bounds(&common::shard()).await.unwrap().last, kept);
+
+    eu.begin_second_life(kept).await;
+    eu.put_numbered(15, 5).await;
+    let arrived = Contents::with_keys(&us.ports, &region(EU), 20).await;
+    assert_eq!(
+        arrived.keys,
+        expected(20),
+        "what had arrived stays, what follows is there once"
+    );
+    let origin = arrived.fold.origin(&region(EU)).unwrap();
+    assert_eq!(origin.cursor.position.life.number, 2);
+}

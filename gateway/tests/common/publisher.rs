@@ -18,6 +18,7 @@ use isthmus_replication::names::{BucketName, Key, ProcessName, RegionName};
 use isthmus_replication::peer::{AppliedPositions, OriginApplied};
 use isthmus_replication::seen::Seen;
 use isthmus_replication::time::Wall;
+use isthmus_replication::trace::TraceContext;
 use isthmus_replication::version::Version;
 
 use super::{SOON, shard};
@@ -39,19 +40,35 @@ impl Publisher {
             clock: Clock::default(),
             messages: 0,
         };
-        let life = Record::Life(LifeRecord {
-            message_id: publisher.message_id(),
-            link: LifeLink {
-                life: Life {
-                    number: 1,
-                    nonce: publisher.writer.0,
-                },
+        let life = publisher.life(1);
+        publisher
+            .begin_life(LifeLink {
+                life,
                 parent: None,
                 fork: Sequence::NONE,
-            },
-        });
-        publisher.append(&Token::Agent, life, Bytes::new(), 0).await;
+            })
+            .await;
         publisher
+    }
+
+    fn life(&self, number: u64) -> Life {
+        Life {
+            number,
+            nonce: self.writer.0,
+        }
+    }
+
+    async fn begin_life(&mut self, link: LifeLink) {
+        let message_id = self.message_id();
+        let life = Record::Life(LifeRecord { message_id, link });
+        self.append(&Token::Agent, life, Bytes::new(), 0).await;
+    }
+
+    /// Begins the second life of a log that has lost what came after `fork`.
+    pub async fn begin_second_life(&mut self, fork: Sequence) {
+        let (parent, life) = (self.life(1), self.life(2));
+        let parent = Some(parent);
+        self.begin_life(LifeLink { life, parent, fork }).await;
     }
 
     fn region(&self) -> &RegionName {
@@ -66,7 +83,20 @@ impl Publisher {
     /// Appends one batch that puts each of `keys`.
     pub async fn put(&mut self, keys: &[&str]) -> Sequence {
         let region = self.region().clone();
-        let changes: Vec<Change> = keys.iter().map(|key| self.change(&region, key)).collect();
+        let changes = keys.iter().map(|key| self.change(&region, key)).collect();
+        self.batch(changes).await
+    }
+
+    /// Appends one batch that puts `key` with a trace.
+    pub async fn put_traced(&mut self, key: &str, trace: TraceContext) -> Sequence {
+        let region = self.region().clone();
+        let mut change = self.change(&region, key);
+        change.trace = Some(trace);
+        self.batch(vec![change]).await
+    }
+
+    async fn batch(&mut self, changes: Vec<Change>) -> Sequence {
+        let region = self.region().clone();
         let local = Local {
             message_id: self.message_id(),
             writer: self.writer,
