@@ -1,0 +1,466 @@
+//! The bytes of every record and frame kind, as they were first written: what is stored and what another version sends
+//! must stay readable. A failure prints the line that the encoding gives; golden.txt changes only with a new tag or kind.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use isthmus_replication::body;
+use isthmus_replication::cell::{CellId, ContentType, Digest, Field};
+use isthmus_replication::change::{Change, Op};
+use isthmus_replication::coordinates::{
+    Anchor, AppliedThrough, Cursor, Life, MessageId, Position, Sequence, Shard, WriterId,
+};
+use isthmus_replication::fold::{Fold, LogName, MarkBody, Message, Token};
+use isthmus_replication::header::{
+    Barrier, BodySeal, ClockLimits, Header, LifeLink, LifeRecord, Lineage, Local, MarkRecord, Membership,
+    Range, Record, StageTimes,
+};
+use isthmus_replication::hlc::Hlc;
+use isthmus_replication::link::frame::{
+    Event, Frame, Goodbye, GoodbyeReason, Hello, Hold, LaneOffer, LaneReport, Party, Ping, Pong, RangeFrame,
+    Request, Response, Welcome,
+};
+use isthmus_replication::names::{BucketName, GroupName, Key, ProcessName, RegionName, SetName};
+use isthmus_replication::seen::Seen;
+use isthmus_replication::time::Wall;
+use isthmus_replication::trace::TraceContext;
+use isthmus_replication::version::Version;
+
+const GOLDEN: &str = include_str!("golden.txt");
+
+const LIFE: Life = Life {
+    number: 2,
+    nonce: 0x0123_4567_89ab_cdef,
+};
+const ID: MessageId = MessageId(0x1122_3344_5566_7788);
+const WRITER: WriterId = WriterId(0x99aa_bbcc_ddee_ff00);
+const POSITION: Position = Position {
+    life: LIFE,
+    sequence: Sequence(300),
+};
+const CURSOR: Cursor = Cursor {
+    position: POSITION,
+    message_id: ID,
+};
+
+fn region(name: &str) -> RegionName {
+    RegionName::parse(name).expect("a valid name")
+}
+
+fn group() -> GroupName {
+    GroupName::parse("default").expect("a valid name")
+}
+
+fn shard() -> Shard {
+    Shard {
+        group: group(),
+        partition: 3,
+    }
+}
+
+fn set() -> SetName {
+    SetName::parse("shop").expect("a valid name")
+}
+
+fn stamp(counter: u64) -> Hlc {
+    Hlc::from_bits(0x0001_8bcf_e568_0000 | counter)
+}
+
+fn lineage() -> Lineage {
+    let first = Life { number: 1, nonce: 7 };
+    let mut lineage = Lineage::default();
+    assert!(lineage.begin(LifeLink {
+        life: first,
+        parent: None,
+        fork: Sequence::NONE
+    }));
+    assert!(lineage.begin(LifeLink {
+        life: LIFE,
+        parent: Some(first),
+        fork: Sequence(90)
+    }));
+    lineage
+}
+
+fn range() -> Range {
+    Range {
+        origin: region("us-east"),
+        lineage: lineage(),
+        first: Sequence(291),
+        through: Anchor {
+            sequence: Sequence(300),
+            message_id: ID,
+        },
+        highest_stamp: stamp(9),
+    }
+}
+
+fn local() -> Local {
+    Local {
+        message_id: ID,
+        writer: WRITER,
+        lowest_stamp: stamp(1),
+        highest_stamp: stamp(2),
+    }
+}
+
+fn membership() -> Membership {
+    Membership {
+        number: 7,
+        members: vec![region("eu-west"), region("us-east")],
+        fenced: vec![region("ap-south")],
+        groups: vec![group()],
+        clock: ClockLimits {
+            max_ahead: Duration::from_millis(500),
+            max_behind: Duration::from_secs(10),
+        },
+    }
+}
+
+fn header(record: Record) -> Header {
+    Header {
+        set: set(),
+        shard: shard(),
+        record,
+        body: BodySeal {
+            bytes: 77,
+            crc32c: 0xdead_beef,
+            changes: 2,
+        },
+        stages: StageTimes {
+            requested: 1,
+            published: 2,
+            appended: 3,
+            read: 4,
+            sent: 5,
+            received: 6,
+            offset: -7,
+            uncertainty: 8,
+        },
+    }
+}
+
+fn records() -> Vec<(&'static str, Record)> {
+    vec![
+        ("batch", Record::Batch(local())),
+        ("range", Record::Range(range())),
+        (
+            "mark",
+            Record::Mark(MarkRecord {
+                message_id: ID,
+                life: LIFE,
+                writer: WRITER,
+                hlc: stamp(3),
+                described: Anchor {
+                    sequence: Sequence(299),
+                    message_id: MessageId(5),
+                },
+            }),
+        ),
+        (
+            "barrier",
+            Record::Barrier(Barrier {
+                message_id: ID,
+                writer: WRITER,
+                hlc: stamp(4),
+            }),
+        ),
+        (
+            "life",
+            Record::Life(LifeRecord {
+                message_id: ID,
+                link: lineage().links()[1],
+            }),
+        ),
+        (
+            "membership",
+            Record::Membership {
+                message_id: ID,
+                membership: membership(),
+            },
+        ),
+        (
+            "restored",
+            Record::Restored {
+                local: local(),
+                ended: true,
+            },
+        ),
+        ("gap", Record::Gap(range())),
+    ]
+}
+
+fn changes() -> Vec<Change> {
+    let mut seen = Seen::default();
+    seen.observe(&region("us-east"), stamp(0));
+    let id = |key: &str, field: &'static [u8]| CellId {
+        bucket: BucketName::parse("carts").expect("a valid name"),
+        key: Key::parse(key).expect("a valid key"),
+        field: Field::new(Bytes::from_static(field)).expect("short"),
+    };
+    let version = |counter| Version {
+        hlc: stamp(counter),
+        region: region("eu-west"),
+        writer: WRITER,
+    };
+    vec![
+        Change {
+            id: id("17", b""),
+            version: version(1),
+            seen,
+            expires_at: Some(Wall::from_millis(1_700_000_000_000)),
+            op: Op::Put {
+                value: Bytes::from_static(b"two apples"),
+                content_type: ContentType::new("text/plain").expect("short"),
+            },
+            trace: Some(TraceContext {
+                trace_id: 1,
+                span_id: 2,
+                flags: 1,
+            }),
+        },
+        Change {
+            id: id("18", b"f"),
+            version: version(2),
+            seen: Seen::default(),
+            expires_at: None,
+            op: Op::Delete,
+            trace: None,
+        },
+    ]
+}
+
+/// The state after a life, a membership, a batch and a range.
+fn fold() -> Fold {
+    let log = LogName {
+        set: set(),
+        region: region("eu-west"),
+        shard: shard(),
+    };
+    let mut fold = Fold::new(log);
+    let first = LifeLink {
+        life: LIFE,
+        parent: None,
+        fork: Sequence::NONE,
+    };
+    let messages = [
+        (
+            Token::Agent,
+            Record::Life(LifeRecord {
+                message_id: ID,
+                link: first,
+            }),
+        ),
+        (
+            Token::Agent,
+            Record::Membership {
+                message_id: ID,
+                membership: membership(),
+            },
+        ),
+        (Token::Origin(region("eu-west")), Record::Batch(local())),
+        (
+            Token::Origin(region("us-east")),
+            Record::Range(Range {
+                first: Sequence(1),
+                ..range()
+            }),
+        ),
+    ];
+    for (token, record) in &messages {
+        let header = header(record.clone());
+        let message = Message {
+            sequence: fold.at().sequence.next(),
+            timestamp: Wall::from_millis(stamp(0).millis()),
+            token: Some(token),
+            header: Ok(&header),
+        };
+        fold.apply(message).expect("the next sequence");
+    }
+    fold
+}
+
+fn frames() -> Vec<(&'static str, Frame)> {
+    let party = Party {
+        set: set(),
+        set_digest: [0xab; 16],
+        generation: 7,
+        region: region("eu-west"),
+        process: ProcessName::parse("gateway-1").expect("a valid name"),
+        run: WRITER,
+    };
+    let report = LaneReport {
+        shard: shard(),
+        generation: 4,
+        life: Some(LIFE),
+        cursor: Some(CURSOR),
+        applied: Some(AppliedThrough(POSITION)),
+        window: 4_194_304,
+        hold: Some(Hold::Clock),
+    };
+    let offer = LaneOffer {
+        shard: shard(),
+        life: Some(LIFE),
+    };
+    let wall = Wall::from_micros;
+    vec![
+        (
+            "hello",
+            Frame::Hello(Hello {
+                version: 1,
+                party: party.clone(),
+                lanes: vec![offer],
+            }),
+        ),
+        (
+            "welcome",
+            Frame::Welcome(Welcome {
+                version: 1,
+                party,
+                lanes: vec![report.clone()],
+            }),
+        ),
+        ("ack", Frame::Ack(report.clone())),
+        ("reset", Frame::Reset(report)),
+        (
+            "ping",
+            Frame::Ping(Ping {
+                number: 1,
+                sent: wall(2),
+            }),
+        ),
+        (
+            "pong",
+            Frame::Pong(Pong {
+                number: 1,
+                ping_sent: wall(2),
+                received: wall(3),
+                sent: wall(4),
+            }),
+        ),
+        ("pause", Frame::Pause),
+        ("resume", Frame::Resume),
+        (
+            "request",
+            Frame::Request(Request {
+                id: 1,
+                method: "status".into(),
+                body: Bytes::from_static(b"?"),
+            }),
+        ),
+        (
+            "response",
+            Frame::Response(Response {
+                id: 1,
+                outcome: Ok(Bytes::from_static(b"!")),
+            }),
+        ),
+        (
+            "refusal",
+            Frame::Response(Response {
+                id: 1,
+                outcome: Err("no".into()),
+            }),
+        ),
+        (
+            "event",
+            Frame::Event(Event {
+                kind: "set".into(),
+                text: "differs".into(),
+            }),
+        ),
+        (
+            "goodbye",
+            Frame::Goodbye(Goodbye::new(GoodbyeReason::Draining, "stops")),
+        ),
+        (
+            "range",
+            Frame::Range(RangeFrame {
+                shard: shard(),
+                generation: 4,
+                header: Bytes::from_static(b"header"),
+                body: Bytes::from_static(b"body"),
+            }),
+        ),
+    ]
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn lines() -> Vec<String> {
+    let records = records()
+        .into_iter()
+        .map(|(name, record)| format!("record {name} {}", hex(&header(record).encode())));
+    let mark = MarkBody {
+        wall: Wall::from_micros(5),
+        fold: fold(),
+        digest: Digest(0x0102),
+        cells: 3,
+    };
+    let bodies = [
+        format!(
+            "body changes {}",
+            hex(&body::encode(&region("eu-west"), &changes()))
+        ),
+        format!("body mark {}", hex(&mark.encode())),
+        format!("state fold {}", hex(&fold().encode())),
+    ];
+    let frames = frames()
+        .into_iter()
+        .map(|(name, frame)| format!("frame {name} {}", hex(&frame.encode())));
+    records.chain(bodies).chain(frames).collect()
+}
+
+#[test]
+fn every_record_and_frame_is_encoded_as_it_first_was() {
+    let (found, kept) = (lines(), GOLDEN.lines().collect::<Vec<_>>());
+    let missing: Vec<&str> = found
+        .iter()
+        .map(String::as_str)
+        .filter(|line| !kept.contains(line))
+        .collect();
+    assert!(missing.is_empty(), "not in golden.txt:\n{}", missing.join("\n"));
+    assert_eq!(found.len(), kept.len(), "golden.txt holds what nothing encodes");
+}
+
+fn kept(kind: &str) -> Vec<(String, Bytes)> {
+    let bytes = |hex: &str| -> Bytes {
+        let digit = |at: usize| u8::from_str_radix(&hex[at..at + 2], 16).expect("two hex digits");
+        (0..hex.len()).step_by(2).map(digit).collect()
+    };
+    let parts = |line: &'static str| line.splitn(3, ' ').collect::<Vec<_>>();
+    GOLDEN
+        .lines()
+        .map(parts)
+        .filter(|line| line[0] == kind)
+        .map(|line| (line[1].to_owned(), bytes(line[2])))
+        .collect()
+}
+
+#[test]
+fn what_was_kept_is_read_as_it_was_meant() {
+    let records = records();
+    assert_eq!(kept("record").len(), records.len());
+    for (name, bytes) in kept("record") {
+        let (_, record) = records
+            .iter()
+            .find(|(known, _)| *known == name)
+            .expect("a record of that name");
+        assert_eq!(Header::decode(&bytes), Ok(header(record.clone())), "{name}");
+    }
+    let frames = frames();
+    assert_eq!(kept("frame").len(), frames.len());
+    for (name, bytes) in kept("frame") {
+        let (_, frame) = frames
+            .iter()
+            .find(|(known, _)| *known == name)
+            .expect("a frame of that name");
+        assert_eq!(Frame::decode(bytes).as_ref(), Ok(frame), "{name}");
+    }
+    let [(_, body), (_, mark)] = kept("body").try_into().expect("two bodies");
+    assert_eq!(body::decode(&region("eu-west"), body), Ok(changes()));
+    let mark = MarkBody::decode(fold().log().clone(), &mark).expect("a mark body");
+    assert_eq!((mark.fold, mark.cells), (fold(), 3));
+}
