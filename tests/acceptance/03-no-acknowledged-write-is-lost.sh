@@ -140,7 +140,6 @@ lab cut eu-west us-east
 same "a write of the region alone" "$(put lost gone consistency=region)" 200
 lab down all@eu-west
 rm -rf "$set/eu-west/data"
-lab heal
 survives() {
     [ "$(curl -fsS --max-time 5 "$(door "$1")/v1/kv/shop/kept")" = survives ]
 }
