@@ -24,7 +24,6 @@ pub type Assembled = Arc<OnceCell<Region>>;
 const WHY: &str = "/v1/why/";
 
 /// The routes for operators.
-#[must_use]
 pub fn router(process: &Process<AgentSettings>, assembled: &Assembled) -> Router {
     let shown = Arc::clone(assembled);
     let told = process.settings.process.clone();

@@ -96,6 +96,7 @@ async fn context(process: &Process<AgentSettings>) -> anyhow::Result<Context> {
         metrics: AgentMetrics::new(&process.metrics),
         memory: Arc::new(Memory::new(process.settings.memory)),
         run: random::writer_id()?,
+        connection: connection.state(),
         process: process.clone(),
         ports,
     })

@@ -22,6 +22,7 @@ use isthmus_replication::trace::TraceContext;
 use super::kv;
 use super::lines::{Line, Lines};
 use super::query::Query;
+use super::{Rejection, reject};
 use crate::operation::{Core, Get, Operation, Write};
 
 mod line;
@@ -56,7 +57,7 @@ pub async fn batch(State(core): State<Arc<Core>>, request: Request) -> Response 
     let asked = (|| {
         let query = Query::parse(request.uri().query(), &["consistency", "timeout"]);
         let query = query.map_err(kv::invalid_parameter)?;
-        Ok::<_, Problem>((
+        Ok::<_, Rejection>((
             query,
             kv::session(request.headers())?,
             kv::trace(request.headers()),
@@ -157,12 +158,12 @@ impl Batch {
             },
             Some(Line::TooLong) => {
                 let detail = "the line is longer than the largest value of any bucket";
-                Problem::new(ErrorCode::ValueTooLarge, detail)
+                reject(ErrorCode::ValueTooLarge, detail)
             }
             Some(Line::Broken) => {
                 self.ended = true;
                 let detail = "the body broke off; the operations before it were done";
-                Problem::new(ErrorCode::InvalidRequest, detail)
+                reject(ErrorCode::InvalidRequest, detail)
             }
         };
         self.wait_for(Box::pin(std::future::ready(line::failure(&problem))), 0);

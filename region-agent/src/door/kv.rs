@@ -1,13 +1,11 @@
 //! One key at a time: PUT, GET and DELETE, and the listing of a bucket.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
-use isthmus_door::{ErrorCode, Problem, read_body};
+use isthmus_door::{ErrorCode, Problem};
 use isthmus_replication::cell::ContentType;
 use isthmus_replication::names::{BucketName, Key};
 use isthmus_replication::session_token::SessionToken;
@@ -17,10 +15,9 @@ use isthmus_runtime::telemetry::traceparent;
 use super::answer::{ListedBody, SESSION, WrittenBody, answer, problem};
 use super::query::{InvalidParameter, Query};
 use super::target::{InvalidTarget, Target};
-use crate::operation::{Core, Get, List, Operation, Refusal, Write, WriteContent};
+use super::{Rejection, reject, value};
+use crate::operation::{Core, Get, List, Operation, Write, WriteContent};
 
-/// A value must have arrived within this time.
-const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 const PREFIX: &str = "/v1/kv/";
 
 /// Sets a key.
@@ -51,8 +48,8 @@ pub async fn put(State(core): State<Arc<Core>>, request: Request) -> Response {
         let limit = core
             .policy()
             .max_value(&bucket)
-            .map_err(|refusal| problem(&refusal))?;
-        let value = value(request, limit).await?;
+            .map_err(|refusal| Box::new(problem(&refusal)))?;
+        let value = value::read(request.into_body(), limit).await?;
         let content = WriteContent::Put {
             value,
             content_type,
@@ -157,7 +154,7 @@ pub async fn list(State(core): State<Arc<Core>>, request: Request) -> Response {
     run(&core, operation).await
 }
 
-async fn run(core: &Arc<Core>, operation: Result<Operation, Problem>) -> Response {
+async fn run(core: &Arc<Core>, operation: Result<Operation, Rejection>) -> Response {
     match operation {
         Ok(operation) => answer(core.execute(operation).await),
         Err(problem) => problem.into_response(),
@@ -182,29 +179,13 @@ fn write(
     })
 }
 
-async fn value(request: Request, limit: usize) -> Result<bytes::Bytes, Problem> {
-    let too_large = || problem(&Refusal::ValueTooLarge { limit });
-    let announced = request.headers().get(header::CONTENT_LENGTH);
-    let announced = announced.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    if announced.is_some_and(|length| length > limit as u64) {
-        return Err(too_large());
-    }
-    let body: Body = request.into_body();
-    read_body(body, limit, BODY_TIMEOUT)
-        .await
-        .map_err(|problem| match problem.code() {
-            ErrorCode::BodyTooLarge => too_large(),
-            _ => problem,
-        })
-}
-
-fn target(request: &Request) -> Result<Target, Problem> {
+fn target(request: &Request) -> Result<Target, Rejection> {
     let path = request.uri().path();
     parse_target(path.strip_prefix(PREFIX).unwrap_or(path))
 }
 
-fn parse_target(rest: &str) -> Result<Target, Problem> {
-    Target::parse(rest).map_err(|error| Problem::new(target_code(&error), error.to_string()))
+fn parse_target(rest: &str) -> Result<Target, Rejection> {
+    Target::parse(rest).map_err(|error| reject(target_code(&error), error.to_string()))
 }
 
 fn target_code(error: &InvalidTarget) -> ErrorCode {
@@ -214,7 +195,7 @@ fn target_code(error: &InvalidTarget) -> ErrorCode {
     }
 }
 
-fn key_of(request: &Request) -> Result<(BucketName, Key), Problem> {
+fn key_of(request: &Request) -> Result<(BucketName, Key), Rejection> {
     let path = request.uri().path();
     key_of_path(path.strip_prefix(PREFIX).unwrap_or(path))
 }
@@ -223,47 +204,47 @@ fn key_of(request: &Request) -> Result<(BucketName, Key), Problem> {
 ///
 /// # Errors
 /// A [`Problem`] that says what is wrong with it.
-pub fn key_of_path(rest: &str) -> Result<(BucketName, Key), Problem> {
+pub fn key_of_path(rest: &str) -> Result<(BucketName, Key), Rejection> {
     match parse_target(rest)? {
         Target {
             bucket,
             key: Some(key),
         } => Ok((bucket, key)),
-        Target { key: None, .. } => Err(Problem::new(
+        Target { key: None, .. } => Err(reject(
             ErrorCode::InvalidKey,
             "the path names no key; use {bucket}/{key}",
         )),
     }
 }
 
-fn query(request: &Request, known: &[&str]) -> Result<Query, Problem> {
+fn query(request: &Request, known: &[&str]) -> Result<Query, Rejection> {
     Query::parse(request.uri().query(), known).map_err(invalid_parameter)
 }
 
 /// A parameter that can't be used, as a problem.
-pub(super) fn invalid_parameter(error: InvalidParameter) -> Problem {
+pub(super) fn invalid_parameter(error: InvalidParameter) -> Rejection {
     let code = match error.name.as_str() {
         "ttl" => ErrorCode::InvalidTtl,
         "timeout" => ErrorCode::InvalidTimeout,
         "consistency" => ErrorCode::InvalidConsistency,
         _ => ErrorCode::InvalidRequest,
     };
-    Problem::new(code, error.to_string())
+    reject(code, error.to_string())
 }
 
-fn content_type(headers: &HeaderMap) -> Result<ContentType, Problem> {
+fn content_type(headers: &HeaderMap) -> Result<ContentType, Rejection> {
     let Some(given) = headers.get(header::CONTENT_TYPE) else {
         return Ok(ContentType::default());
     };
     let content_type = given.to_str().ok().and_then(ContentType::new);
     content_type.ok_or_else(|| {
         let detail = "Content-Type has at most 255 printable characters";
-        Problem::new(ErrorCode::InvalidRequest, detail)
+        reject(ErrorCode::InvalidRequest, detail)
     })
 }
 
 /// What the caller has seen, from `Isthmus-Session`.
-pub(super) fn session(headers: &HeaderMap) -> Result<Option<SessionToken>, Problem> {
+pub(super) fn session(headers: &HeaderMap) -> Result<Option<SessionToken>, Rejection> {
     let Some(given) = headers.get(SESSION) else {
         return Ok(None);
     };
@@ -271,7 +252,7 @@ pub(super) fn session(headers: &HeaderMap) -> Result<Option<SessionToken>, Probl
     token.map(Some).ok_or_else(|| {
         let detail =
             "Isthmus-Session is not a session token; send back what an answer carried, or leave it out";
-        Problem::new(ErrorCode::InvalidSession, detail)
+        reject(ErrorCode::InvalidSession, detail)
     })
 }
 

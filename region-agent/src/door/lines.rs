@@ -60,6 +60,7 @@ impl Lines {
                 Ok(Some(Err(_))) | Err(_) => {
                     self.ended = true;
                     self.buffer.clear();
+                    self.searched = 0;
                     return Some(Line::Broken);
                 }
             }

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use axum::Router;
 use axum::routing::{get, post};
 
+use isthmus_door::{ErrorCode, Problem};
+
 use crate::operation::Core;
 
 mod answer;
@@ -15,13 +17,20 @@ mod lines;
 mod openapi;
 mod query;
 mod target;
+mod value;
 
 pub use answer::{APPLIED, ListedBody, ListedKey, ORIGIN, SESSION, VERSION, WrittenBody, problem, timestamp};
 pub use kv::key_of_path;
 pub use openapi::document;
 
+/// A request that is answered with a problem before it is an operation.
+pub type Rejection = Box<Problem>;
+
+fn reject(code: ErrorCode, detail: impl Into<String>) -> Rejection {
+    Box::new(Problem::new(code, detail))
+}
+
 /// The routes for applications.
-#[must_use]
 pub fn router(core: Arc<Core>) -> Router {
     let routes = Router::new()
         .route("/v1/kv/{*rest}", get(kv::read).put(kv::put).delete(kv::delete))

@@ -135,6 +135,9 @@ impl Core {
         if is_put && self.context.memory.refuses_puts() {
             return Err(Refusal::MemoryFull);
         }
+        if !self.context.connection.borrow().connected {
+            return Err(Refusal::LogNotWritable);
+        }
         if handle.log_full() {
             return Err(Refusal::LogFull);
         }

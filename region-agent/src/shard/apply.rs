@@ -192,7 +192,10 @@ impl ShardTask {
     fn accepted(&mut self, accepted: &Accepted, message: &StoredMessage) {
         match accepted {
             Accepted::Mark(mark) => self.read_mark(mark, message),
-            Accepted::Life(link) => self.life_began(*link),
+            Accepted::Life(link) => {
+                self.history.note(&self.shared.read().fold);
+                self.life_began(*link);
+            }
             Accepted::Range {
                 origin, gap: true, ..
             } => {
@@ -205,10 +208,8 @@ impl ShardTask {
             Accepted::Membership { number, .. } => {
                 tracing::info!(shard = %self.log.shard, number, "membership recorded");
             }
-            Accepted::Batch(_)
-            | Accepted::Range { .. }
-            | Accepted::Barrier(_)
-            | Accepted::Restored { .. } => {}
+            Accepted::Barrier(_) => self.history.note(&self.shared.read().fold),
+            Accepted::Batch(_) | Accepted::Range { .. } | Accepted::Restored { .. } => {}
         }
     }
 

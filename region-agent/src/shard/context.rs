@@ -3,10 +3,13 @@
 use std::sync::Arc;
 
 use isthmus_log::Ports;
+use isthmus_log::nats::ConnectionState;
 use isthmus_replication::coordinates::WriterId;
 use isthmus_replication::time::Now;
 use isthmus_runtime::Process;
 use isthmus_runtime::settings::AgentSettings;
+
+use tokio::sync::watch;
 
 use crate::memory::Memory;
 use crate::metrics::AgentMetrics;
@@ -24,6 +27,8 @@ pub struct Context {
     pub memory: Arc<Memory>,
     /// This run of this process.
     pub run: WriterId,
+    /// Whether the region's NATS is connected.
+    pub connection: watch::Receiver<ConnectionState>,
 }
 
 impl Context {

@@ -142,6 +142,7 @@ impl ShardTask {
             _ if unread.is_some() => Some("it does not serve".to_owned()),
             (false, _) => Some("its barrier has not been read back".to_owned()),
             (_, false) => Some("the log does not answer appends".to_owned()),
+            _ if !self.context.connection.borrow().connected => Some("the region's NATS is away".to_owned()),
             _ => full.then(|| "the log is full".to_owned()),
         };
         set(&self.conditions.reads, unread);

@@ -220,7 +220,6 @@ impl ShardHandle {
     }
 
     /// What is served, for as long as the guard is held: microseconds, never across an await.
-    #[must_use]
     pub fn served(&self) -> RwLockReadGuard<'_, Served> {
         self.shared.read()
     }

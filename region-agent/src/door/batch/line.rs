@@ -13,6 +13,7 @@ use utoipa::ToSchema;
 
 use crate::door::answer::{self, WrittenBody};
 use crate::door::query::parse_ttl;
+use crate::door::{Rejection, reject};
 use crate::operation::{Found, Outcome, Refusal, WriteContent};
 
 /// One line of a batch.
@@ -64,18 +65,17 @@ fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Box<RawVal
 ///
 /// # Errors
 /// A [`Problem`] that says which part can't be used.
-pub fn parse(text: &[u8]) -> Result<Asked, Problem> {
+pub fn parse(text: &[u8]) -> Result<Asked, Rejection> {
     let line: OperationLine = serde_json::from_slice(text)
-        .map_err(|error| Problem::new(ErrorCode::InvalidOperation, format!("not an operation: {error}")))?;
+        .map_err(|error| reject(ErrorCode::InvalidOperation, format!("not an operation: {error}")))?;
     let bucket = BucketName::parse(&line.bucket)
-        .map_err(|error| Problem::new(ErrorCode::InvalidBucket, error.to_string()))?;
-    let key =
-        Key::parse(&line.key).map_err(|error| Problem::new(ErrorCode::InvalidKey, error.to_string()))?;
+        .map_err(|error| reject(ErrorCode::InvalidBucket, error.to_string()))?;
+    let key = Key::parse(&line.key).map_err(|error| reject(ErrorCode::InvalidKey, error.to_string()))?;
     match line.op {
         Verb::Put => Ok(Asked::Write(bucket, key, put(line)?)),
         Verb::Delete | Verb::Get if line.carries_a_value() => {
             let detail = "value, value_base64, content_type and ttl belong to a put";
-            Err(Problem::new(ErrorCode::InvalidOperation, detail))
+            Err(reject(ErrorCode::InvalidOperation, detail))
         }
         Verb::Delete => Ok(Asked::Write(bucket, key, WriteContent::Delete)),
         Verb::Get => Ok(Asked::Get(bucket, key)),
@@ -91,8 +91,8 @@ impl OperationLine {
     }
 }
 
-fn put(line: OperationLine) -> Result<WriteContent, Problem> {
-    let invalid = |detail: &str| Problem::new(ErrorCode::InvalidOperation, detail);
+fn put(line: OperationLine) -> Result<WriteContent, Rejection> {
+    let invalid = |detail: &str| reject(ErrorCode::InvalidOperation, detail);
     let (value, default_type) = match (line.value, line.value_base64) {
         (Some(json), None) => (
             Bytes::from(Box::<str>::from(json).into_string()),
@@ -113,7 +113,7 @@ fn put(line: OperationLine) -> Result<WriteContent, Problem> {
     Ok(WriteContent::Put {
         value,
         content_type,
-        ttl: ttl.map_err(|reason| Problem::new(ErrorCode::InvalidTtl, reason))?,
+        ttl: ttl.map_err(|reason| reject(ErrorCode::InvalidTtl, reason))?,
     })
 }
 
@@ -124,7 +124,7 @@ pub fn answer(result: Result<Outcome, Refusal>) -> Bytes {
         Ok(Outcome::Written(written)) => with_status(200, serde_json::to_value(WrittenBody::from(&written))),
         Ok(Outcome::Found(found)) => value(&found),
         Ok(Outcome::Absent { tombstone, session }) => answer::absent(tombstone.as_ref(), &session).to_value(),
-        Ok(Outcome::Listed(_)) => return failure(&Problem::new(ErrorCode::Internal, "a list in a batch")),
+        Ok(Outcome::Listed(_)) => return failure(&reject(ErrorCode::Internal, "a list in a batch")),
         Err(refusal) => return failure(&answer::problem(&refusal)),
     };
     ended(&object)

@@ -1,0 +1,103 @@
+//! A value as a request's body brings it.
+//!
+//! What is too large is passed over, within bounds, before it is refused: a connection that is closed with unread bytes
+//! can take the answer with it.
+
+use std::time::Duration;
+
+use axum::body::{Body, BodyDataStream};
+use bytes::{Bytes, BytesMut};
+use futures::StreamExt;
+use isthmus_door::ErrorCode;
+use tokio::time::timeout;
+
+use super::answer::problem;
+use super::{Rejection, reject};
+use crate::operation::Refusal;
+
+/// A value must have arrived within this time.
+const ARRIVAL: Duration = Duration::from_secs(30);
+/// What is passed over of a value that is too large: bytes and time.
+const PASSED_OVER: usize = 4 * 1024 * 1024;
+const PASSING: Duration = Duration::from_secs(2);
+
+/// Reads a value of at most `limit` bytes.
+///
+/// # Errors
+/// A problem: `value_too_large`, `request_timeout`, or `invalid_request` for a body that breaks off.
+pub async fn read(body: Body, limit: usize) -> Result<Bytes, Rejection> {
+    let mut stream = body.into_data_stream();
+    match timeout(ARRIVAL, collect(&mut stream, limit)).await {
+        Ok(Ok(Some(value))) => Ok(value),
+        Ok(Ok(None)) => {
+            timeout(PASSING, pass_over(&mut stream)).await.ok();
+            Err(Box::new(problem(&Refusal::ValueTooLarge { limit })))
+        }
+        Ok(Err(error)) => Err(reject(
+            ErrorCode::InvalidRequest,
+            format!("the value could not be read: {error}"),
+        )),
+        Err(_) => Err(reject(
+            ErrorCode::RequestTimeout,
+            format!("the value did not arrive within {}s", ARRIVAL.as_secs()),
+        )),
+    }
+}
+
+/// The whole body; none as soon as it is too large.
+async fn collect(stream: &mut BodyDataStream, limit: usize) -> Result<Option<Bytes>, axum::Error> {
+    let mut value = BytesMut::new();
+    while let Some(part) = stream.next().await {
+        let part = part?;
+        if value.len() + part.len() > limit {
+            return Ok(None);
+        }
+        value.extend_from_slice(&part);
+    }
+    Ok(Some(value.freeze()))
+}
+
+async fn pass_over(stream: &mut BodyDataStream) {
+    let mut passed = 0;
+    while passed < PASSED_OVER
+        && let Some(Ok(part)) = stream.next().await
+    {
+        passed += part.len();
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn code(result: Result<Bytes, Rejection>) -> ErrorCode {
+        result.unwrap_err().code()
+    }
+
+    #[tokio::test]
+    async fn a_value_is_read_whole_or_refused_with_its_reason() {
+        assert_eq!(read(Body::from("12345"), 5).await.unwrap(), "12345");
+        assert_eq!(read(Body::empty(), 0).await.unwrap(), "");
+        assert_eq!(
+            code(read(Body::from("123456"), 5).await),
+            ErrorCode::ValueTooLarge
+        );
+        let broken =
+            futures::stream::iter([Ok(Bytes::from_static(b"12")), Err(std::io::Error::other("gone"))]);
+        assert_eq!(
+            code(read(Body::from_stream(broken), 5).await),
+            ErrorCode::InvalidRequest
+        );
+    }
+
+    #[tokio::test]
+    async fn one_that_never_ends_is_given_up() {
+        let endless =
+            futures::stream::repeat_with(|| Ok::<_, std::io::Error>(Bytes::from_static(&[0; 1024])));
+        assert_eq!(
+            code(read(Body::from_stream(endless), 5).await),
+            ErrorCode::ValueTooLarge
+        );
+    }
+}

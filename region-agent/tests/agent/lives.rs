@@ -1,0 +1,133 @@
+//! A log whose tail was lost: the NATS server's folder is put back to what it was before.
+
+use isthmus_log::testing::until;
+use serde_json::Value;
+
+use crate::support::{Agent, BOUND, Region, equal};
+
+fn life(status: &Value, shard: usize) -> u64 {
+    status["shards"][shard]["life"]["number"].as_u64().unwrap_or(0)
+}
+
+fn all_in_life(status: &Value, number: u64) -> bool {
+    (0..2).all(|shard| life(status, shard) == number && status["shards"][shard]["phase"] == "serving")
+}
+
+/// Writes, again while NATS is on its way back.
+async fn write_all(agent: &Agent, prefix: &str) {
+    for n in 0..40 {
+        let key = format!("carts/{prefix}-{n}");
+        until("the write is acknowledged", BOUND, || async {
+            (agent.put(&key, n.to_string()).await.status() == 200).then_some(())
+        })
+        .await;
+    }
+}
+
+async fn read_all(agent: &Agent, prefix: &str) {
+    for n in 0..40 {
+        assert_eq!(
+            agent.value(&format!("carts/{prefix}-{n}")).await,
+            Some(n.to_string()),
+            "{prefix}-{n}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_lost_tail_begins_a_new_life_and_loses_nothing_acknowledged() {
+    let mut region = Region::alone();
+    let (one, two) = (region.agent("agent-1").await, region.agent("agent-2").await);
+    write_all(&one, "kept").await;
+    one.until_status("a mark was read", |status| {
+        status["shards"][0]["sequence"].as_u64().unwrap_or(0) > 10
+    })
+    .await;
+    equal(&[&one, &two]).await;
+    region.nats.stop();
+    let backup = region.nats.back_up();
+    region.nats.start_again();
+    one.ready("write").await;
+    two.ready("write").await;
+    write_all(&one, "lost").await;
+    write_all(&two, "lost-too").await;
+    assert_eq!(one.delete("carts/kept-7").await.status(), 200);
+    equal(&[&one, &two]).await;
+    region.nats.stop();
+    region.nats.put_back(&backup);
+    region.nats.start_again();
+
+    for agent in [&one, &two] {
+        agent.event("new_life").await;
+        agent
+            .until_status("life 2 serves", |status| all_in_life(status, 2))
+            .await;
+        agent.ready("write").await;
+    }
+    for agent in [&one, &two] {
+        read_all(agent, "lost").await;
+        read_all(agent, "lost-too").await;
+        assert_eq!(agent.value("carts/kept-7").await, None);
+    }
+    write_all(&two, "after").await;
+    equal(&[&one, &two]).await;
+    let fresh = region.agent("agent-3").await;
+    equal(&[&one, &two, &fresh]).await;
+    read_all(&fresh, "lost").await;
+    read_all(&fresh, "after").await;
+}
+
+#[tokio::test]
+async fn a_tail_lost_while_the_agent_was_down_is_noticed_when_it_starts() {
+    let mut region = Region::alone();
+    let mut agent = region.agent("agent-1").await;
+    write_all(&agent, "kept").await;
+    region.nats.stop();
+    let backup = region.nats.back_up();
+    region.nats.start_again();
+    agent.ready("write").await;
+    write_all(&agent, "lost").await;
+    agent.signal("-TERM");
+    assert_eq!(agent.ended().await, Some(0));
+    region.nats.stop();
+    region.nats.put_back(&backup);
+    region.nats.start_again();
+    agent.start_again();
+    agent
+        .until_status("life 2 serves", |status| all_in_life(status, 2))
+        .await;
+    read_all(&agent, "kept").await;
+    read_all(&agent, "lost").await;
+    agent.ready("write").await;
+    let fresh = region.agent("agent-2").await;
+    equal(&[&agent, &fresh]).await;
+    read_all(&fresh, "lost").await;
+}
+
+#[tokio::test]
+async fn a_log_that_was_trimmed_past_a_checkpoint_needs_sync_and_says_so() {
+    let region = Region::alone();
+    let mut agent = region.agent("agent-1").await;
+    let keeper = region.agent("agent-2").await;
+    write_all(&agent, "kept").await;
+    agent.kill();
+    write_all(&keeper, "after").await;
+    let (_connection, ports) = region.ports().await;
+    for partition in 0..2 {
+        let shard = isthmus_replication::coordinates::Shard {
+            group: isthmus_replication::names::GroupName::parse("default").unwrap(),
+            partition,
+        };
+        let last = ports.log.bounds(&shard).await.unwrap().last;
+        ports.log.purge(&shard, last).await.unwrap();
+    }
+    agent.start_again();
+    agent.event("needs_sync").await;
+    assert!(agent.not_ready("read").await.contains("needs sync"));
+    let refused = agent.get("carts/kept-1").await;
+    let problem: Value = refused.json().await.unwrap();
+    assert_eq!(problem["code"], "not_ready");
+    let status = agent.status().await;
+    assert_eq!(status["shards"][0]["needs_sync"][0]["origin"], "eu-west");
+    read_all(&keeper, "kept").await;
+}

@@ -1,0 +1,10 @@
+//! Agents as processes, against a real nats-server.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod consistency;
+mod door;
+mod foreign;
+mod limits;
+mod lives;
+mod restart;
+mod support;

@@ -1,0 +1,375 @@
+//! A region of real processes: a nats-server and agents, all ended with the test.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use isthmus_log::nats::{Connection, ConnectionSettings};
+use isthmus_log::testing::{NatsServer, NatsServerSettings, free_port, until};
+use isthmus_log::{Ports, RegionNames, Role};
+use isthmus_replication::names::{RegionName, SetName};
+use reqwest::{Client, RequestBuilder, Response, StatusCode};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// Whatever must happen happens within this.
+pub const BOUND: Duration = Duration::from_secs(30);
+
+const TWO_REGIONS: &str = r#"
+set: shop
+generation: 1
+regions:
+  eu-west: { gateways: ["127.0.0.1:1"], trust: eu-west.pem }
+  us-east: { gateways: ["127.0.0.1:2"], trust: us-east.pem }
+groups:
+  default: { partitions: 2 }
+  us-only: { partitions: 1, regions: [us-east] }
+buckets:
+  "*": { max_value: 64KiB, unknown: refuse }
+  carts: {}
+  flags: { ttl: 1s }
+  small: { max_value: 16B }
+  abroad: { group: us-only }
+"#;
+
+/// A region of the test.
+pub struct Region {
+    pub nats: NatsServer,
+    pub folder: TempDir,
+    pub client: Client,
+    max_bytes: &'static str,
+}
+
+impl Region {
+    /// One region of its own: majority is one.
+    pub fn alone() -> Self {
+        let set = TWO_REGIONS.replace(
+            "  us-east: { gateways: [\"127.0.0.1:2\"], trust: us-east.pem }\n",
+            "",
+        );
+        let set = set.replace("  us-only: { partitions: 1, regions: [us-east] }\n", "");
+        Self::with_set(&set.replace("  abroad: { group: us-only }\n", ""))
+    }
+
+    /// One of two regions; there are no gateways, so the other one is whatever the test says.
+    pub fn one_of_two() -> Self {
+        Self::with_set(TWO_REGIONS)
+    }
+
+    fn with_set(set: &str) -> Self {
+        Self::with(set, "64MiB")
+    }
+
+    /// One region of its own whose logs hold at most `max_bytes`.
+    pub fn with_small_logs(max_bytes: &'static str) -> Self {
+        let mut region = Self::alone();
+        region.max_bytes = max_bytes;
+        region
+    }
+
+    fn with(set: &str, max_bytes: &'static str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("set.yaml"), set).unwrap();
+        Self {
+            nats: NatsServer::start_with(&NatsServerSettings::default()),
+            folder,
+            client: Client::new(),
+            max_bytes,
+        }
+    }
+
+    /// Starts an agent and waits until it takes writes.
+    pub async fn agent(&self, name: &str) -> Agent {
+        let agent = self.agent_with(name, &[]);
+        agent.ready("write").await;
+        agent
+    }
+
+    /// Starts an agent whose environment has `variables`.
+    pub fn agent_with(&self, name: &str, variables: &[(&str, &str)]) -> Agent {
+        let settings = self.folder.path().join(format!("{name}.yaml"));
+        let (http, admin) = (free_port(), free_port());
+        let text = format!(
+            "set: set.yaml\nregion: eu-west\nname: {name}\nnats: {{ servers: [\"{}\"] }}\nlisten: 127.0.0.1:{http}\n\
+             admin: {{ listen: 127.0.0.1:{admin} }}\nlog: {{ create: true, max_bytes: {}, retention: 1MiB }}\n\
+             telemetry: {{ log: \"info\" }}\ndrain: 3s\n",
+            self.nats.url(),
+            self.max_bytes,
+        );
+        std::fs::write(&settings, text).unwrap();
+        Agent::start(settings, http, admin, variables, self.client.clone())
+    }
+
+    pub fn names(&self) -> RegionNames {
+        RegionNames {
+            set: SetName::parse("shop").unwrap(),
+            region: RegionName::parse("eu-west").unwrap(),
+        }
+    }
+
+    /// The region's ports, as a gateway has them.
+    pub async fn ports(&self) -> (Connection, Ports) {
+        let connection = Connection::open(ConnectionSettings {
+            servers: vec![self.nats.url()],
+            credentials: None,
+            domain: None,
+            role: Role::Gateway,
+            process: "test".to_owned(),
+            names: self.names(),
+        })
+        .await
+        .unwrap();
+        connection.connected().await;
+        let ports = connection.ports();
+        (connection, ports)
+    }
+}
+
+/// One agent process.
+pub struct Agent {
+    process: Child,
+    settings: PathBuf,
+    variables: Vec<(String, String)>,
+    http: u16,
+    admin: u16,
+    pub client: Client,
+}
+
+impl Agent {
+    fn start(settings: PathBuf, http: u16, admin: u16, variables: &[(&str, &str)], client: Client) -> Self {
+        let variables: Vec<_> = variables
+            .iter()
+            .map(|(n, v)| ((*n).to_owned(), (*v).to_owned()))
+            .collect();
+        Self {
+            process: spawn(&settings, &variables),
+            settings,
+            variables,
+            http,
+            admin,
+            client,
+        }
+    }
+
+    /// Kills it with SIGKILL and waits for its end.
+    pub fn kill(&mut self) {
+        self.process.kill().ok();
+        self.process.wait().unwrap();
+    }
+
+    /// Starts it again on the same ports and folder.
+    pub fn start_again(&mut self) {
+        self.process = spawn(&self.settings, &self.variables);
+    }
+
+    /// Sends it a signal by name.
+    pub fn signal(&self, signal: &str) {
+        let pid = self.process.id().to_string();
+        let sent = Command::new("kill").args([signal, &pid]).status().unwrap();
+        assert!(sent.success());
+    }
+
+    /// Waits for its end and gives its exit code.
+    pub async fn ended(&mut self) -> Option<i32> {
+        let mut code = None;
+        until("the agent ends", BOUND, || {
+            let status = self.process.try_wait().unwrap();
+            code = status.and_then(|status| status.code());
+            async move { status.map(|_| ()) }
+        })
+        .await;
+        code
+    }
+
+    /// Waits until `/readyz/{what}` answers 200.
+    pub async fn ready(&self, what: &str) {
+        until(
+            &format!("{} is ready to {what}", self.settings.display()),
+            BOUND,
+            || async { (self.readiness(what).await? == 200).then_some(()) },
+        )
+        .await;
+    }
+
+    /// Waits until `/readyz/{what}` answers 503, and gives the answer.
+    pub async fn not_ready(&self, what: &str) -> String {
+        until(
+            &format!("{} is not ready to {what}", self.settings.display()),
+            BOUND,
+            || async {
+                let answer = self
+                    .client
+                    .get(self.admin(&format!("/readyz/{what}")))
+                    .send()
+                    .await
+                    .ok()?;
+                let refused = answer.status() == 503;
+                let text = answer.text().await.ok()?;
+                refused.then_some(text)
+            },
+        )
+        .await
+    }
+
+    async fn readiness(&self, what: &str) -> Option<StatusCode> {
+        let answer = self
+            .client
+            .get(self.admin(&format!("/readyz/{what}")))
+            .send()
+            .await
+            .ok()?;
+        Some(answer.status())
+    }
+
+    pub fn http(&self, path: &str) -> String {
+        format!("http://{}{path}", SocketAddr::from(([127, 0, 0, 1], self.http)))
+    }
+
+    pub fn admin(&self, path: &str) -> String {
+        format!("http://{}{path}", SocketAddr::from(([127, 0, 0, 1], self.admin)))
+    }
+
+    pub fn kv(&self, path: &str) -> String {
+        self.http(&format!("/v1/kv/{path}"))
+    }
+
+    pub async fn put(&self, path: &str, value: impl Into<reqwest::Body>) -> Response {
+        send(self.client.put(self.kv(path)).body(value)).await
+    }
+
+    pub async fn get(&self, path: &str) -> Response {
+        send(self.client.get(self.kv(path))).await
+    }
+
+    pub async fn delete(&self, path: &str) -> Response {
+        send(self.client.delete(self.kv(path))).await
+    }
+
+    /// The value of a key; none when it is absent.
+    pub async fn value(&self, path: &str) -> Option<String> {
+        let answer = self.get(path).await;
+        match answer.status().as_u16() {
+            200 => Some(answer.text().await.unwrap()),
+            404 => None,
+            status => panic!("GET {path}: {status} {}", answer.text().await.unwrap()),
+        }
+    }
+
+    pub async fn status(&self) -> Value {
+        send(self.client.get(self.admin("/v1/status")))
+            .await
+            .json()
+            .await
+            .unwrap()
+    }
+
+    pub async fn metrics(&self) -> String {
+        send(self.client.get(self.admin("/metrics")))
+            .await
+            .text()
+            .await
+            .unwrap()
+    }
+
+    /// Waits for an event of `kind`.
+    pub async fn event(&self, kind: &str) -> Value {
+        until(&format!("an event {kind}"), BOUND, || async {
+            let events: Value = self
+                .client
+                .get(self.admin("/v1/events"))
+                .send()
+                .await
+                .ok()?
+                .json()
+                .await
+                .ok()?;
+            events
+                .as_array()?
+                .iter()
+                .find(|event| event["kind"] == kind)
+                .cloned()
+        })
+        .await
+    }
+
+    /// Waits until `condition` holds for the status.
+    pub async fn until_status(&self, what: &str, condition: impl Fn(&Value) -> bool) -> Value {
+        until(what, BOUND, || async {
+            let status: Value = self
+                .client
+                .get(self.admin("/v1/status"))
+                .send()
+                .await
+                .ok()?
+                .json()
+                .await
+                .ok()?;
+            condition(&status).then_some(status)
+        })
+        .await
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        if self.process.kill().is_ok() {
+            self.process.wait().ok();
+        }
+    }
+}
+
+fn spawn(settings: &Path, variables: &[(String, String)]) -> Child {
+    let log = std::fs::File::options()
+        .create(true)
+        .append(true)
+        .open(settings.with_extension("log"))
+        .unwrap();
+    Command::new(env!("CARGO_BIN_EXE_isthmus-region-agent"))
+        .arg("--settings")
+        .arg(settings)
+        .envs(variables.iter().map(|(name, value)| (name, value)))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(log)
+        .spawn()
+        .unwrap()
+}
+
+/// Sends a request that must be answered.
+pub async fn send(request: RequestBuilder) -> Response {
+    request.send().await.unwrap()
+}
+
+/// A header of an answer.
+pub fn header(answer: &Response, name: &str) -> String {
+    answer
+        .headers()
+        .get(name)
+        .map_or_else(String::new, |value| value.to_str().unwrap().to_owned())
+}
+
+/// Waits until all agents show the same digests and cell counts at rest.
+pub async fn equal(agents: &[&Agent]) {
+    until("agents are equal", BOUND, || async {
+        let mut shown = Vec::new();
+        for agent in agents {
+            let status = agent.status().await;
+            let shards = status["shards"].as_array()?.clone();
+            let digests: Vec<_> = shards
+                .iter()
+                .map(|shard| {
+                    (
+                        shard["digest"].clone(),
+                        shard["cells"].clone(),
+                        shard["phase"].clone(),
+                    )
+                })
+                .collect();
+            shown.push(digests);
+        }
+        let serving = shown[0].iter().all(|shard| shard.2 == "serving");
+        (serving && shown.windows(2).all(|pair| pair[0] == pair[1])).then_some(())
+    })
+    .await;
+}
