@@ -32,6 +32,8 @@ const LOOK: Duration = Duration::from_millis(100);
 const REPORT: Duration = Duration::from_secs(1);
 /// An address that does not answer is given up sooner than the system would, so that the next one gets its turn.
 const CONNECT: Duration = Duration::from_secs(3);
+/// A handshake takes one round trip, and a path may take seconds.
+const HANDSHAKE: Duration = Duration::from_secs(8);
 /// A failure that was told is not told again within this time.
 const TELL_AGAIN: Duration = Duration::from_secs(30);
 /// Different failures that are told within that time.
@@ -123,7 +125,7 @@ impl PeerLink {
         tokio::time::sleep(wait).await;
         let limits = LinkLimits {
             connect: CONNECT,
-            handshake: CONNECT,
+            handshake: HANDSHAKE,
             ..LinkLimits::default()
         };
         let address = match self.addresses.next(self.shared.process.clock.mono()).await {
