@@ -11,7 +11,7 @@ arrived() {
     [ "$(curl -fsS "$(door us-east)/$key")" = old ]
 }
 within 20 "the first write is in us-east" arrived
-lab delay eu-west us-east 1200ms
+lab delay eu-west us-east 2s
 
 say "a write in eu-west, and reads in us-east"
 same "the second write" "$(request -X PUT --data new "$(door eu-west)/$key")" 200
