@@ -25,8 +25,8 @@ use crate::{admin, credentials, inbound, outbound, region};
 
 /// A log or bucket that is not there yet is asked for again after this long.
 const ENSURE_RETRY: Duration = Duration::from_millis(500);
-/// The clock that stamps the log is asked this often.
-const CLOCK_INTERVAL: Duration = Duration::from_secs(2);
+/// The clock that stamps the log is asked this often, which is how long a step of this machine's clock goes unnoticed.
+const CLOCK_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Starts a gateway.
 ///

@@ -121,11 +121,11 @@ fn accept(shared: &Shared, mut listener: Listener, heads: Heads) -> Result<(), S
 }
 
 fn refused(shared: &Shared, error: &AcceptError) {
-    shared.metrics.refused(error.label());
     let text = error.to_string();
     let fields = json!({ "reason": error.label() });
     shared
         .process
         .events
         .record(Severity::Warning, "link_refused", text, fields);
+    shared.metrics.refused(error.label());
 }

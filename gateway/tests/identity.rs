@@ -5,7 +5,9 @@ mod common;
 
 use std::time::Duration;
 
-use common::{Authority, Contents, EU, US, World, expected, link, region};
+use common::{Authority, Contents, EU, SOON, US, World, expected, link, region};
+use isthmus_log::testing::until;
+use serde_json::Value;
 
 const RTT: Duration = Duration::from_millis(10);
 
@@ -42,13 +44,19 @@ async fn a_gateway_of_another_ca_is_refused_and_the_reason_is_counted() {
     .unwrap();
 
     let rogue = world.gateway_of(&folder, US, 1);
-    one.counts("isthmus_link_refused_total{reason=\"unknown_ca\"}", 1.0)
+    until("a refused link and a refused dial", SOON, || async {
+        let events: Value = serde_json::from_str(&one.text("/v1/events").await?).ok()?;
+        let told = |kind| {
+            let of_kind = |event: &&Value| event["kind"] == kind && event["fields"]["reason"] == "unknown_ca";
+            events
+                .as_array()
+                .is_some_and(|events| events.iter().any(|event| of_kind(&event)))
+        };
+        (told("link_refused") && told("link_down")).then_some(())
+    })
+    .await;
+    one.counts("isthmus_link_refused_total{reason=\"unknown_ca\"}", 2.0)
         .await;
-    let events = one.text("/v1/events").await.unwrap();
-    assert!(
-        events.contains("link_refused") && events.contains("unknown_ca"),
-        "{events}"
-    );
     let status = rogue
         .becomes("a refusal", |status| link(status, EU)["last_error"].is_string())
         .await;
