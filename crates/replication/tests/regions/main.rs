@@ -46,27 +46,40 @@ fn step(lost_tails: bool) -> impl Strategy<Value = Step> {
     ]
 }
 
-fn story(lost_tails: bool) -> impl Strategy<Value = (usize, [u64; 3], Vec<Step>)> {
+/// Some regions, how far each one's clock is ahead in milliseconds, and what happens.
+#[derive(Debug, Clone)]
+struct Story {
+    regions: usize,
+    ahead_ms: [u64; 3],
+    steps: Vec<Step>,
+}
+
+fn story(lost_tails: bool) -> impl Strategy<Value = Story> {
     let warm = (0usize..12).prop_map(|lane| Step::Connect { lane, gateway: lane });
+    let ahead_ms = [0u64..400, 0u64..400, 0u64..400];
     (
         2usize..4,
-        [0u64..400, 0u64..400, 0u64..400],
+        ahead_ms,
         vec(warm, 0..6),
         vec(step(lost_tails), 20..300),
     )
-        .prop_map(|(regions, ahead, warm, steps)| {
+        .prop_map(|(regions, ahead_ms, warm, steps)| {
             let heads = (0..3 * world::GATEWAYS).map(|at| Step::ReadHead {
                 region: at / world::GATEWAYS,
                 gateway: at,
                 messages: 1,
             });
-            (regions, ahead, heads.chain(warm).chain(steps).collect())
+            Story {
+                regions,
+                ahead_ms,
+                steps: heads.chain(warm).chain(steps).collect(),
+            }
         })
 }
 
-fn run(regions: usize, ahead: &[u64], steps: &[Step], broken: Broken) -> Result<World, TestCaseError> {
-    let mut world = World::new(regions, ahead, broken);
-    steps.iter().for_each(|step| world.step(*step));
+fn run(story: &Story, broken: Broken) -> Result<World, TestCaseError> {
+    let mut world = World::new(story.regions, &story.ahead_ms, broken);
+    story.steps.iter().for_each(|step| world.step(*step));
     world.settle().map_err(TestCaseError::fail)?;
     Ok(world)
 }
@@ -91,13 +104,8 @@ fn everything_is_everywhere(world: &World) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-fn without_lost_tails(
-    regions: usize,
-    ahead: &[u64],
-    steps: &[Step],
-    broken: Broken,
-) -> Result<(), TestCaseError> {
-    let world = run(regions, ahead, steps, broken)?;
+fn without_lost_tails(story: &Story, broken: Broken) -> Result<(), TestCaseError> {
+    let world = run(story, broken)?;
     everything_is_everywhere(&world)?;
     for region in &world.regions {
         for (write, times) in &region.applied {
@@ -113,13 +121,8 @@ fn without_lost_tails(
     Ok(())
 }
 
-fn with_lost_tails(
-    regions: usize,
-    ahead: &[u64],
-    steps: &[Step],
-    broken: Broken,
-) -> Result<(), TestCaseError> {
-    let world = run(regions, ahead, steps, broken)?;
+fn with_lost_tails(story: &Story, broken: Broken) -> Result<(), TestCaseError> {
+    let world = run(story, broken)?;
     everything_is_everywhere(&world)?;
     for region in &world.regions {
         for (write, times) in region.accepted_writes(true) {
@@ -129,12 +132,10 @@ fn with_lost_tails(
     Ok(())
 }
 
+type Property = fn(&Story, Broken) -> Result<(), TestCaseError>;
+
 /// Whether the property fails on some story when a rule of the model is broken.
-fn is_noticed(
-    broken: Broken,
-    lost_tails: bool,
-    property: fn(usize, &[u64], &[Step], Broken) -> Result<(), TestCaseError>,
-) -> bool {
+fn is_noticed(broken: Broken, lost_tails: bool, property: Property) -> bool {
     let config = ProptestConfig {
         cases: 300,
         failure_persistence: None,
@@ -146,25 +147,23 @@ fn is_noticed(
         proptest::test_runner::TestRng::deterministic_rng(proptest::test_runner::RngAlgorithm::ChaCha),
     );
     runner
-        .run(&story(lost_tails), |(regions, ahead, steps)| {
-            property(regions, &ahead, &steps, broken)
-        })
+        .run(&story(lost_tails), |story| property(&story, broken))
         .is_err()
 }
 
 proptest! {
     #![proptest_config(ProptestConfig {
-        cases: 150, failure_persistence: None, max_shrink_time: 30_000, ..ProptestConfig::default()
+        cases: 80, failure_persistence: None, max_shrink_time: 30_000, ..ProptestConfig::default()
     })]
 
     #[test]
-    fn every_write_is_applied_everywhere_exactly_once((regions, ahead, steps) in story(false)) {
-        without_lost_tails(regions, &ahead, &steps, Broken::Nothing)?;
+    fn every_write_is_applied_everywhere_exactly_once(story in story(false)) {
+        without_lost_tails(&story, Broken::Nothing)?;
     }
 
     #[test]
-    fn lost_tails_lose_nothing_that_was_accepted((regions, ahead, steps) in story(true)) {
-        with_lost_tails(regions, &ahead, &steps, Broken::Nothing)?;
+    fn lost_tails_lose_nothing_that_was_accepted(story in story(true)) {
+        with_lost_tails(&story, Broken::Nothing)?;
     }
 }
 
