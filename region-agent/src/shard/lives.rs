@@ -118,6 +118,7 @@ impl ShardTask {
         self.lives.phase = phase.clone();
         self.shared.write().phase = phase;
         self.shared.tell_moved();
+        self.set_conditions();
     }
 
     /// The log told where it ends.
@@ -199,6 +200,10 @@ impl ShardTask {
             served.serve_from = Anchor::default();
         }
         drop(served);
+        if self.lives.phase == Phase::CatchingUp {
+            tracing::info!(%shard, life = %link.life, fork = %link.fork, "read of a life that began before");
+            return;
+        }
         self.context.metrics.lives.inc();
         let text = format!(
             "life {} began: the log had lost its tail after {}",

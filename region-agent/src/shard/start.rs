@@ -7,6 +7,7 @@ use isthmus_replication::coordinates::{Anchor, Shard};
 use isthmus_replication::digests::Digests;
 use isthmus_replication::fold::LogName;
 use isthmus_replication::history::History;
+use isthmus_replication::time::Mono;
 use isthmus_replication::writer::Writer;
 use isthmus_runtime::events::Severity;
 use isthmus_runtime::health::Probe;
@@ -140,6 +141,7 @@ fn assemble(
         asking: None,
         finding: None,
         read_again: None,
+        maintain_from: Mono::default(),
         conditions,
         context,
         log,

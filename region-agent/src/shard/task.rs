@@ -29,6 +29,8 @@ use super::{Command, Phase, Shared, WriteRequest};
 
 /// How long the task sleeps at most.
 const TICK: Duration = Duration::from_millis(200);
+/// Between two rounds of maintenance.
+const MAINTENANCE: Duration = Duration::from_millis(50);
 /// Expired values keep their bytes this long: a lost tail can be given back for that time.
 const SWEEP_AFTER: Duration = Duration::from_secs(600);
 const SWEEP_BUDGET: usize = 1024;
@@ -61,6 +63,8 @@ pub(super) struct ShardTask {
     pub(super) finding: Asking<Finding>,
     /// When a reader that could not go on is begun again.
     pub(super) read_again: Option<Mono>,
+    /// When the store is swept, a checkpoint may begin and health is told again.
+    pub(super) maintain_from: Mono,
     pub(super) conditions: Conditions,
 }
 
@@ -107,7 +111,10 @@ impl ShardTask {
         }
         self.hand_out_outcomes(now);
         self.take_events();
-        self.maintain(now);
+        if now.mono >= self.maintain_from {
+            self.maintain_from = now.mono.after(MAINTENANCE);
+            self.maintain(now);
+        }
     }
 
     /// Sweeps expired values, begins checkpoints, and sets the gauges.

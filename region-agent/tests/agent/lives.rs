@@ -105,6 +105,36 @@ async fn a_tail_lost_while_the_agent_was_down_is_noticed_when_it_starts() {
 }
 
 #[tokio::test]
+async fn an_agent_that_was_down_when_the_life_began_joins_it() {
+    let mut region = Region::alone();
+    let (mut down, up) = (region.agent("agent-1").await, region.agent("agent-2").await);
+    write_all(&up, "kept").await;
+    region.nats.stop();
+    let backup = region.nats.back_up();
+    region.nats.start_again();
+    write_all(&up, "lost").await;
+    equal(&[&down, &up]).await;
+    down.signal("-TERM");
+    assert_eq!(down.ended().await, Some(0));
+    region.nats.stop();
+    region.nats.put_back(&backup);
+    region.nats.start_again();
+    up.until_status("life 2 serves", |status| all_in_life(status, 2))
+        .await;
+    write_all(&up, "after").await;
+    down.start_again();
+    down.ready("write").await;
+    equal(&[&down, &up]).await;
+    assert!(
+        all_in_life(&down.status().await, 2),
+        "one lost tail, one new life"
+    );
+    for prefix in ["kept", "lost", "after"] {
+        read_all(&down, prefix).await;
+    }
+}
+
+#[tokio::test]
 async fn a_log_that_was_trimmed_past_a_checkpoint_needs_sync_and_says_so() {
     let region = Region::alone();
     let mut agent = region.agent("agent-1").await;

@@ -8,3 +8,4 @@ mod limits;
 mod lives;
 mod restart;
 mod support;
+mod traces;
