@@ -48,6 +48,7 @@ PYTHON
 }
 
 # logs REGION...: prints, for each region, what its NATS server itself stores: {region: {stream: [[subject, header]]}}.
+# shellcheck disable=SC2016  # $JS.API begins a subject
 logs() {
     local region
     for region in "$@"; do
