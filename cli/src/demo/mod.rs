@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use reqwest::Client;
-use tokio::time::interval;
+use tokio::time::{interval, sleep};
 
 use crate::client::agreement::{self, Holding};
 use crate::client::bulk::{self, BulkError};
@@ -32,6 +32,8 @@ use traffic::Traffic;
 /// How long all agents may take to become identical after the last write.
 const IDENTICAL_WITHIN: Duration = Duration::from_secs(30);
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Some pings long.
+const CALM: Duration = Duration::from_secs(2);
 const ROWS_BUCKET: &str = "rows";
 const REGIONS: [&str; 3] = ["eu-west", "us-east", "ap-south"];
 
@@ -118,9 +120,9 @@ impl Demo {
         let run = self.fleet.run_file();
         let rows = self.order.rows.take();
         let began = Instant::now();
-        let watched = self.watch(&run, began, rows.as_ref(), enough).await?;
+        let mut watched = self.watch(&run, began, rows.as_ref(), enough).await?;
         note("the traffic has ended; waiting until all agents are identical, for 30 s at most");
-        let holdings = self.settle(&run).await;
+        let holdings = self.settle(&run, &mut watched.links).await;
         let rows = match &rows {
             Some(rows) => Some(self.compare_rows(&run, rows).await?),
             None => None,
@@ -179,15 +181,19 @@ impl Demo {
         Ok(watched)
     }
 
-    async fn settle(&mut self, run: &RunFile) -> Vec<Holding> {
-        let reached = agreement::reached(&self.client, run, IDENTICAL_WITHIN);
-        tokio::pin!(reached);
+    /// Waits until all agents are identical, and looks at the links once more after they have been calm: a round trip then is
+    /// the network's alone, also on a machine that the writes kept busy.
+    async fn settle(&mut self, run: &RunFile, links: &mut Links) -> Vec<Holding> {
+        let client = self.client.clone();
+        let settled = async { tokio::join!(agreement::reached(&client, run, IDENTICAL_WITHIN), sleep(CALM)) };
+        tokio::pin!(settled);
         loop {
             tokio::select! {
                 event = self.fleet.next_event() => note(event),
-                _identical = &mut reached => break,
+                _identical = &mut settled => break,
             }
         }
+        links.look(&self.client, run).await;
         agreement::holdings(&self.client, run).await
     }
 

@@ -15,10 +15,10 @@ use crate::folder::run_file::RunFile;
 const BUCKET: &str = "demo";
 /// Keys that every region writes, in turn.
 const SHARED_KEYS: u64 = 200;
-const WRITERS_PER_REGION: u64 = 4;
-/// Each writer writes this often at most: 108 writes a second and region. No multiple of other intervals, and each writer
+const WRITERS_PER_REGION: u64 = 8;
+/// Each writer writes this often at most: 109 writes a second and region. No multiple of other intervals, and each writer
 /// starts at its own moment, so that writes are not all sent at the same one.
-const WRITE_EVERY: Duration = Duration::from_millis(37);
+const WRITE_EVERY: Duration = Duration::from_millis(73);
 const DELETE_EACH: u64 = 50;
 
 /// Running traffic, or what it did.
