@@ -30,6 +30,7 @@ mod reading;
 mod state;
 #[cfg(test)]
 mod tests;
+mod view;
 
 pub use lag::OriginLag;
 use lag::Unapplied;
@@ -404,51 +405,5 @@ impl Sending {
         let held = self.receiver.is_none_or(|receiver| receiver.hold.is_some());
         let work = !self.credit.is_idle() || self.outbox.has_work();
         work && !held && !self.paused && self.stall.is_none()
-    }
-
-    /// Where the lane is.
-    #[must_use]
-    pub fn state(&self) -> LaneState {
-        let Some(receiver) = self.receiver else {
-            return LaneState::Idle;
-        };
-        if let Some(stall) = self.stall {
-            return LaneState::Stalled(stall);
-        }
-        if self.paused {
-            return LaneState::Stalled(Stall::Paused);
-        }
-        if let Some(hold) = receiver.hold {
-            return LaneState::Stalled(Stall::Held(hold));
-        }
-        match self.reader {
-            _ if self.lineage.current().is_none() => LaneState::Waiting,
-            Reader::Running(_) if !self.is_catching_up() => LaneState::Streaming,
-            _ => LaneState::Reading,
-        }
-    }
-
-    /// How far behind the peer is, at `now.wall` of this region's log clock; grows while the link is down.
-    #[must_use]
-    pub fn lag(&self, now: Now) -> OriginLag {
-        self.unapplied.lag(now.wall)
-    }
-
-    /// Through where the peer has the log, as it last said.
-    #[must_use]
-    pub fn cursor(&self) -> Option<Cursor> {
-        self.cursor
-    }
-
-    /// Through where the peer's agents have applied the log, as it last said.
-    #[must_use]
-    pub fn applied(&self) -> Option<AppliedThrough> {
-        self.applied
-    }
-
-    /// The credit: bytes under way and granted.
-    #[must_use]
-    pub fn credit(&self) -> &Credit {
-        &self.credit
     }
 }

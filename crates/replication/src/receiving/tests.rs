@@ -1,1 +1,497 @@
+use super::*;
+use crate::body;
+use crate::coordinates::{Anchor, MessageId, Position, Shard};
+use crate::fold::Message;
+use crate::header::{BodySeal, HeaderError, Kind, LifeLink, LifeRecord, Lineage, StageTimes};
+use crate::hlc::Hlc;
+use crate::names::{GroupName, SetName};
+use crate::time::Wall;
 
+fn log() -> LogName {
+    LogName {
+        set: SetName::parse("shop").expect("a valid name"),
+        region: RegionName::parse("eu-west").expect("a valid name"),
+        shard: Shard {
+            group: GroupName::parse("default").expect("a valid name"),
+            partition: 0,
+        },
+    }
+}
+
+fn origin() -> RegionName {
+    RegionName::parse("us-east").expect("a valid name")
+}
+
+fn at(millis: u64) -> Now {
+    Now {
+        mono: Mono::from_nanos(millis * 1_000_000),
+        wall: Wall::from_millis(1_000_000 + millis),
+    }
+}
+
+fn lineage(lives: u64) -> Lineage {
+    let mut lineage = Lineage::default();
+    for number in 1..=lives {
+        let link = LifeLink {
+            life: Life {
+                number,
+                nonce: number,
+            },
+            parent: lineage.current(),
+            fork: Sequence((number - 1) * 10),
+        };
+        assert!(lineage.begin(link));
+    }
+    lineage
+}
+
+fn range(first: u64, through: u64) -> Range {
+    Range {
+        origin: origin(),
+        lineage: lineage(1),
+        first: Sequence(first),
+        through: Anchor {
+            sequence: Sequence(through),
+            message_id: MessageId(through),
+        },
+        highest_stamp: Hlc::at(at(0).wall),
+    }
+}
+
+fn header(record: Record, body: &[u8]) -> Header {
+    Header {
+        set: log().set,
+        shard: log().shard,
+        record,
+        body: BodySeal::of(body, 0),
+        stages: StageTimes::default(),
+    }
+}
+
+fn frame_of(header: &Header, body: Bytes) -> RangeFrame {
+    RangeFrame {
+        shard: log().shard,
+        generation: 1,
+        header: header.encode(),
+        body,
+    }
+}
+
+fn frame(range: Range) -> RangeFrame {
+    let body = body::encode(&origin(), &[]);
+    frame_of(&header(Record::Range(range), &body), body)
+}
+
+/// A lane into a log that is read as it is written.
+struct Lane {
+    receiving: Receiving,
+    head: Fold,
+    now: Now,
+}
+
+impl Lane {
+    fn new() -> Self {
+        let mut lane = Self {
+            receiving: Receiving::new(log(), origin(), Duration::from_secs(2), &Fold::new(log())),
+            head: Fold::new(log()),
+            now: at(0),
+        };
+        lane.begin_life(1, Sequence::NONE);
+        lane.receiving = Receiving::new(log(), origin(), Duration::from_secs(2), &lane.head);
+        let welcome = lane.receiving.welcome();
+        assert_eq!(
+            (welcome.generation, welcome.cursor, welcome.hold),
+            (1, None, None)
+        );
+        lane
+    }
+
+    fn begin_life(&mut self, number: u64, fork: Sequence) {
+        let record = Record::Life(LifeRecord {
+            message_id: MessageId(number),
+            link: LifeLink {
+                life: Life {
+                    number,
+                    nonce: number,
+                },
+                parent: self.head.lineage().current(),
+                fork,
+            },
+        });
+        let verdict = self.store(&Token::Agent, &header(record, b"").encode());
+        assert!(matches!(verdict, Verdict::Accepted(_)));
+    }
+
+    fn take(&mut self, first: u64, through: u64) {
+        self.receiving
+            .handle_range(self.now, frame(range(first, through)))
+            .expect("an honest range");
+    }
+
+    fn appends(&mut self) -> Vec<Append> {
+        std::iter::from_fn(|| self.receiving.poll_append(self.now)).collect()
+    }
+
+    /// Appended and read back.
+    fn store(&mut self, token: &Token, bytes: &[u8]) -> Verdict {
+        let header = Header::decode(bytes).expect("a sound header");
+        let message = Message {
+            sequence: self.head.at().sequence.next(),
+            timestamp: self.now.wall,
+            token: Some(token),
+            header: Ok(&header),
+        };
+        let verdict = self.head.apply(message).expect("the next sequence");
+        self.receiving
+            .handle_read_back(self.now, Some(&header), &verdict, &self.head);
+        verdict
+    }
+
+    fn stores(&mut self, append: &Append) -> bool {
+        matches!(self.store(&append.token, &append.header), Verdict::Accepted(_))
+    }
+
+    fn cursor(&self) -> u64 {
+        self.receiving
+            .cursor()
+            .map_or(0, |cursor| cursor.position.sequence.0)
+    }
+
+    fn wait(&mut self, millis: u64) {
+        self.now = at(self.now.mono.nanos() / 1_000_000 + millis);
+        self.receiving.handle_timeout(self.now);
+    }
+}
+
+fn firsts(appends: &[Append]) -> Vec<u64> {
+    let first = |append: &Append| match Header::decode(&append.header).map(|header| header.record) {
+        Ok(Record::Range(range) | Record::Gap(range)) => range.first.0,
+        other => panic!("not a range: {other:?}"),
+    };
+    appends.iter().map(first).collect()
+}
+
+#[test]
+fn ranges_are_appended_at_once_and_acknowledged_when_read_back() {
+    let mut lane = Lane::new();
+    lane.take(1, 3);
+    lane.take(4, 6);
+    let appends = lane.appends();
+    assert_eq!(firsts(&appends), [1, 4]);
+    assert_eq!(lane.receiving.poll_report(), None);
+    assert!(lane.stores(&appends[0]));
+    let Some(Frame::Ack(ack)) = lane.receiving.poll_report() else {
+        panic!("no ack")
+    };
+    assert_eq!(ack.cursor.map(|cursor| cursor.message_id), Some(MessageId(3)));
+    assert!(lane.stores(&appends[1]));
+    assert_eq!(lane.cursor(), 6);
+    assert!(!lane.receiving.has_work());
+    assert_eq!(lane.receiving.held_bytes(), 0);
+}
+
+#[test]
+fn ranges_that_came_back_void_are_appended_again_in_their_turn() {
+    let mut lane = Lane::new();
+    lane.take(1, 3);
+    lane.take(4, 6);
+    lane.take(7, 9);
+    let appends = lane.appends();
+    assert!(!lane.stores(&appends[1]));
+    assert_eq!(lane.appends(), []);
+    assert!(!lane.stores(&appends[2]));
+    assert!(lane.stores(&appends[0]));
+    let again = lane.appends();
+    assert_eq!(firsts(&again), [4, 7]);
+    assert_eq!(again[0].header, appends[1].header);
+    assert!(lane.stores(&again[0]) && lane.stores(&again[1]));
+    assert_eq!(lane.cursor(), 9);
+}
+
+#[test]
+fn a_lost_append_is_appended_again_and_those_behind_it_after_it() {
+    let mut lane = Lane::new();
+    lane.take(1, 3);
+    lane.take(4, 6);
+    let appends = lane.appends();
+    assert!(!lane.stores(&appends[1]));
+    lane.receiving
+        .handle_append_failed(lane.now, appends[0].id, AppendFailure::Unanswered);
+    assert_eq!(lane.appends(), []);
+    let due = lane.now.mono.after(limits::APPEND_RETRY);
+    assert_eq!(
+        lane.receiving.poll_timeout(lane.now),
+        Some((due, Deadline::Append))
+    );
+    lane.wait(500);
+    assert_eq!(firsts(&lane.appends()), [1, 4]);
+}
+
+#[test]
+fn an_append_that_is_never_read_back_is_appended_again() {
+    let mut lane = Lane::new();
+    lane.take(1, 3);
+    let appends = lane.appends();
+    lane.receiving.handle_appended(lane.now, appends[0].id);
+    lane.wait(1999);
+    assert_eq!(lane.appends(), []);
+    lane.wait(1);
+    assert_eq!(firsts(&lane.appends()), [1]);
+}
+
+#[test]
+fn what_the_log_has_is_dropped_and_what_does_not_follow_begins_the_lane_again() {
+    let mut lane = Lane::new();
+    lane.take(1, 3);
+    let appends = lane.appends();
+    assert!(lane.stores(&appends[0]));
+    while lane.receiving.poll_report().is_some() {}
+    lane.take(1, 3);
+    assert_eq!(lane.appends(), []);
+    assert!(matches!(lane.receiving.poll_report(), Some(Frame::Ack(_))));
+    lane.take(5, 6);
+    let Some(Frame::Reset(reset)) = lane.receiving.poll_report() else {
+        panic!("no reset")
+    };
+    assert_eq!(reset.generation, 2);
+    assert_eq!(
+        reset.cursor.map(|cursor| cursor.position.sequence),
+        Some(Sequence(3))
+    );
+    lane.take(4, 6);
+    assert_eq!(
+        lane.appends(),
+        [],
+        "a range of the generation before is not taken"
+    );
+    let next = RangeFrame {
+        generation: 2,
+        ..frame(range(4, 6))
+    };
+    lane.receiving
+        .handle_range(lane.now, next)
+        .expect("an honest range");
+    assert_eq!(firsts(&lane.appends()), [4]);
+}
+
+#[test]
+fn a_range_that_another_gateway_cut_elsewhere_begins_the_lane_again() {
+    let mut lane = Lane::new();
+    lane.take(1, 5);
+    lane.appends();
+    let other = frame(range(1, 3));
+    assert!(matches!(
+        lane.store(&Token::Origin(origin()), &other.header),
+        Verdict::Accepted(_)
+    ));
+    assert!(matches!(lane.receiving.poll_report(), Some(Frame::Reset(_))));
+    assert!(!lane.receiving.has_work());
+}
+
+#[test]
+fn a_new_life_of_the_own_log_begins_the_lane_again() {
+    let mut lane = Lane::new();
+    lane.take(1, 3);
+    let fork = lane.head.at().sequence;
+    lane.begin_life(2, fork);
+    let Some(Frame::Reset(reset)) = lane.receiving.poll_report() else {
+        panic!("no reset")
+    };
+    assert_eq!(reset.life.map(|life| life.number), Some(2));
+    assert!(!lane.receiving.has_work());
+}
+
+#[test]
+fn a_body_that_no_agent_could_apply_becomes_a_gap_and_the_lane_goes_on() {
+    let mut lane = Lane::new();
+    let garbage = Bytes::from_static(b"\xff\xff");
+    let sealed = header(Record::Range(range(1, 3)), &garbage);
+    lane.receiving
+        .handle_range(lane.now, frame_of(&sealed, garbage.clone()))
+        .expect("no violation");
+    let broken = header(Record::Range(range(4, 5)), b"another body");
+    lane.receiving
+        .handle_range(lane.now, frame_of(&broken, Bytes::new()))
+        .expect("no violation");
+    let appends = lane.appends();
+    for append in &appends {
+        assert_eq!((&append.token, append.body.len()), (&Token::Gateway, 0));
+        assert!(lane.stores(append));
+        assert!(matches!(
+            lane.receiving.poll_event(),
+            Some(ReceivingEvent::Undecodable { .. })
+        ));
+    }
+    assert!(
+        lane.head
+            .origin(&origin())
+            .is_some_and(|origin| origin.needs_sync)
+    );
+    assert_eq!(lane.cursor(), 5);
+}
+
+#[test]
+fn a_range_too_large_for_the_own_log_becomes_a_gap() {
+    let mut lane = Lane::new();
+    lane.take(1, 3);
+    let appends = lane.appends();
+    lane.receiving
+        .handle_append_failed(lane.now, appends[0].id, AppendFailure::TooLarge);
+    let again = lane.appends();
+    assert_eq!(again[0].token, Token::Gateway);
+    assert!(lane.stores(&again[0]));
+}
+
+#[test]
+fn a_peer_that_breaks_the_protocol_is_told_how() {
+    let mut lane = Lane::new();
+    let body = Bytes::new();
+    let refused = |lane: &mut Lane, frame| {
+        lane.receiving
+            .handle_range(at(0), frame)
+            .expect_err("a violation")
+    };
+    let foreign = Range {
+        origin: RegionName::parse("ap-south").expect("a valid name"),
+        ..range(1, 3)
+    };
+    assert_eq!(refused(&mut lane, frame(foreign)).label(), "origin");
+    let gap = header(Record::Gap(range(1, 3)), &body);
+    assert_eq!(
+        refused(&mut lane, frame_of(&gap, body.clone())),
+        Violation::Kind(Kind::Gap)
+    );
+    let other = Header {
+        set: SetName::parse("other").expect("a valid name"),
+        ..header(Record::Range(range(1, 3)), &body)
+    };
+    assert_eq!(
+        refused(&mut lane, frame_of(&other, body.clone())),
+        Violation::Foreign
+    );
+    let garbage = RangeFrame {
+        header: Bytes::from_static(b"\xff"),
+        ..frame(range(1, 3))
+    };
+    assert_eq!(
+        refused(&mut lane, garbage),
+        Violation::Header(HeaderError::Malformed("not protobuf"))
+    );
+    let ahead = RangeFrame {
+        generation: 2,
+        ..frame(range(1, 3))
+    };
+    assert_eq!(refused(&mut lane, ahead).label(), "generation");
+    lane.receiving = Receiving::new(log(), origin(), Duration::ZERO, &lane.head).with_window(10);
+    lane.take(1, 3);
+    assert_eq!(refused(&mut lane, frame(range(4, 6))).label(), "credit");
+}
+
+#[test]
+fn stamps_ahead_of_the_clock_wait_and_far_ahead_hold_the_lane() {
+    let mut lane = Lane::new();
+    let ahead = |first, through, millis| {
+        frame(Range {
+            highest_stamp: Hlc::at(at(millis).wall),
+            ..range(first, through)
+        })
+    };
+    lane.receiving
+        .handle_range(lane.now, ahead(1, 3, 100))
+        .expect("an honest range");
+    assert_eq!(lane.appends(), []);
+    assert_eq!(lane.receiving.hold(), None);
+    let due = lane.now.mono.after(Duration::from_millis(100));
+    assert_eq!(
+        lane.receiving.poll_timeout(lane.now),
+        Some((due, Deadline::Clock))
+    );
+    lane.wait(100);
+    let appends = lane.appends();
+    assert!(lane.stores(&appends[0]));
+    lane.receiving
+        .handle_range(lane.now, ahead(4, 5, 5000))
+        .expect("an honest range");
+    assert_eq!(lane.receiving.hold(), Some(Hold::Clock));
+    lane.wait(3000);
+    assert_eq!(lane.receiving.hold(), None);
+    assert_eq!(lane.appends(), []);
+    lane.wait(1900);
+    assert_eq!(firsts(&lane.appends()), [4]);
+}
+
+#[test]
+fn a_log_that_answers_nothing_holds_the_lane_and_is_probed() {
+    let mut lane = Lane::new();
+    lane.take(1, 3);
+    for _ in 0..3 {
+        let appends = lane.appends();
+        lane.receiving
+            .handle_append_failed(lane.now, appends[0].id, AppendFailure::Unanswered);
+        lane.wait(500);
+    }
+    lane.take(4, 6);
+    assert_eq!(lane.receiving.hold(), Some(Hold::LogNotWritable));
+    let probe = lane.appends();
+    assert_eq!(firsts(&probe), [1]);
+    lane.receiving.handle_appended(lane.now, probe[0].id);
+    assert_eq!(lane.receiving.hold(), None);
+    assert_eq!(firsts(&lane.appends()), [4]);
+}
+
+#[test]
+fn an_older_life_and_an_unknown_lineage_are_refused_with_the_cursor() {
+    for (lives, hold) in [(1, Hold::OlderLife), (9, Hold::UnknownLineage)] {
+        let mut lane = Lane::new();
+        let second = frame(Range {
+            lineage: lineage(2),
+            ..range(1, 20)
+        });
+        assert!(matches!(
+            lane.store(&Token::Origin(origin()), &second.header),
+            Verdict::Accepted(_)
+        ));
+        while lane.receiving.poll_report().is_some() {}
+        let links = lineage(lives);
+        let stranger = if lives == 1 { links } else { strangers() };
+        let refused = Range {
+            lineage: stranger,
+            ..range(21, 22)
+        };
+        lane.receiving
+            .handle_range(lane.now, frame(refused))
+            .expect("no violation");
+        let Some(Frame::Reset(reset)) = lane.receiving.poll_report() else {
+            panic!("no reset")
+        };
+        assert_eq!(reset.hold, Some(hold));
+        let position = Position {
+            life: Life { number: 2, nonce: 2 },
+            sequence: Sequence(20),
+        };
+        assert_eq!(reset.cursor.map(|cursor| cursor.position), Some(position));
+    }
+}
+
+fn strangers() -> Lineage {
+    let mut lineage = Lineage::default();
+    let link = LifeLink {
+        life: Life { number: 9, nonce: 9 },
+        parent: None,
+        fork: Sequence::NONE,
+    };
+    assert!(lineage.begin(link));
+    lineage
+}
+
+#[test]
+fn nothing_is_taken_before_the_own_logs_first_life() {
+    let empty = Fold::new(log());
+    let mut receiving = Receiving::new(log(), origin(), Duration::ZERO, &empty);
+    let welcome = receiving.welcome();
+    assert_eq!((welcome.window, welcome.hold), (0, Some(Hold::Starting)));
+    let refused = receiving
+        .handle_range(at(0), frame(range(1, 3)))
+        .expect_err("no credit was given");
+    assert_eq!(refused.label(), "credit");
+}

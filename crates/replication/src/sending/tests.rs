@@ -1,1 +1,463 @@
+use std::time::Duration;
 
+use bytes::Bytes;
+
+use super::*;
+use crate::coordinates::{MessageId, Shard, WriterId};
+use crate::fold::{Message, Token};
+use crate::header::{BodySeal, LifeLink, LifeRecord, Local, MarkRecord, StageTimes};
+use crate::hlc::Hlc;
+use crate::names::{GroupName, RegionName, SetName};
+use crate::time::Wall;
+
+fn log() -> LogName {
+    LogName {
+        set: SetName::parse("shop").expect("a valid name"),
+        region: RegionName::parse("eu-west").expect("a valid name"),
+        shard: Shard {
+            group: GroupName::parse("default").expect("a valid name"),
+            partition: 0,
+        },
+    }
+}
+
+fn at(millis: u64) -> Now {
+    Now {
+        mono: Mono::from_nanos(millis * 1_000_000),
+        wall: Wall::from_millis(1_000_000 + millis),
+    }
+}
+
+const LIFE: Life = Life { number: 1, nonce: 1 };
+
+fn cursor(sequence: u64) -> Cursor {
+    Cursor {
+        position: Position {
+            life: LIFE,
+            sequence: Sequence(sequence),
+        },
+        message_id: MessageId(sequence),
+    }
+}
+
+fn report(cursor: Option<Cursor>) -> LaneReport {
+    LaneReport {
+        shard: log().shard,
+        generation: 1,
+        life: Some(LIFE),
+        cursor,
+        applied: cursor.map(|cursor| AppliedThrough(cursor.position)),
+        window: 10_000,
+        hold: None,
+    }
+}
+
+/// A lane with its log: message `n` has the identifier `n`, the first begins the life.
+struct Lane {
+    sending: Sending,
+    log: Vec<(Now, Token, Header, Bytes)>,
+    read: usize,
+    run: u64,
+    now: Now,
+}
+
+impl Lane {
+    /// A log with its first life and `writes` writes; the head is known.
+    fn new(writes: usize) -> Self {
+        let mut lane = Self {
+            sending: Sending::new(log()),
+            log: vec![],
+            read: 0,
+            run: 0,
+            now: at(0),
+        };
+        lane.append(Token::Agent, b"", |message_id| {
+            Record::Life(LifeRecord {
+                message_id,
+                link: LifeLink {
+                    life: LIFE,
+                    parent: None,
+                    fork: Sequence::NONE,
+                },
+            })
+        });
+        (0..writes).for_each(|_| lane.write(b"body"));
+        let head = lane.fold(lane.log.len());
+        lane.sending.handle_head(lane.now, &head);
+        lane
+    }
+
+    fn append(&mut self, token: Token, body: &'static [u8], record: impl FnOnce(MessageId) -> Record) {
+        let body = Bytes::from_static(body);
+        let header = Header {
+            set: log().set,
+            shard: log().shard,
+            record: record(MessageId(self.log.len() as u64 + 1)),
+            body: BodySeal::of(&body, u32::from(!body.is_empty())),
+            stages: StageTimes::default(),
+        };
+        self.log.push((self.now, token, header, body));
+    }
+
+    fn write(&mut self, body: &'static [u8]) {
+        let stamp = Hlc::at(self.now.wall);
+        self.append(Token::Origin(log().region), body, |message_id| {
+            Record::Batch(Local {
+                message_id,
+                writer: WriterId(1),
+                lowest_stamp: stamp,
+                highest_stamp: stamp,
+            })
+        });
+    }
+
+    fn mark(&mut self) {
+        let (hlc, described) = (Hlc::at(self.now.wall), self.log.len() as u64);
+        self.append(Token::Agent, b"", |message_id| {
+            Record::Mark(MarkRecord {
+                message_id,
+                life: LIFE,
+                writer: WriterId(1),
+                hlc,
+                described: Anchor {
+                    sequence: Sequence(described),
+                    message_id: MessageId(described),
+                },
+            })
+        });
+    }
+
+    fn message(at: usize, stored: &(Now, Token, Header, Bytes)) -> Message<'_> {
+        Message {
+            sequence: Sequence(at as u64 + 1),
+            timestamp: stored.0.wall,
+            token: Some(&stored.1),
+            header: Ok(&stored.2),
+        }
+    }
+
+    fn fold(&self, messages: usize) -> Fold {
+        let mut fold = Fold::new(log());
+        for (at, stored) in self.log.iter().enumerate().take(messages) {
+            fold.apply(Self::message(at, stored)).expect("the next sequence");
+        }
+        fold
+    }
+
+    fn connect(&mut self, report: &LaneReport) {
+        self.sending.handle_welcome(self.now, report);
+        self.start();
+    }
+
+    fn start(&mut self) {
+        let Some(ReaderOrder::Start { run, at_most }) = self.sending.poll_reader() else {
+            panic!("no reader asked for")
+        };
+        self.run = run;
+        self.read = self.log.len().min(at_most.0 as usize);
+        self.sending
+            .handle_reader_started(self.now, run, self.fold(self.read));
+    }
+
+    fn read_all(&mut self) {
+        while self.sending.wants_messages() && self.read < self.log.len() {
+            let stored = &self.log[self.read];
+            let body = stored.3.clone();
+            self.sending
+                .handle_message(self.now, self.run, Self::message(self.read, stored), &body);
+            self.read += 1;
+        }
+    }
+
+    fn sent(&mut self) -> Vec<(u64, u64, usize)> {
+        std::iter::from_fn(|| self.sending.poll_transmit(self.now))
+            .map(|frame| {
+                let header = Header::decode(&frame.header).expect("a sound header");
+                assert_eq!(header.body.check(&frame.body), Ok(()));
+                let Record::Range(range) = header.record else {
+                    panic!("not a range")
+                };
+                (range.first.0, range.through.sequence.0, frame.body.len())
+            })
+            .collect()
+    }
+
+    fn wait(&mut self, millis: u64) {
+        self.now = at(self.now.mono.nanos() / 1_000_000 + millis);
+        self.sending.handle_timeout(self.now);
+    }
+}
+
+#[test]
+fn an_idle_lane_sends_at_once_and_a_busy_one_joins_what_comes_within_a_moment() {
+    let mut lane = Lane::new(1);
+    lane.connect(&report(None));
+    lane.read_all();
+    assert_eq!(lane.sent(), [(1, 2, 4)]);
+    lane.write(b"body");
+    lane.write(b"body");
+    lane.read_all();
+    assert_eq!(lane.sent(), []);
+    let due = lane.now.mono.after(limits::GROUP_FORWARD);
+    assert_eq!(lane.sending.poll_timeout(), Some((due, Deadline::Flush)));
+    lane.wait(2);
+    assert_eq!(lane.sent(), [(3, 4, 8)]);
+}
+
+#[test]
+fn a_range_ends_at_an_own_stamp_and_what_follows_it_waits() {
+    let mut lane = Lane::new(1);
+    lane.append(Token::Origin(log().region), b"void", |message_id| {
+        Record::Batch(Local {
+            message_id,
+            writer: WriterId(1),
+            lowest_stamp: Hlc::ZERO,
+            highest_stamp: Hlc::ZERO,
+        })
+    });
+    lane.connect(&report(None));
+    lane.read_all();
+    assert_eq!(lane.sent(), [(1, 2, 4)]);
+    lane.wait(10);
+    assert_eq!(lane.sent(), []);
+    lane.mark();
+    lane.read_all();
+    lane.wait(10);
+    assert_eq!(lane.sent(), [(3, 4, 0)]);
+}
+
+#[test]
+fn a_lane_goes_on_at_the_peers_cursor() {
+    let mut lane = Lane::new(5);
+    lane.connect(&report(Some(cursor(4))));
+    lane.read_all();
+    assert_eq!(lane.sent(), [(5, 6, 8)]);
+    assert_eq!(lane.sending.state(), LaneState::Streaming);
+    lane.sending.handle_reset(
+        lane.now,
+        &LaneReport {
+            generation: 2,
+            ..report(Some(cursor(3)))
+        },
+    );
+    assert_eq!(lane.sending.state(), LaneState::Reading);
+    lane.start();
+    lane.read_all();
+    assert_eq!(lane.sent(), [(4, 6, 12)]);
+}
+
+#[test]
+fn an_ack_of_another_generation_says_nothing() {
+    let mut lane = Lane::new(2);
+    lane.connect(&report(None));
+    let old = LaneReport {
+        generation: 7,
+        ..report(Some(cursor(3)))
+    };
+    lane.sending.handle_ack(lane.now, &old);
+    lane.sending
+        .handle_reset(lane.now, &LaneReport { generation: 1, ..old });
+    assert_eq!(lane.sending.cursor(), None);
+}
+
+#[test]
+fn credit_holds_ranges_back_until_the_cursor_moves() {
+    let mut lane = Lane::new(1);
+    lane.connect(&LaneReport {
+        window: 1,
+        ..report(None)
+    });
+    lane.read_all();
+    assert_eq!(lane.sent(), [(1, 2, 4)]);
+    lane.write(b"more");
+    lane.read_all();
+    lane.wait(10);
+    assert_eq!(lane.sent(), []);
+    lane.sending.handle_ack(
+        lane.now,
+        &LaneReport {
+            window: 1,
+            ..report(Some(cursor(2)))
+        },
+    );
+    assert_eq!(lane.sent(), [(3, 3, 4)]);
+}
+
+#[test]
+fn a_reader_waits_while_the_lane_holds_much() {
+    static LARGE: [u8; 200 * 1024] = [0; 200 * 1024];
+    let mut lane = Lane::new(0);
+    (0..20).for_each(|_| lane.write(&LARGE));
+    lane.sending.handle_paused(lane.now, true);
+    lane.connect(&report(None));
+    lane.read_all();
+    assert!(lane.read < 10, "{} messages were taken", lane.read);
+    assert_eq!(lane.sent(), []);
+    assert_eq!(lane.sending.state(), LaneState::Stalled(Stall::Paused));
+    lane.sending.handle_paused(lane.now, false);
+    assert_eq!(lane.sent().len(), 1);
+}
+
+#[test]
+fn a_message_that_is_not_the_peers_at_its_cursor_is_a_lost_tail() {
+    let mut lane = Lane::new(5);
+    let foreign = Cursor {
+        message_id: MessageId(99),
+        ..cursor(4)
+    };
+    lane.connect(&report(Some(foreign)));
+    lane.read_all();
+    assert_eq!(lane.sent(), []);
+    let found = Anchor {
+        sequence: Sequence(4),
+        message_id: MessageId(4),
+    };
+    assert_eq!(
+        lane.sending.poll_event(),
+        Some(LaneEvent::LifeSuspected {
+            cursor: foreign,
+            found
+        })
+    );
+    assert_eq!(lane.sending.state(), LaneState::Stalled(Stall::LifeSuspected));
+}
+
+#[test]
+fn a_log_that_ends_before_the_peers_cursor_has_lost_its_tail() {
+    let mut lane = Lane::new(2);
+    lane.connect(&report(Some(cursor(9))));
+    lane.read_all();
+    assert_eq!(lane.sending.poll_event(), None);
+    lane.wait(2000);
+    assert!(matches!(
+        lane.sending.poll_event(),
+        Some(LaneEvent::LifeSuspected { .. })
+    ));
+}
+
+#[test]
+fn a_new_life_begins_the_lane_again_after_the_fork() {
+    let mut lane = Lane::new(5);
+    lane.connect(&report(Some(cursor(6))));
+    lane.log.truncate(4);
+    lane.append(Token::Agent, b"", |message_id| {
+        Record::Life(LifeRecord {
+            message_id,
+            link: LifeLink {
+                life: Life { number: 2, nonce: 2 },
+                parent: Some(LIFE),
+                fork: Sequence(4),
+            },
+        })
+    });
+    lane.write(b"new");
+    let head = lane.fold(lane.log.len());
+    lane.sending.handle_head(lane.now, &head);
+    lane.start();
+    lane.read_all();
+    assert_eq!(lane.sent(), [(5, 6, 3)]);
+}
+
+#[test]
+fn what_is_trimmed_or_of_an_unknown_life_needs_a_sync_and_says_why() {
+    let mut lane = Lane::new(5);
+    lane.sending.handle_welcome(lane.now, &report(Some(cursor(2))));
+    let Some(ReaderOrder::Start { run, .. }) = lane.sending.poll_reader() else {
+        panic!("no reader asked for")
+    };
+    let first = Sequence(5);
+    lane.sending
+        .handle_reader_failed(lane.now, run, ReaderFailure::Trimmed { first });
+    let reason = SyncReason::Trimmed {
+        cursor: Sequence(2),
+        first,
+    };
+    assert_eq!(lane.sending.poll_event(), Some(LaneEvent::NeedsSync(reason)));
+    assert_eq!(lane.sending.state(), LaneState::Stalled(Stall::NeedsSync(reason)));
+
+    let stranger = Cursor {
+        position: Position {
+            life: Life { number: 1, nonce: 9 },
+            sequence: Sequence(2),
+        },
+        ..cursor(2)
+    };
+    lane.sending.handle_disconnected(lane.now);
+    lane.sending.handle_welcome(lane.now, &report(Some(stranger)));
+    let reason = SyncReason::UnknownLife(stranger);
+    assert_eq!(lane.sending.poll_event(), Some(LaneEvent::NeedsSync(reason)));
+}
+
+#[test]
+fn work_without_progress_asks_for_another_connection_unless_somebody_holds_the_lane() {
+    let mut lane = Lane::new(1);
+    lane.connect(&report(None));
+    lane.read_all();
+    assert_eq!(lane.sent().len(), 1);
+    lane.wait(10_000);
+    assert_eq!(lane.sending.poll_event(), Some(LaneEvent::NoProgress));
+    let held = LaneReport {
+        hold: Some(Hold::Clock),
+        ..report(None)
+    };
+    lane.sending.handle_ack(lane.now, &held);
+    assert_eq!(lane.sending.state(), LaneState::Stalled(Stall::Held(Hold::Clock)));
+    lane.wait(60_000);
+    assert_eq!(lane.sending.poll_event(), None);
+}
+
+#[test]
+fn a_reader_that_fails_is_asked_for_again() {
+    let mut lane = Lane::new(1);
+    lane.connect(&report(None));
+    lane.sending
+        .handle_reader_failed(lane.now, lane.run, ReaderFailure::Unavailable);
+    assert_eq!(lane.sending.poll_reader(), Some(ReaderOrder::Stop));
+    lane.wait(500);
+    lane.start();
+    lane.read_all();
+    assert_eq!(lane.sent().len(), 1);
+}
+
+#[test]
+fn a_body_that_is_not_what_was_sealed_is_not_sent() {
+    let mut lane = Lane::new(1);
+    let last = lane.log.len() - 1;
+    lane.log[last].3 = Bytes::from_static(b"flip");
+    lane.connect(&report(None));
+    lane.read_all();
+    assert_eq!(lane.sent(), [(1, 2, 0)]);
+    assert!(matches!(
+        lane.sending.poll_event(),
+        Some(LaneEvent::BrokenSeal(_))
+    ));
+}
+
+#[test]
+fn lag_is_the_age_of_the_oldest_record_that_is_not_applied() {
+    let mut lane = Lane::new(1);
+    assert!(!lane.sending.lag(lane.now).proven);
+    lane.connect(&report(None));
+    lane.read_all();
+    lane.wait(300);
+    lane.write(b"body");
+    lane.read_all();
+    lane.wait(40);
+    assert_eq!(lane.sending.lag(lane.now).at_least, Duration::from_millis(340));
+    lane.sending.handle_ack(lane.now, &report(Some(cursor(2))));
+    let lag = lane.sending.lag(lane.now);
+    assert_eq!((lag.at_least, lag.proven), (Duration::from_millis(40), true));
+    lane.sending.handle_ack(lane.now, &report(Some(cursor(3))));
+    assert_eq!(lane.sending.lag(lane.now).at_least, Duration::ZERO);
+}
+
+#[test]
+fn lag_grows_while_the_link_is_down_though_nothing_is_read() {
+    let mut lane = Lane::new(1);
+    lane.connect(&report(Some(cursor(2))));
+    assert_eq!(lane.sending.lag(lane.now).at_least, Duration::ZERO);
+    lane.sending.handle_disconnected(lane.now);
+    assert_eq!(lane.sending.state(), LaneState::Idle);
+    lane.wait(61_000);
+    assert_eq!(lane.sending.lag(lane.now).at_least, Duration::from_secs(60));
+}

@@ -246,16 +246,25 @@ impl Region {
     /// there was anything to do.
     pub fn run_agent(&mut self, now_ms: u64) -> bool {
         let recovers = self.recover(now_ms);
-        let mut answers = 0;
         let from = self.agent.at().sequence.0 as usize;
+        let ranges = self.read_through(self.log.len());
+        if self.broken == Broken::RangesAreAnswered {
+            (0..ranges).for_each(|_| self.mark(now_ms));
+        }
+        recovers || from < self.log.len()
+    }
+
+    /// The agent reads and applies the first `messages` of the log; how many ranges came.
+    fn read_through(&mut self, messages: usize) -> usize {
+        let mut ranges = 0;
         let mut agent = self.agent.clone();
-        for at in from..self.log.len() {
+        for at in agent.at().sequence.0 as usize..messages {
             let (header, verdict) = self.read(&mut agent, at);
             self.clock.observe(agent.highest_stamp());
             let counts = match &verdict {
                 Verdict::Accepted(Accepted::Range { gap, .. }) => {
                     assert!(!gap, "no body of the model is undecodable");
-                    answers += 1;
+                    ranges += 1;
                     true
                 }
                 Verdict::Accepted(accepted) => accepted.carries_own_changes(),
@@ -266,10 +275,7 @@ impl Region {
             }
         }
         self.agent = agent;
-        if self.broken == Broken::RangesAreAnswered {
-            (0..answers).for_each(|_| self.mark(now_ms));
-        }
-        recovers || from < self.log.len()
+        ranges
     }
 
     fn apply(&mut self, header: &Header, at: usize) {
@@ -300,10 +306,10 @@ impl Region {
         if !std::mem::take(&mut self.noticed) {
             return false;
         }
-        let Some(lost_after) = self.lost_after.take() else {
+        let Some(fork) = self.lost_after.take() else {
             return false;
         };
-        let fork = lost_after.min(self.agent.at().sequence.0 as usize);
+        self.read_through(fork);
         if self.broken == Broken::LostTailIsIgnored {
             self.agent = self.fold(self.log.len());
             return true;
