@@ -34,17 +34,20 @@ declare -A pids=()
 clean_up() {
     local status=$?
     trap - EXIT
+    [ "$status" -eq 0 ] || show_logs || true
     for name in "${!pids[@]}"; do
         stop "$name" || status=1
     done
-    if [ "$status" -ne 0 ]; then
-        find "$work" -name '*.log' -size +0 -print | sort | while read -r log; do
-            printf '\n-- the end of %s\n' "${log#"$work"/}"
-            tail -n 15 "$log"
-        done
-    fi
     rm -rf "$work"
     exit "$status"
+}
+
+# show_logs: the end of each log, as it is before anything is ended.
+show_logs() {
+    find "$work" -name '*.log' -size +0 -print | sort | while read -r log; do
+        printf '\n-- the end of %s\n' "${log#"$work"/}"
+        tail -n 15 "$log"
+    done
 }
 trap clean_up EXIT
 trap 'exit 143' TERM
@@ -56,6 +59,12 @@ start() {
     shift
     "$@" >"$work/$name.log" 2>&1 </dev/null &
     pids[$name]=$!
+    wait_until 2 became "$!" || true
+}
+
+# became PID: whether it runs a program of its own; a signal to a shell that is about to is lost.
+became() {
+    ! cmp -s "/proc/$1/cmdline" "/proc/$$/cmdline"
 }
 
 # runs NAME: whether it still runs.
