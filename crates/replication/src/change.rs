@@ -45,10 +45,18 @@ impl Change {
     #[must_use]
     pub fn into_cell(self) -> (CellId, Cell) {
         let content = match self.op {
-            Op::Put { value, content_type } => Content::Value { bytes: Bytes::copy_from_slice(&value), content_type },
+            Op::Put { value, content_type } => Content::Value {
+                bytes: Bytes::copy_from_slice(&value),
+                content_type,
+            },
             Op::Delete => Content::Tombstone,
         };
-        let cell = Cell { version: self.version, seen: self.seen, expires_at: self.expires_at, content };
+        let cell = Cell {
+            version: self.version,
+            seen: self.seen,
+            expires_at: self.expires_at,
+            content,
+        };
         (self.id, cell)
     }
 }

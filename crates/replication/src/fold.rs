@@ -121,7 +121,10 @@ impl Fold {
     /// The position folded through; none before the log's first life.
     #[must_use]
     pub fn position(&self) -> Option<Position> {
-        self.lineage.current().map(|life| Position { life, sequence: self.at.sequence })
+        self.lineage.current().map(|life| Position {
+            life,
+            sequence: self.at.sequence,
+        })
     }
 
     /// The lives of this log.
@@ -162,11 +165,15 @@ impl Fold {
     /// The stamp at or below which no local batch is accepted any more.
     #[must_use]
     pub fn admission_floor(&self) -> Hlc {
-        self.highest_stamp.back(self.clock().max_behind).max(self.recent.forgotten())
+        self.highest_stamp
+            .back(self.clock().max_behind)
+            .max(self.recent.forgotten())
     }
 
     fn clock(&self) -> crate::header::ClockLimits {
-        self.membership.as_ref().map_or_else(Default::default, |membership| membership.clock)
+        self.membership
+            .as_ref()
+            .map_or_else(Default::default, |membership| membership.clock)
     }
 
     /// Judges the next message and moves past it.
@@ -176,17 +183,28 @@ impl Fold {
     pub fn apply(&mut self, message: Message<'_>) -> Result<Verdict, Gone> {
         let expected = self.at.sequence.next();
         if message.sequence != expected {
-            return Err(Gone { expected, found: message.sequence });
+            return Err(Gone {
+                expected,
+                found: message.sequence,
+            });
         }
         let header = match message.header {
             Ok(header) => header,
             Err(HeaderError::Unknown { what, number }) => {
-                return Ok(Verdict::Stop { what, number: *number });
+                return Ok(Verdict::Stop {
+                    what,
+                    number: *number,
+                });
             }
-            Err(HeaderError::Malformed(_)) => return Ok(self.pass(message.sequence, MessageId(0), Void::Malformed)),
+            Err(HeaderError::Malformed(_)) => {
+                return Ok(self.pass(message.sequence, MessageId(0), Void::Malformed));
+            }
         };
         let judged = self.judge(header, &message);
-        self.at = Anchor { sequence: message.sequence, message_id: header.message_id() };
+        self.at = Anchor {
+            sequence: message.sequence,
+            message_id: header.message_id(),
+        };
         Ok(match judged {
             Ok(accepted) => Verdict::Accepted(accepted),
             Err(void) => Verdict::Void(void),
@@ -208,13 +226,18 @@ impl Fold {
         }
         let life = self.lineage.current().ok_or(Void::NoLife)?;
         match &header.record {
-            Record::Batch(local) => self.local(local, message.timestamp).map(|()| Accepted::Batch(*local)),
+            Record::Batch(local) => self
+                .local(local, message.timestamp)
+                .map(|()| Accepted::Batch(*local)),
             Record::Restored { local, ended } => self.restored(local, *ended, message.timestamp),
             Record::Range(range) => self.range(range, header, false),
             Record::Gap(range) => self.range(range, header, true),
             Record::Mark(mark) => self.mark(mark, life, message.timestamp),
             Record::Barrier(barrier) => self.barrier(barrier, message.timestamp),
-            Record::Membership { message_id, membership } => self.new_membership(*message_id, membership),
+            Record::Membership {
+                message_id,
+                membership,
+            } => self.new_membership(*message_id, membership),
             Record::Life(_) => Err(Void::LifeNotCurrent),
         }
     }
@@ -244,7 +267,11 @@ impl Fold {
     fn local(&mut self, local: &Local, timestamp: Wall) -> Result<(), Void> {
         let floor = self.admission_floor();
         if !self.recent.insert(local.lowest_stamp, local.message_id, floor) {
-            return Err(if local.lowest_stamp <= floor { Void::TooLate } else { Void::Repeated });
+            return Err(if local.lowest_stamp <= floor {
+                Void::TooLate
+            } else {
+                Void::Repeated
+            });
         }
         let ahead = Hlc::at(timestamp.after(self.clock().max_ahead));
         if local.highest_stamp.millis() > ahead.millis() {
@@ -257,7 +284,8 @@ impl Fold {
     fn advance(&mut self, stamp: Hlc, timestamp: Wall) {
         self.highest_stamp = self.highest_stamp.max(stamp);
         self.own_appended = timestamp;
-        self.recent.forget_through(self.highest_stamp.back(self.clock().max_behind));
+        self.recent
+            .forget_through(self.highest_stamp.back(self.clock().max_behind));
     }
 
     /// Given back after a lost tail: exempt from `max_behind`, since its stamps are as old as the tail.
@@ -275,8 +303,20 @@ impl Fold {
     }
 
     fn barrier(&mut self, barrier: &Barrier, timestamp: Wall) -> Result<Accepted, Void> {
-        let Barrier { message_id, writer, hlc } = *barrier;
-        self.local(&Local { message_id, writer, lowest_stamp: hlc, highest_stamp: hlc }, timestamp)?;
+        let Barrier {
+            message_id,
+            writer,
+            hlc,
+        } = *barrier;
+        self.local(
+            &Local {
+                message_id,
+                writer,
+                lowest_stamp: hlc,
+                highest_stamp: hlc,
+            },
+            timestamp,
+        )?;
         Ok(Accepted::Barrier(*barrier))
     }
 
@@ -288,18 +328,38 @@ impl Fold {
         if mark.described.sequence > self.at.sequence || !self.last_mark.is_none_or(newer) {
             return Err(Void::StaleMark);
         }
-        let MarkRecord { message_id, writer, hlc, .. } = *mark;
-        self.local(&Local { message_id, writer, lowest_stamp: hlc, highest_stamp: hlc }, timestamp)?;
+        let MarkRecord {
+            message_id,
+            writer,
+            hlc,
+            ..
+        } = *mark;
+        self.local(
+            &Local {
+                message_id,
+                writer,
+                lowest_stamp: hlc,
+                highest_stamp: hlc,
+            },
+            timestamp,
+        )?;
         self.last_mark = Some((mark.described.sequence, mark.hlc));
         Ok(Accepted::Mark(*mark))
     }
 
     fn new_membership(&mut self, message_id: MessageId, membership: &Membership) -> Result<Accepted, Void> {
-        if self.membership.as_ref().is_some_and(|held| membership.number <= held.number) {
+        if self
+            .membership
+            .as_ref()
+            .is_some_and(|held| membership.number <= held.number)
+        {
             return Err(Void::MembershipNotNewer);
         }
         self.membership = Some(membership.clone());
-        Ok(Accepted::Membership { message_id, number: membership.number })
+        Ok(Accepted::Membership {
+            message_id,
+            number: membership.number,
+        })
     }
 
     /// A range is accepted iff it begins right after what is shared with its newest life.
@@ -308,25 +368,44 @@ impl Fold {
         let held = self.origins.get(&range.origin);
         let next = match held {
             None => Sequence::NONE.next(),
-            Some(origin) if current.number < origin.cursor.position.life.number => return Err(Void::OlderLife),
-            Some(origin) => {
-                range.lineage.shared_through(origin.cursor.position).ok_or(Void::UnknownLineage)?.next()
+            Some(origin) if current.number < origin.cursor.position.life.number => {
+                return Err(Void::OlderLife);
             }
+            Some(origin) => range
+                .lineage
+                .shared_through(origin.cursor.position)
+                .ok_or(Void::UnknownLineage)?
+                .next(),
         };
         if range.first != next {
             return Err(Void::NotNext { next });
         }
         let needs_sync = gap || held.is_some_and(|origin| origin.needs_sync);
         let cursor = Cursor {
-            position: Position { life: current, sequence: range.through.sequence },
+            position: Position {
+                life: current,
+                sequence: range.through.sequence,
+            },
             message_id: range.through.message_id,
         };
-        let highest_stamp = held.map_or(range.highest_stamp, |origin| origin.highest_stamp.max(range.highest_stamp));
+        let highest_stamp = held.map_or(range.highest_stamp, |origin| {
+            origin.highest_stamp.max(range.highest_stamp)
+        });
         let appended = Wall::from_micros(header.stages.appended);
         self.origins.insert(
             range.origin.clone(),
-            Origin { cursor, lineage: range.lineage.clone(), highest_stamp, appended, needs_sync },
+            Origin {
+                cursor,
+                lineage: range.lineage.clone(),
+                highest_stamp,
+                appended,
+                needs_sync,
+            },
         );
-        Ok(Accepted::Range { origin: range.origin.clone(), cursor, gap })
+        Ok(Accepted::Range {
+            origin: range.origin.clone(),
+            cursor,
+            gap,
+        })
     }
 }

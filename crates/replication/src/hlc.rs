@@ -110,7 +110,10 @@ mod tests {
     fn steps() -> impl Strategy<Value = Vec<Step>> {
         let wall = 0u64..1 << 44;
         proptest::collection::vec(
-            prop_oneof![wall.clone().prop_map(Step::Stamp), wall.prop_map(|ms| Step::Observe(ms << 16 | 0xfffe))],
+            prop_oneof![
+                wall.clone().prop_map(Step::Stamp),
+                wall.prop_map(|ms| Step::Observe(ms << 16 | 0xfffe))
+            ],
             1..200,
         )
     }

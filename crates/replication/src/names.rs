@@ -20,7 +20,10 @@ fn check(what: &'static str, name: &str) -> Result<(), InvalidName> {
     if (1..=limits::NAME_BYTES).contains(&name.len()) && name.bytes().all(allowed) {
         Ok(())
     } else {
-        Err(InvalidName { what, name: name.chars().take(64).collect() })
+        Err(InvalidName {
+            what,
+            name: name.chars().take(64).collect(),
+        })
     }
 }
 

@@ -27,7 +27,9 @@ impl Seen {
     /// The newest replaced stamp of `region`; [`Hlc::ZERO`] if none.
     #[must_use]
     pub fn newest(&self, region: &RegionName) -> Hlc {
-        self.0.binary_search_by(|(r, _)| r.cmp(region)).map_or(Hlc::ZERO, |at| self.0[at].1)
+        self.0
+            .binary_search_by(|(r, _)| r.cmp(region))
+            .map_or(Hlc::ZERO, |at| self.0[at].1)
     }
 
     /// Whether a winner with this `seen` overwrote `loser` without having known of it: a true conflict.
