@@ -57,6 +57,8 @@ pub struct Session {
     state: State,
     began: Mono,
     heard: Mono,
+    /// Nothing came since the greeting: the other end's first frame is up to a round trip behind it.
+    newly_open: bool,
     next_ping: Mono,
     peer: Option<Party>,
     lanes: BTreeSet<Shard>,
@@ -96,6 +98,7 @@ impl Session {
             state: State::Greeting,
             began: now.mono,
             heard: now.mono,
+            newly_open: false,
             next_ping: now.mono,
             peer: None,
             lanes: BTreeSet::new(),
@@ -122,6 +125,7 @@ impl Session {
     /// Takes a frame from the other end. After the end it is ignored.
     pub fn handle_frame(&mut self, now: Now, frame: Frame) {
         self.heard = now.mono;
+        self.newly_open = false;
         match (self.state, frame) {
             (State::Ended, _) => {}
             (_, Frame::Goodbye(goodbye)) => self.end(End::Farewell(goodbye), None),
@@ -176,6 +180,7 @@ impl Session {
 
     fn open(&mut self, now: Now) {
         self.state = State::Open;
+        self.newly_open = true;
         self.next_ping = now.mono;
         if self.paused_here {
             self.frames.push_back(Frame::Pause);
@@ -374,7 +379,12 @@ impl Session {
                 Some((self.began.after(limits::GREETING), Deadline::Greeting))
             }
             State::Open => {
-                let silence = (self.heard.after(limits::SESSION_SILENCE), Deadline::Silence);
+                let patience = if self.newly_open {
+                    limits::GREETING
+                } else {
+                    limits::SESSION_SILENCE
+                };
+                let silence = (self.heard.after(patience), Deadline::Silence);
                 let ping = (self.next_ping, Deadline::Ping);
                 let call = self.calls.next_expiry().map(|at| (at, Deadline::Call));
                 [Some(silence), Some(ping), call].into_iter().flatten().min()

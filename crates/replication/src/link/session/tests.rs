@@ -247,6 +247,23 @@ fn pings_keep_a_session_and_silence_ends_it() {
 }
 
 #[test]
+fn a_link_opens_over_a_path_of_seconds() {
+    let mut acceptor = Session::acceptor(at(0), party("eu-west"), name("us-east"));
+    let mut dialer = Session::dialer(at(0), party("us-east"), name("eu-west"), Vec::new());
+    let hello = dialer.poll_frame().expect("a hello");
+    acceptor.handle_frame(at(0), hello);
+    acceptor.welcome(at(0), Vec::new());
+    acceptor.handle_timeout(at(6_000));
+    assert!(
+        acceptor.is_open(),
+        "ended before the dialer's first frame could come"
+    );
+    acceptor.handle_frame(at(6_000), Frame::Pause);
+    acceptor.handle_timeout(at(11_000));
+    assert!(acceptor.is_ended());
+}
+
+#[test]
 fn either_end_pauses_and_the_link_runs_when_both_resumed() {
     let mut link = Link::open();
     link.acceptor.pause(true);
