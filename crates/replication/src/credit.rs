@@ -7,14 +7,14 @@
 
 use std::collections::VecDeque;
 
-use crate::coordinates::{Cursor, Position};
+use crate::coordinates::Position;
 
 /// The sender's account of one lane.
 #[derive(Debug, Clone, Default)]
 pub struct Credit {
     window: u64,
     used: u64,
-    sent: VecDeque<(Cursor, u64)>,
+    sent: VecDeque<(Position, u64)>,
 }
 
 impl Credit {
@@ -38,25 +38,19 @@ impl Credit {
         fits(self.window, self.used, cost)
     }
 
-    /// A range was sent whose end leaves the cursor at `end`. Ranges are sent in order, lives too.
-    pub fn spend(&mut self, end: Cursor, cost: u64) {
+    /// A range through `end` was sent. Ranges are sent in order, lives too.
+    pub fn spend(&mut self, end: Position, cost: u64) {
         debug_assert!(self.allows(cost), "a range was sent without credit");
         self.used += cost;
         self.sent.push_back((end, cost));
     }
 
-    /// The receiver's cursor is at `cursor`; the end of the last range that it covers. Ranges of a life before the cursor's
-    /// are covered: the receiver holds none of them.
-    pub fn release(&mut self, cursor: Position) -> Option<Cursor> {
-        let mut covered = None;
-        while let Some((end, cost)) = self
-            .sent
-            .pop_front_if(|(end, _)| order(end.position) <= order(cursor))
-        {
+    /// The receiver's cursor is at `cursor`: ranges that end there or before count no longer, and those of a life before the
+    /// cursor's, of which the receiver holds none.
+    pub fn release(&mut self, cursor: Position) {
+        while let Some((_, cost)) = self.sent.pop_front_if(|(end, _)| order(*end) <= order(cursor)) {
             self.used -= cost;
-            covered = Some(end);
         }
-        covered
     }
 
     /// Bytes under way.
@@ -99,18 +93,15 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::coordinates::{Life, MessageId, Sequence};
+    use crate::coordinates::{Life, Sequence};
 
-    fn end(life: u64, sequence: u64) -> Cursor {
-        Cursor {
-            position: Position {
-                life: Life {
-                    number: life,
-                    nonce: 0,
-                },
-                sequence: Sequence(sequence),
+    fn end(life: u64, sequence: u64) -> Position {
+        Position {
+            life: Life {
+                number: life,
+                nonce: 0,
             },
-            message_id: MessageId(sequence),
+            sequence: Sequence(sequence),
         }
     }
 
@@ -120,7 +111,7 @@ mod tests {
         assert!(credit.allows(100));
         credit.spend(end(1, 1), 100);
         assert!(!credit.allows(1));
-        assert_eq!(credit.release(end(1, 1).position), Some(end(1, 1)));
+        credit.release(end(1, 1));
         credit.grant(0);
         assert!(!credit.allows(1));
     }
@@ -130,10 +121,10 @@ mod tests {
         let mut credit = Credit::new(10);
         credit.spend(end(1, 98), 4);
         credit.spend(end(2, 95), 4);
-        assert_eq!(credit.release(end(1, 97).position), None);
-        assert_eq!(credit.release(end(1, 98).position), Some(end(1, 98)));
+        credit.release(end(1, 97));
+        credit.release(end(1, 98));
         assert_eq!(credit.used(), 4);
-        assert_eq!(credit.release(end(2, 95).position), Some(end(2, 95)));
+        credit.release(end(2, 95));
         assert!(credit.is_idle());
     }
 
@@ -147,7 +138,7 @@ mod tests {
             for (cost, release) in steps {
                 if release && acked < next {
                     acked += 1;
-                    credit.release(end(1, acked).position);
+                    credit.release(end(1, acked));
                 } else if credit.allows(cost) {
                     next += 1;
                     credit.spend(end(1, next), cost);

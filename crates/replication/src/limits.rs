@@ -118,3 +118,6 @@ pub const READER_RETRY: Duration = Duration::from_millis(500);
 pub const SUSPECT_RETRY: Duration = Duration::from_secs(5);
 /// Ranges of one receiving lane that are appended and not read back.
 pub const LANE_APPENDS: usize = 64;
+/// Own records above the peer's cursor whose identifiers a sending lane keeps to know a cursor by; for one beyond it the lane
+/// reads again.
+pub const LANE_RECORDS: usize = 4096;

@@ -76,6 +76,7 @@ pub struct Sending {
     run: u64,
     reader: Reader,
     order: Option<ReaderOrder>,
+    read: VecDeque<Anchor>,
     outbox: Outbox,
     credit: Credit,
     moved: Mono,
@@ -99,6 +100,7 @@ impl Sending {
             run: 0,
             reader: Reader::None,
             order: None,
+            read: VecDeque::new(),
             outbox: Outbox::new(Sequence::NONE.next()),
             credit: Credit::default(),
             moved: Mono::default(),
@@ -194,24 +196,47 @@ impl Sending {
     /// The peer's cursor moved within a generation.
     fn advance(&mut self, now: Now, cursor: Option<Cursor>) {
         let Some(cursor) = cursor else { return };
-        let covered = self.credit.release(cursor.position);
+        self.credit.release(cursor.position);
         self.cursor = Some(cursor);
         self.moved = now.mono;
-        if matches!(self.stall, Some(Stall::NeedsSync(_))) {
-            return self.begin(now);
+        let needs_sync = matches!(self.stall, Some(Stall::NeedsSync(_)));
+        match self.lineage.shared_through(cursor.position) {
+            Some(shared) if !needs_sync => self.verify(now, cursor, shared),
+            _ => self.begin(now),
         }
-        if let Some(shared) = self.lineage.shared_through(cursor.position) {
-            self.outbox.skip_through(shared);
+    }
+
+    /// The peer may have its cursor from another gateway, or from a tail that the log has lost: what is sent next must follow
+    /// the log's own message there.
+    fn verify(&mut self, now: Now, cursor: Cursor, shared: Sequence) {
+        let Some(start) = &mut self.start else { return };
+        let check = Some(cursor).filter(|cursor| cursor.position.sequence == shared);
+        let at = match &self.reader {
+            Reader::Running(fold) => fold.at().sequence,
+            _ => Sequence::NONE,
+        };
+        if shared > at {
+            if shared >= start.shared {
+                *start = Start { shared, check };
+                self.outbox.skip_through(shared);
+            }
+            return;
         }
-        let differs =
-            |sent: &Cursor| sent.position == cursor.position && sent.message_id != cursor.message_id;
-        if let Some(sent) = covered.filter(differs) {
-            let found = Anchor {
-                sequence: sent.position.sequence,
-                message_id: sent.message_id,
-            };
-            self.suspect(now, cursor, found);
+        if check.is_some() {
+            match self.read.binary_search_by_key(&shared, |record| record.sequence) {
+                Err(_) => return self.begin(now),
+                Ok(found) if self.read[found].message_id != cursor.message_id => {
+                    return self.suspect(now, cursor, self.read[found]);
+                }
+                Ok(_) => {}
+            }
         }
+        while self
+            .read
+            .pop_front_if(|record| record.sequence <= shared)
+            .is_some()
+        {}
+        self.outbox.skip_through(shared);
     }
 
     /// The link is gone: nothing is read or held until the next welcome.
@@ -233,6 +258,7 @@ impl Sending {
         self.reader = Reader::None;
         self.start = None;
         self.stall = None;
+        self.read.clear();
         self.outbox = Outbox::new(Sequence::NONE.next());
     }
 
@@ -335,12 +361,9 @@ impl Sending {
         if !self.credit.allows(frame.cost()) {
             return None;
         }
-        let end = Cursor {
-            position: Position {
-                life,
-                sequence: ready.end.through.sequence,
-            },
-            message_id: ready.end.through.message_id,
+        let end = Position {
+            life,
+            sequence: ready.end.through.sequence,
         };
         self.credit.spend(end, frame.cost());
         self.outbox.pop();

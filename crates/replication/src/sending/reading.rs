@@ -100,6 +100,10 @@ impl Sending {
         if through.sequence <= start.shared {
             return;
         }
+        if self.read.len() == limits::LANE_RECORDS {
+            self.read.pop_front();
+        }
+        self.read.push_back(through);
         let mut stages = header.stages;
         stages.appended = fold.own_appended().micros();
         stages.read = now.wall.micros();

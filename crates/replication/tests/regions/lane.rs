@@ -89,9 +89,8 @@ impl Lane {
         }
     }
 
-    /// Up to `messages` are read, and what may leave leaves. Whether anything happened, and whether the peer has what the
-    /// log has not.
-    pub fn send(&mut self, origin: &Region, messages: usize, now_ms: u64) -> (bool, bool) {
+    /// Up to `messages` are read, and what may leave leaves. Whether anything happened.
+    pub fn send(&mut self, origin: &Region, messages: usize, now_ms: u64) -> bool {
         let now = now(origin, now_ms);
         let mut moved = false;
         self.sending.handle_timeout(now);
@@ -113,15 +112,13 @@ impl Lane {
             }
             moved = true;
         }
-        let mut suspects = false;
         while let Some(event) = self.sending.poll_event() {
-            suspects |= matches!(event, LaneEvent::LifeSuspected { .. });
             assert!(
                 !matches!(event, LaneEvent::NeedsSync(_)),
                 "{event:?} in a model that trims nothing"
             );
         }
-        (moved, suspects)
+        moved
     }
 
     /// As crates/log does: from a kept state at or before what is asked for.

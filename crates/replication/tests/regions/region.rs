@@ -55,7 +55,6 @@ pub struct Region {
     lives: u64,
     ids: u64,
     lost_after: Option<usize>,
-    noticed: bool,
     broken: Broken,
 }
 
@@ -80,7 +79,6 @@ impl Region {
             lives: 0,
             ids: (at as u64 + 1) << 32,
             lost_after: None,
-            noticed: false,
             broken,
         };
         region.begin_life(now_ms, None, Sequence::NONE);
@@ -191,21 +189,19 @@ impl Region {
         self.append_record(now_ms, Record::Mark(mark), Bytes::new(), 0);
     }
 
-    /// The log loses up to `messages` of its tail, but never a record that begins a life.
+    /// The log loses up to `messages` of its tail, which the agent had read, but never a record that begins a life. A tail that no
+    /// agent had read shows only at the peers; of that the stories of a sending lane tell.
     pub fn lose_tail(&mut self, messages: usize) {
         let is_life = |stored: &Stored| matches!(stored.header().record, Record::Life(_));
         let least = self.log.iter().rposition(is_life).map_or(0, |at| at + 1);
         let kept = self.log.len().saturating_sub(messages).max(least);
         if kept < self.log.len() {
+            if self.lost_after.is_none() {
+                self.read_through(self.log.len());
+            }
             self.log.truncate(kept);
             self.lost_after = Some(self.lost_after.map_or(kept, |lost| lost.min(kept)));
-            self.noticed |= self.agent.at().sequence.0 as usize > kept;
         }
-    }
-
-    /// A gateway says that a peer has what the log has not.
-    pub fn suspect(&mut self) {
-        self.noticed |= self.lost_after.is_some();
     }
 
     /// The fold of the first `messages` of the log.
@@ -303,13 +299,9 @@ impl Region {
 
     /// Begins a life at the fork, and appends what the agent holds of its own and the log does not.
     fn recover(&mut self, now_ms: u64) -> bool {
-        if !std::mem::take(&mut self.noticed) {
-            return false;
-        }
         let Some(fork) = self.lost_after.take() else {
             return false;
         };
-        self.read_through(fork);
         if self.broken == Broken::LostTailIsIgnored {
             self.agent = self.fold(self.log.len());
             return true;

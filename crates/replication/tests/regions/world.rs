@@ -146,11 +146,7 @@ impl World {
 
     fn send(&mut self, at: usize, messages: usize) -> bool {
         let lane = &mut self.lanes[at];
-        let (moved, suspects) = lane.send(&self.regions[lane.from], messages, self.now_ms);
-        if suspects {
-            self.regions[lane.from].suspect();
-        }
-        moved
+        lane.send(&self.regions[lane.from], messages, self.now_ms)
     }
 
     fn connect(&mut self, lane: usize, gateway: usize) -> bool {

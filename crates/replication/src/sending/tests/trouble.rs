@@ -27,6 +27,52 @@ fn a_message_that_is_not_the_peers_at_its_cursor_is_a_lost_tail() {
 }
 
 #[test]
+fn a_cursor_that_another_gateway_brought_is_checked_too() {
+    let mut lane = Lane::new(5);
+    lane.connect(&report(None));
+    lane.read_all();
+    assert_eq!(lane.sent(), [(1, 6, 20)]);
+    lane.write(b"more");
+    lane.read_all();
+    lane.sending.handle_ack(lane.now, &report(Some(cursor(4))));
+    assert_eq!(lane.sending.state(), LaneState::Streaming);
+    let foreign = Cursor {
+        message_id: MessageId(99),
+        ..cursor(5)
+    };
+    lane.sending.handle_ack(lane.now, &report(Some(foreign)));
+    let found = Anchor {
+        sequence: Sequence(5),
+        message_id: MessageId(5),
+    };
+    assert_eq!(
+        lane.sending.poll_event(),
+        Some(LaneEvent::LifeSuspected {
+            cursor: foreign,
+            found
+        })
+    );
+    assert_eq!(lane.sent(), []);
+}
+
+#[test]
+fn a_cursor_beyond_what_was_read_is_checked_when_the_reader_comes_there() {
+    let mut lane = Lane::new(5);
+    lane.connect(&report(None));
+    let foreign = Cursor {
+        message_id: MessageId(99),
+        ..cursor(4)
+    };
+    lane.sending.handle_ack(lane.now, &report(Some(foreign)));
+    lane.read_all();
+    assert_eq!(lane.sent(), []);
+    assert!(matches!(
+        lane.sending.poll_event(),
+        Some(LaneEvent::LifeSuspected { .. })
+    ));
+}
+
+#[test]
 fn a_log_that_ends_before_the_peers_cursor_has_lost_its_tail() {
     let mut lane = Lane::new(2);
     lane.connect(&report(Some(cursor(9))));
