@@ -7,6 +7,7 @@
 # settle: ends what runs, for the next story.
 settle() {
     stop up
+    [ -z "${pids[ports]:-}" ] || stop ports
     rm -rf "$set"
 }
 
@@ -15,11 +16,11 @@ nats_settings() {
     printf '%s\n' "$2" >>"$set/$1/nats.conf"
 }
 
+# free_ports COUNT: so many in $ports, which nothing else takes until settle.
 free_ports() {
-    "$python" -c '
-import socket, sys
-sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(int(sys.argv[1]))]
-print(*(s.getsockname()[1] for s in sockets))' "$1"
+    start ports "$python" "$root/tests/assumptions/ports.py" "$1"
+    within 10 "free ports" test -s "$work/ports.log"
+    read -r -a ports <"$work/ports.log"
 }
 
 # joined REGION OTHER: what a client of the one says is heard by a client of the other.
@@ -170,9 +171,9 @@ stays_apart() {
 say "two regions whose NATS servers are joined by a leafnode"
 set=$work/leafnode
 isthmus init "$set" --regions east,west >/dev/null
-port=$(free_ports 1)
-nats_settings east "leafnodes { listen: \"127.0.0.1:$port\" }"
-nats_settings west "leafnodes { remotes: [ { url: \"nats://127.0.0.1:$port\" } ] }"
+free_ports 1
+nats_settings east "leafnodes { listen: \"127.0.0.1:${ports[0]}\" }"
+nats_settings west "leafnodes { remotes: [ { url: \"nats://127.0.0.1:${ports[0]}\" } ] }"
 run_regions
 stays_apart east west
 settle
@@ -181,7 +182,7 @@ say "three regions in a supercluster"
 set=$work/supercluster
 names=(east west south)
 isthmus init "$set" --regions east,west,south >/dev/null
-read -r -a ports < <(free_ports 6)
+free_ports 6
 gateways=""
 for index in 0 1 2; do
     gateways="$gateways${gateways:+, }{ name: ${names[index]}, url: \"nats://127.0.0.1:${ports[index]}\" }"

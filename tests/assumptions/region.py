@@ -21,6 +21,8 @@ import unittest
 
 import nats
 
+from ports import Ports
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 START_SECONDS = 15
 logging.getLogger("asyncio").setLevel(logging.ERROR)
@@ -44,10 +46,11 @@ def since(version):
     return unittest.skipIf(older, f"nats-server before {version} differs")
 
 
+PORTS = Ports()
+
+
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    return PORTS.free()
 
 
 def die_with_parent():

@@ -12,7 +12,8 @@ use isthmus_replication::names::RegionName;
 use super::loopback;
 use crate::folder::{PORTS_PER_REGION, PROCESSES_PER_ROLE};
 
-/// Automatic blocks lie below the ports that the system gives to outgoing connections, and begin at multiples of their size.
+/// Automatic blocks lie below the ports that the system gives to outgoing connections, and begin at multiples of their size. Tests take
+/// their ports from the same blocks, in the same way (`free_port` of crates/log).
 const AUTO_FROM: u16 = 10_240;
 const AUTO_TO: u16 = 32_512;
 const AUTO_BLOCK: u16 = 256;

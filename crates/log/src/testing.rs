@@ -4,10 +4,12 @@
 //! PATH.
 
 mod cluster;
+mod ports;
 mod server;
 
 pub use cluster::NatsCluster;
-pub use server::{Backup, NatsServer, NatsServerSettings, free_port};
+pub use ports::free_port;
+pub use server::{Backup, NatsServer, NatsServerSettings};
 
 use std::future::Future;
 use std::time::Duration;

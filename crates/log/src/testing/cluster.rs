@@ -1,6 +1,7 @@
 //! Three nats-servers of one region.
 
-use super::server::{NatsServer, NatsServerSettings, free_port};
+use super::ports::free_port;
+use super::server::{NatsServer, NatsServerSettings};
 
 /// Three servers whose streams can have a replica on each. JetStream elects its leader within seconds of the start.
 #[derive(Debug)]

@@ -1,15 +1,16 @@
 //! One nats-server process.
 
 use std::fs::File;
-use std::hash::{BuildHasher as _, RandomState};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
+
+use super::ports::free_port;
 
 const START: Duration = Duration::from_secs(20);
 const PAUSE: Duration = Duration::from_millis(20);
@@ -31,24 +32,6 @@ pub struct NatsServer {
     folder: TempDir,
     port: u16,
     process: Option<Child>,
-}
-
-/// A port of the loopback interface that is free. It lies below those that the system gives to outgoing connections, so
-/// that it stays free while a server is down.
-///
-/// # Panics
-/// When none is found.
-#[must_use]
-pub fn free_port() -> u16 {
-    const ATTEMPTS: u64 = 100;
-    const PORTS: std::ops::Range<u64> = 12_000..32_000;
-    let drawn = |attempt: u64| PORTS.start + RandomState::new().hash_one(attempt) % (PORTS.end - PORTS.start);
-    let free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
-    let ports = (0..ATTEMPTS).filter_map(|attempt| u16::try_from(drawn(attempt)).ok());
-    ports
-        .into_iter()
-        .find(free)
-        .expect("one of a hundred ports is free")
 }
 
 impl NatsServer {

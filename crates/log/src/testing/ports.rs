@@ -1,0 +1,57 @@
+//! Ports for tests that must be known before anything listens on them.
+//!
+//! Blocks of 256 below the ports that the system gives to outgoing connections. The first port of a block is held for the
+//! life of the process that took the block, so no two processes hand out the same port, also while nothing listens on it.
+//! `isthmus up --port-base auto` and tests/assumptions keep to the same blocks.
+
+use std::net::{Ipv4Addr, TcpListener};
+use std::sync::{Mutex, PoisonError};
+
+const FIRST: u16 = 10_240;
+const BLOCK: u16 = 256;
+const BLOCKS: u16 = 87;
+
+struct Block {
+    _guard: TcpListener,
+    base: u16,
+    next: u16,
+}
+
+static TAKEN: Mutex<Option<Block>> = Mutex::new(None);
+
+/// A port of the loopback interface on which nothing listens and that no other test is given, until 255 more were asked for.
+///
+/// # Panics
+/// When no block is free, or no port of this process's block.
+#[must_use]
+pub fn free_port() -> u16 {
+    let mut taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
+    let block = taken.get_or_insert_with(|| Block::take().expect("one of the blocks of ports is free"));
+    (1..BLOCK)
+        .map(|_| block.next_port())
+        .find(|port| listen(*port).is_some())
+        .expect("a port of this process's block is free")
+}
+
+impl Block {
+    fn next_port(&mut self) -> u16 {
+        self.next = self.next % (BLOCK - 1) + 1;
+        self.base + self.next
+    }
+
+    fn take() -> Option<Self> {
+        let start = (std::process::id() % u32::from(BLOCKS)) as u16;
+        (0..BLOCKS).find_map(|step| {
+            let base = FIRST + (start + step) % BLOCKS * BLOCK;
+            Some(Self {
+                _guard: listen(base)?,
+                base,
+                next: 0,
+            })
+        })
+    }
+}
+
+fn listen(port: u16) -> Option<TcpListener> {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok()
+}
