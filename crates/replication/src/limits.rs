@@ -50,7 +50,7 @@ pub const GROUP_COMMIT: Duration = Duration::from_millis(2);
 pub const APPEND_ANSWER: Duration = Duration::from_secs(1);
 /// The least time between two sendings of one message.
 pub const APPEND_RETRY: Duration = Duration::from_millis(500);
-/// After this many unanswered sendings of one message in a row, with no other answer since, the log is not writable.
+/// After this many unanswered appends in a row, of whichever messages, the log is not writable.
 pub const UNANSWERED_APPENDS: u32 = 3;
 /// While the log is not writable one message is sent this often to learn when it is again.
 pub const PROBE_INTERVAL: Duration = Duration::from_secs(1);

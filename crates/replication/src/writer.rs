@@ -40,6 +40,7 @@ mod form;
 mod ids;
 mod outcome;
 mod queue;
+mod silence;
 #[cfg(test)]
 mod tests;
 mod write;
@@ -48,6 +49,7 @@ pub use append::{Append, Deadline, Event, PublishError};
 use flight::Flight;
 use ids::MessageIds;
 use queue::Queue;
+use silence::Silence;
 pub use write::{Failure, Outcome, Refused, Ticket, Write};
 
 /// The writer of one process for one shard.
@@ -72,7 +74,7 @@ pub struct Writer {
     flights: Vec<Flight>,
     newest_own: BTreeMap<CellId, (Version, Seen)>,
     held_bytes: usize,
-    answers: u64,
+    silence: Silence,
     /// While the log is not writable: when the next probe may be sent.
     probe_at: Option<Mono>,
     outcomes: VecDeque<(Ticket, Outcome)>,
@@ -101,7 +103,7 @@ impl Writer {
             flights: Vec::new(),
             newest_own: BTreeMap::new(),
             held_bytes: 0,
-            answers: 0,
+            silence: Silence::default(),
             probe_at: None,
             outcomes: VecDeque::new(),
             events: VecDeque::new(),
@@ -230,14 +232,17 @@ impl Writer {
     /// Takes note of a publish that did not succeed.
     pub fn handle_publish_failed(&mut self, now: Now, message_id: MessageId, error: PublishError) {
         let found = self.flights.iter().position(|f| f.message_id == message_id);
-        if error != PublishError::Unanswered {
+        if error == PublishError::Unanswered {
+            self.silence.failed();
+            self.listen(now);
+        } else {
             self.answered();
         }
         let Some(at) = found.filter(|at| self.flights[*at].is_waiting()) else {
             return;
         };
         match error {
-            PublishError::Unanswered => self.unanswered(now, at),
+            PublishError::Unanswered => self.flights[at].unanswered(now.mono),
             PublishError::Full if self.flights[at].may_fail() => self.fail(now, at, Failure::LogFull),
             PublishError::Refused if self.flights[at].may_fail() => self.fail(now, at, Failure::LogRefused),
             PublishError::Full | PublishError::Refused => self.flights[at].rest(now.mono),
@@ -248,9 +253,11 @@ impl Writer {
     pub fn handle_timeout(&mut self, now: Now) {
         for at in 0..self.flights.len() {
             if self.flights[at].answer_by().is_some_and(|by| by <= now.mono) {
-                self.unanswered(now, at);
+                self.flights[at].unanswered(now.mono);
             }
         }
+        self.silence.handle_timeout(now.mono);
+        self.listen(now);
         while let Some((ticket, queued)) = self.queue.pop_overdue(now.mono) {
             match queued {
                 Some(bytes) => {
@@ -273,11 +280,13 @@ impl Writer {
             .barrier_from
             .map(|at| (at.max(self.probe_at.unwrap_or_default()), Deadline::Retry));
         let group_commit = self.group_commit_at().map(|at| (at, Deadline::GroupCommit));
+        let silence = self.silence.due().map(|at| (at, Deadline::Answer));
         let flights = self
             .flights
             .iter()
             .filter_map(|flight| self.flight_timeout(flight));
-        flights.chain(client).chain(barrier).chain(group_commit).min()
+        let others = [client, barrier, group_commit, silence];
+        flights.chain(others.into_iter().flatten()).min()
     }
 
     /// The next message to append. `store` is what this writer's log was applied to.
@@ -293,7 +302,8 @@ impl Writer {
         if self.probe_at.is_some() {
             self.probe_at = Some(now.mono.after(limits::PROBE_INTERVAL));
         }
-        Some(self.flights[at].send(now.mono, self.answers))
+        self.silence.sent(now.mono);
+        Some(self.flights[at].send(now.mono))
     }
 
     /// The next outcome.

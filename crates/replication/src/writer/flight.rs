@@ -20,9 +20,6 @@ pub(super) struct Flight {
     pub(super) bytes: usize,
     sending: Sending,
     sendings: u32,
-    /// Sendings in a row without an answer to anything, as of `answers`.
-    unanswered: u32,
-    answers: u64,
     /// A copy may be in the log.
     uncertain: bool,
 }
@@ -64,8 +61,6 @@ impl Flight {
             bytes,
             sending: Sending::Due,
             sendings: 0,
-            unanswered: 0,
-            answers: 0,
             uncertain: false,
         }
     }
@@ -118,11 +113,7 @@ impl Flight {
         !self.uncertain
     }
 
-    pub(super) fn send(&mut self, now: Mono, answers: u64) -> Append {
-        if self.answers != answers {
-            self.unanswered = 0;
-            self.answers = answers;
-        }
+    pub(super) fn send(&mut self, now: Mono) -> Append {
         self.sendings += 1;
         self.sending = Sending::Waiting { since: now };
         Append {
@@ -157,13 +148,9 @@ impl Flight {
         };
     }
 
-    /// Counts a sending without an answer; whether that makes the log not writable.
-    pub(super) fn unanswered(&mut self, now: Mono, answers: u64) -> bool {
+    /// The sending had no answer: a copy may be in the log, and another follows.
+    pub(super) fn unanswered(&mut self, now: Mono) {
         self.uncertain = true;
         self.rest(now);
-        if self.answers == answers {
-            self.unanswered += 1;
-        }
-        self.unanswered >= limits::UNANSWERED_APPENDS
     }
 }

@@ -77,8 +77,8 @@ impl Writer {
         }
     }
 
-    pub(super) fn unanswered(&mut self, now: Now, at: usize) {
-        if self.flights[at].unanswered(now.mono, self.answers) && self.probe_at.is_none() {
+    pub(super) fn listen(&mut self, now: Now) {
+        if self.silence.is_long() && self.probe_at.is_none() {
             self.probe_at = Some(now.mono.after(limits::PROBE_INTERVAL));
             self.events.push_back(Event::NotWritable);
             while let Some(queued) = self.queue.pop_unsent() {
@@ -90,7 +90,7 @@ impl Writer {
     }
 
     pub(super) fn answered(&mut self) {
-        self.answers += 1;
+        self.silence.answered();
         if self.probe_at.take().is_some() {
             self.events.push_back(Event::Writable);
             if self.ready {

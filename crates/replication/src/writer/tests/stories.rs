@@ -236,6 +236,45 @@ fn a_log_that_answers_nothing_refuses_writes_unsent_and_is_probed_once_a_second(
 }
 
 #[test]
+fn a_log_that_answers_nothing_is_noticed_also_by_clients_that_do_not_wait_for_it() {
+    let mut log = Log::new();
+    let mut agent = ready(&mut log);
+    let mut first = None;
+    for now in (0..5000).step_by(10) {
+        if now % 200 == 0 && agent.writer.is_writable() {
+            agent.write(now, "k", "v", 150).unwrap();
+        }
+        agent.timeout(now);
+        while let Some(append) = agent.poll(now) {
+            first.get_or_insert(append);
+        }
+        if !agent.writer.is_writable() {
+            break;
+        }
+    }
+    assert!(!agent.writer.is_writable());
+    assert_eq!(agent.write(5000, "k", "v", 150), Err(Refused::NotWritable));
+    let first = first.unwrap();
+    let late = log.append(5001, first.token, first.header, first.body);
+    agent.writer.handle_published(first.message_id, late);
+    assert!(agent.writer.is_writable(), "a late answer is an answer");
+}
+
+#[test]
+fn a_burst_that_goes_unanswered_together_is_one_silence() {
+    let mut log = Log::new();
+    let mut agent = ready(&mut log);
+    for n in 0..limits::APPENDS_IN_FLIGHT as u64 {
+        agent.write(10 * n, "k", "v", 60_000).unwrap();
+        assert!(agent.poll(10 * n + 5).is_some());
+    }
+    agent.timeout(1100);
+    assert!(agent.writer.is_writable());
+    agent.commit(2000, &mut log);
+    assert!(agent.writer.is_writable());
+}
+
+#[test]
 fn a_log_that_is_not_writable_is_probed_with_a_barrier_when_nothing_else_is_in_flight() {
     let mut log = Log::new();
     let mut agent = ready(&mut log);
