@@ -7,7 +7,6 @@ use std::time::Duration;
 use anyhow::Context;
 use isthmus_log::nats::{Connection, ConnectionSettings};
 use isthmus_log::{EnsureError, LogSettings, Ports, RegionNames, Role, ServerClock};
-use isthmus_replication::lease::Holder;
 use isthmus_runtime::Process;
 use isthmus_runtime::health::{Condition, Probe};
 use isthmus_runtime::random;
@@ -18,7 +17,7 @@ use tokio::sync::watch;
 use crate::addresses::{Names, SystemNames};
 use crate::board::Board;
 use crate::cursors::PeerBoard;
-use crate::leader::Candidacy;
+use crate::leader;
 use crate::metrics::GatewayMetrics;
 use crate::shared::{Shared, shared_shards};
 use crate::{admin, credentials, inbound, outbound, region};
@@ -212,24 +211,14 @@ fn stand_for_leader(
     leading: watch::Sender<bool>,
     mut caught_up: watch::Receiver<bool>,
 ) -> anyhow::Result<()> {
-    let candidacy = Candidacy {
-        ports: shared.ports.clone(),
-        own: Holder {
-            process: shared.settings().name.clone(),
-            run: shared.run,
-        },
-        clock: shared.process.clock.clone(),
-        board: shared.board.clone(),
-        metrics: shared.metrics.clone(),
-        leading,
-    };
+    let candidate = shared.clone();
     let supervisor = &shared.process.supervisor;
     supervisor.spawn(TaskKind::Work, "candidacy", |stop| async move {
         tokio::select! {
             _ = caught_up.wait_for(|caught_up| *caught_up) => {}
             () = stop.cancelled() => return Ok(()),
         }
-        candidacy.run(stop).await
+        leader::stand(candidate, leading, stop).await
     })?;
     Ok(())
 }

@@ -19,7 +19,7 @@ use crate::memory::Memory;
 use crate::metrics::AgentMetrics;
 use crate::operation::{Core, Policy};
 use crate::peers::Peers;
-use crate::region::{self, Candidacy, Region};
+use crate::region::{self, Region};
 use crate::servers;
 use crate::shard::{self, Context};
 
@@ -159,7 +159,7 @@ fn spawn_region(
     })?;
     supervisor.spawn(TaskKind::Work, "logs", |stop| region::watch_logs(each(), stop))?;
     supervisor.spawn(TaskKind::Work, "candidacy", |stop| {
-        Candidacy::new(each(), own).run(stop)
+        region::stand(each(), own, stop)
     })?;
     supervisor.spawn(TaskKind::Work, "steward", |stop| region::steward(each(), stop))?;
     Ok(())

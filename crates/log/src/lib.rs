@@ -9,6 +9,7 @@
 //! Only this crate names async-nats. It never deletes a message, never writes a stream's settings after its creation,
 //! and holds no state that a restart would miss.
 
+mod candidacy;
 mod change_log;
 mod clock;
 mod error;
@@ -24,6 +25,7 @@ mod task;
 #[cfg(feature = "testing")]
 pub mod testing;
 
+pub use candidacy::Candidacy;
 pub use change_log::{Appending, Bounds, ChangeLog, LogSettings, StoredMessage};
 pub use clock::{ClockOffset, LocalClock, ServerClock};
 pub use error::{

@@ -16,7 +16,7 @@ mod payload;
 mod positions;
 mod steward;
 
-pub use candidacy::Candidacy;
+pub use candidacy::stand;
 pub use logs::watch_logs;
 pub use members::{keep_member, watch_members};
 pub use payload::MemberPayload;

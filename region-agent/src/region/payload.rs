@@ -1,12 +1,9 @@
-//! What an agent writes into its leases: JSON for its membership, text for stewardship, so that an operator who looks
-//! into the bucket reads it.
+//! What an agent writes into its member lease: JSON, so that an operator who looks into the bucket reads it.
 
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use isthmus_replication::coordinates::{Sequence, Shard, WriterId};
-use isthmus_replication::lease::{Beat, Holder, Revision};
-use isthmus_replication::names::ProcessName;
+use isthmus_replication::coordinates::{Sequence, Shard};
 use serde::{Deserialize, Serialize};
 
 /// What an agent says of itself in its member lease.
@@ -42,49 +39,20 @@ impl MemberPayload {
     }
 }
 
-pub(super) fn holder(holder: &Holder) -> Bytes {
-    format!("{} {}", holder.process, holder.run).into()
-}
-
-pub(super) fn read_holder(payload: &[u8]) -> Option<Holder> {
-    let (process, run) = std::str::from_utf8(payload).ok()?.split_once(' ')?;
-    Some(Holder {
-        process: ProcessName::parse(process).ok()?,
-        run: WriterId(u64::from_str_radix(run, 16).ok()?),
-    })
-}
-
-pub(super) fn beat(beat: &Beat) -> Bytes {
-    format!("{} {} {}", beat.holder.process, beat.holder.run, beat.revision.0).into()
-}
-
-pub(super) fn read_beat(payload: &[u8]) -> Option<Beat> {
-    let (holder, revision) = std::str::from_utf8(payload).ok()?.rsplit_once(' ')?;
-    Some(Beat {
-        holder: read_holder(holder.as_bytes())?,
-        revision: Revision(revision.parse().ok()?),
-    })
-}
-
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
     #[test]
     fn what_is_written_is_read_and_garbage_is_not() {
-        let own = Holder {
-            process: ProcessName::parse("agent-1").unwrap(),
-            run: WriterId(0xfeed),
+        let payload = MemberPayload {
+            run: "feed".to_owned(),
+            http: "127.0.0.1:1".to_owned(),
+            admin: "127.0.0.1:2".to_owned(),
+            checkpointed: [("default/0".to_owned(), 7)].into(),
         };
-        assert_eq!(read_holder(&holder(&own)), Some(own.clone()));
-        let told = Beat {
-            holder: own,
-            revision: Revision(7),
-        };
-        assert_eq!(read_beat(&beat(&told)), Some(told));
-        for garbage in [&b""[..], b"x", b"a b c", b"\xff 1 2", b"agent-1 zz 1"] {
-            assert_eq!(read_beat(garbage), None);
+        assert_eq!(MemberPayload::decode(&payload.encode()), Some(payload));
+        for garbage in [&b""[..], b"x", b"{}", b"\xff 1 2"] {
             assert_eq!(MemberPayload::decode(garbage), None);
         }
     }

@@ -1,4 +1,4 @@
-//! What a leader writes into its lease and into its beats: `<process> <run>` and `<process> <run> <revision>`, as text, so
+//! What a holder writes into its lease and into its beats: `<process> <run>` and `<process> <run> <revision>`, as text, so
 //! that an operator who looks into the bucket reads it.
 
 use bytes::Bytes;

@@ -1,0 +1,236 @@
+//! One process's candidacy for one lease: the shell around the core's lease machine (design.md section 7).
+//!
+//! What is won is an optimisation, never a safety argument: two leaders do no harm. So nothing here waits for certainty.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use isthmus_replication::lease::{self, Beat, Entry, Event, Holder, Operation, Reply, Request};
+use isthmus_replication::limits;
+use isthmus_replication::time::Mono;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+
+use crate::{LeaseError, LeaseEvent, LeaseName, LeaseWatch, Leases, PeerSubscription, Ports, Revision};
+
+mod payload;
+
+/// Giving the lease up may take this long before the process goes on ending: it expires by itself.
+const RELEASE: Duration = Duration::from_millis(700);
+/// A subscription that could not be had is asked for again after this long.
+const RETRY: Duration = Duration::from_millis(200);
+/// A candidacy that wakes this much too late was starved: beats may wait for it.
+const LATE: Duration = Duration::from_millis(50);
+/// It then hears what waits for this long before it judges the holder silent, but not time after time.
+const PATIENCE: Duration = Duration::from_millis(200);
+
+type Asked = Option<BoxFuture<'static, (u64, Reply)>>;
+
+/// A candidacy. It lives by [`Candidacy::step`]; what has become of it is asked after each step.
+pub struct Candidacy {
+    ports: Ports,
+    name: LeaseName,
+    own: Bytes,
+    lease: lease::Lease,
+    watch: LeaseWatch,
+    beats: PeerSubscription,
+    asked: Asked,
+    began: Instant,
+    /// When to act at the latest.
+    wake: Mono,
+    /// A candidate that does not hold the lease asks nothing before this.
+    patient_until: Mono,
+}
+
+impl Candidacy {
+    /// Stands for `name` as `own`, once the region's NATS lets it hear the holder's beats.
+    pub async fn new(ports: Ports, name: LeaseName, own: Holder) -> Self {
+        let beats = loop {
+            match ports.peers.subscribe(&name.beat_suffix()).await {
+                Ok(beats) => break beats,
+                Err(error) => tracing::debug!(%error, lease = %name, "beats can't be heard yet"),
+            }
+            sleep(RETRY).await;
+        };
+        Self {
+            watch: ports.leases.watch(),
+            own: payload::holder(&own),
+            lease: lease::Lease::new(own),
+            ports,
+            name,
+            beats,
+            asked: None,
+            began: Instant::now(),
+            wake: Mono::default(),
+            patient_until: Mono::default(),
+        }
+    }
+
+    /// The revision at which this process holds the lease; none while it does not.
+    #[must_use]
+    pub fn leads(&self) -> Option<lease::Revision> {
+        self.lease.leads()
+    }
+
+    /// Who holds it, as far as is known.
+    #[must_use]
+    pub fn holder(&self) -> Option<&Holder> {
+        self.lease.holder()
+    }
+
+    /// The next thing to tell.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.lease.poll_event()
+    }
+
+    /// Waits for one input or deadline and does what follows from it. May be dropped and called again without loss.
+    pub async fn step(&mut self) {
+        let wake = self.began + Duration::from_nanos(self.wake.nanos());
+        tokio::select! {
+            biased;
+            (id, reply) = answer(&mut self.asked) => {
+                self.asked = None;
+                self.lease.handle_reply(self.now(), id, reply);
+            }
+            Some(event) = self.watch.next() => self.watched(event),
+            Some(beat) = self.beats.next() => {
+                if let Some(beat) = payload::read_beat(&beat.payload) {
+                    self.lease.handle_beat(self.now(), beat);
+                }
+            }
+            () = sleep_until(wake) => {}
+        }
+        self.act().await;
+    }
+
+    /// Holds the lease no longer: what [`Candidacy::leads`] says from here on.
+    pub fn give_up(&mut self) {
+        self.lease.handle_release();
+    }
+
+    /// Gives the lease back to the bucket, so that the next holder need not wait for its end.
+    pub async fn release(mut self) {
+        self.give_up();
+        let released = async {
+            self.act().await;
+            while !self.lease.is_released() {
+                self.step().await;
+            }
+        };
+        if timeout(RELEASE, released).await.is_err() {
+            tracing::info!(lease = %self.name, "the lease was not given up in time; it expires by itself");
+        }
+    }
+
+    fn now(&self) -> Mono {
+        let nanos = self.began.elapsed().as_nanos();
+        Mono::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+    }
+
+    /// Does what is due. A candidate that was starved hears the beats that wait for it before it takes the lease.
+    async fn act(&mut self) {
+        let now = self.now();
+        if now.since(self.wake) > LATE && now.since(self.patient_until) > PATIENCE * 5 {
+            self.patient_until = now.after(PATIENCE);
+        }
+        let patient = now < self.patient_until && self.lease.leads().is_none();
+        if !patient {
+            self.lease.handle_timeout(now);
+            if let Some(request) = self.lease.poll_request(now) {
+                self.asked = Some(self.ask(request));
+            }
+        }
+        if let Some(beat) = self.lease.poll_beat(now) {
+            self.beat(&beat).await;
+        }
+        let due = self.lease.poll_timeout().map(|(at, _)| at);
+        let due = if patient { Some(self.patient_until) } else { due };
+        self.wake = due.unwrap_or_else(|| now.after(limits::LEASE_TTL));
+    }
+
+    fn watched(&mut self, event: LeaseEvent) {
+        let now = self.now();
+        match event {
+            LeaseEvent::Snapshot(all) => {
+                let found = all.iter().find(|(name, ..)| *name == self.name);
+                let found = found.and_then(|(_, revision, payload)| entry(*revision, payload));
+                self.lease.handle_watch(now, found);
+            }
+            LeaseEvent::Held {
+                name,
+                revision,
+                payload,
+            } if name == self.name => self.lease.handle_watch(now, entry(revision, &payload)),
+            LeaseEvent::Ended { name, .. } if name == self.name => self.lease.handle_watch(now, None),
+            LeaseEvent::Held { .. } | LeaseEvent::Ended { .. } => {}
+        }
+    }
+
+    fn ask(&self, request: Request) -> BoxFuture<'static, (u64, Reply)> {
+        let leases = Arc::clone(&self.ports.leases);
+        let (name, own) = (self.name.clone(), self.own.clone());
+        Box::pin(async move {
+            let reply = perform(&*leases, &name, own, request.operation).await;
+            (request.id, reply)
+        })
+    }
+
+    async fn beat(&mut self, beat: &Beat) {
+        let suffix = self.name.beat_suffix();
+        if let Err(error) = self.ports.peers.publish(&suffix, payload::beat(beat)).await {
+            tracing::debug!(%error, lease = %self.name, "no beat");
+        }
+    }
+}
+
+fn entry(revision: Revision, payload: &[u8]) -> Option<Entry> {
+    payload::read_holder(payload).map(|holder| Entry {
+        holder,
+        revision: lease::Revision(revision.0),
+    })
+}
+
+async fn perform(leases: &dyn Leases, name: &LeaseName, own: Bytes, operation: Operation) -> Reply {
+    let at = |revision: lease::Revision| Revision(revision.0);
+    let written = |outcome: Result<Revision, LeaseError>| match outcome {
+        Ok(revision) => Reply::Written(lease::Revision(revision.0)),
+        Err(LeaseError::Conflict) => Reply::Conflict,
+        Err(error) => {
+            tracing::debug!(%error, lease = %name, "the lease's outcome is open");
+            Reply::Unreachable
+        }
+    };
+    match operation {
+        Operation::Read => read(leases, name).await,
+        Operation::Create => written(leases.create(name, own, limits::LEASE_TTL).await),
+        Operation::Update { expected } => {
+            written(leases.renew(name, at(expected), own, limits::LEASE_TTL).await)
+        }
+        Operation::Release { expected } => {
+            let released = leases.release(name, at(expected)).await;
+            written(released.map(|()| at(expected)))
+        }
+    }
+}
+
+/// An entry that nobody here wrote expires by itself.
+async fn read(leases: &dyn Leases, name: &LeaseName) -> Reply {
+    match leases.get(name).await {
+        Err(_) => Reply::Unreachable,
+        Ok(lease) => match lease.payload {
+            None => Reply::Read(None),
+            Some(payload) => match entry(lease.revision, &payload) {
+                Some(entry) => Reply::Read(Some(entry)),
+                None => Reply::Unreachable,
+            },
+        },
+    }
+}
+
+async fn answer(asked: &mut Asked) -> (u64, Reply) {
+    match asked {
+        Some(asked) => asked.await,
+        None => std::future::pending().await,
+    }
+}
