@@ -3,6 +3,7 @@
 //! A link falls and is made again; its lanes stay, since lag must grow while it is down. When this gateway leads no more
 //! both end: the next leader's lanes begin at the receivers' cursors.
 
+mod doubts;
 mod lane;
 mod link;
 

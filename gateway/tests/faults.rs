@@ -7,7 +7,7 @@ mod common;
 use std::time::Duration;
 
 use common::{Contents, EU, SOON, US, World, expected, link, region};
-use isthmus_replication::peer::PeerCursors;
+use isthmus_replication::peer::{PeerCursors, PeerDoubt};
 use isthmus_wan::Command;
 use tokio::time::Instant;
 
@@ -175,4 +175,50 @@ async fn a_log_that_lost_its_tail_goes_on_with_its_next_life() {
     );
     let origin = arrived.fold.origin(&region(EU)).unwrap();
     assert_eq!(origin.cursor.position.life.number, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tail_that_only_the_peer_has_is_told_to_the_agents_with_where_the_logs_part() {
+    let mut world = World::two_regions(RTT).await;
+    let mut eu = world.publisher(EU).await;
+    let mut us = world.publisher(US).await;
+    let (one, _other) = world.one_gateway_each();
+    one.connected(US).await;
+    eu.put_numbered(0, 10).await;
+    let shared = Contents::with_keys(&us.ports, &region(EU), 10).await;
+    let shared = shared.fold.origin(&region(EU)).unwrap().cursor;
+    us.mark().await;
+
+    let nats = &mut world.regions.get_mut(EU).unwrap().nats;
+    let backup = tokio::task::block_in_place(|| {
+        nats.stop();
+        let backup = nats.back_up();
+        nats.start_again();
+        backup
+    });
+    eu.ready().await;
+    eu.put_numbered(10, 5).await;
+    let ahead = Contents::with_keys(&us.ports, &region(EU), 15).await;
+    let ahead = ahead.fold.origin(&region(EU)).unwrap().cursor;
+    tokio::task::block_in_place(|| {
+        nats.stop();
+        nats.put_back(&backup);
+        nats.start_again();
+    });
+    eu.ready().await;
+    let mut told = eu.ports.peers.subscribe("doubts.*.*").await.unwrap();
+    eu.put_numbered(15, 9).await;
+    let message = tokio::time::timeout(SOON, told.next()).await.unwrap().unwrap();
+    let doubt = PeerDoubt::decode(&message.payload).unwrap();
+    assert_eq!((&doubt.shard, &doubt.peer), (&common::shard(), &region(US)));
+    assert_eq!(doubt.cursor, ahead);
+    assert_eq!(doubt.landmarks, [shared]);
+
+    eu.begin_second_life(shared.position.sequence).await;
+    let arrived = Contents::with_keys(&us.ports, &region(EU), 24).await;
+    assert_eq!(
+        arrived.keys,
+        expected(24),
+        "what the lost tail displaced arrives with the next life"
+    );
 }

@@ -157,6 +157,7 @@ fn spawn_region(
     supervisor.spawn(TaskKind::Work, "cursors", |stop| {
         region::hear_cursors(each(), stop)
     })?;
+    supervisor.spawn(TaskKind::Work, "doubts", |stop| region::hear_doubts(each(), stop))?;
     supervisor.spawn(TaskKind::Work, "logs", |stop| region::watch_logs(each(), stop))?;
     supervisor.spawn(TaskKind::Work, "candidacy", |stop| {
         region::stand(each(), own, stop)

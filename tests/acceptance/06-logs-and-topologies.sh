@@ -339,3 +339,38 @@ for n in $(seq 20); do
 done
 within 40 "east takes writes in its new life" written east new-life x
 within 30 "it arrives in west" arrived west new-life
+settle
+
+# tail_is_suspected: a gateway of east has told that west has what east's log has not.
+tail_is_suspected() {
+    grep -q "$1" "$set"/east/gateway-*.log
+}
+
+say "a region restored from a backup, agents and all: only the peer has the tail, and the link goes on"
+two_regions "max_bytes: 64MiB, retention: 48MiB"
+life=$(life_of east 0)
+lab down agents@east >/dev/null
+lab down nats@east >/dev/null
+cp -r "$set/east/data" "$work/restored"
+lab start nats@east >/dev/null
+lab start agents@east >/dev/null
+within 60 "east takes writes again" written east again x
+for n in $(seq 20); do
+    within 10 "write $n" written east "tail-$n" "$n"
+done
+within 20 "the tail is in west" arrived west tail-20
+expect_fail tail_is_suspected "lost its tail"
+lab down agents@east >/dev/null
+lab down nats@east >/dev/null
+rm -rf "$set/east/data"
+cp -r "$work/restored" "$set/east/data"
+lab start nats@east >/dev/null
+lab start agents@east >/dev/null
+for agent in 0 1; do
+    within 60 "agent $agent of east is in a new life" new_life east "$agent"
+done
+tail_is_suspected "lost its tail" || fail "no gateway of east says that the log lost its tail"
+grep -q "comes back by a sync" "$set"/east/agent-*.log || fail "no agent of east says that west holds what is lost"
+within 60 "west knows the new life" peer_knows
+within 40 "east takes writes in its new life" written east after-restore x
+within 30 "it arrives in west" arrived west after-restore

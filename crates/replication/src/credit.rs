@@ -8,6 +8,7 @@
 use std::collections::VecDeque;
 
 use crate::coordinates::Position;
+use crate::header::Lineage;
 
 /// The sender's account of one lane.
 #[derive(Debug, Clone, Default)]
@@ -45,10 +46,9 @@ impl Credit {
         self.sent.push_back((end, cost));
     }
 
-    /// The receiver's cursor is at `cursor`: ranges that end there or before count no longer, and those of a life before the
-    /// cursor's, of which the receiver holds none.
-    pub fn release(&mut self, cursor: Position) {
-        while let Some((_, cost)) = self.sent.pop_front_if(|(end, _)| order(*end) <= order(cursor)) {
+    /// The receiver's cursor is at `cursor`: ranges of the log of `lineage` that it covers count no longer.
+    pub fn release(&mut self, lineage: &Lineage, cursor: Position) {
+        while let Some((_, cost)) = self.sent.pop_front_if(|(end, _)| lineage.covers(cursor, *end)) {
             self.used -= cost;
         }
     }
@@ -78,10 +78,6 @@ impl Credit {
     }
 }
 
-fn order(position: Position) -> (u64, u64) {
-    (position.life.number, position.sequence.0)
-}
-
 /// The rule, the same at both ends: within the window, or alone; nothing when the window is closed.
 #[must_use]
 pub fn fits(window: u64, used: u64, cost: u64) -> bool {
@@ -94,6 +90,7 @@ mod tests {
 
     use super::*;
     use crate::coordinates::{Life, Sequence};
+    use crate::header::LifeLink;
 
     fn end(life: u64, sequence: u64) -> Position {
         Position {
@@ -105,26 +102,57 @@ mod tests {
         }
     }
 
+    /// Two lives, the second begun after `fork`.
+    fn lives(fork: u64) -> Lineage {
+        let mut lineage = Lineage::default();
+        for (number, fork) in [(1, 0), (2, fork)] {
+            assert!(lineage.begin(LifeLink {
+                life: end(number, 0).life,
+                parent: lineage.current(),
+                fork: Sequence(fork),
+            }));
+        }
+        lineage
+    }
+
     #[test]
     fn a_range_larger_than_the_window_travels_alone_and_none_through_a_closed_one() {
         let mut credit = Credit::new(10);
         assert!(credit.allows(100));
         credit.spend(end(1, 1), 100);
         assert!(!credit.allows(1));
-        credit.release(end(1, 1));
+        credit.release(&lives(90), end(1, 1));
         credit.grant(0);
         assert!(!credit.allows(1));
     }
 
     #[test]
-    fn ranges_of_a_life_that_ended_count_until_the_cursor_is_past_them() {
+    fn ranges_of_a_new_life_count_until_the_cursor_is_past_them() {
         let mut credit = Credit::new(10);
         credit.spend(end(1, 98), 4);
         credit.spend(end(2, 95), 4);
-        credit.release(end(1, 97));
-        credit.release(end(1, 98));
+        credit.release(&lives(90), end(1, 97));
+        credit.release(&lives(90), end(1, 98));
         assert_eq!(credit.used(), 4);
-        credit.release(end(2, 95));
+        credit.release(&lives(90), end(2, 95));
+        assert!(credit.is_idle());
+    }
+
+    #[test]
+    fn a_cursor_of_the_life_before_covers_what_both_lives_share() {
+        let mut credit = Credit::new(10);
+        credit.spend(end(2, 95), 4);
+        credit.release(&lives(95), end(1, 94));
+        assert_eq!(credit.used(), 4);
+        credit.release(&lives(95), end(1, 98));
+        assert!(credit.is_idle());
+    }
+
+    #[test]
+    fn ranges_of_a_life_that_ended_before_the_cursors_count_no_longer() {
+        let mut credit = Credit::new(10);
+        credit.spend(end(1, 98), 4);
+        credit.release(&lives(90), end(2, 91));
         assert!(credit.is_idle());
     }
 
@@ -138,7 +166,7 @@ mod tests {
             for (cost, release) in steps {
                 if release && acked < next {
                     acked += 1;
-                    credit.release(end(1, acked));
+                    credit.release(&lives(0), end(1, acked));
                 } else if credit.allows(cost) {
                     next += 1;
                     credit.spend(end(1, next), cost);

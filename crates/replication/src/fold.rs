@@ -21,6 +21,7 @@ use std::collections::BTreeMap;
 use crate::coordinates::{Anchor, Cursor, Life, MessageId, Position, Sequence, Shard};
 use crate::header::{
     Barrier, Header, HeaderError, Kind, LifeRecord, Lineage, Local, MarkRecord, Membership, Range, Record,
+    Standing,
 };
 use crate::hlc::Hlc;
 use crate::names::{RegionName, SetName};
@@ -362,32 +363,18 @@ impl Fold {
         })
     }
 
-    /// A range is accepted iff it begins right after what is shared with its newest life.
+    /// A range is accepted iff it is what comes next.
     fn range(&mut self, range: &Range, header: &Header, gap: bool) -> Result<Accepted, Void> {
-        let current = range.lineage.current().ok_or(Void::Malformed)?;
+        let cursor = range.end().ok_or(Void::Malformed)?;
         let held = self.origins.get(&range.origin);
-        let next = match held {
-            None => Sequence::NONE.next(),
-            Some(origin) if current.number < origin.cursor.position.life.number => {
-                return Err(Void::OlderLife);
-            }
-            Some(origin) => range
-                .lineage
-                .shared_through(origin.cursor.position)
-                .ok_or(Void::UnknownLineage)?
-                .next(),
-        };
-        if range.first != next {
-            return Err(Void::NotNext { next });
+        match range.standing(held.map(|origin| origin.cursor)) {
+            Standing::Next => {}
+            Standing::Covered { next } | Standing::Elsewhere { next } => return Err(Void::NotNext { next }),
+            Standing::OtherHistory => return Err(Void::OtherHistory),
+            Standing::OlderLife => return Err(Void::OlderLife),
+            Standing::UnknownLineage => return Err(Void::UnknownLineage),
         }
         let needs_sync = gap || held.is_some_and(|origin| origin.needs_sync);
-        let cursor = Cursor {
-            position: Position {
-                life: current,
-                sequence: range.through.sequence,
-            },
-            message_id: range.through.message_id,
-        };
         let highest_stamp = held.map_or(range.highest_stamp, |origin| {
             origin.highest_stamp.max(range.highest_stamp)
         });

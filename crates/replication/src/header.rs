@@ -15,12 +15,14 @@ use crate::wire;
 
 mod lineage;
 mod membership;
+mod range;
 mod record;
 
 pub use crate::wire::StageTimes;
 pub use lineage::{LifeLink, Lineage};
 pub use membership::{ClockLimits, Membership};
-pub use record::{Barrier, Kind, LifeRecord, Local, MarkRecord, Range, Record};
+pub use range::{Range, Standing};
+pub use record::{Barrier, Kind, LifeRecord, Local, MarkRecord, Record};
 
 /// The header of a log message.
 #[derive(Debug, Clone, PartialEq)]

@@ -28,6 +28,11 @@ pub const RECENT_IDS: usize = 16_384;
 pub const LINEAGE: usize = 64;
 /// Marks whose fold state a reader keeps to rewind to.
 pub const KEPT_MARKS: usize = 64;
+/// Cursors of each other region's log that a gateway keeps for that region, one in this many marks: over four minutes, which is
+/// twice what NATS' default sync interval can lose.
+pub const LANDMARKS: usize = 64;
+/// See [`LANDMARKS`].
+pub const MARKS_PER_LANDMARK: u64 = 4;
 /// Messages whose digests an agent keeps to answer a mark with.
 pub const KEPT_DIGESTS: usize = 4096;
 /// A mark is appended this often (design.md section 5).

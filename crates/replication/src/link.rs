@@ -6,6 +6,7 @@
 
 mod check;
 pub mod frame;
+pub mod landmarks;
 pub mod lane;
 pub mod session;
 mod wire;

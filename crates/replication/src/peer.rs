@@ -16,7 +16,10 @@ use crate::limits;
 use crate::names::{GroupName, ProcessName, RegionName};
 use crate::time::Wall;
 
+mod doubt;
 mod wire;
+
+pub use doubt::PeerDoubt;
 
 /// A gateway says [`PeerCursors`] again at least this often, and at once when something changed.
 pub const PEER_CURSORS_INTERVAL: Duration = Duration::from_millis(250);

@@ -23,7 +23,7 @@ use bytes::Bytes;
 use crate::coordinates::{AppliedThrough, Cursor, Life, Sequence};
 use crate::credit::fits;
 use crate::fold::{Fold, LogName, Token, Verdict};
-use crate::header::{Header, Range, Record};
+use crate::header::{Header, Range, Record, Standing};
 use crate::limits;
 use crate::link::frame::Frame;
 use crate::link::lane::{Hold, LaneReport, RangeFrame};
@@ -157,33 +157,21 @@ impl Receiving {
         Ok(())
     }
 
-    /// Whether a range begins where the last one, or the cursor, ends. If it does not, does what is to be done.
+    /// Whether a range comes after the last one, or after the cursor. If it does not, does what is to be done.
     fn follows(&mut self, range: &Range) -> bool {
-        let last = self.queue.last().and_then(Held::position);
-        let base = last.or(self.cursor.map(|cursor| cursor.position));
-        let number = range.lineage.current().map_or(0, |life| life.number);
-        let shared = match base {
-            None => Some(Sequence::NONE),
-            Some(base) if number < base.life.number => {
-                self.refuse(Hold::OlderLife);
-                return false;
+        let last = self.queue.last().and_then(|held| held.range.end());
+        let standing = range.standing(last.or(self.cursor));
+        match standing {
+            Standing::OlderLife => self.refuse(Hold::OlderLife),
+            Standing::UnknownLineage => self.refuse(Hold::UnknownLineage),
+            Standing::Next => self.refused = None,
+            Standing::Covered { .. } => (self.refused, self.ack_due) = (None, true),
+            Standing::Elsewhere { .. } | Standing::OtherHistory => {
+                self.refused = None;
+                self.reset(ResetReason::NotNext);
             }
-            Some(base) => range.lineage.shared_through(base),
-        };
-        let Some(shared) = shared else {
-            self.refuse(Hold::UnknownLineage);
-            return false;
-        };
-        self.refused = None;
-        if range.through.sequence <= shared {
-            self.ack_due = true;
-            return false;
         }
-        if range.first != shared.next() {
-            self.reset(ResetReason::NotNext);
-            return false;
-        }
-        true
+        standing == Standing::Next
     }
 
     /// Nothing of the lane is taken as it is; its sender is told the cursor and why.
@@ -263,12 +251,10 @@ impl Receiving {
 
     /// Drops what the cursor covers. What is left must begin at the cursor.
     fn release(&mut self) {
-        let Some(cursor) = self.cursor else { return };
         while let Some(held) = self.queue.first() {
-            let shared = held.range.lineage.shared_through(cursor.position);
-            match shared {
-                Some(shared) if held.range.through.sequence <= shared => self.queue.pop(),
-                Some(shared) if held.range.first == shared.next() => return,
+            match held.range.standing(self.cursor) {
+                Standing::Covered { .. } => self.queue.pop(),
+                Standing::Next => return,
                 _ => return self.reset(ResetReason::CursorMoved),
             }
         }

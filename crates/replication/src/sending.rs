@@ -101,7 +101,7 @@ impl Sending {
             reader: Reader::None,
             order: None,
             read: VecDeque::new(),
-            outbox: Outbox::new(Sequence::NONE.next()),
+            outbox: Outbox::new(Sequence::NONE),
             credit: Credit::default(),
             moved: Mono::default(),
             unapplied: Unapplied::new(),
@@ -196,7 +196,7 @@ impl Sending {
     /// The peer's cursor moved within a generation.
     fn advance(&mut self, now: Now, cursor: Option<Cursor>) {
         let Some(cursor) = cursor else { return };
-        self.credit.release(cursor.position);
+        self.credit.release(&self.lineage, cursor.position);
         self.cursor = Some(cursor);
         self.moved = now.mono;
         let needs_sync = matches!(self.stall, Some(Stall::NeedsSync(_)));
@@ -218,25 +218,23 @@ impl Sending {
         if shared > at {
             if shared >= start.shared {
                 *start = Start { shared, check };
-                self.outbox.skip_through(shared);
+                self.outbox = Outbox::new(shared);
             }
             return;
         }
-        if check.is_some() {
-            match self.read.binary_search_by_key(&shared, |record| record.sequence) {
-                Err(_) => return self.begin(now),
-                Ok(found) if self.read[found].message_id != cursor.message_id => {
-                    return self.suspect(now, cursor, self.read[found]);
-                }
-                Ok(_) => {}
+        let unchanged = check.is_none() && shared <= start.shared;
+        match self.read.binary_search_by_key(&shared, |record| record.sequence) {
+            Err(_) if unchanged => {}
+            Err(_) => self.begin(now),
+            Ok(found) if check.is_some() && self.read[found].message_id != cursor.message_id => {
+                self.suspect(now, cursor, self.read[found]);
+            }
+            Ok(found) => {
+                let held = self.read[found];
+                self.read.drain(..=found);
+                self.outbox.skip_through(held);
             }
         }
-        while self
-            .read
-            .pop_front_if(|record| record.sequence <= shared)
-            .is_some()
-        {}
-        self.outbox.skip_through(shared);
     }
 
     /// The link is gone: nothing is read or held until the next welcome.
@@ -259,7 +257,7 @@ impl Sending {
         self.start = None;
         self.stall = None;
         self.read.clear();
-        self.outbox = Outbox::new(Sequence::NONE.next());
+        self.outbox = Outbox::new(Sequence::NONE);
     }
 
     /// Drops all that is held and begins at the peer's cursor.
@@ -279,7 +277,7 @@ impl Sending {
         self.report_applied(None);
         let check = self.cursor.filter(|cursor| cursor.position.sequence == shared);
         self.start = Some(Start { shared, check });
-        self.outbox = Outbox::new(shared.next());
+        self.outbox = Outbox::new(shared);
         self.ask();
     }
 
@@ -345,7 +343,8 @@ impl Sending {
             record: Record::Range(Range {
                 origin: self.log.region.clone(),
                 lineage: self.lineage.clone(),
-                first: ready.first,
+                previous: ready.after.message_id,
+                first: ready.after.sequence.next(),
                 through: ready.end.through,
                 highest_stamp: ready.end.highest_stamp,
             }),

@@ -96,6 +96,8 @@ pub struct Header {
     pub membership: Option<Membership>,
     #[prost(bool, tag = "23")]
     pub ended: bool,
+    #[prost(fixed64, tag = "24")]
+    pub previous_id: u64,
 }
 
 /// The numbered membership record (design.md section 10).

@@ -1,18 +1,22 @@
 //! The head of one shard's log: one fold that follows it, and the lanes of every link that append to it.
 //!
-//! What is appended is believed only when this fold has read it back. A log that turns out not to be what was read (a
-//! lost tail) is read again from its newest mark; the agents of the region begin its next life.
+//! What is appended is believed only when this fold has read it back, and lanes hear of nothing that was read on the way
+//! to the head. A log that turns out not to be what was read (a lost tail) is read again from its newest mark; the agents
+//! of the region begin its next life. The first time that a life is met the log is read again from its fork: what follows
+//! the fork may have been read before it was lost, and a message may stand where it stood before although others do not.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use isthmus_log::{AppendError, ReadError, Reader, StoredMessage};
 use isthmus_replication::coordinates::{Sequence, Shard};
 use isthmus_replication::fold::Fold;
+use isthmus_replication::link::landmarks::Landmarks;
 use isthmus_replication::link::lane::{LaneReport, RangeFrame};
 use isthmus_replication::link::session::ClockEstimate;
 use isthmus_replication::names::RegionName;
@@ -37,6 +41,9 @@ use show::Origins;
 const AT_A_TIME: usize = 16;
 /// What status shows of a head is at most this old.
 const SHOW: Duration = Duration::from_millis(250);
+
+/// To start reading from the newest mark.
+const NEWEST: Sequence = Sequence(u64::MAX);
 
 /// What links tell the head of a shard.
 #[derive(Debug)]
@@ -68,6 +75,13 @@ pub enum ToHead {
         /// The origin's clock as the link's pings tell.
         clock: Option<ClockEstimate>,
     },
+    /// A peer asks where its log was held before.
+    Landmarks {
+        /// The peer's region.
+        origin: RegionName,
+        /// Told the answer to the call.
+        answer: oneshot::Sender<Bytes>,
+    },
     /// The link is gone.
     Closed {
         /// The link's number.
@@ -92,12 +106,17 @@ pub(super) struct HeadTask {
     starting: Option<Starting>,
     /// When to start reading; none while reading, or when the log can't be read any further.
     start_at: Option<Mono>,
+    /// Reading starts from a state here or before.
+    start_from: Sequence,
+    /// The newest life whose messages after its fork were read knowing of it.
+    reread: u64,
     state: String,
     lanes: BTreeMap<u64, Lane>,
     /// Lanes that are offered before the log has been read up to its head.
     offered: Vec<ToHead>,
     appends: FuturesUnordered<BoxFuture<'static, Appended>>,
     origins: Origins,
+    landmarks: Landmarks,
     shown: Mono,
 }
 
@@ -123,6 +142,8 @@ impl HeadTask {
             fold: Fold::new(shared.ports.names.log(&shard)),
             target: Some(Sequence::NONE),
             start_at: Some(Mono::default()),
+            start_from: NEWEST,
+            reread: 0,
             state: "starting".to_owned(),
             shared,
             shard,
@@ -134,6 +155,7 @@ impl HeadTask {
             offered: Vec::new(),
             appends: FuturesUnordered::new(),
             origins: Origins::default(),
+            landmarks: Landmarks::default(),
             shown: Mono::default(),
         }
     }

@@ -4,9 +4,11 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use isthmus_link::Connection;
 use isthmus_replication::coordinates::Shard;
 use isthmus_replication::link::frame::{GoodbyeReason, Hello, LaneReport};
+use isthmus_replication::link::landmarks;
 use isthmus_replication::link::session::{Session, SessionEvent};
 use isthmus_replication::names::RegionName;
 use isthmus_runtime::events::Severity;
@@ -134,6 +136,10 @@ impl Inbound {
             }
             SessionEvent::SetDiffers { peer } => line::set_differs(&self.shared, &peer),
             SessionEvent::Told(event) => line::told(&self.shared, origin.as_str(), &event),
+            SessionEvent::Request(request) if request.method == landmarks::METHOD => {
+                let outcome = self.landmarks(origin, &request.body).await;
+                line.session.respond(request.id, outcome);
+            }
             SessionEvent::Request(request) => line::answer(&self.shared, &mut line.session, &request),
             SessionEvent::Paused(paused) => tracing::info!(%origin, paused, "the link is paused or resumed"),
             SessionEvent::Welcome(_)
@@ -195,6 +201,18 @@ impl Inbound {
         };
         hand_over(head, open).await;
         report.await.ok()
+    }
+
+    /// Where the log of `origin` was held before, of the shard that a call asks for.
+    async fn landmarks(&self, origin: &RegionName, question: &[u8]) -> Result<Bytes, String> {
+        let shard = landmarks::asked(question).map_err(|invalid| invalid.to_string())?;
+        let both = self.shared.set().shards_between(self.shared.region(), origin);
+        let head = self.heads.get(&shard).filter(|_| both.contains(&shard));
+        let head = head.ok_or_else(|| format!("both regions do not share {shard}"))?;
+        let (answer, told) = oneshot::channel();
+        let origin = origin.clone();
+        hand_over(head, ToHead::Landmarks { origin, answer }).await;
+        told.await.map_err(|_| "this gateway stops".to_owned())
     }
 
     async fn leave(&self, origin: &RegionName) {

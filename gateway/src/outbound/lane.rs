@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use isthmus_log::{ReadError, Reader, StoredMessage};
-use isthmus_replication::coordinates::{Sequence, Shard};
+use isthmus_replication::coordinates::{Cursor, Sequence, Shard};
 use isthmus_replication::fold::Fold;
 use isthmus_replication::header::{Header, Record};
 use isthmus_replication::link::frame::Frame;
@@ -55,6 +55,15 @@ pub(super) enum ToLane {
     Closed,
 }
 
+/// What a lane tells its link.
+#[derive(Debug)]
+pub(super) enum FromLane {
+    /// Nothing moves although there is work.
+    Stuck(Shard),
+    /// The peer has the log through a message that the log does not have there.
+    Suspects(Shard, Cursor),
+}
+
 /// The lanes of one link. Dropping them ends them.
 pub(super) struct Lanes {
     inboxes: BTreeMap<Shard, mpsc::Sender<ToLane>>,
@@ -62,17 +71,23 @@ pub(super) struct Lanes {
 }
 
 impl Lanes {
-    /// Starts a lane for each of `shards` to `peer`. A lane whose work makes no progress says so to `stuck`.
+    /// Starts a lane for each of `shards` to `peer`. What the link must act on goes to `teller`.
     pub(super) fn start(
         shared: &Shared,
         peer: &RegionName,
         shards: &[Shard],
-        stuck: &mpsc::Sender<Shard>,
+        teller: &mpsc::Sender<FromLane>,
     ) -> Self {
         let mut tasks = JoinSet::new();
         let inboxes = shards.iter().map(|shard| {
             let (inbox, inputs) = mpsc::channel(WAITING);
-            let lane = LaneTask::new(shared.clone(), peer.clone(), shard.clone(), inputs, stuck.clone());
+            let lane = LaneTask::new(
+                shared.clone(),
+                peer.clone(),
+                shard.clone(),
+                inputs,
+                teller.clone(),
+            );
             tasks.spawn(lane.run());
             (shard.clone(), inbox)
         });
@@ -105,7 +120,7 @@ struct LaneTask {
     peer: RegionName,
     shard: Shard,
     inputs: mpsc::Receiver<ToLane>,
-    stuck: mpsc::Sender<Shard>,
+    teller: mpsc::Sender<FromLane>,
     head: watch::Receiver<Option<Arc<Fold>>>,
     sending: Sending,
     outbox: Option<Outbox>,
@@ -133,7 +148,7 @@ impl LaneTask {
         peer: RegionName,
         shard: Shard,
         inputs: mpsc::Receiver<ToLane>,
-        stuck: mpsc::Sender<Shard>,
+        teller: mpsc::Sender<FromLane>,
     ) -> Self {
         let settings = shared.settings();
         let traces = LaneTraces::new(
@@ -151,7 +166,7 @@ impl LaneTask {
             peer,
             shard,
             inputs,
-            stuck,
+            teller,
             outbox: None,
             run: 0,
             starting: None,
@@ -352,9 +367,16 @@ impl LaneTask {
 
     fn report_events(&mut self) {
         while let Some(event) = self.sending.poll_event() {
-            if event == LaneEvent::NoProgress {
-                // A link that is told once need not be told again.
-                let _ = self.stuck.try_send(self.shard.clone());
+            let told = match event {
+                LaneEvent::NoProgress => Some(FromLane::Stuck(self.shard.clone())),
+                LaneEvent::LifeSuspected { cursor, .. } => {
+                    Some(FromLane::Suspects(self.shard.clone(), cursor))
+                }
+                _ => None,
+            };
+            if let Some(told) = told {
+                // The machine says it again while it lasts.
+                let _ = self.teller.try_send(told);
             }
             self.tell(event);
             self.show(true);

@@ -18,7 +18,8 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use super::lane::{Lanes, ToLane};
+use super::doubts::{self, Doubts};
+use super::lane::{FromLane, Lanes, ToLane};
 use crate::addresses::{Names, PeerAddresses};
 use crate::backoff::Backoff;
 use crate::board::{Phase, Told};
@@ -47,6 +48,7 @@ pub struct PeerLink {
     addresses: PeerAddresses,
     backoff: Backoff,
     told: BTreeMap<String, Mono>,
+    doubts: Doubts,
 }
 
 impl PeerLink {
@@ -76,6 +78,7 @@ impl PeerLink {
             peer,
             shards,
             told: BTreeMap::new(),
+            doubts: Doubts::default(),
         })
     }
 
@@ -90,11 +93,11 @@ impl PeerLink {
                 () = won(&mut leading) => {}
                 () = stop.cancelled() => return Ok(()),
             }
-            let (teller, mut stuck) = mpsc::channel(self.shards.len().max(1));
+            let (teller, mut from_lanes) = mpsc::channel(2 * self.shards.len().max(1));
             let lanes = Lanes::start(&self.shared, &self.peer, &self.shards, &teller);
             while *leading.borrow() && !stop.is_cancelled() {
                 if let Some(connection) = self.connect(&stop).await {
-                    self.hold(connection, &lanes, &mut stuck, &stop).await;
+                    self.hold(connection, &lanes, &mut from_lanes, &stop).await;
                 }
             }
             drop(lanes);
@@ -159,13 +162,14 @@ impl PeerLink {
         &mut self,
         connection: Connection,
         lanes: &Lanes,
-        stuck: &mut mpsc::Receiver<Shard>,
+        from_lanes: &mut mpsc::Receiver<FromLane>,
         stop: &CancellationToken,
     ) {
         self.shared
             .board
             .link(&self.peer, |link| link.phase = Phase::Greeting);
-        while stuck.try_recv().is_ok() {}
+        while from_lanes.try_recv().is_ok() {}
+        self.doubts = Doubts::default();
         let session = Session::dialer(
             self.shared.log_now(),
             line::party(&self.shared),
@@ -175,7 +179,7 @@ impl PeerLink {
         let mut line = Line::new(connection, session, self.shared.clone());
         line.session
             .pause(self.shared.paused.borrow().contains(&self.peer));
-        let over = self.converse(&mut line, lanes, stuck, stop).await;
+        let over = self.converse(&mut line, lanes, from_lanes, stop).await;
         lanes.tell_all(|| ToLane::Closed).await;
         self.shared.cursors.connected(&self.peer, false);
         if line.session.is_ended() {
@@ -188,7 +192,7 @@ impl PeerLink {
         &mut self,
         line: &mut Line,
         lanes: &Lanes,
-        stuck: &mut mpsc::Receiver<Shard>,
+        from_lanes: &mut mpsc::Receiver<FromLane>,
         stop: &CancellationToken,
     ) -> Over {
         let credentials = Arc::clone(&self.shared.credentials);
@@ -217,11 +221,7 @@ impl PeerLink {
                     let paused = paused.borrow_and_update().contains(&self.peer);
                     line.session.pause(paused);
                 }
-                Some(shard) = stuck.recv() => {
-                    self.shared.metrics.watchdog(&self.peer);
-                    let text = format!("nothing moved on lane {shard} although there is work");
-                    line.session.refuse(GoodbyeReason::NoProgress, &text);
-                }
+                Some(told) = from_lanes.recv() => self.told_by_lane(line, told),
                 refusal = &mut certificate, if !refused => {
                     refused = true;
                     self.expel(line, &refusal);
@@ -248,11 +248,26 @@ impl PeerLink {
             SessionEvent::SetDiffers { peer } => line::set_differs(&self.shared, &peer),
             SessionEvent::Told(event) => line::told(&self.shared, self.peer.as_str(), &event),
             SessionEvent::Request(request) => line::answer(&self.shared, &mut line.session, &request),
-            SessionEvent::Response { outcome, .. } => match outcome {
-                Ok(body) => self.take_report(&body),
-                Err(failure) => tracing::debug!(peer = %self.peer, %failure, "no report of the region"),
+            SessionEvent::Response { id, outcome } => match (self.doubts.take(id), outcome) {
+                (Some(doubt), Ok(body)) => doubts::pass_on(&self.shared, &self.peer, doubt, &body).await,
+                (None, Ok(body)) => self.take_report(&body),
+                (_, Err(failure)) => tracing::debug!(peer = %self.peer, %failure, "a call has no answer"),
             },
             SessionEvent::Hello(_) | SessionEvent::Range(_) | SessionEvent::Ended(_) => {}
+        }
+    }
+
+    fn told_by_lane(&mut self, line: &mut Line, told: FromLane) {
+        match told {
+            FromLane::Stuck(shard) => {
+                self.shared.metrics.watchdog(&self.peer);
+                let text = format!("nothing moved on lane {shard} although there is work");
+                line.session.refuse(GoodbyeReason::NoProgress, &text);
+            }
+            FromLane::Suspects(shard, cursor) => {
+                let now = self.shared.log_now();
+                self.doubts.ask(&mut line.session, now, shard, cursor);
+            }
         }
     }
 

@@ -6,12 +6,12 @@ use bytes::Bytes;
 use isthmus_log::testing::until;
 use isthmus_log::{Ports, StoredMessage};
 use isthmus_replication::body;
-use isthmus_replication::cell::{CellId, ContentType, Field};
+use isthmus_replication::cell::{CellId, ContentType, Digest, Field};
 use isthmus_replication::change::{Change, Op};
 use isthmus_replication::coordinates::{Anchor, AppliedThrough, Life, MessageId, Sequence, WriterId};
-use isthmus_replication::fold::{Accepted, Fold, Token, Verdict};
+use isthmus_replication::fold::{Accepted, Fold, MarkBody, Token, Verdict};
 use isthmus_replication::header::{
-    Barrier, BodySeal, Header, LifeLink, LifeRecord, Local, Record, StageTimes,
+    Barrier, BodySeal, Header, LifeLink, LifeRecord, Local, MarkRecord, Record, StageTimes,
 };
 use isthmus_replication::hlc::Clock;
 use isthmus_replication::names::{BucketName, Key, ProcessName, RegionName};
@@ -132,6 +132,27 @@ impl Publisher {
             hlc: self.clock.stamp(wall()),
         };
         self.append(&Token::Agent, Record::Barrier(barrier), Bytes::new(), 0)
+            .await
+    }
+
+    /// Appends a mark of what the log holds now.
+    pub async fn mark(&mut self) -> Sequence {
+        let region = self.region().clone();
+        let fold = Contents::of(&self.ports, &region).await.fold;
+        let mark = MarkRecord {
+            message_id: self.message_id(),
+            life: fold.lineage().current().unwrap(),
+            writer: self.writer,
+            hlc: self.clock.stamp(wall()),
+            described: fold.at(),
+        };
+        let body = MarkBody {
+            wall: wall(),
+            fold,
+            digest: Digest::default(),
+            cells: 0,
+        };
+        self.append(&Token::Agent, Record::Mark(mark), body.encode(), 0)
             .await
     }
 

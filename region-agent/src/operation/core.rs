@@ -235,7 +235,11 @@ impl Core {
         Ok(Outcome::Listed(Listed { keys, next, session }))
     }
 
-    pub(super) fn handle(&self, shard: &Shard) -> Result<&ShardHandle, Refusal> {
+    /// The shard, if this region holds it.
+    ///
+    /// # Errors
+    /// [`Refusal::Internal`].
+    pub fn handle(&self, shard: &Shard) -> Result<&ShardHandle, Refusal> {
         self.shards
             .get(shard)
             .ok_or(Refusal::Internal("a shard without a task"))

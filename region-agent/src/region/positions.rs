@@ -5,15 +5,17 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
+use isthmus_log::PeerMessage;
 use isthmus_replication::coordinates::AppliedThrough;
 use isthmus_replication::peer::{
-    APPLIED_HEARTBEAT, APPLIED_INTERVAL, AppliedPositions, OriginApplied, PeerCursors,
+    APPLIED_HEARTBEAT, APPLIED_INTERVAL, AppliedPositions, InvalidPeerMessage, OriginApplied, PeerCursors,
+    PeerDoubt,
 };
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::Region;
-use crate::shard::ShardHandle;
+use crate::shard::{Command, ShardHandle};
 
 const RETRY: Duration = Duration::from_millis(200);
 
@@ -86,26 +88,60 @@ fn positions(region: &Region, shard: &ShardHandle) -> AppliedPositions {
 /// # Errors
 /// None.
 pub async fn hear_cursors(region: Region, stop: CancellationToken) -> Result<(), Infallible> {
-    let context = region.context();
-    let mut cursors = loop {
-        tokio::select! {
-            () = stop.cancelled() => return Ok(()),
-            cursors = context.ports.peers.subscribe("cursors.>") => match cursors {
-                Ok(cursors) => break cursors,
-                Err(error) => tracing::debug!(%error, "cursors can't be heard yet"),
-            },
+    let note = |message: &PeerMessage| {
+        let told = PeerCursors::decode(&message.payload)?;
+        region.core.peers().note(region.context().now().mono, told);
+        Ok(())
+    };
+    hear(&region, "cursors.>", note, &stop).await;
+    Ok(())
+}
+
+/// Hears what peers have of this region's logs that is not there, until `stop`.
+///
+/// # Errors
+/// None.
+pub async fn hear_doubts(region: Region, stop: CancellationToken) -> Result<(), Infallible> {
+    let pass_on = |message: &PeerMessage| {
+        let doubt = PeerDoubt::decode(&message.payload)?;
+        if let Ok(shard) = region.core.handle(&doubt.shard) {
+            shard.command(Command::Doubt(Box::new(doubt)));
         }
-        sleep(RETRY).await;
+        Ok(())
+    };
+    hear(&region, "doubts.>", pass_on, &stop).await;
+    Ok(())
+}
+
+/// Takes what is told under `pattern`, until `stop`.
+async fn hear(
+    region: &Region,
+    pattern: &str,
+    take: impl Fn(&PeerMessage) -> Result<(), InvalidPeerMessage>,
+    stop: &CancellationToken,
+) {
+    let peers = &region.context().ports.peers;
+    let subscribe = async {
+        loop {
+            match peers.subscribe(pattern).await {
+                Ok(told) => return told,
+                Err(error) => tracing::debug!(%error, pattern, "nothing can be heard yet"),
+            }
+            sleep(RETRY).await;
+        }
+    };
+    let mut told = tokio::select! {
+        () = stop.cancelled() => return,
+        told = subscribe => told,
     };
     loop {
         let message = tokio::select! {
-            () = stop.cancelled() => return Ok(()),
-            message = cursors.next() => message,
+            () = stop.cancelled() => return,
+            message = told.next() => message,
         };
-        let Some(message) = message else { return Ok(()) };
-        match PeerCursors::decode(&message.payload) {
-            Ok(told) => region.core.peers().note(context.now().mono, told),
-            Err(error) => tracing::warn!(suffix = %message.suffix, %error, "cursors that can't be read"),
+        let Some(message) = message else { return };
+        if let Err(error) = take(&message) {
+            tracing::warn!(suffix = %message.suffix, %error, "what was told can't be read");
         }
     }
 }

@@ -9,23 +9,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use isthmus_log::{Bounds, ChangeLog, newest_mark_describing};
-use isthmus_replication::coordinates::{Anchor, Life, Sequence, Shard};
+use isthmus_log::Bounds;
+use isthmus_replication::coordinates::{Anchor, Cursor, Life, Sequence};
 use isthmus_replication::fold::Fold;
 use isthmus_replication::header::{LifeLink, LifeRecord, Lineage, Record};
 use isthmus_replication::hlc::Hlc;
+use isthmus_replication::peer::PeerDoubt;
 use isthmus_replication::time::{Mono, Now};
 use isthmus_runtime::events::Severity;
 use isthmus_runtime::random;
 use serde_json::json;
-use tokio::time::sleep;
 
 use super::Phase;
+use super::fork::{Finder, Finding};
 use super::task::ShardTask;
 
-/// Between two life records, and between two tries to ask the log.
+/// Between two life records.
 const AGAIN: Duration = Duration::from_secs(1);
-const ASK_AGAIN: Duration = Duration::from_millis(250);
 /// After a new life agents hold different tails until each has given its own back: so long no digests are compared.
 const UNSETTLED: Duration = Duration::from_secs(15);
 
@@ -46,17 +46,22 @@ pub(super) struct Lives {
     remembered: Vec<Anchor>,
     /// The floor of the fold that this run began with.
     first_floor: Hlc,
+    /// Why the log's past is sought.
+    sought: Sought,
+    /// The newest life whose messages after its fork were read knowing of it.
+    reread: u64,
 }
 
-/// What was found in the log about its past.
-#[derive(Debug)]
-pub(super) enum Finding {
-    /// Nothing was lost.
-    Intact,
-    /// The newest known position that still is there, with the fold state at or below it.
-    Fork(Anchor, Box<Fold>),
-    /// Nothing that was known is there.
-    Lost,
+/// Why the log's past is sought.
+#[derive(Debug, Default)]
+enum Sought {
+    /// Something read here may not be there any more.
+    #[default]
+    OwnPast,
+    /// A peer has a message of the log that may not be there.
+    Doubt(PeerDoubt),
+    /// A life began of which nothing was known when what follows its fork was read.
+    Reread,
 }
 
 impl Lives {
@@ -71,6 +76,8 @@ impl Lives {
             unsettled_until: Mono::default(),
             remembered,
             first_floor: fold.admission_floor(),
+            sought: Sought::OwnPast,
+            reread: 0,
         }
     }
 
@@ -193,6 +200,9 @@ impl ShardTask {
         };
         self.digests.clear();
         self.lives.unsettled_until = now.after(UNSETTLED);
+        let known = self.lives.ended.is_some_and(|(ended, _)| ended == parent);
+        let unread = link.life.number > self.lives.reread && !known;
+        self.lives.reread = self.lives.reread.max(link.life.number);
         let mut served = self.shared.write();
         if served.serve_from.sequence > link.fork && served.fold.at().sequence <= served.serve_from.sequence {
             let floor = self.lives.first_floor;
@@ -200,6 +210,14 @@ impl ShardTask {
             served.serve_from = Anchor::default();
         }
         drop(served);
+        self.tell_life(link, parent);
+        if unread {
+            self.read_again_from(link);
+        }
+    }
+
+    fn tell_life(&self, link: LifeLink, parent: Life) {
+        let shard = self.log.shard.to_string();
         if self.lives.phase == Phase::CatchingUp {
             tracing::info!(%shard, life = %link.life, fork = %link.fork, "read of a life that began before");
             return;
@@ -219,18 +237,70 @@ impl ShardTask {
             return;
         }
         let at = self.shared.read().fold.at();
-        let known = self
-            .history
-            .anchors()
-            .chain(self.lives.remembered.iter().rev().copied());
+        let known = self.own_past().collect();
+        self.seek(
+            Sought::OwnPast,
+            Some(at).filter(|at| *at != Anchor::default()),
+            known,
+        );
+    }
+
+    /// What is known of the log's past, newest first.
+    fn own_past(&self) -> impl Iterator<Item = Anchor> {
+        let kept = self.history.anchors();
+        kept.chain(self.lives.remembered.iter().rev().copied())
+            .filter(|anchor| anchor.sequence > Sequence::NONE)
+    }
+
+    fn seek(&mut self, why: Sought, at: Option<Anchor>, known: Vec<Anchor>) {
         let finder = Finder {
             log: Arc::clone(&self.context.ports.log),
             shard: self.log.shard.clone(),
             at,
-            known: known.filter(|anchor| anchor.sequence > Sequence::NONE).collect(),
+            known,
             states: self.history.clone(),
         };
+        self.lives.sought = why;
         self.finding = Some(Box::pin(finder.find()));
+    }
+
+    /// A peer has the log through a message that may not be there: this agent looks for itself. What the log has of the places
+    /// where the peer had it before is shared; the newest of them is the fork.
+    pub(super) fn doubted(&mut self, doubt: PeerDoubt) {
+        let anchor = |cursor: &Cursor| Anchor {
+            sequence: cursor.position.sequence,
+            message_id: cursor.message_id,
+        };
+        let shared = self
+            .shared
+            .read()
+            .fold
+            .lineage()
+            .shared_through(doubt.cursor.position);
+        let forked = shared.is_some_and(|shared| shared < doubt.cursor.position.sequence);
+        if forked || self.finding.is_some() {
+            return;
+        }
+        let at = anchor(&doubt.cursor);
+        let known = doubt
+            .landmarks
+            .iter()
+            .map(anchor)
+            .chain([Anchor::default()])
+            .collect();
+        self.seek(Sought::Doubt(doubt), Some(at), known);
+    }
+
+    /// What follows the fork of a life may have been read before the log lost its tail, and a message may stand where it stood
+    /// before although others do not. So the first time that a life is met the log is read again from its fork.
+    fn read_again_from(&mut self, link: LifeLink) {
+        let known = self
+            .own_past()
+            .filter(|anchor| anchor.sequence <= link.fork)
+            .collect();
+        self.reader = None;
+        self.set_phase(Phase::CatchingUp);
+        self.seek(Sought::Reread, None, known);
     }
 
     /// The log is not what was read of it, as a reader found.
@@ -245,18 +315,58 @@ impl ShardTask {
 
     /// What the log told of its past.
     pub(super) fn fork_found(&mut self, finding: Finding) {
-        match finding {
-            Finding::Intact if self.reader.is_some() => {}
-            Finding::Intact => self.begin_reading(),
-            Finding::Fork(fork, fold) => {
+        match (std::mem::take(&mut self.lives.sought), finding) {
+            (_, Finding::Intact) if self.reader.is_some() => {}
+            (_, Finding::Intact) => self.begin_reading(),
+            (Sought::OwnPast, Finding::Fork(fork, fold)) => {
                 self.rewind(fork, Some(*fold));
                 self.begin_reading();
             }
-            Finding::Lost => {
+            (Sought::OwnPast, Finding::Lost) => {
                 let reason = "nothing that this agent knows of the log's past is in the log";
                 self.set_phase(Phase::NeedsSync(reason.to_owned()));
             }
+            (Sought::Doubt(doubt), Finding::Fork(fork, fold)) => {
+                self.doubt_holds(&doubt, Some(fork));
+                self.rewind(fork, Some(*fold));
+                self.begin_reading();
+            }
+            (Sought::Doubt(doubt), Finding::Lost) => self.doubt_holds(&doubt, None),
+            (Sought::Reread, Finding::Fork(_, fold)) => {
+                let at = fold.at().sequence;
+                tracing::info!(shard = %self.log.shard, from = %at, "reads again what follows the fork of a life that it did not know");
+                self.set_fold(*fold);
+                self.begin_reading();
+            }
+            (Sought::Reread, Finding::Lost) => self.begin_reading(),
         }
+    }
+
+    fn doubt_holds(&mut self, doubt: &PeerDoubt, fork: Option<Anchor>) {
+        let number = doubt.cursor.position.life.number;
+        self.lives.highest_number = self.lives.highest_number.max(number);
+        let (peer, through) = (&doubt.peer, doubt.cursor.position.sequence);
+        let text = match fork {
+            Some(fork) => format!(
+                "region {peer} has this log through {through}, of which the log has lost what followed {}: what only that region has of it comes back by a sync",
+                fork.sequence
+            ),
+            None => format!(
+                "region {peer} has this log through {through}, which the log has lost, and nothing that both have is kept: that region needs a sync"
+            ),
+        };
+        let fields =
+            json!({ "shard": self.log.shard.to_string(), "peer": peer.as_str(), "through": through.0 });
+        self.event(Severity::Alarm, "tail_held_by_peer", text, fields);
+    }
+
+    /// The fold goes on from an earlier state; what is applied stays applied.
+    fn set_fold(&mut self, fold: Fold) {
+        self.history.rewind(fold.at().sequence);
+        self.digests.clear();
+        self.writer.handle_rewind(&fold);
+        self.lives.through = None;
+        self.shared.write().fold = fold;
     }
 
     /// Goes back to `fork`; `fold` is the state there or below, none if the present one stands there.
@@ -309,62 +419,4 @@ fn highest_number(lineage: &Lineage) -> u64 {
         .map(|link| link.life.number)
         .max()
         .unwrap_or(0)
-}
-
-/// Seeks the newest known position that still is in the log.
-struct Finder {
-    log: Arc<dyn ChangeLog>,
-    shard: Shard,
-    at: Anchor,
-    /// Newest first.
-    known: Vec<Anchor>,
-    states: isthmus_replication::history::History,
-}
-
-impl Finder {
-    async fn find(self) -> Finding {
-        if self.at.sequence > Sequence::NONE && self.is_there(self.at).await {
-            return Finding::Intact;
-        }
-        for anchor in &self.known {
-            if self.is_there(*anchor).await {
-                return match self.state_at(*anchor).await {
-                    Some(fold) => Finding::Fork(*anchor, Box::new(fold)),
-                    None => Finding::Lost,
-                };
-            }
-        }
-        Finding::Lost
-    }
-
-    async fn is_there(&self, anchor: Anchor) -> bool {
-        loop {
-            match self.log.message_at(&self.shard, anchor.sequence).await {
-                Ok(message) => return message.is_some_and(|message| message.anchor() == anchor),
-                Err(error) => {
-                    tracing::debug!(shard = %self.shard, %error, "asks again");
-                    sleep(ASK_AGAIN).await;
-                }
-            }
-        }
-    }
-
-    /// The fold state at `anchor` or below: kept, of a mark, or the empty one of a log that still begins at 1.
-    async fn state_at(&self, anchor: Anchor) -> Option<Fold> {
-        let name = self.log.names().log(&self.shard);
-        if let Some(kept) = self.states.newest_matching(&[anchor]) {
-            return kept.fold(name).ok();
-        }
-        loop {
-            let mark = newest_mark_describing(&*self.log, &self.shard, anchor.sequence).await;
-            let bounds = self.log.bounds(&self.shard).await;
-            match (mark, bounds) {
-                (Ok(Some(mark)), _) => return Some(mark.body.fold),
-                (Ok(None), Ok(bounds)) => {
-                    return (bounds.first <= Sequence::NONE.next()).then(|| Fold::new(name));
-                }
-                _ => sleep(ASK_AGAIN).await,
-            }
-        }
-    }
 }

@@ -12,6 +12,7 @@ use isthmus_replication::coordinates::{Anchor, Position, Sequence, Shard};
 use isthmus_replication::fold::{Fold, LogName};
 use isthmus_replication::header::Membership;
 use isthmus_replication::names::RegionName;
+use isthmus_replication::peer::PeerDoubt;
 use isthmus_replication::store::Store;
 use isthmus_replication::time::Wall;
 use isthmus_replication::version::Version;
@@ -24,6 +25,7 @@ mod appends;
 mod apply;
 mod checkpointing;
 mod context;
+mod fork;
 mod lives;
 mod marks;
 mod reading;
@@ -133,13 +135,15 @@ pub struct Accepted {
     pub superseded: bool,
 }
 
-/// What the steward wants of a shard.
+/// What the region's tasks want of a shard.
 #[derive(Debug)]
 pub enum Command {
     /// Append a mark.
     Mark,
     /// Append a membership record if the log's is older.
     Membership(Membership),
+    /// Look whether the log still has what a peer has of it.
+    Doubt(Box<PeerDoubt>),
 }
 
 impl Phase {
@@ -241,7 +245,7 @@ impl ShardHandle {
         self.requests.send(request).await.map_err(gone)
     }
 
-    /// Hands a command to the task; one that finds the queue full is dropped, since the steward comes again.
+    /// Hands a command to the task; one that finds the queue full is dropped, since it comes again.
     pub fn command(&self, command: Command) {
         if self.commands.try_send(command).is_err() {
             tracing::debug!(shard = %self.shared.shard, "the shard is busy; a command was dropped");

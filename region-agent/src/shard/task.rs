@@ -21,7 +21,8 @@ use tokio_util::sync::CancellationToken;
 use super::appends::Appended;
 use super::checkpointing::Checkpointing;
 use super::context::Context;
-use super::lives::{Finding, Lives};
+use super::fork::Finding;
+use super::lives::Lives;
 use super::marks::Marks;
 use super::restore::Restoring;
 use super::writes::Waiting;
@@ -147,6 +148,7 @@ impl ShardTask {
         match command {
             Command::Mark => self.append_mark().await,
             Command::Membership(membership) => self.append_membership(membership).await,
+            Command::Doubt(doubt) => self.doubted(*doubt),
         }
     }
 

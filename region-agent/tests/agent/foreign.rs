@@ -67,6 +67,7 @@ fn range(shard: &Shard, first: u64, through: u64, body: &Bytes) -> Header {
         record: Record::Range(Range {
             origin: us_east(),
             lineage,
+            previous: MessageId(if first == 1 { 0 } else { 999 + first }),
             first: Sequence(first),
             through: Anchor {
                 sequence: Sequence(through),

@@ -1,6 +1,10 @@
 //! A log whose tail was lost: the NATS server's folder is put back to what it was before.
 
+use isthmus_log::Ports;
 use isthmus_log::testing::until;
+use isthmus_replication::coordinates::{Cursor, MessageId, Position, Sequence, Shard};
+use isthmus_replication::names::{GroupName, ProcessName, RegionName};
+use isthmus_replication::peer::PeerDoubt;
 use serde_json::Value;
 
 use crate::support::{Agent, BOUND, Region, equal};
@@ -144,10 +148,7 @@ async fn a_log_that_was_trimmed_past_a_checkpoint_needs_sync_and_says_so() {
     write_all(&keeper, "after").await;
     let (_connection, ports) = region.ports().await;
     for partition in 0..2 {
-        let shard = isthmus_replication::coordinates::Shard {
-            group: isthmus_replication::names::GroupName::parse("default").unwrap(),
-            partition,
-        };
+        let shard = shard(partition);
         let last = ports.log.bounds(&shard).await.unwrap().last;
         ports.log.purge(&shard, last).await.unwrap();
     }
@@ -160,4 +161,95 @@ async fn a_log_that_was_trimmed_past_a_checkpoint_needs_sync_and_says_so() {
     let status = agent.status().await;
     assert_eq!(status["shards"][0]["needs_sync"][0]["origin"], "eu-west");
     read_all(&keeper, "kept").await;
+}
+
+fn shard(partition: u16) -> Shard {
+    Shard {
+        group: GroupName::parse("default").unwrap(),
+        partition,
+    }
+}
+
+/// What the log has at `sequence`, as a peer in the log's first life has it.
+async fn cursor(ports: &Ports, status: &Value, sequence: u64) -> Cursor {
+    let message = ports.log.message_at(&shard(0), Sequence(sequence)).await.unwrap();
+    let life = &status["shards"][0]["life"];
+    Cursor {
+        position: Position {
+            life: isthmus_replication::coordinates::Life {
+                number: life["number"].as_u64().unwrap(),
+                nonce: u64::from_str_radix(life["nonce"].as_str().unwrap(), 16).unwrap(),
+            },
+            sequence: Sequence(sequence),
+        },
+        message_id: message.unwrap().message_id(),
+    }
+}
+
+async fn tell_doubt(ports: &Ports, cursor: Cursor, landmarks: Vec<Cursor>) {
+    let doubt = PeerDoubt {
+        shard: shard(0),
+        gateway: ProcessName::parse("gateway-1").unwrap(),
+        peer: RegionName::parse("us-east").unwrap(),
+        cursor,
+        landmarks,
+    };
+    let suffix = PeerDoubt::suffix(&doubt.shard);
+    ports.peers.publish(&suffix, doubt.encode()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_tail_that_only_a_peer_has_begins_a_new_life_where_the_logs_part() {
+    let region = Region::alone();
+    let (one, two) = (region.agent("agent-1").await, region.agent("agent-2").await);
+    write_all(&one, "kept").await;
+    equal(&[&one, &two]).await;
+    let status = one
+        .until_status("some messages were read", |status| {
+            status["shards"][0]["sequence"].as_u64().unwrap_or(0) > 12
+        })
+        .await;
+    let (_connection, ports) = region.ports().await;
+    let (shared, there) = (
+        cursor(&ports, &status, 7).await,
+        cursor(&ports, &status, 10).await,
+    );
+    let elsewhere = |cursor: Cursor| Cursor {
+        message_id: MessageId(cursor.message_id.0 ^ 1),
+        ..cursor
+    };
+
+    tell_doubt(&ports, there, vec![shared]).await;
+    let nowhere = elsewhere(cursor(&ports, &status, 9).await);
+    until("the doubt is heard", BOUND, || async {
+        tell_doubt(&ports, elsewhere(there), vec![nowhere, shared]).await;
+        (life(&one.status().await, 0) == 2).then_some(())
+    })
+    .await;
+    // The other one may have read of the new life before it looked.
+    let told = tokio::select! {
+        told = one.event("tail_held_by_peer") => told,
+        told = two.event("tail_held_by_peer") => told,
+    };
+    assert_eq!(told["fields"]["peer"], "us-east");
+    assert_eq!(told["fields"]["through"], 10);
+    for agent in [&one, &two] {
+        assert_eq!(agent.event("new_life").await["fields"]["fork"], 7);
+        agent
+            .until_status("life 2 serves", |status| {
+                life(status, 0) == 2 && status["shards"][0]["phase"] == "serving"
+            })
+            .await;
+    }
+    read_all(&one, "kept").await;
+    write_all(&two, "after").await;
+    equal(&[&one, &two]).await;
+
+    tell_doubt(&ports, elsewhere(there), vec![shared]).await;
+    write_all(&two, "settled").await;
+    assert_eq!(
+        life(&one.status().await, 0),
+        2,
+        "a loss that is settled begins no life"
+    );
 }

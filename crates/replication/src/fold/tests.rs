@@ -85,6 +85,7 @@ pub(super) fn range(origin: &str, lineage: &Lineage, first: u64, through: u64) -
     Record::Range(Range {
         origin: name(origin),
         lineage: lineage.clone(),
+        previous: MessageId(first.saturating_sub(1)),
         first: Sequence(first),
         through: Anchor {
             sequence: Sequence(through),
@@ -301,6 +302,24 @@ fn ranges_count_in_order_without_holes_or_repetition() {
             .map(|o| o.cursor.position.sequence),
         Some(Sequence(9))
     );
+}
+
+#[test]
+fn a_range_after_another_message_than_the_cursors_is_void() {
+    let mut reader = Reader::new();
+    let lives = lineage(&[0]);
+    assert!(reader.accepts(range("us-east", &lives, 1, 3)));
+    let Record::Range(next) = range("us-east", &lives, 4, 9) else {
+        unreachable!("built as a range")
+    };
+    let stale = Range {
+        previous: MessageId(77),
+        ..next.clone()
+    };
+    let void = Verdict::Void(Void::OtherHistory);
+    assert_eq!(reader.read(Record::Range(stale.clone())), void);
+    assert_eq!(reader.read(Record::Gap(stale)), void);
+    assert!(reader.accepts(Record::Range(next)));
 }
 
 #[test]

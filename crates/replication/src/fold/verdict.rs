@@ -151,6 +151,9 @@ pub enum Void {
         /// Where it would have to begin.
         next: Sequence,
     },
+    /// The range follows another message than the one at the origin's cursor.
+    #[error("range after another message than the cursor's")]
+    OtherHistory,
     /// The origin's lives do not include the one that the cursor is of.
     #[error("range of a lineage that does not include the cursor's life")]
     UnknownLineage,
@@ -181,6 +184,7 @@ impl Void {
             Self::TooLate => "too_late",
             Self::ClockAhead => "clock_ahead",
             Self::NotNext { .. } => "not_next",
+            Self::OtherHistory => "other_history",
             Self::UnknownLineage => "unknown_lineage",
             Self::OlderLife => "older_life",
             Self::StaleMark => "stale_mark",

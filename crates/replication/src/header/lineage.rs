@@ -79,6 +79,21 @@ impl Lineage {
         )
     }
 
+    /// Whether who has the log through `cursor` needs nothing of what ended at `end`: it has it, or `end` is of a life that
+    /// had ended when the cursor's began.
+    #[must_use]
+    pub fn covers(&self, cursor: Position, end: Position) -> bool {
+        let place = |life: Life| self.0.iter().position(|link| link.life == life);
+        match (place(cursor.life), place(end.life)) {
+            (Some(of_cursor), Some(of_end)) if of_cursor < of_end => {
+                let forks = self.0[of_cursor + 1..=of_end].iter().map(|link| link.fork);
+                end.sequence <= forks.fold(cursor.sequence, Sequence::min)
+            }
+            _ if cursor.life == end.life => end.sequence <= cursor.sequence,
+            _ => end.life.number < cursor.life.number,
+        }
+    }
+
     pub(crate) fn to_wire(&self) -> Vec<wire::LifeLink> {
         self.0.iter().map(|link| link.to_wire()).collect()
     }

@@ -1,8 +1,6 @@
 //! The kinds of log record and what each carries in its header. Kinds are persisted: never reuse a number.
 
-use super::{
-    Anchor, HeaderError, Hlc, Life, LifeLink, Lineage, Membership, MessageId, RegionName, Sequence, WriterId,
-};
+use super::{Anchor, HeaderError, Hlc, Life, LifeLink, Membership, MessageId, Range, Sequence, WriterId};
 use crate::wire;
 
 /// A kind's number on the wire. 7 is sync (design.md section 10): a reader that does not know it stops.
@@ -68,21 +66,6 @@ pub struct Local {
     /// The least stamp within.
     pub lowest_stamp: Hlc,
     /// The greatest stamp within.
-    pub highest_stamp: Hlc,
-}
-
-/// All sequences `first..=through` of an origin's log: what in them is void or another origin's contributes nothing.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Range {
-    /// The region whose log it is.
-    pub origin: RegionName,
-    /// The lives of the origin's log, newest last; positions are of the newest.
-    pub lineage: Lineage,
-    /// First sequence, inclusive.
-    pub first: Sequence,
-    /// Last sequence, inclusive, and the origin's message there.
-    pub through: Anchor,
-    /// The origin's own highest stamp at `through`.
     pub highest_stamp: Hlc,
 }
 
@@ -157,13 +140,7 @@ impl Record {
                 write_local(local, wire);
                 wire.ended = *ended;
             }
-            Self::Range(range) | Self::Gap(range) => {
-                range.origin.as_str().clone_into(&mut wire.origin);
-                wire.lineage = range.lineage.to_wire();
-                wire.first = range.first.0;
-                wire.through = range.through.sequence.0;
-                wire.highest_stamp = range.highest_stamp.bits();
-            }
+            Self::Range(range) | Self::Gap(range) => range.write(wire),
             Self::Mark(mark) => {
                 wire.life = Some(mark.life.into());
                 wire.writer = mark.writer.0;
@@ -189,7 +166,7 @@ impl Record {
         let message_id = MessageId(wire.message_id);
         Ok(match wire.kind {
             1 => Self::Batch(read_local(wire)?),
-            2 => Self::Range(read_range(wire)?),
+            2 => Self::Range(Range::read(wire)?),
             3 => Self::Mark(MarkRecord {
                 message_id,
                 life: wire
@@ -231,7 +208,7 @@ impl Record {
                 local: read_local(wire)?,
                 ended: wire.ended,
             },
-            9 => Self::Gap(read_range(wire)?),
+            9 => Self::Gap(Range::read(wire)?),
             number => return Err(HeaderError::Unknown { what: "kind", number }),
         })
     }
@@ -251,22 +228,6 @@ fn read_local(wire: &wire::Header) -> Result<Local, HeaderError> {
         message_id: MessageId(wire.message_id),
         writer: WriterId(wire.writer),
         lowest_stamp: Hlc::from_bits(wire.lowest_stamp),
-        highest_stamp: Hlc::from_bits(wire.highest_stamp),
-    })
-}
-
-fn read_range(wire: &wire::Header) -> Result<Range, HeaderError> {
-    if wire.first == 0 || wire.first > wire.through {
-        return Err(HeaderError::Malformed("an empty span of sequences"));
-    }
-    Ok(Range {
-        origin: super::region(&wire.origin)?,
-        lineage: Lineage::from_wire(&wire.lineage)?,
-        first: Sequence(wire.first),
-        through: Anchor {
-            sequence: Sequence(wire.through),
-            message_id: MessageId(wire.message_id),
-        },
         highest_stamp: Hlc::from_bits(wire.highest_stamp),
     })
 }

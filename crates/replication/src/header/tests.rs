@@ -59,10 +59,12 @@ fn range() -> impl Strategy<Value = Range> {
         0u64..1000,
         any::<u64>(),
         any::<u64>(),
+        any::<u64>(),
     )
-        .prop_map(|(origin, lineage, first, more, id, stamp)| Range {
+        .prop_map(|(origin, lineage, first, more, previous, id, stamp)| Range {
             origin,
             lineage,
+            previous: MessageId(previous),
             first: Sequence(first),
             through: Anchor {
                 sequence: Sequence(first.saturating_add(more)),

@@ -137,6 +137,13 @@ pub struct Goodbye {
     pub text: String,
 }
 
+/// The answer to the call `landmarks`.
+#[derive(Clone, PartialEq, Message)]
+pub struct Landmarks {
+    #[prost(message, repeated, tag = "1")]
+    pub cursors: Vec<Cursor>,
+}
+
 #[derive(Clone, PartialEq, Message)]
 pub struct Range {
     #[prost(message, optional, tag = "1")]

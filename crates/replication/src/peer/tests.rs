@@ -84,7 +84,25 @@ fn applied() -> impl Strategy<Value = AppliedPositions> {
     )
 }
 
+fn doubt() -> impl Strategy<Value = PeerDoubt> {
+    let landmarks = proptest::collection::vec(a_cursor(), 0..limits::LANDMARKS);
+    (a_shard(), a_process(), a_region(), a_cursor(), landmarks).prop_map(
+        |(shard, gateway, peer, cursor, landmarks)| PeerDoubt {
+            shard,
+            gateway,
+            peer,
+            cursor,
+            landmarks,
+        },
+    )
+}
+
 proptest! {
+    #[test]
+    fn doubts_round_trip(message in doubt()) {
+        prop_assert_eq!(PeerDoubt::decode(&message.encode()), Ok(message));
+    }
+
     #[test]
     fn cursors_round_trip(message in cursors()) {
         prop_assert_eq!(PeerCursors::decode(&message.encode()), Ok(message));
@@ -99,5 +117,6 @@ proptest! {
     fn any_bytes_are_a_message_or_an_error(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
         let _: Result<PeerCursors, InvalidPeerMessage> = PeerCursors::decode(&bytes);
         let _: Result<AppliedPositions, InvalidPeerMessage> = AppliedPositions::decode(&bytes);
+        let _: Result<PeerDoubt, InvalidPeerMessage> = PeerDoubt::decode(&bytes);
     }
 }

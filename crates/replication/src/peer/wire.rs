@@ -67,3 +67,19 @@ pub struct OriginApplied {
     #[prost(fixed64, tag = "4")]
     pub applied_at: u64,
 }
+
+#[derive(Clone, PartialEq, Message)]
+pub struct PeerDoubt {
+    #[prost(string, tag = "1")]
+    pub group: String,
+    #[prost(uint32, tag = "2")]
+    pub partition: u32,
+    #[prost(string, tag = "3")]
+    pub gateway: String,
+    #[prost(string, tag = "4")]
+    pub peer: String,
+    #[prost(message, optional, tag = "5")]
+    pub cursor: Option<Cursor>,
+    #[prost(message, repeated, tag = "6")]
+    pub landmarks: Vec<Cursor>,
+}

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::coordinates::Position;
 use crate::header::Range;
 use crate::limits;
 use crate::time::{Mono, Now, Wall};
@@ -58,14 +57,6 @@ impl Held {
             waits: limits::READ_BACK,
             pause: Duration::ZERO,
         }
-    }
-
-    /// Where the origin's log has been taken through with this range.
-    pub fn position(&self) -> Option<Position> {
-        self.range.lineage.current().map(|life| Position {
-            life,
-            sequence: self.range.through.sequence,
-        })
     }
 
     fn is_allowed(&self, clock: Wall) -> bool {

@@ -51,6 +51,7 @@ fn range(first: u64, through: u64) -> Range {
     Range {
         origin: origin(),
         lineage: lineage(1),
+        previous: MessageId(first - 1),
         first: Sequence(first),
         through: Anchor {
             sequence: Sequence(through),

@@ -28,8 +28,8 @@ pub struct End {
 /// A range that may be sent.
 #[derive(Debug, Clone)]
 pub struct Ready {
-    /// Its first sequence.
-    pub first: Sequence,
+    /// The log's message right before it.
+    pub after: Anchor,
     /// Its end.
     pub end: End,
     /// Its body.
@@ -49,27 +49,35 @@ struct Open {
 
 #[derive(Debug)]
 pub struct Outbox {
-    first: Sequence,
+    after: Anchor,
     open: Open,
     ready: VecDeque<Ready>,
     ready_bytes: usize,
 }
 
 impl Outbox {
-    /// The first range begins at `first`.
-    pub fn new(first: Sequence) -> Self {
+    /// The first range begins after `after`, whose message [`Outbox::begin_after`] tells once it is known.
+    pub fn new(after: Sequence) -> Self {
         Self {
-            first,
+            after: Anchor {
+                sequence: after,
+                ..Anchor::default()
+            },
             open: Open::default(),
             ready: VecDeque::new(),
             ready_bytes: 0,
         }
     }
 
+    /// The log's message right before the first range.
+    pub fn begin_after(&mut self, after: Anchor) {
+        self.after = after;
+    }
+
     /// Takes an accepted record with an own stamp; `body` is empty unless it carries own changes. One that the receiver has
     /// already is left out.
     pub fn push(&mut self, now: Mono, end: End, header: &Header, body: &Bytes) {
-        if end.through.sequence < self.first {
+        if end.through.sequence <= self.after.sequence {
             return;
         }
         let changes = if body.is_empty() { 0 } else { header.body.changes };
@@ -92,22 +100,22 @@ impl Outbox {
         }
     }
 
-    /// The receiver has everything through `cursor`, from whomever. Ranges that end there or before are dropped; one that
-    /// spans the cursor stays, and the receiver begins the lane again when it comes.
-    pub fn skip_through(&mut self, cursor: Sequence) {
+    /// The receiver has everything through `held`, a message of the log, from whomever. Ranges that end there or before are
+    /// dropped; one that spans it stays, and the receiver begins the lane again when it comes.
+    pub fn skip_through(&mut self, held: Anchor) {
         while self
             .ready
             .front()
-            .is_some_and(|range| range.end.through.sequence <= cursor)
+            .is_some_and(|range| range.end.through.sequence <= held.sequence)
         {
             self.pop();
         }
         let open_end = self.open.end.as_ref().map(|end| end.through.sequence);
-        if open_end.is_some_and(|end| end <= cursor) {
+        if open_end.is_some_and(|end| end <= held.sequence) {
             self.open = Open::default();
         }
-        if !self.has_work() {
-            self.first = self.first.max(cursor.next());
+        if !self.has_work() && self.after.sequence < held.sequence {
+            self.after = held;
         }
     }
 
@@ -115,11 +123,10 @@ impl Outbox {
         let Some(end) = self.open.end.take() else { return };
         let open = std::mem::take(&mut self.open);
         let body = join(open.bodies, open.bytes);
-        let first = self.first;
-        self.first = end.through.sequence.next();
+        let after = std::mem::replace(&mut self.after, end.through);
         self.ready_bytes += body.len();
         self.ready.push_back(Ready {
-            first,
+            after,
             end,
             seal: BodySeal::of(&body, open.changes),
             body,

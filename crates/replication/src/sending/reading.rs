@@ -146,10 +146,9 @@ impl Sending {
         if at.sequence != start.shared {
             return;
         }
-        if let Some(cursor) = start.check.take()
-            && cursor.message_id != at.message_id
-        {
-            self.suspect(now, cursor, at);
+        match start.check.take() {
+            Some(cursor) if cursor.message_id != at.message_id => self.suspect(now, cursor, at),
+            _ => self.outbox.begin_after(at),
         }
     }
 

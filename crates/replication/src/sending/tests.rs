@@ -179,6 +179,7 @@ impl Lane {
                 let Record::Range(range) = header.record else {
                     panic!("not a range")
                 };
+                assert_eq!(range.previous, MessageId(range.first.0 - 1));
                 (range.first.0, range.through.sequence.0, frame.body.len())
             })
             .collect()

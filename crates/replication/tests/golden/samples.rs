@@ -82,6 +82,7 @@ fn range() -> Range {
     Range {
         origin: region("us-east"),
         lineage: lineage(),
+        previous: MessageId(0x6d5c_4b3a_2918_0716),
         first: Sequence(291),
         through: Anchor {
             sequence: Sequence(300),

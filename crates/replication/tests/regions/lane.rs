@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use isthmus_replication::coordinates::{Anchor, MessageId, Sequence};
+use isthmus_replication::coordinates::{Anchor, Cursor, MessageId, Sequence};
 use isthmus_replication::fold::{Fold, Message};
 use isthmus_replication::limits::MAX_OFFSET;
 use isthmus_replication::link::frame::Frame;
@@ -37,6 +37,8 @@ pub struct Lane {
     sending: Sending,
     reader: Option<Reader>,
     sessions: u64,
+    /// What the peer has of the origin's log that the log does not have.
+    pub suspects: Option<Cursor>,
 }
 
 pub fn now(region: &Region, now_ms: u64) -> Now {
@@ -56,6 +58,7 @@ impl Lane {
             sending: Sending::new(origin.name.clone()),
             reader: None,
             sessions: 0,
+            suspects: None,
         }
     }
 
@@ -113,10 +116,11 @@ impl Lane {
             moved = true;
         }
         while let Some(event) = self.sending.poll_event() {
-            assert!(
-                !matches!(event, LaneEvent::NeedsSync(_)),
-                "{event:?} in a model that trims nothing"
-            );
+            match event {
+                LaneEvent::NeedsSync(_) => panic!("{event:?} in a model that trims nothing"),
+                LaneEvent::LifeSuspected { cursor, .. } => self.suspects = Some(cursor),
+                _ => {}
+            }
         }
         moved
     }
@@ -222,11 +226,12 @@ impl Lane {
             .as_ref()
             .map_or(Sequence::NONE, |reader| reader.at.sequence);
         format!(
-            "{}.{} -> {}: {:?}, cursor {:?}, reader at {reader}, receiver {held:?}",
+            "{}.{} -> {}: {:?}, {:?}, cursor {:?}, reader at {reader}, receiver {held:?}",
             self.from,
             self.gateway,
             self.to,
             self.sending.state(),
+            self.sending.credit(),
             self.sending.cursor(),
         )
     }

@@ -38,9 +38,10 @@ fn step(lost_tails: bool) -> impl Strategy<Value = Step> {
         4 => any.clone().prop_map(|region| Step::Agent { region }),
         4 => (any.clone(), any.clone()).prop_map(|(lane, gateway)| Step::Connect { lane, gateway }),
         1 => any.clone().prop_map(|lane| Step::Cut { lane }),
-        1 => (any, 1usize..12).prop_map(move |(region, messages)| Step::LoseTail {
+        1 => (any, 1usize..12, proptest::bool::ANY).prop_map(move |(region, messages, read)| Step::LoseTail {
             region,
             messages: if lost_tails { messages } else { 0 },
+            read,
         }),
         4 => (1u64..900).prop_map(|millis| Step::Wait { millis }),
     ]
@@ -180,4 +181,88 @@ fn regions_that_answer_each_others_ranges_are_noticed() {
 #[test]
 fn a_lost_tail_without_a_new_life_is_noticed() {
     assert!(is_noticed(Broken::LostTailIsIgnored, true, with_lost_tails));
+}
+
+#[test]
+fn a_lost_tail_that_only_a_peer_has_and_that_is_ignored_is_noticed() {
+    assert!(is_noticed(Broken::DoubtsAreIgnored, true, with_lost_tails));
+}
+
+/// A lost tail that nobody at home had read: a range of it lands where the peer expects the one that has its sequences now,
+/// whose successor is under way already.
+fn a_displaced_range() -> Story {
+    let (home, lane, other_lane) = (0, 0, 1);
+    let land = Step::Land {
+        region: 1,
+        append: 0,
+        fate: Fate::Stored,
+    };
+    let read = |region| Step::ReadHead {
+        region,
+        gateway: 0,
+        messages: 9,
+    };
+    let send = |lane, messages| Step::Send { lane, messages };
+    let deliver = |lane| Step::Deliver { lane, frames: 9 };
+    let write = Step::Write {
+        region: home,
+        bytes: 1,
+    };
+    let through_second = [
+        write,
+        read(home),
+        read(1),
+        Step::ReadHead {
+            region: home,
+            gateway: 1,
+            messages: 9,
+        },
+    ];
+    let sent = [
+        Step::Connect { lane, gateway: 0 },
+        send(lane, 9),
+        deliver(lane),
+        land,
+        read(1),
+        deliver(lane),
+    ];
+    let third_under_way = [write, send(lane, 9), deliver(lane), Step::Cut { lane }];
+    let lost = Step::LoseTail {
+        region: home,
+        messages: 1,
+        read: false,
+    };
+    let again = [
+        write,
+        Step::Connect {
+            lane: other_lane,
+            gateway: 0,
+        },
+        send(other_lane, 3),
+    ];
+    let next = [
+        write,
+        send(other_lane, 1),
+        Step::Wait { millis: 5 },
+        send(other_lane, 1),
+        deliver(other_lane),
+    ];
+    let mut steps = vec![];
+    steps.extend(through_second);
+    steps.extend(sent);
+    steps.extend(third_under_way);
+    steps.push(lost);
+    steps.extend(again);
+    steps.extend(next);
+    steps.extend([land, land, land]);
+    Story {
+        regions: 2,
+        ahead_ms: [0; 3],
+        steps,
+    }
+}
+
+#[test]
+fn a_range_of_a_lost_tail_displaces_none_that_has_its_sequences_now() {
+    with_lost_tails(&a_displaced_range(), Broken::Nothing).unwrap();
 }

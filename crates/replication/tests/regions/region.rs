@@ -6,7 +6,7 @@ use bytes::Bytes;
 use isthmus_replication::body;
 use isthmus_replication::cell::{CellId, ContentType, Field};
 use isthmus_replication::change::{Change, Op};
-use isthmus_replication::coordinates::{Anchor, Life, MessageId, Sequence, Shard, WriterId};
+use isthmus_replication::coordinates::{Anchor, Cursor, Life, MessageId, Sequence, Shard, WriterId};
 use isthmus_replication::fold::{Accepted, Fold, LogName, Message, Token, Verdict};
 use isthmus_replication::header::{
     BodySeal, Header, LifeLink, LifeRecord, Local, MarkRecord, Record, StageTimes,
@@ -27,6 +27,8 @@ pub enum Broken {
     RangesAreAnswered,
     /// The agent begins no life when the log has lost its tail.
     LostTailIsIgnored,
+    /// The agent begins no life when only a peer has what the log has lost.
+    DoubtsAreIgnored,
 }
 
 /// A message as stored.
@@ -55,6 +57,8 @@ pub struct Region {
     lives: u64,
     ids: u64,
     lost_after: Option<usize>,
+    /// A tail was lost that the agent had not read.
+    unnoticed: bool,
     broken: Broken,
 }
 
@@ -79,6 +83,7 @@ impl Region {
             lives: 0,
             ids: (at as u64 + 1) << 32,
             lost_after: None,
+            unnoticed: false,
             broken,
         };
         region.begin_life(now_ms, None, Sequence::NONE);
@@ -189,12 +194,18 @@ impl Region {
         self.append_record(now_ms, Record::Mark(mark), Bytes::new(), 0);
     }
 
-    /// The log loses up to `messages` of its tail, which the agent had read, but never a record that begins a life. A tail that no
-    /// agent had read shows only at the peers; of that the stories of a sending lane tell.
-    pub fn lose_tail(&mut self, messages: usize) {
+    /// The log loses up to `messages` of its tail, but never a record that begins a life. Until a peer has doubted, a tail
+    /// that was lost unread is not followed by one that the agent notices (docs/decisions/0010).
+    pub fn lose_tail(&mut self, messages: usize, read: bool) {
         let is_life = |stored: &Stored| matches!(stored.header().record, Record::Life(_));
         let least = self.log.iter().rposition(is_life).map_or(0, |at| at + 1);
         let kept = self.log.len().saturating_sub(messages).max(least);
+        if (!read || self.unnoticed) && self.lost_after.is_none() {
+            let read = self.agent.at().sequence.0 as usize;
+            self.unnoticed |= kept.max(read) < self.log.len();
+            self.log.truncate(kept.max(read));
+            return;
+        }
         if kept < self.log.len() {
             if self.lost_after.is_none() {
                 self.read_through(self.log.len());
@@ -297,6 +308,29 @@ impl Region {
         }
     }
 
+    /// A peer region has this log through `cursor`, and had it through `landmarks` before, newest first. If the log is
+    /// something else there, a life begins after the newest landmark that it still has.
+    pub fn doubt(&mut self, now_ms: u64, cursor: Cursor, landmarks: impl Iterator<Item = Cursor>) {
+        let anchor = |cursor: Cursor| Anchor {
+            sequence: cursor.position.sequence,
+            message_id: cursor.message_id,
+        };
+        let shared = self
+            .fold(self.log.len())
+            .lineage()
+            .shared_through(cursor.position);
+        let forked = shared.is_some_and(|shared| shared < cursor.position.sequence);
+        if forked || self.holds(anchor(cursor)) || self.lost_after.is_some() {
+            return;
+        }
+        if self.broken != Broken::DoubtsAreIgnored {
+            self.unnoticed = false;
+            let fork = landmarks.map(anchor).find(|landmark| self.holds(*landmark));
+            self.lost_after = Some(fork.map_or(0, |fork| fork.sequence.0 as usize));
+            self.run_agent(now_ms);
+        }
+    }
+
     /// Begins a life at the fork, and appends what the agent holds of its own and the log does not.
     fn recover(&mut self, now_ms: u64) -> bool {
         let Some(fork) = self.lost_after.take() else {
@@ -307,7 +341,8 @@ impl Region {
             return true;
         }
         self.agent = self.fold(fork);
-        self.begin_life(now_ms, self.agent.lineage().current(), Sequence(fork as u64));
+        let parent = self.fold(self.log.len()).lineage().current();
+        self.begin_life(now_ms, parent, Sequence(fork as u64));
         let held: BTreeSet<u64> = self.accepted_writes(true).into_keys().collect();
         let missing: Vec<u64> = self.own.difference(&held).copied().collect();
         for write in missing {

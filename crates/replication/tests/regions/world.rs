@@ -1,6 +1,7 @@
 //! The model: regions with two gateways each, everyone linked to everyone, and what may go wrong between them.
 
-use isthmus_replication::fold::Fold;
+use isthmus_replication::fold::{Accepted, Fold, Verdict};
+use isthmus_replication::link::landmarks::Landmarks;
 use isthmus_replication::receiving::{Append, AppendFailure};
 
 use super::lane::{Lane, NOWHERE, now};
@@ -46,9 +47,11 @@ pub enum Step {
     Cut {
         lane: usize,
     },
+    /// `read`: by the agent, which notices; else only a peer can.
     LoseTail {
         region: usize,
         messages: usize,
+        read: bool,
     },
     Wait {
         millis: u64,
@@ -74,6 +77,7 @@ pub struct World {
     pub regions: Vec<Region>,
     lanes: Vec<Lane>,
     heads: Vec<[Fold; GATEWAYS]>,
+    landmarks: Vec<[Landmarks; GATEWAYS]>,
     pending: Vec<Vec<Pending>>,
     now_ms: u64,
     writes: u64,
@@ -96,6 +100,7 @@ impl World {
             .collect();
         Self {
             pending: regions.iter().map(|_| vec![]).collect(),
+            landmarks: regions.iter().map(|_| Default::default()).collect(),
             lanes,
             heads,
             regions,
@@ -139,14 +144,25 @@ impl World {
                 let lane = &mut self.lanes[lane % lanes];
                 lane.cut(&self.regions[lane.from], self.now_ms);
             }
-            Step::LoseTail { region, messages } => self.regions[region % regions].lose_tail(messages),
+            Step::LoseTail {
+                region,
+                messages,
+                read,
+            } => self.regions[region % regions].lose_tail(messages, read),
             Step::Wait { millis } => self.now_ms += millis,
         }
     }
 
     fn send(&mut self, at: usize, messages: usize) -> bool {
         let lane = &mut self.lanes[at];
-        lane.send(&self.regions[lane.from], messages, self.now_ms)
+        let moved = lane.send(&self.regions[lane.from], messages, self.now_ms);
+        let Some((cursor, session)) = lane.suspects.take().zip(lane.session.as_ref()) else {
+            return moved;
+        };
+        let origin = self.regions[lane.from].name.region.clone();
+        let landmarks = self.landmarks[lane.to][session.gateway].of(&origin);
+        self.regions[lane.from].doubt(self.now_ms, cursor, landmarks);
+        true
     }
 
     fn connect(&mut self, lane: usize, gateway: usize) -> bool {
@@ -238,6 +254,9 @@ impl World {
             }
             let lives = head.lineage().current();
             let (header, verdict) = region.read(&mut head, next);
+            if matches!(verdict, Verdict::Accepted(Accepted::Mark(_))) {
+                self.landmarks[at][gateway].note_mark(&head);
+            }
             if lives != head.lineage().current() {
                 head = region.fold(next + 1);
             }

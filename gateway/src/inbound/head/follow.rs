@@ -6,10 +6,12 @@ use std::time::Duration;
 use isthmus_log::{ReadError, Reader, StoredMessage};
 use isthmus_replication::coordinates::Sequence;
 use isthmus_replication::fold::{Accepted, Fold, Verdict};
+use isthmus_replication::header::LifeLink;
+use isthmus_replication::time::Mono;
 use isthmus_runtime::events::Severity;
 use serde_json::json;
 
-use super::{AT_A_TIME, HeadTask};
+use super::{AT_A_TIME, HeadTask, NEWEST};
 use crate::start::{StartError, start_reader};
 
 /// A reader that could not be started is asked for again after this long.
@@ -22,18 +24,26 @@ impl HeadTask {
             return;
         }
         self.start_at = None;
-        let (log, shard) = (Arc::clone(&self.shared.ports.log), self.shard.clone());
+        let (log, shard, from) = (
+            Arc::clone(&self.shared.ports.log),
+            self.shard.clone(),
+            self.start_from,
+        );
         self.starting = Some(Box::pin(async move {
             let last = log.bounds(&shard).await?.last;
-            let (fold, reader) = start_reader(&*log, &shard, Sequence(u64::MAX)).await?;
+            let (fold, reader) = start_reader(&*log, &shard, from).await?;
             Ok((fold, reader, last))
         }));
     }
 
     pub(super) fn started(&mut self, started: Result<(Fold, Reader, Sequence), StartError>) {
         self.starting = None;
+        if !matches!(started, Err(StartError::Log(_))) {
+            self.start_from = NEWEST;
+        }
         match started {
             Ok((fold, reader, last)) => {
+                self.landmarks.note(&fold);
                 self.fold = fold;
                 self.reader = Some(reader);
                 self.target = Some(last);
@@ -81,8 +91,10 @@ impl HeadTask {
         };
         let now = self.shared.log_now();
         let header = message.header.as_ref().ok();
-        for lane in self.lanes.values_mut() {
-            lane.receiving.handle_read_back(now, header, &verdict, &self.fold);
+        if self.is_at_head() {
+            for lane in self.lanes.values_mut() {
+                lane.receiving.handle_read_back(now, header, &verdict, &self.fold);
+            }
         }
         match verdict {
             Verdict::Accepted(accepted) => self.accepted(&accepted),
@@ -96,7 +108,8 @@ impl HeadTask {
 
     fn accepted(&mut self, accepted: &Accepted) {
         match accepted {
-            Accepted::Life(_) if self.is_at_head() => self.tell_fold(),
+            Accepted::Life(link) => self.life_began(*link),
+            Accepted::Mark(_) => self.landmarks.note_mark(&self.fold),
             Accepted::Range { origin, cursor, .. } => {
                 let wall = self.shared.now().wall;
                 for lane in self.lanes.values_mut().filter(|lane| lane.origin == *origin) {
@@ -104,6 +117,17 @@ impl HeadTask {
                 }
             }
             _ => {}
+        }
+    }
+
+    fn life_began(&mut self, link: LifeLink) {
+        if link.parent.is_some() && link.life.number > self.reread {
+            self.reread = link.life.number;
+            self.start_from = link.fork;
+            self.start_again(format!("reading again from the fork of life {}", link.life));
+            self.start_at = Some(Mono::default());
+        } else if self.is_at_head() {
+            self.tell_fold();
         }
     }
 
@@ -132,6 +156,10 @@ impl HeadTask {
         if reached && self.reader.is_some() {
             self.target = None;
             "running".clone_into(&mut self.state);
+            let now = self.shared.log_now();
+            for lane in self.lanes.values_mut() {
+                lane.receiving.handle_head(now, &self.fold);
+            }
             self.tell_fold();
             self.caught_up.send_replace(true);
             self.take_offered();

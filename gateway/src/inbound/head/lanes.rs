@@ -3,6 +3,7 @@
 use isthmus_log::AppendError;
 use isthmus_replication::coordinates::Sequence;
 use isthmus_replication::header::{Header, Record};
+use isthmus_replication::link::landmarks;
 use isthmus_replication::link::lane::RangeFrame;
 use isthmus_replication::link::session::ClockEstimate;
 use isthmus_replication::names::RegionName;
@@ -51,6 +52,10 @@ impl HeadTask {
                 range,
                 clock,
             } => self.range(session, range, clock),
+            ToHead::Landmarks { origin, answer } => {
+                // A link that is gone meanwhile needs no answer.
+                let _ = answer.send(landmarks::answer(self.landmarks.of(&origin)));
+            }
             ToHead::Closed { session } => {
                 self.lanes.remove(&session);
                 self.offered

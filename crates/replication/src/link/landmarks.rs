@@ -1,0 +1,139 @@
+//! Where a region once had other regions' logs: what shows one of them where it lost a tail that only others had read.
+//!
+//! Problem: a log loses a tail that no agent of its own region had read, and gives the same sequences again. There nothing
+//! looks wrong; a peer that has the tail finds that its cursor is not the log's. Where the tail began it can't tell from
+//! its cursor alone. Sketch: a gateway keeps the cursors that its fold had at marks of its own log. Asked for them over
+//! the link ([`METHOD`]), the region that lost the tail looks which of them its log still has: the newest is the fork of
+//! its next life (design.md section 5).
+//!
+//! Invariant: a landmark is a cursor that was true in an accepted state, so that whatever of it matches is shared.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use bytes::Bytes;
+use prost::Message;
+
+use super::check::{self, InvalidFrame};
+use super::wire;
+use crate::coordinates::{Cursor, Shard};
+use crate::fold::Fold;
+use crate::limits;
+use crate::names::RegionName;
+
+/// The call that asks a region for its landmarks of the caller's log of a shard.
+pub const METHOD: &str = "landmarks";
+
+/// Cursors that the fold of one log had, for each other region.
+#[derive(Debug, Clone, Default)]
+pub struct Landmarks {
+    marks: u64,
+    kept: BTreeMap<RegionName, VecDeque<Cursor>>,
+}
+
+impl Landmarks {
+    /// Keeps where `fold` has every origin's log.
+    pub fn note(&mut self, fold: &Fold) {
+        for (region, origin) in fold.origins() {
+            let kept = self.kept.entry(region.clone()).or_default();
+            while kept.back().is_some_and(|last| !is_before(last, &origin.cursor)) {
+                kept.pop_back();
+            }
+            if kept.len() == limits::LANDMARKS {
+                kept.pop_front();
+            }
+            kept.push_back(origin.cursor);
+        }
+    }
+
+    /// As [`Landmarks::note`], at each mark of the log: one in [`limits::MARKS_PER_LANDMARK`] is kept.
+    pub fn note_mark(&mut self, fold: &Fold) {
+        if self.marks.is_multiple_of(limits::MARKS_PER_LANDMARK) {
+            self.note(fold);
+        }
+        self.marks += 1;
+    }
+
+    /// Those of `region`'s log, newest first.
+    pub fn of(&self, region: &RegionName) -> impl Iterator<Item = Cursor> {
+        self.kept.get(region).into_iter().flatten().rev().copied()
+    }
+}
+
+fn is_before(one: &Cursor, other: &Cursor) -> bool {
+    let order = |cursor: &Cursor| (cursor.position.life, cursor.position.sequence);
+    order(one) < order(other)
+}
+
+/// The body of the call.
+#[must_use]
+pub fn question(shard: &Shard) -> Bytes {
+    check::shard_to_wire(shard).encode_to_vec().into()
+}
+
+/// The shard that a call asks for.
+///
+/// # Errors
+/// [`InvalidFrame`].
+pub fn asked(body: &[u8]) -> Result<Shard, InvalidFrame> {
+    let wire = wire::Shard::decode(body).map_err(|_| InvalidFrame::NotProtobuf(METHOD))?;
+    check::shard(Some(wire))
+}
+
+/// The body of the answer.
+#[must_use]
+pub fn answer(landmarks: impl Iterator<Item = Cursor>) -> Bytes {
+    let cursors = landmarks.take(limits::LANDMARKS).map(Into::into).collect();
+    wire::Landmarks { cursors }.encode_to_vec().into()
+}
+
+/// The landmarks of an answer, newest first.
+///
+/// # Errors
+/// [`InvalidFrame`].
+pub fn answered(body: &[u8]) -> Result<Vec<Cursor>, InvalidFrame> {
+    let wire = wire::Landmarks::decode(body).map_err(|_| InvalidFrame::NotProtobuf(METHOD))?;
+    check::bounded(wire.cursors, limits::LANDMARKS, METHOD)?
+        .into_iter()
+        .map(|cursor| Cursor::try_from(cursor).map_err(|_| InvalidFrame::Field("cursor")))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::coordinates::{Life, MessageId, Position, Sequence};
+    use crate::names::GroupName;
+
+    fn cursor() -> impl Strategy<Value = Cursor> {
+        (any::<u64>(), any::<u64>(), any::<u64>(), any::<u64>()).prop_map(|(number, nonce, sequence, id)| {
+            Cursor {
+                position: Position {
+                    life: Life { number, nonce },
+                    sequence: Sequence(sequence),
+                },
+                message_id: MessageId(id),
+            }
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn an_answer_tells_the_newest_and_no_more_than_may_be(cursors in prop::collection::vec(cursor(), 0..100)) {
+            let told = answered(&answer(cursors.iter().copied())).expect("own bytes");
+            prop_assert_eq!(told.as_slice(), &cursors[..cursors.len().min(limits::LANDMARKS)]);
+        }
+
+        #[test]
+        fn a_question_names_its_shard(partition in 0..limits::PARTITIONS, name in "[a-z0-9-]{1,32}") {
+            let shard = Shard { group: GroupName::parse(&name).expect("drawn as a valid name"), partition };
+            prop_assert_eq!(asked(&question(&shard)), Ok(shard));
+        }
+
+        #[test]
+        fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let (_, _) = (asked(&bytes), answered(&bytes));
+        }
+    }
+}

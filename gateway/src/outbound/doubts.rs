@@ -1,0 +1,66 @@
+//! What becomes of a peer's cursor that is not this region's log: the peer is asked where it had the log before, and the
+//! agents, which begin the log's next life, are told.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use isthmus_replication::coordinates::{Cursor, Shard};
+use isthmus_replication::link::landmarks;
+use isthmus_replication::link::session::Session;
+use isthmus_replication::names::RegionName;
+use isthmus_replication::peer::PeerDoubt;
+use isthmus_replication::time::Now;
+use tokio::time::timeout;
+
+use crate::shared::Shared;
+
+/// Telling the agents must not hold the link up.
+const TELL: Duration = Duration::from_millis(250);
+
+/// The calls for landmarks that are under way on one session.
+#[derive(Debug, Default)]
+pub(super) struct Doubts {
+    asked: BTreeMap<u64, (Shard, Cursor)>,
+}
+
+impl Doubts {
+    /// Asks the peer, which has the log of `shard` through `cursor`. A call that can't be made is made when the lane suspects
+    /// again.
+    pub(super) fn ask(&mut self, session: &mut Session, now: Now, shard: Shard, cursor: Cursor) {
+        if let Ok(id) = session.request(now, landmarks::METHOD, landmarks::question(&shard)) {
+            self.asked.insert(id, (shard, cursor));
+        }
+    }
+
+    /// What the call of this number asked for; none if it asked for something else.
+    pub(super) fn take(&mut self, id: u64) -> Option<(Shard, Cursor)> {
+        self.asked.remove(&id)
+    }
+}
+
+/// Tells the agents what `peer` answered. What is not told is told again while the lane goes on suspecting.
+pub(super) async fn pass_on(
+    shared: &Shared,
+    peer: &RegionName,
+    (shard, cursor): (Shard, Cursor),
+    answer: &[u8],
+) {
+    let landmarks = match landmarks::answered(answer) {
+        Ok(landmarks) => landmarks,
+        Err(error) => return tracing::warn!(%peer, %error, "landmarks that can't be read"),
+    };
+    tracing::info!(%peer, %shard, cursor = %cursor.position.sequence, landmarks = landmarks.len(), "tells the agents of a tail that the peer has and the log has not");
+    let suffix = PeerDoubt::suffix(&shard);
+    let doubt = PeerDoubt {
+        shard,
+        gateway: shared.settings().name.clone(),
+        peer: peer.clone(),
+        cursor,
+        landmarks,
+    };
+    match timeout(TELL, shared.ports.peers.publish(&suffix, doubt.encode())).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(%error, suffix, "a peer's doubt was not told"),
+        Err(_) => tracing::debug!(suffix, "a peer's doubt was not told in time"),
+    }
+}
