@@ -66,7 +66,7 @@ fn membership(set: &SetSettings, region: &RegionName) -> Membership {
     }
 }
 
-/// Trims a log above its target of what every live agent has checkpointed and no kept mark needs.
+/// Trims a log to its target, of what every live agent has checkpointed and no kept mark needs.
 async fn trim(region: &Region, shard: &ShardHandle, left_behind: &mut BTreeSet<(RegionName, Shard)>) {
     let context = region.context();
     let settings = &context.process.settings.process.log;
@@ -92,6 +92,7 @@ async fn trim(region: &Region, shard: &ShardHandle, left_behind: &mut BTreeSet<(
 
 /// The first message that must stay; none when nothing may go.
 fn keep_from(region: &Region, shard: &ShardHandle) -> Option<Sequence> {
+    let context = region.context();
     let members = region.members();
     let agents = members.iter().filter(|(member, _)| member.role == Role::Agent);
     let checkpointed = agents.map(|(_, told)| {
@@ -100,7 +101,20 @@ fn keep_from(region: &Region, shard: &ShardHandle) -> Option<Sequence> {
     });
     let own = shard.served().checkpointed;
     let least = checkpointed.min()?.min(own).min(shard.oldest_mark()?);
+    let last = shard.served().fold.at().sequence;
+    let retention = context.process.settings.process.log.retention.0;
+    let target = begin_of_newest(shard.log_first(), last, shard.log_bytes(), retention);
+    let least = least.min(target);
     (least > Sequence::NONE).then_some(least)
+}
+
+/// Where the newest `wanted` bytes of a log begin, were all its messages alike. A peer that is cut off needs what is kept, so
+/// no more goes than must; what a log of unlike messages still has above its target goes a second later.
+fn begin_of_newest(first: Sequence, last: Sequence, bytes: u64, wanted: u64) -> Sequence {
+    let messages = u128::from(last.next().0.saturating_sub(first.0));
+    let surplus = u128::from(bytes.saturating_sub(wanted));
+    let goes = messages * surplus / u128::from(bytes.max(1));
+    Sequence(first.0.saturating_add(u64::try_from(goes).unwrap_or(u64::MAX)))
 }
 
 /// A peer whose next message goes can't go on without a sync: it is named, once. Of one whose cursor is not known that can't
@@ -129,5 +143,21 @@ fn name_left_behind(
                 .events
                 .record(Severity::Alarm, "peer_needs_sync", text, fields);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_above_the_target_goes_and_no_more() {
+        let begin =
+            |first, last, bytes, wanted| begin_of_newest(Sequence(first), Sequence(last), bytes, wanted).0;
+        assert_eq!(begin(1, 100, 1000, 1000), 1);
+        assert_eq!(begin(1, 100, 1000, 750), 26);
+        assert_eq!(begin(901, 1000, 1000, 0), 1001);
+        assert_eq!(begin(1, 0, 0, 10), 1);
+        assert_eq!(begin(1, u64::MAX, u64::MAX, 1), u64::MAX - 1);
     }
 }

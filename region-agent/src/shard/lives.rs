@@ -363,6 +363,7 @@ impl ShardTask {
     /// The fold goes on from an earlier state; what is applied stays applied.
     fn set_fold(&mut self, fold: Fold) {
         self.history.rewind(fold.at().sequence);
+        self.marks.rewind(fold.at().sequence);
         self.digests.clear();
         self.writer.handle_rewind(&fold);
         self.lives.through = None;
@@ -384,6 +385,7 @@ impl ShardTask {
         self.lives.floor = Some(self.lives.floor.map_or(floor, |held| held.min(floor)));
         self.lives.through = None;
         self.history.rewind(fork.sequence);
+        self.marks.rewind(fork.sequence);
         self.lives
             .remembered
             .retain(|anchor| anchor.sequence <= fork.sequence);

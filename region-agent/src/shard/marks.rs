@@ -30,6 +30,11 @@ impl Marks {
     pub(super) fn differs(&self) -> Option<&str> {
         self.differs.as_deref()
     }
+
+    /// The log was rewound to `through`: later marks may not be in it.
+    pub(super) fn rewind(&mut self, through: Sequence) {
+        self.described.retain(|described| *described <= through);
+    }
 }
 
 impl ShardTask {
@@ -87,10 +92,8 @@ impl ShardTask {
         if self.marks.described.len() > limits::KEPT_MARKS {
             self.marks.described.pop_front();
         }
-        if self.marks.described.len() == limits::KEPT_MARKS {
-            let oldest = self.marks.described.front().map_or(0, |sequence| sequence.0);
-            self.shared.oldest_mark.store(oldest, Ordering::Relaxed);
-        }
+        let oldest = self.marks.described.front().map_or(0, |sequence| sequence.0);
+        self.shared.oldest_mark.store(oldest, Ordering::Relaxed);
         if mark.writer == self.context.run {
             self.context.metrics.marks.inc();
             self.marks.differs = None;

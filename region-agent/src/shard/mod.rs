@@ -59,7 +59,7 @@ struct Shared {
     log_bytes: AtomicU64,
     log_first: AtomicU64,
     log_full: AtomicBool,
-    /// Where the oldest kept mark describes; zero when fewer marks are kept than a reader may need.
+    /// What the oldest of the last marks describes; zero while none was read.
     oldest_mark: AtomicU64,
 }
 
@@ -277,7 +277,7 @@ impl ShardHandle {
         self.shared.log_full.store(full, Ordering::Relaxed);
     }
 
-    /// Where the oldest kept mark describes; none while fewer marks are kept than readers may need.
+    /// What the oldest of the last marks describes: what a reader must find in the log to start; none while none was read.
     #[must_use]
     pub fn oldest_mark(&self) -> Option<Sequence> {
         let sequence = self.shared.oldest_mark.load(Ordering::Relaxed);

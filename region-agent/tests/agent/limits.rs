@@ -52,7 +52,8 @@ async fn above_the_hard_limit_nothing_more_is_applied() {
 #[tokio::test]
 async fn a_full_log_refuses_writes_only_while_nothing_may_be_trimmed() {
     let region = Region::with_small_logs("2MiB");
-    let agent = region.agent("agent-1").await;
+    let (agent, other) = (region.agent("agent-1").await, region.agent("agent-2").await);
+    other.signal("-STOP");
     let refused = until("the log is full", BOUND, || async {
         let answer = agent.put("carts/a", vec![b'x'; 48 * 1024]).await;
         (answer.status() != 200).then_some(answer)
@@ -63,6 +64,11 @@ async fn a_full_log_refuses_writes_only_while_nothing_may_be_trimmed() {
         (507, "log_full")
     );
     assert!(agent.value("carts/a").await.is_some());
+    other.signal("-CONT");
+    until("what both agents have checkpointed is trimmed", BOUND, || async {
+        (agent.put("carts/a", "small").await.status() == 200).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]
