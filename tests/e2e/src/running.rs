@@ -62,10 +62,25 @@ impl Running {
     /// # Errors
     /// When a process does not become ready; what `up` said is in the error.
     pub async fn start(regions: &[&str], up_arguments: &[&str]) -> anyhow::Result<Self> {
+        Self::start_with(regions, up_arguments, "").await
+    }
+
+    /// As [`Running::start`]; `settings` are appended to the file of every agent and gateway.
+    ///
+    /// # Errors
+    /// As [`Running::start`].
+    pub async fn start_with(regions: &[&str], up_arguments: &[&str], settings: &str) -> anyhow::Result<Self> {
         let folder = TempDir::new()?;
         let set = folder.path().join("set");
         let set_text = set.to_str().context("a folder name that is UTF-8")?;
         isthmus(&["init", set_text, "--regions", &regions.join(",")])?;
+        for region in regions {
+            for file in ["region-agent.yaml", "gateway.yaml"] {
+                let path = set.join(region).join(file);
+                let written = std::fs::read_to_string(&path)?;
+                std::fs::write(path, written + settings)?;
+            }
+        }
         Self::run(folder, up_arguments).await
     }
 

@@ -66,7 +66,7 @@ const CONFINED: &[Confined] = &[
     Confined {
         packages: &["axum", "axum-core", "utoipa"],
         to: &["isthmus-door", "isthmus-gateway", "isthmus-region-agent"],
-        to_tests_of: &[],
+        to_tests_of: &["isthmus-e2e"],
         sources: &[],
     },
     Confined {
