@@ -122,3 +122,20 @@ class Rights(RegionTest):
         await neighbour.subscribe("_INBOX_agent.>")
         await neighbour.flush()
         self.assertIn("permissions violation", str(neighbour.last_error).lower())
+
+
+class Domain(RegionTest):
+    """One server with a JetStream domain, and users that may ask by either of its names."""
+
+    async def test_rights_are_judged_by_the_subject_that_a_domains_request_is_mapped_to(self):
+        users = """
+        authorization { users = [
+          { user: mapped, password: p, permissions: { publish: [ "$JS.API.>" ], subscribe: [ "_INBOX.>" ] } }
+          { user: literal, password: p, permissions: { publish: [ "$JS.west.API.>" ], subscribe: [ "_INBOX.>" ] } }
+        ] }"""
+        server = self.server(name="west", jetstream="domain: west", settings=users)
+        mapped = await self.connect(server, user="mapped", password="p")
+        literal = await self.connect(server, user="literal", password="p")
+        self.assertEqual(json.loads((await mapped.request("$JS.west.API.INFO", b"", timeout=5)).data)["domain"], "west")
+        with self.assertRaises(nats.errors.TimeoutError):
+            await literal.request("$JS.west.API.INFO", b"", timeout=1)

@@ -12,7 +12,7 @@ pub enum ConnectError {
         server: String,
     },
     /// The credentials file can't be used.
-    #[error("the NATS credentials {} cannot be read: {source}; correct nats.credentials", path.display())]
+    #[error("the NATS credentials {} cannot be used: {source}; nats.credentials names a NATS credentials file or a file with the seed of a user's nkey", path.display())]
     Credentials {
         /// The file.
         path: std::path::PathBuf,

@@ -4,9 +4,11 @@
 mod agent;
 mod process;
 mod running;
+mod site;
 mod wait;
 
 pub use agent::{Agent, Answer};
 pub use process::Process;
 pub use running::{Running, binary, isthmus};
+pub use site::Site;
 pub use wait::until;

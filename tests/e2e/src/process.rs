@@ -1,13 +1,16 @@
 //! One agent or gateway, run from a folder of `isthmus init` with settings of the test's own.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use crate::binary;
 
 /// A process that is killed when this is dropped; what it said is in `<name>.log` of the folder.
 #[derive(Debug)]
-pub struct Process(Child);
+pub struct Process {
+    child: Child,
+    log: PathBuf,
+}
 
 impl Process {
     /// Starts `program` with the settings file and environment overrides.
@@ -22,7 +25,8 @@ impl Process {
     ) -> anyhow::Result<Self> {
         let name = overrides.iter().find(|(key, _)| *key == "ISTHMUS_NAME");
         let name = name.map_or(program, |(_, name)| name);
-        let log = std::fs::File::create(folder.join(format!("{name}.log")))?;
+        let path = folder.join(format!("{name}.log"));
+        let log = std::fs::File::create(&path)?;
         let child = Command::new(binary(program)?)
             .arg("--settings")
             .arg(folder.join(settings))
@@ -31,13 +35,23 @@ impl Process {
             .stdout(log.try_clone()?)
             .stderr(log)
             .spawn()?;
-        Ok(Self(child))
+        Ok(Self { child, log: path })
+    }
+
+    /// The last lines that it said, for the message of a failure.
+    #[must_use]
+    pub fn said(&self) -> String {
+        const LINES: usize = 25;
+        let text = std::fs::read_to_string(&self.log).unwrap_or_default();
+        let skipped = text.lines().count().saturating_sub(LINES);
+        let lines: Vec<&str> = text.lines().skip(skipped).collect();
+        format!("{}:\n{}", self.log.display(), lines.join("\n"))
     }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }

@@ -1,79 +1,15 @@
 //! A region on three NATS nodes with three replicas, joined to a region on one: each node is killed in turn, and with it
 //! the leader of every stream, while clients write.
 
-use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use isthmus_e2e::{Agent, Process, isthmus, until};
+use isthmus_e2e::{Agent, Site, isthmus, until};
 use isthmus_log::testing::{NatsCluster, NatsServer, free_port};
 use tempfile::TempDir;
 
 const READY_WITHIN: Duration = Duration::from_secs(60);
 const WRITABLE_WITHIN: Duration = Duration::from_secs(60);
-
-struct Region {
-    name: &'static str,
-    nats: Vec<String>,
-    replicas: u8,
-    link: u16,
-    dial: (&'static str, u16),
-}
-
-impl Region {
-    fn common(&self, name: &str) -> Vec<(&'static str, String)> {
-        vec![
-            ("ISTHMUS_NAME", format!("{}-{name}", self.name)),
-            ("ISTHMUS_NATS__SERVERS", format!("{:?}", self.nats)),
-            ("ISTHMUS_LOG__REPLICAS", self.replicas.to_string()),
-            ("ISTHMUS_ADMIN__LISTEN", address(free_port())),
-        ]
-    }
-
-    fn gateway(&self, folder: &Path) -> anyhow::Result<Process> {
-        let mut settings = self.common("gateway");
-        let (peer, port) = self.dial;
-        settings.push(("ISTHMUS_LINK__LISTEN", address(self.link)));
-        settings.push((
-            "ISTHMUS_LINK__DIAL",
-            format!("{{{peer}: [\"{}\"]}}", address(port)),
-        ));
-        Process::start(
-            folder,
-            "isthmus-gateway",
-            &format!("{}/gateway.yaml", self.name),
-            &settings,
-        )
-    }
-
-    fn agent(&self, folder: &Path, name: &str) -> anyhow::Result<(Process, Agent)> {
-        let mut settings = self.common(name);
-        let (http, data) = (address(free_port()), folder.join(format!("{}-{name}", self.name)));
-        settings.push(("ISTHMUS_LISTEN", http.clone()));
-        settings.push((
-            "ISTHMUS_DATA",
-            data.to_str().context("a folder name that is UTF-8")?.to_owned(),
-        ));
-        let admin = settings.iter().find(|(key, _)| *key == "ISTHMUS_ADMIN__LISTEN");
-        let admin = admin.map(|(_, address)| address.clone()).unwrap_or_default();
-        let process = Process::start(
-            folder,
-            "isthmus-region-agent",
-            &format!("{}/region-agent.yaml", self.name),
-            &settings,
-        )?;
-        let agent = Agent::new(
-            reqwest::Client::new(),
-            &format!("http://{http}"),
-            &format!("http://{admin}"),
-        );
-        Ok((process, agent))
-    }
-}
-
-fn address(port: u16) -> String {
-    format!("127.0.0.1:{port}")
-}
 
 async fn write(agent: &Agent, key: &str, bound: Duration) -> anyhow::Result<()> {
     until(&format!("{key} is written"), bound, || async {
@@ -96,24 +32,23 @@ async fn every_node_is_killed_in_turn_and_no_acknowledged_write_is_lost() -> any
         "eu-west,us-east",
     ])?;
     let (eu_link, us_link) = (free_port(), free_port());
-    let eu = Region {
+    let eu = Site {
         name: "eu-west",
         nats: cluster.urls(),
-        replicas: 3,
         link: eu_link,
         dial: ("us-east", us_link),
     };
-    let us = Region {
+    let us = Site {
         name: "us-east",
         nats: vec![single.url()],
-        replicas: 1,
         link: us_link,
         dial: ("eu-west", eu_link),
     };
-    let (_agent_1, eu_1) = eu.agent(&set, "agent-1")?;
-    let (_agent_2, eu_2) = eu.agent(&set, "agent-2")?;
-    let (_agent_3, us_1) = us.agent(&set, "agent-1")?;
-    let _gateways = [eu.gateway(&set)?, us.gateway(&set)?];
+    let replicated = [("ISTHMUS_LOG__REPLICAS", "3".to_owned())];
+    let (_agent_1, eu_1) = eu.agent(&set, "agent-1", &replicated)?;
+    let (_agent_2, eu_2) = eu.agent(&set, "agent-2", &replicated)?;
+    let (_agent_3, us_1) = us.agent(&set, "agent-1", &[])?;
+    let _gateways = [eu.gateway(&set, &replicated)?, us.gateway(&set, &[])?];
     write(&eu_1, "ready", READY_WITHIN).await?;
 
     let mut written = vec!["ready".to_owned()];

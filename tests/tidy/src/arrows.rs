@@ -18,7 +18,10 @@ const OURS: &[(&str, &[&str])] = &[
         &["isthmus-replication", "isthmus-runtime", "isthmus-wan"],
     ),
     ("isthmus-sim", &["isthmus-replication", "isthmus-log"]),
-    ("isthmus-e2e", &["isthmus-log", "isthmus-wan"]),
+    (
+        "isthmus-e2e",
+        &["isthmus-replication", "isthmus-log", "isthmus-wan"],
+    ),
     ("isthmus-bench", &["isthmus-e2e", "isthmus-wan"]),
     ("isthmus-tidy", &[]),
 ];

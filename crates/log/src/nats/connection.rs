@@ -1,7 +1,8 @@
 //! The connection of a process to its region's NATS.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,7 +31,7 @@ const RECONNECT_PAUSE: Duration = Duration::from_secs(1);
 pub struct ConnectionSettings {
     /// `nats://host:port` or `tls://host:port`, at least one.
     pub servers: Vec<String>,
-    /// A NATS credentials file.
+    /// A NATS credentials file, or a file with the seed of an nkey.
     pub credentials: Option<PathBuf>,
     /// The JetStream domain, where the region has one.
     pub domain: Option<String>,
@@ -83,8 +84,7 @@ impl Connection {
                 async {}
             });
         if let Some(path) = settings.credentials {
-            options = options
-                .credentials_file(&path)
+            options = identified(options, &path)
                 .await
                 .map_err(|source| ConnectError::Credentials { path, source })?;
         }
@@ -164,6 +164,18 @@ impl fmt::Debug for Connection {
             .field("region", &self.0.names.region)
             .field("state", &*self.0.state.borrow())
             .finish_non_exhaustive()
+    }
+}
+
+/// The seed of a user's nkey begins with `SU` and is all that its file holds.
+async fn identified(options: ConnectOptions, path: &Path) -> io::Result<ConnectOptions> {
+    let text = tokio::fs::read_to_string(path).await?;
+    match text.trim() {
+        seed if seed.starts_with("SU") && !seed.contains(char::is_whitespace) => {
+            nkeys::KeyPair::from_seed(seed).map_err(io::Error::other)?;
+            Ok(options.nkey(seed.to_owned()))
+        }
+        credentials => options.credentials(credentials),
     }
 }
 

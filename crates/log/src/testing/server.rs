@@ -62,19 +62,37 @@ impl NatsServer {
         Self::start_on(port, &NatsServerSettings::default())
     }
 
+    /// Starts a server whose whole configuration is given for its port and store, and waits until it listens. Blocks.
+    ///
+    /// # Panics
+    /// When it does not start.
+    #[must_use]
+    pub fn start_as(configuration: impl FnOnce(u16, &Path) -> String) -> Self {
+        let mut server = Self::new(free_port());
+        let configuration = configuration(server.port, &server.store());
+        std::fs::write(server.configuration(), configuration).expect("the configuration is written");
+        server.start_process();
+        server.await_it(Self::greets);
+        server
+    }
+
     fn start_on(port: u16, settings: &NatsServerSettings) -> Self {
+        let mut server = Self::new(port);
+        server.write_configuration(settings);
+        server.start_again();
+        server
+    }
+
+    fn new(port: u16) -> Self {
         let folder = tempfile::Builder::new()
             .prefix("isthmus-nats-")
             .tempdir()
             .expect("a temporary folder");
-        let mut server = Self {
+        Self {
             port,
             folder,
             process: None,
-        };
-        server.write_configuration(settings);
-        server.start_again();
-        server
+        }
     }
 
     fn write_configuration(&self, settings: &NatsServerSettings) {
@@ -98,6 +116,11 @@ impl NatsServer {
     /// # Panics
     /// When it does not start.
     pub fn start_again(&mut self) {
+        self.start_process();
+        self.await_it(Self::answers);
+    }
+
+    fn start_process(&mut self) {
         assert!(self.process.is_none(), "the server runs already");
         let log = File::options()
             .create(true)
@@ -114,12 +137,11 @@ impl NatsServer {
             .spawn()
             .expect("nats-server starts (tools/nats-server fetches it)");
         self.process = Some(process);
-        self.await_jetstream();
     }
 
-    fn await_jetstream(&mut self) {
+    fn await_it(&mut self, is_there: impl Fn(&Self) -> bool) {
         let deadline = Instant::now() + START;
-        while !self.answers() {
+        while !is_there(self) {
             let ended = self
                 .process
                 .as_mut()
@@ -131,6 +153,17 @@ impl NatsServer {
             );
             sleep(PAUSE);
         }
+    }
+
+    /// Whether a client is greeted; all that can be seen of a server that wants credentials.
+    fn greets(&self) -> bool {
+        let Ok(stream) = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)) else {
+            return false;
+        };
+        let mut greeting = [0; 4];
+        stream.set_read_timeout(Some(Duration::from_secs(1))).is_ok()
+            && (&stream).read_exact(&mut greeting).is_ok()
+            && greeting == *b"INFO"
     }
 
     /// Whether a client is greeted and its ping answered.

@@ -1,0 +1,244 @@
+//! The rights that configs/production/nats.conf gives are enough for agents and gateways, and no more than that file says.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use isthmus_e2e::{Agent, Process, Site, isthmus, until};
+use isthmus_log::nats::{Connection, ConnectionSettings};
+use isthmus_log::testing::{NatsServer, free_port};
+use isthmus_log::{AppendError, LogSettings, Ports, RegionNames, Role};
+use isthmus_replication::coordinates::{MessageId, Shard, WriterId};
+use isthmus_replication::fold::Token;
+use isthmus_replication::header::{BodySeal, Header, Local, Record, StageTimes};
+use isthmus_replication::hlc::Hlc;
+use isthmus_replication::names::{GroupName, RegionName, SetName};
+use nkeys::KeyPair;
+use tempfile::TempDir;
+
+const SOON: Duration = Duration::from_secs(30);
+const MIB: u64 = 1024 * 1024;
+
+/// The users of one region's NATS.
+struct Users {
+    operator: KeyPair,
+    agent: KeyPair,
+    gateway: KeyPair,
+}
+
+impl Users {
+    fn new() -> Self {
+        Self {
+            operator: KeyPair::new_user(),
+            agent: KeyPair::new_user(),
+            gateway: KeyPair::new_user(),
+        }
+    }
+
+    /// Writes the seed of a user into a file, as an operator hands it to a process.
+    fn seed(folder: &Path, name: &str, user: &KeyPair) -> anyhow::Result<String> {
+        let path = folder.join(format!("{name}.nk"));
+        std::fs::write(&path, user.seed()? + "\n")?;
+        path.into_os_string()
+            .into_string()
+            .ok()
+            .context("a folder name that is UTF-8")
+    }
+}
+
+/// One node of `region`, with everything but its cluster and its addresses as the production file has it.
+fn server(region: &str, users: &Users) -> anyhow::Result<NatsServer> {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../configs/production/nats.conf");
+    let written = std::fs::read_to_string(file)?;
+    let (before, rest) = written.split_once("cluster {").context("a cluster")?;
+    let (_, after) = rest.split_once("}\n").context("the end of the cluster")?;
+    let mut text = format!("{before}{after}").replace("shop", "dev");
+    if region == "us-east" {
+        text = text
+            .replace("eu-west", "ELSEWHERE")
+            .replace("us-east", "eu-west")
+            .replace("ELSEWHERE", "us-east");
+    }
+    let variables = [
+        ("OPERATOR_NKEY", &users.operator),
+        ("AGENT_NKEY", &users.agent),
+        ("GATEWAY_NKEY", &users.gateway),
+        ("SYSTEM_NKEY", &KeyPair::new_user()),
+    ];
+    for (variable, user) in variables {
+        text = text.replace(&format!("${variable}"), &user.public_key());
+    }
+    ensure!(
+        text.contains("data/nats") && text.contains("0.0.0.0:4222") && text.contains("http: 127.0.0.1:8222"),
+        "the production file has other addresses than this test replaces"
+    );
+    Ok(NatsServer::start_as(|port, store| {
+        text.replace("data/nats", &store.display().to_string())
+            .replace("0.0.0.0:4222", &format!("127.0.0.1:{port}"))
+            .replace("http: 127.0.0.1:8222", "")
+    }))
+}
+
+async fn connect(
+    server: &NatsServer,
+    region: &str,
+    role: Role,
+    seed: &str,
+) -> anyhow::Result<(Connection, Ports)> {
+    let connection = Connection::open(ConnectionSettings {
+        servers: vec![server.url()],
+        credentials: Some(seed.into()),
+        domain: Some(region.to_owned()),
+        role,
+        process: "test".to_owned(),
+        names: RegionNames {
+            set: SetName::parse("dev")?,
+            region: RegionName::parse(region)?,
+        },
+    })
+    .await?;
+    tokio::time::timeout(SOON, connection.connected()).await?;
+    let ports = connection.ports();
+    Ok((connection, ports))
+}
+
+fn shards() -> anyhow::Result<Vec<Shard>> {
+    let group = GroupName::parse("default")?;
+    let shard = |partition| Shard {
+        group: group.clone(),
+        partition,
+    };
+    Ok((0..4).map(shard).collect())
+}
+
+/// What an operator does once: the streams and the bucket of leases.
+async fn create(ports: &Ports) -> anyhow::Result<()> {
+    ports.leases.ensure(true, 1).await?;
+    let settings = LogSettings {
+        create: true,
+        replicas: 1,
+        max_bytes: 64 * MIB,
+    };
+    for shard in shards()? {
+        ports.log.ensure(&shard, &settings).await?;
+    }
+    Ok(())
+}
+
+/// A batch under the token of a region, as only that region's agents may append it at home and only gateways elsewhere.
+async fn append_as(ports: &Ports, region: &str) -> anyhow::Result<Result<(), AppendError>> {
+    let local = Local {
+        message_id: MessageId(1),
+        writer: WriterId(1),
+        lowest_stamp: Hlc::ZERO,
+        highest_stamp: Hlc::ZERO,
+    };
+    let shard = shards()?.remove(0);
+    let header = Header {
+        set: SetName::parse("dev")?,
+        shard: shard.clone(),
+        record: Record::Batch(local),
+        body: BodySeal::default(),
+        stages: StageTimes::default(),
+    };
+    let token = Token::Origin(RegionName::parse(region)?);
+    let appending = ports
+        .log
+        .append(&shard, &token, &header, bytes::Bytes::new())
+        .await;
+    Ok(appending.await.map(drop))
+}
+
+async fn reads(agent: &Agent, key: &str, value: &str) -> anyhow::Result<()> {
+    until(&format!("{key} is {value}"), SOON, || async {
+        let answer = agent.value("shop", key).await?.ok()?;
+        ensure!(answer.text() == value, "{key} is {}", answer.text());
+        Ok(())
+    })
+    .await
+}
+
+/// What is written in one region is read in the other.
+async fn travels(agents: &[Agent]) -> anyhow::Result<()> {
+    for (here, there) in [(0, 1), (1, 0)] {
+        until("the write is taken", SOON, || async {
+            agents[here]
+                .put("shop", &format!("from-{here}"), "?timeout=2s", "here")
+                .await?
+                .ok()
+        })
+        .await?;
+        reads(&agents[there], &format!("from-{here}"), "here").await?;
+    }
+    agents[0]
+        .put("shop", "everywhere", "?consistency=all&timeout=10s", "x")
+        .await?
+        .ok()?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_rights_of_the_production_file_are_enough_and_no_more() -> anyhow::Result<()> {
+    let folder = TempDir::new()?;
+    let set = folder.path().join("set");
+    let set_text = set.to_str().context("a folder name that is UTF-8")?;
+    isthmus(&["init", set_text, "--regions", "eu-west,us-east"])?;
+    let links = [("eu-west", free_port()), ("us-east", free_port())];
+    let mut running = Vec::new();
+    let mut agents = Vec::new();
+    let mut homes = Vec::new();
+    for (region, peer) in [(0, 1), (1, 0)] {
+        let (name, link) = links[region];
+        let users = Users::new();
+        let nats = server(name, &users)?;
+        let seed = |role: &str, user| Users::seed(folder.path(), &format!("{name}-{role}"), user);
+        let operator = seed("operator", &users.operator)?;
+        let (_connection, ports) = connect(&nats, name, Role::Gateway, &operator).await?;
+        create(&ports).await?;
+        let site = Site {
+            name,
+            nats: vec![nats.url()],
+            link,
+            dial: links[peer],
+        };
+        let settings = |credentials: &str| {
+            [
+                ("ISTHMUS_NATS__CREDENTIALS", credentials.to_owned()),
+                ("ISTHMUS_NATS__DOMAIN", name.to_owned()),
+                ("ISTHMUS_LOG__CREATE", "false".to_owned()),
+                ("ISTHMUS_LOG__MAX_BYTES", "64MiB".to_owned()),
+                ("ISTHMUS_LOG__RETENTION", "8MiB".to_owned()),
+            ]
+        };
+        let (agent_seed, gateway_seed) = (seed("agent", &users.agent)?, seed("gateway", &users.gateway)?);
+        let (process, agent) = site.agent(&set, "agent-1", &settings(&agent_seed))?;
+        running.push(process);
+        running.push(site.gateway(&set, &settings(&gateway_seed))?);
+        agents.push(agent);
+        homes.push((nats, name, agent_seed, gateway_seed));
+    }
+    travels(&agents).await.with_context(|| {
+        let said: Vec<String> = running.iter().map(Process::said).collect();
+        said.join("\n")
+    })?;
+
+    let (nats, name, agent_seed, gateway_seed) = &homes[0];
+    let (_connection, as_agent) = connect(nats, name, Role::Agent, agent_seed).await?;
+    let (_connection, as_gateway) = connect(nats, name, Role::Gateway, gateway_seed).await?;
+    ensure!(append_as(&as_agent, "eu-west").await?.is_ok());
+    ensure!(append_as(&as_gateway, "us-east").await?.is_ok());
+    ensure!(
+        append_as(&as_agent, "us-east").await?.is_err(),
+        "an agent appended under another origin"
+    );
+    ensure!(
+        append_as(&as_gateway, "eu-west").await?.is_err(),
+        "a gateway appended under its own region"
+    );
+    let last = as_gateway.log.bounds(&shards()?[0]).await?.last;
+    ensure!(
+        as_gateway.log.purge(&shards()?[0], last).await.is_err(),
+        "a gateway trimmed the log"
+    );
+    Ok(())
+}
