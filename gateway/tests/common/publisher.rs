@@ -4,14 +4,15 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use isthmus_log::testing::until;
-use isthmus_log::{Ports, StoredMessage};
+use isthmus_log::{AppendError, Ports, StoredMessage};
 use isthmus_replication::body;
 use isthmus_replication::cell::{CellId, ContentType, Digest, Field};
 use isthmus_replication::change::{Change, Op};
 use isthmus_replication::coordinates::{Anchor, AppliedThrough, Life, MessageId, Sequence, WriterId};
 use isthmus_replication::fold::{Accepted, Fold, MarkBody, Token, Verdict};
 use isthmus_replication::header::{
-    Barrier, BodySeal, Header, LifeLink, LifeRecord, Local, MarkRecord, Record, StageTimes,
+    Barrier, BodySeal, ClockLimits, Header, LifeLink, LifeRecord, Local, MarkRecord, Membership, Record,
+    StageTimes,
 };
 use isthmus_replication::hlc::Clock;
 use isthmus_replication::names::{BucketName, Key, ProcessName, RegionName};
@@ -93,6 +94,85 @@ impl Publisher {
         let mut change = self.change(&region, key);
         change.trace = Some(trace);
         self.batch(vec![change]).await
+    }
+
+    /// Appends a batch that puts `key`, stamped `ahead` of the clock.
+    pub async fn put_ahead(&mut self, key: &str, ahead: Duration) -> Sequence {
+        let region = self.region().clone();
+        let mut change = self.change(&region, key);
+        change.version.hlc = self.clock.stamp(wall().after(ahead));
+        self.batch(vec![change]).await
+    }
+
+    /// Records that stamps may be `max_ahead` ahead of the log's clock.
+    pub async fn allow_ahead(&mut self, max_ahead: Duration) {
+        let membership = Membership {
+            number: 1,
+            members: Vec::new(),
+            fenced: Vec::new(),
+            groups: Vec::new(),
+            clock: ClockLimits {
+                max_ahead,
+                ..ClockLimits::default()
+            },
+        };
+        let message_id = self.message_id();
+        let record = Record::Membership {
+            message_id,
+            membership,
+        };
+        self.append(&Token::Agent, record, Bytes::new(), 0).await;
+    }
+
+    /// Appends a batch whose body is sealed as it should be and holds no changes that anybody could apply.
+    pub async fn put_garbage(&mut self) -> Sequence {
+        let region = self.region().clone();
+        let stamp = self.clock.stamp(wall());
+        let local = Local {
+            message_id: self.message_id(),
+            writer: self.writer,
+            lowest_stamp: stamp,
+            highest_stamp: stamp,
+        };
+        let body = Bytes::from_static(b"\xff\xff\xffgarbage");
+        self.append(&Token::Origin(region), Record::Batch(local), body, 1)
+            .await
+    }
+
+    /// Appends large batches until the log is full.
+    pub async fn fill(&mut self) {
+        loop {
+            let region = self.region().clone();
+            let mut change = self.change(&region, "large");
+            change.op = Op::Put {
+                value: Bytes::from(vec![b'x'; 500_000]),
+                content_type: ContentType::default(),
+            };
+            let stamp = change.version.hlc;
+            let body = body::encode(&region, &[change]);
+            let header = Header {
+                set: self.ports.names.set.clone(),
+                shard: shard(),
+                record: Record::Batch(Local {
+                    message_id: self.message_id(),
+                    writer: self.writer,
+                    lowest_stamp: stamp,
+                    highest_stamp: stamp,
+                }),
+                body: BodySeal::of(&body, 1),
+                stages: StageTimes::default(),
+            };
+            let appending = self
+                .ports
+                .log
+                .append(&shard(), &Token::Origin(region), &header, body)
+                .await;
+            match appending.await {
+                Ok(_) => {}
+                Err(AppendError::Full { .. }) => return,
+                Err(error) => panic!("{error}"),
+            }
+        }
     }
 
     async fn batch(&mut self, changes: Vec<Change>) -> Sequence {

@@ -1,0 +1,99 @@
+//! What a region can't take is held in the open, or stands aside, and the lane goes on when it can.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod common;
+
+use std::time::Duration;
+
+use common::{Contents, EU, US, World, expected, link, region, shard};
+use serde_json::Value;
+use tokio::time::Instant;
+
+const RTT: Duration = Duration::from_millis(20);
+
+fn lane(status: &Value) -> &Value {
+    &link(status, US)["lanes"][0]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stamps_far_ahead_hold_the_lane_in_the_open_until_the_clock_has_caught_up() {
+    let world = World::two_regions(RTT).await;
+    let mut eu = world.publisher(EU).await;
+    let us = world.publisher(US).await;
+    let (one, other) = world.one_gateway_each();
+    one.connected(US).await;
+    eu.allow_ahead(Duration::from_secs(60)).await;
+    eu.put(&["in-time"]).await;
+    Contents::with_keys(&us.ports, &region(EU), 1).await;
+
+    let began = Instant::now();
+    eu.put_ahead("ahead", Duration::from_secs(4)).await;
+    one.becomes("a lane held for the clock", |status| {
+        lane(status)["state"] == "clock" && lane(status)["lag_ms"].as_f64() > Some(0.0)
+    })
+    .await;
+    assert!(other.log().contains("is held: the origin's clock is ahead"));
+    assert_eq!(Contents::of(&us.ports, &region(EU)).await.keys, ["in-time"]);
+    let arrived = Contents::with_keys(&us.ports, &region(EU), 2).await;
+    assert_eq!(arrived.keys, ["in-time", "ahead"]);
+    assert!(
+        began.elapsed() >= Duration::from_millis(3900),
+        "it was appended before this region's clock had come there"
+    );
+    one.becomes("a lane that goes on", |status| {
+        lane(status)["state"] == "streaming"
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_nobody_can_apply_becomes_a_gap_and_the_lane_goes_on() {
+    let world = World::two_regions(RTT).await;
+    let mut eu = world.publisher(EU).await;
+    let us = world.publisher(US).await;
+    let (one, other) = world.one_gateway_each();
+    one.connected(US).await;
+    eu.put_numbered(0, 3).await;
+    Contents::with_keys(&us.ports, &region(EU), 3).await;
+    let garbage = eu.put_garbage().await;
+    Contents::through(&us.ports, &region(EU), garbage).await;
+    eu.put_numbered(3, 3).await;
+    let arrived = Contents::with_keys(&us.ports, &region(EU), 6).await;
+    assert_eq!(arrived.keys, expected(6));
+    assert!(arrived.fold.origin(&region(EU)).unwrap().needs_sync);
+    other.counts("isthmus_gaps_total{origin=\"eu-west\"}", 1.0).await;
+    assert!(other.log().contains("stands for it until a sync"));
+    other
+        .becomes("the need of a sync", |status| {
+            status["receiving"][0]["needs_sync"] == true
+        })
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_log_holds_the_lane_and_room_lets_it_go_on() {
+    let world = World::two_regions(RTT).await;
+    let mut eu = world.publisher(EU).await;
+    let mut us = world.publisher(US).await;
+    let (one, other) = world.one_gateway_each();
+    one.connected(US).await;
+    eu.put_numbered(0, 1).await;
+    Contents::with_keys(&us.ports, &region(EU), 1).await;
+    us.fill().await;
+    let large = eu.put(&["x".repeat(1000).as_str(); 400]).await;
+    one.becomes("a lane held for want of room", |status| {
+        lane(status)["state"] == "log_full"
+    })
+    .await;
+    let last = us.ports.log.bounds(&shard()).await.unwrap().last;
+    us.ports.log.purge(&shard(), last).await.unwrap();
+    other
+        .becomes("what had no room", |status| {
+            status["receiving"][0]["cursor"]["sequence"].as_u64() >= Some(large.0)
+        })
+        .await;
+    one.becomes("a lane that goes on", |status| {
+        lane(status)["state"] == "streaming"
+    })
+    .await;
+}
