@@ -107,7 +107,7 @@ async fn a_paused_link_stands_and_carries_nothing_until_it_is_resumed() {
     let world = World::two_regions(RTT).await;
     let mut eu = world.publisher(EU).await;
     let us = world.publisher(US).await;
-    let (one, _other) = world.one_gateway_each();
+    let (mut one, _other) = world.one_gateway_each();
     one.connected(US).await;
     eu.put_numbered(0, 1).await;
     Contents::with_keys(&us.ports, &region(EU), 1).await;
@@ -124,7 +124,22 @@ async fn a_paused_link_stands_and_carries_nothing_until_it_is_resumed() {
     .await;
     assert_eq!(Contents::of(&us.ports, &region(EU)).await.keys.len(), 1);
 
-    assert_eq!(one.post("/v1/links/us-east/resume").await, 200);
+    let later = world.gateway(EU, 2);
+    later
+        .becomes("what an operator had paused before it started", |status| {
+            link(status, US)["paused"] == true
+        })
+        .await;
+    one.kill();
+    later.leads().await;
+    later
+        .becomes("a paused link that stands", |status| {
+            link(status, US)["state"] == "paused"
+        })
+        .await;
+    assert_eq!(Contents::of(&us.ports, &region(EU)).await.keys.len(), 1);
+
+    assert_eq!(later.post("/v1/links/us-east/resume").await, 200);
     let arrived = Contents::with_keys(&us.ports, &region(EU), 6).await;
     assert_eq!(arrived.keys, expected(6));
 }

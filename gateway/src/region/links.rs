@@ -1,5 +1,5 @@
-//! Pausing and resuming links: a command to one gateway of a region is told to all, so that it holds whoever leads. It
-//! holds for as long as the processes run.
+//! Pausing and resuming links: a command to one gateway of a region is told to all, so that it holds whoever leads. Each
+//! writes it into its member lease, where one that starts later finds it: it holds for as long as a gateway runs.
 
 use std::collections::BTreeSet;
 
@@ -66,7 +66,8 @@ fn suffix(peer: &RegionName) -> String {
     format!("link.{peer}")
 }
 
-fn set(shared: &Shared, peer: &RegionName, paused: bool) {
+/// Holds, or holds no longer, the link to `peer`.
+pub(super) fn set(shared: &Shared, peer: &RegionName, paused: bool) {
     let changed = shared.paused.send_if_modified(|all| {
         if paused {
             all.insert(peer.clone())

@@ -3,16 +3,20 @@
 use std::time::Duration;
 
 use isthmus_log::{Ended, LeaseError, Member, MemberChange, Members, Revision, Role};
+use isthmus_replication::names::RegionName;
 use isthmus_runtime::events::Severity;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::links;
 use crate::shared::Shared;
 
 /// So long that an election of the region's NATS flaps nobody.
 const TTL: Duration = Duration::from_secs(15);
 const RENEWAL: Duration = Duration::from_secs(3);
+/// The field of the payload that lists paused links.
+const PAUSED: &str = "paused";
 /// Giving the lease up may take this long; it runs out by itself.
 const RELEASE: Duration = Duration::from_millis(700);
 
@@ -25,6 +29,7 @@ pub(super) async fn keep(shared: Shared, stop: CancellationToken) {
     let name = member.lease();
     let leases = &shared.ports.leases;
     let mut held: Option<Revision> = None;
+    let mut paused = shared.paused.subscribe();
     while !stop.is_cancelled() {
         let renewed = async {
             let expected = match held {
@@ -48,6 +53,7 @@ pub(super) async fn keep(shared: Shared, stop: CancellationToken) {
         held = renewed.ok();
         tokio::select! {
             () = sleep(if held.is_some() { RENEWAL } else { RENEWAL / 6 }) => {}
+            Ok(()) = paused.changed() => {}
             () = stop.cancelled() => {}
         }
     }
@@ -60,21 +66,43 @@ pub(super) async fn keep(shared: Shared, stop: CancellationToken) {
 
 fn payload(shared: &Shared) -> bytes::Bytes {
     let settings = &shared.process.settings;
+    let paused: Vec<String> = shared.paused.borrow().iter().map(RegionName::to_string).collect();
     let payload = json!({
         "run": shared.run.to_string(),
         "link": settings.link.listen.to_string(),
         "admin": settings.process.admin.to_string(),
+        PAUSED: paused,
     });
     payload.to_string().into()
 }
 
-/// Shows the region's members and tells who comes and goes, until dropped.
+/// The links that a gateway says are paused.
+fn paused_by(payload: &[u8]) -> Vec<RegionName> {
+    let told: Value = serde_json::from_slice(payload).unwrap_or_default();
+    let names = told[PAUSED].as_array().into_iter().flatten();
+    names
+        .filter_map(|name| RegionName::parse(name.as_str()?).ok())
+        .collect()
+}
+
+/// Shows the region's members and tells who comes and goes, until dropped. Links that the gateways had paused when this one
+/// started are paused here too.
 pub(super) async fn follow(shared: Shared) {
     let mut watch = shared.ports.leases.watch();
     let mut members = Members::default();
+    let mut started = true;
     while let Some(event) = watch.next().await {
         for change in members.note(&event) {
             tell(&shared, &change);
+        }
+        if std::mem::take(&mut started) {
+            let paused = members
+                .of(Role::Gateway)
+                .flat_map(|(_, payload)| paused_by(payload));
+            let peers = shared.peers();
+            paused
+                .filter(|peer| peers.contains_key(peer))
+                .for_each(|peer| links::set(&shared, &peer, true));
         }
         shared.board.state().members = members.iter().map(|(member, _)| member.clone()).collect();
     }
@@ -97,4 +125,25 @@ fn tell(shared: &Shared, change: &MemberChange) {
     let text = format!("{} {} {what}", member.role.as_str(), member.process);
     let fields = json!({ "role": member.role.as_str(), "name": member.process.as_str() });
     shared.process.events.record(severity, kind, text, fields);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paused_links_are_read_and_whatever_else_stands_there_is_not() {
+        let us = RegionName::parse("us-east").expect("a valid name");
+        assert_eq!(paused_by(br#"{"run":"1","paused":["us-east"]}"#), [us]);
+        for other in [
+            &b"{}"[..],
+            b"",
+            b"[]",
+            b"\xff",
+            br#"{"paused":[1,"NOT A NAME"]}"#,
+            br#"{"paused":7}"#,
+        ] {
+            assert_eq!(paused_by(other), []);
+        }
+    }
 }
