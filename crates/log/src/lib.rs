@@ -16,6 +16,7 @@ mod error;
 mod leases;
 mod marks;
 mod members;
+mod membership;
 pub mod memory;
 mod names;
 pub mod nats;
@@ -35,6 +36,7 @@ pub use error::{
 pub use leases::{Ended, InvalidLeaseName, Lease, LeaseEvent, LeaseName, LeaseWatch, Leases, Revision};
 pub use marks::{FoundMark, newest_mark_describing, oldest_mark};
 pub use members::{Member, MemberChange, Members, Role};
+pub use membership::{Membership, Renewal};
 pub use names::RegionNames;
 pub use peers::{PeerBus, PeerMessage, PeerSubscription, Reply};
 pub use reader::{Reader, ReaderCounts};

@@ -146,6 +146,11 @@ impl SessionToken {
         self.positions.is_empty()
     }
 
+    /// The logs that the client has seen something of: the origin and the shard, one entry a life.
+    pub fn logs(&self) -> impl Iterator<Item = (&RegionName, &Shard)> {
+        self.positions.keys().map(|(origin, shard, _)| (origin, shard))
+    }
+
     /// Notes that the client has seen `origin`'s log of `shard` through `position`.
     ///
     /// # Errors

@@ -1,67 +1,45 @@
 //! Membership: this gateway's own lease, and who else of the region lives (design.md section 7).
 
-use std::time::Duration;
-
-use isthmus_log::{Ended, LeaseError, Member, MemberChange, Members, Revision, Role};
+use isthmus_log::{Ended, Member, MemberChange, Members, Membership, Renewal, Role};
 use isthmus_replication::names::RegionName;
 use isthmus_runtime::events::Severity;
 use serde_json::{Value, json};
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::links;
 use crate::shared::Shared;
 
-/// So long that an election of the region's NATS flaps nobody.
-const TTL: Duration = Duration::from_secs(15);
-const RENEWAL: Duration = Duration::from_secs(3);
 /// The field of the payload that lists paused links.
 const PAUSED: &str = "paused";
-/// Giving the lease up may take this long; it runs out by itself.
-const RELEASE: Duration = Duration::from_millis(700);
-
 /// Holds this gateway's member lease until `stop`, then gives it up.
 pub(super) async fn keep(shared: Shared, stop: CancellationToken) {
     let member = Member {
         role: Role::Gateway,
         process: shared.settings().name.clone(),
     };
-    let name = member.lease();
-    let leases = &shared.ports.leases;
-    let mut held: Option<Revision> = None;
+    let mut membership = Membership::new(shared.ports.clone(), &member);
     let mut paused = shared.paused.subscribe();
     while !stop.is_cancelled() {
-        let renewed = async {
-            let expected = match held {
-                Some(revision) => revision,
-                None => leases.get(&name).await?.revision,
-            };
-            leases.put(&name, expected, payload(&shared), TTL).await
-        };
-        let renewed = tokio::select! {
-            renewed = renewed => renewed,
+        let renewal = tokio::select! {
+            renewal = membership.renew(payload(&shared)) => renewal,
             () = stop.cancelled() => break,
         };
-        if held.is_some() && renewed == Err(LeaseError::Conflict) {
+        if renewal == Renewal::Taken {
             let text = format!(
-                "another process wrote the lease of {}; give each gateway its own name",
+                "another process writes the lease of {}; give each gateway its own name",
                 member.process
             );
             let events = &shared.process.events;
             events.record(Severity::Warning, "name_taken", text, json!({}));
         }
-        held = renewed.ok();
         tokio::select! {
-            () = sleep(if held.is_some() { RENEWAL } else { RENEWAL / 6 }) => {}
+            () = sleep(membership.pause()) => {}
             Ok(()) = paused.changed() => {}
             () = stop.cancelled() => {}
         }
     }
-    if let Some(revision) = held
-        && timeout(RELEASE, leases.release(&name, revision)).await.is_err()
-    {
-        tracing::debug!("the member lease was not given up in time; it runs out by itself");
-    }
+    membership.leave().await;
 }
 
 fn payload(shared: &Shared) -> bytes::Bytes {

@@ -191,7 +191,7 @@ fn parse_target(rest: &str) -> Result<Target, Rejection> {
 fn target_code(error: &InvalidTarget) -> ErrorCode {
     match error {
         InvalidTarget::Bucket => ErrorCode::InvalidBucket,
-        InvalidTarget::NotUtf8 | InvalidTarget::Key(_) => ErrorCode::InvalidKey,
+        InvalidTarget::Undecodable(_) | InvalidTarget::Key(_) => ErrorCode::InvalidKey,
     }
 }
 

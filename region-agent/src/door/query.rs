@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use isthmus_replication::names::Key;
 use isthmus_runtime::settings;
-use percent_encoding::percent_decode_str;
 
+use super::target::decoded;
 use crate::operation::{Consistency, DEFAULT_TIMEOUT, LIST_LIMIT, LONGEST_TIMEOUT};
 
 /// A parameter that can't be used.
@@ -76,8 +76,7 @@ impl Query {
                 )));
             }
             let value = value.replace('+', " ");
-            let value = percent_decode_str(&value).decode_utf8();
-            let value = value.map_err(|_| invalid("not UTF-8 once percent-decoded".to_owned()))?;
+            let value = decoded(&value).map_err(|error| invalid(error.to_string()))?;
             parsed.set(name, &value).map_err(invalid)?;
         }
         Ok(parsed)
@@ -126,10 +125,10 @@ fn parse_timeout(text: &str) -> Result<Duration, String> {
     let timeout = settings::Duration::parse(text)
         .map_err(|error| error.to_string())?
         .0;
-    if timeout <= LONGEST_TIMEOUT {
+    if (Duration::from_millis(1)..=LONGEST_TIMEOUT).contains(&timeout) {
         Ok(timeout)
     } else {
-        Err(format!("at most {}s", LONGEST_TIMEOUT.as_secs()))
+        Err(format!("at least 1ms and at most {}s", LONGEST_TIMEOUT.as_secs()))
     }
 }
 
@@ -168,6 +167,8 @@ mod tests {
             ("ttl=-1s", "length of time"),
             ("ttl=200y", "at most 100 years"),
             ("timeout=2h", "at most 60s"),
+            ("timeout=0s", "at least 1ms"),
+            ("prefix=%zz", "percent-encoded"),
             ("consistency=quorum", "region, majority or all"),
             ("limit=0", "1 to 1000"),
             ("limit=1001", "1 to 1000"),

@@ -1,5 +1,7 @@
 //! Which bucket and key a path names: percent-decoded once, `/` allowed in keys.
 
+use std::borrow::Cow;
+
 use isthmus_replication::names::{BucketName, Key};
 use percent_encoding::percent_decode_str;
 
@@ -12,15 +14,40 @@ pub struct Target {
     pub key: Option<Key>,
 }
 
+/// Why text from a request's line can't be decoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Undecodable {
+    /// A percent sign that begins nothing.
+    #[error("not percent-encoded: two hexadecimal digits follow each %, and % itself is written %25")]
+    Percent,
+    /// No text.
+    #[error("not UTF-8 once percent-decoded")]
+    NotUtf8,
+}
+
+/// Percent-decodes `raw`, once.
+///
+/// # Errors
+/// [`Undecodable`].
+pub fn decoded(raw: &str) -> Result<Cow<'_, str>, Undecodable> {
+    let digits = |after: &str| after.bytes().take(2).filter(u8::is_ascii_hexdigit).count() == 2;
+    if !raw.split('%').skip(1).all(digits) {
+        return Err(Undecodable::Percent);
+    }
+    percent_decode_str(raw)
+        .decode_utf8()
+        .map_err(|_| Undecodable::NotUtf8)
+}
+
 /// Why a path names nothing.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidTarget {
     /// The bucket's name.
     #[error("the bucket's name is 1 to 32 of the characters a-z, 0-9 and '-'")]
     Bucket,
-    /// The key is not UTF-8 once decoded.
-    #[error("the key is not UTF-8 once percent-decoded")]
-    NotUtf8,
+    /// The key can't be decoded.
+    #[error("the key is {0}")]
+    Undecodable(#[from] Undecodable),
     /// The key is empty or too long.
     #[error(transparent)]
     Key(#[from] isthmus_replication::names::InvalidKey),
@@ -36,9 +63,7 @@ impl Target {
             Some((bucket, key)) => (bucket, Some(key)),
             None => (rest, None),
         };
-        let bucket = percent_decode_str(bucket)
-            .decode_utf8()
-            .map_err(|_| InvalidTarget::Bucket)?;
+        let bucket = decoded(bucket).map_err(|_| InvalidTarget::Bucket)?;
         Ok(Self {
             bucket: BucketName::parse(&bucket).map_err(|_| InvalidTarget::Bucket)?,
             key: key.map(parse_key).transpose()?,
@@ -47,10 +72,7 @@ impl Target {
 }
 
 fn parse_key(raw: &str) -> Result<Key, InvalidTarget> {
-    let key = percent_decode_str(raw)
-        .decode_utf8()
-        .map_err(|_| InvalidTarget::NotUtf8)?;
-    Ok(Key::parse(&key)?)
+    Ok(Key::parse(&decoded(raw)?)?)
 }
 
 #[cfg(test)]
@@ -72,7 +94,7 @@ mod tests {
         assert_eq!(key_of("carts//a"), "/a");
         assert_eq!(key_of("carts/%252F"), "%2F");
         assert_eq!(key_of("carts/%C3%A9%20%0A"), "é \n");
-        assert_eq!(key_of("carts/100%"), "100%");
+        assert_eq!(key_of("carts/100%25"), "100%");
         assert_eq!(Target::parse("carts").unwrap().key, None);
     }
 
@@ -83,7 +105,10 @@ mod tests {
             ("Carts/a", InvalidTarget::Bucket),
             ("", InvalidTarget::Bucket),
             ("%ff/a", InvalidTarget::Bucket),
-            ("carts/%ff", InvalidTarget::NotUtf8),
+            ("carts/%ff", InvalidTarget::Undecodable(Undecodable::NotUtf8)),
+            ("carts/%zz", InvalidTarget::Undecodable(Undecodable::Percent)),
+            ("carts/100%", InvalidTarget::Undecodable(Undecodable::Percent)),
+            ("carts/%4", InvalidTarget::Undecodable(Undecodable::Percent)),
             ("carts/", InvalidTarget::Key(InvalidKey { bytes: 0 })),
             (too_long.as_str(), InvalidTarget::Key(InvalidKey { bytes: 1025 })),
         ] {

@@ -128,6 +128,7 @@ impl Core {
     }
 
     async fn send(&self, write: Write, span: &Span, deadline: Mono) -> Result<Sent, Refusal> {
+        self.policy.admit_session(write.session.as_ref())?;
         let ttl = self.policy.admit(&write.bucket, &write.content)?;
         let shard = self.policy.shard(&write.bucket, &write.key)?;
         let handle = self.handle(&shard)?;
@@ -172,6 +173,7 @@ impl Core {
     }
 
     async fn get(&self, get: Get) -> Result<Outcome, Refusal> {
+        self.policy.admit_session(get.session.as_ref())?;
         let deadline = self.context.now().mono.after(get.timeout);
         let shard = self.policy.shard(&get.bucket, &get.key)?;
         let handle = self.handle(&shard)?;
@@ -212,6 +214,7 @@ impl Core {
     }
 
     async fn list(&self, list: List) -> Result<Outcome, Refusal> {
+        self.policy.admit_session(list.session.as_ref())?;
         let deadline = self.context.now().mono.after(list.timeout);
         let wall = self.context.now().wall;
         let mut session = list.session.clone().unwrap_or_default();

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use isthmus_replication::coordinates::Shard;
 use isthmus_replication::names::{BucketName, Key, RegionName};
+use isthmus_replication::session_token::SessionToken;
 use isthmus_runtime::settings::{BucketSettings, SetSettings};
 
 use super::{Refusal, WriteContent};
@@ -76,6 +77,25 @@ impl Policy {
             });
         }
         Ok(ttl.or(settings.ttl))
+    }
+
+    /// Checks that a session is of this set: what it has seen of another would never be seen here.
+    ///
+    /// # Errors
+    /// [`Refusal::ForeignSession`].
+    pub fn admit_session(&self, session: Option<&SessionToken>) -> Result<(), Refusal> {
+        let foreign = |(region, shard): &(&RegionName, &Shard)| {
+            let group = self.set.groups.get(&shard.group);
+            let held = group.is_some_and(|group| shard.partition < group.partitions);
+            !held || !self.set.regions.contains_key(*region)
+        };
+        let found = session.and_then(|session| session.logs().find(foreign));
+        found.map_or(Ok(()), |(region, shard)| {
+            Err(Refusal::ForeignSession {
+                region: region.clone(),
+                shard: shard.clone(),
+            })
+        })
     }
 
     /// The regions that hold a shard, this one among them.

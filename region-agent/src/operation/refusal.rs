@@ -1,7 +1,7 @@
 //! Why an operation was not done, and the stable code that says so everywhere.
 
 use isthmus_door::ErrorCode;
-use isthmus_replication::coordinates::{Position, Sequence};
+use isthmus_replication::coordinates::{Position, Sequence, Shard};
 use isthmus_replication::names::{BucketName, RegionName};
 use isthmus_replication::version::Version;
 
@@ -28,6 +28,16 @@ pub enum Refusal {
         /// The bucket's limit in bytes.
         limit: usize,
     },
+    /// The session has seen what this set does not have.
+    #[error(
+        "Isthmus-Session is of another set: this one has no {shard} of region {region}; leave the header out"
+    )]
+    ForeignSession {
+        /// The origin.
+        region: RegionName,
+        /// The shard.
+        shard: Shard,
+    },
     /// The agent can't answer yet, or no more.
     #[error("this agent is not ready: {reason}")]
     NotReady {
@@ -45,6 +55,11 @@ pub enum Refusal {
     /// More writes wait than are allowed to.
     #[error("too many writes wait for the log; try again")]
     Overloaded,
+    /// The deadline came before the write's turn.
+    #[error(
+        "the write's time was up before it could be sent; nothing was written, so try again, or give it more time with timeout"
+    )]
+    NotSent,
     /// The log does not answer.
     #[error("the log does not answer appends; nothing was written")]
     LogNotWritable,
@@ -123,7 +138,8 @@ impl Refusal {
             Self::ValueTooLarge { .. } => ErrorCode::ValueTooLarge,
             Self::NotReady { .. } => ErrorCode::NotReady,
             Self::UpgradeNeeded { .. } => ErrorCode::UpgradeNeeded,
-            Self::Overloaded => ErrorCode::Overloaded,
+            Self::ForeignSession { .. } => ErrorCode::InvalidSession,
+            Self::Overloaded | Self::NotSent => ErrorCode::Overloaded,
             Self::LogNotWritable => ErrorCode::LogNotWritable,
             Self::LogFull => ErrorCode::LogFull,
             Self::MemoryFull => ErrorCode::MemoryFull,

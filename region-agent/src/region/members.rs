@@ -1,20 +1,14 @@
 //! Membership: this agent's own lease, and the others' (design.md section 7).
 
 use std::convert::Infallible;
-use std::time::Duration;
 
-use isthmus_log::{Ended, LeaseError, Member, MemberChange, Revision, Role};
+use isthmus_log::{Ended, Member, MemberChange, Membership, Renewal, Role};
 use isthmus_runtime::events::Severity;
 use serde_json::json;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::{MemberPayload, Region};
-
-/// So long that an election of the region's NATS flaps nobody.
-const TTL: Duration = Duration::from_secs(15);
-const RENEWAL: Duration = Duration::from_secs(3);
-const RELEASE: Duration = Duration::from_millis(700);
 
 /// Holds this agent's member lease until `stop`, then gives it up.
 ///
@@ -31,43 +25,27 @@ pub async fn keep_member(
         role: Role::Agent,
         process: context.process.settings.process.name.clone(),
     };
-    let (leases, name) = (&context.ports.leases, member.lease());
-    let mut held: Option<Revision> = None;
+    let mut membership = Membership::new(context.ports.clone(), &member);
     while !stop.is_cancelled() {
         let payload = payload(&region, http, admin).encode();
-        let renewed = async {
-            let expected = match held {
-                Some(revision) => revision,
-                None => leases.get(&name).await?.revision,
-            };
-            leases.put(&name, expected, payload, TTL).await
-        };
-        let renewed = tokio::select! {
+        let renewal = tokio::select! {
             () = stop.cancelled() => break,
-            renewed = renewed => renewed,
+            renewal = membership.renew(payload) => renewal,
         };
-        if held.is_some() && renewed == Err(LeaseError::Conflict) {
+        if renewal == Renewal::Taken {
             let text = format!(
-                "another process wrote the lease of {}; give each agent its own name",
+                "another process writes the lease of {}; give each agent its own name",
                 member.process
             );
-            context
-                .process
-                .events
-                .record(Severity::Warning, "name_taken", text, json!({}));
+            let events = &context.process.events;
+            events.record(Severity::Warning, "name_taken", text, json!({}));
         }
-        held = renewed.ok();
         tokio::select! {
             () = stop.cancelled() => {}
-            () = sleep(if held.is_some() { RENEWAL } else { RENEWAL / 6 }) => {}
+            () = sleep(membership.pause()) => {}
         }
     }
-    if let Some(revision) = held {
-        tokio::time::timeout(RELEASE, leases.release(&name, revision))
-            .await
-            .map(drop)
-            .ok();
-    }
+    membership.leave().await;
     Ok(())
 }
 

@@ -131,7 +131,8 @@ fn result(outcome: Outcome) -> Result<Accepted, Refusal> {
         Outcome::Failed(Failure::Void(Void::ClockAhead)) => Err(Refusal::ClockAhead),
         Outcome::Failed(Failure::Void(Void::TooLate)) => Err(Refusal::TooLate),
         Outcome::Failed(Failure::Void(void)) => Err(Refusal::Void(void.label())),
-        Outcome::Failed(Failure::NotSent | Failure::LogRefused) => Err(Refusal::LogNotWritable),
+        Outcome::Failed(Failure::NotSent) => Err(Refusal::NotSent),
+        Outcome::Failed(Failure::LogNotWritable | Failure::LogRefused) => Err(Refusal::LogNotWritable),
         Outcome::Failed(Failure::LogFull) => Err(Refusal::LogFull),
         Outcome::Unknown { .. } => Err(Refusal::OutcomeUnknown),
     }

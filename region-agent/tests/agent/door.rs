@@ -269,7 +269,15 @@ async fn a_session_is_seen_by_the_other_agent_or_refused_with_the_distance() {
         (&json!("stale"), &json!("eu-west"))
     );
     assert!(problem["distance"].as_u64().unwrap() > 900_000);
-    for garbage in ["x", "1;eu-west:default,zz", "1;;"] {
+    let of_another_set = [
+        "1;zz:default,0.1.0.5",
+        "1;eu-west:nogroup,0.1.0.5",
+        "1;eu-west:default,77.1.0.5",
+    ];
+    for garbage in ["x", "1;eu-west:default,zz", "1;;"]
+        .into_iter()
+        .chain(of_another_set)
+    {
         let refused = send(
             two.client
                 .get(two.kv("carts/a"))

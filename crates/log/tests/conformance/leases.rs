@@ -5,7 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::future::join_all;
 use isthmus_log::{
-    Ended, Lease, LeaseError, LeaseEvent, LeaseName, Member, MemberChange, Members, Ports, Revision, Role,
+    Ended, Lease, LeaseError, LeaseEvent, LeaseName, Member, MemberChange, Members, Membership, Ports,
+    Renewal, Revision, Role,
 };
 use isthmus_replication::names::ProcessName;
 
@@ -213,4 +214,30 @@ pub async fn members_come_and_go_with_their_leases(ports: Ports) {
         [down]
     );
     assert_eq!(members.of(Role::Agent).count(), 0);
+}
+
+pub async fn a_membership_that_ran_out_is_taken_back_and_one_that_another_writes_is_said(ports: Ports) {
+    leases(&ports).await;
+    let member = Member {
+        role: Role::Agent,
+        process: ProcessName::parse("agent-1").unwrap(),
+    };
+    let mut membership = Membership::new(ports.clone(), &member);
+    assert_eq!(membership.renew(Bytes::from_static(b"one")).await, Renewal::Held);
+    let held = ports.leases.get(&member.lease()).await.unwrap();
+    ports
+        .leases
+        .release(&member.lease(), held.revision)
+        .await
+        .unwrap();
+    assert_eq!(membership.renew(Bytes::from_static(b"one")).await, Renewal::Open);
+    assert_eq!(membership.renew(Bytes::from_static(b"one")).await, Renewal::Held);
+    let held = ports.leases.get(&member.lease()).await.unwrap();
+    ports
+        .leases
+        .put(&member.lease(), held.revision, Bytes::from_static(b"two"), LONG)
+        .await
+        .unwrap();
+    assert_eq!(membership.renew(Bytes::from_static(b"one")).await, Renewal::Taken);
+    membership.leave().await;
 }

@@ -55,7 +55,8 @@ conformance! {
     a_lease_that_nobody_renews_ends
     a_lease_of_less_than_a_second_is_refused
     a_watch_tells_what_is_held_and_what_becomes_of_it
-    members_come_and_go_with_their_leases;
+    members_come_and_go_with_their_leases
+    a_membership_that_ran_out_is_taken_back_and_one_that_another_writes_is_said;
     peers:
     what_is_told_is_heard_by_those_who_listen
     a_request_is_answered;

@@ -84,7 +84,7 @@ impl Writer {
             while let Some(queued) = self.queue.pop_unsent() {
                 self.held_bytes -= queued.bytes;
                 self.outcomes
-                    .push_back((queued.ticket, Outcome::Failed(Failure::NotSent)));
+                    .push_back((queued.ticket, Outcome::Failed(Failure::LogNotWritable)));
             }
         }
     }

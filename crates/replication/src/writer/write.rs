@@ -80,8 +80,10 @@ pub enum Outcome {
 pub enum Failure {
     /// It was read back as void.
     Void(Void),
-    /// Its deadline came, or the log stopped being writable, before it was sent.
+    /// Its deadline came before it was sent.
     NotSent,
+    /// The log stopped being writable before it was sent.
+    LogNotWritable,
     /// The log has no room.
     LogFull,
     /// The server refused to store it.
