@@ -118,10 +118,11 @@ impl Sending {
         }
     }
 
-    /// Takes lives that are newer than the known ones; whether they are.
+    /// Takes lives that are newer than the known ones, or stand in their place; whether they do.
     fn learn(&mut self, lineage: &Lineage) -> bool {
-        let number = |lineage: &Lineage| lineage.current().map(|life| life.number);
-        if number(lineage) <= number(&self.lineage) {
+        let (told, held) = (lineage.current(), self.lineage.current());
+        let number = |life: Option<Life>| life.map(|life| life.number);
+        if told == held || number(told) < number(held) {
             return false;
         }
         let fork = lineage.links().last().map(|link| link.fork);

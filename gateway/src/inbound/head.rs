@@ -14,7 +14,7 @@ use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use isthmus_log::{AppendError, ReadError, Reader, StoredMessage};
-use isthmus_replication::coordinates::{Sequence, Shard};
+use isthmus_replication::coordinates::{Life, Sequence, Shard};
 use isthmus_replication::fold::Fold;
 use isthmus_replication::link::landmarks::Landmarks;
 use isthmus_replication::link::lane::{LaneReport, RangeFrame};
@@ -109,7 +109,7 @@ pub(super) struct HeadTask {
     /// Reading starts from a state here or before.
     start_from: Sequence,
     /// The newest life whose messages after its fork were read knowing of it.
-    reread: u64,
+    reread: Option<Life>,
     state: String,
     lanes: BTreeMap<u64, Lane>,
     /// Lanes that are offered before the log has been read up to its head.
@@ -143,7 +143,7 @@ impl HeadTask {
             target: Some(Sequence::NONE),
             start_at: Some(Mono::default()),
             start_from: NEWEST,
-            reread: 0,
+            reread: None,
             state: "starting".to_owned(),
             shared,
             shard,

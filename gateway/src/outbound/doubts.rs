@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use isthmus_replication::coordinates::{Cursor, Shard};
-use isthmus_replication::link::landmarks;
+use isthmus_replication::link::landmarks::{self, Answer};
 use isthmus_replication::link::session::Session;
 use isthmus_replication::names::RegionName;
 use isthmus_replication::peer::PeerDoubt;
@@ -45,8 +45,8 @@ pub(super) async fn pass_on(
     (shard, cursor): (Shard, Cursor),
     answer: &[u8],
 ) {
-    let landmarks = match landmarks::answered(answer) {
-        Ok(landmarks) => landmarks,
+    let Answer { landmarks, lineage } = match Answer::decode(answer) {
+        Ok(answer) => answer,
         Err(error) => return tracing::warn!(%peer, %error, "landmarks that can't be read"),
     };
     tracing::info!(%peer, %shard, cursor = %cursor.position.sequence, landmarks = landmarks.len(), "tells the agents of a tail that the peer has and the log has not");
@@ -57,6 +57,7 @@ pub(super) async fn pass_on(
         peer: peer.clone(),
         cursor,
         landmarks,
+        lineage,
     };
     match timeout(TELL, shared.ports.peers.publish(&suffix, doubt.encode())).await {
         Ok(Ok(())) => {}

@@ -3,6 +3,7 @@
 use isthmus_log::StoredMessage;
 use isthmus_replication::body;
 use isthmus_replication::change::Change;
+use isthmus_replication::coordinates::Anchor;
 use isthmus_replication::digests::Summary;
 use isthmus_replication::fold::{Accepted, Verdict, Void};
 use isthmus_replication::header::BodySeal;
@@ -53,6 +54,16 @@ impl ShardTask {
             drop(served);
             self.set_phase(Phase::UpgradeNeeded { what, number });
             return false;
+        }
+        let (at, serve_from) = (served.fold.at(), served.serve_from);
+        if at.sequence == serve_from.sequence && at != serve_from && serve_from != Anchor::default() {
+            drop(served);
+            tracing::warn!(shard = %self.log.shard, sequence = %at.sequence, found = %at.message_id, known = %serve_from.message_id, "the checkpoint holds effects of another message than the log has");
+            self.checkpoint_differs();
+            return false;
+        }
+        if at.sequence > served.reach.sequence {
+            served.reach = at;
         }
         let before = served.store.bytes();
         let origin = origin_of(&verdict, &self.log.region);
@@ -177,7 +188,9 @@ impl ShardTask {
             Verdict::Void(void) => self.void(*void, message),
             Verdict::Stop { .. } => {}
         }
-        self.restoring.read(message.message_id());
+        if self.restoring.read(message.message_id(), verdict) {
+            self.lives.giving_back = None;
+        }
     }
 
     fn void(&mut self, void: Void, message: &StoredMessage) {

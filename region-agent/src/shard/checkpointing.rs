@@ -99,6 +99,7 @@ impl ShardTask {
         let fold = {
             let mut served = shared.write();
             served.store.begin_checkpoint();
+            served.reach = served.fold.at();
             served.fold.clone()
         };
         let known = self.known_past();
@@ -172,8 +173,7 @@ fn checkpoint(shared: &Shared, mut file: CheckpointFile, fold: &Fold, known: &[A
             }
             transaction.write(&part)?;
         }
-        let serve_from = shared.read().fold.at();
-        transaction.commit(serve_from)
+        transaction.commit(shared.read().reach)
     })();
     Done { file, at, result }
 }

@@ -10,7 +10,9 @@ use isthmus_replication::history::History;
 use tokio::time::sleep;
 
 /// Between two tries to ask the log.
-const ASK_AGAIN: Duration = Duration::from_millis(250);
+pub(super) const ASK_AGAIN: Duration = Duration::from_millis(250);
+/// A log that says so often in a row that it ends before something that was known of it has lost that.
+pub(super) const SHORT_ANSWERS: u32 = 3;
 
 /// What was found in the log about its past.
 #[derive(Debug)]
@@ -25,30 +27,46 @@ pub(super) enum Finding {
 
 /// What is sought in the log.
 pub(super) struct Finder {
-    /// The log.
-    pub(super) log: Arc<dyn ChangeLog>,
-    /// Its shard.
-    pub(super) shard: Shard,
-    /// If this is there the log is intact; none when that is not asked.
-    pub(super) at: Option<Anchor>,
-    /// Positions to look for, newest first.
-    pub(super) known: Vec<Anchor>,
-    /// Fold states of the past.
-    pub(super) states: History,
+    log: Arc<dyn ChangeLog>,
+    shard: Shard,
+    at: Option<Anchor>,
+    known: Vec<Anchor>,
+    states: History,
+    /// The log has said often enough that it ends before something that was known of it.
+    is_short: bool,
 }
 
 impl Finder {
+    /// If `at` is there the log is intact; none when that is not asked. `known` is what to look for, newest first; `states` are fold
+    /// states of the past.
+    pub(super) fn new(
+        log: Arc<dyn ChangeLog>,
+        shard: Shard,
+        at: Option<Anchor>,
+        known: Vec<Anchor>,
+        states: History,
+    ) -> Self {
+        Self {
+            log,
+            shard,
+            at,
+            known,
+            states,
+            is_short: false,
+        }
+    }
+
     /// Asks the log until it answers.
-    pub(super) async fn find(self) -> Finding {
+    pub(super) async fn find(mut self) -> Finding {
         if let Some(at) = self.at
             && self.is_there(at).await
         {
             return Finding::Intact;
         }
-        for anchor in &self.known {
-            if self.is_there(*anchor).await {
-                return match self.state_at(*anchor).await {
-                    Some(fold) => Finding::Fork(*anchor, Box::new(fold)),
+        for anchor in std::mem::take(&mut self.known) {
+            if self.is_there(anchor).await {
+                return match self.state_at(anchor).await {
+                    Some(fold) => Finding::Fork(anchor, Box::new(fold)),
                     None => Finding::Lost,
                 };
             }
@@ -56,19 +74,26 @@ impl Finder {
         Finding::Lost
     }
 
-    /// Whether the log has this message there. What is before its first message always is.
-    async fn is_there(&self, anchor: Anchor) -> bool {
+    /// Whether the log has this message there. What is before its first message always is. That it has none is believed after
+    /// [`SHORT_ANSWERS`]: a leader that was just elected may not have caught up.
+    async fn is_there(&mut self, anchor: Anchor) -> bool {
         if anchor == Anchor::default() {
             return true;
         }
+        let mut missing = 0;
         loop {
             match self.log.message_at(&self.shard, anchor.sequence).await {
-                Ok(message) => return message.is_some_and(|message| message.anchor() == anchor),
-                Err(error) => {
-                    tracing::debug!(shard = %self.shard, %error, "asks again");
-                    sleep(ASK_AGAIN).await;
+                Ok(Some(message)) => return message.anchor() == anchor,
+                Ok(None) => {
+                    missing += 1;
+                    if self.is_short || missing == SHORT_ANSWERS {
+                        self.is_short = true;
+                        return false;
+                    }
                 }
+                Err(error) => tracing::debug!(shard = %self.shard, %error, "asks again"),
             }
+            sleep(ASK_AGAIN).await;
         }
     }
 

@@ -28,6 +28,7 @@ mod context;
 mod fork;
 mod lives;
 mod marks;
+mod past;
 mod reading;
 mod restore;
 mod start;
@@ -74,6 +75,8 @@ pub struct Served {
     pub newest: BTreeMap<RegionName, Newest>,
     /// Nothing is served below it: a checkpoint may hold effects up to here.
     pub serve_from: Anchor,
+    /// The furthest that was applied since the last checkpoint began, also if the log was rewound since.
+    pub reach: Anchor,
     /// Through where a checkpoint holds this region's log.
     pub checkpointed: Sequence,
     /// When that checkpoint was written.
@@ -187,6 +190,7 @@ impl Shared {
             fold: Fold::new(log.clone()),
             newest: BTreeMap::new(),
             serve_from: Anchor::default(),
+            reach: Anchor::default(),
             checkpointed: Sequence::NONE,
             checkpointed_at: None,
             phase: Phase::CatchingUp,

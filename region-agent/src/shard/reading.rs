@@ -4,16 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use isthmus_log::{Bounds, ChangeLog, ReadError, StoredMessage};
-use isthmus_replication::coordinates::Shard;
+use isthmus_replication::coordinates::{Sequence, Shard};
 use isthmus_replication::time::Now;
 use tokio::time::sleep;
 
 use super::Phase;
+use super::fork::{ASK_AGAIN, SHORT_ANSWERS};
 use super::task::ShardTask;
 
 /// Messages that are applied before anything else gets its turn.
 const MESSAGES_TOGETHER: usize = 64;
-const ASK_AGAIN: Duration = Duration::from_millis(250);
 /// A log that can't be read is tried again after this.
 const READ_AGAIN: Duration = Duration::from_secs(5);
 
@@ -22,10 +22,13 @@ impl ShardTask {
     pub(super) fn begin_reading(&mut self) {
         let at = self.shared.read().fold.at();
         self.reader = Some(self.context.ports.log.reader(&self.log.shard, at));
+        let known = self.shared.read().serve_from.sequence;
         self.asking = Some(Box::pin(end_of(
             Arc::clone(&self.context.ports.log),
             self.log.shard.clone(),
+            known,
         )));
+        self.lives.through = None;
         self.read_again = None;
     }
 
@@ -78,15 +81,20 @@ impl ShardTask {
     }
 }
 
-/// Where the log ends; asks until it is told.
-async fn end_of(log: Arc<dyn ChangeLog>, shard: Shard) -> Bounds {
+/// Where the log ends; asks until it is told. That it ends before what is known is believed after [`SHORT_ANSWERS`].
+async fn end_of(log: Arc<dyn ChangeLog>, shard: Shard, known: Sequence) -> Bounds {
+    let mut short = 0;
     loop {
         match log.bounds(&shard).await {
-            Ok(bounds) => return bounds,
-            Err(error) => {
-                tracing::debug!(%shard, %error, "asks again where the log ends");
-                sleep(ASK_AGAIN).await;
+            Ok(bounds) if bounds.last >= known => return bounds,
+            Ok(bounds) => {
+                short += 1;
+                if short == SHORT_ANSWERS {
+                    return bounds;
+                }
             }
+            Err(error) => tracing::debug!(%shard, %error, "asks again where the log ends"),
         }
+        sleep(ASK_AGAIN).await;
     }
 }

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use isthmus_replication::body;
 use isthmus_replication::change::Change;
 use isthmus_replication::coordinates::MessageId;
+use isthmus_replication::fold::{Verdict, Void};
 use isthmus_replication::header::{Local, Record};
 use isthmus_replication::hlc::Hlc;
 use isthmus_replication::limits;
@@ -37,13 +38,17 @@ impl Restoring {
         self.left.len()
     }
 
-    /// A message was read from the log.
-    pub(super) fn read(&mut self, id: MessageId) {
+    /// A message was read from the log; whether it was the last. One that is void (stamps ahead of a clock that went back) is sent
+    /// again; one that is a repetition counted before.
+    pub(super) fn read(&mut self, id: MessageId, verdict: &Verdict) -> bool {
         let first = self.left.front().map(|(record, ..)| message_id(record));
-        if first == Some(id) {
-            self.left.pop_front();
-            self.send_from = Mono::default();
+        let counts = matches!(verdict, Verdict::Accepted(_) | Verdict::Void(Void::Repeated));
+        if first != Some(id) || !counts {
+            return false;
         }
+        self.left.pop_front();
+        self.send_from = Mono::default();
+        self.left.is_empty()
     }
 }
 

@@ -3,6 +3,7 @@
 use isthmus_log::Ports;
 use isthmus_log::testing::until;
 use isthmus_replication::coordinates::{Cursor, MessageId, Position, Sequence, Shard};
+use isthmus_replication::header::Lineage;
 use isthmus_replication::names::{GroupName, ProcessName, RegionName};
 use isthmus_replication::peer::PeerDoubt;
 use serde_json::Value;
@@ -79,6 +80,44 @@ async fn a_lost_tail_begins_a_new_life_and_loses_nothing_acknowledged() {
     equal(&[&one, &two, &fresh]).await;
     read_all(&fresh, "lost").await;
     read_all(&fresh, "after").await;
+}
+
+#[tokio::test]
+async fn a_loss_that_takes_the_record_of_a_life_with_it_begins_the_next_life() {
+    let mut region = Region::alone();
+    let (one, two) = (region.agent("agent-1").await, region.agent("agent-2").await);
+    write_all(&one, "kept").await;
+    region.nats.stop();
+    let backup = region.nats.back_up();
+    region.nats.start_again();
+    for (number, prefix) in [(2, "first"), (3, "second")] {
+        write_all(&two, prefix).await;
+        equal(&[&one, &two]).await;
+        region.nats.stop();
+        region.nats.put_back(&backup);
+        region.nats.start_again();
+        for agent in [&one, &two] {
+            agent
+                .until_status("the next life serves", |status| all_in_life(status, number))
+                .await;
+            agent.ready("write").await;
+            read_all(agent, prefix).await;
+        }
+    }
+    let (_connection, ports) = region.ports().await;
+    let mut fold = isthmus_replication::fold::Fold::new(ports.names.log(&shard(0)));
+    let last = ports.log.bounds(&shard(0)).await.unwrap().last;
+    let mut reader = ports.log.reader(&shard(0), Default::default());
+    while fold.at().sequence < last {
+        fold.apply(reader.next().await.unwrap().as_message()).unwrap();
+    }
+    let lives: Vec<u64> = fold
+        .lineage()
+        .links()
+        .iter()
+        .map(|link| link.life.number)
+        .collect();
+    assert_eq!(lives, [1, 2, 3], "peers that stand in the second life find it");
 }
 
 #[tokio::test]
@@ -193,6 +232,7 @@ async fn tell_doubt(ports: &Ports, cursor: Cursor, landmarks: Vec<Cursor>) {
         peer: RegionName::parse("us-east").unwrap(),
         cursor,
         landmarks,
+        lineage: Lineage::default(),
     };
     let suffix = PeerDoubt::suffix(&doubt.shard);
     ports.peers.publish(&suffix, doubt.encode()).await.unwrap();

@@ -17,6 +17,7 @@ use super::check::{self, InvalidFrame};
 use super::wire;
 use crate::coordinates::{Cursor, Shard};
 use crate::fold::Fold;
+use crate::header::Lineage;
 use crate::limits;
 use crate::names::RegionName;
 
@@ -79,23 +80,42 @@ pub fn asked(body: &[u8]) -> Result<Shard, InvalidFrame> {
     check::shard(Some(wire))
 }
 
-/// The body of the answer.
-#[must_use]
-pub fn answer(landmarks: impl Iterator<Item = Cursor>) -> Bytes {
-    let cursors = landmarks.take(limits::LANDMARKS).map(Into::into).collect();
-    wire::Landmarks { cursors }.encode_to_vec().into()
+/// The answer of the call.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Answer {
+    /// Where the caller's log was held before, newest first.
+    pub landmarks: Vec<Cursor>,
+    /// The lives of the caller's log as its newest range told.
+    pub lineage: Lineage,
 }
 
-/// The landmarks of an answer, newest first.
-///
-/// # Errors
-/// [`InvalidFrame`].
-pub fn answered(body: &[u8]) -> Result<Vec<Cursor>, InvalidFrame> {
-    let wire = wire::Landmarks::decode(body).map_err(|_| InvalidFrame::NotProtobuf(METHOD))?;
-    check::bounded(wire.cursors, limits::LANDMARKS, METHOD)?
-        .into_iter()
-        .map(|cursor| Cursor::try_from(cursor).map_err(|_| InvalidFrame::Field("cursor")))
-        .collect()
+impl Answer {
+    /// Encodes the newest [`limits::LANDMARKS`].
+    #[must_use]
+    pub fn encode(&self) -> Bytes {
+        let landmarks = self.landmarks.iter().take(limits::LANDMARKS);
+        let wire = wire::Landmarks {
+            cursors: landmarks.copied().map(Into::into).collect(),
+            lineage: self.lineage.to_wire(),
+        };
+        wire.encode_to_vec().into()
+    }
+
+    /// Decodes and checks an answer.
+    ///
+    /// # Errors
+    /// [`InvalidFrame`].
+    pub fn decode(body: &[u8]) -> Result<Self, InvalidFrame> {
+        let wire = wire::Landmarks::decode(body).map_err(|_| InvalidFrame::NotProtobuf(METHOD))?;
+        let landmarks = check::bounded(wire.cursors, limits::LANDMARKS, METHOD)?
+            .into_iter()
+            .map(|cursor| Cursor::try_from(cursor).map_err(|_| InvalidFrame::Field("cursor")));
+        let lineage = Lineage::from_wire_or_none(&wire.lineage);
+        Ok(Self {
+            landmarks: landmarks.collect::<Result<_, _>>()?,
+            lineage: lineage.map_err(|_| InvalidFrame::Field("lineage"))?,
+        })
+    }
 }
 
 #[cfg(test)]
@@ -120,9 +140,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn an_answer_tells_the_newest_and_no_more_than_may_be(cursors in prop::collection::vec(cursor(), 0..100)) {
-            let told = answered(&answer(cursors.iter().copied())).expect("own bytes");
-            prop_assert_eq!(told.as_slice(), &cursors[..cursors.len().min(limits::LANDMARKS)]);
+        fn an_answer_tells_the_newest_and_no_more_than_may_be(
+            cursors in prop::collection::vec(cursor(), 0..100), lineage in crate::header::tests::lineage()
+        ) {
+            let mut answer = Answer { landmarks: cursors, lineage };
+            let told = Answer::decode(&answer.encode()).expect("own bytes");
+            answer.landmarks.truncate(limits::LANDMARKS);
+            prop_assert_eq!(told, answer);
         }
 
         #[test]
@@ -133,7 +157,7 @@ mod tests {
 
         #[test]
         fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-            let (_, _) = (asked(&bytes), answered(&bytes));
+            let (_, _) = (asked(&bytes), Answer::decode(&bytes));
         }
     }
 }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use prost::Message;
 
-use crate::wire::{Cursor, Life};
+use crate::wire::{Cursor, Life, LifeLink};
 
 #[derive(Clone, PartialEq, Message)]
 pub struct Hello {
@@ -142,6 +142,8 @@ pub struct Goodbye {
 pub struct Landmarks {
     #[prost(message, repeated, tag = "1")]
     pub cursors: Vec<Cursor>,
+    #[prost(message, repeated, tag = "2")]
+    pub lineage: Vec<LifeLink>,
 }
 
 #[derive(Clone, PartialEq, Message)]

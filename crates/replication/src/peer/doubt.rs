@@ -5,6 +5,7 @@ use prost::Message;
 
 use super::{InvalidPeerMessage, process, region, shard, wire};
 use crate::coordinates::{Cursor, Shard};
+use crate::header::Lineage;
 use crate::limits;
 use crate::names::{ProcessName, RegionName};
 
@@ -22,6 +23,8 @@ pub struct PeerDoubt {
     pub cursor: Cursor,
     /// Where it had the log before, newest first ([`crate::link::landmarks`]).
     pub landmarks: Vec<Cursor>,
+    /// The lives of the log as the peer knows them.
+    pub lineage: Lineage,
 }
 
 impl PeerDoubt {
@@ -41,6 +44,7 @@ impl PeerDoubt {
             peer: self.peer.as_str().to_owned(),
             cursor: Some(self.cursor.into()),
             landmarks: self.landmarks.iter().copied().map(Into::into).collect(),
+            lineage: self.lineage.to_wire(),
         };
         wire.encode_to_vec().into()
     }
@@ -56,7 +60,9 @@ impl PeerDoubt {
         }
         let cursor =
             |cursor: crate::wire::Cursor| Cursor::try_from(cursor).map_err(|_| InvalidPeerMessage("cursor"));
+        let lineage = Lineage::from_wire_or_none(&wire.lineage);
         Ok(Self {
+            lineage: lineage.map_err(|_| InvalidPeerMessage("lineage"))?,
             shard: shard(&wire.group, wire.partition)?,
             gateway: process(&wire.gateway)?,
             peer: region(&wire.peer)?,

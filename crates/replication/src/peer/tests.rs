@@ -86,13 +86,15 @@ fn applied() -> impl Strategy<Value = AppliedPositions> {
 
 fn doubt() -> impl Strategy<Value = PeerDoubt> {
     let landmarks = proptest::collection::vec(a_cursor(), 0..limits::LANDMARKS);
-    (a_shard(), a_process(), a_region(), a_cursor(), landmarks).prop_map(
-        |(shard, gateway, peer, cursor, landmarks)| PeerDoubt {
+    let lineage = crate::header::tests::lineage();
+    (a_shard(), a_process(), a_region(), a_cursor(), landmarks, lineage).prop_map(
+        |(shard, gateway, peer, cursor, landmarks, lineage)| PeerDoubt {
             shard,
             gateway,
             peer,
             cursor,
             landmarks,
+            lineage,
         },
     )
 }

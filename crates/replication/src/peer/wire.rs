@@ -2,7 +2,7 @@
 
 use prost::Message;
 
-use crate::wire::{Cursor, Life};
+use crate::wire::{Cursor, Life, LifeLink};
 
 #[derive(Clone, Copy, PartialEq, Message)]
 pub struct Position {
@@ -82,4 +82,6 @@ pub struct PeerDoubt {
     pub cursor: Option<Cursor>,
     #[prost(message, repeated, tag = "6")]
     pub landmarks: Vec<Cursor>,
+    #[prost(message, repeated, tag = "7")]
+    pub lineage: Vec<LifeLink>,
 }

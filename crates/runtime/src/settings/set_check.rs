@@ -47,10 +47,10 @@ pub(super) fn check_head(document: &Document, file: &SetFile) -> Result<(), Sett
         ("max_ahead", &file.clock.max_ahead),
         ("max_behind", &file.clock.max_behind),
     ] {
-        if limit.0.is_zero() {
+        if limit.0.as_millis() == 0 {
             return Err(document.fault(
                 &["clock", key],
-                format!("{key} is zero: every write would be void"),
+                format!("{key} is less than a millisecond: every write would be void"),
                 "raise it",
             ));
         }

@@ -121,8 +121,11 @@ impl HeadTask {
     }
 
     fn life_began(&mut self, link: LifeLink) {
-        if link.parent.is_some() && link.life.number > self.reread {
-            self.reread = link.life.number;
+        let news = self.reread.is_none_or(|known| {
+            link.life.number > known.number || (link.life.number == known.number && link.life != known)
+        });
+        if link.parent.is_some() && news {
+            self.reread = Some(link.life);
             self.start_from = link.fork;
             self.start_again(format!("reading again from the fork of life {}", link.life));
             self.start_at = Some(Mono::default());

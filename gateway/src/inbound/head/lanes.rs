@@ -3,7 +3,7 @@
 use isthmus_log::AppendError;
 use isthmus_replication::coordinates::Sequence;
 use isthmus_replication::header::{Header, Record};
-use isthmus_replication::link::landmarks;
+use isthmus_replication::link::landmarks::Answer;
 use isthmus_replication::link::lane::RangeFrame;
 use isthmus_replication::link::session::ClockEstimate;
 use isthmus_replication::names::RegionName;
@@ -54,7 +54,12 @@ impl HeadTask {
             } => self.range(session, range, clock),
             ToHead::Landmarks { origin, answer } => {
                 // A link that is gone meanwhile needs no answer.
-                let _ = answer.send(landmarks::answer(self.landmarks.of(&origin)));
+                let held = self.fold.origin(&origin);
+                let told = Answer {
+                    landmarks: self.landmarks.of(&origin).collect(),
+                    lineage: held.map(|held| held.lineage.clone()).unwrap_or_default(),
+                };
+                let _ = answer.send(told.encode());
             }
             ToHead::Closed { session } => {
                 self.lanes.remove(&session);
