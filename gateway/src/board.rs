@@ -114,8 +114,10 @@ pub struct Lane {
     pub in_flight_bytes: u64,
     /// Bytes that may be in flight.
     pub window_bytes: u64,
-    /// The age of the oldest change or mark that the peer has not reported applied, at `as_of`.
+    /// The age of the oldest change or mark that the peer has not reported applied, at `as_of`; at least so much.
     pub lag: Duration,
+    /// Whether that is all of it: not until the peer has reported a position that this gateway has read itself.
+    pub lag_proven: bool,
     /// When `lag` was taken.
     pub as_of: Mono,
 }
@@ -232,13 +234,15 @@ impl Link {
 }
 
 impl Lane {
-    /// The lag at `now`: it goes on growing while nothing is heard of a lane that was behind.
+    /// The lag at `now`: it goes on growing while nothing is heard of a lane that was behind, or that should have shown itself.
     #[must_use]
     pub fn lag_at(&self, now: Mono) -> Duration {
-        if self.lag.is_zero() {
+        const SILENT: Duration = Duration::from_secs(2);
+        let age = now.since(self.as_of);
+        if self.lag.is_zero() && age < SILENT {
             Duration::ZERO
         } else {
-            self.lag + now.since(self.as_of)
+            self.lag + age
         }
     }
 }

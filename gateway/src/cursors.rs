@@ -43,7 +43,7 @@ impl PeerBoard {
         }
     }
 
-    /// Takes note of what `peer` said of `shard`.
+    /// Takes note of what `peer` is known to have of `shard`; no cursor while that is not known.
     pub fn acknowledge(
         &self,
         peer: &RegionName,
@@ -57,7 +57,7 @@ impl PeerBoard {
             };
             let told = Acknowledgement {
                 connected: held.connected,
-                cursor: cursor.or(held.cursor),
+                cursor,
                 applied: applied.or(held.applied),
             };
             let changed = *held != told;
@@ -152,7 +152,7 @@ mod tests {
         assert!(woken.has_changed().unwrap());
         woken.mark_unchanged();
         board.connected(&region("us"), true);
-        board.acknowledge(&region("us"), &shard(1), None, None);
+        board.acknowledge(&region("us"), &shard(1), Some(cursor), None);
         board.acknowledge(&region("ap"), &shard(1), Some(cursor), None);
         assert!(!woken.has_changed().unwrap(), "nothing new was said");
 

@@ -1,9 +1,11 @@
 //! A link that stands, with the session on it: what both ends do alike.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use isthmus_link::connection::LinkReader;
-use isthmus_link::{Connection, FrameError, Peer};
+use isthmus_link::{Connection, FrameError, Passed, Peer};
+use isthmus_replication::limits;
 use isthmus_replication::link::frame::{GoodbyeReason, Party, Request};
 use isthmus_replication::link::session::{End, Session, SessionEvent};
 use isthmus_runtime::events::Severity;
@@ -18,6 +20,8 @@ use crate::status;
 
 /// What a link still has to say may take this long.
 const FAREWELL: Duration = Duration::from_millis(500);
+/// Control frames alone send less than this while a lane is waited for.
+const KEPT_ALIVE_BYTES: u64 = 64 * 1024;
 /// The call that asks a region for its report.
 pub const STATUS: &str = "status";
 
@@ -30,6 +34,11 @@ pub struct Line {
     /// The proven other end.
     pub peer: Peer,
     reader: LinkReader,
+    received: Passed,
+    received_before: u64,
+    sent: Passed,
+    /// What was sent at the last times that this was noted, oldest first.
+    sent_before: VecDeque<u64>,
     writer: JoinSet<Result<(), FrameError>>,
     shared: Shared,
 }
@@ -103,6 +112,10 @@ impl Line {
             outbox,
             peer: connection.peer,
             reader: connection.reader,
+            received: connection.received,
+            received_before: 0,
+            sent: connection.sent,
+            sent_before: VecDeque::new(),
             writer,
             shared,
         }
@@ -114,6 +127,10 @@ impl Line {
     /// [`Over`]; nothing comes after it.
     pub async fn next(&mut self) -> Result<SessionEvent, Over> {
         loop {
+            let received = self.received.bytes();
+            if std::mem::replace(&mut self.received_before, received) != received {
+                self.session.handle_progress(self.shared.log_now());
+            }
             self.session.handle_timeout(self.shared.log_now());
             self.send()?;
             match self.session.poll_event() {
@@ -138,6 +155,21 @@ impl Line {
                 () = sleep_until(deadline.unwrap_or_else(tokio::time::Instant::now)), if deadline.is_some() => {}
             }
         }
+    }
+
+    /// Notes what was sent; to be called once a second.
+    pub fn note_sent(&mut self) {
+        if self.sent_before.len() as u64 > limits::LANE_PROGRESS.as_secs() {
+            self.sent_before.pop_front();
+        }
+        self.sent_before.push_back(self.sent.bytes());
+    }
+
+    /// Whether data has left over the last [`limits::LANE_PROGRESS`]: more than what keeps a link alive.
+    #[must_use]
+    pub fn sends(&self) -> bool {
+        let before = self.sent_before.front().copied().unwrap_or_default();
+        self.sent.bytes() - before > KEPT_ALIVE_BYTES
     }
 
     /// Hands over what the session wants to say.

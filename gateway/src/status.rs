@@ -1,5 +1,7 @@
 //! The board as `/v1/status` and as what a region tells others of itself. Field names are published: never renamed.
 
+use std::time::Duration;
+
 use isthmus_replication::coordinates::{AppliedThrough, Cursor, Position, Shard};
 use isthmus_replication::names::RegionName;
 use isthmus_replication::peer::AppliedPositions;
@@ -57,6 +59,18 @@ pub fn of_region(process: &ProcessSettings, board: &Board, now: Mono) -> Value {
     let mut report = of_region_state(process, &state, now);
     as_the_leader_told(process, &state, &mut report);
     report
+}
+
+/// The lag that a region's report tells of a lane to `peer`.
+#[must_use]
+pub fn told_lag(report: &Value, peer: &RegionName, shard: &Shard) -> Option<Duration> {
+    let links = report["links"].as_array()?;
+    let link = links.iter().find(|link| link["peer"] == peer.as_str())?;
+    let lane = link["lanes"]
+        .as_array()?
+        .iter()
+        .find(|lane| lane["group"] == shard.group.as_str() && lane["partition"] == shard.partition)?;
+    Duration::try_from_secs_f64(lane["lag_ms"].as_f64()? / 1e3).ok()
 }
 
 /// The links and the epoch are the leader's, which tells the standbys of them.
@@ -150,6 +164,7 @@ fn of_lane(lane: &Lane, now: Mono) -> Value {
         "in_flight_bytes": lane.in_flight_bytes,
         "window_bytes": lane.window_bytes,
         "lag_ms": millis(lane.lag_at(now)),
+        "lag_proven": lane.lag_proven,
     })
 }
 
@@ -207,6 +222,6 @@ fn of_position(position: Position) -> Value {
     json!({ "life": position.life.to_string(), "sequence": position.sequence.0 })
 }
 
-fn millis(duration: std::time::Duration) -> f64 {
+fn millis(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e3
 }

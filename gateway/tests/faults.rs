@@ -222,3 +222,56 @@ async fn a_tail_that_only_the_peer_has_is_told_to_the_agents_with_where_the_logs
         "what the lost tail displaced arrives with the next life"
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_frame_that_takes_longer_than_a_link_may_be_silent_gets_across() {
+    let world = World::two_regions(RTT).await;
+    let mut eu = world.publisher(EU).await;
+    let us = world.publisher(US).await;
+    let (one, _other) = world.one_gateway_each();
+    one.connected(US).await;
+    let (from, to) = (EU.to_owned(), US.to_owned());
+    let slow = Command::Rate {
+        from,
+        to,
+        one_way: false,
+        bytes_per_second: Some(90_000),
+    };
+    world.wan.apply(&slow).unwrap();
+    let began = Instant::now();
+    eu.put_large("large", 700_000).await;
+    let arrived = Contents::with_keys(&us.ports, &region(EU), 1).await;
+    assert_eq!(arrived.keys, ["large"]);
+    assert!(
+        began.elapsed() > Duration::from_secs(6),
+        "it was no slow path: {:?}",
+        began.elapsed()
+    );
+    let reconnects = one
+        .metric("isthmus_link_reconnects_total{peer=\"us-east\"}")
+        .await;
+    assert!(reconnects.is_none_or(|count| count == 0.0), "{reconnects:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_leader_goes_on_with_the_lag_that_the_last_one_told() {
+    let world = World::two_regions(RTT).await;
+    let mut eu = world.publisher(EU).await;
+    let (mut one, _other) = world.one_gateway_each();
+    one.connected(US).await;
+    let standby = world.gateway(EU, 2);
+    world.cut();
+    eu.put_numbered(0, 3).await;
+    let lag = |status: &serde_json::Value| link(status, US)["lanes"][0]["lag_ms"].as_f64();
+    standby
+        .becomes("the leader's lag", |status| lag(status) > Some(4000.0))
+        .await;
+    one.kill();
+    standby.leads().await;
+    let shown = standby
+        .becomes("a lane of its own", |status| {
+            status["leading"] == true && link(status, US)["lanes"][0]["lag_proven"] == false
+        })
+        .await;
+    assert!(lag(&shown) > Some(4000.0), "{shown}");
+}

@@ -29,8 +29,10 @@ pub struct Peers {
 pub struct View {
     /// Whether the link stands.
     pub connected: bool,
-    /// Through where the region has this region's log.
+    /// Through where the region has this region's log, as the gateway has found: what confirms writes.
     pub cursor: Option<Cursor>,
+    /// The last such cursor that any gateway told, which may not be the log's any more.
+    pub last_cursor: Option<Cursor>,
     /// Through where its agents have applied it.
     pub applied: Option<AppliedThrough>,
     /// When it was told.
@@ -47,8 +49,8 @@ impl Default for Peers {
 }
 
 impl Peers {
-    /// Takes a gateway's word. What a gateway told before and leaves out is forgotten. A cursor that a new leader does not
-    /// know yet is the last one known.
+    /// Takes a gateway's word. What a gateway told before and leaves out is forgotten: a cursor that it does not know to be this
+    /// log's any more confirms nothing.
     pub fn note(&self, now: Mono, message: PeerCursors) {
         let PeerCursors {
             shard,
@@ -57,12 +59,12 @@ impl Peers {
         } = message;
         let mut views = self.views();
         let held = views.entry(shard).or_default();
-        let mut known: Vec<(RegionName, Mono, Cursor)> = held
+        let mut told: Vec<(RegionName, Mono, Cursor)> = held
             .iter()
-            .filter_map(|((region, _), view)| Some((region.clone(), view.heard, view.cursor?)))
+            .filter_map(|((region, _), view)| Some((region.clone(), view.heard, view.last_cursor?)))
             .collect();
-        known.sort_by_key(|(_, heard, _)| *heard);
-        let known: BTreeMap<RegionName, Cursor> = known
+        told.sort_by_key(|(_, heard, _)| *heard);
+        let last: BTreeMap<RegionName, Cursor> = told
             .into_iter()
             .map(|(region, _, cursor)| (region, cursor))
             .collect();
@@ -70,7 +72,8 @@ impl Peers {
         for peer in peers {
             let view = View {
                 connected: peer.connected,
-                cursor: peer.cursor.or_else(|| known.get(&peer.peer).copied()),
+                cursor: peer.cursor,
+                last_cursor: peer.cursor.or_else(|| last.get(&peer.peer).copied()),
                 applied: peer.applied,
                 heard: now,
             };
@@ -220,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn a_leader_that_does_not_know_a_cursor_leaves_the_last_one_known() {
+    fn a_leader_that_does_not_know_a_cursor_leaves_the_last_one_known_and_confirms_nothing_by_it() {
         let peers = Peers::default();
         let start = Mono::from_nanos(0);
         peers.note(start, word(true, position(1, 5)));
@@ -230,7 +233,8 @@ mod tests {
         peers.note(start.after(PEER_SILENCE * 2), next.clone());
         peers.note(start.after(PEER_SILENCE * 3), next);
         let newest = peers.newest(&shard())[&region()];
-        assert_eq!(newest.cursor.unwrap().position, position(1, 5));
+        assert_eq!(newest.last_cursor.unwrap().position, position(1, 5));
+        assert!(!peers.holds(&shard(), &region(), position(1, 5), &lineage()));
         assert!(!newest.connected);
     }
 

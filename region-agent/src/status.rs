@@ -141,7 +141,7 @@ fn peers(region: &Region, shard: &ShardHandle) -> Value {
     let view = |(peer, view): (RegionName, crate::peers::View)| {
         let value = json!({
             "connected": view.connected && region.core.peers().reachable(now, shard.shard(), &peer),
-            "sequence": view.cursor.map(|cursor| cursor.position.sequence.0),
+            "sequence": view.last_cursor.map(|cursor| cursor.position.sequence.0),
             "applied": view.applied.map(|applied| applied.0.sequence.0),
             "heard_ms": millis(now.since(view.heard)),
         });

@@ -12,11 +12,12 @@ use tokio_rustls::TlsStream;
 use crate::frame::{FrameReader, FrameWriter};
 use crate::limits::{KEEPALIVE_PROBES, LinkLimits};
 use crate::peer::Peer;
+use crate::progress::{Counted, Passed};
 
 /// The receiving half of a [`Connection`].
-pub type LinkReader = FrameReader<ReadHalf<TlsStream<TcpStream>>>;
+pub type LinkReader = FrameReader<Counted<ReadHalf<TlsStream<TcpStream>>>>;
 /// The sending half of a [`Connection`].
-pub type LinkWriter = FrameWriter<WriteHalf<TlsStream<TcpStream>>>;
+pub type LinkWriter = FrameWriter<Counted<WriteHalf<TlsStream<TcpStream>>>>;
 
 /// A link to a proven peer. Dropping both halves closes it.
 #[derive(Debug)]
@@ -29,6 +30,10 @@ pub struct Connection {
     pub reader: LinkReader,
     /// Frames to the peer.
     pub writer: LinkWriter,
+    /// What has come from the peer.
+    pub received: Passed,
+    /// What was handed to the network.
+    pub sent: Passed,
 }
 
 impl Connection {
@@ -39,11 +44,14 @@ impl Connection {
         limits: &LinkLimits,
     ) -> Self {
         let (read, write) = tokio::io::split(stream);
+        let (received, sent) = (Passed::default(), Passed::default());
         Self {
             peer,
             address,
-            reader: FrameReader::new(read, limits),
-            writer: FrameWriter::new(write, limits),
+            reader: FrameReader::new(Counted::new(read, received.clone()), limits),
+            writer: FrameWriter::new(Counted::new(write, sent.clone()), limits),
+            received,
+            sent,
         }
     }
 }

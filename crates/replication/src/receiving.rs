@@ -107,6 +107,11 @@ impl Receiving {
         self
     }
 
+    /// The own log has a record of a later version: nothing that is appended would be read back.
+    pub fn handle_stopped(&mut self) {
+        self.stopped = true;
+    }
+
     /// What the Welcome says of this lane.
     pub fn welcome(&mut self) -> LaneReport {
         let report = self.report();
@@ -215,7 +220,7 @@ impl Receiving {
         }
         let record = header.map(|header| &header.record);
         match (verdict, record) {
-            (Verdict::Stop { .. }, _) => self.stopped = true,
+            (Verdict::Stop { .. }, _) => self.handle_stopped(),
             (Verdict::Void(_), Some(Record::Range(range) | Record::Gap(range)))
                 if range.origin == self.origin =>
             {

@@ -22,7 +22,7 @@ use crate::fold::{Fold, LogName};
 use crate::header::{Header, Lineage, Range, Record};
 use crate::limits;
 use crate::link::lane::{Hold, LaneReport, RangeFrame};
-use crate::time::{Mono, Now};
+use crate::time::{Mono, Now, Wall};
 
 mod lag;
 mod outbox;
@@ -69,6 +69,8 @@ pub struct Sending {
     lineage: Lineage,
     receiver: Option<Receiver>,
     cursor: Option<Cursor>,
+    /// The newest cursor of the peer whose message was found in the log.
+    verified: Option<Cursor>,
     applied: Option<AppliedThrough>,
     paused: bool,
     start: Option<Start>,
@@ -93,6 +95,7 @@ impl Sending {
             lineage: Lineage::default(),
             receiver: None,
             cursor: None,
+            verified: None,
             applied: None,
             paused: false,
             start: None,
@@ -107,6 +110,12 @@ impl Sending {
             unapplied: Unapplied::new(),
             events: VecDeque::new(),
         }
+    }
+
+    /// What is known of the lag from whoever sent before: the peer had applied all that was appended up to `since`, and nothing is
+    /// known beyond. To be called before anything else.
+    pub fn handle_lag_before(&mut self, since: Wall) {
+        self.unapplied.begin(since);
     }
 
     /// Takes the lives of the log as the fold at its head knows them. To be called when the process has read the log up to its end
@@ -231,6 +240,7 @@ impl Sending {
                 self.suspect(now, cursor, self.read[found]);
             }
             Ok(found) => {
+                self.verified = check.or(self.verified);
                 let held = self.read[found];
                 self.read.drain(..=found);
                 self.outbox.skip_through(held);
@@ -241,6 +251,7 @@ impl Sending {
     /// The link is gone: nothing is read or held until the next welcome.
     pub fn handle_disconnected(&mut self, _now: Now) {
         self.receiver = None;
+        self.verified = None;
         self.credit = Credit::default();
         self.clear();
     }
@@ -264,6 +275,7 @@ impl Sending {
     /// Drops all that is held and begins at the peer's cursor.
     fn begin(&mut self, now: Now) {
         self.clear();
+        self.verified = None;
         self.moved = now.mono;
         if self.lineage.current().is_none() {
             return;
@@ -313,6 +325,7 @@ impl Sending {
     }
 
     fn suspect(&mut self, now: Now, cursor: Cursor, found: Anchor) {
+        self.verified = None;
         self.stop_reading(Stall::LifeSuspected);
         self.reader = Reader::Failed(now.mono.after(limits::SUSPECT_RETRY));
         self.events.push_back(LaneEvent::LifeSuspected { cursor, found });

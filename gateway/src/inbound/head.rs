@@ -111,6 +111,8 @@ pub(super) struct HeadTask {
     /// The newest life whose messages after its fork were read knowing of it.
     reread: Option<Life>,
     state: String,
+    /// The log has a record of a later version.
+    stopped: bool,
     lanes: BTreeMap<u64, Lane>,
     /// Lanes that are offered before the log has been read up to its head.
     offered: Vec<ToHead>,
@@ -145,6 +147,7 @@ impl HeadTask {
             start_from: NEWEST,
             reread: None,
             state: "starting".to_owned(),
+            stopped: false,
             shared,
             shard,
             inputs,
@@ -207,7 +210,7 @@ impl HeadTask {
     }
 
     fn is_at_head(&self) -> bool {
-        self.target.is_none()
+        self.target.is_none() || self.stopped
     }
 }
 

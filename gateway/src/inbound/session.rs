@@ -14,7 +14,7 @@ use isthmus_replication::names::RegionName;
 use isthmus_runtime::events::Severity;
 use serde_json::json;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{Heads, ToHead};
@@ -22,6 +22,10 @@ use crate::board::AcceptedLink;
 use crate::line::{self, Line, Over};
 use crate::shared::Shared;
 
+/// A head that has not read its log up to its end gets so long; then the peer may try another gateway.
+const OPENING: Duration = Duration::from_secs(4);
+/// A region has one leader and one link; others are of leaders before it, and end when they are found dead.
+const LINKS_OF_A_REGION: usize = 8;
 /// What the path looks like is shown this often.
 const LOOK: Duration = Duration::from_millis(500);
 
@@ -90,7 +94,11 @@ impl Inbound {
         loop {
             tokio::select! {
                 event = line.next() => match event {
-                    Ok(event) => self.handle(line, origin, &teller, event).await,
+                    Ok(SessionEvent::Hello(hello)) => tokio::select! {
+                        () = self.greet(line, origin, &teller, &hello) => {}
+                        () = stop.cancelled() => {}
+                    },
+                    Ok(event) => self.handle(line, origin, event).await,
                     Err(over) => return over,
                 },
                 Some(violation) = violations.recv() => line.session.refuse(GoodbyeReason::Violation, &violation),
@@ -107,15 +115,8 @@ impl Inbound {
         }
     }
 
-    async fn handle(
-        &self,
-        line: &mut Line,
-        origin: &RegionName,
-        violations: &mpsc::Sender<String>,
-        event: SessionEvent,
-    ) {
+    async fn handle(&self, line: &mut Line, origin: &RegionName, event: SessionEvent) {
         match event {
-            SessionEvent::Hello(hello) => self.greet(line, origin, violations, &hello).await,
             SessionEvent::Range(range) => {
                 if let Some(head) = self.heads.get(&range.shard) {
                     self.shared
@@ -142,7 +143,8 @@ impl Inbound {
             }
             SessionEvent::Request(request) => line::answer(&self.shared, &mut line.session, &request),
             SessionEvent::Paused(paused) => tracing::info!(%origin, paused, "the link is paused or resumed"),
-            SessionEvent::Welcome(_)
+            SessionEvent::Hello(_)
+            | SessionEvent::Welcome(_)
             | SessionEvent::Ack(_)
             | SessionEvent::Reset(_)
             | SessionEvent::Response { .. }
@@ -158,6 +160,34 @@ impl Inbound {
         violations: &mpsc::Sender<String>,
         hello: &Hello,
     ) {
+        if self.links_of(origin) > LINKS_OF_A_REGION {
+            let text = format!("{LINKS_OF_A_REGION} links of region {origin} end at this gateway already");
+            return line.session.refuse(GoodbyeReason::Draining, &text);
+        }
+        let Ok(lanes) = timeout(OPENING, self.open_all(line, origin, violations, hello)).await else {
+            let text = "this gateway is still reading its region's log; dial another one";
+            return line.session.refuse(GoodbyeReason::Draining, text);
+        };
+        tracing::info!(%origin, gateway = %hello.party.process, lanes = lanes.len(), "a link from another region stands");
+        if let Some(link) = self.shared.board.state().accepted.get_mut(&self.number) {
+            link.gateway = Some(hello.party.process.clone());
+        }
+        let taken: Vec<Shard> = lanes.iter().map(|lane| lane.shard.clone()).collect();
+        line.session.welcome(self.shared.log_now(), lanes);
+        if line.send().is_ok() {
+            for head in taken.iter().filter_map(|shard| self.heads.get(shard)) {
+                hand_over(head, ToHead::Welcomed { session: self.number }).await;
+            }
+        }
+    }
+
+    async fn open_all(
+        &self,
+        line: &Line,
+        origin: &RegionName,
+        violations: &mpsc::Sender<String>,
+        hello: &Hello,
+    ) -> Vec<LaneReport> {
         let both = self.shared.set().shards_between(self.shared.region(), origin);
         let mut lanes = Vec::new();
         for offer in &hello.lanes {
@@ -171,17 +201,17 @@ impl Inbound {
                 lanes.push(report);
             }
         }
-        tracing::info!(%origin, gateway = %hello.party.process, lanes = lanes.len(), "a link from another region stands");
-        if let Some(link) = self.shared.board.state().accepted.get_mut(&self.number) {
-            link.gateway = Some(hello.party.process.clone());
-        }
-        let taken: Vec<Shard> = lanes.iter().map(|lane| lane.shard.clone()).collect();
-        line.session.welcome(self.shared.log_now(), lanes);
-        if line.send().is_ok() {
-            for head in taken.iter().filter_map(|shard| self.heads.get(shard)) {
-                hand_over(head, ToHead::Welcomed { session: self.number }).await;
-            }
-        }
+        lanes
+    }
+
+    /// How many links of `origin` end here.
+    fn links_of(&self, origin: &RegionName) -> usize {
+        let state = self.shared.board.state();
+        state
+            .accepted
+            .values()
+            .filter(|link| link.peer == *origin)
+            .count()
     }
 
     async fn open(

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
@@ -14,7 +15,7 @@ use isthmus_replication::link::frame::Frame;
 use isthmus_replication::link::lane::LaneReport;
 use isthmus_replication::names::RegionName;
 use isthmus_replication::sending::{LaneEvent, ReaderFailure, ReaderOrder, Sending};
-use isthmus_replication::time::Mono;
+use isthmus_replication::time::{Mono, Wall};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::sleep_until;
@@ -22,6 +23,7 @@ use tokio::time::sleep_until;
 use crate::outbox::{Outbox, Refused};
 use crate::shared::Shared;
 use crate::start::{StartError, start_reader};
+use crate::status;
 use crate::traces::{Hop, LaneTraces};
 
 mod show;
@@ -67,6 +69,8 @@ pub(super) enum FromLane {
 /// The lanes of one link. Dropping them ends them.
 pub(super) struct Lanes {
     inboxes: BTreeMap<Shard, mpsc::Sender<ToLane>>,
+    /// A lane has ended, which only a fault of this program ends.
+    broken: AtomicBool,
     _tasks: JoinSet<()>,
 }
 
@@ -93,16 +97,23 @@ impl Lanes {
         });
         Self {
             inboxes: inboxes.collect(),
+            broken: AtomicBool::new(false),
             _tasks: tasks,
         }
     }
 
     /// Tells the lane of `shard`.
     pub(super) async fn tell(&self, shard: &Shard, input: ToLane) {
-        if let Some(inbox) = self.inboxes.get(shard) {
-            // A lane ends only with its link's task.
-            let _ = inbox.send(input).await;
+        if let Some(inbox) = self.inboxes.get(shard)
+            && inbox.send(input).await.is_err()
+        {
+            self.broken.store(true, Ordering::Relaxed);
         }
+    }
+
+    /// Whether a lane has ended.
+    pub(super) fn is_broken(&self) -> bool {
+        self.broken.load(Ordering::Relaxed)
     }
 
     /// Tells every lane.
@@ -160,7 +171,7 @@ impl LaneTask {
         );
         Self {
             head: shared.head_of(&shard),
-            sending: Sending::new(shared.ports.names.log(&shard)),
+            sending: sending(&shared, &peer, &shard),
             traces,
             shared,
             peer,
@@ -180,6 +191,7 @@ impl LaneTask {
         self.learn_head();
         loop {
             self.sending.handle_timeout(self.shared.log_now());
+            self.confirm();
             self.obey();
             self.report_events();
             let blocked = self.transmit();
@@ -227,16 +239,9 @@ impl LaneTask {
                 self.outbox = Some(outbox);
                 self.sending.handle_paused(now, paused);
                 self.sending.handle_welcome(now, &report);
-                self.acknowledged(&report);
             }
-            ToLane::Ack(report) => {
-                self.sending.handle_ack(now, &report);
-                self.acknowledged(&report);
-            }
-            ToLane::Reset(report) => {
-                self.sending.handle_reset(now, &report);
-                self.acknowledged(&report);
-            }
+            ToLane::Ack(report) => self.sending.handle_ack(now, &report),
+            ToLane::Reset(report) => self.sending.handle_reset(now, &report),
             ToLane::Paused(paused) => self.sending.handle_paused(now, paused),
             ToLane::Closed => {
                 self.outbox = None;
@@ -246,10 +251,12 @@ impl LaneTask {
         self.show(true);
     }
 
-    fn acknowledged(&self, report: &LaneReport) {
+    /// Tells the agents what the peer has, which confirms writes: only what was found to be the log's.
+    fn confirm(&self) {
+        let (verified, applied) = (self.sending.verified(), self.sending.applied());
         self.shared
             .cursors
-            .acknowledge(&self.peer, &self.shard, report.cursor, report.applied);
+            .acknowledge(&self.peer, &self.shard, verified, applied);
     }
 
     fn learn_head(&mut self) {
@@ -382,6 +389,21 @@ impl LaneTask {
             self.show(true);
         }
     }
+}
+
+/// The machine of a lane. What the leader before told of its lag is not forgotten with it.
+fn sending(shared: &Shared, peer: &RegionName, shard: &Shard) -> Sending {
+    let mut sending = Sending::new(shared.ports.names.log(shard));
+    let now = shared.log_now();
+    let state = shared.board.state();
+    if let Some(told) = state.regions.get(shared.region())
+        && let Some(lag) = status::told_lag(&told.report, peer, shard)
+    {
+        let before = lag + now.mono.since(told.heard);
+        let before = u64::try_from(before.as_micros()).unwrap_or(u64::MAX);
+        sending.handle_lag_before(Wall::from_micros(now.wall.micros().saturating_sub(before)));
+    }
+    sending
 }
 
 async fn done(starting: &mut Option<Starting>) -> Result<(Fold, Reader), StartError> {

@@ -1,7 +1,6 @@
 //! The link to one peer region: dialled again for ever while this gateway leads.
 
 use std::collections::BTreeMap;
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,6 +38,13 @@ const HANDSHAKE: Duration = Duration::from_secs(8);
 const TELL_AGAIN: Duration = Duration::from_secs(30);
 /// Different failures that are told within that time.
 const TOLD: usize = 16;
+
+/// A lane ended by itself: a fault of this program, after which its lag is not known.
+#[derive(Debug, thiserror::Error)]
+#[error("a lane to region {peer} has ended; report it with the log of this process")]
+pub struct LaneEnded {
+    peer: RegionName,
+}
 
 /// The outbound link to one peer region.
 pub struct PeerLink {
@@ -85,8 +91,8 @@ impl PeerLink {
     /// Holds the link whenever this gateway leads, until `stop`.
     ///
     /// # Errors
-    /// None.
-    pub async fn run(mut self, stop: CancellationToken) -> Result<(), Infallible> {
+    /// [`LaneEnded`].
+    pub async fn run(mut self, stop: CancellationToken) -> Result<(), LaneEnded> {
         let mut leading = self.shared.leading.clone();
         loop {
             tokio::select! {
@@ -98,6 +104,9 @@ impl PeerLink {
             while *leading.borrow() && !stop.is_cancelled() {
                 if let Some(connection) = self.connect(&stop).await {
                     self.hold(connection, &lanes, &mut from_lanes, &stop).await;
+                }
+                if lanes.is_broken() {
+                    return Err(LaneEnded { peer: self.peer });
                 }
             }
             drop(lanes);
@@ -212,8 +221,14 @@ impl PeerLink {
                     Ok(event) => self.handle(line, lanes, event).await,
                     Err(over) => return over,
                 },
-                _ = look.tick() => self.look(line),
+                _ = look.tick() => {
+                    self.look(line);
+                    if lanes.is_broken() && !line.session.is_ended() {
+                        line.session.refuse(GoodbyeReason::Draining, "a lane of this gateway has ended");
+                    }
+                }
                 _ = report.tick() => {
+                    line.note_sent();
                     // A session that is not open yet, or has too many calls, is asked at the next tick.
                     let _ = line.session.request(self.shared.log_now(), STATUS, bytes::Bytes::new());
                 }
@@ -259,6 +274,9 @@ impl PeerLink {
 
     fn told_by_lane(&mut self, line: &mut Line, told: FromLane) {
         match told {
+            FromLane::Stuck(shard) if line.sends() => {
+                tracing::debug!(peer = %self.peer, %shard, "the lane's cursor does not move, and its bytes are leaving");
+            }
             FromLane::Stuck(shard) => {
                 self.shared.metrics.watchdog(&self.peer);
                 let text = format!("nothing moved on lane {shard} although there is work");

@@ -175,6 +175,17 @@ impl Publisher {
         }
     }
 
+    /// Appends a batch that puts `bytes` bytes under `key`.
+    pub async fn put_large(&mut self, key: &str, bytes: usize) -> Sequence {
+        let region = self.region().clone();
+        let mut change = self.change(&region, key);
+        change.op = Op::Put {
+            value: Bytes::from(vec![b'x'; bytes]),
+            content_type: ContentType::default(),
+        };
+        self.batch(vec![change]).await
+    }
+
     async fn batch(&mut self, changes: Vec<Change>) -> Sequence {
         let region = self.region().clone();
         let local = Local {

@@ -87,7 +87,7 @@ fn runways(region: &Region, shard: &ShardHandle, bounds: &Bounds) {
     let seconds_of_room = room / (bounds.bytes as f64 / kept);
     for (peer, view) in region.core.peers().newest(shard.shard()) {
         let cursor = view
-            .cursor
+            .last_cursor
             .map_or(bounds.first.0, |cursor| cursor.position.sequence.0);
         let behind_first = cursor.saturating_sub(bounds.first.0) as f64 / messages * kept;
         let runway = region

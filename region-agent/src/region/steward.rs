@@ -126,7 +126,7 @@ fn name_left_behind(
     left_behind: &mut BTreeSet<(RegionName, Shard)>,
 ) {
     for (peer, view) in region.core.peers().newest(shard.shard()) {
-        let Some(cursor) = view.cursor else { continue };
+        let Some(cursor) = view.last_cursor else { continue };
         let next = cursor.position.sequence.next();
         let lane = (peer.clone(), shard.shard().clone());
         if next >= keep_from {

@@ -122,6 +122,11 @@ impl Session {
         }
     }
 
+    /// Bytes of a frame are arriving: the other end is not silent, though a large frame on a slow path takes long.
+    pub fn handle_progress(&mut self, now: Now) {
+        self.heard = now.mono;
+    }
+
     /// Takes a frame from the other end. After the end it is ignored.
     pub fn handle_frame(&mut self, now: Now, frame: Frame) {
         self.heard = now.mono;

@@ -148,7 +148,10 @@ impl Sending {
         }
         match start.check.take() {
             Some(cursor) if cursor.message_id != at.message_id => self.suspect(now, cursor, at),
-            _ => self.outbox.begin_after(at),
+            checked => {
+                self.verified = checked.or(self.verified);
+                self.outbox.begin_after(at);
+            }
         }
     }
 

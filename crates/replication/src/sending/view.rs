@@ -40,6 +40,13 @@ impl Sending {
         self.cursor
     }
 
+    /// The newest cursor that the peer has told and whose message the log has: what a write may be confirmed by. None while the
+    /// log is not known to be what the peer has of it.
+    #[must_use]
+    pub fn verified(&self) -> Option<Cursor> {
+        self.verified
+    }
+
     /// Through where the peer's agents have applied the log, as it last said.
     #[must_use]
     pub fn applied(&self) -> Option<AppliedThrough> {

@@ -140,8 +140,13 @@ impl HeadTask {
             self.shard
         );
         self.reader = None;
+        self.stopped = true;
         self.state.clone_from(&text);
         self.event(Severity::Alarm, "upgrade_needed", text);
+        for lane in self.lanes.values_mut() {
+            lane.receiving.handle_stopped();
+        }
+        self.take_offered();
     }
 
     fn reader_ended(&mut self, error: &ReadError) {

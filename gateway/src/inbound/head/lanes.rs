@@ -29,7 +29,10 @@ pub(super) struct Lane {
 impl HeadTask {
     pub(super) fn handle(&mut self, input: ToHead) {
         match input {
-            open @ ToHead::Open { .. } if !self.is_at_head() => self.offered.push(open),
+            open @ ToHead::Open { .. } if !self.is_at_head() => {
+                self.offered.retain(is_awaited);
+                self.offered.push(open);
+            }
             ToHead::Open {
                 session,
                 origin,
@@ -87,6 +90,9 @@ impl HeadTask {
         let log = self.fold.log().clone();
         let max_offset = self.shared.set().clock.max_offset;
         let mut receiving = Receiving::new(log, origin.clone(), max_offset, &self.fold);
+        if self.stopped {
+            receiving.handle_stopped();
+        }
         let now = self.shared.process.clock.mono();
         receiving.handle_applied(self.shared.board.state().applied.least(now, &origin, &self.shard));
         Lane {
@@ -235,4 +241,9 @@ impl HeadTask {
             }
         }
     }
+}
+
+/// Whether the link still waits for its answer.
+fn is_awaited(offered: &ToHead) -> bool {
+    !matches!(offered, ToHead::Open { answer, .. } if answer.is_closed())
 }

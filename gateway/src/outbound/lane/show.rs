@@ -26,6 +26,7 @@ impl LaneTask {
             lane.in_flight_bytes = sending.credit().used();
             lane.window_bytes = sending.credit().window();
             lane.lag = lag.at_least;
+            lane.lag_proven = lag.proven;
             lane.as_of = now.mono;
         });
     }

@@ -211,3 +211,33 @@ fn lag_grows_while_the_link_is_down_though_nothing_is_read() {
     lane.wait(61_000);
     assert_eq!(lane.sending.lag(lane.now).at_least, Duration::from_secs(60));
 }
+
+#[test]
+fn a_peers_cursor_confirms_nothing_before_its_message_was_found_in_the_log() {
+    let mut lane = Lane::new(5);
+    lane.sending.handle_welcome(lane.now, &report(Some(cursor(4))));
+    assert_eq!(lane.sending.verified(), None);
+    lane.start();
+    assert_eq!(lane.sending.verified(), Some(cursor(4)));
+    lane.read_all();
+    lane.sent();
+    lane.sending.handle_ack(lane.now, &report(Some(cursor(6))));
+    assert_eq!(lane.sending.verified(), Some(cursor(6)));
+    lane.write(b"more");
+    lane.read_all();
+    let foreign = Cursor {
+        message_id: MessageId(99),
+        ..cursor(7)
+    };
+    lane.sending.handle_ack(lane.now, &report(Some(foreign)));
+    assert_eq!(
+        lane.sending.verified(),
+        None,
+        "the log is not what the peer has of it"
+    );
+    let mut lane = Lane::new(5);
+    lane.connect(&report(Some(cursor(4))));
+    lane.read_all();
+    lane.sending.handle_disconnected(lane.now);
+    assert_eq!(lane.sending.verified(), None);
+}
