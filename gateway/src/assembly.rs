@@ -33,7 +33,7 @@ const CLOCK_INTERVAL: Duration = Duration::from_millis(500);
 /// What the process can't start with: credentials, listeners, a log that is not as it must be.
 pub async fn assemble(process: Process<GatewaySettings>) -> anyhow::Result<()> {
     let settings = Arc::clone(&process.settings);
-    let credentials = credentials::load(&settings).context("link.certificate, link.key and trust")?;
+    let credentials = credentials::load(&settings)?;
     let admin_listener = isthmus_door::bind_loopback("admin", settings.process.admin).await?;
     let listener = inbound::bind(&settings, &credentials).await?;
     let names: Arc<dyn Names> = Arc::new(SystemNames::default());
@@ -76,7 +76,19 @@ pub async fn assemble(process: Process<GatewaySettings>) -> anyhow::Result<()> {
     let log = process.health.condition("log", &[Probe::Read, Probe::Write]);
     log.unmet("connecting to NATS");
     connection.connected().await;
-    ensure(&shared, &log).await?;
+    if let Some(max_payload) = shared.ports.log.max_message_bytes() {
+        shared.set().check_max_payload(max_payload as u64)?;
+    }
+    ensure(&shared, &log).await.map_err(|error| {
+        let process = shared.settings();
+        match error.setting() {
+            Some(key) => process
+                .document
+                .fault(&["log", key], error.to_string(), "")
+                .into(),
+            None => anyhow::Error::from(error),
+        }
+    })?;
     log.met();
     watch_connection(&shared, &connection, log)?;
     region::start(&shared)?;
@@ -123,7 +135,7 @@ async fn connect(settings: &GatewaySettings, names: &dyn Names) -> anyhow::Resul
 }
 
 /// Makes sure that the logs and the lease bucket are there and as they must be. What is only missing is awaited.
-async fn ensure(shared: &Shared, log: &Condition) -> anyhow::Result<()> {
+async fn ensure(shared: &Shared, log: &Condition) -> Result<(), EnsureError> {
     let told = shared.settings().log.clone();
     let wanted = LogSettings {
         create: told.create,

@@ -159,7 +159,9 @@ pub struct Receiving {
     pub delay: Option<Duration>,
     /// The age of the newest proof of what the origin has.
     pub proof_age: Option<Duration>,
-    /// When the two were taken.
+    /// Both may be off by this; none while the origin's clock is not known.
+    pub uncertainty: Option<Duration>,
+    /// When they were taken.
     pub as_of: Mono,
     /// Changes are missing until a sync brings them.
     pub needs_sync: bool,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use isthmus_link::{CredentialFiles, Credentials, CredentialsError, Place, TrustSource};
 use isthmus_runtime::Process;
 use isthmus_runtime::events::Severity;
-use isthmus_runtime::settings::GatewaySettings;
+use isthmus_runtime::settings::{GatewaySettings, SettingsError};
 use isthmus_runtime::supervise::TaskKind;
 use serde_json::json;
 
@@ -16,7 +16,8 @@ const POLL: Duration = Duration::from_secs(2);
 /// Loads the credentials that `settings` name.
 ///
 /// # Errors
-/// [`CredentialsError`] names the file and the mend; a trust domain that is none is an error too.
+/// [`SettingsError`] with the place in the settings that names the file, and the mend; a trust domain that is none is an error
+/// too.
 pub fn load(settings: &GatewaySettings) -> anyhow::Result<Arc<Credentials>> {
     let set = &settings.process.set;
     let place = Place {
@@ -38,7 +39,44 @@ pub fn load(settings: &GatewaySettings) -> anyhow::Result<Arc<Credentials>> {
         revoked: settings.link.revoked.clone(),
         trust: trust.collect(),
     };
-    Ok(Arc::new(Credentials::load(place, files)?))
+    let loaded = Credentials::load(place, files).map_err(|error| located(settings, error));
+    Ok(Arc::new(loaded?))
+}
+
+/// What is wrong with a file, at the place in the settings that names it.
+fn located(settings: &GatewaySettings, error: CredentialsError) -> anyhow::Error {
+    let (process, link) = (&settings.process, &settings.link);
+    let Some(file) = error.file() else {
+        return error.into();
+    };
+    let message = sentence(&error);
+    let trusted = process
+        .set
+        .regions
+        .iter()
+        .find(|(_, region)| region.trust == file);
+    let fault: SettingsError = if let Some((region, _)) = trusted {
+        let keys = ["regions", region.as_str(), "trust"];
+        process.set.document().fault(&keys, message, "")
+    } else if *file == *link.key {
+        process.document.fault(&["link", "key"], message, "")
+    } else if *file == *link.certificate {
+        process.document.fault(&["link", "certificate"], message, "")
+    } else {
+        process.document.fault(&["link", "revoked"], message, "")
+    };
+    fault.into()
+}
+
+/// An error with its causes.
+fn sentence(error: &CredentialsError) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(source) = cause {
+        text.push_str(&format!(" ({source})"));
+        cause = source.source();
+    }
+    text
 }
 
 /// Takes up changed files while the process runs. Sessions judge their peers again at each new generation.

@@ -178,6 +178,7 @@ fn of_receiving(origin: &RegionName, shard: &Shard, held: &Receiving, now: Mono)
             "cursor": held.cursor.map(of_cursor),
             "delay_ms": held.delay.map(millis),
             "proof_age_ms": aged,
+            "uncertainty_ms": held.uncertainty.map(millis),
             "needs_sync": held.needs_sync,
         }),
     );

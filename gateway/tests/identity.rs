@@ -90,3 +90,31 @@ async fn a_revoked_gateway_loses_its_link_and_gets_it_back_with_nothing_lost() {
     let arrived = Contents::with_keys(&eu.ports, &region(US), 10).await;
     assert_eq!(arrived.keys, expected(10));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_that_can_not_be_used_ends_the_process_with_64_and_names_the_place() {
+    let world = World::two_regions(RTT).await;
+    let folder = world.folder_of(EU);
+    let certificate = std::fs::read(folder.join("gateway.crt")).unwrap();
+    let trust = world.folder.path().join("trust/us-east.pem");
+    let good = std::fs::read(&trust).unwrap();
+    let of_us = std::fs::read(world.folder_of(US).join("gateway.crt")).unwrap();
+    for (file, content, place) in [
+        (folder.join("gateway.crt"), b"garbage".to_vec(), "gateway.yaml:5:"),
+        (folder.join("gateway.crt"), of_us, "gateway.yaml:5:"),
+        (trust.clone(), b"garbage".to_vec(), "set.yaml:"),
+    ] {
+        std::fs::write(&file, content).unwrap();
+        let mut gateway = world.gateway(EU, 1);
+        let status = gateway.ended().await;
+        assert_eq!(status.code(), Some(64), "{}", gateway.log());
+        assert!(
+            gateway.log().contains(place) && gateway.log().contains(": put "),
+            "{}",
+            gateway.log()
+        );
+        std::fs::remove_file(folder.join("gateway-1.log")).unwrap();
+        std::fs::write(folder.join("gateway.crt"), &certificate).unwrap();
+        std::fs::write(&trust, &good).unwrap();
+    }
+}

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context as _;
 use isthmus_log::nats::{Connection, ConnectionSettings};
 use isthmus_log::{EnsureError, LogSettings, Ports, RegionNames, Role, ServerClock};
 use isthmus_replication::lease::Holder;
@@ -90,7 +89,13 @@ async fn context(process: &Process<AgentSettings>) -> anyhow::Result<Context> {
     }
     ensure(process, &ports)
         .await
-        .context("the region's streams are not what they must be")?;
+        .map_err(|error| match error.setting() {
+            Some(key) => settings
+                .document
+                .fault(&["log", key], error.to_string(), "")
+                .into(),
+            None => anyhow::Error::from(error).context("the region's streams are not what they must be"),
+        })?;
     nats.met();
     Ok(Context {
         metrics: AgentMetrics::new(&process.metrics),

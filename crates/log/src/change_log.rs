@@ -11,10 +11,9 @@ use futures::future::BoxFuture;
 use isthmus_replication::coordinates::{Anchor, MessageId, Sequence, Shard};
 use isthmus_replication::fold::{Message, Token};
 use isthmus_replication::header::{Header, HeaderError};
-use isthmus_replication::limits;
 use isthmus_replication::time::Wall;
 
-use crate::{AppendError, CapacityError, EnsureError, LogError, Reader, RegionNames};
+use crate::{AppendError, EnsureError, LogError, Reader, RegionNames};
 
 /// The logs of one region, a stream per shard.
 #[async_trait]
@@ -76,18 +75,6 @@ pub trait ChangeLog: Debug + Send + Sync {
 
     /// The most bytes that one message may have, header and subject included; none while not connected.
     fn max_message_bytes(&self) -> Option<usize>;
-
-    /// Checks that a message with a value of `max_value` bytes fits. Ask once connected: nothing is known before.
-    ///
-    /// # Errors
-    /// [`CapacityError`].
-    fn check_largest_value(&self, max_value: usize) -> Result<(), CapacityError> {
-        let needed = max_value.saturating_add(limits::MESSAGE_OVERHEAD_BYTES);
-        match self.max_message_bytes() {
-            Some(max_payload) if needed > max_payload => Err(CapacityError { needed, max_payload }),
-            _ => Ok(()),
-        }
-    }
 }
 
 /// What a shard's stream must be.

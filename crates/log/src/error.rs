@@ -75,6 +75,18 @@ pub enum EnsureError {
     },
 }
 
+impl EnsureError {
+    /// The setting under `log` that is at odds with the server; none where no setting is.
+    #[must_use]
+    pub fn setting(&self) -> Option<&'static str> {
+        match self {
+            Self::Differs { difference, .. } if difference.setting == "num_replicas" => Some("replicas"),
+            Self::Differs { .. } | Self::NoStorage { .. } => Some("max_bytes"),
+            Self::Missing { .. } | Self::Refused { .. } | Self::Unanswered { .. } => None,
+        }
+    }
+}
+
 /// A setting of a stream that is not what it must be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{setting} = {found} where {wanted} is needed: {mend}")]
@@ -87,18 +99,6 @@ pub struct Difference {
     pub wanted: String,
     /// What to do.
     pub mend: &'static str,
-}
-
-/// What a process needs and the server does not give.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "a message of up to {needed} bytes does not fit into the max_payload of {max_payload} bytes of the NATS server: raise max_payload there, or lower max_value of the buckets"
-)]
-pub struct CapacityError {
-    /// The largest value plus what a message needs beside it.
-    pub needed: usize,
-    /// The server's limit.
-    pub max_payload: usize,
 }
 
 /// An append that was not answered with a sequence.

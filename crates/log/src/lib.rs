@@ -30,8 +30,8 @@ pub use candidacy::Candidacy;
 pub use change_log::{Appending, Bounds, ChangeLog, LogSettings, StoredMessage};
 pub use clock::{ClockOffset, LocalClock, ServerClock};
 pub use error::{
-    AppendError, CapacityError, ConnectError, Difference, EnsureError, LeaseError, LifeSuspected, LogError,
-    PeerError, ReadError,
+    AppendError, ConnectError, Difference, EnsureError, LeaseError, LifeSuspected, LogError, PeerError,
+    ReadError,
 };
 pub use leases::{Ended, InvalidLeaseName, Lease, LeaseEvent, LeaseName, LeaseWatch, Leases, Revision};
 pub use marks::{FoundMark, newest_mark_describing, oldest_mark};

@@ -41,6 +41,13 @@ impl Mono {
 pub struct Wall(u64);
 
 impl Wall {
+    /// This time by a clock that is `offset` microseconds behind the one that told it, saturating.
+    #[must_use]
+    pub fn less(self, offset: i64) -> Self {
+        let moved = i128::from(self.micros()) - i128::from(offset);
+        Self::from_micros(u64::try_from(moved.max(0)).unwrap_or(u64::MAX))
+    }
+
     /// The time `micros` microseconds after the Unix epoch.
     #[must_use]
     pub const fn from_micros(micros: u64) -> Self {

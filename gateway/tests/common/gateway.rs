@@ -74,6 +74,11 @@ impl GatewayProcess {
             .status()
             .unwrap();
         assert!(told.success());
+        self.ended().await
+    }
+
+    /// Waits for the end of the process.
+    pub async fn ended(&mut self) -> ExitStatus {
         let ended = until("the gateway's end", SOON, || {
             let ended = self.child.try_wait().unwrap();
             async move { ended }

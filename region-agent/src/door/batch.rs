@@ -52,6 +52,7 @@ type Answer = Pin<Box<dyn Future<Output = Bytes> + Send>>;
     responses(
         (status = 200, body = String, content_type = "application/x-ndjson"),
         (status = "4XX", body = Problem, content_type = "application/problem+json"),
+        (status = "5XX", body = Problem, content_type = "application/problem+json"),
     ))]
 pub async fn batch(State(core): State<Arc<Core>>, request: Request) -> Response {
     let asked = (|| {

@@ -71,7 +71,7 @@ impl ShardTask {
             Some(origin) => apply_body(&mut served.store, origin, &message, now.wall),
             None => Ok(Effects::default()),
         };
-        self.note_newest(&mut served, &verdict, now);
+        self.note_newest(&mut served, &verdict, &message, now);
         self.context.memory.changed(before, served.store.bytes());
         self.digests.note(served.fold.at(), Summary::of(&served.store));
         let superseded = effects.as_ref().map_or(&[][..], |effects| &effects.superseded);
@@ -85,15 +85,17 @@ impl ShardTask {
         true
     }
 
-    /// Notes how new what was applied is, and how long it took to get here.
-    fn note_newest(&self, served: &mut Served, verdict: &Verdict, now: Now) {
+    /// Notes how new what was applied is, and how long it took to get here, by this region's clocks: a range tells how far the
+    /// origin's is from them, as the gateway that accepted it estimated.
+    fn note_newest(&self, served: &mut Served, verdict: &Verdict, message: &StoredMessage, now: Now) {
         let Verdict::Accepted(accepted) = verdict else {
             return;
         };
         let (region, appended) = match accepted {
             Accepted::Range { origin, .. } => {
                 let appended = served.fold.origin(origin).map(|origin| origin.appended);
-                (origin.clone(), appended.unwrap_or_default())
+                let offset = message.header.as_ref().map_or(0, |header| header.stages.offset);
+                (origin.clone(), appended.unwrap_or_default().less(offset))
             }
             own if own.carries_own_stamp() => (self.log.region.clone(), served.fold.own_appended()),
             _ => return,

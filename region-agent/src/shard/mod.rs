@@ -90,7 +90,7 @@ pub struct Served {
 /// The newest record of a region that was applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Newest {
-    /// When that region's log stored it, by its own clock.
+    /// When that region's log stored it, by the clocks of this region.
     pub appended: Wall,
     /// When it was applied here.
     pub applied_at: Wall,

@@ -2,12 +2,15 @@
 
 use bytes::Bytes;
 use isthmus_log::Ports;
+use isthmus_log::testing::until;
 use isthmus_replication::body;
-use isthmus_replication::cell::{CellId, ContentType, Field};
+use isthmus_replication::cell::{CellId, ContentType, Digest, Field};
 use isthmus_replication::change::{Change, Op};
 use isthmus_replication::coordinates::{Anchor, Life, MessageId, Sequence, Shard, WriterId};
-use isthmus_replication::fold::Token;
-use isthmus_replication::header::{BodySeal, Header, LifeLink, Lineage, Range, Record, StageTimes};
+use isthmus_replication::fold::{Fold, MarkBody, Token};
+use isthmus_replication::header::{
+    BodySeal, Header, LifeLink, Lineage, MarkRecord, Range, Record, StageTimes,
+};
 use isthmus_replication::hlc::Hlc;
 use isthmus_replication::names::{BucketName, GroupName, Key, RegionName};
 use isthmus_replication::seen::Seen;
@@ -15,7 +18,7 @@ use isthmus_replication::time::Wall;
 use isthmus_replication::version::Version;
 use serde_json::json;
 
-use crate::support::{Agent, Region, equal, header};
+use crate::support::{Agent, BOUND, Region, equal, header};
 
 fn us_east() -> RegionName {
     RegionName::parse("us-east").unwrap()
@@ -232,4 +235,51 @@ async fn later_kind(region: &Region, shard: &Shard) {
             .await
             .unwrap();
     }
+}
+
+#[tokio::test]
+async fn a_mark_of_another_store_is_noticed_by_the_agents_that_read_it() {
+    let region = Region::alone();
+    let agent = region.agent("agent-1").await;
+    let shard = shard_of("a");
+    assert_eq!(agent.put("carts/a", "here").await.status(), 200);
+    let (_connection, ports) = region.ports().await;
+    until("a mark of another store", BOUND, || async {
+        let last = ports.log.bounds(&shard).await.ok()?.last;
+        let described = ports.log.message_at(&shard, last).await.ok()??.anchor();
+        let status = agent.status().await;
+        let life = &status["shards"][usize::from(shard.partition)]["life"];
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        let wall = Wall::from_micros(u64::try_from(now.ok()?.as_micros()).ok()?);
+        let mark = MarkRecord {
+            message_id: MessageId(wall.micros()),
+            life: Life {
+                number: life["number"].as_u64()?,
+                nonce: u64::from_str_radix(life["nonce"].as_str()?, 16).ok()?,
+            },
+            writer: WriterId(9),
+            hlc: Hlc::at(wall),
+            described,
+        };
+        let body = MarkBody {
+            wall,
+            fold: Fold::new(ports.names.log(&shard)),
+            digest: Digest(7),
+            cells: 7,
+        }
+        .encode();
+        let header = Header {
+            record: Record::Mark(mark),
+            body: BodySeal::of(&body, 0),
+            ..range(&shard, 1, 2, &Bytes::new())
+        };
+        let appending = ports.log.append(&shard, &Token::Agent, &header, body).await;
+        appending.await.ok()?;
+        let unready = agent.not_ready_now("read").await?;
+        unready.contains("not what another agent's is").then_some(())
+    })
+    .await;
+    let event = agent.event("agents_differ").await;
+    assert_eq!(event["severity"], "alarm");
+    agent.ready("read").await;
 }

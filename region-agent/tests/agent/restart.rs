@@ -181,12 +181,28 @@ async fn without_nats_reads_go_on_and_writes_are_refused_until_it_is_back() {
 }
 
 #[tokio::test]
-async fn settings_that_differ_from_the_stream_end_the_process_with_1() {
+async fn settings_that_differ_from_the_stream_end_the_process_with_64_and_name_the_place() {
     let region = Region::alone();
     let agent = region.agent("agent-1").await;
     drop(agent);
+    let said = |name: &str| std::fs::read_to_string(region.folder.path().join(name)).unwrap();
     let mut other = region.agent_with("agent-2", &[("ISTHMUS_LOG__MAX_BYTES", "32MiB")]);
-    assert_eq!(other.ended().await, Some(1));
-    let log = std::fs::read_to_string(region.folder.path().join("agent-2.log")).unwrap();
-    assert!(log.contains("max_bytes") && log.contains("33554432"), "{log}");
+    assert_eq!(other.ended().await, Some(64));
+    let log = said("agent-2.log");
+    assert!(
+        log.contains("variable ISTHMUS_LOG__MAX_BYTES") && log.contains("33554432"),
+        "{log}"
+    );
+
+    let region_of_smaller_logs = Region {
+        max_bytes: "16MiB",
+        ..region
+    };
+    let mut other = region_of_smaller_logs.agent_with("agent-3", &[]);
+    assert_eq!(other.ended().await, Some(64));
+    let log = std::fs::read_to_string(region_of_smaller_logs.folder.path().join("agent-3.log")).unwrap();
+    assert!(
+        log.contains("agent-3.yaml:7:") && log.contains("nats stream edit"),
+        "{log}"
+    );
 }

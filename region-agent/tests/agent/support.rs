@@ -38,7 +38,7 @@ pub struct Region {
     pub nats: NatsServer,
     pub folder: TempDir,
     pub client: Client,
-    max_bytes: &'static str,
+    pub max_bytes: &'static str,
 }
 
 impl Region {
@@ -197,19 +197,18 @@ impl Agent {
         until(
             &format!("{} is not ready to {what}", self.settings.display()),
             BOUND,
-            || async {
-                let answer = self
-                    .client
-                    .get(self.admin(&format!("/readyz/{what}")))
-                    .send()
-                    .await
-                    .ok()?;
-                let refused = answer.status() == 503;
-                let text = answer.text().await.ok()?;
-                refused.then_some(text)
-            },
+            || self.not_ready_now(what),
         )
         .await
+    }
+
+    /// What `/readyz/{what}` answers if it answers 503.
+    pub async fn not_ready_now(&self, what: &str) -> Option<String> {
+        let request = self.client.get(self.admin(&format!("/readyz/{what}")));
+        let answer = request.send().await.ok()?;
+        let refused = answer.status() == 503;
+        let text = answer.text().await.ok()?;
+        refused.then_some(text)
     }
 
     async fn readiness(&self, what: &str) -> Option<StatusCode> {

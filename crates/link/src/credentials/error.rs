@@ -1,7 +1,7 @@
 //! Why credentials can't be used.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use isthmus_replication::names::RegionName;
 use rustls::server::VerifierBuilderError;
@@ -63,7 +63,7 @@ pub enum CredentialsError {
         source: rustls::Error,
     },
     /// The certificate does not speak for this region.
-    #[error("{} is not a certificate for region {region}, {}: {refusal}", path.display(), as_end(*.end))]
+    #[error("{} does not speak for region {region} {}: put the certificate of this region's gateways there ({refusal})", path.display(), as_end(*.end))]
     Unfit {
         /// The certificate's file.
         path: PathBuf,
@@ -122,6 +122,26 @@ pub enum CredentialsError {
         /// What is wrong.
         source: fingerprint::InvalidFingerprint,
     },
+}
+
+impl CredentialsError {
+    /// The file that is wrong, where it is one.
+    #[must_use]
+    pub fn file(&self) -> Option<&Path> {
+        match self {
+            Self::Unreadable { path, .. }
+            | Self::TooLarge { path }
+            | Self::Pem { path, .. }
+            | Self::NoCertificate { path }
+            | Self::NoKey { path }
+            | Self::Key { key: path, .. }
+            | Self::Unfit { path, .. }
+            | Self::Anchor { path, .. }
+            | Self::Bundle { path, .. }
+            | Self::Revoked { path, .. } => Some(path),
+            Self::NoOwnTrust { .. } | Self::SharedIdentity { .. } => None,
+        }
+    }
 }
 
 fn as_end(end: End) -> &'static str {

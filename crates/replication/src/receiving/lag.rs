@@ -62,10 +62,7 @@ impl Proof {
     #[must_use]
     pub fn lag(&self, now: Wall, origin_clock: Option<ClockEstimate>, impeded: bool) -> ReceiverLag {
         let offset = origin_clock.map_or(0, |clock| clock.offset_micros);
-        let here = |there: Wall| {
-            let moved = i128::from(there.micros()) - i128::from(offset);
-            Wall::from_micros(u64::try_from(moved.max(0)).unwrap_or(u64::MAX))
-        };
+        let here = |there: Wall| there.less(offset);
         let delay = self
             .newest
             .map(|(appended, applied)| applied.since(here(appended)));

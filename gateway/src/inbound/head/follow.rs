@@ -99,7 +99,7 @@ impl HeadTask {
         match verdict {
             Verdict::Accepted(accepted) => self.accepted(&accepted),
             Verdict::Void(void) => {
-                tracing::debug!(shard = %self.shard, sequence = %message.sequence, id = %message.message_id(), %void, "void");
+                tracing::info!(shard = %self.shard, sequence = %message.sequence, message_id = %message.message_id(), reason = void.label(), "void: {void}");
                 self.shared.metrics.void(void);
             }
             Verdict::Stop { what, number } => self.stopped(what, number),

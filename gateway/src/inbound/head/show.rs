@@ -79,6 +79,7 @@ impl HeadTask {
             shown.cursor = cursor;
             shown.delay = lag.delay;
             shown.proof_age = lag.proof_age;
+            shown.uncertainty = lag.uncertainty;
             shown.as_of = now.mono;
             shown.needs_sync = needs_sync;
         });
