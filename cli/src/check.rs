@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use isthmus_cli::failure::{Code, Failure};
 use isthmus_cli::history::{Verdict, record, verdict};
+use isthmus_cli::output::counted;
 
 const SHOWN: usize = 20;
 
@@ -72,14 +73,16 @@ fn print(verdict: &Verdict, json: bool) -> Result<bool, Failure> {
         violations,
     } = verdict;
     line(format!(
-        "{acknowledged} acknowledged, {unknown} unknown, {failed} refused; {keys} keys on {agents} agents"
+        "{acknowledged} acknowledged, {unknown} unknown, {failed} refused; {} on {}",
+        counted(*keys, "key", "keys"),
+        counted(*agents, "agent", "agents")
     ))?;
     for violation in violations.iter().take(SHOWN) {
         line(serde_json::to_string(violation).map_err(Failure::environment)?)?;
     }
     match violations.len() {
         0 => line("no acknowledged write is lost".to_owned())?,
-        count => line(format!("{count} violations"))?,
+        count => line(counted(count, "violation", "violations"))?,
     }
     Ok(violations.is_empty())
 }

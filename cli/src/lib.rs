@@ -7,7 +7,7 @@ pub mod failure;
 pub mod fleet;
 pub mod folder;
 pub mod history;
-pub(crate) mod output;
+pub mod output;
 mod random;
 pub mod rows;
 

@@ -1,4 +1,4 @@
-//! Writing to the terminal or pipe without a panic when nobody reads.
+//! Writing to the terminal or pipe without a panic when nobody reads, and counting in words.
 
 use std::fmt::Display;
 use std::io::{self, Write};
@@ -21,5 +21,24 @@ pub(crate) fn show(text: &str, aside: bool) {
         io::stderr().lock().write_all(text.as_bytes()).ok();
     } else {
         io::stdout().lock().write_all(text.as_bytes()).ok();
+    }
+}
+
+/// A number with the noun, and what else depends on the number: `1 row was`, `2 rows were`.
+pub fn counted<N: Display + PartialEq + From<u8>>(number: N, one: &str, many: &str) -> String {
+    let counts = if number == N::from(1) { one } else { many };
+    format!("{number} {counts}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_is_singular_and_everything_else_plural() {
+        let told: Vec<String> = [0, 1, 2]
+            .map(|number: u64| counted(number, "row was", "rows were"))
+            .into();
+        assert_eq!(told, ["0 rows were", "1 row was", "2 rows were"]);
     }
 }

@@ -8,6 +8,7 @@ use std::process::{Command, Output};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use clap::CommandFactory;
 
 fn isthmus(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_isthmus"))
@@ -102,18 +103,88 @@ fn init_refuses_what_it_would_spoil_or_cannot_name() {
     assert!(!Path::new(&fresh).exists());
 }
 
+/// Every command that a user can name, with the words that lead to it.
+fn commands(of: &clap::Command, words: &[String]) -> Vec<(Vec<String>, clap::Command)> {
+    let visible = of.get_subcommands().filter(|command| !command.is_hide_set());
+    visible
+        .flat_map(|command| {
+            let words = [words, &[command.get_name().to_owned()]].concat();
+            let below = commands(command, &words);
+            std::iter::once((words, command.clone())).chain(below)
+        })
+        .collect()
+}
+
+/// Whether a line of the help shows how the command is called; `lab` takes a folder before its subcommand.
+fn has_example(help: &str, words: &[String]) -> bool {
+    let (_, examples) = help.split_once("Example").unwrap_or_default();
+    examples.lines().any(|line| {
+        let mut given = line.split_whitespace();
+        given.next() == Some("isthmus") && words.iter().all(|word| given.any(|one| one == word))
+    })
+}
+
 #[test]
-fn every_command_helps_with_an_example() {
-    for command in [
-        "init", "up", "demo", "lab", "load", "compare", "kv", "status", "why", "config",
-    ] {
-        let output = isthmus(&[command, "--help"]);
+fn every_command_helps_with_an_example_and_explains_its_arguments() {
+    let tree = commands(&isthmus_cli::Cli::command(), &[]);
+    let named = |words: &str| tree.iter().any(|(found, _)| found.join(" ") == words);
+    assert!(named("kv delete") && named("lab clock") && named("config check"));
+    for (words, command) in &tree {
+        let mut arguments: Vec<&str> = words.iter().map(String::as_str).collect();
+        if words.len() > 1 && words[0] == "lab" {
+            arguments.insert(1, "shop");
+        }
+        arguments.push("--help");
+        let output = isthmus(&arguments);
         let help = String::from_utf8_lossy(&output.stdout).into_owned();
         assert!(
-            output.status.success() && help.contains("Example"),
-            "{command}: {help}"
+            output.status.success() && has_example(&help, words),
+            "{arguments:?}: {help}"
         );
-        assert!(help.contains(&format!("isthmus {command} ")), "{command}: {help}");
+        for argument in command.get_arguments() {
+            assert!(argument.get_help().is_some(), "{words:?}: {}", argument.get_id());
+        }
+    }
+}
+
+#[test]
+fn a_tombstone_takes_no_time_to_live() {
+    let output = isthmus(&["kv", "delete", "b/k", "--ttl", "30s"]);
+    assert_eq!(output.status.code(), Some(64));
+    assert!(said(&output).contains("--ttl"), "{}", said(&output));
+    let help = isthmus(&["kv", "delete", "--help"]);
+    assert!(!String::from_utf8_lossy(&help.stdout).contains("--ttl"));
+    let help = isthmus(&["kv", "put", "--help"]);
+    assert!(String::from_utf8_lossy(&help.stdout).contains("--ttl"));
+}
+
+#[test]
+fn config_check_tells_its_findings_as_json() {
+    let folder = tempfile::tempdir().unwrap();
+    let shop = path(folder.path(), "shop");
+    assert!(isthmus(&["init", &shop, "--regions", "a,b"]).status.success());
+    let check = |expected| {
+        let output = isthmus(&["config", "check", &shop, "--json"]);
+        assert_eq!(output.status.code(), Some(expected), "{}", said(&output));
+        serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap()
+    };
+    assert_eq!(check(0), serde_json::json!([]));
+    let settings = path(folder.path(), "shop/b/gateway.yaml");
+    let text = std::fs::read_to_string(&settings).unwrap();
+    std::fs::write(&settings, format!("{text}drian: 10s\n")).unwrap();
+    std::fs::remove_file(folder.path().join("shop/a/gateway.key")).unwrap();
+    let told = check(64);
+    assert_eq!(told.as_array().unwrap().len(), 2, "{told}");
+    assert!(
+        told[0]["message"].as_str().unwrap().contains("gateway.key"),
+        "{told}"
+    );
+    assert_eq!(
+        (&told[1]["file"], told[1]["line"].as_u64()),
+        (&settings.into(), Some(8))
+    );
+    for finding in told.as_array().unwrap() {
+        assert!(!finding["mend"].as_str().unwrap().is_empty(), "{told}");
     }
 }
 
@@ -161,7 +232,7 @@ fn a_bad_row_is_named_before_anything_is_asked_of_a_region() {
     let output = isthmus(&["load", &file, "--via", "http://127.0.0.1:1"]);
     assert_eq!(output.status.code(), Some(1));
     assert!(
-        said(&output).contains("line 4: the row has 1 fields"),
+        said(&output).contains("line 4: the row has 1 field and the header 2"),
         "{}",
         said(&output)
     );
@@ -196,6 +267,8 @@ fn the_checker_passes_a_good_history_and_fails_it_with_one_write_removed() {
     let output = check(&[&file, "--json"]);
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&output.stdout).contains("invented"));
+    let output = check(&[&file]);
+    assert!(String::from_utf8_lossy(&output.stdout).ends_with("\n1 violation\n"));
     std::fs::write(&file, "not a history\n").unwrap();
     let output = check(&[&file]);
     assert_eq!(output.status.code(), Some(1));

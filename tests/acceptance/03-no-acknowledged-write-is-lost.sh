@@ -71,19 +71,23 @@ holds 'd["acknowledged"] >= 20000'
 holds 'd["unknown"] <= 0.01 * (d["acknowledged"] + d["unknown"])'
 holds 'd["agents"] == 6'
 
-say "the checker finds a write that was taken out of the history"
-"$python" - "$history" "$work/forged.ndjson" <<'PYTHON'
+say "the checker finds a write that was taken out of the history, and one that was taken from an agent"
+"$python" - "$history" "$work/forged.ndjson" "$work/lost.ndjson" <<'PYTHON'
 import json, sys
 
 entries = [json.loads(line) for line in open(sys.argv[1])]
-held = next(entry["version"] for entry in entries if entry["type"] == "read" and entry["value"] is not None)
-write = next(entry["write"] for entry in entries if entry["type"] == "ok" and entry["version"] == held)
-with open(sys.argv[2], "w") as forged:
+keys = {entry["write"]: entry["key"] for entry in entries if entry["type"] == "invoke"}
+held = next(entry for entry in entries if entry["type"] == "read" and entry["value"] is not None)
+of_held = lambda entry: entry["version"] == held["version"] and keys[entry["write"]] == held["key"]
+write = next(entry["write"] for entry in entries if entry["type"] == "ok" and of_held(entry))
+with open(sys.argv[2], "w") as forged, open(sys.argv[3], "w") as lost:
     for entry in entries:
         if entry.get("write") != write:
             forged.write(json.dumps(entry) + "\n")
+        lost.write(json.dumps({**entry, "value": None, "version": None} if entry is held else entry) + "\n")
 PYTHON
 expect 2 isthmus-check "$work/forged.ndjson" >/dev/null
+expect 2 isthmus-check "$work/lost.ndjson" >/dev/null
 
 # put KEY VALUE PARAMETERS: a write in eu-west; prints the status.
 put() {

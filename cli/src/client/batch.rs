@@ -9,7 +9,8 @@ use reqwest::header::CONTENT_TYPE;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::http::{HttpError, send};
+use super::http::{HttpError, blames_arguments, send};
+use crate::output::counted;
 
 /// Operations of one request at most.
 pub(crate) const OPERATIONS: usize = 256;
@@ -81,6 +82,11 @@ impl Answer {
         (200..300).contains(&self.status)
     }
 
+    /// Whether it says that what was asked is wrong.
+    pub(crate) fn blames_arguments(&self) -> bool {
+        blames_arguments(&self.code)
+    }
+
     /// Whether a read found nothing.
     pub(crate) fn is_absence(&self) -> bool {
         self.code == "not_found"
@@ -114,7 +120,7 @@ pub(crate) enum BatchError {
     Http(#[from] HttpError),
     #[error("an operation can't be written as JSON")]
     Unwritable(#[source] serde_json::Error),
-    #[error("a batch of {asked} operations got {answered} answers")]
+    #[error("a batch of {} got {}", counted(*asked, "operation", "operations"), counted(*answered, "answer", "answers"))]
     Incomplete { asked: usize, answered: usize },
     #[error("an answer of a batch is not one")]
     Unreadable(#[source] serde_json::Error),

@@ -1,5 +1,6 @@
 //! Writing and comparing the rows of a file.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use futures::stream::{StreamExt, TryStreamExt, iter};
@@ -8,6 +9,7 @@ use tokio::time::sleep;
 
 use super::batch::{self, Answer, BatchError, Operation};
 use crate::failure::Failure;
+use crate::output::counted;
 use crate::rows::Row;
 
 const REQUESTS_IN_FLIGHT: usize = 8;
@@ -18,15 +20,41 @@ const ASK_AGAIN_AFTER: Duration = Duration::from_millis(200);
 pub(crate) enum BulkError {
     #[error(transparent)]
     Batch(#[from] BatchError),
-    #[error("key {key} was refused: {said}")]
-    Refused { key: String, said: String },
+    #[error("line {line}: key {key} was refused: {answer}")]
+    Refused {
+        line: u64,
+        key: String,
+        answer: Box<Answer>,
+    },
+}
+
+/// Not every row was written.
+#[derive(Debug, thiserror::Error)]
+#[error("{why} ({written} of {} {} written and acknowledged)", counted(*keys, "key", "keys"), if *written == 1 || *keys == 1 { "was" } else { "were" })]
+pub(crate) struct PartlyWritten {
+    /// Keys whose write was acknowledged.
+    pub(crate) written: usize,
+    /// Keys of the file.
+    pub(crate) keys: usize,
+    /// Why it ended.
+    #[source]
+    pub(crate) why: BulkError,
 }
 
 impl BulkError {
     fn refused(row: &Row, answer: &Answer) -> Self {
         Self::Refused {
+            line: row.line,
             key: row.key.to_string(),
-            said: answer.to_string(),
+            answer: Box::new(answer.clone()),
+        }
+    }
+
+    fn blames_arguments(&self) -> bool {
+        match self {
+            Self::Batch(BatchError::Http(error)) => error.blames_arguments(),
+            Self::Batch(_) => false,
+            Self::Refused { answer, .. } => answer.blames_arguments(),
         }
     }
 }
@@ -38,61 +66,89 @@ pub(crate) struct Different {
     pub(crate) how: &'static str,
 }
 
-/// Writes every row; what is refused for a while is tried again until `until`.
+/// Writes every row; what is refused for a while is tried again until `until`. After a row that is refused for good nothing
+/// more is sent, and what is under way is waited for.
 pub(crate) async fn write(
     client: &Client,
     door: &str,
     bucket: &str,
     rows: &[Row],
     until: Instant,
-) -> Result<(), BulkError> {
+) -> Result<(), PartlyWritten> {
     let put = |row: &Row| Operation::put_json(bucket, row.key.as_str(), &row.value);
     let operations: Vec<Operation> = rows.iter().map(put).collect();
+    let writing = Writing {
+        client,
+        door,
+        until,
+        failed: AtomicBool::new(false),
+    };
     let parts = batch::split(&operations)
         .into_iter()
-        .map(|(start, part)| async move {
-            match write_part(client, door, part, until).await? {
-                None => Ok(()),
-                Some((index, answer)) => Err(BulkError::refused(&rows[start + index], &answer)),
-            }
-        });
-    iter(parts)
-        .buffer_unordered(REQUESTS_IN_FLIGHT)
-        .try_collect()
-        .await
+        .map(|(start, part)| writing.part(&rows[start..], part));
+    let parts: Vec<Part> = iter(parts).buffered(REQUESTS_IN_FLIGHT).collect().await;
+    let written = parts.iter().map(|part| part.written).sum();
+    match parts.into_iter().find_map(|part| part.fault) {
+        None => Ok(()),
+        Some(why) => Err(PartlyWritten {
+            written,
+            keys: rows.len(),
+            why,
+        }),
+    }
 }
 
-/// Returns the first operation that was refused for good, or too long, and its answer.
-async fn write_part(
-    client: &Client,
-    door: &str,
-    part: &[Operation],
+struct Writing<'a> {
+    client: &'a Client,
+    door: &'a str,
     until: Instant,
-) -> Result<Option<(usize, Answer)>, BatchError> {
-    let mut open: Vec<usize> = (0..part.len()).collect();
-    loop {
-        let operations: Vec<Operation> = open.iter().map(|index| part[*index].clone()).collect();
-        let late = Instant::now() >= until;
-        let answers = match batch::carry_out(client, door, &operations).await {
-            Ok(answers) => answers,
-            Err(BatchError::Http(error)) if error.is_passing() && !late => {
-                sleep(ASK_AGAIN_AFTER).await;
-                continue;
+    failed: AtomicBool,
+}
+
+/// What became of the rows of one request.
+struct Part {
+    written: usize,
+    fault: Option<BulkError>,
+}
+
+impl Writing<'_> {
+    /// Writes the first rows, one an operation.
+    async fn part(&self, rows: &[Row], operations: &[Operation]) -> Part {
+        let mut open: Vec<usize> = (0..operations.len()).collect();
+        let mut written = 0;
+        while !open.is_empty() && !self.failed.load(Ordering::Relaxed) {
+            let asked: Vec<Operation> = open.iter().map(|index| operations[*index].clone()).collect();
+            let late = Instant::now() >= self.until;
+            match batch::carry_out(self.client, self.door, &asked).await {
+                Ok(answers) => {
+                    let refused: Vec<(usize, Answer)> = open
+                        .into_iter()
+                        .zip(answers)
+                        .filter(|(_, answer)| !answer.is_done())
+                        .collect();
+                    written += asked.len() - refused.len();
+                    let for_good = refused.iter().find(|(_, answer)| late || !answer.retryable);
+                    if let Some((index, answer)) = for_good {
+                        return self.fail(written, BulkError::refused(&rows[*index], answer));
+                    }
+                    open = refused.into_iter().map(|(index, _)| index).collect();
+                }
+                Err(BatchError::Http(error)) if error.is_passing() && !late => {}
+                Err(error) => return self.fail(written, error.into()),
             }
-            Err(error) => return Err(error),
-        };
-        let refused = open
-            .iter()
-            .copied()
-            .zip(answers)
-            .filter(|(_, answer)| !answer.is_done());
-        let refused: Vec<(usize, Answer)> = refused.collect();
-        let for_good = refused.iter().find(|(_, answer)| late || !answer.retryable);
-        if for_good.is_some() || refused.is_empty() {
-            return Ok(for_good.cloned());
+            if !open.is_empty() {
+                sleep(ASK_AGAIN_AFTER).await;
+            }
         }
-        open = refused.into_iter().map(|(index, _)| index).collect();
-        sleep(ASK_AGAIN_AFTER).await;
+        Part { written, fault: None }
+    }
+
+    fn fail(&self, written: usize, fault: BulkError) -> Part {
+        self.failed.store(true, Ordering::Relaxed);
+        Part {
+            written,
+            fault: Some(fault),
+        }
     }
 }
 
@@ -156,6 +212,20 @@ fn differs(row: &Row, answer: &Answer) -> Result<Option<Different>, BulkError> {
 
 impl From<BulkError> for Failure {
     fn from(error: BulkError) -> Self {
-        Self::environment(error)
+        if error.blames_arguments() {
+            Self::settings(error)
+        } else {
+            Self::environment(error)
+        }
+    }
+}
+
+impl From<PartlyWritten> for Failure {
+    fn from(error: PartlyWritten) -> Self {
+        if error.why.blames_arguments() {
+            Self::settings(error)
+        } else {
+            Self::environment(error)
+        }
     }
 }

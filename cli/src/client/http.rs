@@ -54,6 +54,16 @@ impl HttpError {
             Self::Unreadable { .. } => false,
         }
     }
+
+    /// Whether the answer says that what was asked is wrong, and not the process or its machine.
+    pub(crate) fn blames_arguments(&self) -> bool {
+        matches!(self, Self::Refused { problem, .. } if blames_arguments(&problem.code))
+    }
+}
+
+/// Whether a door's code says that the arguments of a request are wrong.
+pub(crate) fn blames_arguments(code: &str) -> bool {
+    code.starts_with("invalid_") || code == "unknown_bucket"
 }
 
 /// An RFC 9457 problem.
@@ -135,4 +145,19 @@ pub(crate) async fn json<T: DeserializeOwned>(request: RequestBuilder) -> Result
         source: source.without_url(),
     })?;
     serde_json::from_slice(&body).map_err(|source| HttpError::Unreadable { url, source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_are_blamed_by_codes_of_arguments_alone() {
+        for code in ["invalid_ttl", "invalid_bucket", "unknown_bucket"] {
+            assert!(blames_arguments(code), "{code}");
+        }
+        for code in ["", "not_found", "unknown_path", "value_too_large", "not_ready"] {
+            assert!(!blames_arguments(code), "{code}");
+        }
+    }
 }

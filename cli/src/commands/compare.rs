@@ -11,7 +11,7 @@ use crate::client::bulk::{self, Different};
 use crate::client::door::Door;
 use crate::client::http;
 use crate::failure::Failure;
-use crate::output::line;
+use crate::output::{counted, line};
 use crate::rows::Rows;
 
 const SHOWN: usize = 20;
@@ -57,11 +57,15 @@ impl Compare {
         }
         match different.len() {
             0 if self.json => Ok(()),
-            0 => {
-                line(format_args!("all {keys} keys are equal"))?;
-                Ok(())
-            }
-            count => Err(Failure::difference(format!("{count} of {keys} keys differ"))),
+            0 => line(match keys {
+                1 => "the one key is equal".to_owned(),
+                keys => format!("all {keys} keys are equal"),
+            }),
+            count => Err(Failure::difference(format!(
+                "{count} of {} {}",
+                counted(keys, "key", "keys"),
+                if count == 1 { "differs" } else { "differ" }
+            ))),
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand, ValueEnum};
+use isthmus_replication::names::RegionName;
 use isthmus_runtime::settings::{
     AgentSettings, Environment, GatewaySettings, SetSettings, Settings, SettingsError, SettingsFile, schema,
 };
@@ -10,6 +11,10 @@ use isthmus_runtime::settings::{
 use crate::failure::Failure;
 use crate::folder::{Folder, FolderError};
 use crate::output::line;
+
+mod finding;
+
+use finding::Finding;
 
 /// Check settings files, or print their JSON schema
 #[derive(Args, Debug)]
@@ -25,14 +30,21 @@ pub struct Config {
 #[derive(Debug, Subcommand)]
 enum Verb {
     /// Check a folder of `isthmus init`, or one file; exit 64 with file, line and mend if something is wrong
+    #[command(
+        after_help = "Examples:\n  isthmus config check shop --json\n  isthmus config check /etc/isthmus/gateway.yaml"
+    )]
     Check {
         /// The folder or file
         path: PathBuf,
         /// What the file is; by default its name tells: set.yaml, region-agent.yaml, gateway.yaml
         #[arg(long)]
         kind: Option<FileKind>,
+        /// Print what is wrong as a JSON list of file, line, message and mend; an empty list if all is good
+        #[arg(long)]
+        json: bool,
     },
     /// Print the JSON schema of a settings file
+    #[command(after_help = "Example:\n  isthmus config schema gateway > gateway.schema.json")]
     Schema {
         /// Which file
         kind: FileKind,
@@ -64,9 +76,16 @@ pub(super) enum ConfigError {
 impl Config {
     pub(super) fn run(self) -> Result<(), Failure> {
         match self.verb {
-            Verb::Check { path, kind } => {
-                for checked in check(&path, kind)? {
-                    line(format_args!("{} is good", checked.display()))?;
+            Verb::Check { path, kind, json } => {
+                let checked = check(&path, kind);
+                if json {
+                    let findings: Vec<Finding> = checked.iter().filter_map(Finding::of).collect();
+                    line(serde_json::to_string(&findings).map_err(Failure::environment)?)?;
+                }
+                for file in first_fault(checked)? {
+                    if !json {
+                        line(format_args!("{} is good", file.display()))?;
+                    }
                 }
             }
             Verb::Schema { kind } => {
@@ -79,33 +98,59 @@ impl Config {
     }
 }
 
-/// Checks the file, or every file of the folder, and returns what was checked.
-fn check(path: &Path, kind: Option<FileKind>) -> Result<Vec<PathBuf>, ConfigError> {
-    if !path.is_dir() {
-        let kind = kind
-            .or_else(|| FileKind::of(path))
-            .ok_or_else(|| ConfigError::UnknownKind(path.to_owned()))?;
-        check_file(path, kind)?;
-        return Ok(vec![path.to_owned()]);
+/// A file and whether it is good.
+type Checked = (PathBuf, Result<(), ConfigError>);
+
+/// Checks the file, or every file of the folder.
+fn check(path: &Path, kind: Option<FileKind>) -> Vec<Checked> {
+    if path.is_dir() {
+        return check_every_file(path);
     }
-    check_folder(path)
+    let good = match kind.or_else(|| FileKind::of(path)) {
+        Some(kind) => check_file(path, kind),
+        None => Err(ConfigError::UnknownKind(path.to_owned())),
+    };
+    vec![(path.to_owned(), good)]
 }
 
-/// Checks every file of a folder of `isthmus init` and returns them.
-pub(super) fn check_folder(path: &Path) -> Result<Vec<PathBuf>, ConfigError> {
-    let folder = Folder::open(path)?;
-    let mut files = vec![(path.join("set.yaml"), FileKind::Set)];
-    for region in &folder.regions {
-        files.push((
-            path.join(region.as_str()).join("region-agent.yaml"),
-            FileKind::Agent,
-        ));
-        files.push((path.join(region.as_str()).join("gateway.yaml"), FileKind::Gateway));
+/// Checks every file of a folder of `isthmus init`.
+pub(super) fn check_folder(path: &Path) -> Result<(), ConfigError> {
+    first_fault(check_every_file(path)).map(drop)
+}
+
+/// set.yaml, then the files of each region: they are judged with set.yaml, and not without a good one.
+fn check_every_file(path: &Path) -> Vec<Checked> {
+    let set = path.join("set.yaml");
+    let folder = match check_set(path, &set) {
+        Ok(folder) => folder,
+        Err(error) => return vec![(set, Err(error))],
+    };
+    let of_region = |region: &RegionName| {
+        let region = path.join(region.as_str());
+        [
+            (region.join("region-agent.yaml"), FileKind::Agent),
+            (region.join("gateway.yaml"), FileKind::Gateway),
+        ]
+    };
+    let files = folder.regions.iter().flat_map(of_region).map(|(file, kind)| {
+        let good = check_file(&file, kind);
+        (file, good)
+    });
+    std::iter::once((set, Ok(()))).chain(files).collect()
+}
+
+fn check_set(path: &Path, set: &Path) -> Result<Folder, ConfigError> {
+    if set.exists() {
+        check_file(set, FileKind::Set)?;
     }
-    for (file, kind) in &files {
-        check_file(file, *kind)?;
-    }
-    Ok(files.into_iter().map(|(file, _)| file).collect())
+    Ok(Folder::open(path)?)
+}
+
+fn first_fault(checked: Vec<Checked>) -> Result<Vec<PathBuf>, ConfigError> {
+    checked
+        .into_iter()
+        .map(|(file, good)| good.map(|()| file))
+        .collect()
 }
 
 fn check_file(path: &Path, kind: FileKind) -> Result<(), ConfigError> {
@@ -186,7 +231,10 @@ mod tests {
     fn what_init_writes_is_good() -> Tested {
         for regions in [&["eu-west"][..], &["eu-west", "us-east", "ap-south"]] {
             let folder = folder(regions)?;
-            assert_eq!(check(folder.path(), None)?.len(), 1 + 2 * regions.len());
+            assert_eq!(
+                first_fault(check(folder.path(), None))?.len(),
+                1 + 2 * regions.len()
+            );
         }
         Ok(())
     }
@@ -197,7 +245,7 @@ mod tests {
         let file = folder.path().join("eu-west/gateway.yaml");
         let text = std::fs::read_to_string(&file)?;
         std::fs::write(&file, format!("{text}drian: 10s\n"))?;
-        let error = check(folder.path(), None)
+        let error = check_folder(folder.path())
             .expect_err("an unknown key")
             .to_string();
         assert!(
@@ -205,8 +253,49 @@ mod tests {
             "{error}"
         );
         std::fs::write(&file, text.replace("gateway.key", "other.key"))?;
-        let error = check(&file, None).expect_err("a missing key").to_string();
+        let error = first_fault(check(&file, None))
+            .expect_err("a missing key")
+            .to_string();
         assert!(error.contains("other.key"), "{error}");
+        Ok(())
+    }
+
+    #[test]
+    fn every_file_with_a_fault_is_a_finding() -> Tested {
+        let folder = folder(&["eu-west", "us-east"])?;
+        for region in ["eu-west", "us-east"] {
+            let file = folder.path().join(region).join("gateway.yaml");
+            let text = std::fs::read_to_string(&file)?;
+            std::fs::write(&file, format!("{text}drian: 10s\n"))?;
+        }
+        let findings =
+            |checked: Vec<Checked>| -> Vec<Finding> { checked.iter().filter_map(Finding::of).collect() };
+        let told = serde_json::to_value(findings(check(folder.path(), None)))?;
+        for (index, region) in ["eu-west", "us-east"].into_iter().enumerate() {
+            let file = folder.path().join(region).join("gateway.yaml");
+            assert_eq!(told[index]["file"], file.display().to_string());
+            assert_eq!(told[index]["line"], 8);
+            for member in ["message", "mend"] {
+                assert!(
+                    told[index][member].as_str().is_some_and(|text| !text.is_empty()),
+                    "{told}"
+                );
+            }
+        }
+        assert!(told[2].is_null(), "{told}");
+        let absent = serde_json::to_value(findings(check(&folder.path().join("eu-west"), None)))?;
+        assert!(absent[0]["line"].is_null() && absent[1].is_null(), "{absent}");
+        Ok(())
+    }
+
+    #[test]
+    fn a_broken_set_is_the_only_finding_and_has_its_line() -> Tested {
+        let folder = folder(&["eu-west"])?;
+        std::fs::write(folder.path().join("set.yaml"), "set: shop\nregions: 3\n")?;
+        let checked = check(folder.path(), None);
+        let findings: Vec<Finding> = checked.iter().filter_map(Finding::of).collect();
+        let told = serde_json::to_value(findings)?;
+        assert_eq!((told[0]["line"].as_u64(), checked.len()), (Some(2), 1), "{told}");
         Ok(())
     }
 
@@ -218,7 +307,7 @@ mod tests {
         );
         assert_eq!(FileKind::of(Path::new("x.yaml")), None);
         assert!(matches!(
-            check(Path::new("x.yaml"), None),
+            first_fault(check(Path::new("x.yaml"), None)),
             Err(ConfigError::UnknownKind(_))
         ));
     }

@@ -30,11 +30,17 @@ pub struct Kv {
 #[derive(Debug, Subcommand)]
 enum Verb {
     /// Write a value
+    #[command(after_help = "Examples:\n  \
+        isthmus kv put carts/alice 'two apples' --dir shop --region eu-west --consistency majority\n  \
+        isthmus kv put carts/bob - --ttl 30s --via http://127.0.0.1:7050 < cart.txt")]
     Put {
         /// BUCKET/KEY
         place: Place,
         /// The value; - reads standard input
         value: String,
+        /// Expire after this time, for example 30s
+        #[arg(long)]
+        ttl: Option<String>,
         /// The value's media type
         #[arg(long, default_value = "text/plain; charset=utf-8")]
         content_type: String,
@@ -42,6 +48,7 @@ enum Verb {
         how: WriteArgs,
     },
     /// Print a value; exit 2 if there is none
+    #[command(after_help = "Example:\n  isthmus kv get carts/alice --dir shop --region us-east")]
     Get {
         /// BUCKET/KEY
         place: Place,
@@ -58,6 +65,7 @@ enum Verb {
         json: bool,
     },
     /// Write a tombstone
+    #[command(after_help = "Example:\n  isthmus kv delete carts/alice --dir shop --consistency all")]
     Delete {
         /// BUCKET/KEY
         place: Place,
@@ -65,6 +73,7 @@ enum Verb {
         how: WriteArgs,
     },
     /// Print the keys of a bucket in order
+    #[command(after_help = "Example:\n  isthmus kv list carts --prefix a --via http://127.0.0.1:7050")]
     List {
         /// The bucket
         bucket: String,
@@ -81,9 +90,6 @@ enum Verb {
 
 #[derive(Args, Debug)]
 struct WriteArgs {
-    /// Expire after this time, for example 30s
-    #[arg(long)]
-    ttl: Option<String>,
     /// Acknowledge when it is in the logs of this region, a majority or all regions
     #[arg(long, value_parser = ["region", "majority", "all"])]
     consistency: Option<String>,
@@ -98,9 +104,9 @@ struct WriteArgs {
 }
 
 impl WriteArgs {
-    fn terms(&self) -> Terms {
+    fn terms(&self, ttl: Option<String>) -> Terms {
         Terms {
-            ttl: self.ttl.clone(),
+            ttl,
             consistency: self.consistency.clone(),
             timeout: self.timeout,
         }
@@ -114,6 +120,7 @@ impl Kv {
             Verb::Put {
                 place,
                 value,
+                ttl,
                 content_type,
                 how,
             } => {
@@ -123,7 +130,8 @@ impl Kv {
                     value.into_bytes()
                 };
                 let door = how.door.url()?;
-                let written = kv::put(&client, &door, &place, value, &content_type, &how.terms()).await?;
+                let terms = how.terms(ttl);
+                let written = kv::put(&client, &door, &place, value, &content_type, &terms).await?;
                 print_written(&written, how.json)
             }
             Verb::Get {
@@ -137,7 +145,7 @@ impl Kv {
                 print_found(&place, &found, json)
             }
             Verb::Delete { place, how } => {
-                let written = kv::delete(&client, &how.door.url()?, &place, &how.terms()).await?;
+                let written = kv::delete(&client, &how.door.url()?, &place, &how.terms(None)).await?;
                 print_written(&written, how.json)
             }
             Verb::List {
@@ -238,6 +246,10 @@ async fn list(
 
 impl From<HttpError> for Failure {
     fn from(error: HttpError) -> Self {
-        Self::environment(error)
+        if error.blames_arguments() {
+            Self::settings(error)
+        } else {
+            Self::environment(error)
+        }
     }
 }

@@ -41,9 +41,10 @@ pub struct Lab {
 #[derive(Debug, Subcommand)]
 enum Fault {
     /// Let no byte pass between two regions: connections stall, none closes, nothing is lost
+    #[command(after_help = "Example:\n  isthmus lab shop cut eu-west us-east --for 40s")]
     Cut {
-        from: String,
-        to: String,
+        #[command(flatten)]
+        pair: Pair,
         /// Hold only what FROM sends to TO
         #[arg(long)]
         one_way: bool,
@@ -52,9 +53,11 @@ enum Fault {
         lasting: Option<Duration>,
     },
     /// Delay every byte between two regions by this time in each direction
+    #[command(after_help = "Example:\n  isthmus lab shop delay eu-west us-east 3s --jitter 200ms")]
     Delay {
-        from: String,
-        to: String,
+        #[command(flatten)]
+        pair: Pair,
+        /// How long each byte is held, for example 3s
         #[arg(value_parser = humantime::parse_duration)]
         delay: Duration,
         /// A random part on top, of up to this time
@@ -65,38 +68,74 @@ enum Fault {
         one_way: bool,
     },
     /// Limit each direction between two regions to so many bytes a second
+    #[command(after_help = "Example:\n  isthmus lab shop rate eu-west us-east 100000")]
     Rate {
-        from: String,
-        to: String,
+        #[command(flatten)]
+        pair: Pair,
+        /// Bytes a second in each direction
         bytes_per_second: u64,
     },
     /// Reset every connection between two regions once
-    Reset { from: String, to: String },
+    #[command(after_help = "Example:\n  isthmus lab shop reset eu-west us-east")]
+    Reset {
+        #[command(flatten)]
+        pair: Pair,
+    },
     /// Swallow what two regions send each other, without a close or a reset
-    BlackHole { from: String, to: String },
+    #[command(after_help = "Example:\n  isthmus lab shop black-hole eu-west us-east")]
+    BlackHole {
+        #[command(flatten)]
+        pair: Pair,
+    },
     /// Return the network between two regions, or all of it, to what it was at the start
+    #[command(after_help = "Examples:\n  isthmus lab shop heal\n  isthmus lab shop heal eu-west us-east")]
     Heal {
+        /// The one region; without it the whole network is healed
         from: Option<String>,
+        /// The other region
         to: Option<String>,
     },
-    /// Kill processes (SIGKILL); they are started again after 500 ms. leader@R, agent-1@R, gateway-2@R, nats@R, agents@R, gateways@R, all@R
-    Kill { target: Target },
+    /// Kill processes (SIGKILL); they are started again after 500 ms
+    #[command(after_help = "Example:\n  isthmus lab shop kill leader@eu-west")]
+    Kill(Whom),
     /// Pause processes (SIGSTOP) until cont; it prints which, for a paused leader leads no more
-    Stop { target: Target },
+    #[command(after_help = "Example:\n  isthmus lab shop stop gateways@eu-west")]
+    Stop(Whom),
     /// Let paused processes go on (SIGCONT)
-    Cont { target: Target },
+    #[command(after_help = "Example:\n  isthmus lab shop cont gateways@eu-west")]
+    Cont(Whom),
     /// Kill processes and keep them down until start
-    Down { target: Target },
+    #[command(after_help = "Example:\n  isthmus lab shop down all@eu-west")]
+    Down(Whom),
     /// Start processes that are kept down
-    Start { target: Target },
-    /// Add an offset to the wall time of processes: +8h, -300ms, 0s
+    #[command(after_help = "Example:\n  isthmus lab shop start all@eu-west")]
+    Start(Whom),
+    /// Add an offset to the wall time of processes
+    #[command(after_help = "Example:\n  isthmus lab shop clock agent-1@eu-west +8h")]
     Clock {
-        target: Target,
+        #[command(flatten)]
+        whom: Whom,
+        /// The time to add: +8h, -300ms; 0s sets the clock right
         #[arg(allow_hyphen_values = true)]
         offset: Offset,
     },
     /// Tell the state of the network as JSON
+    #[command(after_help = "Example:\n  isthmus lab shop show")]
     Show,
+}
+
+#[derive(Args, Debug)]
+struct Pair {
+    /// The one region, for example eu-west
+    from: String,
+    /// The other region
+    to: String,
+}
+
+#[derive(Args, Debug)]
+struct Whom {
+    /// WHO@REGION: leader@R, agent-1@R, gateway-2@R, nats@R, agents@R, gateways@R or all@R
+    target: Target,
 }
 
 impl Lab {
@@ -130,8 +169,7 @@ impl Fault {
         let millis = |duration: Duration| duration.as_millis() as u64;
         match self {
             Self::Cut {
-                from,
-                to,
+                pair: Pair { from, to },
                 one_way,
                 lasting,
             } => Order::Network(Command::Cut {
@@ -141,8 +179,7 @@ impl Fault {
                 for_ms: lasting.map(millis),
             }),
             Self::Delay {
-                from,
-                to,
+                pair: Pair { from, to },
                 delay,
                 jitter,
                 one_way,
@@ -157,8 +194,7 @@ impl Fault {
                 })
             }
             Self::Rate {
-                from,
-                to,
+                pair: Pair { from, to },
                 bytes_per_second,
             } => {
                 let bytes_per_second = Some(bytes_per_second);
@@ -169,16 +205,20 @@ impl Fault {
                     bytes_per_second,
                 })
             }
-            Self::Reset { from, to } => Order::Network(Command::Reset { from, to }),
-            Self::BlackHole { from, to } => Order::Network(Command::BlackHole { from, to }),
+            Self::Reset {
+                pair: Pair { from, to },
+            } => Order::Network(Command::Reset { from, to }),
+            Self::BlackHole {
+                pair: Pair { from, to },
+            } => Order::Network(Command::BlackHole { from, to }),
             Self::Heal { from, to } => Order::Network(Command::Heal { from, to }),
             Self::Show => Order::Show,
-            Self::Kill { target } => Order::Processes(Act::Kill, target),
-            Self::Stop { target } => Order::Processes(Act::Stop, target),
-            Self::Cont { target } => Order::Processes(Act::Cont, target),
-            Self::Down { target } => Order::Processes(Act::Down, target),
-            Self::Start { target } => Order::Processes(Act::Start, target),
-            Self::Clock { target, offset } => Order::Processes(Act::Clock(offset), target),
+            Self::Kill(whom) => Order::Processes(Act::Kill, whom.target),
+            Self::Stop(whom) => Order::Processes(Act::Stop, whom.target),
+            Self::Cont(whom) => Order::Processes(Act::Cont, whom.target),
+            Self::Down(whom) => Order::Processes(Act::Down, whom.target),
+            Self::Start(whom) => Order::Processes(Act::Start, whom.target),
+            Self::Clock { whom, offset } => Order::Processes(Act::Clock(offset), whom.target),
         }
     }
 }

@@ -11,13 +11,13 @@ use crate::client::bulk;
 use crate::client::door::Door;
 use crate::client::http;
 use crate::failure::Failure;
-use crate::output::line;
+use crate::output::{counted, line};
 use crate::rows::{Format, Rows, RowsError};
 
 /// Write the rows of a file into a region, or record a history of random writes
 ///
-/// The key of a row is its first column, the value the row as a JSON object. A key that comes again replaces the earlier
-/// row. A bad row is named by its line, and then nothing is written.
+/// The key of a row is its first column (in NDJSON the first field of the first row), the value the row as a JSON object. A
+/// key that comes again replaces the earlier row. A bad row is named by its line, and then nothing is written.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  \
     isthmus load customers.csv --dir shop --region eu-west --bucket customers --key id\n  \
@@ -84,12 +84,15 @@ impl Load {
             line(json!({"rows": total, "keys": keys, "repeated": repeated, "seconds": took.as_secs_f64()}))?;
         } else {
             line(format_args!(
-                "{total} rows, {keys} keys written in {:.1} s",
+                "{}, {} written in {:.1} s",
+                counted(total, "row", "rows"),
+                counted(keys, "key", "keys"),
                 took.as_secs_f64()
             ))?;
             if repeated > 0 {
                 line(format_args!(
-                    "{repeated} rows were replaced by a later row of the same key"
+                    "{} replaced by a later row of the same key",
+                    counted(repeated, "row was", "rows were")
                 ))?;
             }
         }
@@ -99,6 +102,10 @@ impl Load {
 
 impl From<RowsError> for Failure {
     fn from(error: RowsError) -> Self {
-        Self::environment(error)
+        if error.is_wrong_column() {
+            Self::settings(error)
+        } else {
+            Self::environment(error)
+        }
     }
 }

@@ -68,7 +68,7 @@ enum RecordError {
         #[source]
         source: std::io::Error,
     },
-    #[error("{agent} could not be read for 30 s")]
+    #[error("{agent} could not be read")]
     Unread {
         agent: String,
         #[source]
@@ -196,7 +196,7 @@ impl Recorder {
         let found = loop {
             match kv::get(&self.client, door, &place, None, None).await {
                 Ok(found) => break found,
-                Err(source) if Instant::now() >= until => {
+                Err(source) if source.blames_arguments() || Instant::now() >= until => {
                     return Err(RecordError::Unread {
                         agent: agent.to_owned(),
                         source,
@@ -220,6 +220,9 @@ impl Recorder {
 
 impl From<RecordError> for Failure {
     fn from(error: RecordError) -> Self {
-        Self::environment(error)
+        match &error {
+            RecordError::Unread { source, .. } if source.blames_arguments() => Self::settings(error),
+            _ => Self::environment(error),
+        }
     }
 }

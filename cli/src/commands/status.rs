@@ -35,6 +35,8 @@ enum StatusError {
     Folder(#[from] RunFileError),
     #[error("no gateway answers")]
     NoGateway(#[source] Option<HttpError>),
+    #[error("{admin} {answers}; name the admin address of a gateway, as `isthmus up` prints it")]
+    NotAGateway { admin: String, answers: String },
     #[error("the gateway's status is not one")]
     Unreadable(#[from] serde_json::Error),
 }
@@ -72,12 +74,26 @@ impl Status {
         let mut last = None;
         for admin in admins {
             match http::json(client.get(format!("{admin}/v1/status"))).await {
-                Ok(status) => return Ok(status),
+                Ok(status) => return of_a_gateway(admin, status),
+                Err(HttpError::Refused { status: 404, .. } | HttpError::Unreadable { .. }) => {
+                    return of_a_gateway(admin, Value::Null);
+                }
                 Err(error) => last = Some(error),
             }
         }
         Err(StatusError::NoGateway(last))
     }
+}
+
+/// The status, if a gateway tells it.
+fn of_a_gateway(admin: String, status: Value) -> Result<Value, StatusError> {
+    let text = |name: &str| status[name].as_str().unwrap_or("?");
+    let answers = match text("process") {
+        "gateway" => return Ok(status),
+        "agent" => format!("is the admin address of {} in {}", text("name"), text("region")),
+        _ => "does not answer as a gateway".to_owned(),
+    };
+    Err(StatusError::NotAGateway { admin, answers })
 }
 
 fn empty_table(header: &[&str]) -> Table {
@@ -154,6 +170,9 @@ fn links_table(regions: &[(String, RegionStatus)]) -> Table {
 
 impl From<StatusError> for Failure {
     fn from(error: StatusError) -> Self {
-        Self::environment(error)
+        match error {
+            StatusError::NotAGateway { .. } => Self::settings(error),
+            _ => Self::environment(error),
+        }
     }
 }

@@ -17,7 +17,8 @@ use crate::output::{note, show};
 /// Run what a folder describes on this machine: per region one nats-server, two agents, two gateways
 ///
 /// The regions are joined by a network in this process that can delay and cut (`isthmus lab`). Everything ends with
-/// this process, also when it is killed. A process that dies is started again after 500 ms.
+/// this process, also when it is killed. A process that dies is started again after 500 ms; one that has died 5 times
+/// before it was ever ready ends everything, and its last words are told.
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  isthmus up shop --rtt 80ms --port-base auto")]
 pub struct Up {

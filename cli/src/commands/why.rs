@@ -7,16 +7,21 @@ use clap::Args;
 use comfy_table::Table;
 use futures::future::join_all;
 use isthmus_replication::version::Version;
+use reqwest::Client;
 use serde_json::{Value, json};
 
 use super::kv::as_json;
 use crate::client::http::{self, HttpError};
 use crate::client::kv::{self, Found, Place};
 use crate::failure::Failure;
-use crate::folder::run_file::RunFile;
+use crate::folder::run_file::{AgentRun, RunFile};
 use crate::output::line;
 
+const ANSWER_WITHIN: Duration = Duration::from_secs(3);
+
 /// Tell what every region holds of a key: value, version, origin, when it was written and applied
+///
+/// One agent of each region is asked, the next one if it does not answer. Exit 1 if a region does not answer.
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  isthmus why carts/alice --dir shop")]
 pub struct Why {
@@ -33,34 +38,81 @@ pub struct Why {
 struct Answer {
     region: String,
     agent: String,
-    found: Result<Found, HttpError>,
+    found: Result<Found, Unknown>,
+}
+
+/// Why it is not known what a region holds.
+#[derive(Debug, thiserror::Error)]
+enum Unknown {
+    #[error(transparent)]
+    Http(#[from] HttpError),
+    #[error("no agent runs at the moment")]
+    NoAgent,
+}
+
+impl Unknown {
+    fn blames_arguments(&self) -> bool {
+        matches!(self, Self::Http(error) if error.blames_arguments())
+    }
 }
 
 impl Why {
     pub(super) async fn run(self) -> Result<(), Failure> {
         let run = RunFile::of_running(&self.dir)?;
         let client = http::client();
-        let agents = run.regions_in_order().filter_map(|(region, processes)| {
-            Some((region, processes.agents.iter().find(|agent| agent.pid != 0)?))
-        });
-        let asked = agents.map(|(region, agent)| {
-            let (client, place) = (&client, &self.place);
-            async move {
-                let found = kv::get(client, &agent.http, place, None, None).await;
-                Answer {
-                    region: region.to_owned(),
-                    agent: agent.name.clone(),
-                    found,
-                }
-            }
-        });
+        let asked = run
+            .regions_in_order()
+            .map(|(region, processes)| ask(&client, &self.place, region, &processes.agents));
         let answers = join_all(asked).await;
         if self.json {
             line(told(&answers))?;
         } else {
             line(table(&answers))?;
         }
-        Ok(())
+        judge(answers)
+    }
+}
+
+/// Asks the agents of a region, one after the other, until one tells what it holds.
+async fn ask(client: &Client, place: &Place, region: &str, agents: &[AgentRun]) -> Answer {
+    let mut answer = Answer {
+        region: region.to_owned(),
+        agent: "-".to_owned(),
+        found: Err(Unknown::NoAgent),
+    };
+    for agent in agents.iter().filter(|agent| agent.pid != 0) {
+        let found = kv::get(client, &agent.http, place, None, Some(ANSWER_WITHIN)).await;
+        answer.agent.clone_from(&agent.name);
+        answer.found = found.map_err(Unknown::from);
+        if answer
+            .found
+            .as_ref()
+            .map_or_else(Unknown::blames_arguments, |_| true)
+        {
+            break;
+        }
+    }
+    answer
+}
+
+/// A region that does not carry the bucket has answered, unless none carries it.
+fn judge(answers: Vec<Answer>) -> Result<(), Failure> {
+    let total = answers.len();
+    let unknown = answers
+        .into_iter()
+        .filter_map(|answer| Some((answer.region, answer.found.err()?)));
+    let (blaming, silent): (Vec<_>, Vec<_>) = unknown.partition(|(_, why)| why.blames_arguments());
+    if !silent.is_empty() {
+        let regions: Vec<String> = silent.into_iter().map(|(region, _)| region).collect();
+        return Err(Failure::environment(format!(
+            "no agent of {} tells what it holds; are they running?",
+            regions.join(", ")
+        )));
+    }
+    let everywhere = blaming.len() == total;
+    match blaming.into_iter().next() {
+        Some((_, why)) if everywhere => Err(Failure::settings(why)),
+        _ => Ok(()),
     }
 }
 

@@ -14,7 +14,7 @@ use reqwest::Client;
 use tokio::time::{interval, sleep};
 
 use crate::client::agreement::{self, Holding};
-use crate::client::bulk::{self, BulkError};
+use crate::client::bulk::{self, BulkError, PartlyWritten};
 use crate::client::http;
 use crate::failure::Failure;
 use crate::fleet::ports::PortChoice;
@@ -65,6 +65,8 @@ pub(crate) enum DemoError {
     Start(#[from] StartError),
     #[error(transparent)]
     Rows(#[from] BulkError),
+    #[error(transparent)]
+    PartlyWritten(#[from] PartlyWritten),
 }
 
 /// What is watched while there is traffic.
@@ -228,7 +230,7 @@ async fn write_rows(
     run: &RunFile,
     rows: Option<&Rows>,
     until: Instant,
-) -> Result<(), BulkError> {
+) -> Result<(), PartlyWritten> {
     let Some(Rows { rows, .. }) = rows else {
         return Ok(());
     };

@@ -12,6 +12,7 @@ use super::table::pairs;
 use super::traffic::RegionTraffic;
 use crate::client::agreement::{self, Holding};
 use crate::folder::run_file::RunFile;
+use crate::output::counted;
 
 /// A demo's result.
 #[derive(Debug, Serialize)]
@@ -158,14 +159,16 @@ impl fmt::Display for Summary {
         for region in &self.regions {
             writeln!(
                 f,
-                "  {:<10} {} writes acknowledged, {} refused",
-                region.region, region.acknowledged, region.refused
+                "  {:<10} {} acknowledged, {} refused",
+                region.region,
+                counted(region.acknowledged, "write", "writes"),
+                region.refused
             )?;
         }
         writeln!(
             f,
-            "  {} keys were written in every region",
-            self.keys_in_all_regions
+            "  {} written in every region",
+            counted(self.keys_in_all_regions, "key was", "keys were")
         )?;
         let millis =
             |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.1} ms"));
@@ -186,15 +189,17 @@ impl fmt::Display for Summary {
             let short: String = digest.chars().take(16).collect();
             writeln!(
                 f,
-                "  {}/{}: {} cells, digest {short}…",
-                agent.region, agent.name, agent.cells
+                "  {}/{}: {}, digest {short}…",
+                agent.region,
+                agent.name,
+                counted(agent.cells, "cell", "cells")
             )?;
         }
         if let Some(rows) = &self.rows {
             writeln!(
                 f,
-                "  {} rows of the file are equal in: {}",
-                rows.keys,
+                "  {} equal in: {}",
+                counted(rows.keys, "row of the file is", "rows of the file are"),
                 rows.equal_in.join(", ")
             )?;
         }

@@ -1,5 +1,6 @@
 //! One supervised process: started, logged, started again when it dies, ended in order.
 
+use std::fmt;
 use std::fs::OpenOptions;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -14,15 +15,14 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 
 use super::board::Board;
-use super::exec_child;
+use super::restarts::{ATTEMPTS, EverReady, Next, Restarts};
 use super::spawner::Spawner;
+use super::{exec_child, last_words};
 use crate::output::note;
 
-const PAUSE_BEFORE_RESTART: Duration = Duration::from_millis(500);
 const LOOK_FOR_HOLD: Duration = Duration::from_millis(100);
 /// Longer than the 10 s that a process may drain by default.
 const ENDS_WITHIN: Duration = Duration::from_secs(15);
-const SETTINGS_ARE_WRONG: i32 = 64;
 
 /// How far the end of a fleet has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -50,44 +50,32 @@ pub struct Child {
     pub environment: Vec<(&'static str, String)>,
     /// The folder it runs in.
     pub folder: PathBuf,
+    /// Whether it has been ready.
+    pub ever_ready: EverReady,
 }
 
-/// What follows the death of a process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Next {
-    /// It is started again.
-    Again,
-    /// It is held down until `isthmus lab DIR start`.
-    Held,
-    /// It stays down: exit code 64 says that its settings are wrong.
-    Down,
-}
-
-/// What happened to a process.
+/// A process ended although nobody asked, or could not be started.
 #[derive(Clone, Debug)]
-pub enum Event {
-    /// It ended although nobody asked.
-    Died {
-        /// Its region.
-        region: String,
-        /// Its name.
-        name: String,
-        /// How: an exit code or a signal.
-        how: String,
-        /// What follows.
-        next: Next,
-        /// Where its output is.
-        log: PathBuf,
-    },
-    /// It could not be started.
-    NotStarted {
-        /// Its region.
-        region: String,
-        /// Its name.
-        name: String,
-        /// Why.
-        reason: String,
-    },
+pub struct Event {
+    /// Its region.
+    pub region: String,
+    /// Its name.
+    pub name: String,
+    /// What happened: `ended with exit code 1`.
+    pub what: String,
+    /// What follows.
+    pub next: Next,
+    /// Where its output is.
+    pub log: PathBuf,
+    /// What it wrote there last, where that may be the reason.
+    pub said: Option<String>,
+}
+
+#[derive(Debug)]
+enum End {
+    Exit(ExitStatus),
+    NotStarted(io::Error),
+    Unobserved(io::Error),
 }
 
 /// What a supervised process needs from its fleet.
@@ -116,7 +104,7 @@ pub fn log_file(region_folder: &Path, name: &str) -> PathBuf {
 }
 
 impl Child {
-    /// Runs the process until its stage has come; starts it again 500 ms after a death.
+    /// Runs the process until its stage has come; starts it again after an end as [`Restarts`] says.
     pub async fn supervise(self, supervision: Supervision) {
         let Supervision {
             spawner,
@@ -127,44 +115,62 @@ impl Child {
         } = supervision;
         let ended = wait_for(&mut stage, ends_at);
         tokio::pin!(ended);
-        let note = |pid| {
-            if let Err(error) = board.note_pid(&self.region, &self.name, pid) {
-                note(format_args!("isthmus: {error}"));
-            }
-        };
+        let mut restarts = Restarts::default();
         loop {
             tokio::select! {
                 () = &mut ended => return,
                 () = self.released() => {}
             }
-            let started = match self.command() {
-                Ok(command) => spawner.spawn(command).await,
-                Err(error) => Err(error),
+            let said_before = last_words::length(&self.log());
+            let Some(end) = self.run(&spawner, &board, &mut ended).await else {
+                return;
             };
-            let (event, next) = match started {
-                Ok(mut process) => {
-                    note(process.id().unwrap_or(0));
-                    let status = tokio::select! {
-                        status = process.wait() => status,
-                        () = &mut ended => {
-                            end(&mut process).await;
-                            note(0);
-                            return;
-                        }
-                    };
-                    note(0);
-                    self.died(&status)
-                }
-                Err(error) => (self.not_started(&error), Next::Again),
-            };
-            if events.send(event).await.is_err() || next == Next::Down {
+            let held = hold_file(&self.folder, &self.name).exists();
+            let next = restarts.after_end(end.exit_code(), held, self.ever_ready.was_noted());
+            if events.send(self.event(&end, next, said_before)).await.is_err() {
                 return;
             }
-            tokio::select! {
-                () = &mut ended => return,
-                () = sleep(PAUSE_BEFORE_RESTART) => {}
+            match next {
+                Next::Down | Next::GivenUp => return,
+                Next::Held => {}
+                Next::Again(pause) => tokio::select! {
+                    () = &mut ended => return,
+                    () = sleep(pause) => {}
+                },
             }
         }
+    }
+
+    /// Runs the process once; `None` = it was ended because `stop` came.
+    async fn run(
+        &self,
+        spawner: &Spawner,
+        board: &Board,
+        stop: &mut (impl Future<Output = ()> + Unpin),
+    ) -> Option<End> {
+        let note = |pid| {
+            if let Err(error) = board.note_pid(&self.region, &self.name, pid) {
+                note(format_args!("isthmus: {error}"));
+            }
+        };
+        let started = match self.command() {
+            Ok(command) => spawner.spawn(command).await,
+            Err(error) => Err(error),
+        };
+        let mut process = match started {
+            Ok(process) => process,
+            Err(error) => return Some(End::NotStarted(error)),
+        };
+        note(process.id().unwrap_or(0));
+        let end = tokio::select! {
+            status = process.wait() => Some(status.map_or_else(End::Unobserved, End::Exit)),
+            () = stop => {
+                end(&mut process).await;
+                None
+            }
+        };
+        note(0);
+        end
     }
 
     async fn released(&self) {
@@ -175,10 +181,7 @@ impl Child {
     }
 
     fn command(&self) -> io::Result<Command> {
-        let log = OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(log_file(&self.folder, &self.name))?;
+        let log = OpenOptions::new().create(true).append(true).open(self.log())?;
         let mut command = exec_child::wrap(&self.program);
         command
             .args(&self.arguments)
@@ -191,38 +194,45 @@ impl Child {
         Ok(command)
     }
 
-    fn died(&self, status: &io::Result<ExitStatus>) -> (Event, Next) {
-        let next = match status {
-            Ok(status) if status.code() == Some(SETTINGS_ARE_WRONG) => Next::Down,
-            _ if hold_file(&self.folder, &self.name).exists() => Next::Held,
-            _ => Next::Again,
-        };
-        let how = match status {
-            Ok(status) => match (status.code(), status.signal()) {
-                (Some(code), _) => format!("with exit code {code}"),
-                (None, Some(signal)) => format!("by signal {signal}"),
-                (None, None) => "without a word".to_owned(),
-            },
-            Err(error) => format!("unobserved: {error}"),
-        };
-        let (region, name) = (self.region.clone(), self.name.clone());
-        (
-            Event::Died {
-                region,
-                name,
-                how,
-                next,
-                log: log_file(&self.folder, &self.name),
-            },
-            next,
-        )
+    fn log(&self) -> PathBuf {
+        log_file(&self.folder, &self.name)
     }
 
-    fn not_started(&self, error: &io::Error) -> Event {
-        Event::NotStarted {
+    /// The last words of a process that was killed while it served say nothing about that.
+    fn event(&self, end: &End, next: Next, said_before: u64) -> Event {
+        let log = self.log();
+        let telling = end.exit_code().is_some() || !self.ever_ready.was_noted();
+        let said = telling.then(|| last_words::since(&log, said_before)).flatten();
+        Event {
             region: self.region.clone(),
             name: self.name.clone(),
-            reason: error.to_string(),
+            what: end.to_string(),
+            next,
+            log,
+            said,
+        }
+    }
+}
+
+impl End {
+    fn exit_code(&self) -> Option<i32> {
+        match self {
+            Self::Exit(status) => status.code(),
+            Self::NotStarted(_) | Self::Unobserved(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exit(status) => match (status.code(), status.signal()) {
+                (Some(code), _) => write!(f, "ended with exit code {code}"),
+                (None, Some(signal)) => write!(f, "ended by signal {signal}"),
+                (None, None) => f.write_str("ended without a word"),
+            },
+            Self::NotStarted(error) => write!(f, "could not be started ({error})"),
+            Self::Unobserved(error) => write!(f, "ended unobserved ({error})"),
         }
     }
 }
@@ -249,26 +259,36 @@ async fn end(process: &mut tokio::process::Child) {
     }
 }
 
-impl std::fmt::Display for Event {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Died {
-                region,
-                name,
-                how,
-                next,
-                log,
-            } => {
-                write!(f, "{name} of {region} ended {how}")?;
-                match next {
-                    Next::Again => f.write_str("; it is started again"),
-                    Next::Held => f.write_str("; it is held down"),
-                    Next::Down => write!(f, " and stays down; {} says why", log.display()),
-                }
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            region,
+            name,
+            what,
+            next,
+            log,
+            said,
+        } = self;
+        write!(f, "{name} of {region} {what}")?;
+        match next {
+            Next::Again(pause) => write!(
+                f,
+                "; it is started again after {}",
+                humantime::format_duration(*pause)
+            )?,
+            Next::Held => f.write_str("; it is held down")?,
+            Next::Down => f.write_str(" and stays down")?,
+            Next::GivenUp => write!(
+                f,
+                " for the {ATTEMPTS}th time before it was ever ready, and stays down"
+            )?,
+        }
+        match said {
+            Some(said) => write!(f, "; {} ends with: {said}", log.display()),
+            None if matches!(next, Next::Down | Next::GivenUp) => {
+                write!(f, "; its output is in {}", log.display())
             }
-            Self::NotStarted { region, name, reason } => {
-                write!(f, "{name} of {region} could not be started: {reason}")
-            }
+            None => Ok(()),
         }
     }
 }

@@ -7,9 +7,11 @@ pub mod binaries;
 pub mod board;
 pub mod child;
 pub mod exec_child;
+mod last_words;
 pub mod plan;
 pub mod ports;
 mod ready;
+pub mod restarts;
 pub mod spawner;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};

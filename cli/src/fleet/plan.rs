@@ -11,6 +11,7 @@ use super::child::{Child, hold_file, log_file};
 use super::loopback;
 use super::ports::{Ports, RegionPorts};
 use super::ready::Awaited;
+use super::restarts::EverReady;
 use crate::folder::Folder;
 use crate::folder::run_file::{AgentRun, GatewayRun, LinkRun, NatsRun, RegionRun, RunFile, WanRun};
 
@@ -169,10 +170,8 @@ impl RegionPlan {
             environment: Vec::new(),
             ..self.child("nats")
         };
-        (
-            self.awaited("nats", vec![format!("{}/healthz", url(monitor))]),
-            child,
-        )
+        let checks = vec![format!("{}/healthz", url(monitor))];
+        (self.awaited(&child, checks), child)
     }
 
     fn processes(&self, binaries: &Binaries) -> Vec<(Awaited, Child)> {
@@ -245,7 +244,7 @@ impl RegionPlan {
             ..self.child(name)
         };
         let checks = ["readyz/read", "readyz/write"].map(|path| format!("{}/{path}", url(admin)));
-        (self.awaited(name, checks.to_vec()), child)
+        (self.awaited(&child, checks.to_vec()), child)
     }
 
     fn child(&self, name: &str) -> Child {
@@ -256,16 +255,17 @@ impl RegionPlan {
             arguments: Vec::new(),
             environment: Vec::new(),
             folder: self.folder.clone(),
+            ever_ready: EverReady::default(),
         }
     }
 
-    fn awaited(&self, name: &str, checks: Vec<String>) -> Awaited {
-        let log = log_file(&self.folder, name);
+    fn awaited(&self, child: &Child, checks: Vec<String>) -> Awaited {
         Awaited {
-            region: self.name.to_string(),
-            name: name.to_owned(),
+            region: child.region.clone(),
+            name: child.name.clone(),
             checks,
-            log,
+            log: log_file(&self.folder, &child.name),
+            ever_ready: child.ever_ready.clone(),
         }
     }
 

@@ -1,16 +1,17 @@
 //! Waiting, within a bound, until processes say that they are ready.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 use tokio::time::{interval, sleep};
 
-use super::child::{Event, Next};
+use super::child::Event;
+use super::last_words;
+use super::restarts::{EverReady, Next};
 
 const ASK_EVERY: Duration = Duration::from_millis(100);
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
-const LOG_TAIL: usize = 4096;
 
 /// A process that is waited for.
 #[derive(Clone, Debug)]
@@ -23,6 +24,8 @@ pub struct Awaited {
     pub checks: Vec<String>,
     /// Where its output is.
     pub log: PathBuf,
+    /// Where it is noted once it is ready.
+    pub ever_ready: EverReady,
 }
 
 /// A process did not become ready.
@@ -43,24 +46,12 @@ pub enum NotReady {
         log: PathBuf,
     },
     /// It ended and stays down.
-    #[error("{name} of {region} ended {how}; its output is in {}{}", log.display(), tail(log))]
-    Ended {
-        /// Its region.
-        region: String,
-        /// Its name.
-        name: String,
-        /// How.
-        how: String,
-        /// Where its output is.
-        log: PathBuf,
-    },
+    #[error("{0}")]
+    Ended(Event),
 }
 
-fn tail(log: &PathBuf) -> String {
-    let text = std::fs::read(log).unwrap_or_default();
-    let text = String::from_utf8_lossy(&text[text.len().saturating_sub(LOG_TAIL)..]).into_owned();
-    let last = text.lines().rfind(|line| !line.trim().is_empty());
-    last.map_or(String::new(), |line| format!(" and ends with: {}", line.trim()))
+fn tail(log: &Path) -> String {
+    last_words::since(log, 0).map_or(String::new(), |said| format!(" and ends with: {said}"))
 }
 
 /// Waits until every check of every process answers 200.
@@ -85,10 +76,10 @@ pub async fn wait(
                 return Err(NotReady::Late { region, name, within, reason, log });
             }
             Some(event) = events.recv() => {
-                progress(&event.to_string());
-                if let Event::Died { region, name, how, next: Next::Down, log } = event {
-                    return Err(NotReady::Ended { region, name, how, log });
+                if matches!(event.next, Next::Down | Next::GivenUp) {
+                    return Err(NotReady::Ended(event));
                 }
+                progress(&event.to_string());
             }
             _ = ask.tick() => {
                 waiting = still_waiting(waiting, start, progress).await;
@@ -112,6 +103,7 @@ async fn still_waiting(
     for (one, answer) in futures::future::join_all(asked).await {
         match answer {
             Ok(()) => {
+                one.ever_ready.note();
                 let seconds = start.elapsed().as_secs_f32();
                 progress(&format!(
                     "{} of {} is ready after {seconds:.1} s",

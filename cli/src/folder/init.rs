@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use isthmus_replication::names::{RegionName, SetName};
 
 use super::{PORTS_PER_REGION, certificates, templates};
+use crate::output::counted;
 
 /// Readable by everyone who may enter the folder.
 const OPEN: u32 = 0o644;
@@ -40,7 +41,7 @@ pub enum InitError {
     #[error("region {0} is named twice")]
     Twice(RegionName),
     /// The block of ports ends above 65535.
-    #[error("ports from {base} on are too few for {regions} regions; name a lower --port-base")]
+    #[error("ports from {base} on are too few for {}; name a lower --port-base", counted(*regions, "region", "regions"))]
     Ports {
         /// The first port asked for.
         base: u16,

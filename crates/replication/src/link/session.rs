@@ -9,7 +9,6 @@
 //! The shell writes [`Session::poll_frame`]'s frames before its lanes' frames, and lanes' frames only while [`Session::is_open`].
 
 use std::collections::{BTreeSet, VecDeque};
-use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -27,6 +26,7 @@ mod clock;
 mod event;
 #[cfg(test)]
 mod tests;
+mod view;
 
 use calls::Calls;
 pub use calls::{CallFailure, CallRefused};
@@ -405,47 +405,5 @@ impl Session {
     /// The next thing that the shell must know.
     pub fn poll_event(&mut self) -> Option<SessionEvent> {
         self.events.pop_front()
-    }
-
-    /// Whether lanes' frames may be written.
-    #[must_use]
-    pub fn is_open(&self) -> bool {
-        self.state == State::Open
-    }
-
-    /// Whether the session is over.
-    #[must_use]
-    pub fn is_ended(&self) -> bool {
-        self.state == State::Ended
-    }
-
-    /// Whether one of the two ends asks that no ranges travel.
-    #[must_use]
-    pub fn is_paused(&self) -> bool {
-        self.paused_here || self.paused_there
-    }
-
-    /// Whether the region behind the link counts as unreachable: not open, or nothing heard for [`limits::SESSION_QUIET`].
-    #[must_use]
-    pub fn is_quiet(&self, now: Now) -> bool {
-        self.state != State::Open || self.quiet_for(now) > limits::SESSION_QUIET
-    }
-
-    /// How long nothing was heard.
-    #[must_use]
-    pub fn quiet_for(&self, now: Now) -> Duration {
-        now.mono.since(self.heard)
-    }
-
-    /// Who stands at the other end; none before its greeting.
-    #[must_use]
-    pub fn peer(&self) -> Option<&Party> {
-        self.peer.as_ref()
-    }
-
-    /// The other end's clock; none before the first answered ping.
-    #[must_use]
-    pub fn peer_clock(&self) -> Option<ClockEstimate> {
-        self.clock.estimate()
     }
 }

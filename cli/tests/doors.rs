@@ -1,0 +1,281 @@
+//! What the commands make of the answers of agents and gateways.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use std::path::Path;
+use std::process::{Command, Output};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use isthmus_cli::folder::run_file::{AgentRun, NatsRun, RegionRun, RunFile, WanRun};
+use serde_json::{Value, json};
+
+mod fake;
+
+use fake::{Door, problem, value_bytes, written};
+
+fn isthmus(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_isthmus"))
+        .args(arguments)
+        .output()
+        .unwrap()
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn printed(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn file(folder: &Path, name: &str, text: &str) -> String {
+    let path = folder.join(name);
+    std::fs::write(&path, text).unwrap();
+    path.display().to_string()
+}
+
+fn ndjson(rows: usize) -> String {
+    (0..rows).map(|row| format!("{{\"id\":{row}}}\n")).collect()
+}
+
+/// Takes values of 256 KiB at most, and counts those.
+fn counting_door() -> (Door, Arc<AtomicUsize>) {
+    let taken = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&taken);
+    let door = Door::of_batches(move |operation| {
+        if value_bytes(operation) > 256 * 1024 {
+            return problem(413, "value_too_large");
+        }
+        count.fetch_add(1, Ordering::SeqCst);
+        written()
+    });
+    (door, taken)
+}
+
+#[test]
+fn a_row_that_the_door_refuses_is_named_by_its_line_with_how_many_were_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let (door, _) = counting_door();
+    let large = format!("{{\"id\":\"large\",\"text\":\"{}\"}}\n", "x".repeat(300_000));
+    let rows = file(folder.path(), "rows.ndjson", &format!("{}{large}", ndjson(2000)));
+    let output = isthmus(&["load", &rows, "--via", &door.url]);
+    assert_eq!(output.status.code(), Some(1));
+    for part in [
+        "line 2001",
+        "key large",
+        "413 value_too_large",
+        "2000 of 2001 keys were written and acknowledged",
+    ] {
+        assert!(said(&output).contains(part), "{part}: {}", said(&output));
+    }
+}
+
+#[test]
+fn after_a_refused_row_nothing_more_is_sent_and_what_was_taken_is_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let (door, taken) = counting_door();
+    let large = format!("{{\"id\":\"large\",\"text\":\"{}\"}}\n", "x".repeat(300_000));
+    let rows = file(
+        folder.path(),
+        "rows.ndjson",
+        &format!("{large}{}", ndjson(20_000)),
+    );
+    let output = isthmus(&["load", &rows, "--via", &door.url]);
+    let taken = taken.load(Ordering::SeqCst);
+    assert!(
+        said(&output).contains("line 1: key large")
+            && said(&output).contains(&format!("{taken} of 20001 keys were written and acknowledged")),
+        "{taken}: {}",
+        said(&output)
+    );
+    assert!(taken < 20_000, "everything else was sent all the same");
+}
+
+#[test]
+fn arguments_that_only_the_door_refuses_exit_with_64() {
+    let folder = tempfile::tempdir().unwrap();
+    let rows = file(folder.path(), "rows.csv", "id,name\n1,a\n");
+    for (status, code, exit) in [
+        (400, "invalid_ttl", 64),
+        (404, "unknown_bucket", 64),
+        (503, "not_ready", 1),
+    ] {
+        let single = Door::always(status, &problem(status, code));
+        let batches = Door::of_batches(move |_| problem(status, code));
+        for (door, arguments) in [
+            (&single, &["kv", "put", "b/k", "v", "--ttl", "soon"][..]),
+            (&single, &["kv", "get", "b/k"]),
+            (&single, &["kv", "delete", "b/k"]),
+            (&single, &["kv", "list", "b"]),
+            (&batches, &["load", &rows]),
+            (&batches, &["compare", &rows, "--wait", "0s"]),
+        ] {
+            let output = isthmus(&[arguments, &["--via", &door.url]].concat());
+            assert_eq!(
+                output.status.code(),
+                Some(exit),
+                "{arguments:?}, {code}: {}",
+                said(&output)
+            );
+            assert!(said(&output).contains(code), "{arguments:?}: {}", said(&output));
+            if arguments[0] == "load" {
+                let written = "(0 of 1 key was written and acknowledged)";
+                assert!(said(&output).contains(written), "{}", said(&output));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_key_column_that_does_not_exist_is_a_wrong_argument() {
+    let folder = tempfile::tempdir().unwrap();
+    for rows in [
+        file(folder.path(), "rows.csv", "id,name\n1,a\n"),
+        file(folder.path(), "rows.ndjson", "{\"id\":1,\"name\":\"a\"}\n"),
+    ] {
+        for command in ["load", "compare"] {
+            let output = isthmus(&[command, &rows, "--key", "nosuch", "--via", "http://127.0.0.1:1"]);
+            assert_eq!(
+                output.status.code(),
+                Some(64),
+                "{command} {rows}: {}",
+                said(&output)
+            );
+            assert!(said(&output).contains("id, name"), "{}", said(&output));
+        }
+    }
+}
+
+#[test]
+fn one_row_is_told_in_the_singular() {
+    let folder = tempfile::tempdir().unwrap();
+    let rows = file(folder.path(), "rows.csv", "id,name\n1,a\n1,b\n");
+    let door = Door::of_batches(|_| written());
+    let output = isthmus(&["load", &rows, "--via", &door.url]);
+    assert!(
+        printed(&output).contains("2 rows, 1 key written")
+            && printed(&output).contains("1 row was replaced by a later row of the same key"),
+        "{}",
+        printed(&output)
+    );
+    let absent = Door::of_batches(|_| problem(404, "not_found"));
+    let output = isthmus(&["compare", &rows, "--via", &absent.url, "--wait", "0s"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(said(&output).contains("1 of 1 key differs"), "{}", said(&output));
+}
+
+#[test]
+fn status_takes_a_gateway_and_refuses_everything_else() {
+    let gateway = Door::always(
+        200,
+        &json!({"process": "gateway", "name": "gateway-1", "region": "a"}),
+    );
+    let agent = Door::always(
+        200,
+        &json!({"process": "agent", "name": "agent-1", "region": "a"}),
+    );
+    let door = Door::always(404, &problem(404, "unknown_path"));
+    let page = Door::open(|_| (200, "<html>".to_owned()));
+    let output = isthmus(&["status", "--via", &gateway.url]);
+    assert!(output.status.success(), "{}", said(&output));
+    for (other, is) in [
+        (&agent, "is the admin address of agent-1 in a"),
+        (&door, "does not answer as a gateway"),
+        (&page, "does not answer as a gateway"),
+    ] {
+        for json in [&[][..], &["--json"]] {
+            let output = isthmus(&[&["status", "--via", &other.url], json].concat());
+            assert_eq!(output.status.code(), Some(64), "{}", said(&output));
+            assert_eq!(printed(&output), "");
+            assert_eq!(
+                said(&output),
+                format!(
+                    "isthmus: {} {is}; name the admin address of a gateway, as `isthmus up` prints it\n",
+                    other.url
+                )
+            );
+        }
+    }
+}
+
+/// A folder that this process runs, with the doors of each region's agents.
+fn running(folder: &Path, regions: &[(&str, &[&str])]) {
+    let agent = |(index, door): (usize, &&str)| AgentRun {
+        name: format!("agent-{}", index + 1),
+        http: (*door).to_owned(),
+        admin: (*door).to_owned(),
+        pid: if door.is_empty() { 0 } else { std::process::id() },
+        clock_file: "clock".into(),
+    };
+    let region = |doors: &[&str]| RegionRun {
+        nats: NatsRun {
+            url: String::new(),
+            monitor: String::new(),
+            pid: 0,
+        },
+        agents: doors.iter().enumerate().map(agent).collect(),
+        gateways: Vec::new(),
+    };
+    let run = RunFile {
+        pid: std::process::id(),
+        started: String::new(),
+        ready: true,
+        order: regions.iter().map(|(name, _)| (*name).to_owned()).collect(),
+        regions: regions
+            .iter()
+            .map(|(name, doors)| ((*name).to_owned(), region(doors)))
+            .collect(),
+        wan: WanRun {
+            control: None,
+            rtt_ms: 0,
+        },
+        links: Vec::new(),
+    };
+    run.store(folder).unwrap();
+}
+
+fn why(folder: &Path) -> (Option<i32>, Value, String) {
+    let dir = folder.display().to_string();
+    let output = isthmus(&["why", "b/k", "--dir", &dir, "--json"]);
+    let told = serde_json::from_str(&printed(&output)).unwrap();
+    (output.status.code(), told, said(&output))
+}
+
+const NOBODY: &str = "http://127.0.0.1:1";
+
+#[test]
+fn why_asks_the_next_agent_of_a_region_whose_first_does_not_answer() {
+    let folder = tempfile::tempdir().unwrap();
+    let door = Door::open(|_| (200, "two apples".to_owned()));
+    running(folder.path(), &[("a", &[NOBODY, &door.url]), ("b", &[&door.url])]);
+    let (code, told, said) = why(folder.path());
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(told["regions"]["a"]["agent"], "agent-2");
+    assert_eq!(told["regions"]["a"]["value"], "two apples");
+    assert_eq!(told["regions"]["b"]["agent"], "agent-1");
+}
+
+#[test]
+fn why_prints_what_it_has_and_exits_with_1_when_a_region_does_not_answer() {
+    let folder = tempfile::tempdir().unwrap();
+    let door = Door::open(|_| (200, "two apples".to_owned()));
+    for silent in [&[NOBODY, NOBODY][..], &["", ""]] {
+        running(folder.path(), &[("a", silent), ("b", &[&door.url])]);
+        let (code, told, said) = why(folder.path());
+        assert_eq!(code, Some(1), "{told}");
+        assert!(told["regions"]["a"]["error"].is_string(), "{told}");
+        assert_eq!(told["regions"]["b"]["value"], "two apples");
+        assert!(said.contains("no agent of a tells"), "{said}");
+    }
+}
+
+#[test]
+fn why_takes_a_bucket_that_no_region_knows_for_a_wrong_argument() {
+    let folder = tempfile::tempdir().unwrap();
+    let door = Door::open(|_| (200, "two apples".to_owned()));
+    let without = Door::always(404, &problem(404, "unknown_bucket"));
+    running(folder.path(), &[("a", &[&without.url]), ("b", &[&door.url])]);
+    assert_eq!(why(folder.path()).0, Some(0), "b carries the bucket");
+    running(folder.path(), &[("a", &[&without.url]), ("b", &[&without.url])]);
+    assert_eq!(why(folder.path()).0, Some(64));
+}
