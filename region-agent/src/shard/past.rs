@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use isthmus_replication::coordinates::{Anchor, Cursor, Sequence};
 use isthmus_replication::fold::Fold;
+use isthmus_replication::header::Lineage;
 use isthmus_replication::peer::PeerDoubt;
 use isthmus_runtime::events::Severity;
 use serde_json::json;
@@ -87,8 +88,9 @@ impl ShardTask {
     }
 
     /// A peer has the log through a message that may not be there: this agent looks for itself. What the log has of the places
-    /// where the peer had it before is shared; the newest of them is the fork.
-    pub(super) fn doubted(&mut self, doubt: PeerDoubt) {
+    /// where the peer had it before is shared; the newest of them is the fork. Its word on lives is heard only where they
+    /// continue the known ones.
+    pub(super) fn doubted(&mut self, mut doubt: PeerDoubt) {
         let anchor = |cursor: &Cursor| Anchor {
             sequence: cursor.position.sequence,
             message_id: cursor.message_id,
@@ -103,6 +105,7 @@ impl ShardTask {
         let places = doubt.landmarks.iter().map(anchor).chain([Anchor::default()]);
         if shared.is_some() {
             let known = places.collect();
+            doubt.lineage = Lineage::default();
             return self.seek(Sought::Doubt(doubt), Some(at), known);
         }
         let known_lives = lineage.current().map_or(0, |life| life.number);

@@ -2,8 +2,9 @@
 
 use isthmus_log::Ports;
 use isthmus_log::testing::until;
-use isthmus_replication::coordinates::{Cursor, MessageId, Position, Sequence, Shard};
-use isthmus_replication::header::Lineage;
+use isthmus_replication::coordinates::{Anchor, Cursor, Life, MessageId, Position, Sequence, Shard};
+use isthmus_replication::fold::Fold;
+use isthmus_replication::header::{LifeLink, Lineage};
 use isthmus_replication::names::{GroupName, ProcessName, RegionName};
 use isthmus_replication::peer::PeerDoubt;
 use serde_json::Value;
@@ -105,19 +106,11 @@ async fn a_loss_that_takes_the_record_of_a_life_with_it_begins_the_next_life() {
         }
     }
     let (_connection, ports) = region.ports().await;
-    let mut fold = isthmus_replication::fold::Fold::new(ports.names.log(&shard(0)));
-    let last = ports.log.bounds(&shard(0)).await.unwrap().last;
-    let mut reader = ports.log.reader(&shard(0), Default::default());
-    while fold.at().sequence < last {
-        fold.apply(reader.next().await.unwrap().as_message()).unwrap();
-    }
-    let lives: Vec<u64> = fold
-        .lineage()
-        .links()
-        .iter()
-        .map(|link| link.life.number)
-        .collect();
-    assert_eq!(lives, [1, 2, 3], "peers that stand in the second life find it");
+    assert_eq!(
+        lives_of(&ports).await,
+        [1, 2, 3],
+        "peers that stand in the second life find it"
+    );
 }
 
 #[tokio::test]
@@ -202,6 +195,18 @@ async fn a_log_that_was_trimmed_past_a_checkpoint_needs_sync_and_says_so() {
     read_all(&keeper, "kept").await;
 }
 
+/// The numbers of the lives of the first shard's log.
+async fn lives_of(ports: &Ports) -> Vec<u64> {
+    let mut fold = Fold::new(ports.names.log(&shard(0)));
+    let last = ports.log.bounds(&shard(0)).await.unwrap().last;
+    let mut reader = ports.log.reader(&shard(0), Anchor::default());
+    while fold.at().sequence < last {
+        fold.apply(reader.next().await.unwrap().as_message()).unwrap();
+    }
+    let links = fold.lineage().links().iter();
+    links.map(|link| link.life.number).collect()
+}
+
 fn shard(partition: u16) -> Shard {
     Shard {
         group: GroupName::parse("default").unwrap(),
@@ -225,14 +230,14 @@ async fn cursor(ports: &Ports, status: &Value, sequence: u64) -> Cursor {
     }
 }
 
-async fn tell_doubt(ports: &Ports, cursor: Cursor, landmarks: Vec<Cursor>) {
+async fn tell_doubt(ports: &Ports, cursor: Cursor, landmarks: Vec<Cursor>, lineage: Lineage) {
     let doubt = PeerDoubt {
         shard: shard(0),
         gateway: ProcessName::parse("gateway-1").unwrap(),
         peer: RegionName::parse("us-east").unwrap(),
         cursor,
         landmarks,
-        lineage: Lineage::default(),
+        lineage,
     };
     let suffix = PeerDoubt::suffix(&doubt.shard);
     ports.peers.publish(&suffix, doubt.encode()).await.unwrap();
@@ -259,10 +264,16 @@ async fn a_tail_that_only_a_peer_has_begins_a_new_life_where_the_logs_part() {
         ..cursor
     };
 
-    tell_doubt(&ports, there, vec![shared]).await;
+    tell_doubt(&ports, there, vec![shared], Lineage::default()).await;
     let nowhere = elsewhere(cursor(&ports, &status, 9).await);
     until("the doubt is heard", BOUND, || async {
-        tell_doubt(&ports, elsewhere(there), vec![nowhere, shared]).await;
+        tell_doubt(
+            &ports,
+            elsewhere(there),
+            vec![nowhere, shared],
+            Lineage::default(),
+        )
+        .await;
         (life(&one.status().await, 0) == 2).then_some(())
     })
     .await;
@@ -285,11 +296,52 @@ async fn a_tail_that_only_a_peer_has_begins_a_new_life_where_the_logs_part() {
     write_all(&two, "after").await;
     equal(&[&one, &two]).await;
 
-    tell_doubt(&ports, elsewhere(there), vec![shared]).await;
+    tell_doubt(&ports, elsewhere(there), vec![shared], Lineage::default()).await;
     write_all(&two, "settled").await;
     assert_eq!(
         life(&one.status().await, 0),
         2,
         "a loss that is settled begins no life"
     );
+}
+
+#[tokio::test]
+async fn lives_that_only_a_peer_knows_begin_again_before_the_next() {
+    let region = Region::alone();
+    let agent = region.agent("agent-1").await;
+    write_all(&agent, "kept").await;
+    let status = agent
+        .until_status("some messages were read", |status| {
+            status["shards"][0]["sequence"].as_u64().unwrap_or(0) > 12
+        })
+        .await;
+    let (_connection, ports) = region.ports().await;
+    let shared = cursor(&ports, &status, 7).await;
+    let first = shared.position.life;
+    let life = |number| Life { number, nonce: 42 };
+    let lineage = |number| {
+        let mut lineage = Lineage::default();
+        for (life, parent, fork) in [(first, None, 0), (life(number), Some(first), 5)] {
+            let fork = Sequence(fork);
+            assert!(lineage.begin(LifeLink { life, parent, fork }));
+        }
+        lineage
+    };
+    let in_life = |number| Cursor {
+        position: Position {
+            life: life(number),
+            sequence: Sequence(500),
+        },
+        message_id: MessageId(1),
+    };
+    tell_doubt(&ports, in_life(u64::MAX), vec![shared], lineage(u64::MAX)).await;
+    tell_doubt(&ports, in_life(2), vec![shared], Lineage::default()).await;
+    until("the doubt is heard", BOUND, || async {
+        tell_doubt(&ports, in_life(2), vec![shared], lineage(2)).await;
+        (self::life(&agent.status().await, 0) == 3).then_some(())
+    })
+    .await;
+    agent.ready("write").await;
+    assert_eq!(lives_of(&ports).await, [1, 2, 3]);
+    read_all(&agent, "kept").await;
 }
