@@ -15,6 +15,14 @@ pub struct Life {
     pub nonce: u64,
 }
 
+impl Life {
+    /// Whether this life is not known to who knows the lives of a log through `held`: it is newer, or stands in its place.
+    #[must_use]
+    pub fn supersedes(self, held: Option<Self>) -> bool {
+        held.is_none_or(|held| self != held && self.number >= held.number)
+    }
+}
+
 impl fmt::Debug for Life {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{:016x}", self.number, self.nonce)
@@ -165,6 +173,16 @@ impl fmt::Display for Shard {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_life_supersedes_older_ones_and_another_of_its_number() {
+        let life = |number, nonce| Life { number, nonce };
+        assert!(life(1, 7).supersedes(None));
+        assert!(life(2, 7).supersedes(Some(life(1, 9))));
+        assert!(life(2, 7).supersedes(Some(life(2, 9))));
+        assert!(!life(2, 7).supersedes(Some(life(2, 7))));
+        assert!(!life(1, 9).supersedes(Some(life(2, 7))));
+    }
 
     #[test]
     fn the_partition_of_a_key_is_fixed_for_ever() {

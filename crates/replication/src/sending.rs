@@ -129,13 +129,12 @@ impl Sending {
 
     /// Takes lives that are newer than the known ones, or stand in their place; whether they do.
     fn learn(&mut self, lineage: &Lineage) -> bool {
-        let (told, held) = (lineage.current(), self.lineage.current());
-        let number = |life: Option<Life>| life.map(|life| life.number);
-        if told == held || number(told) < number(held) {
+        let held = self.lineage.current();
+        if !lineage.current().is_some_and(|told| told.supersedes(held)) {
             return false;
         }
         let fork = lineage.links().last().map(|link| link.fork);
-        if self.lineage.current().is_some() {
+        if held.is_some() {
             self.unapplied.forget_after(fork.unwrap_or_default());
         }
         self.lineage = lineage.clone();

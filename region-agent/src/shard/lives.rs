@@ -243,16 +243,11 @@ impl ShardTask {
         }
         drop(served);
         self.tell_life(link, parent);
-        let newer = |known: Life| link.life.number > known.number;
-        let news = self
-            .lives
-            .reread
-            .is_none_or(|known| newer(known) || (link.life.number == known.number && link.life != known));
-        if news {
+        if link.life.supersedes(self.lives.reread) {
             self.lives.reread = Some(link.life);
-        }
-        if news && !rewound {
-            self.read_again_from(link.fork);
+            if !rewound {
+                self.read_again_from(link.fork);
+            }
         }
     }
 

@@ -121,10 +121,7 @@ impl HeadTask {
     }
 
     fn life_began(&mut self, link: LifeLink) {
-        let news = self.reread.is_none_or(|known| {
-            link.life.number > known.number || (link.life.number == known.number && link.life != known)
-        });
-        if link.parent.is_some() && news {
+        if link.parent.is_some() && link.life.supersedes(self.reread) {
             self.reread = Some(link.life);
             self.start_from = link.fork;
             self.start_again(format!("reading again from the fork of life {}", link.life));
