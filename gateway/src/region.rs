@@ -8,9 +8,7 @@ mod reports;
 
 use std::convert::Infallible;
 use std::future::Future;
-use std::time::Duration;
 
-use isthmus_log::PeerSubscription;
 use isthmus_runtime::supervise::{SpawnRefused, TaskKind};
 use tokio_util::sync::CancellationToken;
 
@@ -18,9 +16,6 @@ use crate::shared::Shared;
 
 pub use links::{UnknownPeer, tell as tell_link};
 pub use reports::REPORT_BYTES;
-
-/// A subscription that could not be had is asked for again after this long.
-const RETRY: Duration = Duration::from_millis(200);
 
 /// Starts the tasks that listen and tell.
 ///
@@ -59,15 +54,4 @@ async fn until(stop: CancellationToken, work: impl Future<Output = ()>) -> Resul
         () = stop.cancelled() => {}
     }
     Ok(())
-}
-
-/// Hears `pattern` as soon as the region's NATS lets it.
-async fn subscribe(shared: &Shared, pattern: &str) -> PeerSubscription {
-    loop {
-        match shared.ports.peers.subscribe(pattern).await {
-            Ok(subscription) => return subscription,
-            Err(error) => tracing::debug!(%error, pattern, "nothing can be heard yet"),
-        }
-        tokio::time::sleep(RETRY).await;
-    }
 }

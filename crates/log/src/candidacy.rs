@@ -10,7 +10,7 @@ use futures::future::BoxFuture;
 use isthmus_replication::lease::{self, Beat, Entry, Event, Holder, Operation, Reply, Request};
 use isthmus_replication::limits;
 use isthmus_replication::time::Mono;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::{LeaseError, LeaseEvent, LeaseName, LeaseWatch, Leases, PeerSubscription, Ports, Revision};
 
@@ -18,8 +18,6 @@ mod payload;
 
 /// Giving the lease up may take this long before the process goes on ending: it expires by itself.
 const RELEASE: Duration = Duration::from_millis(700);
-/// A subscription that could not be had is asked for again after this long.
-const RETRY: Duration = Duration::from_millis(200);
 /// A candidacy that wakes this much too late was starved: beats may wait for it.
 const LATE: Duration = Duration::from_millis(50);
 /// It then hears what waits for this long before it judges the holder silent, but not time after time.
@@ -46,13 +44,7 @@ pub struct Candidacy {
 impl Candidacy {
     /// Stands for `name` as `own`, once the region's NATS lets it hear the holder's beats.
     pub async fn new(ports: Ports, name: LeaseName, own: Holder) -> Self {
-        let beats = loop {
-            match ports.peers.subscribe(&name.beat_suffix()).await {
-                Ok(beats) => break beats,
-                Err(error) => tracing::debug!(%error, lease = %name, "beats can't be heard yet"),
-            }
-            sleep(RETRY).await;
-        };
+        let beats = ports.peers.hear(&name.beat_suffix()).await;
         Self {
             watch: ports.leases.watch(),
             own: payload::holder(&own),

@@ -7,8 +7,12 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
+use tokio::time::sleep;
 
 use crate::PeerError;
+
+/// A subscription that could not be had is asked for again after this long.
+const SUBSCRIBE_AGAIN: Duration = Duration::from_millis(200);
 
 /// Talk among the processes of one region. Suffixes follow `isthmus.<set>.<region>.peer.`; a subscription's may be a NATS
 /// pattern (`applied.>`, `cursors.*.*`).
@@ -25,6 +29,17 @@ pub trait PeerBus: Debug + Send + Sync {
     /// # Errors
     /// [`PeerError::Away`].
     async fn subscribe(&self, pattern: &str) -> Result<PeerSubscription, PeerError>;
+
+    /// As [`PeerBus::subscribe`], as soon as the region's NATS lets it.
+    async fn hear(&self, pattern: &str) -> PeerSubscription {
+        loop {
+            match self.subscribe(pattern).await {
+                Ok(subscription) => return subscription,
+                Err(error) => tracing::debug!(%error, pattern, "nothing can be heard yet"),
+            }
+            sleep(SUBSCRIBE_AGAIN).await;
+        }
+    }
 
     /// Asks, and takes the first answer.
     ///

@@ -2,12 +2,11 @@
 
 use isthmus_replication::peer::AppliedPositions;
 
-use super::subscribe;
 use crate::shared::Shared;
 
 /// Takes note of what agents tell, until dropped.
 pub(super) async fn listen(shared: Shared) {
-    let mut told = subscribe(&shared, "applied.*.*").await;
+    let mut told = shared.ports.peers.hear("applied.*.*").await;
     while let Some(message) = told.next().await {
         match AppliedPositions::decode(&message.payload) {
             Ok(positions) => {

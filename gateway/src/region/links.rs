@@ -9,7 +9,6 @@ use isthmus_replication::names::RegionName;
 use isthmus_runtime::events::Severity;
 use serde_json::json;
 
-use super::subscribe;
 use crate::shared::Shared;
 
 /// A region that this one has no link to.
@@ -50,7 +49,7 @@ pub async fn tell(shared: &Shared, peer: &str, paused: bool) -> Result<RegionNam
 
 /// Obeys what other gateways of the region tell, until dropped.
 pub(super) async fn listen(shared: Shared) {
-    let mut commands = subscribe(&shared, "link.*").await;
+    let mut commands = shared.ports.peers.hear("link.*").await;
     let peers: BTreeSet<RegionName> = shared.peers().into_keys().collect();
     while let Some(command) = commands.next().await {
         let peer = peers.iter().find(|peer| command.suffix == suffix(peer));

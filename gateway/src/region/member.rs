@@ -12,6 +12,7 @@ use crate::shared::Shared;
 
 /// The field of the payload that lists paused links.
 const PAUSED: &str = "paused";
+
 /// Holds this gateway's member lease until `stop`, then gives it up.
 pub(super) async fn keep(shared: Shared, stop: CancellationToken) {
     let member = Member {

@@ -9,7 +9,6 @@ use isthmus_replication::names::RegionName;
 use serde_json::{Value, json};
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::subscribe;
 use crate::board::Told;
 use crate::shared::Shared;
 use crate::status;
@@ -25,7 +24,7 @@ pub const REPORT_BYTES: usize = 1024 * 1024;
 
 /// Answers for the region while this gateway leads, until dropped.
 pub(super) async fn answer(shared: Shared) {
-    let mut questions = subscribe(&shared, SUFFIX).await;
+    let mut questions = shared.ports.peers.hear(SUFFIX).await;
     while let Some(question) = questions.next().await {
         let Some(reply) = question.reply.filter(|_| *shared.leading.borrow()) else {
             continue;

@@ -1,7 +1,6 @@
 //! What agents and gateways tell each other: positions applied, cursors of peers.
 
 use std::convert::Infallible;
-use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
@@ -16,8 +15,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::Region;
 use crate::shard::{Command, ShardHandle};
-
-const RETRY: Duration = Duration::from_millis(200);
 
 /// Tells how far every shard is, until `stop`.
 ///
@@ -120,28 +117,16 @@ async fn hear(
     take: impl Fn(&PeerMessage) -> Result<(), InvalidPeerMessage>,
     stop: &CancellationToken,
 ) {
-    let peers = &region.context().ports.peers;
-    let subscribe = async {
-        loop {
-            match peers.subscribe(pattern).await {
-                Ok(told) => return told,
-                Err(error) => tracing::debug!(%error, pattern, "nothing can be heard yet"),
+    let follow = async {
+        let mut told = region.context().ports.peers.hear(pattern).await;
+        while let Some(message) = told.next().await {
+            if let Err(error) = take(&message) {
+                tracing::warn!(suffix = %message.suffix, %error, "what was told can't be read");
             }
-            sleep(RETRY).await;
         }
     };
-    let mut told = tokio::select! {
-        () = stop.cancelled() => return,
-        told = subscribe => told,
-    };
-    loop {
-        let message = tokio::select! {
-            () = stop.cancelled() => return,
-            message = told.next() => message,
-        };
-        let Some(message) = message else { return };
-        if let Err(error) = take(&message) {
-            tracing::warn!(suffix = %message.suffix, %error, "what was told can't be read");
-        }
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = follow => {}
     }
 }
