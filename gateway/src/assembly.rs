@@ -22,8 +22,6 @@ use crate::metrics::GatewayMetrics;
 use crate::shared::{Shared, shared_shards};
 use crate::{admin, credentials, inbound, outbound, region};
 
-/// A log or bucket that is not there yet is asked for again after this long.
-const ENSURE_RETRY: Duration = Duration::from_millis(500);
 /// The clock that stamps the log is asked this often, which is how long a step of this machine's clock goes unnoticed.
 const CLOCK_INTERVAL: Duration = Duration::from_millis(500);
 
@@ -79,16 +77,15 @@ pub async fn assemble(process: Process<GatewaySettings>) -> anyhow::Result<()> {
     if let Some(max_payload) = shared.ports.log.max_message_bytes() {
         shared.set().check_max_payload(max_payload as u64)?;
     }
-    ensure(&shared, &log).await.map_err(|error| {
-        let process = shared.settings();
-        match error.setting() {
-            Some(key) => process
-                .document
-                .fault(&["log", key], error.to_string(), "")
-                .into(),
-            None => anyhow::Error::from(error),
-        }
-    })?;
+    let told = &shared.settings().log;
+    let wanted = LogSettings {
+        create: told.create,
+        replicas: told.replicas,
+        max_bytes: told.max_bytes.0,
+    };
+    let waits = |error: &EnsureError| log.unmet(error.to_string());
+    let ensured = shared.ports.ensure(&shared.shards(), &wanted, waits).await;
+    ensured.map_err(|error| shared.settings().at_log(error.setting(), error))?;
     log.met();
     watch_connection(&shared, &connection, log)?;
     region::start(&shared)?;
@@ -132,38 +129,6 @@ async fn connect(settings: &GatewaySettings, names: &dyn Names) -> anyhow::Resul
         },
     };
     Ok(Connection::open(connection).await?)
-}
-
-/// Makes sure that the logs and the lease bucket are there and as they must be. What is only missing is awaited.
-async fn ensure(shared: &Shared, log: &Condition) -> Result<(), EnsureError> {
-    let told = shared.settings().log.clone();
-    let wanted = LogSettings {
-        create: told.create,
-        replicas: told.replicas,
-        max_bytes: told.max_bytes.0,
-    };
-    for shard in shared.shards() {
-        until_there(log, || shared.ports.log.ensure(&shard, &wanted)).await?;
-    }
-    until_there(log, || shared.ports.leases.ensure(wanted.create, wanted.replicas)).await?;
-    Ok(())
-}
-
-async fn until_there<F>(log: &Condition, ensure: impl Fn() -> F) -> Result<(), EnsureError>
-where
-    F: Future<Output = Result<(), EnsureError>>,
-{
-    loop {
-        match ensure().await {
-            Ok(()) => return Ok(()),
-            Err(error @ (EnsureError::Missing { .. } | EnsureError::Unanswered { .. })) => {
-                tracing::warn!(%error, "waiting");
-                log.unmet(error.to_string());
-            }
-            Err(error) => return Err(error),
-        }
-        tokio::time::sleep(ENSURE_RETRY).await;
-    }
 }
 
 fn watch_connection(shared: &Shared, connection: &Connection, log: Condition) -> anyhow::Result<()> {

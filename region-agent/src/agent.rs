@@ -1,16 +1,14 @@
 //! How an agent is assembled: listeners early, NATS, shards, the region's tasks, doors late.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use isthmus_log::nats::{Connection, ConnectionSettings};
-use isthmus_log::{EnsureError, LogSettings, Ports, RegionNames, Role, ServerClock};
+use isthmus_log::{EnsureError, LogSettings, RegionNames, Role, ServerClock};
 use isthmus_replication::lease::Holder;
 use isthmus_runtime::settings::AgentSettings;
 use isthmus_runtime::supervise::TaskKind;
 use isthmus_runtime::{Process, random};
 use tokio::net::TcpListener;
-use tokio::time::sleep;
 
 use crate::admin::{self, Assembled};
 use crate::door;
@@ -21,9 +19,6 @@ use crate::peers::Peers;
 use crate::region::{self, Region};
 use crate::servers;
 use crate::shard::{self, Context};
-
-/// NATS that gives no answer is asked again after this, for ever: it may be the one that starts last.
-const ASK_AGAIN: Duration = Duration::from_millis(500);
 
 /// Starts everything; returns once the doors are open.
 ///
@@ -87,15 +82,15 @@ async fn context(process: &Process<AgentSettings>) -> anyhow::Result<Context> {
     if let Some(max_payload) = ports.log.max_message_bytes() {
         settings.set.check_max_payload(max_payload as u64)?;
     }
-    ensure(process, &ports)
-        .await
-        .map_err(|error| match error.setting() {
-            Some(key) => settings
-                .document
-                .fault(&["log", key], error.to_string(), "")
-                .into(),
-            None => anyhow::Error::from(error).context("the region's streams are not what they must be"),
-        })?;
+    let wanted = LogSettings {
+        create: settings.log.create,
+        replicas: settings.log.replicas,
+        max_bytes: settings.log.max_bytes.0,
+    };
+    let shards = settings.set.shards_for(&settings.region);
+    let waits = |error: &EnsureError| nats.unmet(error.to_string());
+    let ensured = ports.ensure(&shards, &wanted, waits).await;
+    ensured.map_err(|error| settings.at_log(error.setting(), error))?;
     nats.met();
     Ok(Context {
         metrics: AgentMetrics::new(&process.metrics),
@@ -105,37 +100,6 @@ async fn context(process: &Process<AgentSettings>) -> anyhow::Result<Context> {
         process: process.clone(),
         ports,
     })
-}
-
-async fn ensure(process: &Process<AgentSettings>, ports: &Ports) -> Result<(), EnsureError> {
-    let settings = &process.settings.process;
-    let log = &settings.log;
-    answered(|| ports.leases.ensure(log.create, log.replicas)).await?;
-    let wanted = LogSettings {
-        create: log.create,
-        replicas: log.replicas,
-        max_bytes: log.max_bytes.0,
-    };
-    for shard in settings.set.shards_for(&settings.region) {
-        answered(|| ports.log.ensure(&shard, &wanted)).await?;
-    }
-    Ok(())
-}
-
-/// Asks until NATS answers.
-async fn answered<F>(ask: impl Fn() -> F) -> Result<(), EnsureError>
-where
-    F: Future<Output = Result<(), EnsureError>>,
-{
-    loop {
-        match ask().await {
-            Err(error @ EnsureError::Unanswered { .. }) => {
-                tracing::warn!(%error, "asks again");
-                sleep(ASK_AGAIN).await;
-            }
-            answer => return answer,
-        }
-    }
 }
 
 fn spawn_region(

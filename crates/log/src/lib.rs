@@ -12,6 +12,7 @@
 mod candidacy;
 mod change_log;
 mod clock;
+mod ensure;
 mod error;
 mod leases;
 mod marks;

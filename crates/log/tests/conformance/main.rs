@@ -44,6 +44,7 @@ conformance! {
     every_way_of_reading_a_message_gives_the_same
     a_missing_log_is_said_to_be_missing
     another_setting_is_named_with_its_mend
+    what_is_missing_is_awaited_and_told
     ensuring_again_is_harmless
     the_clock_of_the_log_is_known_within_its_uncertainty;
     marks:

@@ -173,6 +173,30 @@ pub async fn another_setting_is_named_with_its_mend(ports: Ports) {
     }
 }
 
+pub async fn what_is_missing_is_awaited_and_told(ports: Ports) {
+    let (told, mut heard) = tokio::sync::mpsc::channel(1);
+    let waiting = ports.clone();
+    let ensured = tokio::spawn(async move {
+        let not_created = LogSettings {
+            create: false,
+            ..settings()
+        };
+        let waits = |error: &EnsureError| {
+            // One word is enough.
+            let _ = told.try_send(error.clone());
+        };
+        waiting.ensure(&[shard()], &not_created, waits).await
+    });
+    let missing = heard.recv().await.unwrap();
+    assert!(matches!(missing, EnsureError::Missing { .. }), "{missing}");
+    let nothing_to_wait_for = |error: &EnsureError| panic!("{error}");
+    ports
+        .ensure(&[shard()], &settings(), nothing_to_wait_for)
+        .await
+        .unwrap();
+    assert_eq!(ensured.await.unwrap(), Ok(()));
+}
+
 pub async fn ensuring_again_is_harmless(ports: Ports) {
     ensured(&ports).await;
     append(&ports, 1).await;

@@ -1,5 +1,6 @@
 //! What the settings of an agent and of a gateway have in common.
 
+use std::error::Error;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -156,6 +157,17 @@ pub struct ProcessSettings {
     pub drain: Span,
     /// The file these settings were read from.
     pub document: Document,
+}
+
+impl ProcessSettings {
+    /// `error` at the setting under `log` that is at odds with the server; as it is where no setting is.
+    #[must_use]
+    pub fn at_log(&self, setting: Option<&str>, error: impl Error + Send + Sync + 'static) -> anyhow::Error {
+        match setting {
+            Some(key) => self.document.fault(&["log", key], error.to_string(), "").into(),
+            None => error.into(),
+        }
+    }
 }
 
 /// A checked settings file of a process.

@@ -1,0 +1,48 @@
+//! A region's streams and lease bucket at the start of a process.
+
+use std::time::Duration;
+
+use isthmus_replication::coordinates::Shard;
+use tokio::time::sleep;
+
+use crate::{EnsureError, LogSettings, Ports};
+
+/// What is missing, or not told, is asked for again after this.
+const ASK_AGAIN: Duration = Duration::from_millis(500);
+
+impl Ports {
+    /// Makes sure that the lease bucket and the logs of `shards` are there and as they must be. What is missing and may not be
+    /// created here, and a NATS that does not answer, are awaited for ever: the operator, or the server, may come last.
+    /// `waits` is told what is waited for.
+    ///
+    /// # Errors
+    /// [`EnsureError`], of what waiting does not mend.
+    pub async fn ensure(
+        &self,
+        shards: &[Shard],
+        wanted: &LogSettings,
+        waits: impl Fn(&EnsureError),
+    ) -> Result<(), EnsureError> {
+        until_there(&waits, || self.leases.ensure(wanted.create, wanted.replicas)).await?;
+        for shard in shards {
+            until_there(&waits, || self.log.ensure(shard, wanted)).await?;
+        }
+        Ok(())
+    }
+}
+
+async fn until_there<F>(waits: impl Fn(&EnsureError), ensure: impl Fn() -> F) -> Result<(), EnsureError>
+where
+    F: Future<Output = Result<(), EnsureError>>,
+{
+    loop {
+        match ensure().await {
+            Err(error @ (EnsureError::Missing { .. } | EnsureError::Unanswered { .. })) => {
+                tracing::warn!(%error, "waiting");
+                waits(&error);
+            }
+            answer => return answer,
+        }
+        sleep(ASK_AGAIN).await;
+    }
+}
