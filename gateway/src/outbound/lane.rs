@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
@@ -69,8 +68,6 @@ pub(super) enum FromLane {
 /// The lanes of one link. Dropping them ends them.
 pub(super) struct Lanes {
     inboxes: BTreeMap<Shard, mpsc::Sender<ToLane>>,
-    /// A lane has ended, which only a fault of this program ends.
-    broken: AtomicBool,
     _tasks: JoinSet<()>,
 }
 
@@ -97,23 +94,21 @@ impl Lanes {
         });
         Self {
             inboxes: inboxes.collect(),
-            broken: AtomicBool::new(false),
             _tasks: tasks,
         }
     }
 
     /// Tells the lane of `shard`.
     pub(super) async fn tell(&self, shard: &Shard, input: ToLane) {
-        if let Some(inbox) = self.inboxes.get(shard)
-            && inbox.send(input).await.is_err()
-        {
-            self.broken.store(true, Ordering::Relaxed);
+        if let Some(inbox) = self.inboxes.get(shard) {
+            // A lane that has ended is seen by who asks for it.
+            let _ = inbox.send(input).await;
         }
     }
 
-    /// Whether a lane has ended.
+    /// Whether a lane has ended, which only a fault of this program does.
     pub(super) fn is_broken(&self) -> bool {
-        self.broken.load(Ordering::Relaxed)
+        self.inboxes.values().any(mpsc::Sender::is_closed)
     }
 
     /// Tells every lane.
