@@ -51,6 +51,15 @@ impl Failure {
         }
     }
 
+    /// Arguments or settings are wrong if the cause blames them; else the machine or a running process is not as needed.
+    pub fn blaming(arguments: bool, cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        if arguments {
+            Self::settings(cause)
+        } else {
+            Self::environment(cause)
+        }
+    }
+
     /// Arguments or settings are wrong.
     pub fn settings(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self {

@@ -212,20 +212,12 @@ fn differs(row: &Row, answer: &Answer) -> Result<Option<Different>, BulkError> {
 
 impl From<BulkError> for Failure {
     fn from(error: BulkError) -> Self {
-        if error.blames_arguments() {
-            Self::settings(error)
-        } else {
-            Self::environment(error)
-        }
+        Self::blaming(error.blames_arguments(), error)
     }
 }
 
 impl From<PartlyWritten> for Failure {
     fn from(error: PartlyWritten) -> Self {
-        if error.why.blames_arguments() {
-            Self::settings(error)
-        } else {
-            Self::environment(error)
-        }
+        Self::blaming(error.why.blames_arguments(), error)
     }
 }

@@ -246,10 +246,6 @@ async fn list(
 
 impl From<HttpError> for Failure {
     fn from(error: HttpError) -> Self {
-        if error.blames_arguments() {
-            Self::settings(error)
-        } else {
-            Self::environment(error)
-        }
+        Self::blaming(error.blames_arguments(), error)
     }
 }

@@ -102,10 +102,6 @@ impl Load {
 
 impl From<RowsError> for Failure {
     fn from(error: RowsError) -> Self {
-        if error.is_wrong_column() {
-            Self::settings(error)
-        } else {
-            Self::environment(error)
-        }
+        Self::blaming(error.is_wrong_column(), error)
     }
 }

@@ -220,9 +220,8 @@ impl Recorder {
 
 impl From<RecordError> for Failure {
     fn from(error: RecordError) -> Self {
-        match &error {
-            RecordError::Unread { source, .. } if source.blames_arguments() => Self::settings(error),
-            _ => Self::environment(error),
-        }
+        let blames_arguments =
+            matches!(&error, RecordError::Unread { source, .. } if source.blames_arguments());
+        Self::blaming(blames_arguments, error)
     }
 }

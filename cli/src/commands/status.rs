@@ -170,9 +170,6 @@ fn links_table(regions: &[(String, RegionStatus)]) -> Table {
 
 impl From<StatusError> for Failure {
     fn from(error: StatusError) -> Self {
-        match error {
-            StatusError::NotAGateway { .. } => Self::settings(error),
-            _ => Self::environment(error),
-        }
+        Self::blaming(matches!(error, StatusError::NotAGateway { .. }), error)
     }
 }
