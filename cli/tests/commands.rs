@@ -10,22 +10,15 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use clap::CommandFactory;
 
-fn isthmus(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_isthmus"))
-        .args(arguments)
-        .output()
-        .unwrap()
-}
+mod shell;
+
+use shell::{isthmus, said};
 
 fn check(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_isthmus-check"))
         .args(arguments)
         .output()
         .unwrap()
-}
-
-fn said(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
 fn path(folder: &Path, name: &str) -> String {

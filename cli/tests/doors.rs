@@ -2,7 +2,6 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use std::path::Path;
-use std::process::{Command, Output};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -10,23 +9,10 @@ use isthmus_cli::folder::run_file::{AgentRun, NatsRun, RegionRun, RunFile, WanRu
 use serde_json::{Value, json};
 
 mod fake;
+mod shell;
 
 use fake::{Door, problem, value_bytes, written};
-
-fn isthmus(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_isthmus"))
-        .args(arguments)
-        .output()
-        .unwrap()
-}
-
-fn said(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
-
-fn printed(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stdout).into_owned()
-}
+use shell::{isthmus, printed, said};
 
 fn file(folder: &Path, name: &str, text: &str) -> String {
     let path = folder.join(name);

@@ -5,6 +5,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+mod shell;
+
+use shell::said;
+
 fn program(path: &Path, script: &str) {
     std::fs::write(path, format!("#!/bin/sh\n{script}\n")).unwrap();
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
@@ -33,10 +37,6 @@ fn isthmus(folder: &Path, exit_code: u8, arguments: &[&str]) -> Output {
         .env("PATH", format!("{}:{path}", folder.display()))
         .output()
         .unwrap()
-}
-
-fn said(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
 fn starts(region: &Path) -> usize {

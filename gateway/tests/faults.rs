@@ -146,22 +146,12 @@ async fn a_log_that_lost_its_tail_goes_on_with_its_next_life() {
     eu.put_numbered(0, 10).await;
     Contents::with_keys(&us.ports, &region(EU), 10).await;
 
-    let nats = &mut world.regions.get_mut(EU).unwrap().nats;
-    let backup = tokio::task::block_in_place(|| {
-        nats.stop();
-        let backup = nats.back_up();
-        nats.start_again();
-        backup
-    });
+    let backup = world.back_up(EU);
     eu.ready().await;
     let kept = eu.ports.log.bounds(&common::shard()).await.unwrap().last;
     eu.put_numbered(10, 5).await;
     Contents::with_keys(&us.ports, &region(EU), 15).await;
-    tokio::task::block_in_place(|| {
-        nats.stop();
-        nats.put_back(&backup);
-        nats.start_again();
-    });
+    world.put_back(EU, &backup);
     eu.ready().await;
     assert_eq!(eu.ports.log.bounds(&common::shard()).await.unwrap().last, kept);
 
@@ -189,22 +179,12 @@ async fn a_tail_that_only_the_peer_has_is_told_to_the_agents_with_where_the_logs
     let shared = shared.fold.origin(&region(EU)).unwrap().cursor;
     us.mark().await;
 
-    let nats = &mut world.regions.get_mut(EU).unwrap().nats;
-    let backup = tokio::task::block_in_place(|| {
-        nats.stop();
-        let backup = nats.back_up();
-        nats.start_again();
-        backup
-    });
+    let backup = world.back_up(EU);
     eu.ready().await;
     eu.put_numbered(10, 5).await;
     let ahead = Contents::with_keys(&us.ports, &region(EU), 15).await;
     let ahead = ahead.fold.origin(&region(EU)).unwrap().cursor;
-    tokio::task::block_in_place(|| {
-        nats.stop();
-        nats.put_back(&backup);
-        nats.start_again();
-    });
+    world.put_back(EU, &backup);
     eu.ready().await;
     let mut told = eu.ports.peers.subscribe("doubts.*.*").await.unwrap();
     eu.put_numbered(15, 9).await;

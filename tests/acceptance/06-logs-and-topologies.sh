@@ -312,25 +312,37 @@ peer_knows() {
     return 1
 }
 
+# write_tail SECONDS: east writes what its copied log has not, and west has it; SECONDS are for east to come back before.
+write_tail() {
+    local n
+    within "$1" "east takes writes again" written east again x
+    for n in $(seq 20); do
+        within 10 "write $n" written east "tail-$n" "$n"
+    done
+    within 20 "the tail is in west" arrived west tail-20
+}
+
+# await_new_life: east has lost that tail, and its agents are in the life that follows.
+await_new_life() {
+    local agent
+    for agent in 0 1; do
+        within 60 "agent $agent of east is in a new life" new_life east "$agent"
+    done
+}
+
 say "a log whose tail was lost is a new life, for agents and for peers"
 life=$(life_of east 0)
 lab down nats@east >/dev/null
 cp -r "$set/east/data/nats" "$work/backup"
 lab start nats@east >/dev/null
-within 40 "east takes writes again" written east again x
-for n in $(seq 20); do
-    within 10 "write $n" written east "tail-$n" "$n"
-done
-within 20 "the tail is in west" arrived west tail-20
+write_tail 40
 expect_fail new_life east 0
 expect_fail peer_knows
 lab down nats@east >/dev/null
 rm -rf "$set/east/data/nats"
 cp -r "$work/backup" "$set/east/data/nats"
 lab start nats@east >/dev/null
-for agent in 0 1; do
-    within 60 "agent $agent of east is in a new life" new_life east "$agent"
-done
+await_new_life
 within 60 "west knows the new life" peer_knows
 for n in $(seq 20); do
     for agent in 0 1; do
@@ -354,11 +366,7 @@ lab down nats@east >/dev/null
 cp -r "$set/east/data" "$work/restored"
 lab start nats@east >/dev/null
 lab start agents@east >/dev/null
-within 60 "east takes writes again" written east again x
-for n in $(seq 20); do
-    within 10 "write $n" written east "tail-$n" "$n"
-done
-within 20 "the tail is in west" arrived west tail-20
+write_tail 60
 expect_fail tail_is_suspected "lost its tail"
 lab down agents@east >/dev/null
 lab down nats@east >/dev/null
@@ -366,9 +374,7 @@ rm -rf "$set/east/data"
 cp -r "$work/restored" "$set/east/data"
 lab start nats@east >/dev/null
 lab start agents@east >/dev/null
-for agent in 0 1; do
-    within 60 "agent $agent of east is in a new life" new_life east "$agent"
-done
+await_new_life
 tail_is_suspected "lost its tail" || fail "no gateway of east says that the log lost its tail"
 grep -q "comes back by a sync" "$set"/east/agent-*.log || fail "no agent of east says that west holds what is lost"
 within 60 "west knows the new life" peer_knows

@@ -137,9 +137,7 @@ async fn a_store_that_was_put_back_is_noticed_while_it_is_shorter_and_after_it_h
     for id in 1..=5 {
         append(&ports, id).await;
     }
-    region.server.stop();
     let backup = region.server.back_up();
-    region.server.start_again();
     append_at_last(&ports, 6).await;
     for id in 7..=10 {
         append(&ports, id).await;
@@ -153,9 +151,7 @@ async fn a_store_that_was_put_back_is_noticed_while_it_is_shorter_and_after_it_h
     let mut at_five = ports.log.reader(&shard(), anchors[4]);
     read(&mut at_five, 1).await;
 
-    region.server.stop();
     region.server.put_back(&backup);
-    region.server.start_again();
     let noticed = within("a reader notices", behind.next()).await.unwrap_err();
     let ReadError::LifeSuspected(shorter) = noticed else {
         panic!("{noticed}");

@@ -14,7 +14,7 @@ use std::time::Duration;
 pub use certificates::Authority;
 pub use gateway::{GatewayProcess, link};
 use isthmus_log::nats::{Connection, ConnectionSettings};
-use isthmus_log::testing::{NatsServer, free_port};
+use isthmus_log::testing::{Backup, NatsServer, free_port};
 use isthmus_log::{LogSettings, Ports, RegionNames, Role};
 use isthmus_replication::coordinates::Shard;
 use isthmus_replication::names::{GroupName, RegionName, SetName};
@@ -76,6 +76,18 @@ impl World {
         world.write_files();
         world.join().await;
         world
+    }
+
+    /// A copy of what the region's NATS has stored.
+    pub fn back_up(&mut self, region: &str) -> Backup {
+        let nats = &mut self.regions.get_mut(region).unwrap().nats;
+        tokio::task::block_in_place(|| nats.back_up())
+    }
+
+    /// The region's NATS loses what it has stored since.
+    pub fn put_back(&mut self, region: &str, backup: &Backup) {
+        let nats = &mut self.regions.get_mut(region).unwrap().nats;
+        tokio::task::block_in_place(|| nats.put_back(backup));
     }
 
     pub fn place(&self, region: &str) -> &Place {

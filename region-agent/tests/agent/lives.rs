@@ -50,18 +50,14 @@ async fn a_lost_tail_begins_a_new_life_and_loses_nothing_acknowledged() {
     })
     .await;
     equal(&[&one, &two]).await;
-    region.nats.stop();
     let backup = region.nats.back_up();
-    region.nats.start_again();
     one.ready("write").await;
     two.ready("write").await;
     write_all(&one, "lost").await;
     write_all(&two, "lost-too").await;
     assert_eq!(one.delete("carts/kept-7").await.status(), 200);
     equal(&[&one, &two]).await;
-    region.nats.stop();
     region.nats.put_back(&backup);
-    region.nats.start_again();
 
     for agent in [&one, &two] {
         agent.event("new_life").await;
@@ -88,15 +84,11 @@ async fn a_loss_that_takes_the_record_of_a_life_with_it_begins_the_next_life() {
     let mut region = Region::alone();
     let (one, two) = (region.agent("agent-1").await, region.agent("agent-2").await);
     write_all(&one, "kept").await;
-    region.nats.stop();
     let backup = region.nats.back_up();
-    region.nats.start_again();
     for (number, prefix) in [(2, "first"), (3, "second")] {
         write_all(&two, prefix).await;
         equal(&[&one, &two]).await;
-        region.nats.stop();
         region.nats.put_back(&backup);
-        region.nats.start_again();
         for agent in [&one, &two] {
             agent
                 .until_status("the next life serves", |status| all_in_life(status, number))
@@ -118,16 +110,12 @@ async fn a_tail_lost_while_the_agent_was_down_is_noticed_when_it_starts() {
     let mut region = Region::alone();
     let mut agent = region.agent("agent-1").await;
     write_all(&agent, "kept").await;
-    region.nats.stop();
     let backup = region.nats.back_up();
-    region.nats.start_again();
     agent.ready("write").await;
     write_all(&agent, "lost").await;
     agent.signal("-TERM");
     assert_eq!(agent.ended().await, Some(0));
-    region.nats.stop();
     region.nats.put_back(&backup);
-    region.nats.start_again();
     agent.start_again();
     agent
         .until_status("life 2 serves", |status| all_in_life(status, 2))
@@ -145,16 +133,12 @@ async fn an_agent_that_was_down_when_the_life_began_joins_it() {
     let mut region = Region::alone();
     let (mut down, up) = (region.agent("agent-1").await, region.agent("agent-2").await);
     write_all(&up, "kept").await;
-    region.nats.stop();
     let backup = region.nats.back_up();
-    region.nats.start_again();
     write_all(&up, "lost").await;
     equal(&[&down, &up]).await;
     down.signal("-TERM");
     assert_eq!(down.ended().await, Some(0));
-    region.nats.stop();
     region.nats.put_back(&backup);
-    region.nats.start_again();
     up.until_status("life 2 serves", |status| all_in_life(status, 2))
         .await;
     write_all(&up, "after").await;

@@ -251,24 +251,28 @@ impl NatsServer {
         }
     }
 
-    /// Copies JetStream's folder as it stands. Stop the server before.
+    /// Copies JetStream's folder, for which the server is stopped and started again. Blocks.
     ///
     /// # Panics
-    /// When it can't be read.
+    /// When the folder can't be read, or the server does not start.
     #[must_use]
-    pub fn back_up(&self) -> Backup {
+    pub fn back_up(&mut self) -> Backup {
         let copy = tempfile::tempdir().expect("a temporary folder");
+        self.stop();
         copy_folder(&self.store(), copy.path());
+        self.start_again();
         Backup(copy)
     }
 
-    /// Puts a copy of JetStream's folder back: what was stored since is lost. Stop the server before.
+    /// Stops the server, puts a copy of JetStream's folder back and starts it again: what was stored since is lost. Blocks.
     ///
     /// # Panics
-    /// When it can't be written.
-    pub fn put_back(&self, backup: &Backup) {
+    /// When the folder can't be written, or the server does not start.
+    pub fn put_back(&mut self, backup: &Backup) {
+        self.stop();
         std::fs::remove_dir_all(self.store()).expect("the store can be removed");
         copy_folder(backup.0.path(), &self.store());
+        self.start_again();
     }
 }
 
