@@ -86,6 +86,11 @@ async fn a_full_log_holds_the_lane_and_room_lets_it_go_on() {
     })
     .await;
     let last = us.ports.log.bounds(&shard()).await.unwrap().last;
+    other
+        .becomes("all of the log, as only what was read is trimmed", |status| {
+            status["heads"][0]["position"]["sequence"].as_u64() >= Some(last.0)
+        })
+        .await;
     us.ports.log.purge(&shard(), last).await.unwrap();
     other
         .becomes("what had no room", |status| {
