@@ -5,6 +5,22 @@ use isthmus_log::testing::until;
 use crate::support::{BOUND, Region, equal};
 
 #[tokio::test]
+async fn an_agent_waits_for_streams_that_it_may_not_create_and_says_what_is_missing() {
+    let region = Region::alone();
+    let waiting = region.agent_with("agent-1", &[("ISTHMUS_LOG__CREATE", "false")]);
+    until("the agent says what is missing", BOUND, || async {
+        let told = waiting.not_ready_now("read").await?;
+        told.contains("does not exist: create it with the operator's credentials")
+            .then_some(())
+    })
+    .await;
+    let other = region.agent("agent-2").await;
+    waiting.ready("write").await;
+    assert_eq!(waiting.put("carts/a", "1").await.status(), 200);
+    equal(&[&waiting, &other]).await;
+}
+
+#[tokio::test]
 async fn a_killed_agent_serves_everything_acknowledged_from_checkpoint_and_log() {
     let region = Region::alone();
     let mut agent = region.agent("agent-1").await;
