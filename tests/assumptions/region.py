@@ -166,6 +166,11 @@ class RegionTest(unittest.IsolatedAsyncioTestCase):
     async def ignore(self, _error):
         """A connection that drops is part of several assumptions."""
 
+    async def processed(self, client):
+        """Waits until the server has processed all that the client sent: `flush` alone may write its ping before what waits to be written."""
+        await client.flush()
+        await client.flush()
+
     async def back(self, client):
         """Waits until the connection reaches a server whose JetStream answers."""
 

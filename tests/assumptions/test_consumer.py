@@ -108,7 +108,7 @@ class Consumer(RegionTest):
         answers = await self.client.subscribe(inbox)
         request = json.dumps(dict(batch=1, expires=int(60e9))).encode()
         await self.client.publish("$JS.API.CONSUMER.MSG.NEXT.LOG.reader", request, reply=inbox)
-        await self.client.flush()
+        await self.processed(self.client)
         self.nats.kill()
         self.nats.start()
         await self.back(self.client)
@@ -121,7 +121,7 @@ class Consumer(RegionTest):
         inbox = self.client.new_inbox()
         answers = await self.client.subscribe(inbox)
         await self.client.publish("$JS.API.CONSUMER.MSG.NEXT.LOG.reader", json.dumps(request).encode(), reply=inbox)
-        await self.client.flush()
+        await self.processed(self.client)
         if act:
             await act
         return (await answers.next_msg(timeout=wait)).headers

@@ -46,7 +46,7 @@ class Rights(RegionTest):
         messages = await self.pull(agent, name="agent", batch=10)
         self.assertEqual([sequence(message) for message in messages], list(range(1, 11)))
         await agent.publish(messages[-1].reply, b"+ACK")
-        await agent.flush()
+        await self.processed(agent)
         info = await self.api(self.operator, "CONSUMER.INFO.LOG.agent")
         self.assertEqual(info["ack_floor"]["stream_seq"], 10)
 
@@ -93,7 +93,7 @@ class Rights(RegionTest):
         await self.log_stream(self.operator, name="OTHER", subjects=["other"])
         await self.append(self.operator, "other", b"foreign")
         await self.operator.subscribe("log.b")
-        await self.operator.flush()
+        await self.processed(self.operator)
         creator = await self.connect_as("creator")
         push = dict(name="x", deliver_subject="log.b", ack_policy="none", deliver_policy="all")
         await self.api(creator, "CONSUMER.CREATE.OTHER.x", dict(stream_name="OTHER", config=push))
@@ -113,14 +113,14 @@ class Rights(RegionTest):
                 heard.set_result(message.data)
 
         await neighbour.subscribe("_INBOX.>", cb=overhear)
-        await neighbour.flush()
+        await self.processed(neighbour)
         await self.api(self.operator, "STREAM.MSG.GET.LOG", dict(seq=1))
         self.assertIn("message", json.loads(await asyncio.wait_for(heard, 3)))
 
     async def test_an_inbox_prefix_of_its_own_is_not_overheard(self):
         neighbour = await self.connect_as("neighbour")
         await neighbour.subscribe("_INBOX_agent.>")
-        await neighbour.flush()
+        await self.processed(neighbour)
         self.assertIn("permissions violation", str(neighbour.last_error).lower())
 
 

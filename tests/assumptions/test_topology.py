@@ -16,7 +16,7 @@ class Leafnode(RegionTest):
     async def joined(self):
         inbox = self.west.new_inbox()
         heard = await self.west.subscribe(inbox)
-        await self.west.flush()
+        await self.processed(self.west)
         await self.east.publish(inbox, b"")
         try:
             await heard.next_msg(timeout=0.2)
