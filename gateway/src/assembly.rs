@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use isthmus_log::nats::{Connection, ConnectionSettings};
+use isthmus_link::{Accepts, Links};
+use isthmus_log::nats::{Connection, ConnectionSettings, ConnectionState};
 use isthmus_log::{EnsureError, LogSettings, Ports, RegionNames, Role, ServerClock};
 use isthmus_runtime::Process;
 use isthmus_runtime::health::{Condition, Probe};
@@ -36,64 +37,94 @@ pub async fn assemble(process: Process<GatewaySettings>) -> anyhow::Result<()> {
     let listener = inbound::bind(&settings, &credentials).await?;
     let names: Arc<dyn Names> = Arc::new(SystemNames::default());
     let connection = connect(&settings, &*names).await?;
-    let (leading_teller, leading) = watch::channel(false);
-    let board = Board::default();
-    let metrics = GatewayMetrics::register(&process.metrics, &board, &process.clock);
-    let clock = process.clock.clone();
-    let region = &settings.process.region;
-    let shared = Shared {
-        ports: connection.ports(),
-        credentials: Arc::clone(&credentials),
-        run: random::writer_id()?,
-        metrics,
-        server_clock: ServerClock::new(Arc::new(move || clock.now())),
-        cursors: Arc::new(PeerBoard::new(&shared_shards(&settings.process.set, region))),
-        leading,
-        applied: watch::Sender::new(0),
-        paused: watch::Sender::default(),
-        folds: Arc::new(
-            settings
-                .process
-                .set
-                .shards_for(region)
-                .into_iter()
-                .map(|shard| (shard, watch::Sender::new(None)))
-                .collect(),
-        ),
-        board,
-        process: process.clone(),
-    };
-    let router = admin::router(&shared);
+    let gateway = Gateway::new(&process, connection.ports(), Arc::clone(&credentials) as _)?;
+    let router = admin::router(&gateway.shared);
     process
         .supervisor
         .spawn(TaskKind::Work, "admin door", move |stop| {
             isthmus_door::serve(admin_listener, router, stop)
         })?;
     credentials::watch(&process, &credentials)?;
+    gateway.start(connection.state(), Box::new(listener), names).await
+}
 
-    let log = process.health.condition("log", &[Probe::Read, Probe::Write]);
-    log.unmet("connecting to NATS");
-    connection.connected().await;
-    if let Some(max_payload) = shared.ports.log.max_message_bytes() {
-        shared.set().check_max_payload(max_payload as u64)?;
+/// A gateway between its ports, before it has started.
+pub struct Gateway {
+    /// What its tasks share.
+    pub shared: Shared,
+    leading: watch::Sender<bool>,
+}
+
+impl Gateway {
+    /// A gateway of the region behind `ports`, linked with others through `links`.
+    ///
+    /// # Errors
+    /// No randomness for the identifier of this run.
+    pub fn new(
+        process: &Process<GatewaySettings>,
+        ports: Ports,
+        links: Arc<dyn Links>,
+    ) -> anyhow::Result<Self> {
+        let (leading, leads) = watch::channel(false);
+        let board = Board::default();
+        let clock = process.clock.clone();
+        let told = &process.settings.process;
+        let heads = told.set.shards_for(&told.region).into_iter();
+        let shared = Shared {
+            ports,
+            links,
+            run: random::writer_id()?,
+            metrics: GatewayMetrics::register(&process.metrics, &board, &process.clock),
+            server_clock: ServerClock::new(Arc::new(move || clock.now())),
+            cursors: Arc::new(PeerBoard::new(&shared_shards(&told.set, &told.region))),
+            leading: leads,
+            applied: watch::Sender::new(0),
+            paused: watch::Sender::default(),
+            folds: Arc::new(heads.map(|shard| (shard, watch::Sender::new(None))).collect()),
+            board,
+            process: process.clone(),
+        };
+        Ok(Self { shared, leading })
     }
-    let told = &shared.settings().log;
-    let wanted = LogSettings {
-        create: told.create,
-        replicas: told.replicas,
-        max_bytes: told.max_bytes.0,
-    };
-    let waits = |error: &EnsureError| log.unmet(error.to_string());
-    let ensured = shared.ports.ensure(&shared.shards(), &wanted, waits).await;
-    ensured.map_err(|error| shared.settings().at_log(error.setting(), error))?;
-    log.met();
-    watch_connection(&shared, &connection, log)?;
-    region::start(&shared)?;
-    follow_server_clock(&shared)?;
-    let caught_up = inbound::start(&shared, listener)?;
-    outbound::start(&shared, &names)?;
-    stand_for_leader(&shared, leading_teller, caught_up)?;
-    Ok(())
+
+    /// Starts its tasks once the region's NATS answers and holds the streams that it needs.
+    ///
+    /// # Errors
+    /// A log that is not as it must be.
+    pub async fn start(
+        self,
+        mut connection: watch::Receiver<ConnectionState>,
+        listener: Box<dyn Accepts>,
+        names: Arc<dyn Names>,
+    ) -> anyhow::Result<()> {
+        let Self { shared, leading } = self;
+        let log = shared
+            .process
+            .health
+            .condition("log", &[Probe::Read, Probe::Write]);
+        log.unmet("connecting to NATS");
+        connection.wait_for(|state| state.connected).await?;
+        if let Some(max_payload) = shared.ports.log.max_message_bytes() {
+            shared.set().check_max_payload(max_payload as u64)?;
+        }
+        let told = &shared.settings().log;
+        let wanted = LogSettings {
+            create: told.create,
+            replicas: told.replicas,
+            max_bytes: told.max_bytes.0,
+        };
+        let waits = |error: &EnsureError| log.unmet(error.to_string());
+        let ensured = shared.ports.ensure(&shared.shards(), &wanted, waits).await;
+        ensured.map_err(|error| shared.settings().at_log(error.setting(), error))?;
+        log.met();
+        watch_connection(&shared, connection, log)?;
+        region::start(&shared)?;
+        follow_server_clock(&shared)?;
+        let caught_up = inbound::start(&shared, listener)?;
+        outbound::start(&shared, &names)?;
+        stand_for_leader(&shared, leading, caught_up)?;
+        Ok(())
+    }
 }
 
 async fn connect(settings: &GatewaySettings, names: &dyn Names) -> anyhow::Result<Connection> {
@@ -131,8 +162,11 @@ async fn connect(settings: &GatewaySettings, names: &dyn Names) -> anyhow::Resul
     Ok(Connection::open(connection).await?)
 }
 
-fn watch_connection(shared: &Shared, connection: &Connection, log: Condition) -> anyhow::Result<()> {
-    let mut state = connection.state();
+fn watch_connection(
+    shared: &Shared,
+    mut state: watch::Receiver<ConnectionState>,
+    log: Condition,
+) -> anyhow::Result<()> {
     let supervisor = &shared.process.supervisor;
     supervisor.spawn(TaskKind::Work, "NATS connection", |stop| async move {
         let follow = async {

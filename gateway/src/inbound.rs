@@ -12,7 +12,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use isthmus_link::listen::AcceptError;
-use isthmus_link::{Credentials, LinkLimits, Listener};
+use isthmus_link::{Accepts, Credentials, LinkLimits, Listener};
 use isthmus_replication::coordinates::Shard;
 use isthmus_runtime::events::Severity;
 use isthmus_runtime::health::Probe;
@@ -47,7 +47,7 @@ pub async fn bind(settings: &GatewaySettings, credentials: &Arc<Credentials>) ->
 ///
 /// # Errors
 /// A task could not be started.
-pub fn start(shared: &Shared, listener: Listener) -> anyhow::Result<watch::Receiver<bool>> {
+pub fn start(shared: &Shared, listener: Box<dyn Accepts>) -> anyhow::Result<watch::Receiver<bool>> {
     let mut heads = BTreeMap::new();
     let mut at_head = Vec::new();
     for shard in shared.shards() {
@@ -92,7 +92,7 @@ pub fn start(shared: &Shared, listener: Listener) -> anyhow::Result<watch::Recei
     Ok(caught_up)
 }
 
-fn accept(shared: &Shared, mut listener: Listener, heads: Heads) -> Result<(), SpawnRefused> {
+fn accept(shared: &Shared, mut listener: Box<dyn Accepts>, heads: Heads) -> Result<(), SpawnRefused> {
     let shared = shared.clone();
     let supervisor = shared.process.supervisor.clone();
     supervisor.spawn(TaskKind::Door, "link door", move |stop| async move {

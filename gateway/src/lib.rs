@@ -28,4 +28,4 @@ pub mod start;
 pub mod status;
 pub mod traces;
 
-pub use assembly::assemble;
+pub use assembly::{Gateway, assemble};

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use isthmus_link::Credentials;
+use isthmus_link::Links;
 use isthmus_log::{Ports, ServerClock};
 use isthmus_replication::coordinates::{Shard, WriterId};
 use isthmus_replication::fold::Fold;
@@ -24,8 +24,8 @@ pub struct Shared {
     pub process: Process<GatewaySettings>,
     /// The region's log, leases and talk.
     pub ports: Ports,
-    /// What this gateway proves itself with, and whom it trusts.
-    pub credentials: Arc<Credentials>,
+    /// How links to peers are made, and whether they still hold.
+    pub links: Arc<dyn Links>,
     /// This run of this process.
     pub run: WriterId,
     /// What status and metrics show.

@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
-use isthmus_log::nats::{Connection, ConnectionSettings};
-use isthmus_log::{EnsureError, LogSettings, RegionNames, Role, ServerClock};
+use isthmus_log::nats::{Connection, ConnectionSettings, ConnectionState};
+use isthmus_log::{EnsureError, LogSettings, Ports, RegionNames, Role, ServerClock};
 use isthmus_replication::lease::Holder;
+use isthmus_runtime::health::Probe;
 use isthmus_runtime::settings::AgentSettings;
 use isthmus_runtime::supervise::TaskKind;
 use isthmus_runtime::{Process, random};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 
 use crate::admin::{self, Assembled};
 use crate::door;
@@ -36,18 +38,35 @@ pub async fn assemble(process: Process<AgentSettings>) -> anyhow::Result<()> {
         isthmus_door::serve(admin, admin_routes, stop)
     })?;
 
-    let context = context(&process).await?;
+    let connection = connect(&process).await?;
+    let region = start(&process, connection.ports(), connection.state()).await?;
+    assembled.set(region.clone()).ok();
+    keep_member(&process, &region, door_at, admin_at)?;
+    open_door(&process, door, Arc::clone(&region.core))
+}
+
+/// Starts the shards and tasks of an agent of the region behind `ports`, once the region's NATS answers and holds the streams
+/// that it needs.
+///
+/// # Errors
+/// What the process can't start with.
+pub async fn start(
+    process: &Process<AgentSettings>,
+    ports: Ports,
+    connection: watch::Receiver<ConnectionState>,
+) -> anyhow::Result<Region> {
+    let settings = &process.settings.process;
+    let context = context(process, ports, connection).await?;
     let mut shards = Vec::new();
-    for shard in settings.process.set.shards_for(&settings.process.region) {
+    for shard in settings.set.shards_for(&settings.region) {
         shards.push(shard::spawn(context.clone(), &shard).await?);
     }
-    let policy = Policy::new(Arc::clone(&settings.process.set), settings.process.region.clone());
+    let policy = Policy::new(Arc::clone(&settings.set), settings.region.clone());
     let core = Arc::new(Core::new(context, policy, shards, Arc::new(Peers::default())));
     let clock = process.clock.clone();
-    let region = Region::new(Arc::clone(&core), ServerClock::new(Arc::new(move || clock.now())));
-    assembled.set(region.clone()).ok();
-    spawn_region(&process, &region, door_at, admin_at)?;
-    open_door(&process, door, core)
+    let region = Region::new(core, ServerClock::new(Arc::new(move || clock.now())));
+    spawn_region(process, &region)?;
+    Ok(region)
 }
 
 fn open_door(process: &Process<AgentSettings>, door: TcpListener, core: Arc<Core>) -> anyhow::Result<()> {
@@ -58,8 +77,7 @@ fn open_door(process: &Process<AgentSettings>, door: TcpListener, core: Arc<Core
     Ok(())
 }
 
-/// Connects, and makes sure that the region's streams and leases are what they must be.
-async fn context(process: &Process<AgentSettings>) -> anyhow::Result<Context> {
+async fn connect(process: &Process<AgentSettings>) -> anyhow::Result<Connection> {
     let settings = &process.settings.process;
     let connection = Connection::open(ConnectionSettings {
         servers: servers::urls(&settings.nats.servers).await?,
@@ -71,14 +89,20 @@ async fn context(process: &Process<AgentSettings>) -> anyhow::Result<Context> {
             set: settings.set.name.clone(),
             region: settings.region.clone(),
         },
-    })
-    .await?;
-    let nats = process
-        .health
-        .condition("nats", &[isthmus_runtime::health::Probe::Read]);
+    });
+    Ok(connection.await?)
+}
+
+/// Waits for the region's NATS, and makes sure that its streams and leases are what they must be.
+async fn context(
+    process: &Process<AgentSettings>,
+    ports: Ports,
+    mut connection: watch::Receiver<ConnectionState>,
+) -> anyhow::Result<Context> {
+    let settings = &process.settings.process;
+    let nats = process.health.condition("nats", &[Probe::Read]);
     nats.unmet("the region's NATS has not answered yet");
-    connection.connected().await;
-    let ports = connection.ports();
+    connection.wait_for(|state| state.connected).await?;
     if let Some(max_payload) = ports.log.max_message_bytes() {
         settings.set.check_max_payload(max_payload as u64)?;
     }
@@ -96,27 +120,36 @@ async fn context(process: &Process<AgentSettings>) -> anyhow::Result<Context> {
         metrics: AgentMetrics::new(&process.metrics),
         memory: Arc::new(Memory::new(process.settings.memory)),
         run: random::writer_id()?,
-        connection: connection.state(),
+        connection,
         process: process.clone(),
         ports,
     })
 }
 
-fn spawn_region(
+/// Keeps the lease by which the region's processes know this agent and where it listens.
+///
+/// # Errors
+/// A task could not be started.
+pub fn keep_member(
     process: &Process<AgentSettings>,
     region: &Region,
     http: std::net::SocketAddr,
     admin: std::net::SocketAddr,
 ) -> anyhow::Result<()> {
+    let region = region.clone();
+    process.supervisor.spawn(TaskKind::Work, "member lease", |stop| {
+        region::keep_member(region, http, admin, stop)
+    })?;
+    Ok(())
+}
+
+fn spawn_region(process: &Process<AgentSettings>, region: &Region) -> anyhow::Result<()> {
     let supervisor = &process.supervisor;
     let own = Holder {
         process: process.settings.process.name.clone(),
         run: region.core.context().run,
     };
     let each = || region.clone();
-    supervisor.spawn(TaskKind::Work, "member lease", |stop| {
-        region::keep_member(each(), http, admin, stop)
-    })?;
     supervisor.spawn(TaskKind::Work, "members", |stop| {
         region::watch_members(each(), stop)
     })?;

@@ -1,23 +1,28 @@
 //! A link that stands: a proven peer and the two directions of frames.
 
+use std::fmt::Debug;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
-use tokio::io::{ReadHalf, WriteHalf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadHalf, WriteHalf};
 use tokio::net::TcpStream;
-use tokio_rustls::TlsStream;
 
 use crate::frame::{FrameReader, FrameWriter};
 use crate::limits::{KEEPALIVE_PROBES, LinkLimits};
 use crate::peer::Peer;
 use crate::progress::{Counted, Passed};
 
+/// What carries a link's bytes: TLS over TCP, or a network in memory.
+pub trait Transport: AsyncRead + AsyncWrite + Debug + Send + Sync + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Debug + Send + Sync + Unpin> Transport for T {}
+
 /// The receiving half of a [`Connection`].
-pub type LinkReader = FrameReader<Counted<ReadHalf<TlsStream<TcpStream>>>>;
+pub type LinkReader = FrameReader<Counted<ReadHalf<Box<dyn Transport>>>>;
 /// The sending half of a [`Connection`].
-pub type LinkWriter = FrameWriter<Counted<WriteHalf<TlsStream<TcpStream>>>>;
+pub type LinkWriter = FrameWriter<Counted<WriteHalf<Box<dyn Transport>>>>;
 
 /// A link to a proven peer. Dropping both halves closes it.
 #[derive(Debug)]
@@ -37,13 +42,10 @@ pub struct Connection {
 }
 
 impl Connection {
-    pub(crate) fn new(
-        peer: Peer,
-        address: SocketAddr,
-        stream: TlsStream<TcpStream>,
-        limits: &LinkLimits,
-    ) -> Self {
-        let (read, write) = tokio::io::split(stream);
+    /// A link over `transport`, whose other end has been proven to be `peer`.
+    #[must_use]
+    pub fn new(peer: Peer, address: SocketAddr, transport: Box<dyn Transport>, limits: &LinkLimits) -> Self {
+        let (read, write) = tokio::io::split(transport);
         let (received, sent) = (Passed::default(), Passed::default());
         Self {
             peer,

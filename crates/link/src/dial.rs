@@ -132,5 +132,10 @@ async fn handshake(
         .await
         .map_err(|error| tls::refusal(&error, &verifier))?;
     let peer = tls::proven(stream.get_ref().1.alpn_protocol(), &verifier)?;
-    Ok(Connection::new(peer, address, TlsStream::Client(stream), limits))
+    Ok(Connection::new(
+        peer,
+        address,
+        Box::new(TlsStream::Client(stream)),
+        limits,
+    ))
 }

@@ -160,5 +160,10 @@ async fn handshake(
         .await
         .map_err(|error| tls::refusal(&error, &verifier))?;
     let peer = tls::proven(stream.get_ref().1.alpn_protocol(), &verifier)?;
-    Ok(Connection::new(peer, address, TlsStream::Server(stream), limits))
+    Ok(Connection::new(
+        peer,
+        address,
+        Box::new(TlsStream::Server(stream)),
+        limits,
+    ))
 }

@@ -28,7 +28,8 @@ pub struct Peer {
 
 impl Peer {
     /// The peer at `end` whose verified `chain` starts with its own certificate.
-    pub(crate) fn new(region: RegionName, end: End, chain: Arc<[CertificateDer<'static>]>) -> Self {
+    #[must_use]
+    pub fn new(region: RegionName, end: End, chain: Arc<[CertificateDer<'static>]>) -> Self {
         Self { region, end, chain }
     }
 

@@ -4,9 +4,10 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use isthmus_replication::time::{Mono, Now, Wall};
+use tokio::time::Instant;
 
 /// Names a file whose content, such as `+8h` or `-300ms`, is added to wall time. For laboratories alone.
 pub const OFFSET_FILE_VARIABLE: &str = "ISTHMUS_CLOCK_OFFSET_FILE";
@@ -21,7 +22,14 @@ pub struct Clock(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     started: Instant,
-    offset: Option<OffsetFile>,
+    wall: Source,
+}
+
+/// Where wall time comes from; monotonic time is always tokio's, which a simulation can hold.
+enum Source {
+    System,
+    Offset(OffsetFile),
+    Given(Box<dyn Fn() -> Wall + Send + Sync>),
 }
 
 #[derive(Debug)]
@@ -65,9 +73,19 @@ impl Clock {
     /// The machine's clocks.
     #[must_use]
     pub fn system() -> Self {
+        Self::of(Source::System)
+    }
+
+    /// A clock whose wall time is what `wall` says.
+    #[must_use]
+    pub fn with_wall(wall: impl Fn() -> Wall + Send + Sync + 'static) -> Self {
+        Self::of(Source::Given(Box::new(wall)))
+    }
+
+    fn of(wall: Source) -> Self {
         Self(Arc::new(Inner {
             started: Instant::now(),
-            offset: None,
+            wall,
         }))
     }
 
@@ -83,10 +101,7 @@ impl Clock {
             micros,
             broken: AtomicBool::new(false),
         };
-        Ok(Self(Arc::new(Inner {
-            started: Instant::now(),
-            offset: Some(offset),
-        })))
+        Ok(Self::of(Source::Offset(offset)))
     }
 
     /// The clock that the environment asks for: with an offset when [`OFFSET_FILE_VARIABLE`] is set.
@@ -114,14 +129,12 @@ impl Clock {
     #[must_use]
     pub fn now(&self) -> Now {
         let mono = self.mono();
-        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let micros = i64::try_from(unix.as_micros()).unwrap_or(i64::MAX);
-        let offset = self.0.offset.as_ref().map_or(0, |offset| offset.micros(mono));
-        let wall = u64::try_from(micros.saturating_add(offset)).unwrap_or(0);
-        Now {
-            mono,
-            wall: Wall::from_micros(wall),
-        }
+        let wall = match &self.0.wall {
+            Source::System => of_system(0),
+            Source::Offset(offset) => of_system(offset.micros(mono)),
+            Source::Given(wall) => wall(),
+        };
+        Now { mono, wall }
     }
 
     /// Monotonic time since the clock was made.
@@ -134,8 +147,24 @@ impl Clock {
     #[must_use]
     pub fn instant(&self, mono: Mono) -> tokio::time::Instant {
         let distant = Duration::from_secs(10 * 365 * 24 * 3600);
-        (self.0.started + Duration::from_nanos(mono.nanos()).min(distant)).into()
+        self.0.started + Duration::from_nanos(mono.nanos()).min(distant)
     }
+}
+
+impl std::fmt::Debug for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::System => f.write_str("System"),
+            Self::Offset(offset) => offset.fmt(f),
+            Self::Given(_) => f.write_str("Given"),
+        }
+    }
+}
+
+fn of_system(offset: i64) -> Wall {
+    let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let micros = i64::try_from(unix.as_micros()).unwrap_or(i64::MAX);
+    Wall::from_micros(u64::try_from(micros.saturating_add(offset)).unwrap_or(0))
 }
 
 impl OffsetFile {
@@ -219,7 +248,10 @@ mod tests {
         assert!((offset_of(&clock) - 8 * HOUR).abs() < HOUR);
 
         std::fs::write(file.path(), "broken").unwrap();
-        clock.0.offset.as_ref().unwrap().read_again();
+        let Source::Offset(offset) = &clock.0.wall else {
+            panic!("the clock has no offset file");
+        };
+        offset.read_again();
         assert!((offset_of(&clock) - 8 * HOUR).abs() < HOUR);
 
         std::fs::write(file.path(), "-1h").unwrap();

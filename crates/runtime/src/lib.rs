@@ -4,6 +4,7 @@
 //! exit code. This crate alone reads clocks ([`clock`]), draws randomness ([`random`]), spawns tasks ([`supervise`]) and
 //! names OpenTelemetry ([`telemetry`]). It knows nothing of NATS, TLS or HTTP.
 
+pub mod blocking;
 pub mod clock;
 pub mod events;
 pub mod health;

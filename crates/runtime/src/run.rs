@@ -75,6 +75,22 @@ impl<S> Clone for Process<S> {
     }
 }
 
+impl<S> Process<S> {
+    /// A process that has not started anything.
+    #[must_use]
+    pub fn new(settings: S, clock: Clock, metrics: Metrics, tracer: Tracer) -> Self {
+        Self {
+            settings: Arc::new(settings),
+            clock: clock.clone(),
+            supervisor: Supervisor::new(TASKS),
+            health: Health::new(),
+            events: Events::new(clock),
+            metrics,
+            tracer,
+        }
+    }
+}
+
 /// Runs a process to its end. `assemble` starts its tasks and returns; the process lives until a signal or until a task
 /// it can't do without has ended, then drains. Exit codes: 0 after a signal, 64 for arguments and settings, 1 for the
 /// environment.
@@ -194,15 +210,7 @@ where
     let signals = Signals::listen()?;
     let metrics = Metrics::new(program.name, program.version);
     let telemetry = Telemetry::start(program.name, settings.process(), &metrics)?;
-    let process = Process {
-        clock: clock.clone(),
-        supervisor: Supervisor::new(TASKS),
-        health: Health::new(),
-        events: Events::new(clock),
-        metrics,
-        tracer: telemetry.tracer(),
-        settings: Arc::new(settings),
-    };
+    let process = Process::new(settings, clock, metrics, telemetry.tracer());
     let told = process.settings.process();
     let (set, digest) = (&told.set.name, &told.set.digest);
     tracing::info!(version = program.version, name = %told.name, region = %told.region, %set, %digest, "starts");

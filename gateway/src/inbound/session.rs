@@ -83,10 +83,9 @@ impl Inbound {
     }
 
     async fn converse(&self, line: &mut Line, origin: &RegionName, stop: &CancellationToken) -> Over {
-        let credentials = Arc::clone(&self.shared.credentials);
+        let links = Arc::clone(&self.shared.links);
         let proven = line.peer.clone();
-        let certificate = credentials.until_refused(&proven);
-        tokio::pin!(certificate);
+        let mut certificate = links.until_refused(&proven);
         let mut look = interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (teller, mut violations) = mpsc::channel(1);

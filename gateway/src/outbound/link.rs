@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use isthmus_link::{Connection, LinkLimits, Refusal, dial};
+use isthmus_link::{Connection, LinkLimits, Refusal};
 use isthmus_replication::coordinates::Shard;
 use isthmus_replication::link::frame::{GoodbyeReason, LaneOffer, Welcome};
 use isthmus_replication::link::session::{Session, SessionEvent};
@@ -154,7 +154,7 @@ impl PeerLink {
         self.shared
             .board
             .link(&self.peer, |link| link.address = Some(address));
-        match dial(address, &self.peer, &self.shared.credentials, &limits).await {
+        match self.shared.links.dial(address, &self.peer, &limits).await {
             Ok(connection) => Some(connection),
             Err(error) => {
                 if matches!(error, isthmus_link::DialError::Refused { .. }) {
@@ -204,10 +204,9 @@ impl PeerLink {
         from_lanes: &mut mpsc::Receiver<FromLane>,
         stop: &CancellationToken,
     ) -> Over {
-        let credentials = Arc::clone(&self.shared.credentials);
+        let links = Arc::clone(&self.shared.links);
         let proven = line.peer.clone();
-        let certificate = credentials.until_refused(&proven);
-        tokio::pin!(certificate);
+        let mut certificate = links.until_refused(&proven);
         let mut paused = self.shared.paused.subscribe();
         let mut leading = self.shared.leading.clone();
         let mut look = interval(LOOK);

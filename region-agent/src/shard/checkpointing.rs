@@ -7,9 +7,10 @@ use std::time::Duration;
 use isthmus_replication::coordinates::Anchor;
 use isthmus_replication::fold::Fold;
 use isthmus_replication::time::{Mono, Now};
+use isthmus_runtime::blocking;
 use isthmus_runtime::events::Severity;
 use serde_json::json;
-use tokio::task::{JoinError, JoinHandle, spawn_blocking};
+use tokio::task::{JoinError, JoinHandle};
 
 use super::task::ShardTask;
 use super::{Phase, Shared};
@@ -103,7 +104,7 @@ impl ShardTask {
             served.fold.clone()
         };
         let known = self.known_past();
-        self.checkpointing.running = Some(spawn_blocking(move || checkpoint(&shared, file, &fold, &known)));
+        self.checkpointing.running = Some(blocking::spawn(move || checkpoint(&shared, file, &fold, &known)));
     }
 
     /// Takes note of a checkpoint that is done.

@@ -9,13 +9,14 @@ use isthmus_replication::fold::LogName;
 use isthmus_replication::history::History;
 use isthmus_replication::time::Mono;
 use isthmus_replication::writer::Writer;
+use isthmus_runtime::blocking;
 use isthmus_runtime::events::Severity;
 use isthmus_runtime::health::Probe;
 use isthmus_runtime::random::{self, NoRandomness};
 use isthmus_runtime::supervise::{SpawnRefused, TaskKind};
 use serde_json::json;
 use tokio::sync::mpsc;
-use tokio::task::{JoinError, spawn_blocking};
+use tokio::task::JoinError;
 
 use super::checkpointing::Checkpointing;
 use super::lives::Lives;
@@ -50,7 +51,7 @@ pub async fn spawn(context: Context, shard: &Shard) -> Result<ShardHandle, Shard
     let log = context.ports.names.log(shard);
     let folder = context.process.settings.data.clone();
     let name = log.clone();
-    let (file, loaded, discarded) = spawn_blocking(move || CheckpointFile::open(&folder, &name)).await??;
+    let (file, loaded, discarded) = blocking::spawn(move || CheckpointFile::open(&folder, &name)).await??;
     if let Some(reason) = discarded {
         let text = format!("the checkpoint was discarded: {reason}; the log is read from its beginning");
         let fields = json!({ "shard": shard.to_string() });
