@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use isthmus_log::nats::{Connection, ConnectionSettings, ConnectionState};
 use isthmus_log::{EnsureError, LogSettings, Ports, RegionNames, Role, ServerClock};
+use isthmus_replication::coordinates::WriterId;
 use isthmus_replication::lease::Holder;
+use isthmus_replication::planted::{self, Planted};
 use isthmus_runtime::health::Probe;
 use isthmus_runtime::settings::AgentSettings;
 use isthmus_runtime::supervise::TaskKind;
@@ -119,7 +121,10 @@ async fn context(
     Ok(Context {
         metrics: AgentMetrics::new(&process.metrics),
         memory: Arc::new(Memory::new(process.settings.memory)),
-        run: random::writer_id()?,
+        run: match planted::is(Planted::WriterReused) {
+            true => WriterId(1),
+            false => random::writer_id()?,
+        },
         connection,
         process: process.clone(),
         ports,

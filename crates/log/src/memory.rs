@@ -4,11 +4,13 @@
 //! as a value. [`MemoryRegion`] puts a lock and wake-ups around them and serves the ports. Headers are stored encoded and
 //! decoded on the way out, so that a test over this twin exercises the codec too.
 
+mod flight;
 mod lease;
 mod log;
 mod peer;
 mod ports;
 
+pub use flight::{Fate, Fates};
 pub use lease::MemoryLeases;
 pub use log::MemoryLog;
 
@@ -36,9 +38,24 @@ struct Shared {
 /// Everything that is stored.
 #[derive(Debug, Default)]
 struct State {
-    away: bool,
+    servers: Servers,
+    flights: flight::Flights,
     logs: BTreeMap<Shard, MemoryLog>,
     leases: MemoryLeases,
+}
+
+/// What the region's servers do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Servers {
+    /// They answer.
+    #[default]
+    Answer,
+    /// They are away: nothing is answered.
+    Away,
+    /// They elect: streams seem not to exist.
+    Elect,
+    /// Their disk is full: appends are not answered while everything else is.
+    TakeNoAppends,
 }
 
 impl MemoryRegion {
@@ -67,16 +84,49 @@ impl MemoryRegion {
         }
     }
 
-    /// Whether the region gives no answers, as if its servers were away.
-    pub fn set_away(&self, away: bool) {
-        self.change(|state| state.away = away);
+    /// Says what the region's servers do from now on.
+    pub fn set_servers(&self, servers: Servers) {
+        self.change(|state| state.servers = servers);
+    }
+
+    /// What the region's servers do.
+    #[must_use]
+    pub fn servers(&self) -> Servers {
+        self.state().servers
+    }
+
+    /// Lets `fates` say how each append fares; [`MemoryRegion::advance`] must be called as time goes on.
+    pub fn set_fates(&self, fates: Box<dyn Fates>) {
+        self.state().flights.set_fates(fates);
+    }
+
+    /// Stores the appends that are due, and gives the answers that are.
+    pub fn advance(&self) {
+        let due = self.state().flights.due();
+        if due.is_some_and(|due| due <= (self.0.clock)().mono) {
+            self.land();
+        }
     }
 
     /// Loses what the log of `shard` stored after `keep_through`, as a power loss can.
     pub fn lose_tail(&self, shard: &Shard, keep_through: Sequence) {
+        self.of_log(shard, |log| log.lose_tail(keep_through));
+    }
+
+    /// Elects another leader of the log of `shard`, whose clock stamps what comes; its stamps may step back.
+    pub fn elect(&self, shard: &Shard) {
+        self.of_log(shard, MemoryLog::elect);
+    }
+
+    /// Looks into the log of `shard`, whatever the servers do; none while it was not created.
+    pub fn look<T>(&self, shard: &Shard, look: impl FnOnce(&MemoryLog) -> T) -> Option<T> {
+        self.state().logs.get(shard).map(look)
+    }
+
+    fn of_log(&self, shard: &Shard, act: impl FnOnce(&mut MemoryLog)) {
         self.change(|state| {
             if let Some(log) = state.logs.get_mut(shard) {
-                log.lose_tail(keep_through);
+                act(log);
             }
         });
     }

@@ -5,6 +5,7 @@ mod common;
 
 use bytes::Bytes;
 use common::*;
+use isthmus_log::memory::Servers;
 use isthmus_log::{AppendError, LifeSuspected, LogError, PeerError};
 use isthmus_replication::coordinates::{Anchor, MessageId, Sequence};
 
@@ -48,7 +49,7 @@ async fn a_region_that_is_away_gives_no_answers_and_comes_back() {
     let ports = region.ports();
     ensured(&ports).await;
     let mut reader = ports.log.reader(&shard(), Anchor::default());
-    region.0.set_away(true);
+    region.0.set_servers(Servers::Away);
     let stream = ports.names.stream(&shard());
     let body = Bytes::new();
     let answer = ports
@@ -67,7 +68,7 @@ async fn a_region_that_is_away_gives_no_answers_and_comes_back() {
         Err(LogError::Unanswered { stream })
     );
     assert_eq!(ports.peers.publish("x", Bytes::new()).await, Err(PeerError::Away));
-    region.0.set_away(false);
+    region.0.set_servers(Servers::Answer);
     append(&ports, 1).await;
     assert_eq!(ids(&read(&mut reader, 1).await), [1]);
 }

@@ -15,6 +15,7 @@ use xxhash_rust::xxh3::Xxh3Default;
 
 use crate::limits;
 use crate::names::{BucketName, Key};
+use crate::planted::{self, Planted};
 use crate::seen::Seen;
 use crate::time::Wall;
 use crate::version::Version;
@@ -234,6 +235,12 @@ pub fn merge(held: &mut Option<Cell>, incoming: Cell) -> Merged {
         *held = Some(incoming);
         return Merged::Won { replaced: None };
     };
+    if planted::is(Planted::TieRule)
+        && incoming.version.hlc == cell.version.hlc
+        && incoming.version != cell.version
+    {
+        return Merged::Superseded;
+    }
     match incoming.version.cmp(&cell.version) {
         std::cmp::Ordering::Greater => Merged::Won {
             replaced: held.replace(incoming),

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use crate::cell::{Cell, CellId, Content, ContentType};
+use crate::planted::{self, Planted};
 use crate::seen::Seen;
 use crate::time::Wall;
 use crate::trace::TraceContext;
@@ -54,7 +55,7 @@ impl Change {
         let cell = Cell {
             version: self.version,
             seen: self.seen,
-            expires_at: self.expires_at,
+            expires_at: self.expires_at.filter(|_| !planted::is(Planted::Expiry)),
             content,
         };
         (self.id, cell)

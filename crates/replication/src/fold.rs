@@ -25,6 +25,7 @@ use crate::header::{
 };
 use crate::hlc::Hlc;
 use crate::names::{RegionName, SetName};
+use crate::planted::{self, Planted};
 use crate::time::Wall;
 
 mod codec;
@@ -266,7 +267,10 @@ impl Fold {
 
     /// The rule of a local batch, which barriers and marks share.
     fn local(&mut self, local: &Local, timestamp: Wall) -> Result<(), Void> {
-        let floor = self.admission_floor();
+        let mut floor = self.admission_floor();
+        if planted::is(Planted::MaxBehind) {
+            floor = Hlc::ZERO;
+        }
         if !self.recent.insert(local.lowest_stamp, local.message_id, floor) {
             return Err(if local.lowest_stamp <= floor {
                 Void::TooLate
@@ -365,10 +369,14 @@ impl Fold {
 
     /// A range is accepted iff it is what comes next.
     fn range(&mut self, range: &Range, header: &Header, gap: bool) -> Result<Accepted, Void> {
-        let cursor = range.end().ok_or(Void::Malformed)?;
+        let mut cursor = range.end().ok_or(Void::Malformed)?;
+        if planted::is(Planted::CursorPlusOne) {
+            cursor.position.sequence = cursor.position.sequence.next();
+        }
         let held = self.origins.get(&range.origin);
         match range.standing(held.map(|origin| origin.cursor)) {
             Standing::Next => {}
+            _ if planted::is(Planted::RangeRule) => {}
             Standing::Covered { next } | Standing::Elsewhere { next } => return Err(Void::NotNext { next }),
             Standing::OtherHistory => return Err(Void::OtherHistory),
             Standing::OlderLife => return Err(Void::OlderLife),

@@ -23,6 +23,7 @@ pub mod limits;
 pub mod link;
 pub mod names;
 pub mod peer;
+pub mod planted;
 pub mod receiving;
 pub mod seen;
 pub mod sending;

@@ -22,6 +22,7 @@ use crate::fold::{Fold, LogName};
 use crate::header::{Header, Lineage, Range, Record};
 use crate::limits;
 use crate::link::lane::{Hold, LaneReport, RangeFrame};
+use crate::planted::{self, Planted};
 use crate::time::{Mono, Now, Wall};
 
 mod lag;
@@ -350,9 +351,13 @@ impl Sending {
         let ready = self.outbox.front(now.mono, self.credit.is_idle())?;
         let mut stages = ready.end.stages;
         stages.sent = now.wall.micros();
+        let mut shard = self.log.shard.clone();
+        if planted::is(Planted::ShardSwapped) {
+            shard.partition ^= 1;
+        }
         let header = Header {
             set: self.log.set.clone(),
-            shard: self.log.shard.clone(),
+            shard,
             record: Record::Range(Range {
                 origin: self.log.region.clone(),
                 lineage: self.lineage.clone(),

@@ -30,7 +30,7 @@ const PREFIX: &str = "/v1/kv/";
         ("ttl" = Option<String>, Query, description = "How long the value lives, such as 30s"),
         ("consistency" = Option<String>, Query, description = "`region` (default), `majority` or `all`"),
         ("timeout" = Option<String>, Query, description = "How long to wait, at most 60s; 5s by default"),
-        ("Isthmus-Session" = Option<String>, Header, description = "A session to go on with"),
+        ("Isthmus-Session" = Option<String>, Header, description = "A session to go on with: what is written comes after all that it has seen, or is refused with 409 `stale`"),
         ("traceparent" = Option<String>, Header, description = "W3C Trace Context"),
     ),
     request_body(content = Vec<u8>, content_type = "*/*"),
@@ -67,7 +67,7 @@ pub async fn put(State(core): State<Arc<Core>>, request: Request) -> Response {
         ("key" = String, Path, description = "The key, percent-encoded"),
         ("consistency" = Option<String>, Query, description = "`region` (default), `majority` or `all`"),
         ("timeout" = Option<String>, Query, description = "How long to wait, at most 60s; 5s by default"),
-        ("Isthmus-Session" = Option<String>, Header, description = "A session to go on with"),
+        ("Isthmus-Session" = Option<String>, Header, description = "A session to go on with: what is written comes after all that it has seen, or is refused with 409 `stale`"),
         ("traceparent" = Option<String>, Header, description = "W3C Trace Context"),
     ),
     responses(

@@ -143,6 +143,8 @@ impl Core {
             return Err(Refusal::LogFull);
         }
         self.check_reachable(&shard, write.consistency)?;
+        self.await_session(handle, write.session.as_ref(), deadline)
+            .await?;
         let op = match write.content {
             WriteContent::Put {
                 value, content_type, ..

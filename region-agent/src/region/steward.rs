@@ -17,6 +17,9 @@ use tokio_util::sync::CancellationToken;
 use super::Region;
 use crate::shard::{Command, ShardHandle};
 
+/// A log is short of room above this share of its size: before local writes are refused.
+const SHORT_PERCENT: u64 = 60;
+
 /// Does the steward's work while this process is the steward, until `stop`.
 ///
 /// # Errors
@@ -100,12 +103,24 @@ fn keep_from(region: &Region, shard: &ShardHandle) -> Option<Sequence> {
             .map_or(Sequence::NONE, |told| told.checkpointed(shard.shard()))
     });
     let own = shard.served().checkpointed;
-    let least = checkpointed.min()?.min(own).min(shard.oldest_mark()?);
+    let settings = &context.process.settings.process.log;
+    let (retention, max_bytes) = (settings.retention.0, settings.max_bytes.0);
+    let mark = if is_short(shard.log_bytes(), retention, max_bytes) {
+        shard.newest_mark()
+    } else {
+        shard.oldest_mark()
+    };
+    let least = checkpointed.min()?.min(own).min(mark?);
     let last = shard.served().fold.at().sequence;
-    let retention = context.process.settings.process.log.retention.0;
     let target = begin_of_newest(shard.log_first(), last, shard.log_bytes(), retention);
     let least = least.min(target);
     (least > Sequence::NONE).then_some(least)
+}
+
+/// Whether a log is short of room: then the marks that a reader could go back to give way, all but the newest. Without that a
+/// log that fills up within the time of the kept marks could never be trimmed, and took no mark any more that would mend it.
+fn is_short(bytes: u64, retention: u64, max_bytes: u64) -> bool {
+    bytes >= retention.max(max_bytes / 100 * SHORT_PERCENT)
 }
 
 /// Where the newest `wanted` bytes of a log begin, were all its messages alike. A peer that is cut off needs what is kept, so
@@ -149,6 +164,14 @@ fn name_left_behind(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_log_is_short_of_room_before_it_refuses_writes_and_never_below_its_target() {
+        assert!(!is_short(599, 250, 1000));
+        assert!(is_short(600, 250, 1000));
+        assert!(!is_short(700, 900, 1000));
+        assert!(is_short(900, 900, 1000));
+    }
 
     #[test]
     fn what_is_above_the_target_goes_and_no_more() {

@@ -94,6 +94,8 @@ impl ShardTask {
             Ok(sequence) => {
                 let took = now.mono.since(began);
                 self.context.metrics.publish_time.observe(took.as_secs_f64());
+                #[cfg(feature = "planted")]
+                self.acknowledge_early(message_id, sequence);
                 if by_writer {
                     self.writer.handle_published(message_id, sequence);
                 }
@@ -102,6 +104,22 @@ impl ShardTask {
             Err(error) => {
                 tracing::debug!(shard = %self.log.shard, %message_id, ?error, "an append was not answered")
             }
+        }
+    }
+}
+
+#[cfg(feature = "planted")]
+impl ShardTask {
+    fn acknowledge_early(
+        &mut self,
+        message_id: isthmus_replication::coordinates::MessageId,
+        sequence: Sequence,
+    ) {
+        use isthmus_replication::planted::{self, Planted};
+        let position = self.shared.read().fold.position();
+        if let Some(mut position) = position.filter(|_| planted::is(Planted::AcknowledgedEarly)) {
+            position.sequence = sequence;
+            self.writer.acknowledge_early(message_id, position);
         }
     }
 }

@@ -8,6 +8,7 @@ use isthmus_replication::digests::Summary;
 use isthmus_replication::fold::{Accepted, Verdict, Void};
 use isthmus_replication::header::BodySeal;
 use isthmus_replication::names::RegionName;
+use isthmus_replication::planted::{self, Planted};
 use isthmus_replication::store::Store;
 use isthmus_replication::time::{Now, Wall};
 use isthmus_replication::trace::TraceContext;
@@ -42,7 +43,11 @@ impl ShardTask {
         let now = self.context.now();
         let shared = std::sync::Arc::clone(&self.shared);
         let mut served = shared.write();
-        let verdict = match served.fold.apply(message.as_message()) {
+        let mut judged = message.as_message();
+        if planted::is(Planted::ReaderClock) {
+            judged.timestamp = now.wall;
+        }
+        let verdict = match served.fold.apply(judged) {
             Ok(verdict) => verdict,
             Err(gone) => {
                 drop(served);

@@ -96,6 +96,12 @@ impl Lives {
         &self.phase
     }
 
+    /// Stores of one position may differ from here on for a while: they hold what a lost tail had, or what follows where the fold
+    /// has gone back to.
+    pub(super) fn unsettle(&mut self, now: Mono) {
+        self.unsettled_until = now.after(UNSETTLED);
+    }
+
     /// Whether stores of one position may differ for a while.
     pub(super) fn unsettled(&self, now: Mono) -> bool {
         now < self.unsettled_until
@@ -233,7 +239,7 @@ impl ShardTask {
             return;
         };
         self.digests.clear();
-        self.lives.unsettled_until = now.after(UNSETTLED);
+        self.lives.unsettle(now);
         let rewound = self.lives.forked.is_some();
         self.lives.forked.take_if(|forked| forked.is_news(link.life));
         let mut served = self.shared.write();

@@ -94,6 +94,8 @@ impl ShardTask {
         }
         let oldest = self.marks.described.front().map_or(0, |sequence| sequence.0);
         self.shared.oldest_mark.store(oldest, Ordering::Relaxed);
+        let newest = mark.described.sequence.0;
+        self.shared.newest_mark.store(newest, Ordering::Relaxed);
         if mark.writer == self.context.run {
             self.context.metrics.marks.inc();
             self.marks.differs = None;

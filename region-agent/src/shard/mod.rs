@@ -62,6 +62,8 @@ struct Shared {
     log_full: AtomicBool,
     /// What the oldest of the last marks describes; zero while none was read.
     oldest_mark: AtomicU64,
+    /// What the newest mark describes.
+    newest_mark: AtomicU64,
 }
 
 /// The store and how far it is.
@@ -204,6 +206,7 @@ impl Shared {
             log_first: AtomicU64::new(0),
             log_full: AtomicBool::new(false),
             oldest_mark: AtomicU64::new(0),
+            newest_mark: AtomicU64::new(0),
         }
     }
 
@@ -281,10 +284,20 @@ impl ShardHandle {
         self.shared.log_full.store(full, Ordering::Relaxed);
     }
 
-    /// What the oldest of the last marks describes: what a reader must find in the log to start; none while none was read.
+    /// What the oldest of the last marks describes, from which a reader can go back the furthest; none while none was read.
     #[must_use]
     pub fn oldest_mark(&self) -> Option<Sequence> {
-        let sequence = self.shared.oldest_mark.load(Ordering::Relaxed);
-        (sequence > 0).then_some(Sequence(sequence))
+        described(&self.shared.oldest_mark)
     }
+
+    /// What the newest mark describes, from which a reader can start; none while none was read.
+    #[must_use]
+    pub fn newest_mark(&self) -> Option<Sequence> {
+        described(&self.shared.newest_mark)
+    }
+}
+
+fn described(mark: &AtomicU64) -> Option<Sequence> {
+    let sequence = mark.load(Ordering::Relaxed);
+    (sequence > 0).then_some(Sequence(sequence))
 }

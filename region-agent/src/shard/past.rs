@@ -222,6 +222,7 @@ impl ShardTask {
     fn go_back_to(&mut self, fold: Fold, through: Sequence) {
         self.history.rewind(through);
         self.marks.rewind(through);
+        self.lives.unsettle(self.context.now().mono);
         self.digests.clear();
         self.writer.handle_rewind(&fold);
         self.shared.write().fold = fold;

@@ -60,7 +60,7 @@ impl MemoryLog {
         &self.settings
     }
 
-    /// Stores a message, stamped with `now` or the time of the message before it, whichever is later.
+    /// Stores a message, stamped with `now` or the time of the message before it by the same server, whichever is later.
     ///
     /// # Errors
     /// [`Full`]; nothing was stored.
@@ -176,6 +176,18 @@ impl MemoryLog {
             };
             self.bytes -= entry.bytes();
         }
+        self.elect();
+    }
+
+    /// What comes is stamped by another server's clock.
+    pub fn elect(&mut self) {
+        self.last_at = Wall::default();
+    }
+
+    /// The first sequence kept, and the last.
+    #[must_use]
+    pub fn span(&self) -> (Sequence, Sequence) {
+        (self.trimmed.next(), self.last())
     }
 }
 

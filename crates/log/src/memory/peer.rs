@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures::StreamExt as _;
 use tokio::sync::{mpsc, oneshot};
 
-use super::MemoryRegion;
+use super::{MemoryRegion, Servers};
 use crate::{PeerBus, PeerError, PeerMessage, PeerSubscription, Reply};
 
 /// Messages that wait for one subscriber; more are lost to it.
@@ -69,7 +69,7 @@ fn matches(pattern: &str, subject: &str) -> bool {
 
 impl MemoryRegion {
     fn reachable(&self) -> Result<(), PeerError> {
-        if self.state().away {
+        if self.servers() == Servers::Away {
             Err(PeerError::Away)
         } else {
             Ok(())

@@ -11,7 +11,7 @@ use isthmus_replication::header::Header;
 use isthmus_replication::time::Wall;
 use tokio::sync::mpsc;
 
-use super::{MemoryLog, MemoryRegion, State};
+use super::{MemoryLeases, MemoryLog, MemoryRegion, Servers};
 use crate::reader::Delivery;
 use crate::{
     AppendError, Appending, Bounds, ChangeLog, Difference, EnsureError, Lease, LeaseError, LeaseEvent,
@@ -26,16 +26,26 @@ impl MemoryRegion {
     fn ask<T>(&self, shard: &Shard, answer: impl FnOnce(&mut MemoryLog) -> T) -> Result<T, LogError> {
         let mut state = self.state();
         let stream = || self.0.names.stream(shard);
-        if state.away {
+        if state.servers == Servers::Away {
             return Err(LogError::Unanswered { stream: stream() });
         }
-        match state.logs.get_mut(shard) {
+        let exists = state.servers != Servers::Elect;
+        match state.logs.get_mut(shard).filter(|_| exists) {
             Some(log) => Ok(answer(log)),
             None => Err(LogError::Missing { stream: stream() }),
         }
     }
 
-    fn store(
+    /// Asks, and waits as long as a question over NATS that nobody answers.
+    async fn asked<T>(&self, shard: &Shard, answer: impl FnOnce(&mut MemoryLog) -> T) -> Result<T, LogError> {
+        let answered = self.ask(shard, answer);
+        if matches!(answered, Err(LogError::Unanswered { .. })) {
+            self.unanswered().await;
+        }
+        answered
+    }
+
+    pub(super) fn store(
         &self,
         shard: &Shard,
         token: &Token,
@@ -48,11 +58,17 @@ impl MemoryRegion {
             return Err(AppendError::TooLarge { bytes, max_payload });
         }
         let now = (self.0.clock)().wall;
-        self.change(|state| match state.logs.get_mut(shard).filter(|_| !state.away) {
-            None => Err(AppendError::Unanswered { stream }),
-            Some(log) => log
-                .append(now, token, header, body)
-                .map_err(|_full| AppendError::Full { stream }),
+        self.change(|state| {
+            match state
+                .logs
+                .get_mut(shard)
+                .filter(|_| state.servers == Servers::Answer)
+            {
+                None => Err(AppendError::Unanswered { stream }),
+                Some(log) => log
+                    .append(now, token, header, body)
+                    .map_err(|_full| AppendError::Full { stream }),
+            }
         })
     }
 
@@ -79,14 +95,16 @@ impl MemoryRegion {
         }
     }
 
-    fn lease<T>(&self, act: impl FnOnce(&mut State) -> Result<T, LeaseError>) -> Result<T, LeaseError> {
-        self.change(|state| {
-            if state.away {
-                Err(LeaseError::Unanswered)
-            } else {
-                act(state)
-            }
-        })
+    async fn lease<T>(
+        &self,
+        act: impl FnOnce(&mut MemoryLeases) -> Result<T, LeaseError>,
+    ) -> Result<T, LeaseError> {
+        let away = matches!(self.servers(), Servers::Away | Servers::Elect);
+        if away {
+            self.unanswered().await;
+            return Err(LeaseError::Unanswered);
+        }
+        self.change(|state| act(&mut state.leases))
     }
 
     /// Tells what becomes of the leases for ever.
@@ -121,6 +139,10 @@ impl ChangeLog for MemoryRegion {
 
     async fn ensure(&self, shard: &Shard, settings: &LogSettings) -> Result<(), EnsureError> {
         let stream = self.0.names.stream(shard);
+        if self.servers() == Servers::Away {
+            self.unanswered().await;
+            return Err(EnsureError::Unanswered { stream });
+        }
         self.change(|state| match state.logs.get(shard) {
             None if settings.create => {
                 state.logs.insert(shard.clone(), MemoryLog::new(*settings));
@@ -132,7 +154,7 @@ impl ChangeLog for MemoryRegion {
     }
 
     async fn append(&self, shard: &Shard, token: &Token, header: &Header, body: Bytes) -> Appending {
-        Appending::new(std::future::ready(self.store(shard, token, header, body)))
+        self.take_off(shard, token, header, body)
     }
 
     fn reader(&self, shard: &Shard, after: Anchor) -> Reader {
@@ -142,11 +164,11 @@ impl ChangeLog for MemoryRegion {
 
     async fn bounds(&self, shard: &Shard) -> Result<Bounds, LogError> {
         let now = (self.0.clock)().wall;
-        self.ask(shard, |log| log.bounds(now))
+        self.asked(shard, |log| log.bounds(now)).await
     }
 
     async fn message_at(&self, shard: &Shard, sequence: Sequence) -> Result<Option<StoredMessage>, LogError> {
-        self.ask(shard, |log| log.at(sequence))
+        self.asked(shard, |log| log.at(sequence)).await
     }
 
     async fn next_of(
@@ -155,16 +177,16 @@ impl ChangeLog for MemoryRegion {
         token: &Token,
         from: Sequence,
     ) -> Result<Option<StoredMessage>, LogError> {
-        self.ask(shard, |log| log.next_of(token, from))
+        self.asked(shard, |log| log.next_of(token, from)).await
     }
 
     async fn purge(&self, shard: &Shard, keep_from: Sequence) -> Result<u64, LogError> {
-        self.ask(shard, |log| log.purge(keep_from))
+        self.asked(shard, |log| log.purge(keep_from)).await
     }
 
     async fn server_time(&self, shard: &Shard) -> Result<Wall, LogError> {
         let now = (self.0.clock)().wall;
-        self.ask(shard, |_| now)
+        self.asked(shard, |_| now).await
     }
 
     fn max_message_bytes(&self) -> Option<usize> {
@@ -209,21 +231,18 @@ impl Leases for MemoryRegion {
         ttl: Duration,
     ) -> Result<Revision, LeaseError> {
         let now = (self.0.clock)().mono;
-        self.lease(|state| state.leases.put(now, name, expected, payload, ttl))
+        self.lease(|leases| leases.put(now, name, expected, payload, ttl))
+            .await
     }
 
     async fn release(&self, name: &LeaseName, expected: Revision) -> Result<(), LeaseError> {
         let now = (self.0.clock)().mono;
-        self.lease(|state| state.leases.release(now, name, expected))
+        self.lease(|leases| leases.release(now, name, expected)).await
     }
 
     async fn get(&self, name: &LeaseName) -> Result<Lease, LeaseError> {
         let now = (self.0.clock)().mono;
-        let mut state = self.state();
-        if state.away {
-            return Err(LeaseError::Unanswered);
-        }
-        Ok(state.leases.get(now, name))
+        self.lease(|leases| Ok(leases.get(now, name))).await
     }
 
     fn watch(&self) -> LeaseWatch {

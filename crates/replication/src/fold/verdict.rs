@@ -2,6 +2,7 @@
 
 use super::{Barrier, Cursor, Kind, Local, MarkRecord, MessageId, RegionName, Sequence};
 use crate::header::LifeLink;
+use crate::planted::{self, Planted};
 
 /// The last token of a log subject: who may have published there.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -111,13 +112,14 @@ impl Accepted {
         matches!(
             self,
             Self::Batch(_) | Self::Restored { .. } | Self::Mark(_) | Self::Barrier(_)
-        )
+        ) || planted::is(Planted::ForwardedAgain) && matches!(self, Self::Range { .. })
     }
 
     /// Whether its body holds changes that originated in this region.
     #[must_use]
     pub fn carries_own_changes(&self) -> bool {
         matches!(self, Self::Batch(_) | Self::Restored { .. })
+            || planted::is(Planted::ForwardedAgain) && matches!(self, Self::Range { .. })
     }
 }
 

@@ -1,6 +1,7 @@
 //! A range of another region's log, and whether it is what comes next.
 
 use super::{Anchor, Cursor, HeaderError, Hlc, Lineage, MessageId, Position, RegionName, Sequence};
+use crate::planted::{self, Planted};
 use crate::wire;
 
 /// All sequences `first..=through` of an origin's log: what in them is void or another origin's contributes nothing.
@@ -61,6 +62,9 @@ impl Range {
             return Standing::UnknownLineage;
         };
         let next = shared.next();
+        if planted::is(Planted::LifeIgnored) && self.through.sequence > shared && self.first == next {
+            return Standing::Next;
+        }
         let after = cursor.filter(|cursor| cursor.position.sequence == shared);
         if self.through.sequence <= shared {
             Standing::Covered { next }

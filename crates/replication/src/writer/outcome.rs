@@ -6,6 +6,7 @@ use super::{
     Writer,
 };
 use crate::limits;
+use crate::planted::{self, Planted};
 
 impl Writer {
     /// Takes note of every stamp that the fold has accepted.
@@ -31,6 +32,9 @@ impl Writer {
     }
 
     fn observe_stamp(&mut self, stamp: Hlc) {
+        if planted::is(Planted::StampsIgnoreApplied) {
+            return;
+        }
         self.binding = self.binding.max(stamp);
         self.clock.observe(stamp);
     }
@@ -57,6 +61,19 @@ impl Writer {
                 Outcome::Unknown { version }
             };
             self.tell(write, outcome);
+        }
+    }
+
+    /// [`planted::Planted::AcknowledgedEarly`]: as if the message had been read back at `position`.
+    #[cfg(feature = "planted")]
+    pub fn acknowledge_early(&mut self, message_id: crate::coordinates::MessageId, position: Position) {
+        if let Some(at) = self
+            .flights
+            .iter()
+            .position(|flight| flight.message_id == message_id)
+        {
+            let superseded = vec![false; self.flights[at].writes.len()];
+            self.accepted(at, position, &superseded);
         }
     }
 

@@ -1,0 +1,109 @@
+//! Faults planted on purpose, to show that the simulator finds each of them (docs/testing.md).
+//!
+//! Only the feature `planted` compiles them in, which the simulator alone turns on; in every other build [`is`] is `false`.
+
+/// A planted fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Planted {
+    /// Of two writes with equal stamps the one that came first stays.
+    TieRule = 1,
+    /// A write is acknowledged when the log has it, before it was read back.
+    AcknowledgedEarly,
+    /// A range is accepted wherever it begins.
+    RangeRule,
+    /// A stamp may be as far behind as it likes.
+    MaxBehind,
+    /// A cursor is one further than the range that moved it.
+    CursorPlusOne,
+    /// A value's end is forgotten where the change is applied.
+    Expiry,
+    /// Stamps ahead are judged by the reader's clock.
+    ReaderClock,
+    /// The credit of every eighth acknowledgement is lost.
+    LostCredit,
+    /// Changes of another region are forwarded again.
+    ForwardedAgain,
+    /// A lane sends its ranges as another shard's.
+    ShardSwapped,
+    /// Every run of every process writes under one identifier.
+    WriterReused,
+    /// A log that lost its tail goes on as if it had not.
+    LifeIgnored,
+    /// A message may count twice.
+    MessageId,
+    /// What agents hold of a lost tail is not given back.
+    NotGivenBack,
+    /// Stamps do not follow what was applied.
+    StampsIgnoreApplied,
+    /// A checkpoint says that it stands where the log is when it is done.
+    CheckpointLate,
+}
+
+impl Planted {
+    /// All of them.
+    pub const ALL: [Self; 16] = [
+        Self::TieRule,
+        Self::AcknowledgedEarly,
+        Self::RangeRule,
+        Self::MaxBehind,
+        Self::CursorPlusOne,
+        Self::Expiry,
+        Self::ReaderClock,
+        Self::LostCredit,
+        Self::ForwardedAgain,
+        Self::ShardSwapped,
+        Self::WriterReused,
+        Self::LifeIgnored,
+        Self::MessageId,
+        Self::NotGivenBack,
+        Self::StampsIgnoreApplied,
+        Self::CheckpointLate,
+    ];
+
+    /// Its name on the simulator's command line.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::TieRule => "tie-rule",
+            Self::AcknowledgedEarly => "acknowledged-early",
+            Self::RangeRule => "range-rule",
+            Self::MaxBehind => "max-behind",
+            Self::CursorPlusOne => "cursor-plus-one",
+            Self::Expiry => "expiry",
+            Self::ReaderClock => "reader-clock",
+            Self::LostCredit => "lost-credit",
+            Self::ForwardedAgain => "forwarded-again",
+            Self::ShardSwapped => "shard-swapped",
+            Self::WriterReused => "writer-reused",
+            Self::LifeIgnored => "life-ignored",
+            Self::MessageId => "message-id",
+            Self::NotGivenBack => "not-given-back",
+            Self::StampsIgnoreApplied => "stamps-ignore-applied",
+            Self::CheckpointLate => "checkpoint-late",
+        }
+    }
+}
+
+#[cfg(feature = "planted")]
+static IN: std::sync::atomic::AtomicU8 = std::sync::atomic::AtomicU8::new(0);
+
+/// Plants a fault in this process.
+#[cfg(feature = "planted")]
+pub fn plant(fault: Planted) {
+    IN.store(fault as u8, std::sync::atomic::Ordering::Relaxed);
+}
+
+/// Whether `fault` was planted in this process.
+#[cfg(feature = "planted")]
+#[must_use]
+pub fn is(fault: Planted) -> bool {
+    IN.load(std::sync::atomic::Ordering::Relaxed) == fault as u8
+}
+
+/// Whether `fault` was planted: never.
+#[cfg(not(feature = "planted"))]
+#[must_use]
+pub const fn is(_fault: Planted) -> bool {
+    false
+}

@@ -1,0 +1,73 @@
+//! The files of a simulated set: the ones that a deployment has, read by the code that reads those.
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use isthmus_replication::names::RegionName;
+
+use crate::node::Role;
+use crate::plan::Plan;
+
+/// Writes set.yaml; certificates are never used, but settings name them.
+///
+/// # Errors
+/// The folder can't be written.
+pub fn write_set(
+    folder: &Path,
+    plan: &Plan,
+    regions: &[(RegionName, Vec<SocketAddr>)],
+) -> std::io::Result<()> {
+    let mut text = "set: sim\ngeneration: 1\nregions:\n".to_owned();
+    for (region, gateways) in regions {
+        let gateways: Vec<String> = gateways.iter().map(|address| format!("\"{address}\"")).collect();
+        let _ = writeln!(
+            text,
+            "  {region}: {{ gateways: [{}], trust: nobody.pem }}",
+            gateways.join(", ")
+        );
+    }
+    let _ = writeln!(text, "groups:\n  default: {{ partitions: {} }}", plan.partitions);
+    let _ = writeln!(
+        text,
+        "buckets:\n  \"*\": {{ kind: value, max_value: 64KiB, unknown: create }}"
+    );
+    std::fs::write(folder.join("set.yaml"), text)?;
+    for file in ["nobody.pem", "nobody.key"] {
+        std::fs::write(folder.join(file), "")?;
+    }
+    Ok(())
+}
+
+/// Writes the settings of one process; says where.
+///
+/// # Errors
+/// The folder can't be written.
+pub fn write_process(
+    folder: &Path,
+    plan: &Plan,
+    role: Role,
+    region: &RegionName,
+    name: &str,
+    listen: SocketAddr,
+) -> std::io::Result<PathBuf> {
+    let mut text = format!(
+        "set: set.yaml\nregion: {region}\nname: {name}\nnats: {{ servers: [\"nats://127.0.0.1:4222\"] }}\n\
+         log: {{ create: true, max_bytes: {}KiB, retention: {}KiB }}\n",
+        plan.log_kib, plan.retention_kib
+    );
+    match role {
+        Role::Agent => {
+            let _ = writeln!(text, "data: data-{name}");
+        }
+        Role::Gateway => {
+            let _ = writeln!(
+                text,
+                "link: {{ listen: \"{listen}\", certificate: nobody.pem, key: nobody.key }}"
+            );
+        }
+    }
+    let path = folder.join(format!("{name}.yaml"));
+    std::fs::write(&path, text)?;
+    Ok(path)
+}

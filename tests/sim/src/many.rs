@@ -1,0 +1,203 @@
+//! Many seeds, each in a process of its own: what is drawn in one can't reach another, and one that hangs is ended.
+
+use std::collections::BTreeMap;
+use std::process::{Command, ExitCode, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::one::Summary;
+use crate::plan::{Fault, Given};
+
+/// A seed that takes longer has hung.
+const LONGEST: Duration = Duration::from_secs(300);
+
+/// Which seeds.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// How many seeds
+    #[arg(long, default_value_t = 200)]
+    count: u64,
+    /// The first seed
+    #[arg(long, default_value_t = 1)]
+    from: u64,
+    /// Seeds at a time
+    #[arg(long, default_value_t = 2)]
+    jobs: usize,
+    #[command(flatten)]
+    given: Given,
+    /// Stop at the first seed that fails
+    #[arg(long)]
+    first: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Default)]
+struct Batch {
+    done: u64,
+    failed: BTreeMap<u64, Vec<String>>,
+    fired: BTreeMap<String, u64>,
+    on: BTreeMap<String, u64>,
+    acknowledged: u64,
+    seconds: f64,
+}
+
+/// Simulates seeds; fails when one fails, or when a fault that was on never happened.
+///
+/// # Errors
+/// None; what fails is in the report.
+pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    let began = Instant::now();
+    let Arguments {
+        from, count, jobs, ..
+    } = arguments;
+    let batch = simulate_all(*from, *count, *jobs, &arguments.given.arguments(), |batch| {
+        if !arguments.json && batch.done % 100 == 0 {
+            let seconds = began.elapsed().as_secs();
+            eprintln!(
+                "{} seeds in {seconds} s, {} failed",
+                batch.done,
+                batch.failed.len()
+            );
+        }
+        arguments.first && !batch.failed.is_empty()
+    });
+    Ok(batch.report(arguments.json))
+}
+
+/// The least of the seeds that fail, with what it violates, once one has been found; none when all are good.
+#[cfg(feature = "planted")]
+pub fn first_failure(from: u64, count: u64, jobs: usize, planted: &str) -> Option<(u64, String)> {
+    let arguments = [format!("--planted={planted}")];
+    let batch = simulate_all(from, count, jobs, &arguments, |batch| !batch.failed.is_empty());
+    let first = batch.failed.into_iter().next();
+    first.map(|(seed, violations)| (seed, violations.into_iter().next().unwrap_or_default()))
+}
+
+/// Simulates seeds until `enough` says so.
+fn simulate_all(
+    from: u64,
+    count: u64,
+    jobs: usize,
+    more: &[String],
+    enough: impl Fn(&Batch) -> bool + Sync,
+) -> Batch {
+    let next = AtomicU64::new(from);
+    let end = from + count;
+    let batch = Mutex::new(Batch::default());
+    std::thread::scope(|scope| {
+        for _ in 0..jobs.max(1) {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= end {
+                        return;
+                    }
+                    let outcome = simulate(seed, more);
+                    let mut batch = batch.lock().unwrap_or_else(PoisonError::into_inner);
+                    batch.take(seed, outcome);
+                    if enough(&batch) {
+                        next.store(end, Ordering::Relaxed);
+                    }
+                }
+            });
+        }
+    });
+    batch.into_inner().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn simulate(seed: u64, more: &[String]) -> Result<Summary, String> {
+    let program = std::env::current_exe().map_err(|error| error.to_string())?;
+    let mut child = Command::new(program)
+        .args(["one", &seed.to_string(), "--json"])
+        .args(more)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(|error| error.to_string())?;
+    let began = Instant::now();
+    while child.try_wait().map_err(|error| error.to_string())?.is_none() {
+        if began.elapsed() > LONGEST {
+            child.kill().ok();
+            child.wait().ok();
+            return Err(format!("not done within {LONGEST:?}"));
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let output = child.wait_with_output().map_err(|error| error.to_string())?;
+    serde_json::from_slice(&output.stdout).map_err(|_| {
+        String::from_utf8_lossy(&output.stderr)
+            .lines()
+            .take(6)
+            .collect::<Vec<_>>()
+            .join(" | ")
+    })
+}
+
+impl Batch {
+    fn take(&mut self, seed: u64, outcome: Result<Summary, String>) {
+        self.done += 1;
+        match outcome {
+            Err(text) => {
+                self.failed.insert(seed, vec![text]);
+            }
+            Ok(summary) => {
+                self.acknowledged += summary.acknowledged;
+                self.seconds += summary.seconds;
+                for (fault, times) in summary.fired {
+                    *self.fired.entry(fault).or_default() += times;
+                }
+                for fault in summary.on {
+                    *self.on.entry(fault).or_default() += 1;
+                }
+                if !summary.violations.is_empty() {
+                    self.failed.insert(seed, summary.violations);
+                }
+            }
+        }
+    }
+
+    fn report(&self, json: bool) -> ExitCode {
+        let never: Vec<&str> = Fault::ALL
+            .iter()
+            .map(|fault| fault.name())
+            .filter(|fault| self.on.contains_key(*fault) && !self.fired.contains_key(*fault))
+            .collect();
+        if json {
+            let failed: Vec<u64> = self.failed.keys().copied().collect();
+            let report = serde_json::json!({
+                "seeds": self.done, "failed": failed, "fired": self.fired, "never": never,
+                "acknowledged": self.acknowledged, "simulated_seconds": self.seconds,
+            });
+            println!("{report}");
+        } else {
+            println!(
+                "{} seeds, {:.0} simulated seconds, {} acknowledged writes",
+                self.done, self.seconds, self.acknowledged
+            );
+            for (fault, times) in &self.fired {
+                println!(
+                    "  {fault:<16} {times:>7} times, on in {} seeds",
+                    self.on.get(fault).unwrap_or(&0)
+                );
+            }
+            for fault in &never {
+                println!("  {fault:<16} was on and never happened");
+            }
+            for (seed, violations) in self.failed.iter().take(20) {
+                println!(
+                    "seed {seed} failed: {}",
+                    violations.first().map_or("", String::as_str)
+                );
+            }
+            println!("{} of {} seeds failed", self.failed.len(), self.done);
+        }
+        if self.failed.is_empty() && never.is_empty() {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        }
+    }
+}

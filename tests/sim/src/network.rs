@@ -1,0 +1,314 @@
+//! The network between regions: byte streams with delay, cuts, breaks and machines that vanish.
+//!
+//! A stream is two pipes, one a direction. What is written arrives in order after the delay of that moment; while the
+//! direction is cut it waits, as TCP keeps sending again; a break loses what is under way and both ends learn of it; of a
+//! machine that vanished nobody learns anything.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use isthmus_link::{AcceptError, Accepts, Connection, DialError, End, LinkLimits, Links, Peer, Refusal};
+use isthmus_replication::names::RegionName;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+
+use crate::pipe::{Half, Pipe};
+use crate::time::Time;
+
+/// Connections that wait to be accepted.
+const BACKLOG: usize = 64;
+
+/// The network. Clones are the same one.
+#[derive(Clone)]
+pub struct Network(Arc<Mutex<State>>);
+
+struct State {
+    time: Time,
+    random: fastrand::Rng,
+    listeners: BTreeMap<SocketAddr, Listening>,
+    dials: Vec<Dial>,
+    pipes: Vec<Arc<Mutex<Pipe>>>,
+    paths: BTreeMap<(RegionName, RegionName), Path>,
+}
+
+struct Listening {
+    region: RegionName,
+    node: usize,
+    backlog: mpsc::Sender<Connection>,
+}
+
+struct Dial {
+    due: Duration,
+    region: RegionName,
+    node: usize,
+    address: SocketAddr,
+    answer: oneshot::Sender<io::Result<Connection>>,
+}
+
+/// One direction between two regions.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Path {
+    /// Least time that bytes take.
+    pub delay: Duration,
+    /// They take up to so much longer.
+    pub jitter: Duration,
+    /// Nothing gets through.
+    pub cut: bool,
+}
+
+impl Network {
+    /// A network whose directions have the given delays; unknown ones have none.
+    pub fn new(time: Time, seed: u64, paths: BTreeMap<(RegionName, RegionName), Path>) -> Self {
+        Self(Arc::new(Mutex::new(State {
+            time,
+            random: fastrand::Rng::with_seed(seed),
+            listeners: BTreeMap::new(),
+            dials: Vec::new(),
+            pipes: Vec::new(),
+            paths,
+        })))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes one direction.
+    pub fn change(&self, from: &RegionName, to: &RegionName, change: impl FnOnce(&mut Path)) {
+        change(self.state().paths.entry((from.clone(), to.clone())).or_default());
+    }
+
+    /// Breaks every stream between two regions: what is under way is lost, both ends learn of it. How many.
+    pub fn break_streams(&self, one: &RegionName, other: &RegionName) -> usize {
+        let state = self.state();
+        let between = |pipe: &Pipe| {
+            (pipe.from == *one && pipe.to == *other) || (pipe.from == *other && pipe.to == *one)
+        };
+        let mut broken = 0;
+        for pipe in &state.pipes {
+            let mut pipe = lock(pipe);
+            if between(&pipe) && !pipe.is_over() {
+                pipe.break_off();
+                broken += 1;
+            }
+        }
+        broken
+    }
+
+    /// A machine vanishes: nothing of it arrives any more, and nobody is told.
+    pub fn vanish(&self, node: usize) {
+        for pipe in &self.state().pipes {
+            lock(pipe).vanish(node);
+        }
+    }
+
+    /// A machine listens no more.
+    pub fn stop_listening(&self, node: usize) {
+        self.state()
+            .listeners
+            .retain(|_, listening| listening.node != node);
+    }
+
+    /// Makes the links of a machine, and listens for it.
+    pub fn machine(&self, region: &RegionName, node: usize) -> SimLinks {
+        SimLinks {
+            network: self.clone(),
+            region: region.clone(),
+            node,
+        }
+    }
+
+    /// Delivers what is due.
+    pub fn advance(&self) {
+        let now = self.state().time.now();
+        self.answer_dials(now);
+        let mut state = self.state();
+        state.pipes.retain(|pipe| !lock(pipe).is_forgotten());
+        let State { pipes, paths, .. } = &mut *state;
+        for pipe in pipes {
+            let mut pipe = lock(pipe);
+            let cut = paths
+                .get(&(pipe.from.clone(), pipe.to.clone()))
+                .is_some_and(|path| path.cut);
+            pipe.deliver(now, cut);
+        }
+    }
+
+    fn answer_dials(&self, now: Duration) {
+        let mut state = self.state();
+        let dials = std::mem::take(&mut state.dials);
+        for dial in dials {
+            if dial.answer.is_closed() {
+                continue;
+            }
+            let Some(to) = state
+                .listeners
+                .get(&dial.address)
+                .map(|listening| listening.region.clone())
+            else {
+                if dial.due <= now {
+                    // The dialler may have given up.
+                    let _ = dial.answer.send(Err(io::ErrorKind::ConnectionRefused.into()));
+                } else {
+                    state.dials.push(dial);
+                }
+                continue;
+            };
+            let cut = |from: &RegionName, to: &RegionName| {
+                state
+                    .paths
+                    .get(&(from.clone(), to.clone()))
+                    .is_some_and(|path| path.cut)
+            };
+            if dial.due > now || cut(&dial.region, &to) || cut(&to, &dial.region) {
+                state.dials.push(dial);
+            } else {
+                state.connect(self, dial);
+            }
+        }
+    }
+
+    /// When what is written now arrives.
+    pub(crate) fn arrival(&self, from: &RegionName, to: &RegionName) -> Duration {
+        let mut state = self.state();
+        let path = state
+            .paths
+            .get(&(from.clone(), to.clone()))
+            .copied()
+            .unwrap_or_default();
+        let jitter = path.jitter.mul_f64(state.random.f64());
+        state.time.now() + path.delay + jitter
+    }
+}
+
+impl State {
+    fn connect(&mut self, network: &Network, dial: Dial) {
+        let Some(listening) = self.listeners.get(&dial.address) else {
+            return;
+        };
+        let pipe = |from: (&RegionName, usize), to: (&RegionName, usize)| {
+            Arc::new(Mutex::new(Pipe::new(from.0.clone(), from.1, to.0.clone(), to.1)))
+        };
+        let (dialler, acceptor) = ((&dial.region, dial.node), (&listening.region, listening.node));
+        let (there, back) = (pipe(dialler, acceptor), pipe(acceptor, dialler));
+        let half = |reads: &Arc<Mutex<Pipe>>, writes: &Arc<Mutex<Pipe>>| {
+            let time = self.time.clone();
+            Box::new(Half::new(
+                network.clone(),
+                time,
+                Arc::clone(reads),
+                Arc::clone(writes),
+            ))
+        };
+        let limits = LinkLimits::default();
+        let of = |region: &RegionName, end| Peer::new(region.clone(), end, [].into());
+        let dialled = Connection::new(
+            of(&listening.region, End::Acceptor),
+            dial.address,
+            half(&back, &there),
+            &limits,
+        );
+        let accepted = Connection::new(
+            of(&dial.region, End::Dialer),
+            dial.address,
+            half(&there, &back),
+            &limits,
+        );
+        if listening.backlog.try_send(accepted).is_ok() {
+            // The dialler may have given up; its half is dropped then.
+            let _ = dial.answer.send(Ok(dialled));
+        }
+        self.pipes.extend([there, back]);
+    }
+}
+
+fn lock(pipe: &Arc<Mutex<Pipe>>) -> MutexGuard<'_, Pipe> {
+    pipe.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A machine's place in the network.
+pub struct SimLinks {
+    network: Network,
+    region: RegionName,
+    node: usize,
+}
+
+impl SimLinks {
+    /// Listens at `address`.
+    pub fn listen(&self, address: SocketAddr) -> SimListener {
+        let (backlog, connections) = mpsc::channel(BACKLOG);
+        let listening = Listening {
+            region: self.region.clone(),
+            node: self.node,
+            backlog,
+        };
+        self.network.state().listeners.insert(address, listening);
+        SimListener(connections)
+    }
+}
+
+impl fmt::Debug for SimLinks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "links of {}", self.region)
+    }
+}
+
+#[async_trait]
+impl Links for SimLinks {
+    async fn dial(
+        &self,
+        address: SocketAddr,
+        region: &RegionName,
+        limits: &LinkLimits,
+    ) -> Result<Connection, DialError> {
+        let (answer, answered) = oneshot::channel();
+        {
+            let there = self.network.arrival(&self.region, region);
+            let back = self.network.arrival(region, &self.region);
+            let mut state = self.network.state();
+            let now = state.time.now();
+            state.dials.push(Dial {
+                due: there + back.saturating_sub(now),
+                region: self.region.clone(),
+                node: self.node,
+                address,
+                answer,
+            });
+        }
+        match timeout(limits.connect, answered).await {
+            Ok(Ok(Ok(connection))) => Ok(connection),
+            Ok(Ok(Err(source))) => Err(DialError::Connect {
+                region: region.clone(),
+                address,
+                source,
+            }),
+            Ok(Err(_)) | Err(_) => Err(DialError::NoAnswer {
+                region: region.clone(),
+                address,
+                timeout: limits.connect,
+            }),
+        }
+    }
+
+    async fn until_refused(&self, _peer: &Peer) -> Refusal {
+        std::future::pending().await
+    }
+}
+
+/// Where a machine accepts.
+pub struct SimListener(mpsc::Receiver<Connection>);
+
+#[async_trait]
+impl Accepts for SimListener {
+    async fn next(&mut self) -> Result<Connection, AcceptError> {
+        match self.0.recv().await {
+            Some(connection) => Ok(connection),
+            None => std::future::pending().await,
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! One seed.
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+
+use serde::{Deserialize, Serialize};
+use tracing::Level;
+
+use crate::world::World;
+use crate::{entropy, trace};
+
+/// Which seed, and how much of it is shown.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// The seed
+    seed: u64,
+    #[command(flatten)]
+    given: crate::plan::Given,
+    /// Least level that is printed
+    #[arg(long, default_value = "info")]
+    level: Level,
+    /// Plant this fault
+    #[cfg(feature = "planted")]
+    #[arg(long, value_parser = crate::planted::parse)]
+    planted: Option<isthmus_replication::planted::Planted>,
+    /// Print one line of JSON in the end and nothing else
+    #[arg(long)]
+    json: bool,
+}
+
+/// What one seed came to, for programs.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Summary {
+    /// The seed.
+    pub seed: u64,
+    /// What did not hold.
+    pub violations: Vec<String>,
+    /// How often each fault happened.
+    pub fired: BTreeMap<String, u64>,
+    /// The faults that were on.
+    pub on: Vec<String>,
+    /// Hash of the trace.
+    pub trace: String,
+    /// Lines of the trace.
+    pub lines: u64,
+    /// Simulated seconds.
+    pub seconds: f64,
+    /// Acknowledged writes.
+    pub acknowledged: u64,
+    /// Answered reads.
+    pub read: u64,
+    /// Refused operations.
+    pub refused: u64,
+    /// Writes with an open outcome.
+    pub unknown: u64,
+}
+
+/// Simulates a seed; fails when something did not hold.
+///
+/// # Errors
+/// The simulation itself failed.
+pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    #[cfg(feature = "planted")]
+    if let Some(fault) = arguments.planted {
+        isthmus_replication::planted::plant(fault);
+    }
+    entropy::seed(arguments.seed);
+    trace::begin((!arguments.json).then_some(arguments.level))?;
+    let world = World::new(arguments.seed, &arguments.given)?;
+    let on = world
+        .plan
+        .faults
+        .iter()
+        .map(|fault| fault.name().to_owned())
+        .collect();
+    let report = world.run()?;
+    let (hash, lines) = trace::sum();
+    let summary = Summary {
+        seed: arguments.seed,
+        fired: report
+            .fired
+            .iter()
+            .map(|(fault, times)| (fault.name().to_owned(), *times))
+            .collect(),
+        on,
+        trace: format!("{hash:016x}"),
+        lines,
+        seconds: report.lasted.as_secs_f64(),
+        acknowledged: report.told.acknowledged,
+        read: report.told.read,
+        refused: report.told.refused,
+        unknown: report.told.unknown,
+        violations: report.violations,
+    };
+    if arguments.json {
+        println!("{}", serde_json::to_string(&summary)?);
+    } else {
+        println!("{}", serde_json::to_string_pretty(&summary)?);
+    }
+    Ok(if summary.violations.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}

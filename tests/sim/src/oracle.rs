@@ -1,0 +1,465 @@
+//! What must hold after every step, and once everything has healed.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use isthmus_log::StoredMessage;
+use isthmus_region_agent::operation::{Outcome, Refusal};
+use isthmus_region_agent::shard::ShardHandle;
+use isthmus_replication::cell::{CellId, Content, Field};
+use isthmus_replication::coordinates::{Anchor, Sequence, Shard};
+use isthmus_replication::names::RegionName;
+use isthmus_replication::version::Version;
+
+use crate::clients::{Answered, Client, bucket};
+use crate::reference::{Reference, sum};
+use crate::site::Site;
+
+/// A log: index of its region, and its shard.
+pub type LogId = (usize, Shard);
+
+/// What is known of everything that was written and of every log.
+#[derive(Debug, Default)]
+pub struct Oracle {
+    logs: BTreeMap<LogId, Log>,
+    /// Every change that counted in the log of its own region, whatever became of that log.
+    counted: BTreeSet<Version>,
+    acknowledged: BTreeMap<CellId, BTreeMap<Version, usize>>,
+    refused: BTreeSet<Bytes>,
+    agents: BTreeMap<(usize, Shard), Sampled>,
+    /// Writes that nobody held any more when their log lost them.
+    excused: BTreeSet<Version>,
+    /// What does not hold.
+    pub violations: Vec<String>,
+    /// What clients were told.
+    pub told: Told,
+}
+
+/// What clients were told, by kind.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Told {
+    /// Acknowledged writes.
+    pub acknowledged: u64,
+    /// Refused operations.
+    pub refused: u64,
+    /// Writes with an open outcome.
+    pub unknown: u64,
+    /// Answered reads.
+    pub read: u64,
+}
+
+#[derive(Debug)]
+struct Log {
+    stored: Vec<StoredMessage>,
+    reference: Reference,
+    /// Since its log lost a tail, until its agents agree again.
+    disturbed: bool,
+}
+
+#[derive(Debug, Default, Clone)]
+struct Sampled {
+    at: Anchor,
+    own: (u64, Sequence),
+    cursors: BTreeMap<RegionName, (u64, Sequence)>,
+}
+
+impl Oracle {
+    /// Knows of empty logs.
+    pub fn new(sites: &[Site], shards: &[Shard]) -> Self {
+        let mut oracle = Self::default();
+        for (index, site) in sites.iter().enumerate() {
+            for shard in shards {
+                let log = Log {
+                    stored: Vec::new(),
+                    reference: Reference::new(site.name.clone()),
+                    disturbed: false,
+                };
+                oracle.logs.insert((index, shard.clone()), log);
+            }
+        }
+        oracle
+    }
+
+    fn violated(&mut self, text: String) {
+        self.violations.push(text);
+    }
+
+    /// Reads what was appended to every log.
+    pub fn read_logs(&mut self, sites: &[Site]) {
+        for ((index, shard), log) in &mut self.logs {
+            let from = log.reference.last().next();
+            let site = &sites[*index];
+            let fresh = site.nats.look(shard, |held| {
+                let (_, last) = held.span();
+                (from.0..=last.0)
+                    .filter_map(|at| held.at(Sequence(at)))
+                    .collect::<Vec<_>>()
+            });
+            for message in fresh.unwrap_or_default() {
+                log.reference.read(&message);
+                note_counted(&mut self.counted, &log.reference, &site.name);
+                log.stored.push(message);
+            }
+            let broken = log.reference.broken.drain(..);
+            self.violations
+                .extend(broken.map(|text| format!("log of {} {shard}: {text}", site.name)));
+        }
+    }
+
+    /// A log has lost what comes after `keep_through`; `held` says whether anyone still holds a write.
+    pub fn lost_tail(
+        &mut self,
+        id: &LogId,
+        keep_through: Sequence,
+        held: impl Fn(&CellId, &Version) -> bool,
+    ) {
+        let Some(log) = self.logs.get_mut(id) else {
+            return;
+        };
+        let region = log.reference.region().clone();
+        let keep = usize::try_from(keep_through.0).unwrap_or(usize::MAX);
+        let lost: BTreeSet<Version> = log.reference.history[keep.min(log.reference.history.len())..]
+            .iter()
+            .flat_map(|after| after.versions.iter().cloned())
+            .collect();
+        log.stored.truncate(keep);
+        log.disturbed = true;
+        log.reference = Reference::new(region);
+        for message in &log.stored {
+            log.reference.read(message);
+        }
+        for (cell, versions) in &self.acknowledged {
+            for version in versions.keys().filter(|version| lost.contains(*version)) {
+                if !held(cell, version) {
+                    self.excused.insert(version.clone());
+                }
+            }
+        }
+    }
+
+    /// Whether the agents of a log may differ because it lost a tail.
+    pub fn is_disturbed(&self, id: &LogId) -> bool {
+        self.logs.get(id).is_some_and(|log| log.disturbed)
+    }
+
+    /// The last message of a log.
+    pub fn last(&self, id: &LogId) -> Sequence {
+        self.logs
+            .get(id)
+            .map_or(Sequence::NONE, |log| log.reference.last())
+    }
+
+    /// Looks at one shard of one run of an agent.
+    pub fn look(&mut self, name: &str, run: usize, site: usize, handle: &ShardHandle) {
+        let id = (site, handle.shard().clone());
+        let served = handle.served();
+        let sampled = self.agents.entry((run, id.1.clone())).or_default();
+        if served.fold.at() == sampled.at || served.refusal().is_some() {
+            return;
+        }
+        let Some(log) = self.logs.get(&id) else {
+            return;
+        };
+        let fresh = Sampled {
+            at: served.fold.at(),
+            own: served
+                .fold
+                .position()
+                .map_or((0, Sequence::NONE), |at| (at.life.number, at.sequence)),
+            cursors: cursors(&served.fold),
+        };
+        let went_back = fresh.own < sampled.own
+            || sampled
+                .cursors
+                .iter()
+                .any(|(origin, cursor)| fresh.cursors.get(origin).is_none_or(|at| at < cursor));
+        let mut wrong = Vec::new();
+        if went_back && !log.disturbed {
+            wrong.push(format!("went back from {sampled:?} to {fresh:?}"));
+        }
+        *sampled = fresh.clone();
+        match log
+            .reference
+            .after(fresh.at.sequence)
+            .filter(|after| after.anchor == fresh.at)
+        {
+            None if log.disturbed => {}
+            None => wrong.push(format!("stands at {:?}, which its log does not have", fresh.at)),
+            Some(after) => {
+                let ids = log.reference.cells.keys();
+                let held: Vec<_> = ids
+                    .filter_map(|id| Some((id, &served.store.held(id)?.cell.version)))
+                    .collect();
+                let cells = held.len() as u64;
+                let held = sum(held.into_iter());
+                if !log.disturbed && (held != after.sum || cells != served.store.cells()) {
+                    wrong.push(format!("holds other cells at {:?} than the reference", fresh.at));
+                }
+                if served.fold.highest_stamp().bits() != after.highest {
+                    wrong.push(format!(
+                        "knows another highest stamp at {:?} than the reference",
+                        fresh.at
+                    ));
+                }
+                if fresh.cursors != after.cursors {
+                    wrong.push(format!(
+                        "has cursors {:?} where the reference has {:?}",
+                        fresh.cursors, after.cursors
+                    ));
+                }
+            }
+        }
+        drop(served);
+        for text in wrong {
+            self.violated(format!("{name} {}: {text}", id.1));
+        }
+    }
+
+    /// Takes note of an answer, and of what its client must see from now on.
+    pub fn answered(&mut self, client: &mut Client, answered: &Answered) {
+        client.busy = false;
+        let asked = &answered.asked;
+        let cell = cell(&asked.key);
+        match &answered.result {
+            Ok(Outcome::Written(written)) => {
+                self.told.acknowledged += 1;
+                if !self.counted.contains(&written.version) {
+                    self.violated(format!(
+                        "write {} of {} was acknowledged as {} and does not count in its log",
+                        asked.number, asked.key, written.version
+                    ));
+                }
+                if client
+                    .seen
+                    .get(&asked.key)
+                    .is_some_and(|seen| written.version <= *seen)
+                {
+                    let seen = &client.seen[&asked.key];
+                    self.violated(format!(
+                        "client {} had seen {} at {seen} and its write after that is {}",
+                        asked.client, asked.key, written.version
+                    ));
+                }
+                let acknowledged = self.acknowledged.entry(cell).or_default();
+                acknowledged.insert(written.version.clone(), asked.site);
+                client.session = written.session.clone();
+                see(client, asked, &written.version);
+            }
+            Ok(Outcome::Found(found)) => {
+                self.told.read += 1;
+                if self.refused.contains(&found.value) {
+                    self.violated(format!(
+                        "{} shows a write that was refused: {:?}",
+                        asked.key, found.value
+                    ));
+                }
+                self.saw(client, answered, Some(&found.version));
+                client.session = found.session.clone();
+            }
+            Ok(Outcome::Absent { tombstone, session }) => {
+                self.told.read += 1;
+                self.saw(
+                    client,
+                    answered,
+                    tombstone.as_ref().map(|tombstone| &tombstone.version),
+                );
+                client.session = session.clone();
+            }
+            Ok(Outcome::Listed(_)) => {}
+            Err(Refusal::OutcomeUnknown) => self.told.unknown += 1,
+            Err(Refusal::RegionsUnconfirmed { version, .. }) => {
+                self.told.acknowledged += 1;
+                self.acknowledged
+                    .entry(cell)
+                    .or_default()
+                    .insert(version.clone(), asked.site);
+            }
+            Err(Refusal::NeedsSync { .. }) => {
+                self.told.refused += 1;
+                *client = Client::default();
+            }
+            Err(refusal) => {
+                self.told.refused += 1;
+                if let Refusal::Internal(what) = refusal {
+                    self.violated(format!("an agent has a fault: {what}"));
+                }
+                if let Some(Some(value)) = &asked.writes {
+                    self.refused.insert(value.clone());
+                }
+            }
+        }
+    }
+
+    /// A read shows at least what its client has seen.
+    fn saw(&mut self, client: &mut Client, answered: &Answered, version: Option<&Version>) {
+        let asked = &answered.asked;
+        if let Some(seen) = client.seen.get(&asked.key)
+            && version.is_none_or(|version| version < seen)
+        {
+            self.violated(format!(
+                "client {} had seen {} at {seen} and read {version:?}",
+                asked.client, asked.key
+            ));
+        }
+        if let Some(version) = version {
+            see(client, asked, version);
+        }
+    }
+
+    /// Whether every agent that `handles` gives holds what every log holds; why not.
+    pub fn differs(&self, handles: &[(String, usize, ShardHandle)]) -> Option<String> {
+        for ((site, shard), log) in &self.logs {
+            let Some(first) = self.logs.get(&(0, shard.clone())) else {
+                continue;
+            };
+            if log.reference.cells != first.reference.cells {
+                return Some(format!("the logs of regions 0 and {site} differ in {shard}"));
+            }
+        }
+        for (name, site, handle) in handles {
+            let served = handle.served();
+            let log = self.logs.get(&(*site, handle.shard().clone()))?;
+            if let Some(refusal) = served.refusal() {
+                return Some(format!("{name} does not serve {}: {refusal}", handle.shard()));
+            }
+            let cells = &log.reference.cells;
+            let same = |id: &CellId, version: &Version| {
+                served
+                    .store
+                    .held(id)
+                    .is_some_and(|held| held.cell.version == *version)
+            };
+            let differing = cells.iter().find(|(id, (version, _))| !same(id, version));
+            if served.store.cells() != cells.len() as u64 || differing.is_some() {
+                return Some(format!(
+                    "{name} holds {} cells of {} where its log has {}; differing: {differing:?}",
+                    served.store.cells(),
+                    handle.shard(),
+                    cells.len()
+                ));
+            }
+        }
+        None
+    }
+
+    /// A log whose agents agree again is disturbed no more.
+    pub fn settle(&mut self, handles: &[(String, usize, ShardHandle)]) {
+        for ((site, shard), log) in self.logs.iter_mut().filter(|(_, log)| log.disturbed) {
+            let of_log = handles
+                .iter()
+                .filter(|(_, index, handle)| index == site && handle.shard() == shard);
+            let agrees = |handle: &ShardHandle| {
+                let served = handle.served();
+                let cells = &log.reference.cells;
+                let same = |(id, (version, _)): (&CellId, &(Version, Option<Bytes>))| {
+                    served
+                        .store
+                        .held(id)
+                        .is_some_and(|held| held.cell.version == *version)
+                };
+                served.refusal().is_none()
+                    && served.fold.at().sequence == log.reference.last()
+                    && served.store.cells() == cells.len() as u64
+                    && cells.iter().all(same)
+            };
+            let mut all = of_log.map(|(_, _, handle)| agrees(handle)).peekable();
+            if all.peek().is_some() && all.all(|agrees| agrees) {
+                log.disturbed = false;
+            }
+        }
+    }
+
+    /// After everything has healed: what was acknowledged is there, and nothing that was refused.
+    pub fn check_end(&mut self, handles: &[(String, usize, ShardHandle)]) {
+        let mut wrong = Vec::new();
+        for (cell, versions) in &self.acknowledged {
+            let newest = versions
+                .iter()
+                .rfind(|(version, _)| !self.excused.contains(*version));
+            let Some((newest, site)) = newest else {
+                continue;
+            };
+            for (name, _, handle) in handles {
+                let served = handle.served();
+                let held = served.store.held(cell).map(|held| &held.cell);
+                if !handles_cell(handle, cell, handles) {
+                    continue;
+                }
+                match held {
+                    None => wrong.push(format!(
+                        "{name} lost {newest} of {}, acknowledged in region {site}",
+                        cell.key
+                    )),
+                    Some(held) if held.version < *newest => wrong.push(format!(
+                        "{name} holds {} of {} and {newest} was acknowledged in region {site}",
+                        held.version, cell.key
+                    )),
+                    Some(held) => {
+                        let bytes = match &held.content {
+                            Content::Value { bytes, .. } => Some(bytes),
+                            Content::Tombstone | Content::Swept(_) => None,
+                        };
+                        if bytes.is_some_and(|bytes| self.refused.contains(bytes)) {
+                            wrong.push(format!("{name} holds a refused write of {}", cell.key));
+                        }
+                        if !self.counted.contains(&held.version) {
+                            wrong.push(format!(
+                                "{name} holds {} of {}, which never counted",
+                                held.version, cell.key
+                            ));
+                        }
+                    }
+                }
+            }
+        }
+        self.violations.extend(wrong);
+    }
+}
+
+/// Whether the shard of `handle` is the one that `cell` belongs to: the one that any agent holds it in.
+fn handles_cell(handle: &ShardHandle, cell: &CellId, handles: &[(String, usize, ShardHandle)]) -> bool {
+    let partitions = handles
+        .iter()
+        .map(|(_, _, handle)| handle.shard().partition)
+        .max()
+        .unwrap_or(0)
+        + 1;
+    let shard = handle.shard();
+    *shard == Shard::of_key(&shard.group, partitions, &cell.bucket, &cell.key)
+}
+
+fn note_counted(counted: &mut BTreeSet<Version>, reference: &Reference, own: &RegionName) {
+    let Some(after) = reference.history.last() else {
+        return;
+    };
+    for version in after.versions.iter().filter(|version| version.region == *own) {
+        counted.insert(version.clone());
+    }
+}
+
+fn see(client: &mut Client, asked: &crate::clients::Asked, version: &Version) {
+    let seen = client
+        .seen
+        .entry(asked.key.clone())
+        .or_insert_with(|| version.clone());
+    if *seen < *version {
+        *seen = version.clone();
+    }
+}
+
+fn cell(key: &isthmus_replication::names::Key) -> CellId {
+    CellId {
+        bucket: bucket(),
+        key: key.clone(),
+        field: Field::NONE,
+    }
+}
+
+fn cursors(fold: &isthmus_replication::fold::Fold) -> BTreeMap<RegionName, (u64, Sequence)> {
+    fold.origins()
+        .map(|(origin, state)| {
+            let at = state.cursor.position;
+            (origin.clone(), (at.life.number, at.sequence))
+        })
+        .collect()
+}

@@ -1,0 +1,221 @@
+//! One direction of a stream, and the end of a stream that a process holds.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use bytes::{Buf, Bytes};
+use isthmus_replication::names::RegionName;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::network::Network;
+use crate::time::Time;
+
+/// Bytes that are under way in one direction before a writer waits, as a TCP window.
+const WINDOW: usize = 512 * 1024;
+
+/// One direction of a stream.
+pub(crate) struct Pipe {
+    pub from: RegionName,
+    pub to: RegionName,
+    ends: [usize; 2],
+    parts: VecDeque<(Duration, Bytes)>,
+    /// How many of `parts` have arrived.
+    arrived: usize,
+    bytes: usize,
+    last_arrival: Duration,
+    closed: Option<Duration>,
+    ended: bool,
+    unread: bool,
+    broken: bool,
+    black: bool,
+    reader: Option<Waker>,
+    writer: Option<Waker>,
+}
+
+impl Pipe {
+    pub fn new(from: RegionName, writer: usize, to: RegionName, reader: usize) -> Self {
+        Self {
+            from,
+            to,
+            ends: [writer, reader],
+            parts: VecDeque::new(),
+            arrived: 0,
+            bytes: 0,
+            last_arrival: Duration::ZERO,
+            closed: None,
+            ended: false,
+            unread: false,
+            broken: false,
+            black: false,
+            reader: None,
+            writer: None,
+        }
+    }
+
+    /// Whether nothing more comes through.
+    pub fn is_over(&self) -> bool {
+        self.broken || self.ended || self.black
+    }
+
+    /// Whether nobody is at either end.
+    pub fn is_forgotten(&self) -> bool {
+        self.closed.is_some() && self.unread
+    }
+
+    /// Loses what is under way; both ends learn of it.
+    pub fn break_off(&mut self) {
+        self.broken = true;
+        self.parts.clear();
+        (self.arrived, self.bytes) = (0, 0);
+        self.wake_both();
+    }
+
+    /// Machine `node` vanishes; if it is at an end, nothing comes through and nobody is told.
+    pub fn vanish(&mut self, node: usize) {
+        self.black |= self.ends.contains(&node);
+    }
+
+    /// Lets arrive what is due.
+    pub fn deliver(&mut self, now: Duration, cut: bool) {
+        if cut || self.black || self.broken {
+            return;
+        }
+        let due = self.parts.partition_point(|(arrival, _)| *arrival <= now);
+        let ends = self.closed.is_some_and(|closed| closed <= now) && due == self.parts.len();
+        if due > self.arrived || ends && !self.ended {
+            self.arrived = due;
+            self.ended |= ends;
+            self.reader.take().into_iter().for_each(Waker::wake);
+        }
+    }
+
+    fn wake_both(&mut self) {
+        let both = [self.reader.take(), self.writer.take()];
+        both.into_iter().flatten().for_each(Waker::wake);
+    }
+}
+
+/// The end of a stream that a process holds.
+pub(crate) struct Half {
+    network: Network,
+    time: Time,
+    reads: Arc<Mutex<Pipe>>,
+    writes: Arc<Mutex<Pipe>>,
+}
+
+impl Half {
+    pub fn new(network: Network, time: Time, reads: Arc<Mutex<Pipe>>, writes: Arc<Mutex<Pipe>>) -> Self {
+        Self {
+            network,
+            time,
+            reads,
+            writes,
+        }
+    }
+}
+
+fn lock(pipe: &Arc<Mutex<Pipe>>) -> MutexGuard<'_, Pipe> {
+    pipe.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl fmt::Debug for Half {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let pipe = lock(&self.writes);
+        write!(f, "stream from {} to {}", pipe.from, pipe.to)
+    }
+}
+
+impl AsyncRead for Half {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let mut pipe = lock(&self.reads);
+        if pipe.broken {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+        }
+        if pipe.arrived == 0 {
+            if pipe.ended {
+                return Poll::Ready(Ok(()));
+            }
+            pipe.reader = Some(context.waker().clone());
+            return Poll::Pending;
+        }
+        while pipe.arrived > 0 && buffer.remaining() > 0 {
+            let Some((_, part)) = pipe.parts.front_mut() else {
+                break;
+            };
+            let taken = part.split_to(part.remaining().min(buffer.remaining()));
+            let emptied = part.is_empty();
+            buffer.put_slice(&taken);
+            pipe.bytes -= taken.len();
+            if emptied {
+                pipe.parts.pop_front();
+                pipe.arrived -= 1;
+            }
+        }
+        pipe.writer.take().into_iter().for_each(Waker::wake);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Half {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let (from, to) = {
+            let pipe = lock(&self.writes);
+            (pipe.from.clone(), pipe.to.clone())
+        };
+        let arrival = self.network.arrival(&from, &to);
+        let mut pipe = lock(&self.writes);
+        if pipe.broken {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+        }
+        if pipe.unread && !pipe.black {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
+        let room = WINDOW.saturating_sub(pipe.bytes).min(bytes.len());
+        if room == 0 && !bytes.is_empty() {
+            pipe.writer = Some(context.waker().clone());
+            return Poll::Pending;
+        }
+        pipe.last_arrival = pipe.last_arrival.max(arrival);
+        let part = (pipe.last_arrival, Bytes::copy_from_slice(&bytes[..room]));
+        pipe.parts.push_back(part);
+        pipe.bytes += room;
+        Poll::Ready(Ok(room))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.close();
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Half {
+    fn close(&self) {
+        let now = self.time.now();
+        let mut pipe = lock(&self.writes);
+        if pipe.closed.is_none() {
+            pipe.closed = Some(pipe.last_arrival.max(now));
+        }
+    }
+}
+
+impl Drop for Half {
+    fn drop(&mut self) {
+        self.close();
+        let mut pipe = lock(&self.reads);
+        pipe.unread = true;
+        pipe.writer.take().into_iter().for_each(Waker::wake);
+    }
+}

@@ -1,0 +1,269 @@
+//! The slow, obvious reference: what design.md section 5 says of one log, written down a second time without regard to memory
+//! or speed, and what its messages leave in cells.
+//!
+//! It remembers every identifier that it ever saw, judges each message by rules written here from the design alone, and keeps
+//! what was true after each message. When a log loses its tail it begins again from the log's first message.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use isthmus_log::StoredMessage;
+use isthmus_replication::body;
+use isthmus_replication::cell::CellId;
+use isthmus_replication::change::{Change, Op};
+use isthmus_replication::coordinates::{Anchor, Life, MessageId, Sequence};
+use isthmus_replication::fold::Token;
+use isthmus_replication::header::{LifeLink, Local, Range, Record};
+use isthmus_replication::names::RegionName;
+use isthmus_replication::time::Wall;
+use isthmus_replication::version::Version;
+
+/// What is in a cell: which write, and its bytes; none of a delete.
+pub type Held = (Version, Option<bytes::Bytes>);
+
+/// What was true after one message.
+#[derive(Debug, Clone, PartialEq)]
+pub struct After {
+    /// The message.
+    pub anchor: Anchor,
+    /// Whether it counted.
+    pub counted: bool,
+    /// The versions that it brought, if it counted.
+    pub versions: Vec<Version>,
+    /// A sum over the cells and their versions.
+    pub sum: u64,
+    /// The log's own highest stamp.
+    pub highest: u64,
+    /// Through where each origin's log was held: number of its life, and sequence.
+    pub cursors: BTreeMap<RegionName, (u64, Sequence)>,
+}
+
+/// One log as the design describes it.
+#[derive(Debug)]
+pub struct Reference {
+    region: RegionName,
+    lives: Vec<LifeLink>,
+    highest: u64,
+    ahead_millis: u64,
+    behind_millis: u64,
+    membership: Option<u64>,
+    mark: Option<(Sequence, u64)>,
+    ids: BTreeSet<MessageId>,
+    origins: BTreeMap<RegionName, (Life, Anchor)>,
+    /// Its cells.
+    pub cells: BTreeMap<CellId, Held>,
+    /// What was true after each message, the first one first.
+    pub history: Vec<After>,
+    /// What can't be, told once.
+    pub broken: Vec<String>,
+}
+
+impl Reference {
+    /// Of the empty log of `region`.
+    pub fn new(region: RegionName) -> Self {
+        Self {
+            region,
+            lives: Vec::new(),
+            highest: 0,
+            ahead_millis: 500,
+            behind_millis: 10_000,
+            membership: None,
+            mark: None,
+            ids: BTreeSet::new(),
+            origins: BTreeMap::new(),
+            cells: BTreeMap::new(),
+            history: Vec::new(),
+            broken: Vec::new(),
+        }
+    }
+
+    /// Whose log it is.
+    pub fn region(&self) -> &RegionName {
+        &self.region
+    }
+
+    /// The last message read.
+    pub fn last(&self) -> Sequence {
+        self.history
+            .last()
+            .map_or(Sequence::NONE, |after| after.anchor.sequence)
+    }
+
+    /// What was true after the message at `sequence`.
+    pub fn after(&self, sequence: Sequence) -> Option<&After> {
+        let index = usize::try_from(sequence.0.checked_sub(1)?).ok()?;
+        self.history.get(index)
+    }
+
+    /// Reads the next message.
+    pub fn read(&mut self, message: &StoredMessage) {
+        let counted = self.counts(message);
+        let mut versions = Vec::new();
+        if let Some(origin) = counted.as_ref().and_then(|brings| brings.clone()) {
+            match body::decode(&origin, message.body.clone()) {
+                Ok(changes) => {
+                    for change in changes {
+                        versions.push(change.version.clone());
+                        self.merge(change);
+                    }
+                }
+                Err(error) => self.broken.push(format!(
+                    "the body of {:?} can't be read: {error}",
+                    message.sequence
+                )),
+            }
+        }
+        let cursors = self.origins.iter();
+        self.history.push(After {
+            anchor: message.anchor(),
+            counted: counted.is_some(),
+            versions,
+            sum: sum(self.cells.iter().map(|(id, (version, _))| (id, version))),
+            highest: self.highest,
+            cursors: cursors
+                .map(|(region, (life, anchor))| (region.clone(), (life.number, anchor.sequence)))
+                .collect(),
+        });
+    }
+
+    /// The greater version stays.
+    fn merge(&mut self, change: Change) {
+        let value = match change.op {
+            Op::Put { value, .. } => Some(bytes::Bytes::copy_from_slice(&value)),
+            Op::Delete => None,
+        };
+        match self.cells.get(&change.id) {
+            Some((held, _)) if *held > change.version => {}
+            Some((held, bytes)) if *held == change.version && *bytes != value => {
+                self.broken.push(format!("{held:?} has two contents"));
+            }
+            _ => {
+                self.cells.insert(change.id, (change.version, value));
+            }
+        }
+    }
+
+    /// Whether a message counts; of one that does, whose changes it brings, if any.
+    fn counts(&mut self, message: &StoredMessage) -> Option<Option<RegionName>> {
+        let header = message.header.as_ref().ok()?;
+        let own = Token::Origin(self.region.clone());
+        let token = message.token.as_ref();
+        let life = self.lives.last().map(|link| link.life);
+        if !matches!(header.record, Record::Life(_)) && life.is_none() {
+            return None;
+        }
+        let local = |message_id, hlc| Local {
+            message_id,
+            writer: isthmus_replication::coordinates::WriterId(0),
+            lowest_stamp: hlc,
+            highest_stamp: hlc,
+        };
+        let of_agents = token == Some(&Token::Agent);
+        match &header.record {
+            Record::Batch(batch) => (token == Some(&own) && self.local(batch, message.timestamp, true))
+                .then(|| Some(self.region.clone())),
+            Record::Restored { local, .. } => {
+                (of_agents && self.local(local, message.timestamp, false)).then(|| Some(self.region.clone()))
+            }
+            Record::Barrier(barrier) => (of_agents
+                && self.local(&local(barrier.message_id, barrier.hlc), message.timestamp, true))
+            .then_some(None),
+            Record::Mark(mark) => {
+                let newer = self.mark.is_none_or(|(described, hlc)| {
+                    mark.described.sequence > described && mark.hlc.bits() > hlc
+                });
+                let right = of_agents
+                    && Some(mark.life) == life
+                    && newer
+                    && mark.described.sequence < message.sequence;
+                let counts = right && self.local(&local(mark.message_id, mark.hlc), message.timestamp, true);
+                if counts {
+                    self.mark = Some((mark.described.sequence, mark.hlc.bits()));
+                }
+                counts.then_some(None)
+            }
+            Record::Membership { membership, .. } => {
+                let counts = of_agents && self.membership.is_none_or(|number| membership.number > number);
+                if counts {
+                    self.membership = Some(membership.number);
+                    self.ahead_millis = membership.clock.max_ahead.as_millis() as u64;
+                    self.behind_millis = membership.clock.max_behind.as_millis() as u64;
+                }
+                counts.then_some(None)
+            }
+            Record::Life(record) => {
+                let counts = of_agents && record.link.parent == life;
+                if counts {
+                    self.lives.push(record.link);
+                }
+                counts.then_some(None)
+            }
+            Record::Range(range) => {
+                if range.origin == self.region {
+                    self.broken
+                        .push(format!("{:?} returned to its origin", message.sequence));
+                }
+                let of_origin = token == Some(&Token::Origin(range.origin.clone()));
+                (of_origin && self.range(range)).then(|| Some(range.origin.clone()))
+            }
+            Record::Gap(range) => (token == Some(&Token::Gateway) && self.range(range)).then_some(None),
+        }
+    }
+
+    /// Design.md section 5: every stamp above the highest less max_behind, none above the log's time and max_ahead, a new id.
+    fn local(&mut self, local: &Local, timestamp: Wall, bound_behind: bool) -> bool {
+        let (lowest, highest) = (local.lowest_stamp.bits(), local.highest_stamp.bits());
+        if bound_behind && lowest <= self.highest.saturating_sub(self.behind_millis << 16) {
+            return false;
+        }
+        if self.ids.contains(&local.message_id) {
+            return false;
+        }
+        let is_ahead = highest >> 16 > timestamp.millis() + self.ahead_millis;
+        if bound_behind || !is_ahead {
+            self.ids.insert(local.message_id);
+        }
+        if is_ahead {
+            return false;
+        }
+        self.highest = self.highest.max(highest);
+        true
+    }
+
+    /// Design.md section 5: what comes after the least of the cursor and every fork since the cursor's life.
+    fn range(&mut self, range: &Range) -> bool {
+        let links = range.lineage.links();
+        let Some(current) = links.last() else {
+            return false;
+        };
+        let held = self.origins.get(&range.origin);
+        let shared = match held {
+            None => Sequence::NONE,
+            Some((life, anchor)) => {
+                let Some(at) = links.iter().position(|link| link.life == *life) else {
+                    return false;
+                };
+                let forks = links[at + 1..].iter().map(|link| link.fork);
+                forks.chain([anchor.sequence]).min().unwrap_or(anchor.sequence)
+            }
+        };
+        let follows = held
+            .filter(|(_, anchor)| anchor.sequence == shared)
+            .is_none_or(|(_, anchor)| anchor.message_id == range.previous);
+        let comes_next = range.first == shared.next() && range.through.sequence > shared && follows;
+        if comes_next {
+            self.origins
+                .insert(range.origin.clone(), (current.life, range.through));
+        }
+        comes_next
+    }
+}
+
+/// A sum over cells and their versions, whatever their order.
+pub fn sum<'a>(cells: impl Iterator<Item = (&'a CellId, &'a Version)>) -> u64 {
+    use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+    cells.fold(0, |sum, cell| {
+        let mut hasher = DefaultHasher::new();
+        cell.hash(&mut hasher);
+        sum.wrapping_add(hasher.finish())
+    })
+}

@@ -1,0 +1,137 @@
+//! The trace: one line for everything that happened, with the time and the machine; the same seed gives the same lines.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+
+use crate::time::Time;
+
+static TRACE: Mutex<Trace> = Mutex::new(Trace {
+    shown: None,
+    at: Duration::ZERO,
+    machine: None,
+    hash: 0xcbf2_9ce4_8422_2325,
+    lines: 0,
+    alarms: BTreeMap::new(),
+});
+
+struct Trace {
+    shown: Option<Level>,
+    at: Duration,
+    machine: Option<Arc<str>>,
+    hash: u64,
+    lines: u64,
+    alarms: BTreeMap<String, Vec<String>>,
+}
+
+fn trace() -> MutexGuard<'static, Trace> {
+    TRACE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Takes up what every process logs, and prints what is at least as important as `shown`; nothing when none.
+///
+/// # Errors
+/// Something else does already.
+pub fn begin(shown: Option<Level>) -> anyhow::Result<()> {
+    trace().shown = shown;
+    let subscriber = tracing_subscriber::registry().with(Lines);
+    Ok(tracing::subscriber::set_global_default(subscriber)?)
+}
+
+/// While it is held, what is logged is said by a machine.
+pub struct Within(Option<Arc<str>>);
+
+/// What is logged from here on is of `machine`, now.
+pub fn enter(machine: &Arc<str>, time: &Time) -> Within {
+    let mut trace = trace();
+    trace.at = time.now();
+    Within(trace.machine.replace(Arc::clone(machine)))
+}
+
+impl Drop for Within {
+    fn drop(&mut self) {
+        trace().machine = self.0.take();
+    }
+}
+
+/// What the trace came to: a hash over all lines, and how many there were.
+pub fn sum() -> (u64, u64) {
+    let trace = trace();
+    (trace.hash, trace.lines)
+}
+
+/// The alarms raised, by kind; errors that are no alarms have the kind `error`.
+pub fn alarms() -> BTreeMap<String, Vec<String>> {
+    trace().alarms.clone()
+}
+
+/// Says something of the world itself.
+pub fn world(time: &Time, text: &str) {
+    let mut trace = trace();
+    trace.at = time.now();
+    trace.line(Level::INFO, "world", text);
+}
+
+impl Trace {
+    fn line(&mut self, level: Level, who: &str, text: &str) {
+        let line = format!("{:>9.3}s {who:<14} {level:<5} {text}", self.at.as_secs_f64());
+        for byte in line.bytes() {
+            self.hash = (self.hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+        self.lines += 1;
+        if self.shown.is_some_and(|shown| level <= shown) {
+            println!("{line}");
+        }
+    }
+}
+
+struct Lines;
+
+impl<S: Subscriber> Layer<S> for Lines {
+    fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
+        let metadata = event.metadata();
+        if !metadata.target().starts_with("isthmus") {
+            return;
+        }
+        let mut text = Text::default();
+        event.record(&mut text);
+        let mut trace = trace();
+        let who = trace.machine.clone().unwrap_or_else(|| "world".into());
+        let level = *metadata.level();
+        let line = format!("{}{}", text.message, text.fields);
+        let refused = text.kind.as_deref() == Some("link_refused");
+        if level == Level::ERROR || refused {
+            let kind = text.kind.unwrap_or_else(|| "error".to_owned());
+            trace
+                .alarms
+                .entry(kind)
+                .or_default()
+                .push(format!("{who}: {line}"));
+        }
+        trace.line(level, &who, &line);
+    }
+}
+
+#[derive(Default)]
+struct Text {
+    message: String,
+    fields: String,
+    kind: Option<String>,
+}
+
+impl Visit for Text {
+    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+        match field.name() {
+            "message" => self.message = format!("{value:?}"),
+            "kind" => self.kind = Some(format!("{value:?}").trim_matches('"').to_owned()),
+            name => {
+                let _ = write!(self.fields, " {name}={value:?}");
+            }
+        }
+    }
+}

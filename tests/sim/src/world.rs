@@ -1,0 +1,410 @@
+//! The world: regions, machines, clients and time, one step after another.
+//!
+//! A step moves time by [`crate::time::TICK`], lets the network and every NATS deliver what is due, lets faults begin and end, lets clients
+//! ask, then steps every machine in order, then looks at everything. First comes trouble; then everything heals, and the world
+//! must come to rest with every agent of every region equal within [`BUDGET`].
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use isthmus_region_agent::shard::ShardHandle;
+use isthmus_replication::coordinates::Shard;
+use isthmus_replication::names::{GroupName, Key, RegionName, SetName};
+use tempfile::TempDir;
+
+use crate::clients::{self, Answers, Asked, Client};
+use crate::faults::Faults;
+use crate::folder;
+use crate::network::Network;
+use crate::node::{Machine, Role, Run};
+use crate::oracle::Oracle;
+use crate::plan::{Fault, Given, Plan};
+use crate::site::Site;
+use crate::time::{MachineClock, Time};
+use crate::trace;
+
+/// The world must be at rest this long after everything has healed.
+const BUDGET: Duration = Duration::from_secs(120);
+/// Before trouble begins, for a first mark and a leader.
+const CALM: Duration = Duration::from_secs(3);
+/// Clients of each region.
+const CLIENTS: usize = 3;
+/// Whether everything is at rest is looked at this often.
+const LOOK: Duration = Duration::from_millis(250);
+/// A process that could not go on starts again after this.
+const RESTART: Duration = Duration::from_millis(500);
+
+/// A machine and what runs on it.
+pub struct Slot {
+    /// The machine.
+    pub machine: Machine,
+    /// Its process, unless it is down.
+    pub run: Option<Run>,
+    /// It is paused.
+    pub paused: bool,
+    /// Which run of its process this is, of all runs in the world.
+    pub number: usize,
+    /// A process that is down starts again then.
+    pub starts_at: Option<Duration>,
+}
+
+/// Everything.
+pub struct World {
+    /// Its time.
+    pub time: Time,
+    /// What the seed decided.
+    pub plan: Plan,
+    /// What is drawn from the seed as the world goes on.
+    pub random: fastrand::Rng,
+    /// The regions.
+    pub sites: Vec<Site>,
+    /// The machines.
+    pub slots: Vec<Slot>,
+    /// The network between regions.
+    pub network: Network,
+    /// The shards.
+    pub shards: Vec<Shard>,
+    /// What must hold.
+    pub oracle: Oracle,
+    folder: TempDir,
+    clients: Vec<Client>,
+    answers: Answers,
+    asked: u64,
+    next_operation: Duration,
+    runs: usize,
+}
+
+/// How a simulation ended.
+#[derive(Debug)]
+pub struct Report {
+    /// What did not hold; empty when all did.
+    pub violations: Vec<String>,
+    /// How often each fault that was on happened.
+    pub fired: BTreeMap<Fault, u64>,
+    /// Simulated time.
+    pub lasted: Duration,
+    /// What clients were told.
+    pub told: crate::oracle::Told,
+}
+
+impl World {
+    /// A world before its first step.
+    ///
+    /// # Errors
+    /// No folder, or settings that can't be loaded.
+    pub fn new(seed: u64, given: &Given) -> anyhow::Result<Self> {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let plan = Plan::draw(&mut random, given);
+        let time = Time::default();
+        let folder = scratch()?;
+        let set = SetName::parse("sim")?;
+        let sites: Vec<Site> = (0..plan.regions.len())
+            .map(|index| {
+                let gateways = (0..plan.gateways)
+                    .map(|gateway| address(index, gateway))
+                    .collect();
+                let (name, seed) = (&plan.regions[index], random.u64(..));
+                Site::new(&set, name, &time, plan.trouble(), seed, gateways)
+            })
+            .collect();
+        let regions: Vec<(RegionName, Vec<SocketAddr>)> = sites
+            .iter()
+            .map(|site| (site.name.clone(), site.gateways.clone()))
+            .collect();
+        folder::write_set(folder.path(), &plan, &regions)?;
+        let network = Network::new(time.clone(), random.u64(..), plan.paths());
+        let group = GroupName::parse("default")?;
+        let shards: Vec<Shard> = (0..plan.partitions)
+            .map(|partition| Shard {
+                group: group.clone(),
+                partition,
+            })
+            .collect();
+        let oracle = Oracle::new(&sites, &shards);
+        let clients = (0..CLIENTS * sites.len()).map(|_| Client::default()).collect();
+        let mut world = Self {
+            time,
+            plan,
+            random,
+            sites,
+            slots: Vec::new(),
+            network,
+            shards,
+            oracle,
+            folder,
+            clients,
+            answers: Answers::default(),
+            asked: 0,
+            next_operation: CALM,
+            runs: 0,
+        };
+        world.make_machines()?;
+        Ok(world)
+    }
+
+    fn make_machines(&mut self) -> anyhow::Result<()> {
+        for site in 0..self.sites.len() {
+            let agents = (0..self.plan.agents).map(|index| (Role::Agent, index));
+            let gateways = (0..self.plan.gateways).map(|index| (Role::Gateway, index));
+            for (role, index) in agents.chain(gateways) {
+                let region = self.sites[site].name.clone();
+                let name = match role {
+                    Role::Agent => format!("{region}-a{index}"),
+                    Role::Gateway => format!("{region}-g{index}"),
+                };
+                let listen = address(site, index);
+                let settings =
+                    folder::write_process(self.folder.path(), &self.plan, role, &region, &name, listen)?;
+                let machine = Machine {
+                    number: self.slots.len(),
+                    name: name.into(),
+                    role,
+                    site,
+                    region,
+                    settings,
+                    clock: MachineClock::default(),
+                };
+                self.slots.push(Slot {
+                    machine,
+                    run: None,
+                    paused: false,
+                    number: 0,
+                    starts_at: Some(Duration::ZERO),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs to the end.
+    ///
+    /// # Errors
+    /// The simulation itself failed: settings, files.
+    pub fn run(mut self) -> anyhow::Result<Report> {
+        trace::world(&self.time, &self.plan.to_string());
+        let mut faults = Faults::new(&self.plan, CALM);
+        while self.time.now() < CALM + self.plan.trouble && self.oracle.violations.is_empty() {
+            self.step(|world| faults.step(world))?;
+            self.clients();
+        }
+        faults.heal_all(&mut self);
+        trace::world(&self.time, "everything heals");
+        self.rest()?;
+        let handles = self.handles();
+        if self.oracle.violations.is_empty() {
+            self.oracle.check_end(&handles);
+        }
+        let mut violations = std::mem::take(&mut self.oracle.violations);
+        violations.extend(faults.unexpected_alarms());
+        for violation in &violations {
+            trace::world(&self.time, &format!("VIOLATION {violation}"));
+        }
+        Ok(Report {
+            violations,
+            fired: faults.fired(&self.sites),
+            lasted: self.time.now(),
+            told: self.oracle.told,
+        })
+    }
+
+    /// Lets the world come to rest.
+    fn rest(&mut self) -> anyhow::Result<()> {
+        let end = self.time.now() + BUDGET;
+        let mut why = None;
+        while self.oracle.violations.is_empty() {
+            self.step(|_| {})?;
+            self.take_answers();
+            if !self.time.now().as_millis().is_multiple_of(LOOK.as_millis()) {
+                continue;
+            }
+            why = self.not_at_rest();
+            if why.is_none() {
+                return Ok(());
+            }
+            if self.time.now() >= end {
+                break;
+            }
+        }
+        if let Some(why) = why.filter(|_| self.oracle.violations.is_empty()) {
+            self.oracle
+                .violations
+                .push(format!("no rest within {BUDGET:?}: {why}"));
+        }
+        Ok(())
+    }
+
+    fn not_at_rest(&self) -> Option<String> {
+        let down = self.slots.iter().find(|slot| {
+            slot.run
+                .as_ref()
+                .is_none_or(|run| run.agent().is_none() && run.gateway().is_none())
+        });
+        if let Some(slot) = down {
+            return Some(format!("{} is down", slot.machine.name));
+        }
+        let disturbed = self.sites.iter().enumerate().find_map(|(site, of_site)| {
+            let shard = self
+                .shards
+                .iter()
+                .find(|shard| self.oracle.is_disturbed(&(site, (*shard).clone())))?;
+            Some(format!(
+                "the agents of {} differ in {shard} since its log lost a tail",
+                of_site.name
+            ))
+        });
+        disturbed.or_else(|| self.oracle.differs(&self.handles()))
+    }
+
+    /// Moves time by one step.
+    fn step(&mut self, faults: impl FnOnce(&mut Self)) -> anyhow::Result<()> {
+        self.time.tick();
+        self.network.advance();
+        for site in &self.sites {
+            site.nats.advance();
+        }
+        faults(self);
+        self.restart()?;
+        for slot in self.slots.iter().filter(|slot| !slot.paused) {
+            if let Some(run) = &slot.run {
+                run.step(&self.time);
+            }
+        }
+        self.oracle.read_logs(&self.sites);
+        for slot in &self.slots {
+            let Some(region) = slot.run.as_ref().and_then(Run::agent) else {
+                continue;
+            };
+            for handle in region.core.shards() {
+                self.oracle
+                    .look(&slot.machine.name, slot.number, slot.machine.site, handle);
+            }
+        }
+        let handles = self.handles();
+        self.oracle.settle(&handles);
+        Ok(())
+    }
+
+    /// Starts what is to start, and starts again what could not go on.
+    fn restart(&mut self) -> anyhow::Result<()> {
+        let now = self.time.now();
+        for slot in &mut self.slots {
+            let failure = slot.run.as_ref().and_then(|run| run.failure().map(str::to_owned));
+            if let Some(failure) = failure {
+                trace::world(&self.time, &format!("{} ended: {failure}", slot.machine.name));
+                slot.run = None;
+                slot.starts_at = Some(now + RESTART);
+            }
+            if slot.starts_at.is_some_and(|at| at <= now) {
+                slot.starts_at = None;
+                self.runs += 1;
+                slot.number = self.runs;
+                let site = &self.sites[slot.machine.site];
+                slot.run = Some(Run::start(
+                    &slot.machine,
+                    &self.time,
+                    site.nats.ports(),
+                    site.connection(),
+                    &self.network,
+                )?);
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the process of a machine at once.
+    pub fn kill(&mut self, slot: usize, starts_again_after: Duration) {
+        let starts_at = self.time.now() + starts_again_after;
+        let slot = &mut self.slots[slot];
+        self.network.stop_listening(slot.machine.number);
+        slot.run = None;
+        slot.paused = false;
+        slot.starts_at = Some(starts_at);
+    }
+
+    /// Lets clients ask what is due.
+    fn clients(&mut self) {
+        self.take_answers();
+        while self.next_operation <= self.time.now() {
+            let between = 2_000_000 / u64::from(self.plan.rate);
+            self.next_operation += Duration::from_micros(self.random.u64(0..=between));
+            self.ask();
+        }
+    }
+
+    fn ask(&mut self) {
+        let index = self.random.usize(0..self.clients.len());
+        let home = index / CLIENTS;
+        let site = if self.random.u32(0..8) == 0 {
+            self.random.usize(0..self.sites.len())
+        } else {
+            home
+        };
+        let agents: Vec<usize> = (0..self.slots.len())
+            .filter(|slot| {
+                let slot = &self.slots[*slot];
+                slot.machine.site == site && slot.machine.role == Role::Agent
+            })
+            .collect();
+        let slot = &self.slots[agents[self.random.usize(0..agents.len())]];
+        let key = self.random.u32(0..self.plan.keys);
+        let Ok(key) = Key::parse(&format!("key/{key}")) else {
+            return;
+        };
+        let (Some(run), false) = (&slot.run, self.clients[index].busy) else {
+            return;
+        };
+        let Some(region) = run.agent() else {
+            return;
+        };
+        self.asked += 1;
+        let writes = match self.random.u32(0..10) {
+            0..4 => None,
+            4 => Some(None),
+            _ => Some(Some(
+                format!("value {:0>1$}", self.asked, self.plan.value_bytes).into(),
+            )),
+        };
+        let asked = Asked {
+            number: self.asked,
+            client: index,
+            site,
+            key,
+            writes,
+        };
+        let client = &mut self.clients[index];
+        clients::ask(&mut self.random, client, &asked, region, run, &self.answers);
+    }
+
+    fn take_answers(&mut self) {
+        for answered in self.answers.take() {
+            if let Some(client) = self.clients.get_mut(answered.asked.client) {
+                self.oracle.answered(client, &answered);
+            }
+        }
+    }
+
+    /// The shards of every agent that runs.
+    pub fn handles(&self) -> Vec<(String, usize, ShardHandle)> {
+        let mut handles = Vec::new();
+        for slot in &self.slots {
+            let Some(region) = slot.run.as_ref().and_then(Run::agent) else {
+                continue;
+            };
+            for handle in region.core.shards() {
+                handles.push((slot.machine.name.to_string(), slot.machine.site, handle.clone()));
+            }
+        }
+        handles
+    }
+}
+
+fn address(site: usize, gateway: usize) -> SocketAddr {
+    let [site, gateway] = [site, gateway].map(|index| u8::try_from(index + 1).unwrap_or(u8::MAX));
+    (Ipv4Addr::new(10, site, 0, gateway), 7443).into()
+}
+
+/// A folder in memory where there is one: checkpoints are written often.
+fn scratch() -> std::io::Result<TempDir> {
+    TempDir::new_in("/dev/shm").or_else(|_| TempDir::new())
+}
