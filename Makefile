@@ -12,8 +12,10 @@ export CARGO_TARGET_DIR
 
 shipped := --package isthmus --package isthmus-gateway --package isthmus-region-agent
 ARGS ?=
+SEED ?= 1
+N ?= 200
 
-.PHONY: help demo test unit assumptions acceptance bench-smoke tools can-build can-test
+.PHONY: help demo test unit assumptions acceptance bench-smoke sim sim-many sim-planted tools can-build can-test
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,6 +47,18 @@ bench-smoke: can-build ## replicated changes/s and lag for two regions
 	@tools/nats-server >/dev/null
 	@$(CARGO) build --locked $(shipped) --package isthmus-bench
 	@"$(CARGO_TARGET_DIR)/debug/isthmus-bench" $(ARGS)
+
+sim: can-build ## one simulated set with its trace: SEED=42; ARGS="--faults cut,kill --level debug"
+	@$(CARGO) build --locked --package isthmus-sim
+	@"$(CARGO_TARGET_DIR)/debug/isthmus-sim" one $(SEED) $(ARGS)
+
+sim-many: can-build ## many simulated sets: N=200; ARGS="--from 1000 --faults lost-tail"
+	@$(CARGO) build --locked --package isthmus-sim
+	@"$(CARGO_TARGET_DIR)/debug/isthmus-sim" many --count $(N) $(ARGS)
+
+sim-planted: can-build ## plants one fault after the other: each must be found within N=200 seeds; ARGS="--only message-id"
+	@$(CARGO) build --locked --package isthmus-sim --features planted --bin isthmus-sim-planted
+	@"$(CARGO_TARGET_DIR)/debug/isthmus-sim-planted" planted --count $(N) $(ARGS)
 
 tools: ## nats-server and a NATS client for the scripts, in .tools/
 	@tools/nats-server >/dev/null

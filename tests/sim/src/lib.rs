@@ -9,6 +9,7 @@
 //! Reading order: [`world`], [`node`], [`site`], [`network`], then [`oracle`].
 
 pub mod clients;
+pub mod command;
 pub mod entropy;
 pub mod faults;
 pub mod folder;

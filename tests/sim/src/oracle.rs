@@ -6,10 +6,12 @@ use bytes::Bytes;
 use isthmus_log::StoredMessage;
 use isthmus_region_agent::operation::{Outcome, Refusal};
 use isthmus_region_agent::shard::ShardHandle;
-use isthmus_replication::cell::{CellId, Content, Field};
+use isthmus_replication::cell::{CellId, Field};
 use isthmus_replication::coordinates::{Anchor, Sequence, Shard};
 use isthmus_replication::names::RegionName;
 use isthmus_replication::version::Version;
+
+mod rest;
 
 use crate::clients::{Answered, Client, bucket};
 use crate::reference::{Reference, sum};
@@ -305,127 +307,6 @@ impl Oracle {
             see(client, asked, version);
         }
     }
-
-    /// Whether every agent that `handles` gives holds what every log holds; why not.
-    pub fn differs(&self, handles: &[(String, usize, ShardHandle)]) -> Option<String> {
-        for ((site, shard), log) in &self.logs {
-            let Some(first) = self.logs.get(&(0, shard.clone())) else {
-                continue;
-            };
-            if log.reference.cells != first.reference.cells {
-                return Some(format!("the logs of regions 0 and {site} differ in {shard}"));
-            }
-        }
-        for (name, site, handle) in handles {
-            let served = handle.served();
-            let log = self.logs.get(&(*site, handle.shard().clone()))?;
-            if let Some(refusal) = served.refusal() {
-                return Some(format!("{name} does not serve {}: {refusal}", handle.shard()));
-            }
-            let cells = &log.reference.cells;
-            let same = |id: &CellId, version: &Version| {
-                served
-                    .store
-                    .held(id)
-                    .is_some_and(|held| held.cell.version == *version)
-            };
-            let differing = cells.iter().find(|(id, (version, _))| !same(id, version));
-            if served.store.cells() != cells.len() as u64 || differing.is_some() {
-                return Some(format!(
-                    "{name} holds {} cells of {} where its log has {}; differing: {differing:?}",
-                    served.store.cells(),
-                    handle.shard(),
-                    cells.len()
-                ));
-            }
-        }
-        None
-    }
-
-    /// A log whose agents agree again is disturbed no more.
-    pub fn settle(&mut self, handles: &[(String, usize, ShardHandle)]) {
-        for ((site, shard), log) in self.logs.iter_mut().filter(|(_, log)| log.disturbed) {
-            let of_log = handles
-                .iter()
-                .filter(|(_, index, handle)| index == site && handle.shard() == shard);
-            let agrees = |handle: &ShardHandle| {
-                let served = handle.served();
-                let cells = &log.reference.cells;
-                let same = |(id, (version, _)): (&CellId, &(Version, Option<Bytes>))| {
-                    served
-                        .store
-                        .held(id)
-                        .is_some_and(|held| held.cell.version == *version)
-                };
-                served.refusal().is_none()
-                    && served.fold.at().sequence == log.reference.last()
-                    && served.store.cells() == cells.len() as u64
-                    && cells.iter().all(same)
-            };
-            let mut all = of_log.map(|(_, _, handle)| agrees(handle)).peekable();
-            if all.peek().is_some() && all.all(|agrees| agrees) {
-                log.disturbed = false;
-            }
-        }
-    }
-
-    /// After everything has healed: what was acknowledged is there, and nothing that was refused.
-    pub fn check_end(&mut self, handles: &[(String, usize, ShardHandle)]) {
-        let mut wrong = Vec::new();
-        for (cell, versions) in &self.acknowledged {
-            let newest = versions
-                .iter()
-                .rfind(|(version, _)| !self.excused.contains(*version));
-            let Some((newest, site)) = newest else {
-                continue;
-            };
-            for (name, _, handle) in handles {
-                let served = handle.served();
-                let held = served.store.held(cell).map(|held| &held.cell);
-                if !handles_cell(handle, cell, handles) {
-                    continue;
-                }
-                match held {
-                    None => wrong.push(format!(
-                        "{name} lost {newest} of {}, acknowledged in region {site}",
-                        cell.key
-                    )),
-                    Some(held) if held.version < *newest => wrong.push(format!(
-                        "{name} holds {} of {} and {newest} was acknowledged in region {site}",
-                        held.version, cell.key
-                    )),
-                    Some(held) => {
-                        let bytes = match &held.content {
-                            Content::Value { bytes, .. } => Some(bytes),
-                            Content::Tombstone | Content::Swept(_) => None,
-                        };
-                        if bytes.is_some_and(|bytes| self.refused.contains(bytes)) {
-                            wrong.push(format!("{name} holds a refused write of {}", cell.key));
-                        }
-                        if !self.counted.contains(&held.version) {
-                            wrong.push(format!(
-                                "{name} holds {} of {}, which never counted",
-                                held.version, cell.key
-                            ));
-                        }
-                    }
-                }
-            }
-        }
-        self.violations.extend(wrong);
-    }
-}
-
-/// Whether the shard of `handle` is the one that `cell` belongs to: the one that any agent holds it in.
-fn handles_cell(handle: &ShardHandle, cell: &CellId, handles: &[(String, usize, ShardHandle)]) -> bool {
-    let partitions = handles
-        .iter()
-        .map(|(_, _, handle)| handle.shard().partition)
-        .max()
-        .unwrap_or(0)
-        + 1;
-    let shard = handle.shard();
-    *shard == Shard::of_key(&shard.group, partitions, &cell.bucket, &cell.key)
 }
 
 fn note_counted(counted: &mut BTreeSet<Version>, reference: &Reference, own: &RegionName) {

@@ -43,12 +43,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         if arguments.only.is_some_and(|only| only != fault) {
             continue;
         }
-        let found = many::first_failure(
-            arguments.from,
-            arguments.count,
-            arguments.jobs,
-            Some(fault.name()),
-        );
+        let found = many::first_failure(arguments.from, arguments.count, arguments.jobs, fault.name());
         match found {
             Some((seed, violation)) => {
                 let shown: String = violation.chars().take(140).collect();

@@ -17,7 +17,17 @@ const OURS: &[(&str, &[&str])] = &[
         "isthmus",
         &["isthmus-replication", "isthmus-runtime", "isthmus-wan"],
     ),
-    ("isthmus-sim", &["isthmus-replication", "isthmus-log"]),
+    (
+        "isthmus-sim",
+        &[
+            "isthmus-replication",
+            "isthmus-link",
+            "isthmus-log",
+            "isthmus-runtime",
+            "isthmus-gateway",
+            "isthmus-region-agent",
+        ],
+    ),
     (
         "isthmus-e2e",
         &["isthmus-replication", "isthmus-log", "isthmus-wan"],

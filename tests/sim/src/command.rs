@@ -1,9 +1,9 @@
-//! Simulates Isthmus: many seeds, or one with its trace.
+//! The command line: many seeds, or one with its trace.
 
 use std::process::ExitCode;
 
+use crate::{many, one};
 use clap::{Parser, Subcommand};
-use isthmus_sim::{many, one};
 
 /// Simulates Isthmus under faults that a seed decides.
 #[derive(Debug, Parser)]
@@ -25,15 +25,16 @@ enum Command {
     Many(many::Arguments),
     /// Plants faults and looks how many seeds find each
     #[cfg(feature = "planted")]
-    Planted(isthmus_sim::planted::Arguments),
+    Planted(crate::planted::Arguments),
 }
 
-fn main() -> ExitCode {
+/// Does what the arguments of this process ask for.
+pub fn run() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::One(arguments) => one::run(&arguments),
         Command::Many(arguments) => many::run(&arguments),
         #[cfg(feature = "planted")]
-        Command::Planted(arguments) => isthmus_sim::planted::run(&arguments),
+        Command::Planted(arguments) => crate::planted::run(&arguments),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("isthmus-sim: {error:#}");

@@ -1,0 +1,5 @@
+//! Simulates Isthmus.
+
+fn main() -> std::process::ExitCode {
+    isthmus_sim::command::run()
+}

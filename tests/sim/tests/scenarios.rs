@@ -1,0 +1,127 @@
+//! The numbered scenarios that the simulator shows: each a handful of seeds with the faults that make it.
+#![allow(clippy::unwrap_used)]
+
+use std::process::Command;
+
+use isthmus_sim::one::Summary;
+
+fn simulate(arguments: &[&str]) -> String {
+    let simulator = env!("CARGO_BIN_EXE_isthmus-sim");
+    let output = Command::new(simulator).args(arguments).output().unwrap();
+    let (out, err) = (
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
+    assert!(
+        output.status.success(),
+        "isthmus-sim {}: {out}{err}",
+        arguments.join(" ")
+    );
+    out.into_owned()
+}
+
+/// Simulates `count` seeds with just these faults; the simulator fails when something does not hold or a fault never happens.
+fn seeds(count: &str, faults: &str, more: &[&str]) {
+    let mut arguments = vec!["many", "--count", count, "--faults", faults];
+    arguments.extend(more);
+    simulate(&arguments);
+}
+
+fn summary(seed: &str) -> Summary {
+    serde_json::from_str(&simulate(&["one", seed, "--json"])).unwrap()
+}
+
+#[test]
+fn scenario_01_three_regions_are_equal_after_partitions_and_wrong_clocks() {
+    seeds("4", "cut,one-way-cut,clock-step,clock-drift", &["--regions", "3"]);
+}
+
+#[test]
+fn scenario_01_five_regions_are_equal_after_partitions_and_wrong_clocks() {
+    seeds("2", "cut,clock-step", &["--regions", "5"]);
+}
+
+#[test]
+fn scenario_06_a_client_that_wanders_writes_after_what_it_has_read() {
+    seeds("4", "clock-step,clock-drift", &["--keys", "3"]);
+}
+
+#[test]
+fn scenario_08_a_clock_hours_ahead_voids_its_own_writes_alone() {
+    seeds("4", "clock-ahead", &[]);
+}
+
+#[test]
+fn scenario_09_no_stamp_goes_back_over_a_step_and_a_restart() {
+    seeds("4", "clock-step,kill", &["--keys", "3"]);
+}
+
+#[test]
+fn scenario_13_deletes_and_expiry_race_on_all_sides() {
+    seeds("4", "cut,pause", &["--keys", "3"]);
+}
+
+#[test]
+fn scenario_14_a_mesh_of_five_applies_each_change_and_returns_none() {
+    seeds("2", "break,kill", &["--regions", "5"]);
+}
+
+#[test]
+fn scenario_15_a_lost_tail_is_noticed_and_given_back() {
+    seeds("5", "lost-tail", &[]);
+}
+
+#[test]
+fn scenario_17_one_way_cuts_and_vanished_machines_hold_nothing_up_for_ever() {
+    seeds("4", "one-way-cut,vanish,break", &[]);
+}
+
+#[test]
+fn scenario_20_a_flipped_bit_in_a_checkpoint_is_never_applied() {
+    seeds("5", "bit-flip", &[]);
+}
+
+#[test]
+fn scenario_34_more_is_appended_than_was_lost() {
+    seeds("4", "lost-tail,kill,pause", &["--keys", "10"]);
+}
+
+#[test]
+fn scenario_37_stamps_ahead_with_agents_at_different_lag() {
+    seeds("4", "clock-step,nats-clock-step,pause", &[]);
+}
+
+#[test]
+fn scenario_40_a_publish_lands_long_after_its_writer_was_killed() {
+    seeds("4", "late-append,lost-answer,kill", &[]);
+}
+
+#[test]
+fn logs_that_do_not_answer_or_are_not_found_lose_nothing() {
+    seeds("4", "nats-away,election,not-writable", &[]);
+}
+
+#[test]
+fn a_log_with_little_room_is_trimmed_and_goes_on() {
+    seeds("3", "small-log,break", &[]);
+}
+
+#[test]
+fn seeds_with_whatever_faults_they_draw_hold() {
+    for seed in ["3", "6", "9"] {
+        assert_eq!(summary(seed).violations, Vec::<String>::new(), "seed {seed}");
+    }
+}
+
+#[test]
+fn scenario_32_a_seed_gives_the_same_trace_twice() {
+    for seed in ["11", "12"] {
+        let (one, other) = (summary(seed), summary(seed));
+        assert_eq!(
+            (&one.trace, one.lines),
+            (&other.trace, other.lines),
+            "seed {seed}"
+        );
+        assert!(one.lines > 100, "seed {seed} says next to nothing");
+    }
+}
