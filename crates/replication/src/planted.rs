@@ -20,8 +20,8 @@ pub enum Planted {
     Expiry,
     /// Stamps ahead are judged by the reader's clock.
     ReaderClock,
-    /// The credit of every eighth acknowledgement is lost.
-    LostCredit,
+    /// The acknowledgement of one write in eight is lost on its way to the client.
+    LostOutcome,
     /// Changes of another region are forwarded again.
     ForwardedAgain,
     /// A lane sends its ranges as another shard's.
@@ -50,7 +50,7 @@ impl Planted {
         Self::CursorPlusOne,
         Self::Expiry,
         Self::ReaderClock,
-        Self::LostCredit,
+        Self::LostOutcome,
         Self::ForwardedAgain,
         Self::ShardSwapped,
         Self::WriterReused,
@@ -72,7 +72,7 @@ impl Planted {
             Self::CursorPlusOne => "cursor-plus-one",
             Self::Expiry => "expiry",
             Self::ReaderClock => "reader-clock",
-            Self::LostCredit => "lost-credit",
+            Self::LostOutcome => "lost-outcome",
             Self::ForwardedAgain => "forwarded-again",
             Self::ShardSwapped => "shard-swapped",
             Self::WriterReused => "writer-reused",

@@ -10,6 +10,7 @@
 //! the sum over all rows is part of it, so that a row that was changed or lost behind our back is noticed. One that is
 //! not whole, is of another log, or lies behind the log's first message is discarded whole, never merged.
 
+use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -144,9 +145,15 @@ impl CheckpointFile {
             source,
         })?;
         let path = folder.join(format!("{}-{}.redb", log.shard.group, log.shard.partition));
-        let opened = database(&path).and_then(|database| {
+        let read = || {
+            let database = database(&path)?;
             let loaded = load(&database, log);
             Ok((database, loaded.map_err(|error| at(&path, error))?))
+        };
+        // What the disk has changed can make redb panic where it relies on its own bytes.
+        let opened = panic::catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| {
+            let corrupted = "reading it broke off".to_owned();
+            Err(at(&path, redb::Error::Corrupted(corrupted)))
         });
         let reason = match opened {
             Ok((database, Read::Empty)) => {

@@ -171,3 +171,27 @@ fn a_file_in_use_is_an_error_that_names_the_mend() {
     assert!(matches!(error, CheckpointError::InUse { .. }));
     assert!(error.to_string().contains("its own `data` folder"));
 }
+
+#[test]
+fn scenario_20_a_flipped_bit_is_noticed_or_harmless_wherever_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = log("eu-west");
+    let cells: Vec<_> = (0..20).map(cell).collect();
+    drop(written(folder.path(), &log, &cells, 7));
+    let path = folder.path().join("default-0.redb");
+    let whole = std::fs::read(&path).unwrap();
+    let (_, loaded, _) = CheckpointFile::open(folder.path(), &log).unwrap();
+    let expected = loaded.unwrap().cells;
+    let mut discarded = 0;
+    for at in (0..whole.len().min(8192)).step_by(37) {
+        let mut flipped = whole.clone();
+        flipped[at] ^= 1 << (at % 8);
+        std::fs::write(&path, flipped).unwrap();
+        let (file, loaded, reason) = CheckpointFile::open(folder.path(), &log).unwrap();
+        discarded += usize::from(reason.is_some());
+        let same = loaded.is_none_or(|loaded| loaded.cells == expected && loaded.serve_from == anchor(7));
+        assert!(same, "byte {at} changed what was loaded");
+        drop(file);
+    }
+    assert!(discarded > 0, "no flipped bit was ever noticed");
+}

@@ -114,7 +114,7 @@ fn simulate(seed: u64, more: &[String]) -> Result<Summary, String> {
         .args(["one", &seed.to_string(), "--json"])
         .args(more)
         .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
+        .stderr(Stdio::null())
         .spawn()
         .map_err(|error| error.to_string())?;
     let began = Instant::now();
@@ -127,13 +127,8 @@ fn simulate(seed: u64, more: &[String]) -> Result<Summary, String> {
         std::thread::sleep(Duration::from_millis(5));
     }
     let output = child.wait_with_output().map_err(|error| error.to_string())?;
-    serde_json::from_slice(&output.stdout).map_err(|_| {
-        String::from_utf8_lossy(&output.stderr)
-            .lines()
-            .take(6)
-            .collect::<Vec<_>>()
-            .join(" | ")
-    })
+    serde_json::from_slice(&output.stdout)
+        .map_err(|_| format!("it broke off: isthmus-sim one {seed} says why"))
 }
 
 impl Batch {

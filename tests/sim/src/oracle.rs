@@ -188,12 +188,16 @@ impl Oracle {
             None if log.disturbed => {}
             None => wrong.push(format!("stands at {:?}, which its log does not have", fresh.at)),
             Some(after) => {
-                let ids = log.reference.cells.keys();
-                let held: Vec<_> = ids
-                    .filter_map(|id| Some((id, &served.store.held(id)?.cell.version)))
+                let held: Vec<_> = log
+                    .reference
+                    .cells
+                    .keys()
+                    .filter_map(|id| Some((id, served.store.held(id)?)))
                     .collect();
                 let cells = held.len() as u64;
-                let held = sum(held.into_iter());
+                let held = sum(held
+                    .into_iter()
+                    .map(|(id, held)| (id, &held.cell.version, held.cell.expires_at)));
                 if !log.disturbed && (held != after.sum || cells != served.store.cells()) {
                     wrong.push(format!("holds other cells at {:?} than the reference", fresh.at));
                 }

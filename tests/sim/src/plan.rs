@@ -221,7 +221,7 @@ impl Plan {
             agents: 2 + usize::from(random.u32(0..4) == 0),
             gateways: 1 + usize::from(random.u32(0..4) > 0),
             partitions: 1 + u16::from(random.u32(0..3) == 0),
-            keys: given.keys.unwrap_or([3, 10, 40][random.usize(0..3)]),
+            keys: given.keys.unwrap_or([3, 10, 40, 400][random.usize(0..4)]),
             rate: if small {
                 20
             } else {

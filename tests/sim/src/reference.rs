@@ -17,8 +17,16 @@ use isthmus_replication::names::RegionName;
 use isthmus_replication::time::Wall;
 use isthmus_replication::version::Version;
 
-/// What is in a cell: which write, and its bytes; none of a delete.
-pub type Held = (Version, Option<bytes::Bytes>);
+/// What is in a cell.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Held {
+    /// Which write.
+    pub version: Version,
+    /// When its value ends.
+    pub expires_at: Option<Wall>,
+    /// Its value; none of a delete.
+    pub value: Option<bytes::Bytes>,
+}
 
 /// What was true after one message.
 #[derive(Debug, Clone, PartialEq)]
@@ -117,7 +125,10 @@ impl Reference {
             anchor: message.anchor(),
             counted: counted.is_some(),
             versions,
-            sum: sum(self.cells.iter().map(|(id, (version, _))| (id, version))),
+            sum: sum(self
+                .cells
+                .iter()
+                .map(|(id, held)| (id, &held.version, held.expires_at))),
             highest: self.highest,
             cursors: cursors
                 .map(|(region, (life, anchor))| (region.clone(), (life.number, anchor.sequence)))
@@ -131,13 +142,18 @@ impl Reference {
             Op::Put { value, .. } => Some(bytes::Bytes::copy_from_slice(&value)),
             Op::Delete => None,
         };
+        let new = Held {
+            version: change.version,
+            expires_at: change.expires_at,
+            value,
+        };
         match self.cells.get(&change.id) {
-            Some((held, _)) if *held > change.version => {}
-            Some((held, bytes)) if *held == change.version && *bytes != value => {
-                self.broken.push(format!("{held:?} has two contents"));
+            Some(held) if held.version > new.version => {}
+            Some(held) if held.version == new.version && *held != new => {
+                self.broken.push(format!("{:?} has two contents", new.version));
             }
             _ => {
-                self.cells.insert(change.id, (change.version, value));
+                self.cells.insert(change.id, new);
             }
         }
     }
@@ -258,12 +274,12 @@ impl Reference {
     }
 }
 
-/// A sum over cells and their versions, whatever their order.
-pub fn sum<'a>(cells: impl Iterator<Item = (&'a CellId, &'a Version)>) -> u64 {
+/// A sum over cells, their versions and ends, whatever their order.
+pub fn sum<'a>(cells: impl Iterator<Item = (&'a CellId, &'a Version, Option<Wall>)>) -> u64 {
     use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-    cells.fold(0, |sum, cell| {
+    cells.fold(0, |sum, (id, version, expires_at)| {
         let mut hasher = DefaultHasher::new();
-        cell.hash(&mut hasher);
+        (id, version, expires_at.map(Wall::micros)).hash(&mut hasher);
         sum.wrapping_add(hasher.finish())
     })
 }

@@ -18,6 +18,7 @@ static TRACE: Mutex<Trace> = Mutex::new(Trace {
     hash: 0xcbf2_9ce4_8422_2325,
     lines: 0,
     alarms: BTreeMap::new(),
+    warnings: Vec::new(),
 });
 
 struct Trace {
@@ -27,6 +28,7 @@ struct Trace {
     hash: u64,
     lines: u64,
     alarms: BTreeMap<String, Vec<String>>,
+    warnings: Vec<String>,
 }
 
 fn trace() -> MutexGuard<'static, Trace> {
@@ -68,6 +70,11 @@ pub fn sum() -> (u64, u64) {
 /// The alarms raised, by kind; errors that are no alarms have the kind `error`.
 pub fn alarms() -> BTreeMap<String, Vec<String>> {
     trace().alarms.clone()
+}
+
+/// The first warnings.
+pub fn warnings() -> Vec<String> {
+    trace().warnings.clone()
 }
 
 /// Says something of the world itself.
@@ -112,6 +119,9 @@ impl<S: Subscriber> Layer<S> for Lines {
                 .entry(kind)
                 .or_default()
                 .push(format!("{who}: {line}"));
+        }
+        if level == Level::WARN && trace.warnings.len() < 8 {
+            trace.warnings.push(format!("{who}: {line}"));
         }
         trace.line(level, &who, &line);
     }

@@ -197,6 +197,7 @@ impl World {
         }
         let mut violations = std::mem::take(&mut self.oracle.violations);
         violations.extend(faults.unexpected_alarms());
+        violations.extend(self.faultless_troubles());
         for violation in &violations {
             trace::world(&self.time, &format!("VIOLATION {violation}"));
         }
@@ -206,6 +207,20 @@ impl World {
             lasted: self.time.now(),
             told: self.oracle.told,
         })
+    }
+
+    /// Without any fault nothing is refused, left open or warned of.
+    fn faultless_troubles(&self) -> Vec<String> {
+        if !self.plan.faults.is_empty() {
+            return Vec::new();
+        }
+        let told = self.oracle.told;
+        let open = (told.refused + told.unknown > 0)
+            .then(|| format!("without any fault clients were told {told:?}"));
+        let warnings = trace::warnings()
+            .into_iter()
+            .map(|text| format!("without any fault: {text}"));
+        open.into_iter().chain(warnings).collect()
     }
 
     /// Lets the world come to rest.

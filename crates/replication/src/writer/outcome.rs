@@ -174,6 +174,9 @@ impl Writer {
     }
 
     fn tell(&mut self, write: FlightWrite, outcome: Outcome) {
+        if planted::is(Planted::LostOutcome) && write.version.hlc.millis().is_multiple_of(8) {
+            return;
+        }
         if write.open {
             self.queue.close(write.deadline, write.ticket);
             self.outcomes.push_back((write.ticket, outcome));

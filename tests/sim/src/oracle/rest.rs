@@ -1,12 +1,12 @@
 //! What must hold once everything has healed.
 
-use bytes::Bytes;
 use isthmus_region_agent::shard::ShardHandle;
 use isthmus_replication::cell::{CellId, Content};
 use isthmus_replication::coordinates::Shard;
 use isthmus_replication::version::Version;
 
 use super::Oracle;
+use crate::reference::Held;
 
 impl Oracle {
     /// Whether every agent that `handles` gives holds what every log holds; why not.
@@ -32,7 +32,7 @@ impl Oracle {
                     .held(id)
                     .is_some_and(|held| held.cell.version == *version)
             };
-            let differing = cells.iter().find(|(id, (version, _))| !same(id, version));
+            let differing = cells.iter().find(|(id, held)| !same(id, &held.version));
             if served.store.cells() != cells.len() as u64 || differing.is_some() {
                 return Some(format!(
                     "{name} holds {} cells of {} where its log has {}; differing: {differing:?}",
@@ -54,11 +54,11 @@ impl Oracle {
             let agrees = |handle: &ShardHandle| {
                 let served = handle.served();
                 let cells = &log.reference.cells;
-                let same = |(id, (version, _)): (&CellId, &(Version, Option<Bytes>))| {
+                let same = |(id, wanted): (&CellId, &Held)| {
                     served
                         .store
                         .held(id)
-                        .is_some_and(|held| held.cell.version == *version)
+                        .is_some_and(|held| held.cell.version == wanted.version)
                 };
                 served.refusal().is_none()
                     && served.fold.at().sequence == log.reference.last()
