@@ -12,8 +12,10 @@ export CARGO_TARGET_DIR
 
 shipped := --package isthmus --package isthmus-gateway --package isthmus-region-agent
 ARGS ?=
+SECONDS ?= 60
+TARGET ?=
 
-.PHONY: help demo test unit assumptions acceptance bench-smoke tools can-build can-test
+.PHONY: help demo test unit assumptions acceptance bench-smoke fuzz tools can-build can-test
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,6 +47,9 @@ bench-smoke: can-build ## replicated changes/s and lag for two regions
 	@tools/nats-server >/dev/null
 	@$(CARGO) build --locked $(shipped) --package isthmus-bench
 	@"$(CARGO_TARGET_DIR)/debug/isthmus-bench" $(ARGS)
+
+fuzz: can-build ## look for inputs that break a decoder; SECONDS=60 for each target, TARGET=frame runs this one
+	@tools/fuzz $(SECONDS) $(TARGET)
 
 tools: ## nats-server and a NATS client for the scripts, in .tools/
 	@tools/nats-server >/dev/null
