@@ -14,8 +14,11 @@ shipped := --package isthmus --package isthmus-gateway --package isthmus-region-
 ARGS ?=
 SEED ?= 1
 N ?= 200
+SECONDS ?= 60
+TARGET ?=
 
-.PHONY: help demo test unit assumptions acceptance bench-smoke sim sim-many sim-planted tools can-build can-test
+
+.PHONY: help demo test unit assumptions acceptance bench-smoke sim sim-many sim-planted fuzz tools can-build can-test
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -59,6 +62,9 @@ sim-many: can-build ## many simulated sets: N=200; ARGS="--from 1000 --faults lo
 sim-planted: can-build ## plants one fault after the other: each must be found within N=200 seeds; ARGS="--only message-id"
 	@$(CARGO) build --locked --package isthmus-sim --features planted --bin isthmus-sim-planted
 	@"$(CARGO_TARGET_DIR)/debug/isthmus-sim-planted" planted --count $(N) $(ARGS)
+
+fuzz: can-build ## look for inputs that break a decoder; SECONDS=60 for each target, TARGET=frame runs this one
+	@tools/fuzz $(SECONDS) $(TARGET)
 
 tools: ## nats-server and a NATS client for the scripts, in .tools/
 	@tools/nats-server >/dev/null

@@ -12,6 +12,9 @@ use isthmus_wan::Command;
 use tokio::time::Instant;
 
 const RTT: Duration = Duration::from_millis(20);
+const RECONNECTS: &str = "isthmus_link_reconnects_total{peer=\"us-east\"}";
+/// A link that hears nothing for 5 s is dead; a loaded machine is given three times that.
+const NOTICED_WITHIN: Duration = Duration::from_secs(15);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_standby_takes_over_when_the_leader_is_killed() {
@@ -97,20 +100,87 @@ async fn a_link_that_was_cut_and_healed_goes_on_where_it_stopped() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_half_open_connection_is_found_and_replaced() {
+async fn scenario_17_a_black_hole_that_neither_closes_nor_resets_is_noticed_and_the_link_redialled() {
     let world = World::two_regions(RTT).await;
     let mut eu = world.publisher(EU).await;
     let us = world.publisher(US).await;
     let (one, _other) = world.one_gateway_each();
     one.connected(US).await;
-    let (from, to) = (EU.to_owned(), US.to_owned());
-    world.wan.apply(&Command::BlackHole { from, to }).unwrap();
+    let began = Instant::now();
+    swallow(&world);
     eu.put_numbered(0, 10).await;
-    one.counts("isthmus_link_reconnects_total{peer=\"us-east\"}", 1.0)
-        .await;
+    one.counts(RECONNECTS, 1.0).await;
+    assert!(
+        began.elapsed() < NOTICED_WITHIN,
+        "noticed after {:?}",
+        began.elapsed()
+    );
     world.heal();
     let arrived = Contents::with_keys(&us.ports, &region(EU), 10).await;
     assert_eq!(arrived.keys, expected(10));
+    one.connected(US).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn scenario_17_a_half_open_connection_to_a_gateway_that_forgot_it_is_replaced() {
+    let world = World::two_regions(RTT).await;
+    let mut eu = world.publisher(EU).await;
+    let us = world.publisher(US).await;
+    let (one, mut other) = world.one_gateway_each();
+    one.connected(US).await;
+    eu.put_numbered(0, 10).await;
+    Contents::with_keys(&us.ports, &region(EU), 10).await;
+    let began = Instant::now();
+    swallow(&world);
+    other.kill();
+    world.heal();
+    let _again = world.gateway(US, 1);
+    eu.put_numbered(10, 10).await;
+    one.counts(RECONNECTS, 1.0).await;
+    assert!(
+        began.elapsed() < NOTICED_WITHIN,
+        "noticed after {:?}",
+        began.elapsed()
+    );
+    let arrived = Contents::with_keys(&us.ports, &region(EU), 20).await;
+    assert_eq!(arrived.keys, expected(20));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn scenario_17_of_a_one_way_cut_sends_arrive_once_and_the_link_is_redialled_when_acks_do_not() {
+    let world = World::two_regions(RTT).await;
+    let mut eu = world.publisher(EU).await;
+    let us = world.publisher(US).await;
+    let (one, _other) = world.one_gateway_each();
+    one.connected(US).await;
+    let began = Instant::now();
+    let acks = Command::Cut {
+        from: US.to_owned(),
+        to: EU.to_owned(),
+        one_way: true,
+        for_ms: None,
+    };
+    world.wan.apply(&acks).unwrap();
+    eu.put_numbered(0, 10).await;
+    let arrived = Contents::with_keys(&us.ports, &region(EU), 10).await;
+    assert_eq!(arrived.keys, expected(10), "sends arrive");
+    one.becomes("a fallen link", |status| link(status, US)["state"] != "connected")
+        .await;
+    assert!(
+        began.elapsed() < NOTICED_WITHIN,
+        "noticed after {:?}",
+        began.elapsed()
+    );
+    eu.put_numbered(10, 10).await;
+    world.heal();
+    let arrived = Contents::with_keys(&us.ports, &region(EU), 20).await;
+    assert_eq!(arrived.keys, expected(20), "each is there once, in order");
+    one.connected(US).await;
+}
+
+fn swallow(world: &World) {
+    let (from, to) = (EU.to_owned(), US.to_owned());
+    world.wan.apply(&Command::BlackHole { from, to }).unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::{LeaseError, LeaseEvent, LeaseName, LeaseWatch, Leases, PeerSubscription, Ports, Revision};
 
-mod payload;
+pub mod payload;
 
 /// Giving the lease up may take this long before the process goes on ending: it expires by itself.
 const RELEASE: Duration = Duration::from_millis(700);

@@ -27,7 +27,7 @@ mod task;
 #[cfg(feature = "testing")]
 pub mod testing;
 
-pub use candidacy::Candidacy;
+pub use candidacy::{Candidacy, payload as candidacy_payload};
 pub use change_log::{Appending, Bounds, ChangeLog, LogSettings, StoredMessage};
 pub use clock::{ClockOffset, LocalClock, ServerClock};
 pub use error::{

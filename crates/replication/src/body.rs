@@ -66,6 +66,7 @@ pub fn encode(region: &RegionName, changes: &[Change]) -> Bytes {
 /// # Errors
 /// [`BodyError`].
 pub fn decode(region: &RegionName, body: Bytes) -> Result<Vec<Change>, BodyError> {
+    check_sizes(&body)?;
     let body = wire::Body::decode(body).map_err(|_| BodyError::NotProtobuf)?;
     let mut changes = Vec::with_capacity(body.batches.iter().map(|batch| batch.changes.len()).sum());
     for batch in body.batches {
@@ -90,6 +91,20 @@ pub fn decode(region: &RegionName, body: Bytes) -> Result<Vec<Change>, BodyError
     Ok(changes)
 }
 
+/// Refuses a body of changes that are too small to be any before memory is taken for them.
+fn check_sizes(body: &[u8]) -> Result<(), BodyError> {
+    let changes = wire::elements(body, 1).flat_map(|batch| wire::elements(batch, 3));
+    match changes.enumerate().find(|(_, change)| change.len() < LEAST_BYTES) {
+        Some((change, _)) => Err(BodyError::Invalid {
+            change,
+            what: "length",
+        }),
+        None => Ok(()),
+    }
+}
+
+/// What op, bucket and key of a change take at least.
+const LEAST_BYTES: usize = 2 + 3 + 3;
 const OP_PUT: u32 = 1;
 const OP_DELETE: u32 = 2;
 
@@ -267,5 +282,21 @@ mod tests {
                 found: other
             })
         );
+    }
+
+    #[test]
+    fn changes_too_small_to_be_any_are_refused() {
+        let body = wire::Body {
+            batches: vec![wire::Batch {
+                region: "eu-west".into(),
+                writer: 1,
+                changes: vec![wire::Change::default(); 3],
+            }],
+        };
+        let refused = BodyError::Invalid {
+            change: 0,
+            what: "length",
+        };
+        assert_eq!(decode(&home(), body.encode_to_vec().into()), Err(refused));
     }
 }

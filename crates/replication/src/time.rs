@@ -54,10 +54,13 @@ impl Wall {
         Self(micros)
     }
 
-    /// The time `millis` milliseconds after the Unix epoch, saturating.
+    /// The time `millis` milliseconds after the Unix epoch, saturating at the last whole millisecond: written as
+    /// milliseconds it is the same again.
     #[must_use]
     pub const fn from_millis(millis: u64) -> Self {
-        Self(millis.saturating_mul(1000))
+        const LAST: u64 = u64::MAX / 1000;
+        let millis = if millis < LAST { millis } else { LAST };
+        Self(millis * 1000)
     }
 
     /// Microseconds since the Unix epoch.
@@ -101,4 +104,17 @@ pub struct Now {
     pub mono: Mono,
     /// For stamps and for what people read.
     pub wall: Wall,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn milliseconds_beyond_all_time_are_the_same_when_they_were_written() {
+        for millis in [0, 1, u64::MAX / 1000, u64::MAX / 1000 + 1, u64::MAX] {
+            let wall = Wall::from_millis(millis);
+            assert_eq!(Wall::from_millis(wall.millis()), wall);
+        }
+    }
 }

@@ -6,6 +6,10 @@
 use bytes::Bytes;
 use prost::Message;
 
+mod elements;
+
+pub(crate) use elements::elements;
+
 /// A life of a log.
 #[derive(Clone, Copy, PartialEq, Message)]
 pub struct Life {

@@ -27,8 +27,8 @@ use crate::operation::{Core, Get, Operation, Write};
 
 mod line;
 
-use line::Asked;
 pub use line::OperationLine;
+pub use line::{Asked, parse as parse_line};
 
 /// Writes of one batch that wait for the log at a time.
 const WAITING: usize = 1024;

@@ -20,8 +20,11 @@ mod target;
 mod value;
 
 pub use answer::{APPLIED, ListedBody, ListedKey, ORIGIN, SESSION, VERSION, WrittenBody, problem, timestamp};
+pub use batch::{Asked, parse_line};
 pub use kv::key_of_path;
 pub use openapi::document;
+pub use query::{InvalidParameter, Query};
+pub use target::{InvalidTarget, Target, Undecodable};
 
 /// A request that is answered with a problem before it is an operation.
 pub type Rejection = Box<Problem>;

@@ -4,6 +4,7 @@
 mod consistency;
 mod door;
 mod foreign;
+mod hostile;
 mod limits;
 mod lives;
 mod restart;

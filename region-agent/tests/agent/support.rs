@@ -170,6 +170,19 @@ impl Agent {
         assert!(sent.success());
     }
 
+    /// Memory that it has in RAM, in bytes.
+    pub fn resident_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line.and_then(|line| line.trim().strip_suffix(" kB")).unwrap();
+        kib.parse::<u64>().unwrap() * 1024
+    }
+
+    /// What it has logged.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.settings.with_extension("log")).unwrap()
+    }
+
     /// Waits for its end and gives its exit code.
     pub async fn ended(&mut self) -> Option<i32> {
         let mut code = None;

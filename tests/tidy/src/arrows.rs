@@ -33,6 +33,18 @@ const OURS: &[(&str, &[&str])] = &[
         &["isthmus-replication", "isthmus-log", "isthmus-wan"],
     ),
     ("isthmus-bench", &["isthmus-e2e", "isthmus-wan"]),
+    (
+        "isthmus-fuzzing",
+        &[
+            "isthmus-replication",
+            "isthmus-link",
+            "isthmus-log",
+            "isthmus-runtime",
+            "isthmus-region-agent",
+            "isthmus",
+        ],
+    ),
+    ("isthmus-fuzz", &["isthmus-fuzzing"]),
     ("isthmus-tidy", &[]),
 ];
 

@@ -57,7 +57,7 @@ pub fn machine_paths(tree: &Tree) -> Vec<Violation> {
 /// Hosts of package registries.
 pub fn registry_hosts(tree: &Tree) -> Vec<Violation> {
     each_line(tree, |file, line| {
-        let line = if file.path == "Cargo.lock" {
+        let line = if file.path.ends_with("Cargo.lock") {
             line.replace(DEFAULT_REGISTRY, "")
         } else {
             line.to_owned()

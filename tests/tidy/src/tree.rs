@@ -5,13 +5,15 @@ use std::sync::OnceLock;
 
 use crate::source::{Mention, mentions};
 
-/// Folders that hold nothing of ours: version control, build results, fetched tools.
+/// Folders that hold nothing that is written: version control, build results, fetched tools, inputs of fuzzers.
 const SKIPPED: &[&str] = &[
     ".git",
     ".tools",
     ".venv",
     ".terraform",
     "__pycache__",
+    "artifacts",
+    "corpus",
     "node_modules",
     "target",
 ];

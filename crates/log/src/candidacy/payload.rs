@@ -6,15 +6,21 @@ use isthmus_replication::coordinates::WriterId;
 use isthmus_replication::lease::{Beat, Holder, Revision};
 use isthmus_replication::names::ProcessName;
 
-pub(super) fn holder(holder: &Holder) -> Bytes {
+/// As a holder is written into its lease.
+#[must_use]
+pub fn holder(holder: &Holder) -> Bytes {
     format!("{} {}", holder.process, holder.run).into()
 }
 
-pub(super) fn beat(beat: &Beat) -> Bytes {
+/// As a beat is sent.
+#[must_use]
+pub fn beat(beat: &Beat) -> Bytes {
     format!("{} {} {}", beat.holder.process, beat.holder.run, beat.revision.0).into()
 }
 
-pub(super) fn read_holder(payload: &[u8]) -> Option<Holder> {
+/// Reads a holder; none when it is not one.
+#[must_use]
+pub fn read_holder(payload: &[u8]) -> Option<Holder> {
     let text = std::str::from_utf8(payload).ok()?;
     let (process, run) = text.split_once(' ')?;
     Some(Holder {
@@ -23,7 +29,9 @@ pub(super) fn read_holder(payload: &[u8]) -> Option<Holder> {
     })
 }
 
-pub(super) fn read_beat(payload: &[u8]) -> Option<Beat> {
+/// Reads a beat; none when it is not one.
+#[must_use]
+pub fn read_beat(payload: &[u8]) -> Option<Beat> {
     let text = std::str::from_utf8(payload).ok()?;
     let (holder, revision) = text.rsplit_once(' ')?;
     Some(Beat {

@@ -8,13 +8,14 @@ use bytes::{BufMut, Bytes, BytesMut};
 use prost::Message;
 
 pub use super::check::InvalidFrame;
-use super::check::{bounded, cut, text};
+use super::check::{cut, text};
 pub use super::lane::{Hold, LaneOffer, LaneReport, RangeFrame};
 use super::wire;
 use crate::coordinates::WriterId;
 use crate::limits;
 use crate::names::{ProcessName, RegionName, SetName};
 use crate::time::Wall;
+use crate::wire::elements;
 
 mod convert;
 #[cfg(test)]
@@ -320,8 +321,8 @@ impl Frame {
         };
         let rest = frame.split_off(1);
         Ok(match kind {
-            HELLO => Self::Hello(Hello::from_wire(message(rest, "hello")?)?),
-            WELCOME => Self::Welcome(Welcome::from_wire(message(rest, "welcome")?)?),
+            HELLO => Self::Hello(Hello::from_wire(greeting(rest, "hello")?)?),
+            WELCOME => Self::Welcome(Welcome::from_wire(greeting(rest, "welcome")?)?),
             ACK => Self::Ack(LaneReport::from_wire(message(rest, "ack")?)?),
             RESET => Self::Reset(LaneReport::from_wire(message(rest, "reset")?)?),
             PING => Self::Ping(Ping::from_wire(message(rest, "ping")?)),
@@ -355,6 +356,15 @@ fn bytes(kind: u8, message: &impl Message) -> Bytes {
     bytes.put_u8(kind);
     bytes.put(message.encode_to_vec().as_slice());
     bytes.freeze()
+}
+
+/// A Hello or a Welcome: more lanes than allowed are refused before memory is taken for them.
+fn greeting<M: Message + Default>(bytes: Bytes, kind: &'static str) -> Result<M, InvalidFrame> {
+    const LANES_TAG: u32 = 3;
+    if elements(&bytes, LANES_TAG).nth(limits::LANES).is_some() {
+        return Err(InvalidFrame::Field("number of lanes"));
+    }
+    message(bytes, kind)
 }
 
 fn message<M: Message + Default>(bytes: Bytes, kind: &'static str) -> Result<M, InvalidFrame> {

@@ -141,6 +141,7 @@ impl Session {
             (State::Open, frame) => self.open_frame(now, frame),
             (_, frame) => self.violation(&format!("a {} frame before the greeting", frame.label())),
         }
+        self.check_queues();
     }
 
     fn hello(&mut self, hello: Hello) {
@@ -341,8 +342,15 @@ impl Session {
         self.events.push_back(SessionEvent::Ended(end));
     }
 
+    /// Nothing is told after the end.
     fn event(&mut self, event: SessionEvent) {
-        self.events.push_back(event);
+        if self.state != State::Ended {
+            self.events.push_back(event);
+            self.check_queues();
+        }
+    }
+
+    fn check_queues(&mut self) {
         if self.events.len() > limits::SESSION_QUEUE || self.frames.len() > limits::SESSION_QUEUE {
             self.violation("more frames than this end keeps up with");
         }
@@ -368,8 +376,9 @@ impl Session {
                 Deadline::Call => {
                     for id in self.calls.expired(now.mono) {
                         let outcome = Err(CallFailure::Unanswered);
-                        self.event(SessionEvent::Response { id, outcome });
+                        self.events.push_back(SessionEvent::Response { id, outcome });
                     }
+                    self.check_queues();
                 }
             }
         }

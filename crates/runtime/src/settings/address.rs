@@ -98,6 +98,9 @@ impl FromStr for Address {
             None => (false, text),
         };
         let (host, port) = host_port(rest).ok_or_else(wrong)?;
+        if dns && !is_host(&host) {
+            return Err(wrong());
+        }
         Ok(if dns {
             Self::Dns { name: host, port }
         } else {
@@ -252,6 +255,7 @@ mod tests {
             "host:0",
             "host:65536",
             "dns:host",
+            "dns:[::1]:7443",
             "srv:",
             "srv:a b",
             "http://host:1",

@@ -1,8 +1,7 @@
 //! Between the typed parts of frames and their protobuf messages.
 
 use super::{
-    Hello, InvalidFrame, LaneOffer, LaneReport, Party, Ping, Pong, Request, Response, Welcome, bounded, text,
-    wire,
+    Hello, InvalidFrame, LaneOffer, LaneReport, Party, Ping, Pong, Request, Response, Welcome, text, wire,
 };
 use crate::coordinates::WriterId;
 use crate::limits;
@@ -45,11 +44,11 @@ impl Hello {
     }
 
     pub(super) fn from_wire(wire: wire::Hello) -> Result<Self, InvalidFrame> {
-        let lanes = bounded(wire.lanes, limits::LANES, "number of lanes")?;
         Ok(Self {
             version: wire.version,
             party: Party::from_wire(wire.party)?,
-            lanes: lanes
+            lanes: wire
+                .lanes
                 .into_iter()
                 .map(LaneOffer::from_wire)
                 .collect::<Result<_, _>>()?,
@@ -67,11 +66,11 @@ impl Welcome {
     }
 
     pub(super) fn from_wire(wire: wire::Welcome) -> Result<Self, InvalidFrame> {
-        let lanes = bounded(wire.lanes, limits::LANES, "number of lanes")?;
         Ok(Self {
             version: wire.version,
             party: Party::from_wire(wire.party)?,
-            lanes: lanes
+            lanes: wire
+                .lanes
                 .into_iter()
                 .map(LaneReport::from_wire)
                 .collect::<Result<_, _>>()?,

@@ -229,3 +229,15 @@ fn a_body_is_a_slice_of_its_frame() {
     };
     assert!(within.contains(&range.body.as_ptr()));
 }
+
+#[test]
+fn a_greeting_of_too_many_lanes_is_refused() {
+    for kind in [HELLO, WELCOME] {
+        let mut bytes = vec![kind];
+        bytes.extend([0x1a, 0].repeat(limits::LANES + 1));
+        assert_eq!(
+            Frame::decode(bytes.into()),
+            Err(InvalidFrame::Field("number of lanes"))
+        );
+    }
+}

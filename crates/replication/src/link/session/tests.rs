@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::coordinates::{Life, WriterId};
+use crate::link::frame::Ping;
 use crate::link::lane::RangeFrame;
 use crate::names::{GroupName, ProcessName, SetName};
 use crate::time::Wall;
@@ -366,4 +367,33 @@ fn a_flood_ends_the_session_and_not_the_process() {
         link.acceptor.handle_frame(link.now, range(0));
     }
     assert!(link.acceptor.is_ended());
+}
+
+#[test]
+fn pings_of_a_peer_that_reads_no_answer_end_the_session() {
+    let mut link = Link::open();
+    let ping = Frame::Ping(Ping {
+        number: 1,
+        sent: link.now.wall,
+    });
+    for _ in 0..=limits::SESSION_QUEUE {
+        link.acceptor.handle_frame(link.now, ping.clone());
+    }
+    assert!(link.acceptor.is_ended());
+    let mut waiting = 0;
+    while link.acceptor.poll_frame().is_some() {
+        waiting += 1;
+    }
+    assert!(waiting <= limits::SESSION_QUEUE + 2, "{waiting} frames wait");
+}
+
+#[test]
+fn nothing_is_told_after_the_end() {
+    let mut link = Link::open();
+    link.acceptor.refuse(GoodbyeReason::Draining, "stopping");
+    while let Some(event) = link.acceptor.poll_event() {
+        assert!(!matches!(event, SessionEvent::Paused(_)), "{event:?}");
+    }
+    link.acceptor.pause(true);
+    assert_eq!(link.acceptor.poll_event(), None);
 }

@@ -1,0 +1,4 @@
+//! Looks for inputs against which the target `agent_file` does not hold.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| isthmus_fuzzing::check("agent_file", input));
