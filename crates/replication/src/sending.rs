@@ -209,7 +209,7 @@ impl Sending {
     /// The peer's cursor moved within a generation.
     fn advance(&mut self, now: Now, cursor: Option<Cursor>) {
         let Some(cursor) = cursor else { return };
-        self.credit.release(&self.lineage, cursor.position);
+        self.credit.release(now.mono, &self.lineage, cursor.position);
         self.cursor = Some(cursor);
         self.moved = now.mono;
         let needs_sync = matches!(self.stall, Some(Stall::NeedsSync(_)));
@@ -380,9 +380,9 @@ impl Sending {
             life,
             sequence: ready.end.through.sequence,
         };
-        self.credit.spend(end, frame.cost());
+        self.credit.spend(now.mono, end, frame.cost());
         self.records.sent(ready.end.through);
-        self.outbox.pop();
+        self.outbox.sent(now.mono, &self.credit);
         Some(frame)
     }
 

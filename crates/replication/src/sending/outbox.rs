@@ -5,7 +5,8 @@
 //! the next body would make it too large, or when it is asked for.
 //!
 //! Stored bodies pass through as they are while ranges leave. Once a closed one has not left for [`limits::LANE_BEHIND`], all that is
-//! held becomes one window ([`super::conflation`]) and what follows joins it, until everything has left.
+//! held becomes one window ([`super::conflation`]) and what follows joins it, until everything has left and the path carries what is
+//! read as it is.
 
 use std::collections::VecDeque;
 
@@ -74,6 +75,8 @@ struct Behind {
     window: Window,
     end: Option<End>,
     began: Mono,
+    /// Bytes of the bodies that were taken in since the window began, as stored.
+    stored_bytes: u64,
 }
 
 #[derive(Debug)]
@@ -162,8 +165,9 @@ impl Outbox {
         }
         let behind = self.behind.get_or_insert_default();
         if behind.end.is_none() {
-            behind.began = now;
+            (behind.began, behind.stored_bytes) = (now, 0);
         }
+        behind.stored_bytes += body.len() as u64;
         behind.end = Some(end);
         behind.window.append(next);
         if behind.window.is_full() {
@@ -204,11 +208,8 @@ impl Outbox {
         {
             *behind = Behind::default();
         }
-        if !self.has_work() {
-            self.behind = None;
-            if self.after.sequence < held.sequence {
-                self.after = held;
-            }
+        if !self.has_work() && self.after.sequence < held.sequence {
+            self.after = held;
         }
     }
 
@@ -256,13 +257,20 @@ impl Outbox {
         self.ready.front()
     }
 
-    /// Removes what [`Outbox::front`] gave.
-    pub fn pop(&mut self) {
+    /// What [`Outbox::front`] gave has left.
+    pub fn sent(&mut self, now: Mono, credit: &Credit) {
+        self.pop();
+        let has_work = self.has_work();
+        let carried = |behind: &mut Behind| {
+            let within = now.since(behind.began).max(limits::LANE_GATHER);
+            !has_work && credit.carries(now, behind.stored_bytes, within)
+        };
+        self.behind.take_if(carried);
+    }
+
+    fn pop(&mut self) {
         if let Some(range) = self.ready.pop_front() {
             self.ready_bytes -= range.body.len();
-        }
-        if !self.has_work() {
-            self.behind = None;
         }
     }
 
