@@ -61,6 +61,19 @@ pub struct Spared {
     pub packed_bytes: u64,
 }
 
+impl std::ops::Sub for Spared {
+    type Output = Self;
+
+    /// What was spared since `before`.
+    fn sub(self, before: Self) -> Self {
+        Self {
+            changes: self.changes - before.changes,
+            plain_bytes: self.plain_bytes - before.plain_bytes,
+            packed_bytes: self.packed_bytes - before.packed_bytes,
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 struct Open {
     bodies: Vec<Bytes>,

@@ -117,7 +117,8 @@ impl HeadTask {
             && let Ok(header) = Header::decode(&range.header)
             && let Record::Range(told) = &header.record
         {
-            lane.traces.seen(wall, told.through.sequence, &range.body);
+            lane.traces
+                .seen(wall, told.through.sequence, header.body.codec, &range.body);
         }
         if let Err(violation) = lane.receiving.handle_range(now, range) {
             self.shared.metrics.refused(violation.label());
