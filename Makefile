@@ -41,7 +41,7 @@ acceptance: can-test tools ## the acceptance scripts against the shipped binarie
 	@tests/acceptance/check-runner
 	@tests/acceptance/run $(ARGS)
 
-bench-smoke: can-build ## replicated changes/s and lag for two regions
+bench-smoke: can-build ## replicated changes/s and lag for two regions; ARGS="--backlog 40000" for the drain of a backlog
 	@tools/nats-server >/dev/null
 	@$(CARGO) build --locked $(shipped) --package isthmus-bench
 	@"$(CARGO_TARGET_DIR)/debug/isthmus-bench" $(ARGS)

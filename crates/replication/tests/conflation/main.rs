@@ -8,8 +8,8 @@ use slow_link::{Run, Traffic};
 const HOT: Traffic = Traffic {
     hot_per_second: 50_000,
     cold_per_second: 500,
-    cut_ms: 0..4_000,
-    for_ms: 12_000,
+    cut_ms: 0..3_000,
+    for_ms: 8_000,
 };
 const ALONE: Traffic = Traffic {
     hot_per_second: 0,

@@ -54,7 +54,11 @@ impl HeadTask {
                 session,
                 range,
                 clock,
-            } => self.range(session, range, clock),
+                room,
+            } => {
+                self.range(session, range, clock);
+                drop(room);
+            }
             ToHead::Landmarks { origin, answer } => {
                 // A link that is gone meanwhile needs no answer.
                 let held = self.fold.origin(&origin);
