@@ -46,8 +46,11 @@ fn without_credit() -> Lane {
     lane
 }
 
-/// The ranges that leave: first, through, and the keys with their stamps.
-fn leaving(lane: &mut Lane) -> Vec<(u64, u64, Codec, Vec<(String, u64)>)> {
+/// A range that left: first, through, codec, and its keys with their stamps.
+type Left = (u64, u64, Codec, Vec<(String, u64)>);
+
+/// The ranges that leave.
+fn leaving(lane: &mut Lane) -> Vec<Left> {
     std::iter::from_fn(|| lane.sending.poll_transmit(lane.now))
         .map(|frame| {
             let header = Header::decode(&frame.header).expect("a sound header");
