@@ -17,7 +17,6 @@ N ?= 200
 SECONDS ?= 60
 TARGET ?=
 
-
 .PHONY: help demo test unit assumptions acceptance bench-smoke sim sim-many sim-planted fuzz tools can-build can-test
 
 help: ## this list
@@ -46,7 +45,7 @@ acceptance: can-test tools ## the acceptance scripts against the shipped binarie
 	@tests/acceptance/check-runner
 	@tests/acceptance/run $(ARGS)
 
-bench-smoke: can-build ## replicated changes/s and lag for two regions
+bench-smoke: can-build ## replicated changes/s and lag for two regions; ARGS="--backlog 40000" for the drain of a backlog
 	@tools/nats-server >/dev/null
 	@$(CARGO) build --locked $(shipped) --package isthmus-bench
 	@"$(CARGO_TARGET_DIR)/debug/isthmus-bench" $(ARGS)

@@ -6,6 +6,7 @@
 
 mod head;
 mod session;
+mod transit;
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;

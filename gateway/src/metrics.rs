@@ -3,6 +3,7 @@
 use isthmus_link::RefusalReason;
 use isthmus_replication::fold::Void;
 use isthmus_replication::names::RegionName;
+use isthmus_replication::sending::Spared;
 use isthmus_runtime::clock::Clock;
 use isthmus_runtime::metrics::Metrics;
 use prometheus_client::metrics::counter::Counter;
@@ -24,6 +25,9 @@ pub struct GatewayMetrics {
     watchdog: Counters,
     ranges_sent: Counters,
     bytes_sent: Counters,
+    changes_conflated: Counters,
+    plain_bytes: Counters,
+    packed_bytes: Counters,
     acks_received: Counters,
     ranges_received: Counters,
     bytes_received: Counters,
@@ -64,6 +68,21 @@ impl GatewayMetrics {
                     "range_bytes_sent",
                     "Bytes of ranges sent to a peer region",
                     &counters.bytes_sent,
+                ),
+                (
+                    "changes_conflated",
+                    "Changes left out of what was sent to a peer region that is behind",
+                    &counters.changes_conflated,
+                ),
+                (
+                    "range_plain_bytes",
+                    "Bytes of bodies that were compressed for a peer region, before",
+                    &counters.plain_bytes,
+                ),
+                (
+                    "range_packed_bytes",
+                    "Bytes of bodies that were compressed for a peer region, after",
+                    &counters.packed_bytes,
                 ),
                 (
                     "acks_received",
@@ -130,6 +149,18 @@ impl GatewayMetrics {
         self.bytes_sent
             .get_or_create(&with_peer(peer))
             .inc_by(bytes as u64);
+    }
+
+    /// What a lane to `peer` that is behind spared.
+    pub fn spared(&self, peer: &RegionName, spared: Spared) {
+        let counts = [
+            (&self.changes_conflated, spared.changes),
+            (&self.plain_bytes, spared.plain_bytes),
+            (&self.packed_bytes, spared.packed_bytes),
+        ];
+        for (counter, by) in counts {
+            counter.get_or_create(&with_peer(peer)).inc_by(by);
+        }
     }
 
     /// `peer` acknowledged something.

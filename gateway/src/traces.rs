@@ -1,11 +1,12 @@
 //! The traces of the changes that pass through: each sampled change gets a span in its own trace, and each range one that
 //! links to them (design.md section 11). Bodies are decoded for it only when traces are sent anywhere.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 use isthmus_replication::body;
 use isthmus_replication::coordinates::Sequence;
+use isthmus_replication::header::Codec;
 use isthmus_replication::names::RegionName;
 use isthmus_replication::time::Wall;
 use isthmus_replication::trace::TraceContext;
@@ -80,12 +81,12 @@ impl LaneTraces {
         }
     }
 
-    /// The body that ends at `at` came into sight at `now`.
-    pub fn seen(&mut self, now: Wall, at: Sequence, body: &Bytes) {
+    /// The body that ends at `at` came into sight at `now`; as stored.
+    pub fn seen(&mut self, now: Wall, at: Sequence, codec: Codec, body: &Bytes) {
         if !self.on || body.is_empty() {
             return;
         }
-        let contexts = sampled(&self.origin, body);
+        let contexts: Vec<TraceContext> = sampled(&self.origin, codec, body).take(OF_A_RANGE).collect();
         if contexts.is_empty() {
             return;
         }
@@ -107,6 +108,20 @@ impl LaneTraces {
 
     /// Everything through `through` passed at `now`.
     pub fn passed(&mut self, now: Wall, through: Sequence) {
+        self.pass(now, through, |_| false);
+    }
+
+    /// Everything through `through` was sent at `now` as `body`. What it leaves out ends here, and its spans say so.
+    pub fn sent(&mut self, now: Wall, through: Sequence, codec: Codec, body: &Bytes) {
+        if self.waiting.front().is_none_or(|traced| traced.at > through) {
+            return;
+        }
+        let carried = sampled(&self.origin, codec, body).map(|context| context.to_bytes());
+        let carried: BTreeSet<_> = carried.collect();
+        self.pass(now, through, |context| !carried.contains(&context.to_bytes()));
+    }
+
+    fn pass(&mut self, now: Wall, through: Sequence, is_left_out: impl Fn(&TraceContext) -> bool) {
         let mut passed: BTreeMap<Sequence, Traced> = BTreeMap::new();
         while let Some(traced) = self.waiting.pop_front_if(|traced| traced.at <= through) {
             passed.insert(traced.at, traced);
@@ -126,6 +141,9 @@ impl LaneTraces {
                     .tracer
                     .child_at(context, self.hop.name(), self.hop.side(), traced.began);
                 self.describe(&mut span);
+                if is_left_out(context) {
+                    span.set("isthmus.conflated", true);
+                }
                 span.end_at(now);
             }
         }
@@ -143,8 +161,8 @@ impl LaneTraces {
     }
 }
 
-fn sampled(origin: &RegionName, body: &Bytes) -> Vec<TraceContext> {
-    let changes = body::decode(origin, body.clone()).unwrap_or_default();
+fn sampled(origin: &RegionName, codec: Codec, body: &Bytes) -> impl Iterator<Item = TraceContext> {
+    let changes = body::open(codec, origin, body.clone()).unwrap_or_default();
     let contexts = changes.into_iter().filter_map(|change| change.trace);
-    contexts.filter(TraceContext::sampled).take(OF_A_RANGE).collect()
+    contexts.filter(TraceContext::sampled)
 }

@@ -4,9 +4,14 @@
 use bytes::Bytes;
 use prost::Message;
 
+mod packed;
+
+pub use packed::{PackedError, pack, unpack};
+
 use crate::cell::{CellId, ContentType, Field};
 use crate::change::{Change, Op};
 use crate::coordinates::WriterId;
+use crate::header::Codec;
 use crate::hlc::Hlc;
 use crate::limits;
 use crate::names::{BucketName, Key, RegionName};
@@ -38,6 +43,25 @@ pub enum BodyError {
         /// What the change claims.
         found: RegionName,
     },
+}
+
+/// Why the changes of a stored body can't be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum OpenError {
+    /// It can't be unpacked.
+    #[error(transparent)]
+    Packed(#[from] PackedError),
+    /// Its changes can't be read.
+    #[error(transparent)]
+    Body(#[from] BodyError),
+}
+
+/// The changes of a body as stored, which must all be of `region`; `codec` is its header's.
+///
+/// # Errors
+/// [`OpenError`].
+pub fn open(codec: Codec, region: &RegionName, stored: Bytes) -> Result<Vec<Change>, OpenError> {
+    Ok(decode(region, unpack(codec, stored)?)?)
 }
 
 /// Encodes changes of one region as a body: consecutive changes of one writer share a batch.

@@ -4,18 +4,27 @@
 //! is larger than the whole window travels alone, or it never would. The receiver frees a range when it is read back,
 //! which is before the sender hears of it, so that what the sender counts is never less than what the receiver holds. For that
 //! a lane that its sender begins again goes on with the same account; only the receiver's Reset opens a new one.
+//!
+//! Within the window the sender keeps a limit of its own ([`Pace`]), so that what is sent does not queue for long on the way.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use crate::coordinates::Position;
 use crate::header::Lineage;
+use crate::time::Mono;
+
+mod pace;
+
+use pace::Pace;
 
 /// The sender's account of one lane.
 #[derive(Debug, Clone, Default)]
 pub struct Credit {
     window: u64,
     used: u64,
-    sent: VecDeque<(Position, u64)>,
+    sent: VecDeque<(Position, u64, Mono)>,
+    pace: Pace,
 }
 
 impl Credit {
@@ -36,19 +45,26 @@ impl Credit {
     /// Whether a range of `cost` bytes may be sent.
     #[must_use]
     pub fn allows(&self, cost: u64) -> bool {
-        fits(self.window, self.used, cost)
+        fits(self.window.min(self.pace.limit()), self.used, cost)
     }
 
-    /// A range through `end` was sent. Ranges are sent in order, lives too.
-    pub fn spend(&mut self, end: Position, cost: u64) {
+    /// Whether the path is not known to be too slow for `bytes` every `within`.
+    #[must_use]
+    pub fn carries(&self, now: Mono, bytes: u64, within: Duration) -> bool {
+        self.pace.carries(now, bytes, within)
+    }
+
+    /// A range through `end` was sent at `now`. Ranges are sent in order, lives too.
+    pub fn spend(&mut self, now: Mono, end: Position, cost: u64) {
         debug_assert!(self.allows(cost), "a range was sent without credit");
         self.used += cost;
-        self.sent.push_back((end, cost));
+        self.sent.push_back((end, cost, now));
     }
 
     /// The receiver's cursor is at `cursor`: ranges of the log of `lineage` that it covers count no longer.
-    pub fn release(&mut self, lineage: &Lineage, cursor: Position) {
-        while let Some((_, cost)) = self.sent.pop_front_if(|(end, _)| lineage.covers(cursor, *end)) {
+    pub fn release(&mut self, now: Mono, lineage: &Lineage, cursor: Position) {
+        while let Some((_, cost, sent)) = self.sent.pop_front_if(|(end, ..)| lineage.covers(cursor, *end)) {
+            self.pace.arrived(now, sent, cost, self.used);
             self.used -= cost;
         }
     }
@@ -119,9 +135,9 @@ mod tests {
     fn a_range_larger_than_the_window_travels_alone_and_none_through_a_closed_one() {
         let mut credit = Credit::new(10);
         assert!(credit.allows(100));
-        credit.spend(end(1, 1), 100);
+        credit.spend(Mono::default(), end(1, 1), 100);
         assert!(!credit.allows(1));
-        credit.release(&lives(90), end(1, 1));
+        credit.release(Mono::default(), &lives(90), end(1, 1));
         credit.grant(0);
         assert!(!credit.allows(1));
     }
@@ -129,30 +145,30 @@ mod tests {
     #[test]
     fn ranges_of_a_new_life_count_until_the_cursor_is_past_them() {
         let mut credit = Credit::new(10);
-        credit.spend(end(1, 98), 4);
-        credit.spend(end(2, 95), 4);
-        credit.release(&lives(90), end(1, 97));
-        credit.release(&lives(90), end(1, 98));
+        credit.spend(Mono::default(), end(1, 98), 4);
+        credit.spend(Mono::default(), end(2, 95), 4);
+        credit.release(Mono::default(), &lives(90), end(1, 97));
+        credit.release(Mono::default(), &lives(90), end(1, 98));
         assert_eq!(credit.used(), 4);
-        credit.release(&lives(90), end(2, 95));
+        credit.release(Mono::default(), &lives(90), end(2, 95));
         assert!(credit.is_idle());
     }
 
     #[test]
     fn a_cursor_of_the_life_before_covers_what_both_lives_share() {
         let mut credit = Credit::new(10);
-        credit.spend(end(2, 95), 4);
-        credit.release(&lives(95), end(1, 94));
+        credit.spend(Mono::default(), end(2, 95), 4);
+        credit.release(Mono::default(), &lives(95), end(1, 94));
         assert_eq!(credit.used(), 4);
-        credit.release(&lives(95), end(1, 98));
+        credit.release(Mono::default(), &lives(95), end(1, 98));
         assert!(credit.is_idle());
     }
 
     #[test]
     fn ranges_of_a_life_that_ended_before_the_cursors_count_no_longer() {
         let mut credit = Credit::new(10);
-        credit.spend(end(1, 98), 4);
-        credit.release(&lives(90), end(2, 91));
+        credit.spend(Mono::default(), end(1, 98), 4);
+        credit.release(Mono::default(), &lives(90), end(2, 91));
         assert!(credit.is_idle());
     }
 
@@ -166,10 +182,10 @@ mod tests {
             for (cost, release) in steps {
                 if release && acked < next {
                     acked += 1;
-                    credit.release(&lives(0), end(1, acked));
+                    credit.release(Mono::default(), &lives(0), end(1, acked));
                 } else if credit.allows(cost) {
                     next += 1;
-                    credit.spend(end(1, next), cost);
+                    credit.spend(Mono::default(), end(1, next), cost);
                 }
                 prop_assert!(credit.used() <= u64::from(window) || credit.under_way() == 1);
                 prop_assert_eq!(credit.under_way() as u64, next - acked);

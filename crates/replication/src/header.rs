@@ -48,10 +48,50 @@ pub struct BodySeal {
     pub crc32c: u32,
     /// Number of changes within.
     pub changes: u32,
+    /// How the bytes stand for the changes.
+    pub codec: Codec,
+}
+
+/// How stored bytes stand for a body. Numbers are persisted: 0 and 1; 2 to 15 are free.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Codec {
+    /// They are the body.
+    #[default]
+    Plain,
+    /// zstd; only in a range.
+    Zstd {
+        /// Bytes of the body.
+        plain_bytes: u32,
+    },
+}
+
+impl Codec {
+    const PLAIN: u32 = 0;
+    const ZSTD: u32 = 1;
+
+    fn write(self, wire: &mut wire::Header) {
+        (wire.codec, wire.plain_bytes) = match self {
+            Self::Plain => (Self::PLAIN, wire.body_bytes),
+            Self::Zstd { plain_bytes } => (Self::ZSTD, plain_bytes),
+        };
+    }
+
+    fn read(wire: &wire::Header) -> Result<Self, HeaderError> {
+        match wire.codec {
+            Self::PLAIN => Ok(Self::Plain),
+            Self::ZSTD if wire.kind == Kind::Range as u32 => Ok(Self::Zstd {
+                plain_bytes: wire.plain_bytes,
+            }),
+            number => Err(HeaderError::Unknown {
+                what: "codec",
+                number,
+            }),
+        }
+    }
 }
 
 impl BodySeal {
-    /// The seal of `body` with `changes` changes.
+    /// The seal of `body`, plain, with `changes` changes.
     #[must_use]
     pub fn of(body: &[u8], changes: u32) -> Self {
         let bytes = u32::try_from(body.len()).unwrap_or(u32::MAX);
@@ -59,6 +99,7 @@ impl BodySeal {
             bytes,
             crc32c: crc32c::crc32c(body),
             changes,
+            codec: Codec::Plain,
         }
     }
 
@@ -67,7 +108,10 @@ impl BodySeal {
     /// # Errors
     /// [`BrokenSeal`] when length or checksum differ.
     pub fn check(&self, body: &[u8]) -> Result<(), BrokenSeal> {
-        let found = Self::of(body, self.changes);
+        let found = Self {
+            codec: self.codec,
+            ..Self::of(body, self.changes)
+        };
         if found == *self {
             Ok(())
         } else {
@@ -121,13 +165,13 @@ impl Header {
             group: self.shard.group.as_str().to_owned(),
             partition: u32::from(self.shard.partition),
             body_bytes: self.body.bytes,
-            plain_bytes: self.body.bytes,
             body_crc32c: self.body.crc32c,
             changes: self.body.changes,
             stages: Some(self.stages),
             ..wire::Header::default()
         };
         self.record.write(&mut wire);
+        self.body.codec.write(&mut wire);
         wire.encode_to_vec().into()
     }
 
@@ -137,12 +181,7 @@ impl Header {
     /// [`HeaderError`].
     pub fn decode(bytes: &[u8]) -> Result<Self, HeaderError> {
         let wire = wire::Header::decode(bytes).map_err(|_| HeaderError::Malformed("not protobuf"))?;
-        if wire.codec != CODEC_PLAIN {
-            return Err(HeaderError::Unknown {
-                what: "codec",
-                number: wire.codec,
-            });
-        }
+        let codec = Codec::read(&wire)?;
         let record = Record::read(&wire)?;
         let set = SetName::parse(&wire.set).map_err(|_| HeaderError::Malformed("set"))?;
         let group = GroupName::parse(&wire.group).map_err(|_| HeaderError::Malformed("group"))?;
@@ -158,14 +197,12 @@ impl Header {
                 bytes: wire.body_bytes,
                 crc32c: wire.body_crc32c,
                 changes: wire.changes,
+                codec,
             },
             stages: wire.stages.unwrap_or_default(),
         })
     }
 }
-
-/// A body as encoded. Persisted: 1 is zstd, 2 to 15 are free.
-const CODEC_PLAIN: u32 = 0;
 
 pub(crate) fn region(name: &str) -> Result<RegionName, HeaderError> {
     RegionName::parse(name).map_err(|_| HeaderError::Malformed("region"))

@@ -126,3 +126,17 @@ pub const LANE_APPENDS: usize = 64;
 /// Own records above the peer's cursor whose identifiers a sending lane keeps to know a cursor by; for one beyond it the lane
 /// reads again.
 pub const LANE_RECORDS: usize = 4096;
+/// A complete range that has not left for this long says that its lane is behind (docs/decisions/0011).
+pub const LANE_BEHIND: Duration = Duration::from_millis(100);
+/// While a lane is behind and has ranges under way, what it reads is gathered for at least this long before it leaves.
+pub const LANE_GATHER: Duration = Duration::from_millis(20);
+/// Bytes under way on a lane when it begins, and the least that its pace goes down to; one larger range travels alone.
+pub const LANE_LEAST_UNDER_WAY: u64 = 64 * 1024;
+/// A range that arrives later than the fastest by more than this says that too much is under way.
+pub const LANE_QUEUE: Duration = Duration::from_millis(500);
+/// What a late range told of the path counts for this long.
+pub const LANE_SLOW: Duration = Duration::from_secs(60);
+/// A body of a range that was held back is packed from this size on, in bytes.
+pub const PACK_BYTES: usize = 1024;
+/// Largest body of a packed range when unpacked, in bytes: one message with the largest value.
+pub const PLAIN_BODY_BYTES: usize = VALUE_BYTES + MESSAGE_OVERHEAD_BYTES;

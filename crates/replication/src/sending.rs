@@ -25,9 +25,11 @@ use crate::link::lane::{Hold, LaneReport, RangeFrame};
 use crate::planted::{self, Planted};
 use crate::time::{Mono, Now, Wall};
 
+mod conflation;
 mod lag;
 mod outbox;
 mod reading;
+mod records;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -36,6 +38,8 @@ mod view;
 pub use lag::OriginLag;
 use lag::Unapplied;
 use outbox::Outbox;
+pub use outbox::Spared;
+use records::Records;
 pub use state::{Deadline, LaneEvent, LaneState, ReaderFailure, ReaderOrder, Stall, SyncReason};
 
 /// Where the lane begins.
@@ -79,7 +83,7 @@ pub struct Sending {
     run: u64,
     reader: Reader,
     order: Option<ReaderOrder>,
-    read: VecDeque<Anchor>,
+    records: Records,
     outbox: Outbox,
     credit: Credit,
     moved: Mono,
@@ -92,7 +96,6 @@ impl Sending {
     #[must_use]
     pub fn new(log: LogName) -> Self {
         Self {
-            log,
             lineage: Lineage::default(),
             receiver: None,
             cursor: None,
@@ -104,12 +107,13 @@ impl Sending {
             run: 0,
             reader: Reader::None,
             order: None,
-            read: VecDeque::new(),
-            outbox: Outbox::new(Sequence::NONE),
+            records: Records::default(),
+            outbox: Outbox::new(log.region.clone(), Sequence::NONE),
             credit: Credit::default(),
             moved: Mono::default(),
             unapplied: Unapplied::new(),
             events: VecDeque::new(),
+            log,
         }
     }
 
@@ -206,7 +210,7 @@ impl Sending {
     /// The peer's cursor moved within a generation.
     fn advance(&mut self, now: Now, cursor: Option<Cursor>) {
         let Some(cursor) = cursor else { return };
-        self.credit.release(&self.lineage, cursor.position);
+        self.credit.release(now.mono, &self.lineage, cursor.position);
         self.cursor = Some(cursor);
         self.moved = now.mono;
         let needs_sync = matches!(self.stall, Some(Stall::NeedsSync(_)));
@@ -228,21 +232,20 @@ impl Sending {
         if shared > at {
             if shared >= start.shared {
                 *start = Start { shared, check };
-                self.outbox = Outbox::new(shared);
+                self.outbox.restart(shared);
             }
             return;
         }
         let unchanged = check.is_none() && shared <= start.shared;
-        match self.read.binary_search_by_key(&shared, |record| record.sequence) {
-            Err(_) if unchanged => {}
-            Err(_) => self.begin(now),
-            Ok(found) if check.is_some() && self.read[found].message_id != cursor.message_id => {
-                self.suspect(now, cursor, self.read[found]);
+        match self.records.find(shared) {
+            None if unchanged => {}
+            None => self.begin(now),
+            Some(held) if check.is_some() && held.message_id != cursor.message_id => {
+                self.suspect(now, cursor, held);
             }
-            Ok(found) => {
+            Some(held) => {
                 self.verified = check.or(self.verified);
-                let held = self.read[found];
-                self.read.drain(..=found);
+                self.records.forget_through(shared);
                 self.outbox.skip_through(held);
             }
         }
@@ -268,8 +271,8 @@ impl Sending {
         self.reader = Reader::None;
         self.start = None;
         self.stall = None;
-        self.read.clear();
-        self.outbox = Outbox::new(Sequence::NONE);
+        self.records.clear();
+        self.outbox.restart(Sequence::NONE);
     }
 
     /// Drops all that is held and begins at the peer's cursor.
@@ -290,7 +293,7 @@ impl Sending {
         self.report_applied(None);
         let check = self.cursor.filter(|cursor| cursor.position.sequence == shared);
         self.start = Some(Start { shared, check });
-        self.outbox = Outbox::new(shared);
+        self.outbox.restart(shared);
         self.ask();
     }
 
@@ -348,7 +351,7 @@ impl Sending {
         if self.paused || self.stall.is_some() || self.is_catching_up() {
             return None;
         }
-        let ready = self.outbox.front(now.mono, self.credit.is_idle())?;
+        let ready = self.outbox.front(now.mono, &self.credit)?;
         let mut stages = ready.end.stages;
         stages.sent = now.wall.micros();
         let mut shard = self.log.shard.clone();
@@ -382,8 +385,9 @@ impl Sending {
             life,
             sequence: ready.end.through.sequence,
         };
-        self.credit.spend(end, frame.cost());
-        self.outbox.pop();
+        self.credit.spend(now.mono, end, frame.cost());
+        self.records.sent(ready.end.through);
+        self.outbox.sent(now.mono, &self.credit);
         Some(frame)
     }
 
@@ -397,6 +401,7 @@ impl Sending {
         let due = |(at, deadline): (Mono, Deadline)| (at <= now.mono).then_some(deadline);
         match self.poll_timeout().and_then(due) {
             None | Some(Deadline::Flush) => {}
+            Some(Deadline::Behind) => self.outbox.fall_behind(now.mono),
             Some(Deadline::Retry) => self.begin(now),
             Some(Deadline::CursorAhead) => self.cursor_ahead(now),
             Some(Deadline::Progress) => {
@@ -410,8 +415,7 @@ impl Sending {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<(Mono, Deadline)> {
         let sends = self.receiver.is_some() && !self.paused && self.stall.is_none();
-        let has_credit = self.credit.used() < self.credit.window();
-        let flush = self.outbox.due().filter(|_| sends && has_credit);
+        let flush = self.outbox.due(&self.credit).filter(|_| sends);
         let retry = match self.reader {
             Reader::Failed(until) => Some(until),
             _ => None,
@@ -420,6 +424,7 @@ impl Sending {
         let progress = self.is_owing().then(|| self.moved.after(limits::LANE_PROGRESS));
         [
             flush.map(|at| (at, Deadline::Flush)),
+            self.outbox.behind_at().map(|at| (at, Deadline::Behind)),
             retry.map(|at| (at, Deadline::Retry)),
             ahead.map(|at| (at, Deadline::CursorAhead)),
             progress.map(|at| (at, Deadline::Progress)),

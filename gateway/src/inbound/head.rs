@@ -22,7 +22,7 @@ use isthmus_replication::link::session::ClockEstimate;
 use isthmus_replication::names::RegionName;
 use isthmus_replication::receiving::AppendId;
 use isthmus_replication::time::Mono;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
 
@@ -74,6 +74,8 @@ pub enum ToHead {
         range: RangeFrame,
         /// The origin's clock as the link's pings tell.
         clock: Option<ClockEstimate>,
+        /// What the range takes of the link's room while it waits here.
+        room: OwnedSemaphorePermit,
     },
     /// A peer asks where its log was held before.
     Landmarks {

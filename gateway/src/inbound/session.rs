@@ -1,6 +1,7 @@
 //! One link that was accepted.
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,8 +18,9 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::transit::Transit;
 use super::{Heads, ToHead};
-use crate::board::AcceptedLink;
+use crate::board::{AcceptedLink, State};
 use crate::line::{self, Line, Over};
 use crate::shared::Shared;
 
@@ -26,6 +28,8 @@ use crate::shared::Shared;
 const OPENING: Duration = Duration::from_secs(4);
 /// A region has one leader and one link; others are of leaders before it, and end when they are found dead.
 const LINKS_OF_A_REGION: usize = 8;
+/// Beyond those that are greeted so many may wait for their greeting, or be told why they get none.
+const LINKS_AT_ONCE: usize = 2 * LINKS_OF_A_REGION;
 /// What the path looks like is shown this often.
 const LOOK: Duration = Duration::from_millis(500);
 
@@ -33,6 +37,7 @@ const LOOK: Duration = Duration::from_millis(500);
 pub(super) struct Inbound {
     shared: Shared,
     heads: Heads,
+    transit: Transit,
     number: u64,
 }
 
@@ -41,6 +46,7 @@ impl Inbound {
     pub(super) fn new(shared: Shared, heads: Heads, number: u64) -> Self {
         Self {
             shared,
+            transit: Transit::new(heads.keys()),
             heads,
             number,
         }
@@ -50,16 +56,11 @@ impl Inbound {
     pub(super) async fn run(self, connection: Connection, stop: CancellationToken) -> Result<(), Infallible> {
         let origin = connection.peer.region().clone();
         let address = connection.address;
-        self.shared.board.state().accepted.insert(
-            self.number,
-            AcceptedLink {
-                peer: origin.clone(),
-                gateway: None,
-                address,
-                since: self.shared.now().wall,
-                path: crate::board::PathEstimate::default(),
-            },
-        );
+        if !self.admit(&origin, address) {
+            self.shared.metrics.refused("too_many_links");
+            tracing::warn!(%origin, %address, "{LINKS_AT_ONCE} links of this region stand; another one is closed unheard");
+            return Ok(());
+        }
         let session = Session::acceptor(self.shared.log_now(), line::party(&self.shared), origin.clone());
         let mut line = Line::new(connection, session, self.shared.clone());
         let over = self.converse(&mut line, &origin, &stop).await;
@@ -80,6 +81,24 @@ impl Inbound {
             line.close().await;
         }
         Ok(())
+    }
+
+    /// Counts this link among the accepted ones, unless there are as many of its region as may be.
+    fn admit(&self, origin: &RegionName, address: SocketAddr) -> bool {
+        let since = self.shared.now().wall;
+        let mut state = self.shared.board.state();
+        if links_of(&state, origin) >= LINKS_AT_ONCE {
+            return false;
+        }
+        let link = AcceptedLink {
+            peer: origin.clone(),
+            gateway: None,
+            address,
+            since,
+            path: crate::board::PathEstimate::default(),
+        };
+        state.accepted.insert(self.number, link);
+        true
     }
 
     async fn converse(&self, line: &mut Line, origin: &RegionName, stop: &CancellationToken) -> Over {
@@ -117,7 +136,9 @@ impl Inbound {
     async fn handle(&self, line: &mut Line, origin: &RegionName, event: SessionEvent) {
         match event {
             SessionEvent::Range(range) => {
-                if let Some(head) = self.heads.get(&range.shard) {
+                if let Some(head) = self.heads.get(&range.shard)
+                    && let Some(room) = self.transit.room(&range).await
+                {
                     self.shared
                         .metrics
                         .received(origin, usize::try_from(range.cost()).unwrap_or(usize::MAX));
@@ -129,6 +150,7 @@ impl Inbound {
                             session,
                             range,
                             clock,
+                            room,
                         },
                     )
                     .await;
@@ -159,7 +181,7 @@ impl Inbound {
         violations: &mpsc::Sender<String>,
         hello: &Hello,
     ) {
-        if self.links_of(origin) > LINKS_OF_A_REGION {
+        if links_of(&self.shared.board.state(), origin) > LINKS_OF_A_REGION {
             let text = format!("{LINKS_OF_A_REGION} links of region {origin} end at this gateway already");
             return line.session.refuse(GoodbyeReason::Draining, &text);
         }
@@ -201,16 +223,6 @@ impl Inbound {
             }
         }
         lanes
-    }
-
-    /// How many links of `origin` end here.
-    fn links_of(&self, origin: &RegionName) -> usize {
-        let state = self.shared.board.state();
-        state
-            .accepted
-            .values()
-            .filter(|link| link.peer == *origin)
-            .count()
     }
 
     async fn open(
@@ -263,6 +275,12 @@ impl Inbound {
             link.path = line.path();
         }
     }
+}
+
+/// How many links of `origin` end here.
+fn links_of(state: &State, origin: &RegionName) -> usize {
+    let accepted = state.accepted.values();
+    accepted.filter(|link| link.peer == *origin).count()
 }
 
 /// A head that has ended takes nothing, and the process is ending then.

@@ -9,11 +9,11 @@ use futures::future::BoxFuture;
 use isthmus_log::{ReadError, Reader, StoredMessage};
 use isthmus_replication::coordinates::{Cursor, Sequence, Shard};
 use isthmus_replication::fold::Fold;
-use isthmus_replication::header::{Header, Record};
+use isthmus_replication::header::{Codec, Header, Record};
 use isthmus_replication::link::frame::Frame;
 use isthmus_replication::link::lane::LaneReport;
 use isthmus_replication::names::RegionName;
-use isthmus_replication::sending::{LaneEvent, ReaderFailure, ReaderOrder, Sending};
+use isthmus_replication::sending::{LaneEvent, ReaderFailure, ReaderOrder, Sending, Spared};
 use isthmus_replication::time::{Mono, Wall};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -135,6 +135,7 @@ struct LaneTask {
     reader: Option<Reader>,
     traces: LaneTraces,
     read: Option<Sequence>,
+    spared: Spared,
     shown: Mono,
 }
 
@@ -178,6 +179,7 @@ impl LaneTask {
             starting: None,
             reader: None,
             read: None,
+            spared: Spared::default(),
             shown: Mono::default(),
         }
     }
@@ -323,8 +325,12 @@ impl LaneTask {
         self.read = Some(message.sequence);
         let own = |record: &Record| matches!(record, Record::Batch(_) | Record::Restored { .. });
         if message.header.as_ref().is_ok_and(|header| own(&header.record)) {
-            self.traces
-                .seen(self.shared.now().wall, message.sequence, &message.body);
+            self.traces.seen(
+                self.shared.now().wall,
+                message.sequence,
+                Codec::Plain,
+                &message.body,
+            );
         }
         self.sending
             .handle_message(now, self.run, message.as_message(), &message.body);
@@ -359,10 +365,14 @@ impl LaneTask {
                 && let Ok(header) = Header::decode(&range.header)
                 && let Record::Range(sent) = &header.record
             {
-                self.traces.passed(self.shared.now().wall, sent.through.sequence);
+                let (wall, codec) = (self.shared.now().wall, header.body.codec);
+                self.traces.sent(wall, sent.through.sequence, codec, &range.body);
             }
             room.send(Frame::Range(range));
             self.shared.metrics.sent(&self.peer, bytes);
+            let spared = self.sending.spared();
+            self.shared.metrics.spared(&self.peer, spared - self.spared);
+            self.spared = spared;
         }
         false
     }

@@ -325,7 +325,11 @@ impl Contents {
             Verdict::Stop { what, number } => panic!("{what} {number}"),
         };
         if counts {
-            let changes = body::decode(origin, message.body.clone()).unwrap();
+            let codec = message
+                .header
+                .as_ref()
+                .map_or_else(|_| Default::default(), |header| header.body.codec);
+            let changes = body::open(codec, origin, message.body.clone()).unwrap();
             self.keys
                 .extend(changes.into_iter().map(|change| change.id.key.to_string()));
         }

@@ -270,7 +270,7 @@ fn apply_body(
         label: "broken_seal",
         detail: error.to_string(),
     })?;
-    let changes = body::decode(origin, message.body.clone()).map_err(|error| Unusable {
+    let changes = body::open(seal.codec, origin, message.body.clone()).map_err(|error| Unusable {
         label: "undecodable",
         detail: error.to_string(),
     })?;

@@ -1,6 +1,7 @@
 //! `make bench-smoke`: replicated changes a second and lag between two regions, through the doors, as a client sees
 //! them. Figures of one run are comparable with each other, not with those of another machine.
 
+mod backlog;
 mod lag;
 mod throughput;
 
@@ -20,6 +21,9 @@ struct Arguments {
     /// Writes timed for the lag figure.
     #[arg(long, default_value_t = 500)]
     lag_samples: usize,
+    /// Measure instead how long a backlog of so many changes, 19 of 20 of them of one key, takes over a link of 1 Mb/s.
+    #[arg(long, value_name = "CHANGES")]
+    backlog: Option<usize>,
     /// One JSON object instead of lines.
     #[arg(long)]
     json: bool,
@@ -33,6 +37,20 @@ async fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     eprintln!("starting two regions");
     let running = Running::start(&[ORIGIN, PEER], &["--rtt", "0ms"]).await?;
+    if let Some(changes) = arguments.backlog {
+        let drained = backlog::measure(&running, changes, arguments.value_bytes)
+            .await?
+            .as_secs_f64();
+        if arguments.json {
+            println!(
+                "{}",
+                serde_json::json!({ "backlog_changes": changes, "drained_s": drained })
+            );
+        } else {
+            println!("backlog       {changes} changes drained in {drained:.1} s");
+        }
+        return Ok(());
+    }
     eprintln!(
         "writing {} changes of {} bytes",
         arguments.changes, arguments.value_bytes

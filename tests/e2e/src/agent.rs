@@ -160,6 +160,18 @@ impl Agent {
         Self::send(request).await?.ok()?.json()
     }
 
+    /// The admin listener's events.
+    ///
+    /// # Errors
+    /// When there is no JSON answer.
+    pub async fn events(&self) -> anyhow::Result<Value> {
+        let request = self.client.get(format!("{}/v1/events", self.admin));
+        Self::send(request.timeout(Duration::from_secs(5)))
+            .await?
+            .ok()?
+            .json()
+    }
+
     /// Per shard: cell count and digest, in the order of the shards.
     ///
     /// # Errors

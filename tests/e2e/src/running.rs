@@ -70,6 +70,19 @@ impl Running {
     /// # Errors
     /// As [`Running::start`].
     pub async fn start_with(regions: &[&str], up_arguments: &[&str], settings: &str) -> anyhow::Result<Self> {
+        Self::start_edited(regions, up_arguments, |_, written| written + settings).await
+    }
+
+    /// As [`Running::start`]; the settings file of every agent (`region-agent.yaml`) and gateway (`gateway.yaml`) is what `edit` makes
+    /// of its name and what `isthmus init` wrote.
+    ///
+    /// # Errors
+    /// As [`Running::start`].
+    pub async fn start_edited(
+        regions: &[&str],
+        up_arguments: &[&str],
+        edit: impl Fn(&str, String) -> String,
+    ) -> anyhow::Result<Self> {
         let folder = TempDir::new()?;
         let set = folder.path().join("set");
         let set_text = set.to_str().context("a folder name that is UTF-8")?;
@@ -78,7 +91,7 @@ impl Running {
             for file in ["region-agent.yaml", "gateway.yaml"] {
                 let path = set.join(region).join(file);
                 let written = std::fs::read_to_string(&path)?;
-                std::fs::write(path, written + settings)?;
+                std::fs::write(path, edit(file, written))?;
             }
         }
         Self::run(folder, up_arguments).await
@@ -168,6 +181,44 @@ impl Running {
             .flatten()
             .flat_map(|(name, _)| self.agents(name))
             .collect()
+    }
+
+    /// What run.json says of every agent and gateway: its name with its region, and its process.
+    #[must_use]
+    pub fn processes(&self) -> Vec<(String, u64)> {
+        let mut processes = Vec::new();
+        for (region, run) in self.run["regions"].as_object().into_iter().flatten() {
+            for process in ["agents", "gateways"]
+                .iter()
+                .filter_map(|kind| run[kind].as_array())
+                .flatten()
+            {
+                let name = process["name"].as_str().unwrap_or_default();
+                processes.push((
+                    format!("{name}@{region}"),
+                    process["pid"].as_u64().unwrap_or_default(),
+                ));
+            }
+        }
+        processes
+    }
+
+    /// JSON of the admin listener at `path` of every gateway of a region.
+    ///
+    /// # Errors
+    /// When one does not answer with JSON.
+    pub async fn gateways(&self, region: &str, path: &str) -> anyhow::Result<Vec<Value>> {
+        let mut answers = Vec::new();
+        for gateway in self.run["regions"][region]["gateways"]
+            .as_array()
+            .into_iter()
+            .flatten()
+        {
+            let url = format!("{}{path}", gateway["admin"].as_str().unwrap_or_default());
+            let request = self.client.get(url).timeout(Duration::from_secs(5));
+            answers.push(request.send().await?.error_for_status()?.json().await?);
+        }
+        Ok(answers)
     }
 
     /// Runs `isthmus lab` on the folder.

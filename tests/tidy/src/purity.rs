@@ -7,7 +7,7 @@ use crate::{Tree, Violation};
 const CORE: &str = "crates/replication";
 
 /// All that the pure crate may depend on: none of these opens a socket or a file, or reads a clock.
-const DEPENDENCIES: &[&str] = &["bytes", "crc32c", "prost", "thiserror", "xxhash-rust"];
+const DEPENDENCIES: &[&str] = &["bytes", "crc32c", "prost", "thiserror", "xxhash-rust", "zstd"];
 
 /// What its tests may have beside that.
 const TEST_DEPENDENCIES: &[&str] = &["proptest"];

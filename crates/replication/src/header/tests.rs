@@ -156,19 +156,24 @@ pub(crate) fn header() -> impl Strategy<Value = Header> {
         record(),
         any::<[u32; 3]>(),
         any::<[u64; 8]>(),
+        proptest::option::of(any::<u32>()),
     )
-        .prop_map(|(set, group, partition, record, seal, t)| Header {
+        .prop_map(|(set, group, partition, record, seal, t, packed)| Header {
             set: SetName::parse(&set).expect("drawn as a valid name"),
             shard: Shard {
                 group: GroupName::parse(&group).expect("drawn as a valid name"),
                 partition,
             },
-            record,
             body: BodySeal {
                 bytes: seal[0],
                 crc32c: seal[1],
                 changes: seal[2],
+                codec: match packed {
+                    Some(plain_bytes) if record.kind() == Kind::Range => Codec::Zstd { plain_bytes },
+                    _ => Codec::Plain,
+                },
             },
+            record,
             stages: StageTimes {
                 requested: t[0],
                 published: t[1],
@@ -217,6 +222,23 @@ fn an_unknown_kind_is_told_apart_from_garbage() {
             number: 7
         })
     );
+}
+
+#[test]
+fn an_unknown_codec_and_one_where_it_may_not_be_stop_the_shard() {
+    let stops = |kind: Kind, codec: u32| {
+        let wire = wire::Header {
+            set: "s".into(),
+            group: "g".into(),
+            kind: kind as u32,
+            codec,
+            ..wire::Header::default()
+        };
+        let what = "codec";
+        Header::decode(&wire.encode_to_vec()) == Err(HeaderError::Unknown { what, number: codec })
+    };
+    assert!(stops(Kind::Range, 2) && stops(Kind::Batch, 1) && stops(Kind::Restored, 1));
+    assert!(!stops(Kind::Range, 1) && !stops(Kind::Batch, 0));
 }
 
 #[test]

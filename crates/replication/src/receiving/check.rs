@@ -85,7 +85,7 @@ pub fn range(log: &LogName, origin: &RegionName, frame: &RangeFrame) -> Result<(
 /// Whether every agent could apply the body; else why not.
 pub fn body(header: &Header, origin: &RegionName, body: &Bytes) -> Result<(), String> {
     header.body.check(body).map_err(|broken| broken.to_string())?;
-    body::decode(origin, body.clone()).map_err(|invalid| invalid.to_string())?;
+    body::open(header.body.codec, origin, body.clone()).map_err(|invalid| invalid.to_string())?;
     Ok(())
 }
 

@@ -3,16 +3,27 @@
 //! A range takes all sequences from where the last one ended through a record that carries an own stamp; what follows that
 //! record waits for the next such record, so that two regions do not answer each other's ranges for ever. It is closed when
 //! the next body would make it too large, or when it is asked for.
+//!
+//! Stored bodies pass through as they are while ranges leave. Once a closed one has not left for [`limits::LANE_BEHIND`], all that is
+//! held becomes one window ([`super::conflation`]) and what follows joins it, until everything has left and the path carries what is
+//! read as it is.
 
 use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
 
+use super::conflation::Window;
+use crate::body;
 use crate::coordinates::{Anchor, Sequence};
+use crate::credit::Credit;
 use crate::header::{BodySeal, Header, StageTimes};
 use crate::hlc::Hlc;
 use crate::limits;
+use crate::names::RegionName;
 use crate::time::Mono;
+
+/// What a header takes of the credit, from above, while it is not made yet.
+const HEADER_COST: u64 = 1024;
 
 /// Where a range may end: what the fold said at a record with an own stamp.
 #[derive(Debug, Clone)]
@@ -36,6 +47,31 @@ pub struct Ready {
     pub body: Bytes,
     /// The seal of its body.
     pub seal: BodySeal,
+    since: Mono,
+}
+
+/// What was spared while the lane was behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Spared {
+    /// Changes that were left out.
+    pub changes: u64,
+    /// Bytes of bodies that were packed, before.
+    pub plain_bytes: u64,
+    /// And after.
+    pub packed_bytes: u64,
+}
+
+impl std::ops::Sub for Spared {
+    type Output = Self;
+
+    /// What was spared since `before`.
+    fn sub(self, before: Self) -> Self {
+        Self {
+            changes: self.changes - before.changes,
+            plain_bytes: self.plain_bytes - before.plain_bytes,
+            packed_bytes: self.packed_bytes - before.packed_bytes,
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -47,26 +83,49 @@ struct Open {
     began: Mono,
 }
 
+#[derive(Debug, Default)]
+struct Behind {
+    window: Window,
+    end: Option<End>,
+    began: Mono,
+    /// Bytes of the bodies that were taken in since the window began, as stored.
+    stored_bytes: u64,
+}
+
 #[derive(Debug)]
 pub struct Outbox {
+    region: RegionName,
     after: Anchor,
     open: Open,
+    behind: Option<Behind>,
     ready: VecDeque<Ready>,
     ready_bytes: usize,
+    spared: Spared,
 }
 
 impl Outbox {
-    /// The first range begins after `after`, whose message [`Outbox::begin_after`] tells once it is known.
-    pub fn new(after: Sequence) -> Self {
+    /// Of `region`'s log. The first range begins after `after`, whose message [`Outbox::begin_after`] tells once it is known.
+    pub fn new(region: RegionName, after: Sequence) -> Self {
         Self {
+            region,
             after: Anchor {
                 sequence: after,
                 ..Anchor::default()
             },
             open: Open::default(),
+            behind: None,
             ready: VecDeque::new(),
             ready_bytes: 0,
+            spared: Spared::default(),
         }
+    }
+
+    /// Drops what is held and begins again after `after`.
+    pub fn restart(&mut self, after: Sequence) {
+        *self = Self {
+            spared: self.spared,
+            ..Self::new(self.region.clone(), after)
+        };
     }
 
     /// The log's message right before the first range.
@@ -81,10 +140,13 @@ impl Outbox {
             return;
         }
         let changes = if body.is_empty() { 0 } else { header.body.changes };
+        if self.behind.is_some() {
+            return self.gather(now, end, body.clone(), changes);
+        }
         let too_large = self.open.bytes + body.len() > limits::MESSAGE_BODY_BYTES
             || (self.open.changes as usize).saturating_add(changes as usize) > limits::MESSAGE_CHANGES;
         if too_large && !body.is_empty() {
-            self.close();
+            self.close_open(now);
         }
         if self.open.end.is_none() {
             self.open.began = now;
@@ -96,75 +158,167 @@ impl Outbox {
             self.open.bodies.push(body.clone());
         }
         if self.open.bytes >= limits::MESSAGE_BODY_BYTES {
-            self.close();
+            self.close_open(now);
         }
+    }
+
+    /// Takes consecutive records that end at `end` into the window. A body that can't be decoded travels as it is.
+    fn gather(&mut self, now: Mono, end: End, body: Bytes, changes: u32) {
+        let Ok(decoded) = body::decode(&self.region, body.clone()) else {
+            self.close_window(now);
+            return self.ready(now, end, BodySeal::of(&body, changes), body);
+        };
+        let next = Window::of(decoded);
+        if self
+            .behind
+            .as_ref()
+            .is_some_and(|behind| !behind.window.has_room_for(&next))
+        {
+            self.close_window(now);
+        }
+        let behind = self.behind.get_or_insert_default();
+        if behind.end.is_none() {
+            (behind.began, behind.stored_bytes) = (now, 0);
+        }
+        behind.stored_bytes += body.len() as u64;
+        behind.end = Some(end);
+        behind.window.append(next);
+        if behind.window.is_full() {
+            self.close_window(now);
+        }
+    }
+
+    /// A range has waited for so long that the lane is behind: what is held is gathered.
+    pub fn fall_behind(&mut self, now: Mono) {
+        self.close_open(now);
+        let Some(first) = self.ready.front() else { return };
+        self.after = first.after;
+        self.ready_bytes = 0;
+        self.behind = Some(Behind::default());
+        for ready in std::mem::take(&mut self.ready) {
+            self.gather(now, ready.end, ready.body, ready.seal.changes);
+        }
+    }
+
+    /// When the lane is behind unless the first range leaves before; none if it is, or none waits.
+    pub fn behind_at(&self) -> Option<Mono> {
+        let first = self.ready.front().filter(|_| self.behind.is_none())?;
+        Some(first.since.after(limits::LANE_BEHIND))
     }
 
     /// The receiver has everything through `held`, a message of the log, from whomever. Ranges that end there or before are
     /// dropped; one that spans it stays, and the receiver begins the lane again when it comes.
     pub fn skip_through(&mut self, held: Anchor) {
-        while self
-            .ready
-            .front()
-            .is_some_and(|range| range.end.through.sequence <= held.sequence)
-        {
+        let is_held = |end: &End| end.through.sequence <= held.sequence;
+        while self.ready.front().is_some_and(|range| is_held(&range.end)) {
             self.pop();
         }
-        let open_end = self.open.end.as_ref().map(|end| end.through.sequence);
-        if open_end.is_some_and(|end| end <= held.sequence) {
+        if self.open.end.as_ref().is_some_and(is_held) {
             self.open = Open::default();
+        }
+        if let Some(behind) = &mut self.behind
+            && behind.end.as_ref().is_some_and(is_held)
+        {
+            *behind = Behind::default();
         }
         if !self.has_work() && self.after.sequence < held.sequence {
             self.after = held;
         }
     }
 
-    fn close(&mut self) {
+    fn close_open(&mut self, now: Mono) {
         let Some(end) = self.open.end.take() else { return };
         let open = std::mem::take(&mut self.open);
         let body = join(open.bodies, open.bytes);
+        self.ready(now, end, BodySeal::of(&body, open.changes), body);
+    }
+
+    fn close_window(&mut self, now: Mono) {
+        let Some(behind) = &mut self.behind else { return };
+        let Some(end) = behind.end.take() else { return };
+        let window = std::mem::take(&mut behind.window);
+        self.spared.changes += window.left_out();
+        let (plain, changes) = window.into_body(&self.region);
+        let plain_bytes = plain.len();
+        let (seal, body) = body::pack(plain, changes);
+        if body.len() < plain_bytes {
+            self.spared.plain_bytes += plain_bytes as u64;
+            self.spared.packed_bytes += body.len() as u64;
+        }
+        self.ready(now, end, seal, body);
+    }
+
+    fn ready(&mut self, since: Mono, end: End, seal: BodySeal, body: Bytes) {
         let after = std::mem::replace(&mut self.after, end.through);
         self.ready_bytes += body.len();
         self.ready.push_back(Ready {
             after,
             end,
-            seal: BodySeal::of(&body, open.changes),
             body,
+            seal,
+            since,
         });
     }
 
     /// The range to send next. One that is not full is held back while `now` is before [`Outbox::due`].
-    pub fn front(&mut self, now: Mono, idle: bool) -> Option<&Ready> {
-        if self.ready.is_empty()
-            && self.open.end.is_some()
-            && (idle || self.due().is_some_and(|due| due <= now))
-        {
-            self.close();
+    pub fn front(&mut self, now: Mono, credit: &Credit) -> Option<&Ready> {
+        let due = || self.due(credit).is_some_and(|due| due <= now);
+        if self.ready.is_empty() && (due() || (credit.is_idle() && self.may_leave(credit))) {
+            self.close_open(now);
+            self.close_window(now);
         }
         self.ready.front()
     }
 
-    /// Removes what [`Outbox::front`] gave.
-    pub fn pop(&mut self) {
+    /// What [`Outbox::front`] gave has left.
+    pub fn sent(&mut self, now: Mono, credit: &Credit) {
+        self.pop();
+        let has_work = self.has_work();
+        let carried = |behind: &mut Behind| {
+            let within = now.since(behind.began).max(limits::LANE_GATHER);
+            !has_work && credit.carries(now, behind.stored_bytes, within)
+        };
+        self.behind.take_if(carried);
+    }
+
+    fn pop(&mut self) {
         if let Some(range) = self.ready.pop_front() {
             self.ready_bytes -= range.body.len();
         }
     }
 
-    /// Until when a range that is not full is held back; none if there is none, or a full one is ready.
-    pub fn due(&self) -> Option<Mono> {
-        let waits = self.ready.is_empty() && self.open.end.is_some();
-        waits.then(|| self.open.began.after(limits::GROUP_FORWARD))
+    /// Until when a range that is not full is held back; none if there is none, a full one is ready, or it could not leave.
+    pub fn due(&self, credit: &Credit) -> Option<Mono> {
+        let waits = self.ready.is_empty() && self.may_leave(credit);
+        waits.then(|| match &self.behind {
+            None => self.open.began.after(limits::GROUP_FORWARD),
+            Some(behind) => behind.began.after(limits::LANE_GATHER),
+        })
+    }
+
+    /// Whether what is not full may leave. A window is not closed before, since it can still take in more.
+    fn may_leave(&self, credit: &Credit) -> bool {
+        match &self.behind {
+            None => self.open.end.is_some() && credit.used() < credit.window(),
+            Some(behind) => behind.end.is_some() && credit.allows(behind.window.bytes() as u64 + HEADER_COST),
+        }
     }
 
     /// Whether there is anything to send, now or in a moment.
     pub fn has_work(&self) -> bool {
-        !self.ready.is_empty() || self.open.end.is_some()
+        let gathered = self.behind.as_ref().is_some_and(|behind| behind.end.is_some());
+        !self.ready.is_empty() || self.open.end.is_some() || gathered
     }
 
     /// Bytes of bodies held.
     pub fn bytes(&self) -> usize {
-        self.ready_bytes + self.open.bytes
+        let gathered = self.behind.as_ref().map_or(0, |behind| behind.window.bytes());
+        self.ready_bytes + self.open.bytes + gathered
+    }
+
+    /// What was spared so far.
+    pub fn spared(&self) -> Spared {
+        self.spared
     }
 }
 

@@ -100,10 +100,7 @@ impl Sending {
         if through.sequence <= start.shared {
             return;
         }
-        if self.read.len() == limits::LANE_RECORDS {
-            self.read.pop_front();
-        }
-        self.read.push_back(through);
+        self.records.read(through);
         let mut stages = header.stages;
         stages.appended = fold.own_appended().micros();
         stages.read = now.wall.micros();

@@ -8,6 +8,8 @@ use crate::link::lane::Hold;
 pub enum Deadline {
     /// A range that is not full is sent without waiting for more.
     Flush,
+    /// A range that could leave has not: what is held is conflated from now on.
+    Behind,
     /// A reader that could not be started is asked for again.
     Retry,
     /// The peer's cursor must have come within what the log holds.

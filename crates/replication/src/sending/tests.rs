@@ -10,6 +10,7 @@ use crate::hlc::Hlc;
 use crate::names::{GroupName, RegionName, SetName};
 use crate::time::Wall;
 
+mod behind;
 mod trouble;
 
 fn log() -> LogName {

@@ -1,6 +1,6 @@
 //! What can be seen of a sending lane.
 
-use super::{LaneState, OriginLag, Reader, Sending, Stall};
+use super::{LaneState, OriginLag, Reader, Sending, Spared, Stall};
 use crate::coordinates::{AppliedThrough, Cursor};
 use crate::credit::Credit;
 use crate::time::Now;
@@ -57,5 +57,11 @@ impl Sending {
     #[must_use]
     pub fn credit(&self) -> &Credit {
         &self.credit
+    }
+
+    /// What was spared while the lane was behind, since it was made.
+    #[must_use]
+    pub fn spared(&self) -> Spared {
+        self.outbox.spared()
     }
 }

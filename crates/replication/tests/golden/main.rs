@@ -11,7 +11,7 @@ use isthmus_replication::time::Wall;
 
 mod samples;
 
-use samples::{changes, fold, frames, header, records, region};
+use samples::{changes, fold, frames, header, packed, records, region};
 
 const GOLDEN: &str = include_str!("golden.txt");
 
@@ -37,10 +37,11 @@ fn lines() -> Vec<String> {
         format!("body mark {}", hex(&mark.encode())),
         format!("state fold {}", hex(&fold().encode())),
     ];
+    let packed = std::iter::once(format!("packed range {}", hex(&packed().encode())));
     let frames = frames()
         .into_iter()
         .map(|(name, frame)| format!("frame {name} {}", hex(&frame.encode())));
-    records.chain(bodies).chain(frames).collect()
+    records.chain(packed).chain(bodies).chain(frames).collect()
 }
 
 #[test]
@@ -80,6 +81,8 @@ fn what_was_kept_is_read_as_it_was_meant() {
             .expect("a record of that name");
         assert_eq!(Header::decode(&bytes), Ok(header(record.clone())), "{name}");
     }
+    let [(_, bytes)] = kept("packed").try_into().expect("one packed range");
+    assert_eq!(Header::decode(&bytes), Ok(packed()));
     let frames = frames();
     assert_eq!(kept("frame").len(), frames.len());
     for (name, bytes) in kept("frame") {

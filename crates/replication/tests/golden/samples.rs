@@ -10,8 +10,8 @@ use isthmus_replication::coordinates::{
 };
 use isthmus_replication::fold::{Fold, LogName, Message, Token};
 use isthmus_replication::header::{
-    Barrier, BodySeal, ClockLimits, Header, LifeLink, LifeRecord, Lineage, Local, MarkRecord, Membership,
-    Range, Record, StageTimes,
+    Barrier, BodySeal, ClockLimits, Codec, Header, LifeLink, LifeRecord, Lineage, Local, MarkRecord,
+    Membership, Range, Record, StageTimes,
 };
 use isthmus_replication::hlc::Hlc;
 use isthmus_replication::link::frame::{
@@ -123,6 +123,7 @@ pub fn header(record: Record) -> Header {
             bytes: 77,
             crc32c: 0xdead_beef,
             changes: 2,
+            codec: Codec::Plain,
         },
         stages: StageTimes {
             requested: 1,
@@ -135,6 +136,13 @@ pub fn header(record: Record) -> Header {
             uncertainty: 8,
         },
     }
+}
+
+/// The header of a range whose body is packed.
+pub fn packed() -> Header {
+    let mut packed = header(Record::Range(range()));
+    packed.body.codec = Codec::Zstd { plain_bytes: 770 };
+    packed
 }
 
 pub fn records() -> Vec<(&'static str, Record)> {

@@ -26,8 +26,8 @@ fn step(lost_tails: bool) -> impl Strategy<Value = Step> {
     let any = 0usize..1000;
     let few = 1usize..8;
     prop_oneof![
-        6 => (any.clone(), prop_oneof![4 => 0usize..200, 1 => 1000usize..5000])
-            .prop_map(|(region, bytes)| Step::Write { region, bytes }),
+        8 => (any.clone(), proptest::option::of(0usize..3), prop_oneof![4 => 0usize..200, 1 => 1000usize..5000])
+            .prop_map(|(region, hot, bytes)| Step::Write { region, hot, bytes }),
         2 => any.clone().prop_map(|region| Step::Mark { region }),
         8 => (any.clone(), few.clone()).prop_map(|(lane, messages)| Step::Send { lane, messages }),
         8 => (any.clone(), few.clone()).prop_map(|(lane, frames)| Step::Deliver { lane, frames }),
@@ -85,7 +85,7 @@ fn run(story: &Story, broken: Broken) -> Result<World, TestCaseError> {
     Ok(world)
 }
 
-/// Everything that any region's agent has accepted as its own is applied in all regions.
+/// Everything that any region's agent has accepted as its own is applied in all regions; of a hot key that, or what is newer.
 fn everything_is_everywhere(world: &World) -> Result<(), TestCaseError> {
     for (at, origin) in world.regions.iter().enumerate() {
         for region in &world.regions {
@@ -100,6 +100,15 @@ fn everything_is_everywhere(world: &World) -> Result<(), TestCaseError> {
                 region.name.region,
                 world.describe()
             );
+            for (id, version) in &origin.hot {
+                let held = region.store.held(id).map(|held| &held.cell.version);
+                prop_assert!(
+                    held >= Some(version),
+                    "{} has {held:?} of {id:?} and lacks {version:?} of region {at}\n{}",
+                    region.name.region,
+                    world.describe()
+                );
+            }
         }
     }
     Ok(())
@@ -109,6 +118,7 @@ fn without_lost_tails(story: &Story, broken: Broken) -> Result<(), TestCaseError
     let world = run(story, broken)?;
     everything_is_everywhere(&world)?;
     for region in &world.regions {
+        prop_assert_eq!(region.store.digest(), world.regions[0].store.digest());
         for (write, times) in &region.applied {
             prop_assert_eq!(
                 *times,
@@ -206,6 +216,7 @@ fn a_displaced_range() -> Story {
     let deliver = |lane| Step::Deliver { lane, frames: 9 };
     let write = Step::Write {
         region: home,
+        hot: None,
         bytes: 1,
     };
     let through_second = [

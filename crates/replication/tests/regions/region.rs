@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use isthmus_replication::body;
-use isthmus_replication::cell::{CellId, ContentType, Field};
+use isthmus_replication::cell::{Cell, CellId, Content, ContentType, Field};
 use isthmus_replication::change::{Change, Op};
 use isthmus_replication::coordinates::{Anchor, Cursor, Life, MessageId, Sequence, Shard, WriterId};
 use isthmus_replication::fold::{Accepted, Fold, LogName, Message, Token, Verdict};
@@ -14,6 +14,7 @@ use isthmus_replication::header::{
 use isthmus_replication::hlc::Clock;
 use isthmus_replication::names::{BucketName, GroupName, Key, RegionName, SetName};
 use isthmus_replication::seen::Seen;
+use isthmus_replication::store::Store;
 use isthmus_replication::time::Wall;
 use isthmus_replication::version::Version;
 
@@ -51,6 +52,10 @@ pub struct Region {
     pub log: Vec<Stored>,
     pub applied: BTreeMap<u64, u32>,
     pub own: BTreeSet<u64>,
+    /// What the agent holds.
+    pub store: Store,
+    /// Accepted writes of this region to keys that are written again and again.
+    pub hot: BTreeSet<(CellId, Version)>,
     ahead_ms: u64,
     clock: Clock,
     agent: Fold,
@@ -78,6 +83,8 @@ impl Region {
             log: vec![],
             applied: BTreeMap::new(),
             own: BTreeSet::new(),
+            store: Store::default(),
+            hot: BTreeSet::new(),
             ahead_ms,
             clock: Clock::default(),
             lives: 0,
@@ -148,33 +155,40 @@ impl Region {
         }
     }
 
-    fn body(&self, local: Local, write: u64, bytes: usize) -> Bytes {
-        let change = Change {
-            id: CellId {
-                bucket: BucketName::parse("carts").expect("a valid name"),
-                key: Key::parse(&write.to_string()).expect("a valid key"),
-                field: Field::NONE,
-            },
+    fn change(&self, local: Local, key: &str, value: Bytes) -> Change {
+        let id = cell(key);
+        let mut seen = Seen::default();
+        if let Some(held) = self.store.held(&id) {
+            seen.join(&held.cell.seen);
+            seen.observe(&held.cell.version.region, held.cell.version.hlc);
+        }
+        Change {
+            id,
             version: Version {
                 hlc: local.lowest_stamp,
                 region: self.name.region.clone(),
                 writer: local.writer,
             },
-            seen: Seen::default(),
+            seen,
             expires_at: None,
             op: Op::Put {
-                value: vec![b'x'; bytes].into(),
+                value,
                 content_type: ContentType::default(),
             },
             trace: None,
-        };
-        body::encode(&self.name.region, &[change])
+        }
     }
 
-    /// An agent's write, named by `write`.
-    pub fn write(&mut self, now_ms: u64, write: u64, bytes: usize) {
+    fn body(&self, changes: &[Change]) -> Bytes {
+        body::encode(&self.name.region, changes)
+    }
+
+    /// An agent's write, named by `write`; of a key of its own, or of a hot one.
+    pub fn write(&mut self, now_ms: u64, write: u64, hot: Option<usize>, bytes: usize) {
         let local = self.local(now_ms);
-        let body = self.body(local, write, bytes);
+        let key = hot.map_or_else(|| write.to_string(), |hot| format!("hot {hot}"));
+        let change = self.change(local, &key, vec![b'x'; bytes].into());
+        let body = self.body(&[change]);
         self.append_record(now_ms, Record::Batch(local), body, 1);
     }
 
@@ -292,20 +306,23 @@ impl Region {
             _ => return,
         };
         let own = origin == self.name.region;
-        let changes =
-            body::decode(&origin, self.log[at].body.clone()).expect("only sound bodies are appended");
-        for change in changes {
-            let write = change
-                .id
-                .key
-                .as_str()
-                .parse()
-                .expect("keys of the model are numbers");
-            *self.applied.entry(write).or_default() += 1;
-            if own {
-                self.own.insert(write);
+        for change in self.changes(&origin, at) {
+            match (named(&change), own) {
+                (Some(write), _) => {
+                    *self.applied.entry(write).or_default() += 1;
+                    self.own.extend(own.then_some(write));
+                }
+                (None, true) => drop(self.hot.insert((change.id.clone(), change.version.clone()))),
+                (None, false) => {}
             }
+            self.store.apply(change, Wall::default());
         }
+    }
+
+    fn changes(&self, origin: &RegionName, at: usize) -> Vec<Change> {
+        let stored = &self.log[at];
+        body::open(stored.header().body.codec, origin, stored.body.clone())
+            .expect("only sound bodies are appended")
     }
 
     /// A peer region has this log through `cursor`, and had it through `landmarks` before, newest first. If the log is
@@ -347,17 +364,58 @@ impl Region {
         let missing: Vec<u64> = self.own.difference(&held).copied().collect();
         for write in missing {
             let local = self.local(now_ms);
-            let body = self.body(local, write, 1);
-            let record = Record::Restored { local, ended: false };
-            self.append_record(now_ms, record, body, 1);
+            let change = self.change(local, &write.to_string(), Bytes::from_static(b"x"));
+            self.restore(now_ms, local, change);
+        }
+        for (id, cell) in self.hot_cells_that_the_log_lacks() {
+            let local = self.local(now_ms);
+            let Content::Value { bytes, .. } = cell.content else {
+                panic!("the model deletes nothing")
+            };
+            let change = Change {
+                version: cell.version,
+                seen: cell.seen,
+                id,
+                ..self.change(local, "restored", bytes)
+            };
+            self.restore(now_ms, local, change);
         }
         true
     }
 
+    fn restore(&mut self, now_ms: u64, local: Local, change: Change) {
+        let record = Record::Restored { local, ended: false };
+        let body = self.body(&[change]);
+        self.append_record(now_ms, record, body, 1);
+    }
+
+    /// Hot cells whose write is this region's and not in the log any more.
+    fn hot_cells_that_the_log_lacks(&self) -> Vec<(CellId, Cell)> {
+        let kept: BTreeSet<_> = self
+            .accepted(true)
+            .into_iter()
+            .map(|change| (change.id, change.version))
+            .collect();
+        let held = |(id, version): &(CellId, Version)| {
+            let cell = &self.store.held(id)?.cell;
+            let lacks = cell.version == *version && !kept.contains(&(id.clone(), version.clone()));
+            lacks.then(|| (id.clone(), cell.clone()))
+        };
+        self.hot.iter().filter_map(held).collect()
+    }
+
     /// How often each write is accepted in the log as it is; own writes only, or other regions'.
     pub fn accepted_writes(&self, own: bool) -> BTreeMap<u64, u32> {
-        let mut fold = Fold::new(self.name.clone());
         let mut writes = BTreeMap::new();
+        for write in self.accepted(own).iter().filter_map(named) {
+            *writes.entry(write).or_default() += 1;
+        }
+        writes
+    }
+
+    fn accepted(&self, own: bool) -> Vec<Change> {
+        let mut fold = Fold::new(self.name.clone());
+        let mut changes = vec![];
         for at in 0..self.log.len() {
             let (header, verdict) = self.read(&mut fold, at);
             let origin = match (&verdict, &header.record) {
@@ -367,14 +425,23 @@ impl Region {
                 }
                 _ => continue,
             };
-            if (origin == self.name.region) != own {
-                continue;
-            }
-            for change in body::decode(&origin, self.log[at].body.clone()).expect("a sound body") {
-                let write = change.id.key.as_str().parse().expect("a number");
-                *writes.entry(write).or_default() += 1;
+            if (origin == self.name.region) == own {
+                changes.extend(self.changes(&origin, at));
             }
         }
-        writes
+        changes
     }
+}
+
+fn cell(key: &str) -> CellId {
+    CellId {
+        bucket: BucketName::parse("carts").expect("a valid name"),
+        key: Key::parse(key).expect("a valid key"),
+        field: Field::NONE,
+    }
+}
+
+/// The write that a change of a key of its own is; none of a hot key's.
+fn named(change: &Change) -> Option<u64> {
+    change.id.key.as_str().parse().ok()
 }

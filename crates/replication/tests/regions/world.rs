@@ -12,8 +12,10 @@ pub const GATEWAYS: usize = 2;
 /// One thing that happens. Numbers are taken modulo what there is.
 #[derive(Debug, Clone, Copy)]
 pub enum Step {
+    /// `hot`: to one of few keys.
     Write {
         region: usize,
+        hot: Option<usize>,
         bytes: usize,
     },
     Mark {
@@ -113,9 +115,9 @@ impl World {
         let regions = self.regions.len();
         let lanes = self.lanes.len();
         match step {
-            Step::Write { region, bytes } => {
+            Step::Write { region, hot, bytes } => {
                 self.writes += 1;
-                self.regions[region % regions].write(self.now_ms, self.writes, bytes);
+                self.regions[region % regions].write(self.now_ms, self.writes, hot, bytes);
             }
             Step::Mark { region } => self.regions[region % regions].mark(self.now_ms),
             Step::Send { lane, messages } => {

@@ -54,7 +54,11 @@ impl HeadTask {
                 session,
                 range,
                 clock,
-            } => self.range(session, range, clock),
+                room,
+            } => {
+                self.range(session, range, clock);
+                drop(room);
+            }
             ToHead::Landmarks { origin, answer } => {
                 // A link that is gone meanwhile needs no answer.
                 let held = self.fold.origin(&origin);
@@ -117,7 +121,8 @@ impl HeadTask {
             && let Ok(header) = Header::decode(&range.header)
             && let Record::Range(told) = &header.record
         {
-            lane.traces.seen(wall, told.through.sequence, &range.body);
+            lane.traces
+                .seen(wall, told.through.sequence, header.body.codec, &range.body);
         }
         if let Err(violation) = lane.receiving.handle_range(now, range) {
             self.shared.metrics.refused(violation.label());

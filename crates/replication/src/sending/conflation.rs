@@ -1,0 +1,208 @@
+//! The window of a lane that is behind: of each cell only what the peer can't do without.
+//!
+//! Problem: a key that is written a thousand times a second would travel a thousand times, although only its newest write stays.
+//! Sketch: the changes of consecutive messages go through the window in the log's order; a change that is superseded within it is
+//! left out, and what it had seen is joined into the one that stays. Invariant: a store that applies what is left ends
+//! with the same cells and reports the same conflicts of other regions' writes as one that applies all, whatever it held before and
+//! gets after; of the log's own region it reports no more. Failure case: a change that has seen another region's newer write than the
+//! one before it must not stand in for it, or a write that the one before overwrote unseen would count as seen; both travel.
+//! The reasons are in docs/decisions/0011.
+//!
+//! What is kept is copied out of the messages that brought it, so that a window takes the memory of its survivors alone.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+
+use crate::body;
+use crate::cell::Field;
+use crate::change::{Change, Op};
+use crate::hlc::Hlc;
+use crate::limits;
+use crate::names::{BucketName, Key, RegionName};
+
+#[cfg(test)]
+mod tests;
+
+/// What a change takes in a body beside its own bytes and its entries of `seen`, from above.
+const CHANGE_OVERHEAD: usize = 128;
+/// What an entry of `seen` takes at most.
+const SEEN_ENTRY: usize = 48;
+
+/// Survivors of consecutive messages, in the log's order.
+#[derive(Debug, Default)]
+pub struct Window {
+    changes: BTreeMap<u64, Change>,
+    newest: BTreeMap<(BucketName, Key), Newest>,
+    numbered: u64,
+    bytes: usize,
+    left_out: u64,
+}
+
+/// The changes of one key that a later one may stand in for, by number.
+#[derive(Debug, Default)]
+struct Newest {
+    key: Option<u64>,
+    fields: BTreeMap<Field, u64>,
+}
+
+/// What becomes of a change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// It is left out.
+    Nowhere,
+    /// It stands in for that one.
+    InsteadOf(u64),
+    /// It travels beside what is held.
+    Beside,
+}
+
+impl Window {
+    /// The window of one message's changes.
+    #[must_use]
+    pub fn of(changes: Vec<Change>) -> Self {
+        let mut window = Self::default();
+        changes.into_iter().for_each(|change| window.take(change));
+        window
+    }
+
+    /// Bytes of the body that this makes, from above.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// How many changes were left out.
+    #[must_use]
+    pub fn left_out(&self) -> u64 {
+        self.left_out
+    }
+
+    /// Whether this and what follows it make one message.
+    #[must_use]
+    pub fn has_room_for(&self, next: &Self) -> bool {
+        let mut keys = BTreeSet::new();
+        let (mut bytes, mut changes) = (self.bytes, self.changes.len());
+        for change in next.changes.values() {
+            let first = keys.insert((&change.id.bucket, &change.id.key));
+            match self.place(change) {
+                Place::Nowhere if first => {}
+                Place::InsteadOf(held) if first => {
+                    bytes = bytes + weight(change) - self.changes.get(&held).map_or(0, weight);
+                }
+                _ => (bytes, changes) = (bytes + weight(change), changes + 1),
+            }
+        }
+        self.changes.is_empty() || (bytes <= limits::MESSAGE_BODY_BYTES && changes <= limits::MESSAGE_CHANGES)
+    }
+
+    /// Whether nothing more should be added.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.bytes >= limits::MESSAGE_BODY_BYTES || self.changes.len() >= limits::MESSAGE_CHANGES
+    }
+
+    /// Takes what follows.
+    pub fn append(&mut self, next: Self) {
+        self.left_out += next.left_out;
+        next.changes.into_values().for_each(|change| self.take(change));
+    }
+
+    /// The body of the survivors, and their number.
+    #[must_use]
+    pub fn into_body(self, region: &RegionName) -> (Bytes, u32) {
+        let changes: Vec<Change> = self.changes.into_values().collect();
+        let number = u32::try_from(changes.len()).unwrap_or(u32::MAX);
+        (body::encode(region, &changes), number)
+    }
+
+    fn take(&mut self, change: Change) {
+        match self.place(&change) {
+            Place::Nowhere => self.left_out += 1,
+            Place::Beside => self.hold(change),
+            Place::InsteadOf(number) => {
+                let mut change = change;
+                if let Some(held) = self.changes.remove(&number) {
+                    self.bytes -= weight(&held);
+                    self.left_out += 1;
+                    change.seen.join(&held.seen);
+                }
+                self.hold(change);
+            }
+        }
+    }
+
+    fn place(&self, change: &Change) -> Place {
+        let Some((number, held)) = self.held(change) else {
+            return Place::Beside;
+        };
+        if change.version < held.version {
+            return Place::Nowhere;
+        }
+        let same = change.op == held.op && change.expires_at == held.expires_at;
+        let newer = change.version > held.version || same;
+        if newer && seen_alike(change, held) {
+            Place::InsteadOf(number)
+        } else {
+            Place::Beside
+        }
+    }
+
+    fn held(&self, change: &Change) -> Option<(u64, &Change)> {
+        let key = (change.id.bucket.clone(), change.id.key.clone());
+        let newest = self.newest.get(&key)?;
+        let number = if change.id.field.is_none() {
+            newest.key
+        } else {
+            newest.fields.get(&change.id.field).copied()
+        }?;
+        Some((number, self.changes.get(&number)?))
+    }
+
+    fn hold(&mut self, change: Change) {
+        self.numbered += 1;
+        let change = detached(change);
+        let key = (change.id.bucket.clone(), change.id.key.clone());
+        let newest = self.newest.entry(key).or_default();
+        if change.id.field.is_none() {
+            newest.fields.clear();
+            newest.key = Some(self.numbered);
+        } else {
+            newest.key = None;
+            newest.fields.insert(change.id.field.clone(), self.numbered);
+        }
+        self.bytes += weight(&change);
+        self.changes.insert(self.numbered, change);
+    }
+}
+
+/// Whether two changes of one region have seen the same of every other.
+fn seen_alike(a: &Change, b: &Change) -> bool {
+    fn others(change: &Change) -> impl Iterator<Item = (&RegionName, Hlc)> {
+        let own = &change.version.region;
+        change.seen.iter().filter(move |(region, _)| *region != own)
+    }
+    others(a).eq(others(b))
+}
+
+/// Bytes of a change in a body, from above, with an entry for what it stands in for.
+fn weight(change: &Change) -> usize {
+    let content = match &change.op {
+        Op::Put { value, content_type } => value.len() + content_type.as_str().len(),
+        Op::Delete => 0,
+    };
+    let id = &change.id;
+    let names = id.bucket.as_str().len() + id.key.as_str().len() + id.field.bytes().len();
+    CHANGE_OVERHEAD + names + content + SEEN_ENTRY * (change.seen.iter().len() + 1)
+}
+
+/// A change that keeps nothing of the message that it came in.
+fn detached(mut change: Change) -> Change {
+    if let Op::Put { value, .. } = &mut change.op {
+        *value = Bytes::copy_from_slice(value);
+    }
+    if let Some(field) = Field::new(Bytes::copy_from_slice(change.id.field.bytes())) {
+        change.id.field = field;
+    }
+    change
+}

@@ -1,0 +1,53 @@
+//! The log's messages that a cursor of the peer may name, so that it can be checked without reading them again.
+
+use std::collections::VecDeque;
+
+use crate::coordinates::{Anchor, Sequence};
+use crate::limits;
+
+/// What was read above the peer's cursor, and where the ranges under way end.
+#[derive(Debug, Default)]
+pub struct Records {
+    read: VecDeque<Anchor>,
+    sent: VecDeque<Anchor>,
+}
+
+impl Records {
+    /// A record with an own stamp was read. The oldest of more than [`limits::LANE_RECORDS`] is forgotten.
+    pub fn read(&mut self, record: Anchor) {
+        if self.read.len() == limits::LANE_RECORDS {
+            self.read.pop_front();
+        }
+        self.read.push_back(record);
+    }
+
+    /// A range that ends at `end` was sent. Credit bounds how many are under way.
+    pub fn sent(&mut self, end: Anchor) {
+        self.sent.push_back(end);
+    }
+
+    /// The record at `sequence`, if it is known.
+    pub fn find(&self, sequence: Sequence) -> Option<Anchor> {
+        let of = |records: &VecDeque<Anchor>| {
+            let found = records.binary_search_by_key(&sequence, |record| record.sequence);
+            found.ok().map(|at| records[at])
+        };
+        of(&self.read).or_else(|| of(&self.sent))
+    }
+
+    /// The peer has everything through `sequence`.
+    pub fn forget_through(&mut self, sequence: Sequence) {
+        for records in [&mut self.read, &mut self.sent] {
+            while records
+                .pop_front_if(|record| record.sequence <= sequence)
+                .is_some()
+            {}
+        }
+    }
+
+    /// Nothing is known any more.
+    pub fn clear(&mut self) {
+        self.read.clear();
+        self.sent.clear();
+    }
+}
