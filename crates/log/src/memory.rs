@@ -4,6 +4,7 @@
 //! as a value. [`MemoryRegion`] puts a lock and wake-ups around them and serves the ports. Headers are stored encoded and
 //! decoded on the way out, so that a test over this twin exercises the codec too.
 
+mod journal;
 mod lease;
 mod log;
 mod peer;
@@ -18,9 +19,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use isthmus_replication::coordinates::{Sequence, Shard};
 use tokio::sync::watch;
 
-use crate::{LocalClock, Ports, RegionNames};
+use crate::{JournalName, LocalClock, Ports, RegionNames};
 
-/// A region's log, leases and talk in memory. Clones are the same region.
+/// A region's log, journals, leases and talk in memory. Clones are the same region.
 #[derive(Clone)]
 pub struct MemoryRegion(Arc<Shared>);
 
@@ -38,6 +39,7 @@ struct Shared {
 struct State {
     away: bool,
     logs: BTreeMap<Shard, MemoryLog>,
+    journals: BTreeMap<JournalName, journal::MemoryJournal>,
     leases: MemoryLeases,
 }
 
@@ -62,6 +64,7 @@ impl MemoryRegion {
         Ports {
             names: self.0.names.clone(),
             log: Arc::new(self.clone()),
+            journal: Arc::new(self.clone()),
             leases: Arc::new(self.clone()),
             peers: Arc::new(self.clone()),
         }

@@ -12,8 +12,8 @@ use common::*;
 use futures::future::join_all;
 use isthmus_log::testing::{NatsCluster, NatsServer, free_port, until};
 use isthmus_log::{
-    EnsureError, LeaseEvent, LeaseName, LogSettings, PeerError, Ports, ReadError, Revision,
-    newest_mark_describing,
+    Appended, EnsureError, EntryName, JournalName, LeaseEvent, LeaseName, LogSettings, PageFrom, PeerError,
+    Ports, ReadError, Revision, newest_mark_describing,
 };
 use isthmus_replication::coordinates::{Anchor, MessageId, Sequence};
 use isthmus_replication::header::HeaderError;
@@ -396,7 +396,7 @@ async fn a_region_of_three_servers_survives_the_death_of_its_streams_leader() {
     for id in 1..=100 {
         append_at_last(&ports, id).await;
     }
-    let leader = leader(&cluster, &ports).await;
+    let leader = leader(&cluster, &ports.names.stream(&shard())).await;
     cluster.server(&leader).unwrap().kill();
     let answers: Vec<_> = (101..=150).map(|id| append_at_last(&ports, id)).collect();
     let stored = join_all(answers).await;
@@ -417,11 +417,77 @@ async fn a_region_of_three_servers_survives_the_death_of_its_streams_leader() {
     assert_eq!(ports.log.bounds(&shard()).await.unwrap().first, Sequence(1));
 }
 
-/// The name of the server that leads the stream of the log.
-async fn leader(cluster: &NatsCluster, ports: &Ports) -> String {
+/// Each server of a region takes the same entries at the same time, and one is killed between.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_journal_of_three_servers_has_each_entry_once() {
+    let mut cluster = NatsCluster::start();
+    let mut writers = Vec::new();
+    for url in cluster.urls() {
+        writers.push(connect(vec![url]).await);
+    }
+    let survivor = writers[0].ports();
+    let aside = JournalName::Aside(shard().group);
+    until(
+        "a replicated journal is made",
+        Duration::from_secs(90),
+        || async { survivor.journal.ensure(&aside, true, 3).await.ok() },
+    )
+    .await;
+    let (stream, last) = (survivor.names.journal(&aside), 40);
+    for n in 0..last {
+        if n == last / 2 {
+            let leader = leader(&cluster, &stream).await;
+            cluster.server(&leader).unwrap().kill();
+        }
+        let name = EntryName::parse(&format!("e{n}")).unwrap();
+        let appends = writers.iter().map(|writer| {
+            let (ports, aside, name) = (writer.ports(), aside.clone(), name.clone());
+            async move { ports.journal.append(&aside, &name, Bytes::from("x")).await }
+        });
+        let mut new = 0;
+        for appended in join_all(appends).await {
+            new += usize::from(appended == Ok(Appended::New));
+        }
+        assert!(new <= 1, "{new} writers stored e{n}");
+        until("the entry is stored", Duration::from_secs(60), || async {
+            for writer in &writers {
+                let stored = writer
+                    .ports()
+                    .journal
+                    .append(&aside, &name, Bytes::from("x"))
+                    .await;
+                if stored.is_ok() {
+                    return Some(());
+                }
+            }
+            None
+        })
+        .await;
+    }
+    let page = until("the journal is read", Duration::from_secs(60), || async {
+        for writer in &writers {
+            let ports = writer.ports();
+            if let Ok(page) = ports
+                .journal
+                .page(&aside, PageFrom::Sequence(Sequence(1)), 100)
+                .await
+            {
+                return Some(page);
+            }
+        }
+        None
+    })
+    .await;
+    let names: Vec<String> = page.entries.iter().map(|entry| entry.name.to_string()).collect();
+    let expected: Vec<String> = (0..last).map(|n| format!("e{n}")).collect();
+    assert_eq!(names, expected);
+}
+
+/// The name of the server that leads a stream.
+async fn leader(cluster: &NatsCluster, stream: &str) -> String {
     let client = async_nats::connect(cluster.urls()).await.unwrap();
     let context = jetstream::new(client);
-    let mut stream = context.get_stream(ports.names.stream(&shard())).await.unwrap();
+    let mut stream = context.get_stream(stream).await.unwrap();
     stream
         .info()
         .await
