@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use isthmus_door::History;
+use isthmus_door::history::Teller;
 use isthmus_log::nats::{Connection, ConnectionSettings};
 use isthmus_log::{EnsureError, LogSettings, Ports, RegionNames, Role, ServerClock};
 use isthmus_runtime::Process;
@@ -63,7 +65,13 @@ pub async fn assemble(process: Process<GatewaySettings>) -> anyhow::Result<()> {
         board,
         process: process.clone(),
     };
-    let router = admin::router(&shared);
+    let teller = Teller {
+        region: region.to_string(),
+        role: Role::Gateway.as_str(),
+        process: settings.process.name.to_string(),
+    };
+    let history = History::new(&process, teller)?;
+    let router = admin::router(&shared, history.clone());
     process
         .supervisor
         .spawn(TaskKind::Work, "admin door", move |stop| {
@@ -87,6 +95,10 @@ pub async fn assemble(process: Process<GatewaySettings>) -> anyhow::Result<()> {
     let ensured = shared.ports.ensure(&shared.shards(), &wanted, waits).await;
     ensured.map_err(|error| shared.settings().at_log(error.setting(), error))?;
     log.met();
+    let journal = Arc::clone(&shared.ports.journal);
+    process
+        .supervisor
+        .spawn(TaskKind::Work, "events", |stop| history.carry(journal, stop))?;
     watch_connection(&shared, &connection, log)?;
     region::start(&shared)?;
     follow_server_clock(&shared)?;

@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Json, Response};
 use axum::routing::get;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use isthmus_door::{Admin, ErrorCode, Problem, admin_router};
+use isthmus_door::{Admin, ErrorCode, History, Problem, admin_router};
 use isthmus_runtime::Process;
 use isthmus_runtime::settings::AgentSettings;
 use serde_json::{Value, json};
@@ -24,7 +24,7 @@ pub type Assembled = Arc<OnceCell<Region>>;
 const WHY: &str = "/v1/why/";
 
 /// The routes for operators.
-pub fn router(process: &Process<AgentSettings>, assembled: &Assembled) -> Router {
+pub fn router(process: &Process<AgentSettings>, assembled: &Assembled, history: History) -> Router {
     let shown = Arc::clone(assembled);
     let told = process.settings.process.clone();
     let status = move || match shown.get() {
@@ -41,7 +41,7 @@ pub fn router(process: &Process<AgentSettings>, assembled: &Assembled) -> Router
     let why = Router::new()
         .route("/v1/why/{*rest}", get(why))
         .with_state(Arc::clone(assembled));
-    admin_router(Admin::new(process, status)).merge(why)
+    admin_router(Admin::new(process, history, status)).merge(why)
 }
 
 /// `GET /v1/why/{bucket}/{key}`: what this agent holds, a tombstone too.

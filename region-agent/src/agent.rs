@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use isthmus_door::History;
+use isthmus_door::history::Teller;
 use isthmus_log::nats::{Connection, ConnectionSettings};
 use isthmus_log::{EnsureError, LogSettings, RegionNames, Role, ServerClock};
 use isthmus_replication::lease::Holder;
@@ -30,13 +32,23 @@ pub async fn assemble(process: Process<AgentSettings>) -> anyhow::Result<()> {
     let door = isthmus_door::bind_loopback("http", settings.listen).await?;
     let (admin_at, door_at) = (admin.local_addr()?, door.local_addr()?);
     let assembled = Assembled::default();
-    let admin_routes = admin::router(&process, &assembled);
+    let teller = Teller {
+        region: settings.process.region.to_string(),
+        role: Role::Agent.as_str(),
+        process: settings.process.name.to_string(),
+    };
+    let history = History::new(&process, teller)?;
+    let admin_routes = admin::router(&process, &assembled, history.clone());
     let stops_last = TaskKind::Work;
     process.supervisor.spawn(stops_last, "admin door", |stop| {
         isthmus_door::serve(admin, admin_routes, stop)
     })?;
 
     let context = context(&process).await?;
+    let journal = Arc::clone(&context.ports.journal);
+    process
+        .supervisor
+        .spawn(TaskKind::Work, "events", |stop| history.carry(journal, stop))?;
     let mut shards = Vec::new();
     for shard in settings.process.set.shards_for(&settings.process.region) {
         shards.push(shard::spawn(context.clone(), &shard).await?);

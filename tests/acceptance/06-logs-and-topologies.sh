@@ -67,7 +67,9 @@ async def messages(client, stream):
         return json.loads((await client.request(f"$JS.API.{request}.{stream}", json.dumps(body).encode(), timeout=5)).data)
     state = (await ask("STREAM.INFO", {}))["state"]
     for sequence in range(state["first_seq"], state["last_seq"] + 1):
-        message = (await ask("STREAM.MSG.GET", {"seq": sequence}))["message"]
+        message = (await ask("STREAM.MSG.GET", {"seq": sequence})).get("message")
+        if not message:
+            continue
         header = [line for line in base64.b64decode(message["hdrs"]).decode().split("\r\n") if line.startswith("Isthmus-Header:")]
         yield [message["subject"], *(header or [message["subject"]])]
 

@@ -3,6 +3,7 @@
 mod compare;
 mod config;
 mod demo;
+mod events;
 mod init;
 mod kv;
 mod lab;
@@ -45,6 +46,7 @@ enum Command {
     Kv(kv::Kv),
     Status(status::Status),
     Why(why::Why),
+    Events(events::Events),
     Config(config::Config),
     #[command(name = crate::fleet::exec_child::NAME, hide = true)]
     ExecChild(ExecChild),
@@ -61,6 +63,7 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Kv(command) => runtime()?.block_on(command.run()),
         Command::Config(command) => command.run(),
         Command::Status(command) => runtime()?.block_on(command.run()),
+        Command::Events(command) => runtime()?.block_on(command.run()),
         Command::Why(command) => runtime()?.block_on(command.run()),
         Command::Demo(command) => runtime()?.block_on(command.run()),
         Command::ExecChild(command) => Err(Failure::environment(command.run())),

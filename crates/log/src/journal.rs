@@ -51,6 +51,12 @@ pub trait Journal: fmt::Debug + Send + Sync {
         limit: usize,
     ) -> Result<JournalPage, LogError>;
 
+    /// The time by the clock that stamps the journal.
+    ///
+    /// # Errors
+    /// [`LogError`].
+    async fn time(&self, journal: &JournalName) -> Result<Wall, LogError>;
+
     /// The entry of that name; none if there is none or it was removed.
     ///
     /// # Errors

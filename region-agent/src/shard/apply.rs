@@ -5,7 +5,7 @@ use isthmus_replication::body;
 use isthmus_replication::change::Change;
 use isthmus_replication::coordinates::Anchor;
 use isthmus_replication::digests::Summary;
-use isthmus_replication::fold::{Accepted, Verdict, Void};
+use isthmus_replication::fold::{Accepted, Verdict};
 use isthmus_replication::header::BodySeal;
 use isthmus_replication::names::RegionName;
 use isthmus_replication::store::Store;
@@ -193,15 +193,6 @@ impl ShardTask {
         if self.restoring.read(message.message_id(), verdict) {
             self.lives.giving_back = None;
         }
-    }
-
-    fn void(&mut self, void: Void, message: &StoredMessage) {
-        let reason = Reason { reason: void.label() };
-        self.context.metrics.voids.get_or_create(&reason).inc();
-        tracing::info!(
-            shard = %self.log.shard, sequence = %message.sequence, message_id = %message.message_id(),
-            reason = void.label(), "void: {void}"
-        );
     }
 
     fn accepted(&mut self, accepted: &Accepted, message: &StoredMessage) {

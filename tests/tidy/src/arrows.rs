@@ -9,7 +9,10 @@ const OURS: &[(&str, &[&str])] = &[
     ("isthmus-link", &["isthmus-replication"]),
     ("isthmus-log", &["isthmus-replication"]),
     ("isthmus-runtime", &["isthmus-replication"]),
-    ("isthmus-door", &["isthmus-replication", "isthmus-runtime"]),
+    (
+        "isthmus-door",
+        &["isthmus-replication", "isthmus-log", "isthmus-runtime"],
+    ),
     ("isthmus-wan", &[]),
     ("isthmus-gateway", BINARY),
     ("isthmus-region-agent", BINARY),

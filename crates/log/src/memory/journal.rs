@@ -160,6 +160,11 @@ impl Journal for MemoryRegion {
             .ok_or_else(|| self.without_answer(journal))
     }
 
+    async fn time(&self, journal: &JournalName) -> Result<Wall, LogError> {
+        self.with_journal(journal, |_, now| now)
+            .ok_or_else(|| self.without_answer(journal))
+    }
+
     async fn get(&self, journal: &JournalName, name: &EntryName) -> Result<Option<JournalEntry>, LogError> {
         let found = self.with_journal(journal, |held, _| held.of(name).cloned());
         let found = found.ok_or_else(|| self.without_answer(journal))?;

@@ -10,7 +10,7 @@ use isthmus_replication::coordinates::Sequence;
 use isthmus_replication::time::Wall;
 
 use super::connection::Connection;
-use super::request::{Query, Unfulfilled, WRONG_LAST_SEQUENCE, WRONG_LAST_SEQUENCE_CONSTANT, wall_of_nanos};
+use super::request::{Query, StreamInfo, WRONG_LAST_SEQUENCE, WRONG_LAST_SEQUENCE_CONSTANT, wall_of_nanos};
 use super::stream::{self, Bounds};
 use crate::{
     AppendError, Appended, EnsureError, EntryName, Journal, JournalEntry, JournalName, JournalPage, LogError,
@@ -48,6 +48,12 @@ impl NatsJournal {
             subject: message.subject.to_string(),
             entry: message.payload,
         }))
+    }
+
+    async fn info(&self, journal: &JournalName) -> Result<StreamInfo, LogError> {
+        let stream = self.connection.names().journal(journal);
+        let info = self.connection.stream_info(&stream).await;
+        info.map_err(|unfulfilled| unfulfilled.of_stream(&stream))
     }
 
     async fn next(&self, journal: &JournalName, from: Sequence) -> Result<Option<Found>, LogError> {
@@ -91,11 +97,7 @@ impl NatsJournal {
     /// The first sequence whose message, or the next one, was stored at or after `time`: the middle of what is left is asked for
     /// each time.
     async fn first_at(&self, journal: &JournalName, time: Wall) -> Result<Sequence, LogError> {
-        let stream = self.connection.names().journal(journal);
-        let info = self.connection.stream_info(&stream).await;
-        let state = info
-            .map_err(|unfulfilled: Unfulfilled| unfulfilled.of_stream(&stream))?
-            .state;
+        let state = self.info(journal).await?.state;
         let (mut low, mut high) = (state.first_seq.max(1), state.last_seq.saturating_add(1));
         while low < high {
             let middle = low + (high - low) / 2;
@@ -161,6 +163,10 @@ impl Journal for NatsJournal {
             at = found.sequence.next();
         }
         Ok(JournalPage { entries, next: None })
+    }
+
+    async fn time(&self, journal: &JournalName) -> Result<Wall, LogError> {
+        self.info(journal).await.map(|info| info.told_at())
     }
 
     async fn get(&self, journal: &JournalName, name: &EntryName) -> Result<Option<JournalEntry>, LogError> {

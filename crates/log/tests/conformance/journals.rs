@@ -92,6 +92,8 @@ pub async fn entries_are_paged_in_order_from_a_place_or_a_time(ports: Ports) {
         let expected = read.iter().filter(|other| other.stored_at >= entry.stored_at);
         assert!(page.entries.iter().eq(expected), "from {:?}", entry.stored_at);
     }
+    let now = ports.journal.time(&events).await.unwrap();
+    assert!(now >= read[count - 1].stored_at);
     let later = PageFrom::Time(read[count - 1].stored_at.after(Duration::from_secs(1)));
     let page = ports.journal.page(&events, later, 10).await.unwrap();
     assert_eq!(page, JournalPage::default());
