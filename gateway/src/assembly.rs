@@ -41,12 +41,14 @@ pub async fn assemble(process: Process<GatewaySettings>) -> anyhow::Result<()> {
     let (leading_teller, leading) = watch::channel(false);
     let board = Board::default();
     let metrics = GatewayMetrics::register(&process.metrics, &board, &process.clock);
+    let (aside, set_aside) = isthmus_door::aside::queue(&process);
     let clock = process.clock.clone();
     let region = &settings.process.region;
     let shared = Shared {
         ports: connection.ports(),
         credentials: Arc::clone(&credentials),
         run: random::writer_id()?,
+        aside,
         metrics,
         server_clock: ServerClock::new(Arc::new(move || clock.now())),
         cursors: Arc::new(PeerBoard::new(&shared_shards(&settings.process.set, region))),
@@ -99,6 +101,10 @@ pub async fn assemble(process: Process<GatewaySettings>) -> anyhow::Result<()> {
     process
         .supervisor
         .spawn(TaskKind::Work, "events", |stop| history.carry(journal, stop))?;
+    let journal = Arc::clone(&shared.ports.journal);
+    process
+        .supervisor
+        .spawn(TaskKind::Work, "aside", |stop| set_aside.append(journal, stop))?;
     watch_connection(&shared, &connection, log)?;
     region::start(&shared)?;
     follow_server_clock(&shared)?;

@@ -104,7 +104,13 @@ async fn context(process: &Process<AgentSettings>) -> anyhow::Result<Context> {
     let ensured = ports.ensure(&shards, &wanted, waits).await;
     ensured.map_err(|error| settings.at_log(error.setting(), error))?;
     nats.met();
+    let (aside, waiting) = isthmus_door::aside::queue(process);
+    let journal = Arc::clone(&ports.journal);
+    process
+        .supervisor
+        .spawn(TaskKind::Work, "aside", |stop| waiting.append(journal, stop))?;
     Ok(Context {
+        aside,
         metrics: AgentMetrics::new(&process.metrics),
         memory: Arc::new(Memory::new(process.settings.memory)),
         run: random::writer_id()?,

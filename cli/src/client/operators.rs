@@ -33,6 +33,15 @@ pub(crate) struct Listeners {
     admins: Vec<String>,
 }
 
+/// Which processes of a region can answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Asked {
+    /// Its agents.
+    Agents,
+    /// Any.
+    All,
+}
+
 /// Why a region told nothing.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NoAnswer {
@@ -46,11 +55,16 @@ impl NoAnswer {
     pub(crate) fn blames_arguments(&self) -> bool {
         matches!(self, Self::Http(error) if error.blames_arguments())
     }
+
+    /// Whether what was asked for is not there.
+    pub(crate) fn is_absence(&self) -> bool {
+        matches!(self, Self::Http(HttpError::Refused { problem, .. }) if problem.is_absence())
+    }
 }
 
 impl Operators {
     /// Where each region is asked.
-    pub(crate) fn listeners(&self) -> Result<Vec<Listeners>, DoorError> {
+    pub(crate) fn listeners(&self, asked: Asked) -> Result<Vec<Listeners>, DoorError> {
         if let Some(via) = &self.via {
             return Ok(vec![Listeners {
                 region: String::new(),
@@ -59,20 +73,22 @@ impl Operators {
         }
         let run = RunFile::of_running(&self.dir)?;
         if let Some(name) = &self.region {
-            return Ok(vec![of_region(name, door::region(&run, name)?)]);
+            return Ok(vec![of_region(name, door::region(&run, name)?, asked)]);
         }
         let regions = run.regions_in_order();
-        Ok(regions.map(|(name, region)| of_region(name, region)).collect())
+        Ok(regions
+            .map(|(name, region)| of_region(name, region, asked))
+            .collect())
     }
 }
 
-fn of_region(name: &str, region: &RegionRun) -> Listeners {
+fn of_region(name: &str, region: &RegionRun, asked: Asked) -> Listeners {
     let agents = region.agents.iter().map(|agent| (agent.pid, &agent.admin));
     let gateways = region
         .gateways
         .iter()
         .map(|gateway| (gateway.pid, &gateway.admin));
-    let all = agents.chain(gateways);
+    let all = agents.chain(gateways.filter(|_| asked == Asked::All));
     Listeners {
         region: name.to_owned(),
         admins: all

@@ -8,7 +8,7 @@ use reqwest::{Client, Method};
 use serde_json::Value;
 
 use crate::client::http;
-use crate::client::operators::{Listeners, NoAnswer, Operators};
+use crate::client::operators::{Asked, Listeners, NoAnswer, Operators};
 use crate::failure::Failure;
 use crate::output::{line, note};
 
@@ -40,7 +40,7 @@ impl Events {
     pub(super) async fn run(self) -> Result<(), Failure> {
         let client = http::client();
         let (mut events, mut silent) = (Vec::new(), Vec::new());
-        for region in self.at.listeners()? {
+        for region in self.at.listeners(Asked::All)? {
             match self.of_region(&client, &region).await {
                 Ok(found) => events.extend(found),
                 Err(error) if error.blames_arguments() => return Err(Failure::settings(error)),
@@ -107,7 +107,7 @@ fn table(events: &[Value]) -> Table {
 }
 
 /// A time in milliseconds since 1970 for people.
-pub(super) fn time(millis: Option<u64>) -> String {
+fn time(millis: Option<u64>) -> String {
     let at = millis.and_then(|millis| UNIX_EPOCH.checked_add(Duration::from_millis(millis)));
     at.map_or_else(
         || "-".to_owned(),

@@ -1,5 +1,6 @@
 //! The commands of `isthmus`, one module each.
 
+mod aside;
 mod compare;
 mod config;
 mod demo;
@@ -47,6 +48,7 @@ enum Command {
     Status(status::Status),
     Why(why::Why),
     Events(events::Events),
+    Aside(aside::Aside),
     Config(config::Config),
     #[command(name = crate::fleet::exec_child::NAME, hide = true)]
     ExecChild(ExecChild),
@@ -63,6 +65,7 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Kv(command) => runtime()?.block_on(command.run()),
         Command::Config(command) => command.run(),
         Command::Status(command) => runtime()?.block_on(command.run()),
+        Command::Aside(command) => runtime()?.block_on(command.run()),
         Command::Events(command) => runtime()?.block_on(command.run()),
         Command::Why(command) => runtime()?.block_on(command.run()),
         Command::Demo(command) => runtime()?.block_on(command.run()),

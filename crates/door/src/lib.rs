@@ -4,6 +4,7 @@
 //! crate that names axum.
 
 pub mod admin;
+pub mod aside;
 pub mod body;
 pub mod code;
 pub mod history;
@@ -11,6 +12,7 @@ pub mod problem;
 pub mod serve;
 
 pub use admin::{Admin, admin_router};
+pub use aside::Aside;
 pub use body::read_body;
 pub use code::ErrorCode;
 pub use history::History;

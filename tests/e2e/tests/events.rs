@@ -117,3 +117,32 @@ async fn without_its_nats_a_process_tells_its_own_events_and_says_so() -> anyhow
     })
     .await
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn status_tells_how_far_each_members_clock_is_off() -> anyhow::Result<()> {
+    let running = Running::start(&["eu-west", "us-east"], &[]).await?;
+    running.lab(&["clock", "agent-2@eu-west", "+300ms"])?;
+    let agent = running.agent("eu-west");
+    until("the clock offsets of all members", SOON, || async {
+        let by_gateway = running.told(&["status"])?["regions"].clone();
+        let told = [
+            ("eu-west", agent.status().await?),
+            ("eu-west", by_gateway["eu-west"].clone()),
+            ("us-east", by_gateway["us-east"].clone()),
+        ];
+        for (region, told) in told {
+            let members = told["members"].as_array().context("members")?;
+            ensure!(members.len() >= 4, "{told}");
+            for member in members {
+                let offset = member["clock_offset_ms"]
+                    .as_f64()
+                    .with_context(|| format!("{member}"))?;
+                let ahead = region == "eu-west" && member["name"] == "agent-2";
+                let expected = if ahead { 300.0 } else { 0.0 };
+                ensure!((offset - expected).abs() < 100.0, "{member} of {region}");
+            }
+        }
+        Ok(())
+    })
+    .await
+}
