@@ -44,10 +44,10 @@ pub fn router(process: &Process<AgentSettings>, assembled: &Assembled, history: 
     let why = Router::new()
         .route("/v1/why/{*rest}", get(why))
         .with_state(Arc::clone(assembled));
-    let aside = with_problems(aside::router(assembled));
-    admin_router(Admin::new(process, history, status))
+    let routes = admin_router(Admin::new(process, history, status))
         .merge(why)
-        .merge(aside)
+        .merge(aside::router(assembled));
+    with_problems(routes)
 }
 
 /// `GET /v1/why/{bucket}/{key}`: what this agent holds, a tombstone too.
