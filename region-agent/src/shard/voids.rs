@@ -127,7 +127,7 @@ mod tests {
                 assert_eq!(voids.note(at(300), "repeated").filter(|_| second < 303), None);
             }
         }
-        assert_eq!(told, [303, 363, 424]);
+        assert_eq!(told, [302, 362, 422]);
     }
 
     #[test]
