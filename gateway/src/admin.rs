@@ -4,7 +4,7 @@ use axum::Router;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::post;
-use isthmus_door::{Admin, ErrorCode, Problem, admin_router, with_problems};
+use isthmus_door::{Admin, ErrorCode, History, Problem, admin_router, with_problems};
 use serde_json::json;
 
 use crate::region;
@@ -12,14 +12,14 @@ use crate::shared::Shared;
 use crate::status;
 
 /// The routes that the admin listener serves.
-pub fn router(shared: &Shared) -> Router {
+pub fn router(shared: &Shared, history: History) -> Router {
     let shown = shared.clone();
     let status = move || status::of_gateway(shown.settings(), &shown.board, shown.process.clock.mono());
     let links = Router::new()
         .route("/v1/links/{peer}/pause", post(pause))
         .route("/v1/links/{peer}/resume", post(resume))
         .with_state(shared.clone());
-    with_problems(admin_router(Admin::new(&shared.process, status)).merge(links))
+    with_problems(admin_router(Admin::new(&shared.process, history, status)).merge(links))
 }
 
 async fn pause(State(shared): State<Shared>, Path(peer): Path<String>) -> Response {

@@ -5,6 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use isthmus_door::History;
+use isthmus_door::aside::Waiting;
+use isthmus_door::history::Teller;
 use isthmus_link::{Accepts, Links};
 use isthmus_log::nats::{Connection, ConnectionSettings, ConnectionState};
 use isthmus_log::{EnsureError, LogSettings, Ports, RegionNames, Role, ServerClock};
@@ -38,7 +41,7 @@ pub async fn assemble(process: Process<GatewaySettings>) -> anyhow::Result<()> {
     let names: Arc<dyn Names> = Arc::new(SystemNames::default());
     let connection = connect(&settings, &*names).await?;
     let gateway = Gateway::new(&process, connection.ports(), Arc::clone(&credentials) as _)?;
-    let router = admin::router(&gateway.shared);
+    let router = admin::router(&gateway.shared, gateway.history.clone());
     process
         .supervisor
         .spawn(TaskKind::Work, "admin door", move |stop| {
@@ -52,7 +55,10 @@ pub async fn assemble(process: Process<GatewaySettings>) -> anyhow::Result<()> {
 pub struct Gateway {
     /// What its tasks share.
     pub shared: Shared,
+    /// What the region's processes did.
+    pub history: History,
     leading: watch::Sender<bool>,
+    set_aside: Waiting,
 }
 
 impl Gateway {
@@ -70,10 +76,18 @@ impl Gateway {
         let clock = process.clock.clone();
         let told = &process.settings.process;
         let heads = told.set.shards_for(&told.region).into_iter();
+        let (aside, set_aside) = isthmus_door::aside::queue(process);
+        let teller = Teller {
+            region: told.region.to_string(),
+            role: Role::Gateway.as_str(),
+            process: told.name.to_string(),
+        };
+        let history = History::new(process, teller)?;
         let shared = Shared {
             ports,
             links,
             run: random::writer_id()?,
+            aside,
             metrics: GatewayMetrics::register(&process.metrics, &board, &process.clock),
             server_clock: ServerClock::new(Arc::new(move || clock.now())),
             cursors: Arc::new(PeerBoard::new(&shared_shards(&told.set, &told.region))),
@@ -84,7 +98,12 @@ impl Gateway {
             board,
             process: process.clone(),
         };
-        Ok(Self { shared, leading })
+        Ok(Self {
+            shared,
+            history,
+            leading,
+            set_aside,
+        })
     }
 
     /// Starts its tasks once the region's NATS answers and holds the streams that it needs.
@@ -97,7 +116,12 @@ impl Gateway {
         listener: Box<dyn Accepts>,
         names: Arc<dyn Names>,
     ) -> anyhow::Result<()> {
-        let Self { shared, leading } = self;
+        let Self {
+            shared,
+            history,
+            leading,
+            set_aside,
+        } = self;
         let log = shared
             .process
             .health
@@ -117,6 +141,11 @@ impl Gateway {
         let ensured = shared.ports.ensure(&shared.shards(), &wanted, waits).await;
         ensured.map_err(|error| shared.settings().at_log(error.setting(), error))?;
         log.met();
+        let supervisor = &shared.process.supervisor;
+        let journal = Arc::clone(&shared.ports.journal);
+        supervisor.spawn(TaskKind::Work, "events", |stop| history.carry(journal, stop))?;
+        let journal = Arc::clone(&shared.ports.journal);
+        supervisor.spawn(TaskKind::Work, "aside", |stop| set_aside.append(journal, stop))?;
         watch_connection(&shared, connection, log)?;
         region::start(&shared)?;
         follow_server_clock(&shared)?;

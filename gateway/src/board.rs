@@ -32,8 +32,8 @@ pub struct State {
     pub receiving: BTreeMap<(RegionName, Shard), Receiving>,
     /// What every region told of itself last.
     pub regions: BTreeMap<RegionName, Told>,
-    /// The live processes of the region.
-    pub members: Vec<Member>,
+    /// The live processes of the region, each with its clock less the log's in microseconds as it told.
+    pub members: Vec<(Member, Option<i64>)>,
     /// The clock that stamps the region's log less this process's.
     pub clock: Option<ClockOffset>,
     /// What this region's agents told.

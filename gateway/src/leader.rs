@@ -4,6 +4,9 @@ use std::convert::Infallible;
 
 use isthmus_log::{Candidacy, LeaseName};
 use isthmus_replication::lease::{Event, Holder};
+use isthmus_replication::names::ProcessName;
+use isthmus_runtime::events::Severity;
+use serde_json::json;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -39,17 +42,39 @@ pub async fn stand(
     Ok(())
 }
 
+fn tell_taken(shared: &Shared, before: Option<ProcessName>, revision: u64) {
+    let own = &shared.settings().name;
+    let before = before.filter(|before| before != own).map(|name| name.to_string());
+    let after = before.as_ref().map(|name| format!(" after {name}"));
+    let text = format!("{own} leads the region's gateways{}", after.unwrap_or_default());
+    let fields = json!({ "leader": own.as_str(), "before": before, "revision": revision });
+    let events = &shared.process.events;
+    events.record(Severity::Notice, "leader_taken", text, fields);
+}
+
+fn tell_lost(shared: &Shared, other: Option<String>) {
+    let own = &shared.settings().name;
+    let text = match &other {
+        Some(other) => format!("{own} leads no more: {other} does"),
+        None => format!("{own} leads no more"),
+    };
+    let fields = json!({ "leader": other, "before": own.as_str() });
+    let events = &shared.process.events;
+    events.record(Severity::Notice, "leader_lost", text, fields);
+}
+
 /// Shows what became of leadership and tells who acts on it.
 fn show(shared: &Shared, candidacy: &mut Candidacy, leading: &watch::Sender<bool>) {
     while let Some(event) = candidacy.poll_event() {
         match event {
             Event::Leads { revision } => {
-                tracing::info!(revision = revision.0, "leads");
                 shared.metrics.took_over();
+                let before = shared.board.state().leadership.leader.clone();
+                tell_taken(shared, before, revision.0);
             }
             Event::SteppedDown { other } => {
                 let other = other.map(|holder| holder.process.to_string());
-                tracing::info!(?other, "leads no more");
+                tell_lost(shared, other);
             }
         }
     }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use isthmus_door::Aside;
 use isthmus_link::Links;
 use isthmus_log::{Ports, ServerClock};
 use isthmus_replication::coordinates::{Shard, WriterId};
@@ -30,6 +31,8 @@ pub struct Shared {
     pub run: WriterId,
     /// What status and metrics show.
     pub board: Board,
+    /// Where ranges that can't be decoded are handed over.
+    pub aside: Aside,
     /// What is counted.
     pub metrics: GatewayMetrics,
     /// The time by the clock that stamps this region's log.

@@ -93,9 +93,10 @@ fn of_region_state(process: &ProcessSettings, state: &State, now: Mono) -> Value
             "life": life.to_string(),
             "revision": revision,
         })),
-        "members": state.members.iter().map(|member| json!({
+        "members": state.members.iter().map(|(member, offset)| json!({
             "name": member.process.as_str(),
             "role": member.role.as_str(),
+            "clock_offset_ms": offset.map(|micros| micros as f64 / 1e3),
         })).collect::<Vec<_>>(),
         "links": state.links.iter().map(|(peer, link)| of_link(peer, link, now)).collect::<Vec<_>>(),
         "receiving": state.receiving.iter()

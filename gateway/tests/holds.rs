@@ -6,6 +6,10 @@ mod common;
 use std::time::Duration;
 
 use common::{Contents, EU, US, World, expected, link, region, shard};
+use isthmus_log::{JournalName, PageFrom};
+use isthmus_replication::aside::{Entry, Kept};
+use isthmus_replication::coordinates::Sequence;
+use isthmus_replication::fold::Token;
 use serde_json::Value;
 use tokio::time::Instant;
 
@@ -47,7 +51,7 @@ async fn stamps_far_ahead_hold_the_lane_in_the_open_until_the_clock_has_caught_u
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_body_that_nobody_can_apply_becomes_a_gap_and_the_lane_goes_on() {
+async fn scenario_23_a_batch_that_nobody_can_apply_is_set_aside_before_its_gap_and_the_lane_goes_on() {
     let world = World::two_regions(RTT).await;
     let mut eu = world.publisher(EU).await;
     let us = world.publisher(US).await;
@@ -63,6 +67,23 @@ async fn a_body_that_nobody_can_apply_becomes_a_gap_and_the_lane_goes_on() {
     assert!(arrived.fold.origin(&region(EU)).unwrap().needs_sync);
     other.counts("isthmus_gaps_total{origin=\"eu-west\"}", 1.0).await;
     assert!(other.log().contains("stands for it until a sync"));
+    let aside = JournalName::Aside(shard().group);
+    let begin = PageFrom::Sequence(Sequence(1));
+    let page = us.ports.journal.page(&aside, begin, 10).await.unwrap();
+    let [kept] = &page.entries[..] else {
+        panic!("{page:?}")
+    };
+    let entry = Entry::decode(kept.entry.clone()).unwrap();
+    let Kept::Range(range) = &entry.kept else {
+        panic!("{entry:?}")
+    };
+    assert_eq!(range.origin, region(EU));
+    assert!(range.first <= garbage && garbage <= range.through.position.sequence);
+    assert!(range.body.windows(7).any(|part| part == b"garbage"));
+    let log = &us.ports.log;
+    let gap = log.next_of(&shard(), &Token::Gateway, Sequence(1)).await;
+    let gap = gap.unwrap().unwrap();
+    assert!(kept.stored_at <= gap.timestamp, "{kept:?} after {gap:?}");
     other
         .becomes("the need of a sync", |status| {
             status["receiving"][0]["needs_sync"] == true

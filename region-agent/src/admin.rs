@@ -1,4 +1,4 @@
-//! The administrative listener: what every process shows, and what is held of one key.
+//! The administrative listener: what every process shows, what is held of one key, and what is set aside.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Json, Response};
 use axum::routing::get;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use isthmus_door::{Admin, ErrorCode, Problem, admin_router};
+use isthmus_door::{Admin, ErrorCode, History, Problem, admin_router, with_problems};
 use isthmus_runtime::Process;
 use isthmus_runtime::settings::AgentSettings;
 use serde_json::{Value, json};
@@ -18,13 +18,16 @@ use crate::door;
 use crate::region::Region;
 use crate::status;
 
+mod aside;
+mod show;
+
 /// The region once it is assembled; the listener answers before.
 pub type Assembled = Arc<OnceCell<Region>>;
 
 const WHY: &str = "/v1/why/";
 
 /// The routes for operators.
-pub fn router(process: &Process<AgentSettings>, assembled: &Assembled) -> Router {
+pub fn router(process: &Process<AgentSettings>, assembled: &Assembled, history: History) -> Router {
     let shown = Arc::clone(assembled);
     let told = process.settings.process.clone();
     let status = move || match shown.get() {
@@ -41,7 +44,10 @@ pub fn router(process: &Process<AgentSettings>, assembled: &Assembled) -> Router
     let why = Router::new()
         .route("/v1/why/{*rest}", get(why))
         .with_state(Arc::clone(assembled));
-    admin_router(Admin::new(process, status)).merge(why)
+    let routes = admin_router(Admin::new(process, history, status))
+        .merge(why)
+        .merge(aside::router(assembled));
+    with_problems(routes)
 }
 
 /// `GET /v1/why/{bucket}/{key}`: what this agent holds, a tombstone too.

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use isthmus_door::History;
+use isthmus_door::history::Teller;
 use isthmus_log::nats::{Connection, ConnectionSettings, ConnectionState};
 use isthmus_log::{EnsureError, LogSettings, Ports, RegionNames, Role, ServerClock};
 use isthmus_replication::coordinates::WriterId;
@@ -34,14 +36,20 @@ pub async fn assemble(process: Process<AgentSettings>) -> anyhow::Result<()> {
     let door = isthmus_door::bind_loopback("http", settings.listen).await?;
     let (admin_at, door_at) = (admin.local_addr()?, door.local_addr()?);
     let assembled = Assembled::default();
-    let admin_routes = admin::router(&process, &assembled);
+    let teller = Teller {
+        region: settings.process.region.to_string(),
+        role: Role::Agent.as_str(),
+        process: settings.process.name.to_string(),
+    };
+    let history = History::new(&process, teller)?;
+    let admin_routes = admin::router(&process, &assembled, history.clone());
     let stops_last = TaskKind::Work;
     process.supervisor.spawn(stops_last, "admin door", |stop| {
         isthmus_door::serve(admin, admin_routes, stop)
     })?;
 
     let connection = connect(&process).await?;
-    let region = start(&process, connection.ports(), connection.state()).await?;
+    let region = start(&process, connection.ports(), connection.state(), history).await?;
     assembled.set(region.clone()).ok();
     keep_member(&process, &region, door_at, admin_at)?;
     open_door(&process, door, Arc::clone(&region.core))
@@ -56,9 +64,14 @@ pub async fn start(
     process: &Process<AgentSettings>,
     ports: Ports,
     connection: watch::Receiver<ConnectionState>,
+    history: History,
 ) -> anyhow::Result<Region> {
     let settings = &process.settings.process;
     let context = context(process, ports, connection).await?;
+    let journal = Arc::clone(&context.ports.journal);
+    process
+        .supervisor
+        .spawn(TaskKind::Work, "events", |stop| history.carry(journal, stop))?;
     let mut shards = Vec::new();
     for shard in settings.set.shards_for(&settings.region) {
         shards.push(shard::spawn(context.clone(), &shard).await?);
@@ -118,7 +131,13 @@ async fn context(
     let ensured = ports.ensure(&shards, &wanted, waits).await;
     ensured.map_err(|error| settings.at_log(error.setting(), error))?;
     nats.met();
+    let (aside, waiting) = isthmus_door::aside::queue(process);
+    let journal = Arc::clone(&ports.journal);
+    process
+        .supervisor
+        .spawn(TaskKind::Work, "aside", |stop| waiting.append(journal, stop))?;
     Ok(Context {
+        aside,
         metrics: AgentMetrics::new(&process.metrics),
         memory: Arc::new(Memory::new(process.settings.memory)),
         run: match planted::is(Planted::WriterReused) {

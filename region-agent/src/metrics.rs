@@ -36,6 +36,17 @@ pub struct OfOrigin {
     pub origin: String,
 }
 
+/// Labels of a conflict.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct OfConflict {
+    /// A bucket that set.yaml names; `*` for every other one.
+    pub bucket: String,
+    /// The region of the write that stays.
+    pub winner: String,
+    /// The region of the write that does not.
+    pub loser: String,
+}
+
 /// Labels by shard.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct OfShard {
@@ -71,8 +82,8 @@ pub struct AgentMetrics {
     pub unusable_bodies: Family<Reason, Counter>,
     /// Changes applied.
     pub applied: Family<OfOrigin, Counter>,
-    /// Changes that overwrote, or were overwritten by, a write they had not seen.
-    pub conflicts: Counter,
+    /// Writes that were overwritten unseen, wherever they were written.
+    pub conflicts: Family<OfConflict, Counter>,
     /// From append at the origin to apply here.
     pub delay: Times<OfOrigin>,
     /// How old the newest proof of an origin's state is.
@@ -112,7 +123,7 @@ impl AgentMetrics {
             voids: Family::default(),
             unusable_bodies: Family::default(),
             applied: Family::default(),
-            conflicts: Counter::default(),
+            conflicts: Family::default(),
             delay: Family::new_with_constructor(times),
             proof_age: Family::default(),
             in_flight: Family::default(),
@@ -160,7 +171,7 @@ impl AgentMetrics {
         to.register("applied_changes", "Changes applied", self.applied.clone());
         to.register(
             "conflicts",
-            "Changes that overwrote a write unseen",
+            "Writes that were overwritten unseen",
             self.conflicts.clone(),
         );
         to.register_with_unit(

@@ -23,8 +23,9 @@ pub fn of_agent(region: &Region) -> Value {
         json!({
             "role": member.role.as_str(),
             "name": member.process.as_str(),
-            "http": told.as_ref().map(|told| &told.http),
+            "http": told.as_ref().and_then(|told| told.http.as_ref()),
             "admin": told.as_ref().map(|told| &told.admin),
+            "clock_offset_ms": told.as_ref().and_then(|told| told.clock_offset_us).map(|micros| micros as f64 / 1e3),
             "steward": member.role == Role::Agent && region.steward_name().as_ref() == Some(&member.process),
         })
     });

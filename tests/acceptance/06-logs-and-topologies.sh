@@ -67,9 +67,11 @@ async def messages(client, stream):
         return json.loads((await client.request(f"$JS.API.{request}.{stream}", json.dumps(body).encode(), timeout=5)).data)
     state = (await ask("STREAM.INFO", {}))["state"]
     for sequence in range(state["first_seq"], state["last_seq"] + 1):
-        message = (await ask("STREAM.MSG.GET", {"seq": sequence}))["message"]
+        message = (await ask("STREAM.MSG.GET", {"seq": sequence})).get("message")
+        if not message:
+            continue
         header = [line for line in base64.b64decode(message["hdrs"]).decode().split("\r\n") if line.startswith("Isthmus-Header:")]
-        yield [message["subject"], header[0]]
+        yield [message["subject"], *(header or [message["subject"]])]
 
 async def main(places):
     found = {}
@@ -86,16 +88,18 @@ asyncio.run(main(sys.argv[1:]))'
 logs_begin() {
     curl -fsS "$(run_json 'd["regions"][r]["nats"]["monitor"]' r="$1")/jsz?streams=true" |
         json '{s["name"].split("_")[-1]: s["state"]["first_seq"] for a in d["account_details"] for s in a["stream_detail"]
-            if not s["name"].startswith("KV_")}'
+            if s["name"].split("_")[-1].isdigit()}'
 }
 
-# nothing_foreign REGION...: each server stores the logs of its own region alone, each log messages of its own region alone,
+# nothing_foreign REGION...: each server stores the logs and the two journals of its own region alone, each messages of its own,
 # and no message is stored twice.
 nothing_foreign() {
     logs "$@" >"$work/logs"
-    json 'all(len([s for s in held if s.startswith("ISTHMUS_dev_" + r + "_default_")]) == len(held) == 4 for r, held in d.items())' \
+    json 'all(set(held) == {"ISTHMUS_dev_" + r + s for s in ["_EVENTS", "_ASIDE_default", *["_default_%d" % p for p in range(4)]]}
+        for r, held in d.items())' \
         <"$work/logs" || fail "a server stores another region's log: $(json '{r: list(h) for r, h in d.items()}' <"$work/logs")"
-    json 'all(m[0].startswith("isthmus.dev." + r + ".log.default.") for r, held in d.items() for log in held.values() for m in log)' \
+    json 'all(m[0].startswith(tuple("isthmus.dev.%s.%s." % (r, kind) for kind in ["log.default", "aside.default", "events"]))
+        for r, held in d.items() for log in held.values() for m in log)' \
         <"$work/logs" || fail "a log has a subject of another region"
     json '(lambda headers: len(headers) == len(set(headers)) > 0)([m[1] for held in d.values() for log in held.values() for m in log])' \
         <"$work/logs" || fail "a message is stored twice"

@@ -6,4 +6,5 @@ pub(crate) mod bulk;
 pub(crate) mod door;
 pub(crate) mod http;
 pub(crate) mod kv;
+pub(crate) mod operators;
 pub(crate) mod status;

@@ -29,6 +29,8 @@ pub(crate) struct RegionStatus {
     pub(crate) epoch: Option<Epoch>,
     /// How old this is, in milliseconds; absent for the region that is asked.
     pub(crate) age_ms: Option<f64>,
+    /// The live processes.
+    pub(crate) members: Vec<MemberStatus>,
     /// The agents that told what they have applied.
     pub(crate) agents: Vec<Member>,
     pub(crate) links: Vec<LinkStatus>,
@@ -41,6 +43,16 @@ pub(crate) struct RegionStatus {
 pub(crate) struct Epoch {
     pub(crate) life: String,
     pub(crate) revision: u64,
+}
+
+/// A live process of a region.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub(crate) struct MemberStatus {
+    pub(crate) role: String,
+    pub(crate) name: String,
+    /// Its clock less its NATS', in milliseconds, as it told.
+    pub(crate) clock_offset_ms: Option<f64>,
 }
 
 /// An agent of a region.

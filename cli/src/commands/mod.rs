@@ -1,8 +1,10 @@
 //! The commands of `isthmus`, one module each.
 
+mod aside;
 mod compare;
 mod config;
 mod demo;
+mod events;
 mod init;
 mod kv;
 mod lab;
@@ -45,6 +47,8 @@ enum Command {
     Kv(kv::Kv),
     Status(status::Status),
     Why(why::Why),
+    Events(events::Events),
+    Aside(aside::Aside),
     Config(config::Config),
     #[command(name = crate::fleet::exec_child::NAME, hide = true)]
     ExecChild(ExecChild),
@@ -61,6 +65,8 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Kv(command) => runtime()?.block_on(command.run()),
         Command::Config(command) => command.run(),
         Command::Status(command) => runtime()?.block_on(command.run()),
+        Command::Aside(command) => runtime()?.block_on(command.run()),
+        Command::Events(command) => runtime()?.block_on(command.run()),
         Command::Why(command) => runtime()?.block_on(command.run()),
         Command::Demo(command) => runtime()?.block_on(command.run()),
         Command::ExecChild(command) => Err(Failure::environment(command.run())),

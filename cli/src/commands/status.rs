@@ -52,8 +52,9 @@ impl Status {
         line(format_args!("told by {} of {}\n", status.name, status.region))?;
         let regions = status.every_region();
         line(format_args!(
-            "{}\n\n{}",
+            "{}\n\n{}\n\n{}",
             regions_table(&regions),
+            members_table(&regions),
             links_table(&regions)
         ))?;
         Ok(())
@@ -121,6 +122,22 @@ fn regions_table(regions: &[(String, RegionStatus)]) -> Table {
             agents.join(" "),
             told,
         ]);
+    }
+    table
+}
+
+fn members_table(regions: &[(String, RegionStatus)]) -> Table {
+    let mut table = empty_table(&["region", "member", "role", "clock offset"]);
+    for (name, region) in regions {
+        for member in &region.members {
+            let offset = member.clock_offset_ms;
+            table.add_row([
+                name.clone(),
+                member.name.clone(),
+                member.role.clone(),
+                offset.map_or_else(|| "-".to_owned(), |offset| format!("{offset:+.1} ms")),
+            ]);
+        }
     }
     table
 }

@@ -8,14 +8,16 @@ use axum::extract::{Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::get;
+use isthmus_replication::coordinates::Sequence;
 use isthmus_runtime::Process;
-use isthmus_runtime::events::Events;
 use isthmus_runtime::health::{Health, Probe};
 use isthmus_runtime::metrics::{CONTENT_TYPE, Metrics};
+use isthmus_runtime::settings::Duration;
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::code::ErrorCode;
+use crate::history::{History, PAGE};
 use crate::problem::{Problem, with_problems};
 
 /// What the administrative routes show.
@@ -23,7 +25,7 @@ use crate::problem::{Problem, with_problems};
 pub struct Admin {
     health: Health,
     metrics: Metrics,
-    events: Events,
+    history: History,
     status: Arc<dyn Fn() -> Value + Send + Sync>,
 }
 
@@ -34,19 +36,24 @@ impl fmt::Debug for Admin {
 }
 
 impl Admin {
-    /// The routes of `process`. `status` is what `/v1/status` answers with; it is called for each request and must not
+    /// The routes of `process` with the history of its region. `status` is what `/v1/status` answers with; it is called for each request and must not
     /// block.
-    pub fn new<S>(process: &Process<S>, status: impl Fn() -> Value + Send + Sync + 'static) -> Self {
+    pub fn new<S>(
+        process: &Process<S>,
+        history: History,
+        status: impl Fn() -> Value + Send + Sync + 'static,
+    ) -> Self {
         Self {
             health: process.health.clone(),
             metrics: process.metrics.clone(),
-            events: process.events.clone(),
+            history,
             status: Arc::new(status),
         }
     }
 }
 
-/// `/healthz`, `/readyz/read`, `/readyz/write`, `/metrics`, `/v1/status` and `/v1/events?after=SEQUENCE`.
+/// `/healthz`, `/readyz/read`, `/readyz/write`, `/metrics`, `/v1/status`, and `/v1/events`: those of this run of the process
+/// with `?after=SEQUENCE`, those of the region with `?since=1h&from=SEQUENCE&limit=100`.
 pub fn admin_router(admin: Admin) -> Router {
     let routes = Router::new()
         .route(
@@ -87,21 +94,57 @@ async fn metrics(State(admin): State<Admin>) -> impl IntoResponse {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct After {
-    #[serde(default)]
-    after: u64,
+struct Which {
+    after: Option<u64>,
+    since: Option<String>,
+    from: Option<u64>,
+    limit: Option<usize>,
+}
+
+/// What is asked of `/v1/events`.
+enum Asked {
+    /// The events of this run after a sequence.
+    OfProcess(u64),
+    /// The events of the region: the newest for so long, from a sequence of its journal on, at most so many.
+    OfRegion(std::time::Duration, Option<Sequence>, usize),
+}
+
+impl Which {
+    fn read(self) -> Result<Asked, String> {
+        let Some(since) = self.since else {
+            if self.from.is_some() || self.limit.is_some() {
+                return Err("from and limit go with since=TIME, such as since=1h".to_owned());
+            }
+            return Ok(Asked::OfProcess(self.after.unwrap_or(0)));
+        };
+        if self.after.is_some() {
+            return Err("after=SEQUENCE is of this process, since=TIME of its region: give one".to_owned());
+        }
+        let since = Duration::parse(&since).map_err(|invalid| format!("since: {invalid}"))?;
+        let limit = self.limit.unwrap_or(PAGE);
+        if !(1..=PAGE).contains(&limit) {
+            return Err(format!("limit is 1 to {PAGE}"));
+        }
+        Ok(Asked::OfRegion(since.0, self.from.map(Sequence), limit))
+    }
 }
 
 async fn events(
     State(admin): State<Admin>,
-    query: Result<Query<After>, axum::extract::rejection::QueryRejection>,
+    query: Result<Query<Which>, axum::extract::rejection::QueryRejection>,
 ) -> Response {
-    match query {
-        Ok(Query(After { after })) => Json(admin.events.after(after)).into_response(),
-        Err(rejection) => {
-            let detail = format!("{rejection}; the only parameter is after=SEQUENCE");
-            Problem::new(ErrorCode::InvalidRequest, detail).into_response()
+    let asked = match query {
+        Ok(Query(which)) => which.read(),
+        Err(rejection) => Err(format!(
+            "{rejection}; the parameters are after, or since with from and limit"
+        )),
+    };
+    match asked {
+        Ok(Asked::OfProcess(after)) => Json(admin.history.of_process(after)).into_response(),
+        Ok(Asked::OfRegion(since, from, limit)) => {
+            Json(admin.history.of_region(since, from, limit).await).into_response()
         }
+        Err(detail) => Problem::new(ErrorCode::InvalidRequest, detail).into_response(),
     }
 }
 
@@ -111,13 +154,14 @@ mod tests {
     use axum::body::Body;
     use axum::http::Request;
     use isthmus_runtime::clock::Clock;
-    use isthmus_runtime::events::Severity;
+    use isthmus_runtime::events::{Events, Severity};
     use isthmus_runtime::supervise::Supervisor;
     use isthmus_runtime::telemetry::Tracer;
     use serde_json::json;
     use tower::ServiceExt;
 
     use super::*;
+    use crate::history::Teller;
 
     fn process() -> Process<()> {
         Process {
@@ -129,6 +173,15 @@ mod tests {
             metrics: Metrics::new("test", "0"),
             tracer: Tracer::off(),
         }
+    }
+
+    fn history(process: &Process<()>) -> History {
+        let teller = Teller {
+            region: "eu-west".to_owned(),
+            role: "agent",
+            process: "agent-1".to_owned(),
+        };
+        History::new(process, teller).unwrap()
     }
 
     async fn ask(router: &Router, method: &str, path: &str) -> (StatusCode, String, String) {
@@ -154,7 +207,7 @@ mod tests {
     #[tokio::test]
     async fn readiness_follows_the_conditions_and_says_why() {
         let process = process();
-        let router = admin_router(Admin::new(&process, || json!({})));
+        let router = admin_router(Admin::new(&process, history(&process), || json!({})));
         let log = process.health.condition("log", &[Probe::Write]);
         log.unmet("the log does not answer");
         assert_eq!(status_of(&router, "/healthz").await, 200);
@@ -169,7 +222,11 @@ mod tests {
     #[tokio::test]
     async fn metrics_status_and_events_are_shown() {
         let process = process();
-        let router = admin_router(Admin::new(&process, || json!({ "process": "gateway" })));
+        let router = admin_router(Admin::new(
+            &process,
+            history(&process),
+            || json!({ "process": "gateway" }),
+        ));
         process.events.record(Severity::Notice, "first", "one", json!({}));
         process
             .events
@@ -187,12 +244,17 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_not_understood_is_a_problem() {
-        let router = admin_router(Admin::new(&process(), || json!({})));
+        let process = process();
+        let router = admin_router(Admin::new(&process, history(&process), || json!({})));
         for (method, path, status, code) in [
             ("GET", "/nowhere", 404, "unknown_path"),
             ("POST", "/v1/status", 405, "method_not_allowed"),
             ("GET", "/v1/events?after=x", 400, "invalid_request"),
             ("GET", "/v1/events?afer=1", 400, "invalid_request"),
+            ("GET", "/v1/events?since=1", 400, "invalid_request"),
+            ("GET", "/v1/events?since=1h&limit=0", 400, "invalid_request"),
+            ("GET", "/v1/events?since=1h&after=1", 400, "invalid_request"),
+            ("GET", "/v1/events?limit=1", 400, "invalid_request"),
         ] {
             let (got, kind, body) = ask(&router, method, path).await;
             assert_eq!(

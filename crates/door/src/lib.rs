@@ -4,13 +4,17 @@
 //! crate that names axum.
 
 pub mod admin;
+pub mod aside;
 pub mod body;
 pub mod code;
+pub mod history;
 pub mod problem;
 pub mod serve;
 
 pub use admin::{Admin, admin_router};
+pub use aside::Aside;
 pub use body::read_body;
 pub use code::ErrorCode;
+pub use history::History;
 pub use problem::{Problem, with_problems};
 pub use serve::{BindError, bind, bind_loopback, serve};

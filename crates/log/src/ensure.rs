@@ -1,17 +1,18 @@
 //! A region's streams and lease bucket at the start of a process.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use isthmus_replication::coordinates::Shard;
 use tokio::time::sleep;
 
-use crate::{EnsureError, LogSettings, Ports};
+use crate::{EnsureError, JournalName, LogSettings, Ports};
 
 /// What is missing, or not told, is asked for again after this.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
 
 impl Ports {
-    /// Makes sure that the lease bucket and the logs of `shards` are there and as they must be. What is missing and may not be
+    /// Makes sure that the lease bucket, the journals and the logs of `shards` are there and as they must be. What is missing and may not be
     /// created here, and a NATS that does not answer, are awaited for ever: the operator, or the server, may come last.
     /// `waits` is told what is waited for.
     ///
@@ -24,11 +25,23 @@ impl Ports {
         waits: impl Fn(&EnsureError),
     ) -> Result<(), EnsureError> {
         until_there(&waits, || self.leases.ensure(wanted.create, wanted.replicas)).await?;
+        for journal in journals(shards) {
+            until_there(&waits, || {
+                self.journal.ensure(&journal, wanted.create, wanted.replicas)
+            })
+            .await?;
+        }
         for shard in shards {
             until_there(&waits, || self.log.ensure(shard, wanted)).await?;
         }
         Ok(())
     }
+}
+
+/// The journals of a region that holds `shards`.
+fn journals(shards: &[Shard]) -> BTreeSet<JournalName> {
+    let asides = shards.iter().map(|shard| JournalName::Aside(shard.group.clone()));
+    asides.chain([JournalName::Events]).collect()
 }
 
 async fn until_there<F>(waits: impl Fn(&EnsureError), ensure: impl Fn() -> F) -> Result<(), EnsureError>

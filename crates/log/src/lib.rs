@@ -1,4 +1,4 @@
-//! A region's log, leases and talk, behind three ports: [`ChangeLog`], [`Leases`] and [`PeerBus`].
+//! A region's log, journals, leases and talk, behind four ports: [`ChangeLog`], [`Journal`], [`Leases`] and [`PeerBus`].
 //!
 //! Each port has a twin on NATS JetStream ([`nats`]) and one in memory ([`memory`]), held to one conformance suite. The
 //! memory twin stores the same bytes: headers are encoded and decoded on every way through it.
@@ -14,6 +14,7 @@ mod change_log;
 mod clock;
 mod ensure;
 mod error;
+mod journal;
 mod leases;
 mod marks;
 mod members;
@@ -34,6 +35,9 @@ pub use error::{
     AppendError, ConnectError, Difference, EnsureError, LeaseError, LifeSuspected, LogError, PeerError,
     ReadError,
 };
+pub use journal::{
+    Appended, EntryName, InvalidEntryName, Journal, JournalEntry, JournalName, JournalPage, PageFrom,
+};
 pub use leases::{Ended, InvalidLeaseName, Lease, LeaseEvent, LeaseName, LeaseWatch, Leases, Revision};
 pub use marks::{FoundMark, newest_mark_describing, oldest_mark};
 pub use members::{Member, MemberChange, Members, Role};
@@ -51,6 +55,8 @@ pub struct Ports {
     pub names: RegionNames,
     /// The logs of the region's shards.
     pub log: Arc<dyn ChangeLog>,
+    /// What it keeps beside them.
+    pub journal: Arc<dyn Journal>,
     /// The region's leases.
     pub leases: Arc<dyn Leases>,
     /// What its processes tell each other.

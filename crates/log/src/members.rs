@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use isthmus_replication::names::ProcessName;
+use serde::Deserialize;
 
 use crate::{Ended, LeaseEvent, LeaseName};
 
@@ -63,12 +64,33 @@ impl Member {
 /// What became of a member.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MemberChange {
-    /// `node_up`: it was not there before.
-    Up(Member),
+    /// `node_up`: it was not there before, and wrote this.
+    Up(Member, Bytes),
     /// It wrote another payload.
     Told(Member),
-    /// `node_down`, with the reason.
-    Down(Member, Ended),
+    /// `node_down`, with the reason and what it wrote last.
+    Down(Member, Ended, Bytes),
+}
+
+impl MemberChange {
+    /// What names the coming or going for every process that sees it: role, name, run and term of the member; none where it
+    /// does not say them in what it writes, and of a member that goes on.
+    #[must_use]
+    pub fn fact(&self) -> Option<String> {
+        let (Self::Up(member, payload) | Self::Down(member, _, payload)) = self else {
+            return None;
+        };
+        let told: Told = serde_json::from_slice(payload).ok()?;
+        let role = member.role.as_str();
+        Some(format!("{role}-{}-{}-{}", member.process, told.run, told.term))
+    }
+}
+
+/// What every member writes, whatever else it does.
+#[derive(Deserialize)]
+struct Told {
+    run: String,
+    term: u64,
 }
 
 /// The members of a region as its leases tell.
@@ -86,7 +108,7 @@ impl Members {
                 .collect(),
             LeaseEvent::Ended { name, reason, .. } => {
                 let gone = Member::parse(name).and_then(|member| self.0.remove_entry(&member));
-                gone.map(|(member, _)| MemberChange::Down(member, *reason))
+                gone.map(|(member, payload)| MemberChange::Down(member, *reason, payload))
                     .into_iter()
                     .collect()
             }
@@ -119,8 +141,8 @@ impl Members {
             .collect();
         let mut changes = Vec::new();
         for member in gone {
-            self.0.remove(&member);
-            changes.push(MemberChange::Down(member, Ended::Expired));
+            let payload = self.0.remove(&member).unwrap_or_default();
+            changes.push(MemberChange::Down(member, Ended::Expired, payload));
         }
         changes.extend(
             present
@@ -132,7 +154,7 @@ impl Members {
 
     fn held(&mut self, member: Member, payload: &Bytes) -> Option<MemberChange> {
         match self.0.insert(member.clone(), payload.clone()) {
-            None => Some(MemberChange::Up(member)),
+            None => Some(MemberChange::Up(member, payload.clone())),
             Some(before) if before != *payload => Some(MemberChange::Told(member)),
             Some(_) => None,
         }

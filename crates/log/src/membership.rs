@@ -19,6 +19,7 @@ pub struct Membership {
     ports: Ports,
     name: LeaseName,
     held: Option<(Revision, Bytes)>,
+    terms: u64,
 }
 
 /// What became of a renewal.
@@ -40,13 +41,22 @@ impl Membership {
             name: member.lease(),
             ports,
             held: None,
+            terms: 0,
         }
+    }
+
+    /// Which time it is that this process holds the lease, counted from 1, if the next renewal succeeds. Part of what a member
+    /// writes: it tells one coming or going of a run from another.
+    #[must_use]
+    pub fn term(&self) -> u64 {
+        self.terms + u64::from(self.held.is_none())
     }
 
     /// Takes or renews the lease with `payload`. May be dropped; what it did then shows at the next renewal.
     pub async fn renew(&mut self, payload: Bytes) -> Renewal {
         match self.write(payload.clone()).await {
             Ok(revision) => {
+                self.terms = self.term();
                 self.held = Some((revision, payload));
                 Renewal::Held
             }

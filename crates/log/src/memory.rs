@@ -5,6 +5,7 @@
 //! decoded on the way out, so that a test over this twin exercises the codec too.
 
 mod flight;
+mod journal;
 mod lease;
 mod log;
 mod peer;
@@ -20,9 +21,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use isthmus_replication::coordinates::{Sequence, Shard};
 use tokio::sync::watch;
 
-use crate::{LocalClock, Ports, RegionNames};
+use crate::{JournalName, LocalClock, Ports, RegionNames};
 
-/// A region's log, leases and talk in memory. Clones are the same region.
+/// A region's log, journals, leases and talk in memory. Clones are the same region.
 #[derive(Clone)]
 pub struct MemoryRegion(Arc<Shared>);
 
@@ -41,6 +42,7 @@ struct State {
     servers: Servers,
     flights: flight::Flights,
     logs: BTreeMap<Shard, MemoryLog>,
+    journals: BTreeMap<JournalName, journal::MemoryJournal>,
     leases: MemoryLeases,
 }
 
@@ -79,6 +81,7 @@ impl MemoryRegion {
         Ports {
             names: self.0.names.clone(),
             log: Arc::new(self.clone()),
+            journal: Arc::new(self.clone()),
             leases: Arc::new(self.clone()),
             peers: Arc::new(self.clone()),
         }

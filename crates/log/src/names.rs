@@ -5,6 +5,8 @@ use isthmus_replication::coordinates::Shard;
 use isthmus_replication::fold::{LogName, Token};
 use isthmus_replication::names::{RegionName, SetName};
 
+use crate::{EntryName, JournalName};
+
 /// The names of one region of one set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RegionNames {
@@ -59,6 +61,38 @@ impl RegionNames {
         format!("ISTHMUS_{}_{}_LEASES", self.set, self.region)
     }
 
+    /// `ISTHMUS_<set>_<region>_EVENTS`, `ISTHMUS_<set>_<region>_ASIDE_<group>`.
+    #[must_use]
+    pub fn journal(&self, journal: &JournalName) -> String {
+        let stream = format!("ISTHMUS_{}_{}", self.set, self.region);
+        match journal {
+            JournalName::Events => format!("{stream}_EVENTS"),
+            JournalName::Aside(group) => format!("{stream}_ASIDE_{group}"),
+        }
+    }
+
+    /// What the subjects of a journal's entries begin with; their names follow.
+    #[must_use]
+    pub fn journal_prefix(&self, journal: &JournalName) -> String {
+        let region = format!("isthmus.{}.{}", self.set, self.region);
+        match journal {
+            JournalName::Events => format!("{region}.events."),
+            JournalName::Aside(group) => format!("{region}.aside.{group}."),
+        }
+    }
+
+    /// The subject of a journal's entry.
+    #[must_use]
+    pub fn journal_subject(&self, journal: &JournalName, name: &EntryName) -> String {
+        format!("{}{name}", self.journal_prefix(journal))
+    }
+
+    /// The pattern of all subjects of a journal.
+    #[must_use]
+    pub fn journal_subjects(&self, journal: &JournalName) -> String {
+        format!("{}*", self.journal_prefix(journal))
+    }
+
     /// The subject under which processes of the region talk; `suffix` may be a pattern.
     #[must_use]
     pub fn peer_subject(&self, suffix: &str) -> String {
@@ -100,6 +134,18 @@ mod tests {
         );
         assert_eq!(names.subjects(&shard), "isthmus.shop.eu-west.log.default.3.*");
         assert_eq!(names.lease_bucket(), "ISTHMUS_shop_eu-west_LEASES");
+        let aside = JournalName::Aside(shard.group.clone());
+        assert_eq!(names.journal(&JournalName::Events), "ISTHMUS_shop_eu-west_EVENTS");
+        assert_eq!(names.journal(&aside), "ISTHMUS_shop_eu-west_ASIDE_default");
+        let name = EntryName::parse("conflict-3").expect("a valid name");
+        assert_eq!(
+            names.journal_subject(&aside, &name),
+            "isthmus.shop.eu-west.aside.default.conflict-3"
+        );
+        assert_eq!(
+            names.journal_subjects(&JournalName::Events),
+            "isthmus.shop.eu-west.events.*"
+        );
         assert_eq!(
             names.peer_subject("beat.leader"),
             "isthmus.shop.eu-west.peer.beat.leader"

@@ -1,10 +1,11 @@
 //! The twin on NATS JetStream.
 //!
-//! [`Connection`] is the one connection of a process to its region's NATS; the three ports hang from it. It never gives
+//! [`Connection`] is the one connection of a process to its region's NATS; the four ports hang from it. It never gives
 //! up: whatever a server that is away or an election leaves unanswered comes back as a value, and reading goes on.
 
 mod append;
 mod connection;
+mod journal;
 mod lease;
 mod lease_watch;
 mod log;

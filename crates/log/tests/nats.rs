@@ -1,4 +1,4 @@
-//! What only the twin on NATS can show: servers that go and come back, stores that lose their tail, clusters.
+//! What only the twin on NATS can show: servers that go and come back, stores that lose their tail.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -9,11 +9,9 @@ use async_nats::jetstream;
 use async_nats::jetstream::stream::Config;
 use bytes::Bytes;
 use common::*;
-use futures::future::join_all;
-use isthmus_log::testing::{NatsCluster, NatsServer, free_port, until};
+use isthmus_log::testing::{NatsServer, free_port};
 use isthmus_log::{
-    EnsureError, LeaseEvent, LeaseName, LogSettings, PeerError, Ports, ReadError, Revision,
-    newest_mark_describing,
+    EnsureError, LeaseEvent, LeaseName, PeerError, Ports, ReadError, Revision, newest_mark_describing,
 };
 use isthmus_replication::coordinates::{Anchor, MessageId, Sequence};
 use isthmus_replication::header::HeaderError;
@@ -372,63 +370,4 @@ async fn a_subscription_hears_again_after_a_restart() {
         .await
         .unwrap();
     assert_eq!(within("it is heard", heard.next()).await.unwrap().payload, "1");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_region_of_three_servers_survives_the_death_of_its_streams_leader() {
-    let mut cluster = NatsCluster::start();
-    let connection = connect(cluster.urls()).await;
-    let ports = connection.ports();
-    let replicated = LogSettings {
-        replicas: 3,
-        ..settings()
-    };
-    until("a replicated log is made", Duration::from_secs(90), || async {
-        ports.log.ensure(&shard(), &replicated).await.ok()
-    })
-    .await;
-    until("leases are made", Duration::from_secs(90), || async {
-        ports.leases.ensure(true, 3).await.ok()
-    })
-    .await;
-
-    let mut reader = ports.log.reader(&shard(), Anchor::default());
-    for id in 1..=100 {
-        append_at_last(&ports, id).await;
-    }
-    let leader = leader(&cluster, &ports).await;
-    cluster.server(&leader).unwrap().kill();
-    let answers: Vec<_> = (101..=150).map(|id| append_at_last(&ports, id)).collect();
-    let stored = join_all(answers).await;
-
-    let last = stored.iter().max().unwrap().0;
-    let mut seen = Vec::new();
-    while seen.len() < usize::try_from(last).unwrap() {
-        let message = tokio::time::timeout(Duration::from_secs(60), reader.next())
-            .await
-            .unwrap()
-            .unwrap();
-        seen.push(message.message_id().0);
-    }
-    assert!(
-        (1..=150).all(|id| seen.contains(&id)),
-        "an acknowledged append is missing: {seen:?}"
-    );
-    assert_eq!(ports.log.bounds(&shard()).await.unwrap().first, Sequence(1));
-}
-
-/// The name of the server that leads the stream of the log.
-async fn leader(cluster: &NatsCluster, ports: &Ports) -> String {
-    let client = async_nats::connect(cluster.urls()).await.unwrap();
-    let context = jetstream::new(client);
-    let mut stream = context.get_stream(ports.names.stream(&shard())).await.unwrap();
-    stream
-        .info()
-        .await
-        .unwrap()
-        .cluster
-        .clone()
-        .unwrap()
-        .leader
-        .unwrap()
 }

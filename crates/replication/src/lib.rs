@@ -8,6 +8,7 @@
 //! Reading order: [`coordinates`] and [`version`] (where and which), [`cell`] (the one merge rule), [`change`] and
 //! [`header`] (what is stored), [`fold`] (which stored messages count), then the machines.
 
+pub mod aside;
 pub mod body;
 pub mod cell;
 pub mod change;

@@ -20,6 +20,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::aside::Entry;
 use crate::coordinates::{AppliedThrough, Cursor, Life, Sequence};
 use crate::credit::fits;
 use crate::fold::{Fold, LogName, Token, Verdict};
@@ -196,7 +197,7 @@ impl Receiving {
         let (bytes, body) = match &sound {
             Ok(()) => (header.encode(), frame.body),
             Err(reason) => {
-                self.undecodable(&range, reason.clone(), frame.body);
+                self.undecodable(now, &range, reason.clone(), frame.body);
                 (check::gap(&self.log, &range, header.stages), Bytes::new())
             }
         };
@@ -204,12 +205,10 @@ impl Receiving {
             .push(Held::new(range, bytes, body, sound.is_err(), cost));
     }
 
-    fn undecodable(&mut self, range: &Range, reason: String, body: Bytes) {
-        self.events.push_back(ReceivingEvent::Undecodable {
-            through: range.through,
-            reason,
-            body,
-        });
+    fn undecodable(&mut self, now: Now, range: &Range, detail: String, body: Bytes) {
+        let entry = Entry::of_range(&self.log, now.wall, range, detail, body);
+        self.events
+            .push_back(ReceivingEvent::Undecodable(Box::new(entry)));
     }
 
     /// Takes what the fold at the head of the own log says of its next message; `head` is that fold after it. What lies behind
@@ -305,7 +304,7 @@ impl Receiving {
             held.header = check::gap(&log, &held.range, stages);
             let (range, body) = (held.range.clone(), std::mem::take(&mut held.body));
             let reason = "larger than this region's NATS takes: raise its max_payload".to_owned();
-            self.undecodable(&range, reason, body);
+            self.undecodable(now, &range, reason, body);
         }
     }
 

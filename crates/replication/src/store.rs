@@ -21,6 +21,7 @@ use crate::cell::{Cell, CellId, Content, Digest, Field, Merged, merge};
 use crate::change::Change;
 use crate::names::{BucketName, Key};
 use crate::time::Wall;
+use crate::version::Version;
 
 mod checkpoint;
 mod codec;
@@ -32,6 +33,7 @@ mod wire;
 
 pub use checkpoint::StoredCell;
 pub use codec::InvalidStored;
+pub(crate) use codec::{content_from_parts, content_to_parts};
 pub use listing::{Listed, Page};
 
 /// A cell as a store holds it.
@@ -48,20 +50,27 @@ pub struct HeldCell {
 pub enum Applied {
     /// The change is the cell's write.
     Won {
-        /// The write that it replaced.
-        replaced: Option<Cell>,
-        /// It replaced a write that it had not seen: a true conflict.
-        conflict: bool,
+        /// The write that it replaced without having seen it.
+        conflict: Option<Conflict>,
     },
     /// A newer write stays.
     Superseded {
-        /// The newer write had not seen this one: a true conflict.
-        conflict: bool,
+        /// This one, if the newer write had not seen it.
+        conflict: Option<Conflict>,
     },
     /// The same write again.
     Same,
     /// One version with two contents: a writer identifier was reused.
     Clash,
+}
+
+/// A write that was overwritten unseen: a true conflict (design.md section 4).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Conflict {
+    /// The write that stays.
+    pub winner: Version,
+    /// The write that does not.
+    pub loser: Cell,
 }
 
 impl Applied {
@@ -71,13 +80,13 @@ impl Applied {
         matches!(self, Self::Superseded { .. })
     }
 
-    /// Whether a write was overwritten unseen.
+    /// The write that was overwritten unseen, if one was.
     #[must_use]
-    pub fn conflict(&self) -> bool {
-        matches!(
-            self,
-            Self::Won { conflict: true, .. } | Self::Superseded { conflict: true }
-        )
+    pub fn into_conflict(self) -> Option<Conflict> {
+        match self {
+            Self::Won { conflict } | Self::Superseded { conflict } => conflict,
+            Self::Same | Self::Clash => None,
+        }
     }
 }
 
@@ -126,12 +135,29 @@ impl Store {
     /// Merges a change in; `applied_at` is the agent's wall time.
     pub fn apply(&mut self, change: Change, applied_at: Wall) -> Applied {
         if let Some(newer) = self.newer_than(&change.id, &change) {
+            let unseen = newer.seen.conflicts_with(&change.version);
+            let winner = unseen.then(|| newer.version.clone());
             return Applied::Superseded {
-                conflict: newer.seen.conflicts_with(&change.version),
+                conflict: winner.map(|winner| Conflict {
+                    winner,
+                    loser: change.into_cell().1,
+                }),
             };
         }
         let (id, cell) = change.into_cell();
         self.insert(id, cell, applied_at, true)
+    }
+
+    /// Whether this very write is held, or the one that is held has seen it.
+    #[must_use]
+    pub fn knows(&self, change: &Change) -> bool {
+        let held = [
+            self.held(&change.id).map(|held| &held.cell),
+            self.cover(&change.id),
+        ];
+        held.into_iter()
+            .flatten()
+            .any(|cell| cell.version == change.version || !cell.seen.conflicts_with(&change.version))
     }
 
     /// Puts back a cell of the checkpoint that this store starts from. It is not dirty unless it is covered.
@@ -210,21 +236,19 @@ impl Store {
         match merged {
             Merged::Won { replaced } => Applied::Won {
                 conflict: replaced
-                    .as_ref()
-                    .is_some_and(|loser| seen.conflicts_with(&loser.version)),
-                replaced,
+                    .filter(|loser| seen.conflicts_with(&loser.version))
+                    .map(|loser| Conflict {
+                        winner: version,
+                        loser,
+                    }),
             },
-            Merged::Superseded => Applied::Superseded {
-                conflict: self
-                    .held(&id)
-                    .is_some_and(|held| held.cell.seen.conflicts_with(&version)),
-            },
+            Merged::Superseded => Applied::Superseded { conflict: None },
             Merged::Same => Applied::Same,
             Merged::Clash => Applied::Clash,
         }
     }
 
-    fn remove_covered(&mut self, root: &CellId, version: &crate::version::Version) {
+    fn remove_covered(&mut self, root: &CellId, version: &Version) {
         let covered: Vec<CellId> = self
             .cells
             .range(root..)

@@ -1,10 +1,11 @@
-//! The last notable events of a process, for `/v1/events` and the log.
+//! The last notable events of a process: for `/v1/events`, the log, and the region's journal of events (docs/events.md).
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Serialize;
 use serde_json::{Map, Value};
+use tokio::sync::watch;
 
 use crate::clock::Clock;
 
@@ -38,6 +39,9 @@ pub struct Event {
     pub message: String,
     /// What programs want to know of it.
     pub fields: Map<String, Value>,
+    /// What names the fact among those of its kind, where other processes of the region see it too.
+    #[serde(skip)]
+    pub fact: Option<String>,
 }
 
 /// The events of a process. Clones share them.
@@ -45,6 +49,7 @@ pub struct Event {
 pub struct Events {
     clock: Clock,
     ring: Arc<Mutex<Ring>>,
+    recorded: Arc<watch::Sender<u64>>,
 }
 
 #[derive(Debug, Default)]
@@ -60,12 +65,36 @@ impl Events {
         Self {
             clock,
             ring: Arc::default(),
+            recorded: Arc::new(watch::Sender::new(0)),
         }
     }
 
     /// Keeps and logs an event. `fields` is a JSON object; anything else is kept under the name `value`.
     pub fn record(&self, severity: Severity, kind: &'static str, message: impl Into<String>, fields: Value) {
-        let message = message.into();
+        self.keep(severity, kind, None, message.into(), fields);
+    }
+
+    /// As [`Events::record`], of a fact that every process of the region may see: the region keeps it once, by `kind` and
+    /// `fact`, of the characters a-z, A-Z, 0-9, `_` and `-`.
+    pub fn record_shared(
+        &self,
+        severity: Severity,
+        kind: &'static str,
+        fact: String,
+        message: impl Into<String>,
+        fields: Value,
+    ) {
+        self.keep(severity, kind, Some(fact), message.into(), fields);
+    }
+
+    fn keep(
+        &self,
+        severity: Severity,
+        kind: &'static str,
+        fact: Option<String>,
+        message: String,
+        fields: Value,
+    ) {
         match severity {
             Severity::Notice => tracing::info!(kind, %fields, "{message}"),
             Severity::Warning => tracing::warn!(kind, %fields, "{message}"),
@@ -90,7 +119,16 @@ impl Events {
             kind,
             message,
             fields,
+            fact,
         });
+        drop(ring);
+        self.recorded.send_replace(sequence);
+    }
+
+    /// The sequence of the newest event, to be watched.
+    #[must_use]
+    pub fn recorded(&self) -> watch::Receiver<u64> {
+        self.recorded.subscribe()
     }
 
     /// The kept events after `sequence`, oldest first.

@@ -298,7 +298,13 @@ impl PeerLink {
             .links
             .get(&self.peer)
             .and_then(|link| link.address);
-        tracing::info!(peer = %self.peer, gateway = %welcome.party.process, ?address, "connected");
+        let gateway = &welcome.party.process;
+        self.shared.process.events.record(
+            Severity::Notice,
+            "link_up",
+            format!("the link to region {} stands: {gateway} took it", self.peer),
+            json!({ "peer": self.peer.as_str(), "gateway": gateway.as_str(), "address": address.map(|at| at.to_string()) }),
+        );
         self.shared.board.link(&self.peer, |link| {
             link.phase = Phase::Connected;
             link.gateway = Some(welcome.party.process.clone());
@@ -393,7 +399,12 @@ impl PeerLink {
 
     fn fell(&mut self, over: &Over) {
         if over.is_own_will() {
-            tracing::info!(peer = %self.peer, "the link is given up: {over}");
+            self.shared.process.events.record(
+                Severity::Notice,
+                "link_down",
+                format!("the link to region {} is given up: {over}", self.peer),
+                json!({ "peer": self.peer.as_str(), "reason": over.label() }),
+            );
             return;
         }
         self.shared.metrics.reconnected(&self.peer);

@@ -12,6 +12,8 @@ use crate::shared::Shared;
 
 /// The field of the payload that lists paused links.
 const PAUSED: &str = "paused";
+/// The field of every member's payload that tells its clock less the log's, in microseconds.
+const CLOCK_OFFSET: &str = "clock_offset_us";
 
 /// Holds this gateway's member lease until `stop`, then gives it up.
 pub(super) async fn keep(shared: Shared, stop: CancellationToken) {
@@ -22,8 +24,9 @@ pub(super) async fn keep(shared: Shared, stop: CancellationToken) {
     let mut membership = Membership::new(shared.ports.clone(), &member);
     let mut paused = shared.paused.subscribe();
     while !stop.is_cancelled() {
+        let term = membership.term();
         let renewal = tokio::select! {
-            renewal = membership.renew(payload(&shared)) => renewal,
+            renewal = membership.renew(payload(&shared, term)) => renewal,
             () = stop.cancelled() => break,
         };
         if renewal == Renewal::Taken {
@@ -43,11 +46,13 @@ pub(super) async fn keep(shared: Shared, stop: CancellationToken) {
     membership.leave().await;
 }
 
-fn payload(shared: &Shared) -> bytes::Bytes {
+fn payload(shared: &Shared, term: u64) -> bytes::Bytes {
     let settings = &shared.process.settings;
     let paused: Vec<String> = shared.paused.borrow().iter().map(RegionName::to_string).collect();
     let payload = json!({
         "run": shared.run.to_string(),
+        "term": term,
+        CLOCK_OFFSET: shared.server_clock.offset().map(|offset| -offset.micros),
         "link": settings.link.listen.to_string(),
         "admin": settings.process.admin.to_string(),
         PAUSED: paused,
@@ -62,6 +67,12 @@ fn paused_by(payload: &[u8]) -> Vec<RegionName> {
     names
         .filter_map(|name| RegionName::parse(name.as_str()?).ok())
         .collect()
+}
+
+/// How far a member's clock is from the log's, in microseconds, as it says.
+fn clock_offset(payload: &[u8]) -> Option<i64> {
+    let told: Value = serde_json::from_slice(payload).ok()?;
+    told[CLOCK_OFFSET].as_i64()
 }
 
 /// Shows the region's members and tells who comes and goes, until dropped. Links that the gateways had paused when this one
@@ -83,27 +94,34 @@ pub(super) async fn follow(shared: Shared) {
                 .filter(|peer| peers.contains_key(peer))
                 .for_each(|peer| links::set(&shared, &peer, true));
         }
-        shared.board.state().members = members.iter().map(|(member, _)| member.clone()).collect();
+        shared.board.state().members = members
+            .iter()
+            .map(|(member, payload)| (member.clone(), clock_offset(payload)))
+            .collect();
     }
 }
 
 fn tell(shared: &Shared, change: &MemberChange) {
     let (member, severity, kind, what) = match change {
-        MemberChange::Up(member) => (member, Severity::Notice, "node_up", "is up"),
-        MemberChange::Down(member, Ended::Expired) => (
+        MemberChange::Up(member, _) => (member, Severity::Notice, "node_up", "is up"),
+        MemberChange::Down(member, Ended::Expired, _) => (
             member,
             Severity::Warning,
             "node_down",
             "is down: its lease ran out",
         ),
-        MemberChange::Down(member, Ended::Released) => {
+        MemberChange::Down(member, Ended::Released, _) => {
             (member, Severity::Notice, "node_down", "is down: it left")
         }
         MemberChange::Told(_) => return,
     };
     let text = format!("{} {} {what}", member.role.as_str(), member.process);
     let fields = json!({ "role": member.role.as_str(), "name": member.process.as_str() });
-    shared.process.events.record(severity, kind, text, fields);
+    let events = &shared.process.events;
+    match change.fact() {
+        Some(fact) => events.record_shared(severity, kind, fact, text, fields),
+        None => events.record(severity, kind, text, fields),
+    }
 }
 
 #[cfg(test)]

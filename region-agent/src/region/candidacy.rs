@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use isthmus_log::{Candidacy, LeaseName};
 use isthmus_replication::lease::{Event, Holder};
+use isthmus_runtime::events::Severity;
+use serde_json::json;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
@@ -48,14 +50,39 @@ async fn stand_once(region: &Region, own: Holder, stop: &CancellationToken) {
     candidacy.release().await;
 }
 
+fn tell_taken(region: &Region, revision: u64) {
+    let process = &region.context().process;
+    let own = &process.settings.process.name;
+    let before = region.steward_name().filter(|before| before != own);
+    let before = before.map(|name| name.to_string());
+    let after = before.as_ref().map(|name| format!(" after {name}"));
+    let text = format!("{own} is the region's steward{}", after.unwrap_or_default());
+    let fields = json!({ "steward": own.as_str(), "before": before, "revision": revision });
+    process
+        .events
+        .record(Severity::Notice, "steward_taken", text, fields);
+}
+
+fn tell_lost(region: &Region, other: Option<String>) {
+    let process = &region.context().process;
+    let own = &process.settings.process.name;
+    let text = match &other {
+        Some(other) => format!("{own} is the steward no more: {other} is"),
+        None => format!("{own} is the steward no more"),
+    };
+    let fields = json!({ "steward": other, "before": own.as_str() });
+    process
+        .events
+        .record(Severity::Notice, "steward_lost", text, fields);
+}
+
 /// Shows what became of stewardship.
 fn show(region: &Region, candidacy: &mut Candidacy) {
     while let Some(event) = candidacy.poll_event() {
         match event {
-            Event::Leads { revision } => tracing::info!(revision = revision.0, "is the steward"),
+            Event::Leads { revision } => tell_taken(region, revision.0),
             Event::SteppedDown { other } => {
-                let other = other.map(|holder| holder.process.to_string());
-                tracing::info!(?other, "is the steward no more");
+                tell_lost(region, other.map(|holder| holder.process.to_string()));
             }
         }
     }

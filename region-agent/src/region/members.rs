@@ -27,7 +27,7 @@ pub async fn keep_member(
     };
     let mut membership = Membership::new(context.ports.clone(), &member);
     while !stop.is_cancelled() {
-        let payload = payload(&region, http, admin).encode();
+        let payload = payload(&region, http, admin, membership.term()).encode();
         let renewal = tokio::select! {
             () = stop.cancelled() => break,
             renewal = membership.renew(payload) => renewal,
@@ -49,14 +49,21 @@ pub async fn keep_member(
     Ok(())
 }
 
-fn payload(region: &Region, http: std::net::SocketAddr, admin: std::net::SocketAddr) -> MemberPayload {
+fn payload(
+    region: &Region,
+    http: std::net::SocketAddr,
+    admin: std::net::SocketAddr,
+    term: u64,
+) -> MemberPayload {
     let checkpointed = region
         .core
         .shards()
         .map(|shard| (shard.shard().to_string(), shard.served().checkpointed.0));
     MemberPayload {
         run: region.context().run.to_string(),
-        http: http.to_string(),
+        term,
+        clock_offset_us: region.clock_offset().map(|offset| -offset.micros),
+        http: Some(http.to_string()),
         admin: admin.to_string(),
         checkpointed: checkpointed.collect(),
     }
@@ -82,21 +89,24 @@ pub async fn watch_members(region: Region, stop: CancellationToken) -> Result<()
 }
 
 fn tell(region: &Region, change: &MemberChange) {
+    let (member, severity, kind, what) = match change {
+        MemberChange::Up(member, _) => (member, Severity::Notice, "node_up", "is up"),
+        MemberChange::Down(member, Ended::Expired, _) => (
+            member,
+            Severity::Warning,
+            "node_down",
+            "is down: its lease ran out",
+        ),
+        MemberChange::Down(member, Ended::Released, _) => {
+            (member, Severity::Notice, "node_down", "is down: it left")
+        }
+        MemberChange::Told(_) => return,
+    };
+    let text = format!("{} {} {what}", member.role.as_str(), member.process);
+    let fields = json!({ "role": member.role.as_str(), "name": member.process.as_str() });
     let events = &region.context().process.events;
-    let fields = |member: &Member| json!({ "role": member.role.as_str(), "name": member.process.as_str() });
-    match change {
-        MemberChange::Up(member) => {
-            let text = format!("{} {} is up", member.role.as_str(), member.process);
-            events.record(Severity::Notice, "node_up", text, fields(member));
-        }
-        MemberChange::Down(member, reason) => {
-            let reason = match reason {
-                Ended::Expired => "its lease ran out",
-                Ended::Released => "it left",
-            };
-            let text = format!("{} {} is down: {reason}", member.role.as_str(), member.process);
-            events.record(Severity::Warning, "node_down", text, fields(member));
-        }
-        MemberChange::Told(_) => {}
+    match change.fact() {
+        Some(fact) => events.record_shared(severity, kind, fact, text, fields),
+        None => events.record(severity, kind, text, fields),
     }
 }

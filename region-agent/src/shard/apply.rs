@@ -1,15 +1,17 @@
 //! What a message of the log does: the fold's verdict, then the store, then everything that hangs from it.
 
 use isthmus_log::StoredMessage;
+use isthmus_replication::aside::{self, Entry};
 use isthmus_replication::body;
+use isthmus_replication::cell::CellId;
 use isthmus_replication::change::Change;
 use isthmus_replication::coordinates::Anchor;
 use isthmus_replication::digests::Summary;
-use isthmus_replication::fold::{Accepted, Verdict, Void};
+use isthmus_replication::fold::{Accepted, Token, Verdict, Void};
 use isthmus_replication::header::BodySeal;
 use isthmus_replication::names::RegionName;
 use isthmus_replication::planted::{self, Planted};
-use isthmus_replication::store::Store;
+use isthmus_replication::store::{Applied, Conflict, Store};
 use isthmus_replication::time::{Now, Wall};
 use isthmus_replication::trace::TraceContext;
 use isthmus_runtime::events::Severity;
@@ -18,14 +20,14 @@ use serde_json::json;
 
 use super::task::ShardTask;
 use super::{Newest, Phase, Served};
-use crate::metrics::{OfOrigin, Reason};
+use crate::metrics::{OfConflict, OfOrigin, Reason};
 
 /// What the changes of one message did.
 #[derive(Debug, Default)]
 struct Effects {
     /// For each change, whether a newer one had already won.
     superseded: Vec<bool>,
-    conflicts: u64,
+    conflicts: Vec<(CellId, Conflict)>,
     clashes: u64,
     traces: Vec<(TraceContext, (String, String))>,
 }
@@ -72,10 +74,15 @@ impl ShardTask {
         }
         let before = served.store.bytes();
         let origin = origin_of(&verdict, &self.log.region);
-        let effects = match &origin {
+        let mut effects = match &origin {
             Some(origin) => apply_body(&mut served.store, origin, &message, now.wall),
             None => Ok(Effects::default()),
         };
+        if let Ok(effects) = &mut effects
+            && at.sequence <= serve_from.sequence
+        {
+            effects.conflicts.clear();
+        }
         self.note_newest(&mut served, &verdict, &message, now);
         self.context.memory.changed(before, served.store.bytes());
         self.digests.note(served.fold.at(), Summary::of(&served.store));
@@ -135,14 +142,51 @@ impl ShardTask {
                     .applied
                     .get_or_create(&labels)
                     .inc_by(effects.superseded.len() as u64);
-                metrics.conflicts.inc_by(effects.conflicts);
                 if effects.clashes > 0 {
                     self.clashed(message, effects.clashes);
                 }
                 self.trace_apply(origin, message, &effects, began.wall);
+                self.conflicts(message, effects.conflicts);
             }
             Err(unusable) => self.unusable(origin, message, &unusable),
         }
+    }
+
+    /// Counts what was overwritten unseen, and sets aside what this region wrote of it.
+    fn conflicts(&self, message: &StoredMessage, conflicts: Vec<(CellId, Conflict)>) {
+        let set = &self.context.process.settings.process.set;
+        for (id, conflict) in conflicts {
+            let labels = OfConflict {
+                bucket: set.label_of(&id.bucket).to_owned(),
+                winner: conflict.winner.region.to_string(),
+                loser: conflict.loser.version.region.to_string(),
+            };
+            self.context.metrics.conflicts.get_or_create(&labels).inc();
+            if let Some(entry) = Entry::of_conflict(&self.log, message.timestamp, id, conflict) {
+                self.context.aside.keep(entry);
+            }
+        }
+    }
+
+    /// Sets aside what is lost with a message that does not count, whoever wrote it: its writer may be gone.
+    fn lost(&self, void: Void, message: &StoredMessage) {
+        let own = matches!(&message.token, Some(Token::Origin(region)) if *region == self.log.region);
+        let (true, Ok(header)) = (own, &message.header) else {
+            return;
+        };
+        let served = self.shared.read();
+        let entries = aside::of_void(
+            &self.log,
+            &served.store,
+            void,
+            message.timestamp,
+            header,
+            &message.body,
+        );
+        drop(served);
+        entries
+            .into_iter()
+            .for_each(|entry| self.context.aside.keep(entry));
     }
 
     fn trace_apply(&self, origin: &RegionName, message: &StoredMessage, effects: &Effects, began: Wall) {
@@ -192,21 +236,15 @@ impl ShardTask {
     fn take_verdict(&mut self, verdict: &Verdict, message: &StoredMessage) {
         match verdict {
             Verdict::Accepted(accepted) => self.accepted(accepted, message),
-            Verdict::Void(void) => self.void(*void, message),
+            Verdict::Void(void) => {
+                self.void(*void, message);
+                self.lost(*void, message);
+            }
             Verdict::Stop { .. } => {}
         }
         if self.restoring.read(message.message_id(), verdict) {
             self.lives.giving_back = None;
         }
-    }
-
-    fn void(&mut self, void: Void, message: &StoredMessage) {
-        let reason = Reason { reason: void.label() };
-        self.context.metrics.voids.get_or_create(&reason).inc();
-        tracing::info!(
-            shard = %self.log.shard, sequence = %message.sequence, message_id = %message.message_id(),
-            reason = void.label(), "void: {void}"
-        );
     }
 
     fn accepted(&mut self, accepted: &Accepted, message: &StoredMessage) {
@@ -289,8 +327,10 @@ fn apply_change(store: &mut Store, change: Change, at: Wall, effects: &mut Effec
         let key = (change.id.bucket.to_string(), change.id.key.to_string());
         effects.traces.push((trace, key));
     }
+    let id = change.id.clone();
     let applied = store.apply(change, at);
     effects.superseded.push(applied.superseded());
-    effects.conflicts += u64::from(applied.conflict());
-    effects.clashes += u64::from(applied == isthmus_replication::store::Applied::Clash);
+    effects.clashes += u64::from(applied == Applied::Clash);
+    let conflict = applied.into_conflict();
+    effects.conflicts.extend(conflict.map(|conflict| (id, conflict)));
 }

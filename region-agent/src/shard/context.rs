@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use isthmus_door::Aside;
 use isthmus_log::Ports;
 use isthmus_log::nats::ConnectionState;
 use isthmus_replication::coordinates::WriterId;
@@ -23,6 +24,8 @@ pub struct Context {
     pub ports: Ports,
     /// What is counted and measured.
     pub metrics: AgentMetrics,
+    /// Where what is lost is handed over.
+    pub aside: Aside,
     /// What the stores take.
     pub memory: Arc<Memory>,
     /// This run of this process.

@@ -33,6 +33,7 @@ mod reading;
 mod restore;
 mod start;
 mod task;
+mod voids;
 mod writes;
 
 pub use context::Context;

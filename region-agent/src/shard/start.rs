@@ -23,6 +23,7 @@ use super::lives::Lives;
 use super::marks::Marks;
 use super::restore::Restoring;
 use super::task::{Conditions, ShardTask};
+use super::voids::Voids;
 use super::{COMMANDS, Context, REQUESTS, ShardHandle, Shared};
 use crate::checkpoint::{CheckpointError, CheckpointFile, Loaded};
 
@@ -138,6 +139,7 @@ fn assemble(
         marks: Marks::default(),
         lives,
         restoring: Restoring::default(),
+        voids: Voids::default(),
         checkpointing: Checkpointing::new(file, written),
         asking: None,
         finding: None,

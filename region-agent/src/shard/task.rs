@@ -25,6 +25,7 @@ use super::fork::Finding;
 use super::lives::Lives;
 use super::marks::Marks;
 use super::restore::Restoring;
+use super::voids::Voids;
 use super::writes::Waiting;
 use super::{Command, Phase, Shared, WriteRequest};
 
@@ -57,6 +58,7 @@ pub(super) struct ShardTask {
     pub(super) marks: Marks,
     pub(super) lives: Lives,
     pub(super) restoring: Restoring,
+    pub(super) voids: Voids,
     pub(super) checkpointing: Checkpointing,
     /// What the log holds, asked when a reader begins.
     pub(super) asking: Asking<Bounds>,

@@ -148,6 +148,15 @@ impl Agent {
         Self::send(request.body(lines)).await
     }
 
+    /// GET of a path of the admin listener.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub async fn admin(&self, path_and_query: &str) -> anyhow::Result<Answer> {
+        let request = self.client.get(format!("{}{path_and_query}", self.admin));
+        Self::send(request.timeout(Duration::from_secs(30))).await
+    }
+
     /// The admin listener's status.
     ///
     /// # Errors

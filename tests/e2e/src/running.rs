@@ -42,6 +42,11 @@ pub fn binary(name: &str) -> anyhow::Result<PathBuf> {
 /// # Errors
 /// When it does not exit with 0; what it said is in the error.
 pub fn isthmus(arguments: &[&str]) -> anyhow::Result<()> {
+    said_by_isthmus(arguments).map(drop)
+}
+
+/// What `isthmus` said on standard output.
+fn said_by_isthmus(arguments: &[&str]) -> anyhow::Result<Vec<u8>> {
     let output = Command::new(binary("isthmus")?)
         .args(arguments)
         .stdin(Stdio::null())
@@ -53,7 +58,7 @@ pub fn isthmus(arguments: &[&str]) -> anyhow::Result<()> {
         arguments.join(" "),
         output.status
     );
-    Ok(())
+    Ok(output.stdout)
 }
 
 impl Running {
@@ -229,6 +234,17 @@ impl Running {
         let set = self.set();
         let set = set.to_str().context("a folder name that is UTF-8")?;
         isthmus(&[&["lab", set], arguments].concat())
+    }
+
+    /// Runs a command of `isthmus` on the folder and reads the JSON that it prints.
+    ///
+    /// # Errors
+    /// When it does not exit with 0, or prints something else.
+    pub fn told(&self, arguments: &[&str]) -> anyhow::Result<Value> {
+        let set = self.set();
+        let set = set.to_str().context("a folder name that is UTF-8")?;
+        let said = said_by_isthmus(&[arguments, &["--dir", set, "--json"]].concat())?;
+        serde_json::from_slice(&said).context("isthmus printed no JSON")
     }
 
     /// Waits until all agents of all regions have the same cells; gives the number of cells.

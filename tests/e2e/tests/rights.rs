@@ -7,7 +7,7 @@ use anyhow::{Context, ensure};
 use isthmus_e2e::{Agent, Process, Site, isthmus, until};
 use isthmus_log::nats::{Connection, ConnectionSettings};
 use isthmus_log::testing::{NatsServer, free_port};
-use isthmus_log::{AppendError, LogSettings, Ports, RegionNames, Role};
+use isthmus_log::{AppendError, EntryName, JournalName, LogSettings, Ports, RegionNames, Role};
 use isthmus_replication::coordinates::{MessageId, Shard, WriterId};
 use isthmus_replication::fold::Token;
 use isthmus_replication::header::{BodySeal, Header, Local, Record, StageTimes};
@@ -111,18 +111,25 @@ fn shards() -> anyhow::Result<Vec<Shard>> {
     Ok((0..4).map(shard).collect())
 }
 
-/// What an operator does once: the streams and the bucket of leases.
+/// What an operator does once: the streams, the journals and the bucket of leases.
 async fn create(ports: &Ports) -> anyhow::Result<()> {
-    ports.leases.ensure(true, 1).await?;
     let settings = LogSettings {
         create: true,
         replicas: 1,
         max_bytes: 64 * MIB,
     };
-    for shard in shards()? {
-        ports.log.ensure(&shard, &settings).await?;
-    }
+    ports.ensure(&shards()?, &settings, |_| ()).await?;
     Ok(())
+}
+
+/// An entry of a journal, as agents and gateways append it.
+async fn keeps(ports: &Ports, journal: &JournalName, name: &str) -> anyhow::Result<Result<(), AppendError>> {
+    let entry = bytes::Bytes::from_static(b"kept");
+    let appended = ports
+        .journal
+        .append(journal, &EntryName::parse(name)?, entry)
+        .await;
+    Ok(appended.map(drop))
 }
 
 /// A batch under the token of a region, as only that region's agents may append it at home and only gateways elsewhere.
@@ -235,6 +242,13 @@ async fn the_rights_of_the_production_file_are_enough_and_no_more() -> anyhow::R
         append_as(&as_gateway, "eu-west").await?.is_err(),
         "a gateway appended under its own region"
     );
+    let aside = JournalName::Aside(GroupName::parse("default")?);
+    for (ports, name) in [(&as_agent, "agent"), (&as_gateway, "gateway")] {
+        for journal in [&JournalName::Events, &aside] {
+            ensure!(keeps(ports, journal, name).await?.is_ok(), "{name} {journal:?}");
+        }
+        ensure!(ports.journal.remove(&aside, &EntryName::parse(name)?).await?);
+    }
     let last = as_gateway.log.bounds(&shards()?[0]).await?.last;
     ensure!(
         as_gateway.log.purge(&shards()?[0], last).await.is_err(),

@@ -10,6 +10,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
+use isthmus_door::History;
+use isthmus_door::history::Teller;
 use isthmus_gateway::Gateway;
 use isthmus_gateway::addresses::{LookupError, Names};
 use isthmus_gateway::shared::Shared;
@@ -197,10 +199,19 @@ async fn run_agent(
     failure: Arc<OnceLock<String>>,
 ) {
     let nowhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
-    let started = match agent::start(&process, ports, connection).await {
-        Ok(region) => agent::keep_member(&process, &region, nowhere, nowhere).map(|()| region),
-        Err(error) => Err(error),
+    let told = &process.settings.process;
+    let teller = Teller {
+        region: told.region.to_string(),
+        role: isthmus_log::Role::Agent.as_str(),
+        process: told.name.to_string(),
     };
+    let started = async {
+        let history = History::new(&process, teller)?;
+        let region = agent::start(&process, ports, connection, history).await?;
+        agent::keep_member(&process, &region, nowhere, nowhere)?;
+        anyhow::Ok(region)
+    };
+    let started = started.await;
     let told = match started {
         Ok(region) => {
             assembled.set(region).ok();

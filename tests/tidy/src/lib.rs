@@ -5,6 +5,7 @@
 
 pub mod arrows;
 pub mod code;
+pub mod events;
 pub mod manifest;
 pub mod markdown;
 pub mod purity;

@@ -3,7 +3,7 @@
 
 use std::sync::LazyLock;
 
-use isthmus_tidy::{Tree, Violation, arrows, code, markdown, purity, scripts, text};
+use isthmus_tidy::{Tree, Violation, arrows, code, events, markdown, purity, scripts, text};
 
 static TREE: LazyLock<Tree> =
     LazyLock::new(|| Tree::of_this_repository().expect("the repository is readable"));
@@ -72,6 +72,11 @@ fn no_text_names_the_host_of_a_registry() {
 #[test]
 fn acceptance_scripts_are_run_and_can_fail() {
     keeps(scripts::acceptance);
+}
+
+#[test]
+fn every_kind_of_event_is_described() {
+    keeps(events::kinds);
 }
 
 #[test]

@@ -10,6 +10,7 @@ use async_nats::jetstream::{self, ContextBuilder};
 use async_nats::{Client, ConnectOptions, Event, ServerAddr};
 use tokio::sync::watch;
 
+use super::journal::NatsJournal;
 use super::lease::NatsLeases;
 use super::log::NatsLog;
 use super::peer::NatsPeers;
@@ -111,6 +112,7 @@ impl Connection {
         Ports {
             names: self.0.names.clone(),
             log: Arc::new(NatsLog::new(self.clone())),
+            journal: Arc::new(NatsJournal::new(self.clone())),
             leases: Arc::new(NatsLeases::new(self.clone())),
             peers: Arc::new(NatsPeers::new(self.clone())),
         }

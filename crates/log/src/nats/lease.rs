@@ -87,7 +87,7 @@ pub(super) fn holds_value(headers: Option<&HeaderMap>) -> bool {
 impl Leases for NatsLeases {
     async fn ensure(&self, create: bool, replicas: u8) -> Result<(), EnsureError> {
         let wanted = stream::leases(self.connection.names(), replicas);
-        stream::ensure(&self.connection, &wanted, create).await
+        stream::ensure(&self.connection, &wanted, create, stream::Bounds::Exact).await
     }
 
     async fn put(

@@ -12,6 +12,8 @@ use crate::LogError;
 
 /// JetStream's codes that are told apart (server/errors.json).
 pub(super) const MAXIMUM_BYTES: u64 = 10077;
+pub(super) const WRONG_LAST_SEQUENCE: u64 = 10071;
+pub(super) const WRONG_LAST_SEQUENCE_CONSTANT: u64 = 10164;
 pub(super) const NO_SUITABLE_PEERS: u64 = 10005;
 pub(super) const TEMPORARILY_UNAVAILABLE: u64 = 10008;
 pub(super) const NO_STORAGE: u64 = 10047;

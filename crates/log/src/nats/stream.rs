@@ -9,7 +9,8 @@ use tokio::time::{Instant, sleep};
 
 use super::connection::Connection;
 use super::request::{NAME_IN_USE, NO_STORAGE, NO_SUITABLE_PEERS, TEMPORARILY_UNAVAILABLE, Unfulfilled};
-use crate::{Difference, EnsureError, LogSettings, RegionNames};
+use crate::journal::journal_bounds;
+use crate::{Difference, EnsureError, JournalName, LogSettings, RegionNames};
 
 /// Ensuring gives up after this long without an answer.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -49,6 +50,31 @@ pub(super) fn leases(names: &RegionNames, replicas: u8) -> Config {
     }
 }
 
+/// The stream of a journal: one message per entry, the oldest give way.
+pub(super) fn journal(names: &RegionNames, journal: &JournalName, replicas: u8) -> Config {
+    let bounds = journal_bounds(journal);
+    Config {
+        name: names.journal(journal),
+        subjects: vec![names.journal_subjects(journal)],
+        discard: DiscardPolicy::Old,
+        max_bytes: i64::try_from(bounds.bytes).unwrap_or(i64::MAX),
+        max_age: bounds.age.unwrap_or_default(),
+        max_messages_per_subject: 1,
+        num_replicas: usize::from(replicas),
+        deny_delete: true,
+        ..unlimited()
+    }
+}
+
+/// How a stream's bounds are compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Bounds {
+    /// They are what they were made with.
+    Exact,
+    /// An operator may have chosen others; it has to be bounded in bytes.
+    AnyButNone,
+}
+
 fn unlimited() -> Config {
     Config {
         retention: RetentionPolicy::Limits,
@@ -68,12 +94,13 @@ pub(super) async fn ensure(
     connection: &Connection,
     wanted: &Config,
     create: bool,
+    bounds: Bounds,
 ) -> Result<(), EnsureError> {
     let (deadline, stream) = (Instant::now() + PATIENCE, &wanted.name);
     let mut absences = 0;
     while Instant::now() < deadline {
         match connection.stream_info(stream).await {
-            Ok(info) => return compare(&info.config, wanted),
+            Ok(info) => return compare(&info.config, &to_compare(&info.config, wanted, bounds)),
             Err(Unfulfilled::Refused { code, description }) if !passes(code) => {
                 return Err(refused(stream, code, description));
             }
@@ -97,6 +124,15 @@ pub(super) async fn ensure(
     Err(EnsureError::Unanswered {
         stream: stream.clone(),
     })
+}
+
+fn to_compare(found: &Config, wanted: &Config, bounds: Bounds) -> Config {
+    let mut wanted = wanted.clone();
+    if bounds == Bounds::AnyButNone && found.max_bytes > 0 {
+        wanted.max_bytes = found.max_bytes;
+        wanted.max_age = found.max_age;
+    }
+    wanted
 }
 
 #[derive(Deserialize)]

@@ -183,14 +183,16 @@ pub async fn members_come_and_go_with_their_leases(ports: Ports) {
                 .unwrap()
         }
     };
-    let held = put(&agent, Revision(0), b"one", LONG).await;
+    let one = br#"{"run":"feed","term":1}"#;
+    let held = put(&agent, Revision(0), one, LONG).await;
     assert_eq!(
         members.note(&within("an event", watch.next()).await.unwrap()),
-        [MemberChange::Up(agent.clone())]
+        [MemberChange::Up(agent.clone(), Bytes::from_static(one))]
     );
-    let held = put(&agent, held, b"one", LONG).await;
+    let held = put(&agent, held, one, LONG).await;
     assert_eq!(members.note(&within("an event", watch.next()).await.unwrap()), []);
-    let held = put(&agent, held, b"two", LONG).await;
+    let two = br#"{"run":"feed","term":2}"#;
+    let held = put(&agent, held, two, LONG).await;
     assert_eq!(
         members.note(&within("an event", watch.next()).await.unwrap()),
         [MemberChange::Told(agent.clone())]
@@ -198,17 +200,19 @@ pub async fn members_come_and_go_with_their_leases(ports: Ports) {
     put(&gateway, Revision(0), b"", TTL).await;
     assert_eq!(
         members.note(&within("an event", watch.next()).await.unwrap()),
-        [MemberChange::Up(gateway.clone())]
+        [MemberChange::Up(gateway.clone(), Bytes::new())]
     );
     assert_eq!(members.iter().count(), 2);
-    let down = MemberChange::Down(gateway, Ended::Expired);
+    let down = MemberChange::Down(gateway, Ended::Expired, Bytes::new());
+    assert_eq!(down.fact(), None);
     assert_eq!(
         members.note(&within("an event", watch.next()).await.unwrap()),
         [down]
     );
 
     ports.leases.release(&agent.lease(), held).await.unwrap();
-    let down = MemberChange::Down(agent, Ended::Released);
+    let down = MemberChange::Down(agent, Ended::Released, Bytes::from_static(two));
+    assert_eq!(down.fact().as_deref(), Some("agent-agent-1-feed-2"));
     assert_eq!(
         members.note(&within("an event", watch.next()).await.unwrap()),
         [down]
@@ -223,7 +227,9 @@ pub async fn a_membership_that_ran_out_is_taken_back_and_one_that_another_writes
         process: ProcessName::parse("agent-1").unwrap(),
     };
     let mut membership = Membership::new(ports.clone(), &member);
+    assert_eq!(membership.term(), 1);
     assert_eq!(membership.renew(Bytes::from_static(b"one")).await, Renewal::Held);
+    assert_eq!(membership.term(), 1);
     let held = ports.leases.get(&member.lease()).await.unwrap();
     ports
         .leases
@@ -231,6 +237,7 @@ pub async fn a_membership_that_ran_out_is_taken_back_and_one_that_another_writes
         .await
         .unwrap();
     assert_eq!(membership.renew(Bytes::from_static(b"one")).await, Renewal::Open);
+    assert_eq!(membership.term(), 2);
     assert_eq!(membership.renew(Bytes::from_static(b"one")).await, Renewal::Held);
     let held = ports.leases.get(&member.lease()).await.unwrap();
     ports

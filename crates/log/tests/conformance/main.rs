@@ -5,6 +5,7 @@
 mod common;
 
 mod appends;
+mod journals;
 mod leases;
 mod marks;
 mod peers;
@@ -47,6 +48,12 @@ conformance! {
     what_is_missing_is_awaited_and_told
     ensuring_again_is_harmless
     the_clock_of_the_log_is_known_within_its_uncertainty;
+    journals:
+    an_entry_comes_once_by_its_name_however_many_append_it
+    entries_are_paged_in_order_from_a_place_or_a_time
+    a_removed_entry_is_gone_and_does_not_come_back
+    the_oldest_entries_give_way
+    a_missing_journal_is_said_to_be_missing;
     marks:
     the_newest_mark_at_or_below_a_position_is_found;
     leases:

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::AppendId;
-use crate::coordinates::Anchor;
+use crate::aside::Entry;
 use crate::fold::Token;
 use crate::link::lane::Hold;
 
@@ -43,15 +43,8 @@ pub enum AppendFailure {
 /// What the shell must know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ReceivingEvent {
-    /// A gap stands for a range; its changes are missing here until a sync. The bytes are for whoever looks into it.
-    Undecodable {
-        /// The origin's message at the range's end.
-        through: Anchor,
-        /// Why.
-        reason: String,
-        /// The body.
-        body: Bytes,
-    },
+    /// A gap stands for a range; its changes are missing here until a sync. To be set aside before the gap is appended.
+    Undecodable(Box<Entry>),
     /// The lane began again at the cursor.
     Reset {
         /// The new generation.

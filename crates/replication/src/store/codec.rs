@@ -79,11 +79,7 @@ impl HeldCell {
     #[must_use]
     pub fn to_stored(&self) -> Bytes {
         let cell = &self.cell;
-        let (content, content_type, value) = match &cell.content {
-            Content::Value { bytes, content_type } => (VALUE, content_type.as_str(), bytes.clone()),
-            Content::Tombstone => (TOMBSTONE, "", Bytes::new()),
-            Content::Swept(hash) => (SWEPT, "", Bytes::copy_from_slice(&hash.0.to_le_bytes())),
-        };
+        let (content, content_type, value) = content_to_parts(&cell.content);
         let seen = cell.seen.iter().map(|(region, hlc)| SeenEntry {
             region: region.as_str().to_owned(),
             hlc: hlc.bits(),
@@ -126,14 +122,31 @@ impl HeldCell {
                 version,
                 seen,
                 expires_at: (held.expires_at_ms != 0).then(|| Wall::from_millis(held.expires_at_ms)),
-                content: content(held.content, &held.content_type, held.value)?,
+                content: content_from_parts(held.content, &held.content_type, held.value)?,
             },
             applied_at: Wall::from_micros(held.applied_at),
         })
     }
 }
 
-fn content(tag: u32, content_type: &str, value: Bytes) -> Result<Content, InvalidStored> {
+/// What a write left, as its tag, its media type and its bytes.
+pub(crate) fn content_to_parts(content: &Content) -> (u32, &str, Bytes) {
+    match content {
+        Content::Value { bytes, content_type } => (VALUE, content_type.as_str(), bytes.clone()),
+        Content::Tombstone => (TOMBSTONE, "", Bytes::new()),
+        Content::Swept(hash) => (SWEPT, "", Bytes::copy_from_slice(&hash.0.to_le_bytes())),
+    }
+}
+
+/// Reads what a write left.
+///
+/// # Errors
+/// [`InvalidStored`].
+pub(crate) fn content_from_parts(
+    tag: u32,
+    content_type: &str,
+    value: Bytes,
+) -> Result<Content, InvalidStored> {
     match tag {
         VALUE if value.len() <= limits::VALUE_BYTES => Ok(Content::Value {
             bytes: value,

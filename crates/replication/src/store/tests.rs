@@ -61,13 +61,14 @@ fn the_greater_version_wins_and_the_time_of_its_application_is_kept() {
     let cell = id("carts", "17", "");
     assert_eq!(
         store.apply(put(cell.clone(), version(2, "b"), "x", None), at(5)),
-        Applied::Won {
-            replaced: None,
-            conflict: false
-        }
+        Applied::Won { conflict: None }
     );
-    let older = store.apply(put(cell.clone(), version(1, "b"), "y", None), at(6));
-    assert_eq!(older, Applied::Superseded { conflict: true });
+    let older = put(cell.clone(), version(1, "b"), "y", None);
+    let conflict = Some(Conflict {
+        winner: version(2, "b"),
+        loser: older.clone().into_cell().1,
+    });
+    assert_eq!(store.apply(older, at(6)), Applied::Superseded { conflict });
     let again = store.apply(put(cell.clone(), version(2, "b"), "x", None), at(7));
     assert_eq!(again, Applied::Same);
     let clash = store.apply(put(cell.clone(), version(2, "b"), "z", None), at(8));
@@ -85,11 +86,15 @@ fn a_write_that_saw_what_it_replaces_is_no_conflict_on_either_side() {
     let unseen = put(cell, version(3, "c"), "z", None);
     let mut store = Store::default();
     store.apply(first.clone(), at(0));
-    assert!(!store.apply(second.clone(), at(0)).conflict());
-    assert!(store.apply(unseen, at(0)).conflict());
+    assert_eq!(store.apply(second.clone(), at(0)).into_conflict(), None);
+    let conflict = Conflict {
+        winner: unseen.version.clone(),
+        loser: second.clone().into_cell().1,
+    };
+    assert_eq!(store.apply(unseen, at(0)).into_conflict(), Some(conflict));
     let mut other = Store::default();
     other.apply(second, at(0));
-    assert_eq!(other.apply(first, at(0)), Applied::Superseded { conflict: false });
+    assert_eq!(other.apply(first, at(0)), Applied::Superseded { conflict: None });
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! must stay readable. A failure prints the line that the encoding gives; golden.txt changes only with a new tag or kind.
 
 use bytes::Bytes;
+use isthmus_replication::aside::Entry;
 use isthmus_replication::body;
 use isthmus_replication::cell::Digest;
 use isthmus_replication::fold::MarkBody;
@@ -11,7 +12,7 @@ use isthmus_replication::time::Wall;
 
 mod samples;
 
-use samples::{changes, fold, frames, header, packed, records, region};
+use samples::{asides, changes, fold, frames, header, packed, records, region};
 
 const GOLDEN: &str = include_str!("golden.txt");
 
@@ -41,7 +42,15 @@ fn lines() -> Vec<String> {
     let frames = frames()
         .into_iter()
         .map(|(name, frame)| format!("frame {name} {}", hex(&frame.encode())));
-    records.chain(packed).chain(bodies).chain(frames).collect()
+    let asides = asides()
+        .into_iter()
+        .map(|(name, entry)| format!("aside {name} {}", hex(&entry.encode())));
+    records
+        .chain(packed)
+        .chain(bodies)
+        .chain(frames)
+        .chain(asides)
+        .collect()
 }
 
 #[test]
@@ -91,6 +100,15 @@ fn what_was_kept_is_read_as_it_was_meant() {
             .find(|(known, _)| *known == name)
             .expect("a frame of that name");
         assert_eq!(Frame::decode(bytes).as_ref(), Ok(frame), "{name}");
+    }
+    let asides = asides();
+    assert_eq!(kept("aside").len(), asides.len());
+    for (name, bytes) in kept("aside") {
+        let (_, entry) = asides
+            .iter()
+            .find(|(known, _)| *known == name)
+            .expect("an entry of that name");
+        assert_eq!(Entry::decode(bytes).as_ref(), Ok(entry), "{name}");
     }
     let [(_, body), (_, mark)] = kept("body").try_into().expect("two bodies");
     assert_eq!(body::decode(&region("eu-west"), body), Ok(changes()));

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use isthmus_replication::cell::{CellId, ContentType, Field};
+use isthmus_replication::aside::{Entry, Kept, KeptRange, KeptWrite, Why};
+use isthmus_replication::cell::{CellId, Content, ContentHash, ContentType, Field};
 use isthmus_replication::change::{Change, Op};
 use isthmus_replication::coordinates::{
     Anchor, AppliedThrough, Cursor, Life, MessageId, Position, Sequence, Shard, WriterId,
@@ -232,6 +233,50 @@ pub fn changes() -> Vec<Change> {
             op: Op::Delete,
             trace: None,
         },
+    ]
+}
+
+/// An entry of each reason, with each kind of content.
+pub fn asides() -> Vec<(&'static str, Entry)> {
+    let entry = |kept| Entry {
+        shard: shard(),
+        at: Wall::from_micros(1_700_000_000_123_456),
+        kept,
+    };
+    let write = |why, content| {
+        let change = changes().remove(0);
+        entry(Kept::Write(KeptWrite {
+            why,
+            id: change.id,
+            version: change.version,
+            expires_at: change.expires_at,
+            content,
+        }))
+    };
+    let value = Content::Value {
+        bytes: Bytes::from_static(b"two apples"),
+        content_type: ContentType::new("text/plain").expect("short"),
+    };
+    let winner = Version {
+        hlc: stamp(7),
+        region: region("us-east"),
+        writer: WRITER,
+    };
+    let range = KeptRange {
+        origin: region("us-east"),
+        first: Sequence(291),
+        through: CURSOR,
+        detail: "not protobuf".to_owned(),
+        body: Bytes::from_static(b"\xff\x00"),
+    };
+    vec![
+        ("clock", write(Why::Clock, value)),
+        ("too_late", write(Why::TooLate, Content::Tombstone)),
+        ("undecodable", entry(Kept::Range(range))),
+        (
+            "conflict",
+            write(Why::Conflict { winner }, Content::Swept(ContentHash(0x0102))),
+        ),
     ]
 }
 

@@ -169,6 +169,16 @@ impl SetSettings {
         self.buckets.get(bucket).or(self.unknown.as_ref())
     }
 
+    /// The bucket as metrics name it: `*` unless set.yaml names it, so that there are not more than that file says.
+    #[must_use]
+    pub fn label_of<'a>(&self, bucket: &'a BucketName) -> &'a str {
+        if self.buckets.contains_key(bucket) {
+            bucket.as_str()
+        } else {
+            DEFAULTS
+        }
+    }
+
     /// The group that holds `bucket`.
     #[must_use]
     pub fn group_of(&self, bucket: &BucketName) -> Option<&GroupName> {

@@ -166,6 +166,7 @@ impl HeadTask {
         let now = self.shared.log_now();
         let sessions: Vec<u64> = self.lanes.keys().copied().collect();
         for session in sessions {
+            self.set_aside(session).await;
             let mut appends = Vec::new();
             if let Some(lane) = self.lanes.get_mut(&session) {
                 lane.receiving.handle_timeout(now);
@@ -175,6 +176,23 @@ impl HeadTask {
                 self.append(session, append).await;
             }
             self.report(session);
+            self.set_aside(session).await;
+        }
+    }
+
+    /// Sets aside what can't be decoded before the gap is appended that stands for it, and tells what else happened.
+    async fn set_aside(&mut self, session: u64) {
+        let mut told = Vec::new();
+        if let Some(lane) = self.lanes.get_mut(&session) {
+            let events = std::iter::from_fn(|| lane.receiving.poll_event());
+            told.extend(events.map(|event| (lane.origin.clone(), event)));
+        }
+        for (origin, event) in told {
+            self.tell(&origin, &event);
+            if let ReceivingEvent::Undecodable(entry) = event {
+                let journal = &*self.shared.ports.journal;
+                self.shared.aside.keep_first(journal, *entry).await;
+            }
         }
     }
 
@@ -200,7 +218,6 @@ impl HeadTask {
     }
 
     fn report(&mut self, session: u64) {
-        let mut told = Vec::new();
         if let Some(lane) = self.lanes.get_mut(&session).filter(|lane| lane.welcomed) {
             while let Some(frame) = lane.receiving.poll_report() {
                 self.shared.metrics.ack_sent(&lane.origin);
@@ -208,27 +225,18 @@ impl HeadTask {
                     tracing::debug!(origin = %lane.origin, shard = %self.shard, "a report has no link");
                 }
             }
-            let events = std::iter::from_fn(|| lane.receiving.poll_event());
-            told.extend(events.map(|event| (lane.origin.clone(), event)));
-        }
-        for (origin, event) in told {
-            self.tell(&origin, event);
         }
     }
 
-    fn tell(&self, origin: &RegionName, event: ReceivingEvent) {
+    fn tell(&self, origin: &RegionName, event: &ReceivingEvent) {
         match event {
-            ReceivingEvent::Undecodable {
-                through,
-                reason,
-                body,
-            } => {
+            ReceivingEvent::Undecodable(entry) => {
                 self.shared.metrics.gap(origin);
                 let text = format!(
-                    "a range of {origin} through {} on {} can't be applied ({reason}); a gap of {} bytes stands for it until a sync",
-                    through.sequence,
+                    "a range of {origin} on {} can't be applied; a gap stands for it until a sync, its bytes are set aside as {}.{}",
                     self.shard,
-                    body.len()
+                    self.shard.group,
+                    entry.name()
                 );
                 self.event(Severity::Alarm, "undecodable", text);
             }

@@ -1,4 +1,4 @@
-use isthmus_tidy::{Tree, code};
+use isthmus_tidy::{Tree, code, events};
 
 use crate::tree::{LOG_SOURCE, finds, passes, sound, write};
 
@@ -127,4 +127,21 @@ fn a_build_folder_is_not_part_of_the_tree() {
     write(folder.path(), "build/planted.rs", &"\n".repeat(1000));
     write(folder.path(), "target/planted.rs", &"\n".repeat(1000));
     assert!(code::module_length(&Tree::read(folder.path()).expect("the tree is readable")).is_empty());
+}
+
+#[test]
+fn a_kind_of_event_that_no_page_describes() {
+    let recorded = "fn tell(events: &Events) {\n    events.record(Severity::Notice, \"planted\", \"it was\", json!({}));\n}\n";
+    finds(events::kinds, LOG_SOURCE, recorded, 2);
+    finds(
+        events::kinds,
+        "docs/events.md",
+        "| `planted` | agent | never |\n",
+        1,
+    );
+    passes(
+        events::kinds,
+        LOG_SOURCE,
+        "let severity = match change {\n    Up => Severity::Notice,\n};\n",
+    );
 }

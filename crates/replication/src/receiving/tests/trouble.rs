@@ -20,7 +20,7 @@ fn a_body_that_no_agent_could_apply_becomes_a_gap_and_the_lane_goes_on() {
         assert!(lane.stores(append));
         assert!(matches!(
             lane.receiving.poll_event(),
-            Some(ReceivingEvent::Undecodable { .. })
+            Some(ReceivingEvent::Undecodable(_))
         ));
     }
     assert!(

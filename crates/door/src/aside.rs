@@ -1,0 +1,352 @@
+//! Setting aside: a bounded queue from whoever sees a loss to the region's journals (design.md section 9).
+//!
+//! Whoever sees one never waits: what finds the queue full is counted, and said once. One task appends what is queued, as long as
+//! that takes.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use isthmus_log::{AppendError, Appended, EntryName, Journal, JournalName};
+use isthmus_replication::aside::{Entry, Reason};
+use isthmus_runtime::Process;
+use isthmus_runtime::events::{Events, Severity};
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use serde_json::json;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+/// Entries that wait.
+const WAITING: usize = 4096;
+/// Bytes of entries that wait; one larger entry waits alone.
+const WAITING_BYTES: usize = 32 * 1024 * 1024;
+/// An append that was not answered is tried again after this.
+const AGAIN: Duration = Duration::from_secs(1);
+/// A process that stops appends what waits for at most so long.
+const LAST: Duration = Duration::from_secs(2);
+/// A journal that takes longer than this does not answer at once.
+const AT_ONCE: Duration = Duration::from_secs(1);
+/// That something of one reason was set aside is told again after this.
+const TELL_AGAIN: Duration = Duration::from_secs(60);
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfReason {
+    reason: &'static str,
+}
+
+/// Where losses are handed over. Clones share the queue.
+#[derive(Debug, Clone)]
+pub struct Aside {
+    queue: mpsc::Sender<Entry>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    events: Events,
+    waiting_bytes: AtomicUsize,
+    lost_told: AtomicBool,
+    kept: Family<OfReason, Counter>,
+    lost: Family<OfReason, Counter>,
+    told: Mutex<BTreeMap<Reason, Told>>,
+}
+
+/// What was handed over and is to be appended.
+#[derive(Debug)]
+pub struct Waiting {
+    queue: mpsc::Receiver<Entry>,
+    shared: Arc<Shared>,
+}
+
+/// What of a reason was told, and what was not yet.
+#[derive(Debug)]
+struct Told {
+    at: Instant,
+    untold: u64,
+}
+
+/// The queue of `process`, and what is to be appended of it.
+#[must_use]
+pub fn queue<S>(process: &Process<S>) -> (Aside, Waiting) {
+    let (sender, receiver) = mpsc::channel(WAITING);
+    let shared = Arc::new(Shared {
+        events: process.events.clone(),
+        waiting_bytes: AtomicUsize::new(0),
+        lost_told: AtomicBool::new(false),
+        kept: Family::default(),
+        lost: Family::default(),
+        told: Mutex::default(),
+    });
+    process.metrics.register(|registry| {
+        let (kept, lost) = (shared.kept.clone(), shared.lost.clone());
+        registry.register("aside", "Entries that this process set aside first", kept);
+        registry.register("aside_lost", "What could not be set aside", lost);
+    });
+    let aside = Aside {
+        queue: sender,
+        shared: Arc::clone(&shared),
+    };
+    let waiting = Waiting {
+        queue: receiver,
+        shared,
+    };
+    (aside, waiting)
+}
+
+impl Aside {
+    /// Hands a loss over; never waits.
+    pub fn keep(&self, entry: Entry) {
+        let (bytes, reason) = (entry.bytes(), entry.reason());
+        let before = self.shared.waiting_bytes.fetch_add(bytes, Ordering::Relaxed);
+        let has_room = before == 0 || before + bytes <= WAITING_BYTES;
+        if !has_room || self.queue.try_send(entry).is_err() {
+            self.shared.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
+            self.shared
+                .lost(reason, "the queue to the region's journal is full");
+        }
+    }
+
+    /// Appends a loss before whoever sees it goes on, if the journal answers at once; hands it over otherwise.
+    pub async fn keep_first(&self, journal: &dyn Journal, entry: Entry) {
+        match timeout(AT_ONCE, until_kept(journal, &entry)).await {
+            Ok(Ok(Appended::New)) => self.shared.kept(&entry),
+            Ok(Ok(Appended::Known)) => {}
+            Ok(Err(error)) => self.shared.lost(entry.reason(), &error.to_string()),
+            Err(_) => self.keep(entry),
+        }
+    }
+}
+
+impl Shared {
+    fn kept(&self, entry: &Entry) {
+        let (reason, now) = (entry.reason(), Instant::now());
+        let label = OfReason {
+            reason: reason.as_str(),
+        };
+        self.kept.get_or_create(&label).inc();
+        let mut all_told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let entries = match all_told.get_mut(&reason) {
+            Some(told) if now.duration_since(told.at) < TELL_AGAIN => {
+                told.untold += 1;
+                return;
+            }
+            Some(told) => told.untold + 1,
+            None => 1,
+        };
+        all_told.insert(reason, Told { at: now, untold: 0 });
+        drop(all_told);
+        let (severity, kind) = match reason {
+            Reason::Conflict => (Severity::Notice, "aside"),
+            Reason::Clock | Reason::TooLate | Reason::Undecodable => (Severity::Warning, "aside"),
+        };
+        let text = format!("set aside ({}): see isthmus aside list", reason.as_str());
+        let id = format!("{}.{}", entry.shard.group, entry.name());
+        let fields = json!({ "reason": reason.as_str(), "entries": entries, "newest": id });
+        self.events.record(severity, kind, text, fields);
+    }
+
+    fn lost(&self, reason: Reason, why: &str) {
+        let reason = reason.as_str();
+        self.lost.get_or_create(&OfReason { reason }).inc();
+        if !self.lost_told.swap(true, Ordering::Relaxed) {
+            let text = format!("something could not be set aside: {why}; isthmus_aside_lost_total counts on");
+            let fields = json!({ "reason": reason });
+            self.events.record(Severity::Alarm, "aside_lost", text, fields);
+        }
+    }
+}
+
+impl Waiting {
+    /// Appends what is handed over until `stop`.
+    ///
+    /// # Errors
+    /// None: a journal that does not answer is tried again for ever.
+    pub async fn append(
+        mut self,
+        journal: Arc<dyn Journal>,
+        stop: CancellationToken,
+    ) -> Result<(), Infallible> {
+        loop {
+            let entry = tokio::select! {
+                () = stop.cancelled() => break,
+                entry = self.queue.recv() => entry,
+            };
+            let Some(entry) = entry else {
+                return Ok(());
+            };
+            let kept = tokio::select! {
+                kept = until_kept(&*journal, &entry) => Some(kept),
+                () = stop.cancelled() => timeout(LAST, until_kept(&*journal, &entry)).await.ok(),
+            };
+            self.note(&entry, kept);
+        }
+        let rest = async {
+            while let Ok(entry) = self.queue.try_recv() {
+                let kept = until_kept(&*journal, &entry).await;
+                self.note(&entry, Some(kept));
+            }
+        };
+        if timeout(LAST, rest).await.is_err() {
+            tracing::warn!("what waited to be set aside at the end is lost to this process");
+        }
+        Ok(())
+    }
+
+    /// Takes note of how an append ended; none if there was no more time for it.
+    fn note(&self, entry: &Entry, kept: Option<Result<Appended, AppendError>>) {
+        self.shared
+            .waiting_bytes
+            .fetch_sub(entry.bytes(), Ordering::Relaxed);
+        match kept {
+            Some(Ok(Appended::New)) => self.shared.kept(entry),
+            Some(Ok(Appended::Known)) => {}
+            Some(Err(error)) => self.shared.lost(entry.reason(), &error.to_string()),
+            None => self.shared.lost(entry.reason(), "the process stops"),
+        }
+    }
+}
+
+/// Appends an entry, again and again while nobody says whether it is stored.
+async fn until_kept(journal: &dyn Journal, entry: &Entry) -> Result<Appended, AppendError> {
+    let name = entry.name();
+    let name = EntryName::parse(&name).map_err(|_| AppendError::Refused {
+        stream: "aside".to_owned(),
+        code: 0,
+        description: format!("{name} is not the name of an entry"),
+    })?;
+    let (aside, bytes) = (JournalName::Aside(entry.shard.group.clone()), entry.encode());
+    loop {
+        match journal.append(&aside, &name, bytes.clone()).await {
+            Err(error) if error.may_be_stored() => {
+                tracing::debug!(%error, "what is set aside waits for the region's journal");
+            }
+            answer => return answer,
+        }
+        sleep(AGAIN).await;
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use isthmus_log::memory::MemoryRegion;
+    use isthmus_log::{LocalClock, PageFrom, RegionNames};
+    use isthmus_replication::aside::{Kept, KeptWrite, Why};
+    use isthmus_replication::cell::{CellId, Content, ContentType, Field};
+    use isthmus_replication::coordinates::{Sequence, Shard, WriterId};
+    use isthmus_replication::hlc::Hlc;
+    use isthmus_replication::names::{BucketName, GroupName, Key, RegionName, SetName};
+    use isthmus_replication::time::Wall;
+    use isthmus_replication::version::Version;
+    use isthmus_runtime::clock::Clock;
+    use isthmus_runtime::health::Health;
+    use isthmus_runtime::metrics::Metrics;
+    use isthmus_runtime::supervise::Supervisor;
+    use isthmus_runtime::telemetry::Tracer;
+
+    use super::*;
+
+    fn process() -> Process<()> {
+        Process {
+            settings: Arc::new(()),
+            clock: Clock::system(),
+            supervisor: Supervisor::new(8),
+            health: Health::new(),
+            events: Events::new(Clock::system()),
+            metrics: Metrics::new("test", "0"),
+            tracer: Tracer::off(),
+        }
+    }
+
+    fn entry(hlc: u64, bytes: usize) -> Entry {
+        let region = RegionName::parse("eu-west").unwrap();
+        Entry {
+            shard: Shard {
+                group: GroupName::parse("default").unwrap(),
+                partition: 0,
+            },
+            at: Wall::from_millis(hlc),
+            kept: Kept::Write(KeptWrite {
+                why: Why::Clock,
+                id: CellId {
+                    bucket: BucketName::parse("carts").unwrap(),
+                    key: Key::parse("17").unwrap(),
+                    field: Field::NONE,
+                },
+                version: Version {
+                    hlc: Hlc::from_bits(hlc),
+                    region,
+                    writer: WriterId(7),
+                },
+                expires_at: None,
+                content: Content::Value {
+                    bytes: vec![0; bytes].into(),
+                    content_type: ContentType::default(),
+                },
+            }),
+        }
+    }
+
+    fn region() -> MemoryRegion {
+        let clock = Clock::system();
+        let clock: LocalClock = Arc::new(move || clock.now());
+        let names = RegionNames {
+            set: SetName::parse("shop").unwrap(),
+            region: RegionName::parse("eu-west").unwrap(),
+        };
+        MemoryRegion::new(names, clock)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_finds_no_room_is_counted_and_said_once_and_the_rest_is_kept() {
+        let (process, region) = (process(), region());
+        let journal = region.ports().journal;
+        let default = JournalName::Aside(GroupName::parse("default").unwrap());
+        journal.ensure(&default, true, 1).await.unwrap();
+        region.set_away(true);
+        let (aside, waiting) = queue(&process);
+        for hlc in 0..40 {
+            aside.keep(entry(hlc, 1024 * 1024 - 1024));
+        }
+        let lost = "isthmus_aside_lost_total{reason=\"clock\"} 8\n";
+        assert!(
+            process.metrics.text().contains(lost),
+            "{}",
+            process.metrics.text()
+        );
+        let said = process.events.after(0);
+        assert_eq!(
+            said.iter().map(|event| event.kind).collect::<Vec<_>>(),
+            ["aside_lost"]
+        );
+
+        let stop = CancellationToken::new();
+        let appending = waiting.append(Arc::clone(&journal), stop.clone());
+        let coming_back = async {
+            sleep(AGAIN * 3).await;
+            region.set_away(false);
+            loop {
+                let page = journal.page(&default, PageFrom::Sequence(Sequence(1)), 100).await;
+                if page.is_ok_and(|page| page.entries.len() == 32) {
+                    break stop.cancel();
+                }
+                sleep(AGAIN).await;
+            }
+        };
+        let (appended, ()) = tokio::join!(appending, coming_back);
+        appended.unwrap();
+        let kept = "isthmus_aside_total{reason=\"clock\"} 32\n";
+        assert!(
+            process.metrics.text().contains(kept),
+            "{}",
+            process.metrics.text()
+        );
+        let told: Vec<_> = process.events.after(1).iter().map(|event| event.kind).collect();
+        assert_eq!(told, ["aside"]);
+    }
+}

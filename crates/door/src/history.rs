@@ -1,0 +1,346 @@
+//! The events of a region: carried from each process to the region's journal, and read from there (docs/events.md).
+//!
+//! An event is kept by the process that records it, in a ring of [`KEPT_EVENTS`](isthmus_runtime::events::KEPT_EVENTS). One task
+//! carries the ring to the journal in order; while the region's NATS is away it stands still, and what the ring loses
+//! meanwhile is counted. Nothing that records an event ever waits for it.
+
+use std::convert::Infallible;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use bytes::Bytes;
+use isthmus_log::{AppendError, EntryName, Journal, JournalEntry, JournalName, LogError, PageFrom};
+use isthmus_replication::coordinates::Sequence;
+use isthmus_replication::time::Wall;
+use isthmus_runtime::Process;
+use isthmus_runtime::clock::Clock;
+use isthmus_runtime::events::{Event, Events};
+use isthmus_runtime::random::{self, NoRandomness};
+use prometheus_client::metrics::counter::Counter;
+use serde_json::{Value, json};
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+/// Most events of one answer.
+pub const PAGE: usize = 1000;
+/// An append that was not answered is tried again after this.
+const AGAIN: Duration = Duration::from_secs(1);
+/// A process that stops carries its last events for at most so long.
+const LAST: Duration = Duration::from_secs(1);
+/// The journal has to answer within this, else the process tells its own events.
+const ANSWER: Duration = Duration::from_secs(5);
+
+/// Who records events.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Teller {
+    /// The region.
+    pub region: String,
+    /// `agent` or `gateway`.
+    pub role: &'static str,
+    /// The name of the process.
+    pub process: String,
+}
+
+/// The events of a region as one process carries and reads them. Clones share everything.
+#[derive(Debug, Clone)]
+pub struct History {
+    events: Events,
+    clock: Clock,
+    teller: Arc<Teller>,
+    /// Begins the names of this run's entries.
+    run: u64,
+    journal: Arc<OnceLock<Arc<dyn Journal>>>,
+    lost: Counter,
+}
+
+impl History {
+    /// The events of `process`, without a journal so far.
+    ///
+    /// # Errors
+    /// [`NoRandomness`].
+    pub fn new<S>(process: &Process<S>, teller: Teller) -> Result<Self, NoRandomness> {
+        let lost = Counter::default();
+        process.metrics.register(|registry| {
+            registry.register(
+                "events_lost",
+                "Events that did not reach the region's journal",
+                lost.clone(),
+            );
+        });
+        Ok(Self {
+            events: process.events.clone(),
+            clock: process.clock.clone(),
+            teller: Arc::new(teller),
+            run: random::bits()?,
+            journal: Arc::default(),
+            lost,
+        })
+    }
+
+    /// Carries what is and will be recorded to `journal` until `stop`, and reads from there what is asked.
+    ///
+    /// # Errors
+    /// None: a journal that does not answer is tried again for ever.
+    pub async fn carry(self, journal: Arc<dyn Journal>, stop: CancellationToken) -> Result<(), Infallible> {
+        let journal = self.journal.get_or_init(|| journal);
+        let (mut recorded, mut carried) = (self.events.recorded(), 0);
+        while !stop.is_cancelled() {
+            recorded.mark_unchanged();
+            let all = tokio::select! {
+                () = stop.cancelled() => break,
+                all = self.carry_after(&mut carried, journal) => all,
+            };
+            tokio::select! {
+                () = stop.cancelled() => {}
+                _ = recorded.changed(), if all => {}
+                () = sleep(AGAIN), if !all => {}
+            }
+        }
+        if timeout(LAST, self.carry_after(&mut carried, journal))
+            .await
+            .is_err()
+        {
+            tracing::warn!("the last events did not reach the region's journal");
+        }
+        Ok(())
+    }
+
+    /// Carries what was recorded after `carried`; whether all of it is there, or never will be.
+    async fn carry_after(&self, carried: &mut u64, journal: &Arc<dyn Journal>) -> bool {
+        for event in self.events.after(*carried) {
+            self.lost.inc_by(event.sequence - *carried - 1);
+            *carried = event.sequence - 1;
+            let entry = Bytes::from(self.told(&event).to_string());
+            match journal
+                .append(&JournalName::Events, &self.name(&event), entry)
+                .await
+            {
+                Ok(_) => {}
+                Err(error @ (AppendError::TooLarge { .. } | AppendError::Refused { .. })) => {
+                    tracing::warn!(kind = event.kind, %error, "an event is not kept");
+                    self.lost.inc();
+                }
+                Err(error) => {
+                    tracing::debug!(%error, "events wait for the region's journal");
+                    return false;
+                }
+            }
+            *carried = event.sequence;
+        }
+        true
+    }
+
+    fn name(&self, event: &Event) -> EntryName {
+        let of_run = format!("{:016x}-{}", self.run, event.sequence);
+        let fact = event.fact.as_ref().map(|fact| format!("{}-{fact}", event.kind));
+        let named = fact.and_then(|fact| EntryName::parse(&fact).ok());
+        named.unwrap_or_else(|| EntryName::parse(&of_run).expect("hexadecimal digits, '-' and digits"))
+    }
+
+    /// An event with who recorded it.
+    fn told(&self, event: &Event) -> Value {
+        let mut told = json!(event);
+        told["region"] = self.teller.region.as_str().into();
+        told["role"] = self.teller.role.into();
+        told["process"] = self.teller.process.as_str().into();
+        told
+    }
+
+    /// The events of this run of the process after `sequence`.
+    #[must_use]
+    pub fn of_process(&self, sequence: u64) -> Vec<Event> {
+        self.events.after(sequence)
+    }
+
+    /// At most `limit` of the region's events that are not older than `since`, from a place in the journal on; those of this
+    /// process, with the reason, while the journal gives no answer.
+    pub async fn of_region(&self, since: Duration, from: Option<Sequence>, limit: usize) -> Value {
+        let reason = match self.journal.get() {
+            None => "the process has not reached the region's journal yet".to_owned(),
+            Some(journal) => match timeout(ANSWER, read(journal, since, from, limit)).await {
+                Ok(Ok(page)) => return page,
+                Ok(Err(error)) => error.to_string(),
+                Err(_) => "the region's journal does not answer".to_owned(),
+            },
+        };
+        let oldest = self.clock.now().wall.millis().saturating_sub(millis(since));
+        let recorded = self.events.after(0);
+        let kept = recorded.iter().filter(|event| event.at_ms >= oldest).take(limit);
+        json!({
+            "source": "process",
+            "reason": reason,
+            "events": kept.map(|event| self.told(event)).collect::<Vec<_>>(),
+            "next": null,
+        })
+    }
+}
+
+async fn read(
+    journal: &Arc<dyn Journal>,
+    since: Duration,
+    from: Option<Sequence>,
+    limit: usize,
+) -> Result<Value, LogError> {
+    let from = match from {
+        Some(sequence) => PageFrom::Sequence(sequence),
+        None => {
+            let now = journal.time(&JournalName::Events).await?.millis();
+            PageFrom::Time(Wall::from_millis(now.saturating_sub(millis(since))))
+        }
+    };
+    let page = journal.page(&JournalName::Events, from, limit).await?;
+    Ok(json!({
+        "source": "region",
+        "events": page.entries.iter().filter_map(shown).collect::<Vec<_>>(),
+        "next": page.next.map(|next| next.0),
+    }))
+}
+
+/// An event as the journal has it; none of what is no event of a version that this one knows.
+fn shown(entry: &JournalEntry) -> Option<Value> {
+    let mut event: Value = serde_json::from_slice(&entry.entry).ok()?;
+    let kept = event.as_object_mut()?;
+    kept.insert("stored_ms".to_owned(), entry.stored_at.millis().into());
+    Some(event)
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use isthmus_log::memory::MemoryRegion;
+    use isthmus_log::{LocalClock, RegionNames};
+    use isthmus_replication::names::{RegionName, SetName};
+    use isthmus_runtime::events::{KEPT_EVENTS, Severity};
+    use isthmus_runtime::health::Health;
+    use isthmus_runtime::metrics::Metrics;
+    use isthmus_runtime::supervise::{Supervisor, TaskKind};
+    use isthmus_runtime::telemetry::Tracer;
+
+    use super::*;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    fn process() -> Process<()> {
+        Process {
+            settings: Arc::new(()),
+            clock: Clock::system(),
+            supervisor: Supervisor::new(8),
+            health: Health::new(),
+            events: Events::new(Clock::system()),
+            metrics: Metrics::new("test", "0"),
+            tracer: Tracer::off(),
+        }
+    }
+
+    fn history(process: &Process<()>, name: &str) -> History {
+        let teller = Teller {
+            region: "eu-west".to_owned(),
+            role: "agent",
+            process: name.to_owned(),
+        };
+        History::new(process, teller).unwrap()
+    }
+
+    async fn region() -> MemoryRegion {
+        let clock = Clock::system();
+        let clock: LocalClock = Arc::new(move || clock.now());
+        let names = RegionNames {
+            set: SetName::parse("shop").unwrap(),
+            region: RegionName::parse("eu-west").unwrap(),
+        };
+        let region = MemoryRegion::new(names, clock);
+        let journal = region.ports().journal;
+        journal.ensure(&JournalName::Events, true, 1).await.unwrap();
+        region
+    }
+
+    fn carry(process: &Process<()>, name: &str, region: &MemoryRegion) -> History {
+        let (history, journal) = (history(process, name), region.ports().journal);
+        let carried = history.clone();
+        process
+            .supervisor
+            .spawn(TaskKind::Work, "events", |stop| carried.carry(journal, stop))
+            .unwrap();
+        history
+    }
+
+    /// The messages that the region tells once there are `count` of them.
+    async fn told(history: &History, count: usize) -> Vec<String> {
+        let all = async {
+            loop {
+                let told = history.of_region(HOUR, None, PAGE).await;
+                let events = told["events"].as_array().unwrap();
+                if told["source"] == "region" && events.len() >= count {
+                    let message = |event: &Value| event["message"].as_str().unwrap().to_owned();
+                    return events.iter().map(message).collect();
+                }
+                sleep(Duration::from_millis(50)).await;
+            }
+        };
+        timeout(HOUR, all).await.unwrap()
+    }
+
+    fn record(process: &Process<()>, numbers: std::ops::Range<usize>) {
+        for n in numbers {
+            process
+                .events
+                .record(Severity::Notice, "counted", n.to_string(), json!({}));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn events_wait_for_the_journal_as_far_as_there_is_room_and_the_rest_is_counted() {
+        let (process, region) = (process(), region().await);
+        let history = carry(&process, "agent-1", &region);
+        record(&process, 0..3);
+        assert_eq!(told(&history, 3).await, ["0", "1", "2"]);
+        region.set_away(true);
+        record(&process, 3..KEPT_EVENTS + 13);
+        let own = history.of_region(HOUR, None, PAGE).await;
+        assert_eq!(
+            (&own["source"], own["events"].as_array().unwrap().len()),
+            (&json!("process"), PAGE)
+        );
+        assert!(
+            own["reason"].as_str().unwrap().contains("no answer"),
+            "{}",
+            own["reason"]
+        );
+        region.set_away(false);
+        let expected: Vec<String> = (0..3).chain(13..PAGE + 10).map(|n| n.to_string()).collect();
+        assert_eq!(told(&history, PAGE).await, expected);
+        assert!(process.metrics.text().contains("isthmus_events_lost_total 10\n"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_every_process_sees_is_kept_once_and_pages_follow_each_other() {
+        let region = region().await;
+        let processes = [process(), process(), process()];
+        for (n, process) in processes.iter().enumerate() {
+            let history = carry(process, &format!("agent-{n}"), &region);
+            let fact = "agent-agent-9-feed-1".to_owned();
+            process
+                .events
+                .record_shared(Severity::Notice, "node_up", fact, "agent-9 is up", json!({}));
+            record(process, 0..2);
+            assert_eq!(told(&history, 3 + 2 * n).await.len(), 3 + 2 * n);
+        }
+        let history = history(&processes[0], "agent-0");
+        history.journal.set(region.ports().journal).unwrap();
+        let (mut from, mut read) = (None, Vec::new());
+        loop {
+            let page = history.of_region(HOUR, from, 3).await;
+            read.extend(page["events"].as_array().unwrap().iter().cloned());
+            match page["next"].as_u64() {
+                Some(next) => from = Some(Sequence(next)),
+                None => break,
+            }
+        }
+        let ups = read.iter().filter(|event| event["kind"] == "node_up");
+        assert_eq!((read.len(), ups.count()), (7, 1));
+    }
+}

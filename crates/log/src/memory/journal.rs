@@ -1,0 +1,184 @@
+//! Journals in memory.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use isthmus_replication::coordinates::Sequence;
+use isthmus_replication::time::Wall;
+
+use super::{MemoryRegion, Servers};
+use crate::journal::journal_bounds;
+use crate::{
+    AppendError, Appended, EnsureError, EntryName, Journal, JournalEntry, JournalName, JournalPage, LogError,
+    PageFrom,
+};
+
+/// Bytes that a stored entry takes beside its own and its name.
+const ENTRY_BYTES: usize = 64;
+
+/// One journal: what a stream with one message per subject is, as far as it is relied on.
+#[derive(Debug, Clone, Default)]
+pub(super) struct MemoryJournal {
+    /// Entries and, with empty bytes, names of removed ones; oldest first.
+    held: VecDeque<JournalEntry>,
+    names: BTreeMap<EntryName, Sequence>,
+    bytes: u64,
+    last: Sequence,
+}
+
+impl MemoryJournal {
+    fn of(&self, name: &EntryName) -> Option<&JournalEntry> {
+        let sequence = self.names.get(name)?;
+        self.held.iter().find(|held| held.sequence == *sequence)
+    }
+
+    fn put(&mut self, now: Wall, name: &EntryName, entry: Bytes) {
+        if let Some(before) = self.names.get(name).copied() {
+            self.held.retain(|held| held.sequence != before);
+        }
+        self.last = self.last.next();
+        self.names.insert(name.clone(), self.last);
+        self.held.push_back(JournalEntry {
+            sequence: self.last,
+            stored_at: now,
+            name: name.clone(),
+            entry,
+        });
+        self.bytes = self.held.iter().map(bytes_of).sum();
+    }
+
+    /// The oldest give way.
+    fn bound(&mut self, journal: &JournalName, now: Wall) {
+        let bounds = journal_bounds(journal);
+        while let Some(oldest) = self.held.front() {
+            let aged = bounds.age.is_some_and(|age| oldest.stored_at.after(age) <= now);
+            if self.bytes <= bounds.bytes && !aged {
+                return;
+            }
+            self.bytes -= bytes_of(oldest);
+            self.names.remove(&oldest.name);
+            self.held.pop_front();
+        }
+    }
+
+    fn page(&self, from: PageFrom, limit: usize) -> JournalPage {
+        let mut entries = self
+            .held
+            .iter()
+            .filter(|held| match from {
+                PageFrom::Sequence(sequence) => held.sequence >= sequence,
+                PageFrom::Time(time) => held.stored_at >= time,
+            })
+            .filter(|held| !held.entry.is_empty());
+        JournalPage {
+            entries: entries.by_ref().take(limit).cloned().collect(),
+            next: entries.next().map(|held| held.sequence),
+        }
+    }
+}
+
+fn bytes_of(held: &JournalEntry) -> u64 {
+    (ENTRY_BYTES + held.name.as_str().len() + held.entry.len()) as u64
+}
+
+impl MemoryRegion {
+    /// Acts on a journal that is there; none when it is not, or the region is away.
+    fn with_journal<T>(
+        &self,
+        journal: &JournalName,
+        act: impl FnOnce(&mut MemoryJournal, Wall) -> T,
+    ) -> Option<T> {
+        let now = (self.0.clock)().wall;
+        let mut state = self.state();
+        if state.servers == Servers::Away {
+            return None;
+        }
+        let held = state.journals.get_mut(journal)?;
+        held.bound(journal, now);
+        let done = act(held, now);
+        held.bound(journal, now);
+        Some(done)
+    }
+
+    fn no_answer(&self, journal: &JournalName) -> AppendError {
+        AppendError::Unanswered {
+            stream: self.0.names.journal(journal),
+        }
+    }
+
+    fn without_answer(&self, journal: &JournalName) -> LogError {
+        let stream = self.0.names.journal(journal);
+        if self.servers() == Servers::Away {
+            LogError::Unanswered { stream }
+        } else {
+            LogError::Missing { stream }
+        }
+    }
+}
+
+#[async_trait]
+impl Journal for MemoryRegion {
+    async fn ensure(&self, journal: &JournalName, create: bool, _replicas: u8) -> Result<(), EnsureError> {
+        let stream = self.0.names.journal(journal);
+        self.change(|state| {
+            if !create && !state.journals.contains_key(journal) {
+                return Err(EnsureError::Missing { stream });
+            }
+            state.journals.entry(journal.clone()).or_default();
+            Ok(())
+        })
+    }
+
+    async fn append(
+        &self,
+        journal: &JournalName,
+        name: &EntryName,
+        entry: Bytes,
+    ) -> Result<Appended, AppendError> {
+        let (bytes, max_payload) = (entry.len(), self.0.max_message_bytes);
+        if bytes > max_payload {
+            return Err(AppendError::TooLarge { bytes, max_payload });
+        }
+        let appended = self.with_journal(journal, |held, now| {
+            if held.of(name).is_some() {
+                return Appended::Known;
+            }
+            held.put(now, name, entry);
+            Appended::New
+        });
+        appended.ok_or_else(|| self.no_answer(journal))
+    }
+
+    async fn page(
+        &self,
+        journal: &JournalName,
+        from: PageFrom,
+        limit: usize,
+    ) -> Result<JournalPage, LogError> {
+        self.with_journal(journal, |held, _| held.page(from, limit))
+            .ok_or_else(|| self.without_answer(journal))
+    }
+
+    async fn time(&self, journal: &JournalName) -> Result<Wall, LogError> {
+        self.with_journal(journal, |_, now| now)
+            .ok_or_else(|| self.without_answer(journal))
+    }
+
+    async fn get(&self, journal: &JournalName, name: &EntryName) -> Result<Option<JournalEntry>, LogError> {
+        let found = self.with_journal(journal, |held, _| held.of(name).cloned());
+        let found = found.ok_or_else(|| self.without_answer(journal))?;
+        Ok(found.filter(|found| !found.entry.is_empty()))
+    }
+
+    async fn remove(&self, journal: &JournalName, name: &EntryName) -> Result<bool, AppendError> {
+        let removed = self.with_journal(journal, |held, now| {
+            let there = held.of(name).is_some_and(|found| !found.entry.is_empty());
+            if there {
+                held.put(now, name, Bytes::new());
+            }
+            there
+        });
+        removed.ok_or_else(|| self.no_answer(journal))
+    }
+}

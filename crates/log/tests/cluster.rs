@@ -1,0 +1,139 @@
+//! Regions of three servers: what stays when one of them dies.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::time::Duration;
+
+use async_nats::jetstream;
+use bytes::Bytes;
+use common::*;
+use futures::future::join_all;
+use isthmus_log::testing::{NatsCluster, until};
+use isthmus_log::{Appended, EntryName, JournalName, LogSettings, PageFrom};
+use isthmus_replication::coordinates::{Anchor, Sequence};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_region_of_three_servers_survives_the_death_of_its_streams_leader() {
+    let mut cluster = NatsCluster::start();
+    let connection = connect(cluster.urls()).await;
+    let ports = connection.ports();
+    let replicated = LogSettings {
+        replicas: 3,
+        ..settings()
+    };
+    until("a replicated log is made", Duration::from_secs(90), || async {
+        ports.log.ensure(&shard(), &replicated).await.ok()
+    })
+    .await;
+    until("leases are made", Duration::from_secs(90), || async {
+        ports.leases.ensure(true, 3).await.ok()
+    })
+    .await;
+
+    let mut reader = ports.log.reader(&shard(), Anchor::default());
+    for id in 1..=100 {
+        append_at_last(&ports, id).await;
+    }
+    let leader = leader(&cluster, &ports.names.stream(&shard())).await;
+    cluster.server(&leader).unwrap().kill();
+    let answers: Vec<_> = (101..=150).map(|id| append_at_last(&ports, id)).collect();
+    let stored = join_all(answers).await;
+
+    let last = stored.iter().max().unwrap().0;
+    let mut seen = Vec::new();
+    while seen.len() < usize::try_from(last).unwrap() {
+        let message = tokio::time::timeout(Duration::from_secs(60), reader.next())
+            .await
+            .unwrap()
+            .unwrap();
+        seen.push(message.message_id().0);
+    }
+    assert!(
+        (1..=150).all(|id| seen.contains(&id)),
+        "an acknowledged append is missing: {seen:?}"
+    );
+    assert_eq!(ports.log.bounds(&shard()).await.unwrap().first, Sequence(1));
+}
+
+/// Each server of a region takes the same entries at the same time, and one is killed between.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_journal_of_three_servers_has_each_entry_once() {
+    let mut cluster = NatsCluster::start();
+    let mut writers = Vec::new();
+    for url in cluster.urls() {
+        writers.push(connect(vec![url]).await);
+    }
+    let survivor = writers[0].ports();
+    let aside = JournalName::Aside(shard().group);
+    until(
+        "a replicated journal is made",
+        Duration::from_secs(90),
+        || async { survivor.journal.ensure(&aside, true, 3).await.ok() },
+    )
+    .await;
+    let (stream, last) = (survivor.names.journal(&aside), 40);
+    for n in 0..last {
+        if n == last / 2 {
+            let leader = leader(&cluster, &stream).await;
+            cluster.server(&leader).unwrap().kill();
+        }
+        let name = EntryName::parse(&format!("e{n}")).unwrap();
+        let appends = writers.iter().map(|writer| {
+            let (ports, aside, name) = (writer.ports(), aside.clone(), name.clone());
+            async move { ports.journal.append(&aside, &name, Bytes::from("x")).await }
+        });
+        let mut new = 0;
+        for appended in join_all(appends).await {
+            new += usize::from(appended == Ok(Appended::New));
+        }
+        assert!(new <= 1, "{new} writers stored e{n}");
+        until("the entry is stored", Duration::from_secs(60), || async {
+            for writer in &writers {
+                let stored = writer
+                    .ports()
+                    .journal
+                    .append(&aside, &name, Bytes::from("x"))
+                    .await;
+                if stored.is_ok() {
+                    return Some(());
+                }
+            }
+            None
+        })
+        .await;
+    }
+    let page = until("the journal is read", Duration::from_secs(60), || async {
+        for writer in &writers {
+            let ports = writer.ports();
+            if let Ok(page) = ports
+                .journal
+                .page(&aside, PageFrom::Sequence(Sequence(1)), 100)
+                .await
+            {
+                return Some(page);
+            }
+        }
+        None
+    })
+    .await;
+    let names: Vec<String> = page.entries.iter().map(|entry| entry.name.to_string()).collect();
+    let expected: Vec<String> = (0..last).map(|n| format!("e{n}")).collect();
+    assert_eq!(names, expected);
+}
+
+/// The name of the server that leads a stream.
+async fn leader(cluster: &NatsCluster, stream: &str) -> String {
+    let client = async_nats::connect(cluster.urls()).await.unwrap();
+    let context = jetstream::new(client);
+    let mut stream = context.get_stream(stream).await.unwrap();
+    stream
+        .info()
+        .await
+        .unwrap()
+        .cluster
+        .clone()
+        .unwrap()
+        .leader
+        .unwrap()
+}

@@ -1,0 +1,308 @@
+//! What the region has set aside: listed, shown, restored by a write, dropped.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
+use axum::response::{IntoResponse, Json, Response};
+use axum::routing::{get, post};
+use isthmus_door::{ErrorCode, Problem};
+use isthmus_log::{EntryName, Journal, JournalName, LogError, PageFrom};
+use isthmus_replication::aside::{Entry, Kept, KeptWrite, Reason, Why};
+use isthmus_replication::cell::Content;
+use isthmus_replication::coordinates::Sequence;
+use isthmus_replication::names::{BucketName, GroupName};
+use isthmus_replication::time::Wall;
+use isthmus_runtime::settings;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::Assembled;
+use super::show::{id_of, shown, summary};
+use crate::door::{self, Rejection, WrittenBody};
+use crate::operation::{Consistency, DEFAULT_TIMEOUT, Operation, Outcome, Write, WriteContent};
+use crate::region::Region;
+
+/// Most entries of one answer.
+const PAGE: usize = 1000;
+
+/// The routes for what is set aside.
+pub fn router(assembled: &Assembled) -> Router {
+    Router::new()
+        .route("/v1/aside", get(list))
+        .route("/v1/aside/{id}", get(show).delete(discard))
+        .route("/v1/aside/{id}/restore", post(restore))
+        .with_state(Arc::clone(assembled))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Which {
+    reason: Option<String>,
+    bucket: Option<String>,
+    since: Option<String>,
+    from: Option<String>,
+    limit: Option<usize>,
+}
+
+/// What is wanted of a listing.
+struct Wanted {
+    reason: Option<Reason>,
+    bucket: Option<BucketName>,
+    since: Option<Duration>,
+    from: Option<(GroupName, Sequence)>,
+    limit: usize,
+}
+
+impl Which {
+    fn read(self) -> Result<Wanted, String> {
+        let reason = self.reason.map(|text| {
+            let known = Reason::ALL.map(Reason::as_str).join(", ");
+            Reason::parse(&text).ok_or_else(|| format!("reason is one of {known}"))
+        });
+        let bucket = self.bucket.map(|text| BucketName::parse(&text));
+        let since = self.since.map(|text| settings::Duration::parse(&text));
+        let from = self.from.map(|text| {
+            let place = text.split_once('.');
+            let place = place.and_then(|(group, at)| Some((GroupName::parse(group).ok()?, at.parse().ok()?)));
+            place.ok_or("from is what next said")
+        });
+        let limit = self.limit.unwrap_or(PAGE);
+        if !(1..=PAGE).contains(&limit) {
+            return Err(format!("limit is 1 to {PAGE}"));
+        }
+        Ok(Wanted {
+            reason: reason.transpose()?,
+            bucket: bucket.transpose().map_err(|invalid| invalid.to_string())?,
+            since: since
+                .transpose()
+                .map_err(|invalid| format!("since: {invalid}"))?
+                .map(|since| since.0),
+            from: from.transpose()?.map(|(group, at)| (group, Sequence(at))),
+            limit,
+        })
+    }
+}
+
+impl Wanted {
+    fn has(&self, entry: &Entry) -> bool {
+        let bucket = match &entry.kept {
+            Kept::Write(write) => Some(&write.id.bucket),
+            Kept::Range(_) => None,
+        };
+        self.reason.is_none_or(|reason| reason == entry.reason())
+            && self.bucket.as_ref().is_none_or(|wanted| Some(wanted) == bucket)
+    }
+}
+
+/// `GET /v1/aside?reason=&bucket=&since=&limit=&from=`: group by group, oldest first, without values.
+async fn list(State(assembled): State<Assembled>, query: Result<Query<Which>, QueryRejection>) -> Response {
+    let which = query.map_err(|rejection| rejection.to_string());
+    answer(match which.and_then(|Query(which)| which.read()) {
+        Ok(wanted) => page(&assembled, &wanted).await,
+        Err(detail) => Err(reject(ErrorCode::InvalidRequest, detail)),
+    })
+}
+
+async fn page(assembled: &Assembled, wanted: &Wanted) -> Result<Value, Rejection> {
+    let region = region(assembled)?;
+    let journal = &*region.core.context().ports.journal;
+    let (entries, next) = listed(journal, &groups(region), wanted)
+        .await
+        .map_err(|error| away(&error))?;
+    Ok(json!({ "entries": entries, "next": next }))
+}
+
+/// Entries of the groups in order, and where the next page begins. A page passes over as many entries as it may have, so that
+/// one may be short, or empty, and still have a next one.
+async fn listed(
+    journal: &dyn Journal,
+    groups: &[GroupName],
+    wanted: &Wanted,
+) -> Result<(Vec<Value>, Option<String>), LogError> {
+    let begin = wanted.from.as_ref().map(|(group, _)| group);
+    let groups = groups
+        .iter()
+        .filter(|group| begin.is_none_or(|begin| *group >= begin));
+    let mut left = wanted.limit;
+    let mut entries = Vec::new();
+    for group in groups {
+        let aside = JournalName::Aside(group.clone());
+        let from = match (&wanted.from, wanted.since) {
+            (Some((at, sequence)), _) if at == group => PageFrom::Sequence(*sequence),
+            (_, Some(since)) => {
+                let now = journal.time(&aside).await?.micros();
+                let since = u64::try_from(since.as_micros()).unwrap_or(u64::MAX);
+                PageFrom::Time(Wall::from_micros(now.saturating_sub(since)))
+            }
+            (_, None) => PageFrom::Sequence(Sequence::NONE.next()),
+        };
+        let page = journal.page(&aside, from, left).await?;
+        left -= page.entries.len();
+        for found in page.entries {
+            match Entry::decode(found.entry) {
+                Ok(entry) if wanted.has(&entry) => entries.push(summary(&entry)),
+                Ok(_) => {}
+                Err(error) => tracing::warn!(name = %found.name, %error, "of a later version"),
+            }
+        }
+        let next = page.next.or_else(|| (left == 0).then_some(Sequence(u64::MAX)));
+        if let Some(next) = next {
+            return Ok((entries, Some(format!("{group}.{}", next.0))));
+        }
+    }
+    Ok((entries, None))
+}
+
+/// `GET /v1/aside/{id}`: an entry with its value.
+async fn show(State(assembled): State<Assembled>, Path(id): Path<String>) -> Response {
+    answer(found(&assembled, &id).await)
+}
+
+async fn found(assembled: &Assembled, id: &str) -> Result<Value, Rejection> {
+    let (_, _, entry) = find(region(assembled)?, id).await?;
+    Ok(shown(&entry))
+}
+
+/// `DELETE /v1/aside/{id}`: the entry is gone.
+async fn discard(State(assembled): State<Assembled>, Path(id): Path<String>) -> Response {
+    answer(discarded(&assembled, &id).await)
+}
+
+async fn discarded(assembled: &Assembled, id: &str) -> Result<Value, Rejection> {
+    let region = region(assembled)?;
+    let (aside, name, entry) = find(region, id).await?;
+    remove(region, &aside, &name).await?;
+    Ok(json!({ "id": id_of(&entry), "dropped": true }))
+}
+
+/// `POST /v1/aside/{id}/restore`: writes what the entry holds anew, with a stamp of its own, and drops the entry.
+async fn restore(State(assembled): State<Assembled>, Path(id): Path<String>) -> Response {
+    answer(restored(&assembled, &id).await)
+}
+
+fn answer(result: Result<Value, Rejection>) -> Response {
+    match result {
+        Ok(told) => Json(told).into_response(),
+        Err(problem) => problem.into_response(),
+    }
+}
+
+fn reject(code: ErrorCode, detail: impl Into<String>) -> Rejection {
+    Box::new(Problem::new(code, detail))
+}
+
+async fn restored(assembled: &Assembled, id: &str) -> Result<Value, Rejection> {
+    let region = region(assembled)?;
+    let (aside, name, entry) = find(region, id).await?;
+    let Kept::Write(write) = &entry.kept else {
+        let detail = "a range that could not be decoded is no write; a sync brings what is missing";
+        return Err(reject(ErrorCode::InvalidRequest, detail));
+    };
+    let ttl = ends_of(&entry, write).map(|ends| ends.since(region.core.context().now().wall));
+    let content = content_of(write, ttl)?;
+    let write = Write {
+        bucket: write.id.bucket.clone(),
+        key: write.id.key.clone(),
+        content,
+        consistency: Consistency::Region,
+        timeout: DEFAULT_TIMEOUT,
+        session: None,
+        trace: None,
+    };
+    let outcome = region.core.execute(Operation::Write(write)).await;
+    let written = match outcome.map_err(|refusal| Box::new(door::problem(&refusal)))? {
+        Outcome::Written(written) => WrittenBody::from(&written),
+        _ => return Err(reject(ErrorCode::Internal, "a write without its outcome")),
+    };
+    let dropped = remove(region, &aside, &name).await.is_ok();
+    Ok(json!({ "id": id, "restored": written, "dropped": dropped }))
+}
+
+/// When the value of an entry ends. One that a wrong clock stamped lives as long as it was to live, from when it was set aside.
+fn ends_of(entry: &Entry, write: &KeptWrite) -> Option<Wall> {
+    let ends = write.expires_at?;
+    match write.why {
+        Why::Clock => {
+            let lives = ends.millis().saturating_sub(write.version.hlc.millis());
+            Some(entry.at.after(Duration::from_millis(lives)))
+        }
+        Why::TooLate | Why::Conflict { .. } => Some(ends),
+    }
+}
+
+/// What a restoring write leaves.
+fn content_of(write: &KeptWrite, ttl: Option<Duration>) -> Result<WriteContent, Rejection> {
+    let gone = |detail: &str| reject(ErrorCode::InvalidRequest, detail.to_owned());
+    if !write.id.field.is_none() {
+        return Err(gone("a field of a key can't be restored by this version"));
+    }
+    match &write.content {
+        Content::Tombstone => Ok(WriteContent::Delete),
+        Content::Swept(_) => Err(gone(
+            "the value had ended, and its bytes were dropped, before it was set aside",
+        )),
+        Content::Value { bytes, content_type } => {
+            if ttl.is_some_and(|ttl| ttl.is_zero()) {
+                return Err(gone("the value has ended"));
+            }
+            Ok(WriteContent::Put {
+                value: bytes.clone(),
+                content_type: content_type.clone(),
+                ttl,
+            })
+        }
+    }
+}
+
+async fn find(region: &Region, id: &str) -> Result<(JournalName, EntryName, Entry), Rejection> {
+    let nothing = || {
+        reject(
+            ErrorCode::NotFound,
+            format!("nothing of the name {id:?} is set aside here"),
+        )
+    };
+    let (group, name) = id.split_once('.').ok_or_else(nothing)?;
+    let group = GroupName::parse(group).map_err(|_| nothing())?;
+    let name = EntryName::parse(name).map_err(|_| nothing())?;
+    if !groups(region).contains(&group) {
+        return Err(nothing());
+    }
+    let aside = JournalName::Aside(group);
+    let journal = &region.core.context().ports.journal;
+    let found = journal.get(&aside, &name).await.map_err(|error| away(&error))?;
+    let entry = Entry::decode(found.ok_or_else(nothing)?.entry)
+        .map_err(|error| reject(ErrorCode::UpgradeNeeded, error.to_string()))?;
+    Ok((aside, name, entry))
+}
+
+async fn remove(region: &Region, aside: &JournalName, name: &EntryName) -> Result<(), Rejection> {
+    let journal = &region.core.context().ports.journal;
+    let removed = journal.remove(aside, name).await;
+    removed
+        .map(drop)
+        .map_err(|error| reject(ErrorCode::LogNotWritable, error.to_string()))
+}
+
+fn region(assembled: &Assembled) -> Result<&Region, Rejection> {
+    assembled
+        .get()
+        .ok_or_else(|| reject(ErrorCode::NotReady, "the agent is starting"))
+}
+
+/// The groups that the region holds, in order.
+fn groups(region: &Region) -> Vec<GroupName> {
+    let mut groups: Vec<GroupName> = region
+        .core
+        .shards()
+        .map(|shard| shard.shard().group.clone())
+        .collect();
+    groups.dedup();
+    groups
+}
+
+fn away(error: &LogError) -> Rejection {
+    reject(ErrorCode::NotReady, error.to_string())
+}

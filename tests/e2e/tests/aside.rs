@@ -1,0 +1,189 @@
+//! What a region sets aside: writes that lost to others that had not seen them, and writes of a wrong clock.
+
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use isthmus_e2e::{Running, until};
+use reqwest::StatusCode;
+use serde_json::Value;
+
+const SOON: Duration = Duration::from_secs(60);
+const REGIONS: [&str; 2] = ["eu-west", "us-east"];
+
+fn list(running: &Running, arguments: &[&str]) -> anyhow::Result<Vec<Value>> {
+    let told = running.told(&[&["aside", "list"], arguments].concat())?;
+    Ok(told.as_array().context("entries are an array")?.clone())
+}
+
+async fn reads(running: &Running, key: &str, value: &str) -> anyhow::Result<()> {
+    until(&format!("{key} is {value} everywhere"), SOON, || async {
+        for agent in running.all_agents() {
+            let answer = agent.value("shop", key).await?.ok()?;
+            ensure!(answer.text() == value, "{key} is {}", answer.text());
+        }
+        Ok(())
+    })
+    .await
+}
+
+/// The metric's lines of every agent of a region.
+async fn conflicts(running: &Running, region: &str) -> anyhow::Result<Vec<String>> {
+    let mut lines = Vec::new();
+    for agent in running.agents(region) {
+        let text = agent.admin("/metrics").await?.ok()?.text();
+        let of_conflicts = text
+            .lines()
+            .filter(|line| line.starts_with("isthmus_conflicts_total{"));
+        lines.extend(of_conflicts.map(str::to_owned));
+    }
+    Ok(lines)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn scenario_42_a_write_that_lost_across_a_cut_is_set_aside_where_it_was_written_and_can_be_restored()
+-> anyhow::Result<()> {
+    let running = Running::start(&REGIONS, &[]).await?;
+    for n in 0..20 {
+        let agent = running.agent(REGIONS[n % 2]);
+        agent.put("shop", "turns", "", &n.to_string()).await?.ok()?;
+        reads(&running, "turns", &n.to_string()).await?;
+    }
+    running.lab(&["cut", "eu-west", "us-east"])?;
+    let lost = running
+        .agent("eu-west")
+        .put("shop", "cart", "", "apples")
+        .await?
+        .ok()?;
+    let version = lost.json()?["version"].as_str().context("a version")?.to_owned();
+    let won = running
+        .agent("us-east")
+        .put("shop", "cart", "", "pears")
+        .await?
+        .ok()?;
+    let winner = won.json()?["version"].clone();
+    ensure!(
+        list(&running, &[])?.is_empty(),
+        "nothing is lost as long as the cut lasts"
+    );
+    running.lab(&["heal"])?;
+    reads(&running, "cart", "pears").await?;
+
+    let entries = until("the loser is set aside", SOON, || async {
+        let entries = list(&running, &["--region", "eu-west"])?;
+        ensure!(!entries.is_empty(), "nothing yet");
+        Ok(entries)
+    })
+    .await?;
+    let [entry] = &entries[..] else {
+        anyhow::bail!("more than the one write that lost: {entries:#?}")
+    };
+    ensure!(
+        entry["version"] == version.as_str() && entry["winner"] == winner,
+        "{entry}"
+    );
+    ensure!(
+        entry["reason"] == "conflict" && entry["bucket"] == "shop" && entry["key"] == "cart",
+        "{entry}"
+    );
+    ensure!(
+        list(&running, &["--region", "us-east"])?.is_empty(),
+        "the winner's region has it too"
+    );
+    for (filter, found) in [
+        (["--reason", "conflict"], 1),
+        (["--reason", "clock"], 0),
+        (["--bucket", "shop"], 1),
+        (["--bucket", "other"], 0),
+        (["--since", "1h"], 1),
+    ] {
+        ensure!(list(&running, &filter)?.len() == found, "{filter:?}");
+    }
+    let counted = conflicts(&running, "eu-west").await?;
+    let labels = "winner=\"us-east\",loser=\"eu-west\"} 1";
+    ensure!(
+        !counted.is_empty() && counted.iter().all(|line| line.contains(labels)),
+        "{counted:?}"
+    );
+
+    let id = entry["id"].as_str().context("an id")?;
+    let shown = running.told(&["aside", "show", id])?;
+    ensure!(shown["value"] == "apples", "{shown}");
+    running.lab(&["kill", "agents@eu-west"])?;
+    running.identical(SOON).await?;
+    ensure!(list(&running, &[])?.len() == 1, "a restart sets it aside again");
+
+    let restored = running.told(&["aside", "restore", id])?;
+    ensure!(restored["restored"]["version"] != version.as_str(), "{restored}");
+    reads(&running, "cart", "apples").await?;
+    running.identical(SOON).await?;
+    ensure!(
+        list(&running, &[])?.is_empty(),
+        "what was restored is not aside any more"
+    );
+    ensure!(
+        running.told(&["aside", "drop", id]).is_err(),
+        "it can be dropped twice"
+    );
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn scenario_08_what_an_agent_with_a_clock_ahead_writes_is_refused_and_set_aside_once()
+-> anyhow::Result<()> {
+    let running = Running::start(&["eu-west"], &[]).await?;
+    let agents = running.agents("eu-west");
+    agents[1].put("shop", "before", "", "1").await?.ok()?;
+    running.lab(&["clock", "agent-1@eu-west", "+8h"])?;
+    let refused = until("a write is refused for the clock", SOON, || async {
+        let answer = agents[0].put("shop", "ahead", "", "from tomorrow").await?;
+        ensure!(
+            answer.status == StatusCode::SERVICE_UNAVAILABLE,
+            "{}",
+            answer.status
+        );
+        ensure!(answer.json()?["code"] == "clock_ahead", "{}", answer.text());
+        Ok(answer)
+    })
+    .await?;
+    ensure!(refused.json()?["retryable"] == true, "{}", refused.text());
+    let entries = until("the write is set aside", SOON, || async {
+        let entries = list(&running, &["--reason", "clock"])?;
+        ensure!(!entries.is_empty(), "nothing yet");
+        Ok(entries)
+    })
+    .await?;
+    let ids: std::collections::BTreeSet<&str> =
+        entries.iter().filter_map(|entry| entry["id"].as_str()).collect();
+    ensure!(ids.len() == entries.len(), "{entries:#?}");
+    ensure!(
+        entries
+            .iter()
+            .all(|entry| entry["bucket"] == "shop" && entry["key"] == "ahead"),
+        "{entries:#?}"
+    );
+    agents[1].put("shop", "others", "", "go on").await?.ok()?;
+    running.lab(&["clock", "agent-1@eu-west", "0s"])?;
+    let id = entries[0]["id"].as_str().context("an id")?;
+    until("it is restored", SOON, || async {
+        running.told(&["aside", "restore", id]).map(drop)
+    })
+    .await?;
+    reads(&running, "ahead", "from tomorrow").await?;
+    let events = running.told(&[
+        "events",
+        "--since",
+        "1h",
+        "--kind",
+        "clock_ahead",
+        "--kind",
+        "aside",
+    ])?;
+    for kind in ["clock_ahead", "aside"] {
+        let events = events.as_array().context("events")?;
+        ensure!(
+            events.iter().any(|event| event["kind"] == kind),
+            "no {kind}: {events:#?}"
+        );
+    }
+    Ok(())
+}

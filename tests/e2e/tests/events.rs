@@ -1,0 +1,148 @@
+//! What happened to a region outlives its processes, and is told by any of them.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use isthmus_e2e::{Running, until};
+use serde_json::Value;
+
+const SOON: Duration = Duration::from_secs(60);
+
+/// The events that `isthmus events` tells of the last hour, each as process, kind, time and what is said.
+fn events(running: &Running, arguments: &[&str]) -> anyhow::Result<Vec<Event>> {
+    let told = running.told(&[&["events", "--since", "1h"], arguments].concat())?;
+    let told = told.as_array().context("events are an array")?;
+    told.iter().map(Event::read).collect()
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Event {
+    at_ms: u64,
+    process: String,
+    kind: String,
+    message: String,
+}
+
+impl Event {
+    fn read(told: &Value) -> anyhow::Result<Self> {
+        let text = |name: &str| {
+            told[name]
+                .as_str()
+                .map(str::to_owned)
+                .with_context(|| format!("{name} in {told}"))
+        };
+        ensure!(told["stored_ms"].is_u64(), "not of the region's journal: {told}");
+        Ok(Self {
+            at_ms: told["at_ms"].as_u64().context("a time")?,
+            process: text("process")?,
+            kind: text("kind")?,
+            message: text("message")?,
+        })
+    }
+}
+
+async fn with_kinds(running: &Running, kinds: &[&str]) -> anyhow::Result<Vec<Event>> {
+    until(&format!("events of {kinds:?}"), SOON, || async {
+        let told = events(running, &[])?;
+        for kind in kinds {
+            ensure!(
+                told.iter().any(|event| event.kind == *kind),
+                "no {kind}: {told:#?}"
+            );
+        }
+        Ok(told)
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_outlive_every_process_of_the_region() -> anyhow::Result<()> {
+    let running = Running::start(&["eu-west", "us-east"], &[]).await?;
+    let before = with_kinds(&running, &["leader_taken", "steward_taken", "node_up", "link_up"]).await?;
+
+    for target in ["agents@eu-west", "gateways@eu-west", "nats@eu-west"] {
+        running.lab(&["kill", target])?;
+    }
+    let changes = until("a gateway leads after the kill", SOON, || async {
+        let told = events(&running, &["--region", "eu-west", "--kind", "leader_taken"])?;
+        ensure!(told.len() >= 2, "{told:?}");
+        Ok(told)
+    })
+    .await?;
+    ensure!(
+        changes.iter().all(|event| event.kind == "leader_taken"),
+        "{changes:?}"
+    );
+    let after: BTreeSet<Event> = events(&running, &[])?.into_iter().collect();
+    let lost: Vec<_> = before.iter().filter(|event| !after.contains(event)).collect();
+    ensure!(lost.is_empty(), "lost with the processes: {lost:?}");
+
+    let ups = events(&running, &["--region", "us-east", "--kind", "node_up"])?;
+    let members: BTreeSet<&str> = ups.iter().map(|event| event.message.as_str()).collect();
+    ensure!(
+        ups.len() == members.len() && members.len() >= 4,
+        "a member that came is told more than once: {ups:#?}"
+    );
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_its_nats_a_process_tells_its_own_events_and_says_so() -> anyhow::Result<()> {
+    let running = Running::start(&["eu-west"], &[]).await?;
+    with_kinds(&running, &["steward_taken"]).await?;
+    running.lab(&["stop", "nats@eu-west"])?;
+    let agent = running.agent("eu-west");
+    let told = until("the process's own events", SOON, || async {
+        let told = agent.admin("/v1/events?since=1h").await?.ok()?.json()?;
+        ensure!(told["source"] == "process", "{told}");
+        Ok(told)
+    })
+    .await?;
+    ensure!(
+        told["reason"].as_str().is_some_and(|reason| !reason.is_empty()),
+        "{told}"
+    );
+    let own = told["events"].as_array().context("events")?;
+    ensure!(
+        own.iter().any(|event| event["kind"] == "node_up")
+            && own.iter().all(|event| event["process"] == own[0]["process"]),
+        "{told}"
+    );
+    running.lab(&["cont", "nats@eu-west"])?;
+    until("the region's events again", SOON, || async {
+        let told = agent.admin("/v1/events?since=1h").await?.ok()?.json()?;
+        ensure!(told["source"] == "region", "{told}");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn status_tells_how_far_each_members_clock_is_off() -> anyhow::Result<()> {
+    let running = Running::start(&["eu-west", "us-east"], &[]).await?;
+    running.lab(&["clock", "agent-2@eu-west", "+300ms"])?;
+    let agent = running.agent("eu-west");
+    until("the clock offsets of all members", SOON, || async {
+        let by_gateway = running.told(&["status"])?["regions"].clone();
+        let told = [
+            ("eu-west", agent.status().await?),
+            ("eu-west", by_gateway["eu-west"].clone()),
+            ("us-east", by_gateway["us-east"].clone()),
+        ];
+        for (region, told) in told {
+            let members = told["members"].as_array().context("members")?;
+            ensure!(members.len() >= 4, "{told}");
+            for member in members {
+                let offset = member["clock_offset_ms"]
+                    .as_f64()
+                    .with_context(|| format!("{member}"))?;
+                let ahead = region == "eu-west" && member["name"] == "agent-2";
+                let expected = if ahead { 300.0 } else { 0.0 };
+                ensure!((offset - expected).abs() < 100.0, "{member} of {region}");
+            }
+        }
+        Ok(())
+    })
+    .await
+}
