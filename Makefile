@@ -12,8 +12,10 @@ export CARGO_TARGET_DIR
 
 shipped := --package isthmus --package isthmus-gateway --package isthmus-region-agent
 ARGS ?=
+SECONDS ?= 300
+SEED ?=
 
-.PHONY: help demo test unit assumptions acceptance bench-smoke tools can-build can-test
+.PHONY: help demo chaos test unit assumptions acceptance bench-smoke tools can-build can-test
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,6 +24,11 @@ demo: can-build ## three regions on this machine with traffic and a live table; 
 	@tools/nats-server >/dev/null
 	@$(CARGO) build --locked $(shipped)
 	@"$(CARGO_TARGET_DIR)/debug/isthmus" demo $(ARGS)
+
+chaos: can-build ## three regions under random faults, writes and reads, judged; SECONDS=300, SEED=17 repeats a schedule, ARGS as for demo
+	@tools/nats-server >/dev/null
+	@$(CARGO) build --locked $(shipped)
+	@"$(CARGO_TARGET_DIR)/debug/isthmus" chaos --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 test: unit assumptions acceptance ## everything below: Rust tests, what is assumed of NATS, acceptance scripts
 

@@ -1,5 +1,6 @@
 //! The commands of `isthmus`, one module each.
 
+mod chaos;
 mod compare;
 mod config;
 mod demo;
@@ -39,6 +40,7 @@ enum Command {
     Init(init::Init),
     Up(up::Up),
     Demo(demo::Demo),
+    Chaos(chaos::Chaos),
     Lab(lab::Lab),
     Load(load::Load),
     Compare(compare::Compare),
@@ -63,6 +65,7 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Status(command) => runtime()?.block_on(command.run()),
         Command::Why(command) => runtime()?.block_on(command.run()),
         Command::Demo(command) => runtime()?.block_on(command.run()),
+        Command::Chaos(command) => runtime()?.block_on(command.run()),
         Command::ExecChild(command) => Err(Failure::environment(command.run())),
     }
 }

@@ -6,6 +6,7 @@
 //! write is known by its version; an unknown one by its value, which is unique; an unknown delete has neither, so that any
 //! tombstone newer than the greatest acknowledged version may be its. Invariant: a lost acknowledged write makes the agent hold
 //! something older, or nothing; an invented one has a value or version that nobody wrote. Beyond that the agents must agree.
+//! What a session was shown meanwhile must be such a write too, at least as new as what the session had seen.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -27,6 +28,8 @@ pub struct Verdict {
     pub keys: usize,
     /// Agents read.
     pub agents: usize,
+    /// Reads with a session while there were writes.
+    pub session_reads: usize,
     /// What must not be; empty = nothing acknowledged was lost.
     pub violations: Vec<Violation>,
 }
@@ -52,6 +55,20 @@ pub enum Wrong {
         acknowledged: String,
         /// What the agent holds.
         holds: Option<String>,
+    },
+    /// The agent holds a value that is older than an acknowledged delete.
+    CameBack {
+        /// The version of the delete.
+        deleted: String,
+        /// What the agent holds.
+        holds: String,
+    },
+    /// A session was shown something older than what it had seen, or nothing.
+    Stale {
+        /// What it had seen.
+        seen: String,
+        /// What it was shown.
+        shown: Option<String>,
     },
     /// The agent holds something that nobody of this history wrote.
     Invented {
@@ -98,6 +115,15 @@ struct Write {
     outcome: Outcome,
 }
 
+impl Write {
+    fn acknowledged(&self) -> Option<&Version> {
+        match &self.outcome {
+            Outcome::Acknowledged(version) => Some(version),
+            Outcome::Failed | Outcome::Unknown => None,
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Held {
     version: Option<Version>,
@@ -108,6 +134,7 @@ struct Held {
 pub fn judge(history: &[Entry]) -> Verdict {
     let mut verdict = Verdict::default();
     let keys = writes_by_key(history, &mut verdict);
+    judge_sessions(history, &keys, &mut verdict);
     let (agents, held) = reads(history, &mut verdict);
     verdict.keys = keys.len();
     verdict.agents = agents.len();
@@ -148,42 +175,83 @@ pub fn judge(history: &[Entry]) -> Verdict {
     verdict
 }
 
+/// The judgement on what a session was shown while there were writes.
+fn judge_sessions(history: &[Entry], keys: &BTreeMap<String, Vec<Write>>, verdict: &mut Verdict) {
+    for entry in history {
+        let Entry::SessionRead {
+            agent,
+            key,
+            seen,
+            version,
+            value,
+        } = entry
+        else {
+            continue;
+        };
+        verdict.session_reads += 1;
+        let shown = Held {
+            version: version.as_ref().and_then(|version| parse(version, verdict)),
+            value: value.clone(),
+        };
+        let Some(seen) = parse(seen, verdict) else {
+            continue;
+        };
+        let writes = keys.get(key).map(Vec::as_slice).unwrap_or_default();
+        let wrong = match &shown.version {
+            Some(version) if *version >= seen => unexplained(writes, version, &shown.value),
+            _ => Some(Wrong::Stale {
+                seen: seen.to_string(),
+                shown: version.clone(),
+            }),
+        };
+        verdict.violations.extend(wrong.map(|what| Violation {
+            agent: agent.clone(),
+            key: key.clone(),
+            what,
+        }));
+    }
+}
+
 fn judge_key(writes: &[Write], held: &Held) -> Option<Wrong> {
-    let acknowledged = |write: &Write| match &write.outcome {
-        Outcome::Acknowledged(version) => Some(version.clone()),
-        _ => None,
-    };
-    let greatest = writes.iter().filter_map(acknowledged).max();
-    let lost = |greatest: &Version| Wrong::Lost {
-        acknowledged: greatest.to_string(),
-        holds: held.version.as_ref().map(Version::to_string),
+    let greatest = writes
+        .iter()
+        .filter_map(|write| Some((write.acknowledged()?, &write.value)))
+        .max_by_key(|(version, _)| *version);
+    let lost = |acknowledged: &Version, was: &Option<String>| match (&held.version, was, &held.value) {
+        (Some(version), None, Some(_)) => Wrong::CameBack {
+            deleted: acknowledged.to_string(),
+            holds: version.to_string(),
+        },
+        _ => Wrong::Lost {
+            acknowledged: acknowledged.to_string(),
+            holds: held.version.as_ref().map(Version::to_string),
+        },
     };
     let Some(version) = &held.version else {
-        return greatest.as_ref().map(lost);
+        return greatest.map(|(acknowledged, was)| lost(acknowledged, was));
     };
-    let same_content = |write: &&Write| write.value == held.value;
-    let known = writes
-        .iter()
-        .filter(same_content)
-        .any(|write| acknowledged(write).as_ref() == Some(version));
-    let possible = writes
-        .iter()
-        .filter(same_content)
-        .any(|write| write.outcome == Outcome::Unknown);
-    if !known && !possible {
-        let refused = writes
-            .iter()
-            .filter(same_content)
-            .any(|write| write.outcome == Outcome::Failed);
-        return Some(match &held.value {
-            Some(value) if refused => Wrong::Refused { value: value.clone() },
-            value => Wrong::Invented {
-                version: Some(version.to_string()),
-                value: value.clone(),
-            },
-        });
+    unexplained(writes, version, &held.value).or_else(|| {
+        let newer = greatest.filter(|(acknowledged, _)| *acknowledged > version);
+        newer.map(|(acknowledged, was)| lost(acknowledged, was))
+    })
+}
+
+/// What is wrong with a version and value as such: nobody wrote it, or it was refused.
+fn unexplained(writes: &[Write], version: &Version, value: &Option<String>) -> Option<Wrong> {
+    let same_content = || writes.iter().filter(|write| write.value == *value);
+    let known = same_content().any(|write| write.acknowledged() == Some(version));
+    let possible = || same_content().any(|write| write.outcome == Outcome::Unknown);
+    if known || possible() {
+        return None;
     }
-    greatest.filter(|greatest| greatest > version).as_ref().map(lost)
+    let refused = same_content().any(|write| write.outcome == Outcome::Failed);
+    Some(match value {
+        Some(value) if refused => Wrong::Refused { value: value.clone() },
+        value => Wrong::Invented {
+            version: Some(version.to_string()),
+            value: value.clone(),
+        },
+    })
 }
 
 fn writes_by_key(history: &[Entry], verdict: &mut Verdict) -> BTreeMap<String, Vec<Write>> {
@@ -377,8 +445,59 @@ mod tests {
         assert!(matches!(wrongs(&history)[..], [Wrong::Lost { .. }]));
         history.push(read("us-east/agent-1", "a", None, None));
         assert!(matches!(wrongs(&history)[..], [Wrong::Lost { holds: None, .. }]));
+    }
+
+    #[test]
+    fn a_deleted_key_that_came_back_fails_as_such() {
+        let mut history = good();
         history.push(read("us-east/agent-1", "b", Some(11), Some("b1")));
-        assert_eq!(wrongs(&history).len(), 2, "a deleted key came back");
+        let wrongs = wrongs(&history);
+        assert!(matches!(wrongs[..], [Wrong::CameBack { .. }]), "{wrongs:?}");
+    }
+
+    fn session_read(key: &str, seen: u64, shown: Option<u64>, value: Option<&str>) -> Entry {
+        Entry::SessionRead {
+            agent: "us-east/agent-1".into(),
+            key: key.into(),
+            seen: version(seen),
+            version: shown.map(version),
+            value: value.map(Into::into),
+        }
+    }
+
+    #[test]
+    fn a_session_may_be_shown_the_same_or_newer_and_nothing_older() {
+        let mut history = good();
+        history.extend([
+            session_read("a", 10, Some(10), Some("a1")),
+            session_read("a", 10, Some(20), Some("a2")),
+            session_read("b", 11, Some(21), None),
+            session_read("c", 12, Some(22), Some("c2")),
+        ]);
+        let verdict = judge(&history);
+        assert_eq!((verdict.session_reads, verdict.violations), (4, vec![]));
+        for (stale, shown) in [
+            (session_read("a", 20, Some(10), Some("a1")), true),
+            (session_read("a", 20, None, None), false),
+        ] {
+            let mut history = good();
+            history.push(stale);
+            let wrongs = wrongs(&history);
+            assert!(
+                matches!(&wrongs[..], [Wrong::Stale { shown: found, .. }] if found.is_some() == shown),
+                "{wrongs:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_session_that_was_shown_a_refused_or_invented_write_fails() {
+        let mut history = good();
+        history.push(session_read("c", 12, Some(23), Some("c3")));
+        assert!(matches!(wrongs(&history)[..], [Wrong::Refused { .. }]));
+        let mut history = good();
+        history.push(session_read("a", 10, Some(15), Some("nobody's")));
+        assert!(matches!(wrongs(&history)[..], [Wrong::Invented { .. }]));
     }
 
     #[test]
