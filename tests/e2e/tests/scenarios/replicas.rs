@@ -93,17 +93,38 @@ impl World {
         .await
     }
 
+    /// Lets other nodes than `node` lead the logs.
+    async fn take_logs_from(&self, node: &str) -> anyhow::Result<()> {
+        for partition in 0..4 {
+            let log = log(partition);
+            until(&format!("{log} is led elsewhere"), READY_WITHIN, || async {
+                let told = self.stream(&log).await?;
+                let leader = told["cluster"]["leader"].as_str().context("no leader")?;
+                if leader == node {
+                    let address = self.cluster.urls()[0].replace("nats://", "");
+                    jetstream(&address, &format!("STREAM.LEADER.STEPDOWN.{log}"), "").await?;
+                }
+                ensure!(leader != node, "{leader} leads it");
+                Ok(())
+            })
+            .await?;
+        }
+        Ok(())
+    }
+
     /// When each log was made.
     async fn created(&self) -> anyhow::Result<Vec<Value>> {
         let mut created = Vec::new();
         for partition in 0..4 {
-            let told = self
-                .stream(&format!("ISTHMUS_dev_eu-west_default_{partition}"))
-                .await?;
+            let told = self.stream(&log(partition)).await?;
             created.push(told["created"].clone());
         }
         Ok(created)
     }
+}
+
+fn log(partition: u16) -> String {
+    format!("ISTHMUS_dev_eu-west_default_{partition}")
 }
 
 async fn lives(agent: &Agent) -> anyhow::Result<Vec<u64>> {
@@ -164,6 +185,7 @@ async fn scenario_43_forwarding_goes_on_when_the_leader_of_the_leases_is_killed(
         .as_str()
         .context("a leader")?
         .to_owned();
+    world.take_logs_from(&node).await?;
     world.node(&node)?.kill();
     let killed = Instant::now();
     let mut seen = Vec::new();
