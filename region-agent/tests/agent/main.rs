@@ -9,3 +9,4 @@ mod lives;
 mod restart;
 mod support;
 mod traces;
+mod writers;
