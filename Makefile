@@ -12,12 +12,12 @@ export CARGO_TARGET_DIR
 
 shipped := --package isthmus --package isthmus-gateway --package isthmus-region-agent
 ARGS ?=
-SEED ?= 1
+SEED ?=
 N ?= 200
-SECONDS ?= 60
+SECONDS ?= 300
 TARGET ?=
 
-.PHONY: help demo test unit assumptions acceptance bench-smoke sim sim-many sim-planted fuzz tools can-build can-test
+.PHONY: help demo chaos test unit assumptions acceptance bench-smoke sim sim-many sim-planted fuzz tools can-build can-test
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,6 +26,11 @@ demo: can-build ## three regions on this machine with traffic and a live table; 
 	@tools/nats-server >/dev/null
 	@$(CARGO) build --locked $(shipped)
 	@"$(CARGO_TARGET_DIR)/debug/isthmus" demo $(ARGS)
+
+chaos: can-build ## three regions under random faults, writes and reads, judged; SECONDS=300, SEED=17 repeats a schedule, ARGS as for demo
+	@tools/nats-server >/dev/null
+	@$(CARGO) build --locked $(shipped)
+	@"$(CARGO_TARGET_DIR)/debug/isthmus" chaos --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 test: unit assumptions acceptance ## everything below: Rust tests, what is assumed of NATS, acceptance scripts
 
@@ -52,7 +57,7 @@ bench-smoke: can-build ## replicated changes/s and lag for two regions; ARGS="--
 
 sim: can-build ## one simulated set with its trace: SEED=42; ARGS="--faults cut,kill --level debug"
 	@$(CARGO) build --locked --package isthmus-sim
-	@"$(CARGO_TARGET_DIR)/debug/isthmus-sim" one $(SEED) $(ARGS)
+	@"$(CARGO_TARGET_DIR)/debug/isthmus-sim" one $(or $(SEED),1) $(ARGS)
 
 sim-many: can-build ## many simulated sets: N=200; ARGS="--from 1000 --faults lost-tail"
 	@$(CARGO) build --locked --package isthmus-sim
@@ -62,7 +67,7 @@ sim-planted: can-build ## plants one fault after the other: each must be found w
 	@$(CARGO) build --locked --package isthmus-sim --features planted --bin isthmus-sim-planted
 	@"$(CARGO_TARGET_DIR)/debug/isthmus-sim-planted" planted --count $(N) $(ARGS)
 
-fuzz: can-build ## look for inputs that break a decoder; SECONDS=60 for each target, TARGET=frame runs this one
+fuzz: can-build ## look for inputs that break a decoder; SECONDS=300 for each target, TARGET=frame runs this one
 	@tools/fuzz $(SECONDS) $(TARGET)
 
 tools: ## nats-server and a NATS client for the scripts, in .tools/

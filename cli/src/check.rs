@@ -15,7 +15,7 @@ const SHOWN: usize = 20;
 /// Judge a history: no acknowledged write may be lost
 ///
 /// Every agent must hold, for each key, an acknowledged or unknown write that is at least as new as the greatest
-/// acknowledged one, and all agents the same one. Exit 0 if so, 2 if not, 1 if the file can't be judged.
+/// acknowledged one, and all agents the same one; no session may have been shown anything older than what it had seen. Exit 0 if so, 2 if not, 1 if the file can't be judged.
 #[derive(Debug, Parser)]
 #[command(
     name = "isthmus-check",
@@ -70,10 +70,11 @@ fn print(verdict: &Verdict, json: bool) -> Result<bool, Failure> {
         unknown,
         keys,
         agents,
+        session_reads,
         violations,
     } = verdict;
     line(format!(
-        "{acknowledged} acknowledged, {unknown} unknown, {failed} refused; {} on {}",
+        "{acknowledged} acknowledged, {unknown} unknown, {failed} refused; {session_reads} read with a session; {} on {}",
         counted(*keys, "key", "keys"),
         counted(*agents, "agent", "agents")
     ))?;

@@ -1,4 +1,4 @@
-//! Random choices of generated traffic.
+//! Random choices of generated traffic and faults.
 
 /// A splitmix64 generator, seeded from the system. Not for secrets.
 #[derive(Clone, Debug)]
@@ -8,6 +8,11 @@ impl Random {
     /// A generator with a seed of its own.
     pub(crate) fn seeded() -> Self {
         Self(getrandom::u64().unwrap_or_else(|_| u64::from(std::process::id())))
+    }
+
+    /// The generator of a seed: the same choices each time.
+    pub(crate) fn of_seed(seed: u64) -> Self {
+        Self(seed)
     }
 
     fn next(&mut self) -> u64 {

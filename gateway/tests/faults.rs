@@ -17,7 +17,7 @@ const RECONNECTS: &str = "isthmus_link_reconnects_total{peer=\"us-east\"}";
 const NOTICED_WITHIN: Duration = Duration::from_secs(15);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_standby_takes_over_when_the_leader_is_killed() {
+async fn scenario_16_a_standby_takes_over_when_the_leader_is_killed() {
     let world = World::two_regions(RTT).await;
     let mut eu = world.publisher(EU).await;
     let us = world.publisher(US).await;
@@ -46,7 +46,7 @@ async fn a_standby_takes_over_when_the_leader_is_killed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_leader_that_is_stopped_gives_the_lead_up_and_exits_with_0() {
+async fn scenario_29_a_leader_that_is_stopped_gives_the_lead_up_and_exits_with_0() {
     let world = World::two_regions(RTT).await;
     let _eu = world.publisher(EU).await;
     let mut leader = world.gateway(EU, 1);
@@ -184,7 +184,7 @@ fn swallow(world: &World) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn both_regions_nats_may_restart_under_their_gateways() {
+async fn scenario_19_both_regions_nats_may_restart_under_their_gateways() {
     let mut world = World::two_regions(RTT).await;
     let mut eu = world.publisher(EU).await;
     let us = world.publisher(US).await;
@@ -207,7 +207,7 @@ async fn both_regions_nats_may_restart_under_their_gateways() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_log_that_lost_its_tail_goes_on_with_its_next_life() {
+async fn scenario_15_a_log_that_lost_its_tail_goes_on_with_its_next_life() {
     let mut world = World::two_regions(RTT).await;
     let mut eu = world.publisher(EU).await;
     let us = world.publisher(US).await;
@@ -238,7 +238,7 @@ async fn a_log_that_lost_its_tail_goes_on_with_its_next_life() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_tail_that_only_the_peer_has_is_told_to_the_agents_with_where_the_logs_part() {
+async fn scenario_34_a_tail_that_only_the_peer_has_is_told_to_the_agents_with_where_the_logs_part() {
     let mut world = World::two_regions(RTT).await;
     let mut eu = world.publisher(EU).await;
     let mut us = world.publisher(US).await;

@@ -20,7 +20,7 @@ fn lane(status: &Value) -> &Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn stamps_far_ahead_hold_the_lane_in_the_open_until_the_clock_has_caught_up() {
+async fn scenario_08_stamps_far_ahead_hold_the_lane_in_the_open_until_the_clock_has_caught_up() {
     let world = World::two_regions(RTT).await;
     let mut eu = world.publisher(EU).await;
     let us = world.publisher(US).await;
@@ -92,7 +92,7 @@ async fn scenario_23_a_batch_that_nobody_can_apply_is_set_aside_before_its_gap_a
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_full_log_holds_the_lane_and_room_lets_it_go_on() {
+async fn scenario_19_a_full_log_holds_the_lane_and_room_lets_it_go_on() {
     let world = World::two_regions(RTT).await;
     let mut eu = world.publisher(EU).await;
     let mut us = world.publisher(US).await;

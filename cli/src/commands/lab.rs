@@ -1,27 +1,17 @@
 //! `isthmus lab`: faults in a running folder.
 
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use futures::future::join_all;
-use isthmus_wan::{Command, ControlClient, ControlError};
-use tokio::time::{sleep, timeout};
+use isthmus_wan::Command;
 
-use crate::client::{http, status};
 use crate::failure::Failure;
-use crate::folder::run_file::{RunFile, RunFileError};
+use crate::folder::run_file::RunFile;
+use crate::lab::clock::Offset;
+use crate::lab::target::Target;
+use crate::lab::{self, Act, Fault};
 use crate::output::line;
-
-mod clock;
-mod target;
-
-use clock::Offset;
-use target::{Process, Target, TargetError};
-
-const LEADER_WITHIN: Duration = Duration::from_secs(5);
-const ANSWER_WITHIN: Duration = Duration::from_secs(1);
-const ASK_AGAIN_AFTER: Duration = Duration::from_millis(100);
 
 /// Put faults into a running folder: its network, processes and clocks
 #[derive(Args, Debug)]
@@ -35,11 +25,11 @@ pub struct Lab {
     /// The folder that `isthmus up` or `isthmus demo` runs
     dir: PathBuf,
     #[command(subcommand)]
-    fault: Fault,
+    order: Order,
 }
 
 #[derive(Debug, Subcommand)]
-enum Fault {
+enum Order {
     /// Let no byte pass between two regions: connections stall, none closes, nothing is lost
     #[command(after_help = "Example:\n  isthmus lab shop cut eu-west us-east --for 40s")]
     Cut {
@@ -98,6 +88,9 @@ enum Fault {
     /// Kill processes (SIGKILL); they are started again after 500 ms
     #[command(after_help = "Example:\n  isthmus lab shop kill leader@eu-west")]
     Kill(Whom),
+    /// End processes in order (SIGTERM); they are started again 500 ms after they have ended
+    #[command(after_help = "Example:\n  isthmus lab shop restart nats@eu-west")]
+    Restart(Whom),
     /// Pause processes (SIGSTOP) until cont; it prints which, for a paused leader leads no more
     #[command(after_help = "Example:\n  isthmus lab shop stop gateways@eu-west")]
     Stop(Whom),
@@ -134,45 +127,37 @@ struct Pair {
 
 #[derive(Args, Debug)]
 struct Whom {
-    /// WHO@REGION: leader@R, agent-1@R, gateway-2@R, nats@R, agents@R, gateways@R or all@R
+    /// WHO@REGION: leader@R, standby@R, agent-1@R, gateway-2@R, nats@R, agents@R, gateways@R or all@R
     target: Target,
 }
 
 impl Lab {
     pub(super) async fn run(self) -> Result<(), Failure> {
-        let run = RunFile::of_running(&self.dir)?;
-        match self.fault.into_order() {
-            Order::Network(command) => network(&run, &command).await,
-            Order::Show => show(&run).await,
-            Order::Processes(act, target) => processes(&self.dir, act, &target).await,
+        let Some(fault) = self.order.into_fault() else {
+            return show(&RunFile::of_running(&self.dir)?).await;
+        };
+        for done in lab::put(&self.dir, &fault).await? {
+            line(done)?;
         }
+        Ok(())
     }
 }
 
-enum Order {
-    Network(Command),
-    Show,
-    Processes(Act, Target),
+async fn show(run: &RunFile) -> Result<(), Failure> {
+    let answer = lab::control(run).await?.send(&Command::Show).await?;
+    line(serde_json::to_string_pretty(&answer.paths).map_err(Failure::environment)?)
 }
 
-enum Act {
-    Kill,
-    Stop,
-    Cont,
-    Down,
-    Start,
-    Clock(Offset),
-}
-
-impl Fault {
-    fn into_order(self) -> Order {
+impl Order {
+    /// The fault it asks for; none for [`Order::Show`].
+    fn into_fault(self) -> Option<Fault> {
         let millis = |duration: Duration| duration.as_millis() as u64;
-        match self {
+        Some(match self {
             Self::Cut {
                 pair: Pair { from, to },
                 one_way,
                 lasting,
-            } => Order::Network(Command::Cut {
+            } => Fault::Network(Command::Cut {
                 from,
                 to,
                 one_way,
@@ -185,7 +170,7 @@ impl Fault {
                 one_way,
             } => {
                 let (delay_ms, jitter_ms) = (millis(delay), millis(jitter));
-                Order::Network(Command::Delay {
+                Fault::Network(Command::Delay {
                     from,
                     to,
                     one_way,
@@ -198,7 +183,7 @@ impl Fault {
                 bytes_per_second,
             } => {
                 let bytes_per_second = Some(bytes_per_second);
-                Order::Network(Command::Rate {
+                Fault::Network(Command::Rate {
                     from,
                     to,
                     one_way: false,
@@ -207,110 +192,19 @@ impl Fault {
             }
             Self::Reset {
                 pair: Pair { from, to },
-            } => Order::Network(Command::Reset { from, to }),
+            } => Fault::Network(Command::Reset { from, to }),
             Self::BlackHole {
                 pair: Pair { from, to },
-            } => Order::Network(Command::BlackHole { from, to }),
-            Self::Heal { from, to } => Order::Network(Command::Heal { from, to }),
-            Self::Show => Order::Show,
-            Self::Kill(whom) => Order::Processes(Act::Kill, whom.target),
-            Self::Stop(whom) => Order::Processes(Act::Stop, whom.target),
-            Self::Cont(whom) => Order::Processes(Act::Cont, whom.target),
-            Self::Down(whom) => Order::Processes(Act::Down, whom.target),
-            Self::Start(whom) => Order::Processes(Act::Start, whom.target),
-            Self::Clock { whom, offset } => Order::Processes(Act::Clock(offset), whom.target),
-        }
-    }
-}
-
-async fn control(run: &RunFile) -> Result<ControlClient, Failure> {
-    let door = run
-        .wan
-        .control
-        .ok_or_else(|| Failure::settings("this folder has no network between regions"))?;
-    Ok(ControlClient::connect(door).await?)
-}
-
-async fn network(run: &RunFile, command: &Command) -> Result<(), Failure> {
-    control(run).await?.send(command).await?;
-    Ok(())
-}
-
-async fn show(run: &RunFile) -> Result<(), Failure> {
-    let answer = control(run).await?.send(&Command::Show).await?;
-    let text = serde_json::to_string_pretty(&answer.paths).map_err(Failure::environment)?;
-    line(text)?;
-    Ok(())
-}
-
-async fn processes(dir: &Path, act: Act, target: &Target) -> Result<(), Failure> {
-    let leader = match target.wants_leader() {
-        Some(region) => Some(leader_of(dir, region).await?),
-        None => None,
-    };
-    let run = RunFile::of_running(dir)?;
-    for process in target.resolve(&run, leader.as_deref())? {
-        let did = process_act(&process, dir, &act)?;
-        line(format_args!("{did} {} of {}", process.name, process.region))?;
-    }
-    Ok(())
-}
-
-fn process_act(process: &Process, dir: &Path, act: &Act) -> Result<&'static str, TargetError> {
-    match act {
-        Act::Kill => process.kill().map(|()| "killed"),
-        Act::Stop => process.pause().map(|()| "paused"),
-        Act::Cont => process.go_on().map(|()| "continued"),
-        Act::Down => process.take_down(dir).map(|()| "took down"),
-        Act::Start => process.release(dir).map(|()| "starting"),
-        Act::Clock(offset) => process.put_clock(offset).map(|()| "put the clock of"),
-    }
-}
-
-/// The leading gateway of a region: one that runs and says so of itself. A take-over is waited for.
-async fn leader_of(dir: &Path, region: &str) -> Result<String, Failure> {
-    let client = http::client();
-    let until = Instant::now() + LEADER_WITHIN;
-    loop {
-        let run = RunFile::of_running(dir)?;
-        let unknown = || TargetError::NoRegion(region.to_owned(), target::known(&run));
-        let gateways = &run.regions.get(region).ok_or_else(unknown)?.gateways;
-        let asked = gateways.iter().filter(|gateway| gateway.pid != 0);
-        let asked = asked.map(|gateway| timeout(ANSWER_WITHIN, status::of_gateway(&client, &gateway.admin)));
-        let told: Vec<_> = join_all(asked).await.into_iter().flatten().flatten().collect();
-        let leads = told
-            .iter()
-            .find(|told| told.own.leader.as_ref() == Some(&told.name));
-        if let Some(leader) = leads {
-            return Ok(leader.name.clone());
-        }
-        if Instant::now() >= until {
-            return Err(TargetError::NoLeader(region.to_owned()).into());
-        }
-        sleep(ASK_AGAIN_AFTER).await;
-    }
-}
-
-impl From<RunFileError> for Failure {
-    fn from(error: RunFileError) -> Self {
-        Self::environment(error)
-    }
-}
-
-impl From<ControlError> for Failure {
-    fn from(error: ControlError) -> Self {
-        match error {
-            ControlError::Refused(_) => Self::settings(error),
-            _ => Self::environment(error),
-        }
-    }
-}
-
-impl From<TargetError> for Failure {
-    fn from(error: TargetError) -> Self {
-        match error {
-            TargetError::NoRegion(..) | TargetError::NoProcess { .. } => Self::settings(error),
-            _ => Self::environment(error),
-        }
+            } => Fault::Network(Command::BlackHole { from, to }),
+            Self::Heal { from, to } => Fault::Network(Command::Heal { from, to }),
+            Self::Show => return None,
+            Self::Kill(whom) => Fault::Processes(Act::Kill, whom.target),
+            Self::Restart(whom) => Fault::Processes(Act::End, whom.target),
+            Self::Stop(whom) => Fault::Processes(Act::Stop, whom.target),
+            Self::Cont(whom) => Fault::Processes(Act::Cont, whom.target),
+            Self::Down(whom) => Fault::Processes(Act::Down, whom.target),
+            Self::Start(whom) => Fault::Processes(Act::Start, whom.target),
+            Self::Clock { whom, offset } => Fault::Processes(Act::Clock(offset), whom.target),
+        })
     }
 }

@@ -1,6 +1,7 @@
 //! The commands of `isthmus`, one module each.
 
 mod aside;
+mod chaos;
 mod compare;
 mod config;
 mod demo;
@@ -41,6 +42,7 @@ enum Command {
     Init(init::Init),
     Up(up::Up),
     Demo(demo::Demo),
+    Chaos(chaos::Chaos),
     Lab(lab::Lab),
     Load(load::Load),
     Compare(compare::Compare),
@@ -69,6 +71,7 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Events(command) => runtime()?.block_on(command.run()),
         Command::Why(command) => runtime()?.block_on(command.run()),
         Command::Demo(command) => runtime()?.block_on(command.run()),
+        Command::Chaos(command) => runtime()?.block_on(command.run()),
         Command::ExecChild(command) => Err(Failure::environment(command.run())),
     }
 }

@@ -5,7 +5,8 @@
 //! - `fail`: refused; it must never be seen;
 //! - `unknown`: the answer is missing or says so; it may or may not be seen.
 //!
-//! After the last write every agent is read once a key. Every written value is unique, so that a value names its write.
+//! Meanwhile readers log `session_read`: what an agent showed to a session that had seen a key at a version; it may be newer,
+//! never older. After the last write every agent is read once a key. Every written value is unique, so that a value names its write.
 
 pub mod record;
 pub mod verdict;

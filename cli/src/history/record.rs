@@ -49,6 +49,19 @@ pub enum Entry {
         /// Milliseconds since the history began.
         at_ms: u64,
     },
+    /// A session that has seen a key was presented to an agent, which answered.
+    SessionRead {
+        /// `region/name`.
+        agent: String,
+        /// The key.
+        key: String,
+        /// The version that the session has seen: its own acknowledged write, or an earlier read.
+        seen: String,
+        /// The version shown, also of a tombstone; none = the agent never heard of the key.
+        version: Option<String>,
+        /// The value shown; none = absent or deleted.
+        value: Option<String>,
+    },
     /// Which agents are read after the last write.
     Agents {
         /// `region/name` of each.

@@ -6,6 +6,7 @@
 //! write is known by its version; an unknown one by its value, which is unique; an unknown delete has neither, so that any
 //! tombstone newer than the greatest acknowledged version may be its. Invariant: a lost acknowledged write makes the agent hold
 //! something older, or nothing; an invented one has a value or version that nobody wrote. Beyond that the agents must agree.
+//! What a session was shown meanwhile must be such a write too, at least as new as what the session had seen.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -13,6 +14,9 @@ use isthmus_replication::version::Version;
 use serde::Serialize;
 
 use super::record::Entry;
+
+#[cfg(test)]
+mod tests;
 
 /// What a history proves.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -27,6 +31,8 @@ pub struct Verdict {
     pub keys: usize,
     /// Agents read.
     pub agents: usize,
+    /// Reads with a session while there were writes.
+    pub session_reads: usize,
     /// What must not be; empty = nothing acknowledged was lost.
     pub violations: Vec<Violation>,
 }
@@ -52,6 +58,20 @@ pub enum Wrong {
         acknowledged: String,
         /// What the agent holds.
         holds: Option<String>,
+    },
+    /// The agent holds a value that is older than an acknowledged delete.
+    CameBack {
+        /// The version of the delete.
+        deleted: String,
+        /// What the agent holds.
+        holds: String,
+    },
+    /// A session was shown something older than what it had seen, or nothing.
+    Stale {
+        /// What it had seen.
+        seen: String,
+        /// What it was shown.
+        shown: Option<String>,
     },
     /// The agent holds something that nobody of this history wrote.
     Invented {
@@ -98,6 +118,15 @@ struct Write {
     outcome: Outcome,
 }
 
+impl Write {
+    fn acknowledged(&self) -> Option<&Version> {
+        match &self.outcome {
+            Outcome::Acknowledged(version) => Some(version),
+            Outcome::Failed | Outcome::Unknown => None,
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Held {
     version: Option<Version>,
@@ -108,6 +137,7 @@ struct Held {
 pub fn judge(history: &[Entry]) -> Verdict {
     let mut verdict = Verdict::default();
     let keys = writes_by_key(history, &mut verdict);
+    judge_sessions(history, &keys, &mut verdict);
     let (agents, held) = reads(history, &mut verdict);
     verdict.keys = keys.len();
     verdict.agents = agents.len();
@@ -148,42 +178,83 @@ pub fn judge(history: &[Entry]) -> Verdict {
     verdict
 }
 
+/// The judgement on what a session was shown while there were writes.
+fn judge_sessions(history: &[Entry], keys: &BTreeMap<String, Vec<Write>>, verdict: &mut Verdict) {
+    for entry in history {
+        let Entry::SessionRead {
+            agent,
+            key,
+            seen,
+            version,
+            value,
+        } = entry
+        else {
+            continue;
+        };
+        verdict.session_reads += 1;
+        let shown = Held {
+            version: version.as_ref().and_then(|version| parse(version, verdict)),
+            value: value.clone(),
+        };
+        let Some(seen) = parse(seen, verdict) else {
+            continue;
+        };
+        let writes = keys.get(key).map(Vec::as_slice).unwrap_or_default();
+        let wrong = match &shown.version {
+            Some(version) if *version >= seen => unexplained(writes, version, &shown.value),
+            _ => Some(Wrong::Stale {
+                seen: seen.to_string(),
+                shown: version.clone(),
+            }),
+        };
+        verdict.violations.extend(wrong.map(|what| Violation {
+            agent: agent.clone(),
+            key: key.clone(),
+            what,
+        }));
+    }
+}
+
 fn judge_key(writes: &[Write], held: &Held) -> Option<Wrong> {
-    let acknowledged = |write: &Write| match &write.outcome {
-        Outcome::Acknowledged(version) => Some(version.clone()),
-        _ => None,
-    };
-    let greatest = writes.iter().filter_map(acknowledged).max();
-    let lost = |greatest: &Version| Wrong::Lost {
-        acknowledged: greatest.to_string(),
-        holds: held.version.as_ref().map(Version::to_string),
+    let greatest = writes
+        .iter()
+        .filter_map(|write| Some((write.acknowledged()?, &write.value)))
+        .max_by_key(|(version, _)| *version);
+    let lost = |acknowledged: &Version, was: &Option<String>| match (&held.version, was, &held.value) {
+        (Some(version), None, Some(_)) => Wrong::CameBack {
+            deleted: acknowledged.to_string(),
+            holds: version.to_string(),
+        },
+        _ => Wrong::Lost {
+            acknowledged: acknowledged.to_string(),
+            holds: held.version.as_ref().map(Version::to_string),
+        },
     };
     let Some(version) = &held.version else {
-        return greatest.as_ref().map(lost);
+        return greatest.map(|(acknowledged, was)| lost(acknowledged, was));
     };
-    let same_content = |write: &&Write| write.value == held.value;
-    let known = writes
-        .iter()
-        .filter(same_content)
-        .any(|write| acknowledged(write).as_ref() == Some(version));
-    let possible = writes
-        .iter()
-        .filter(same_content)
-        .any(|write| write.outcome == Outcome::Unknown);
-    if !known && !possible {
-        let refused = writes
-            .iter()
-            .filter(same_content)
-            .any(|write| write.outcome == Outcome::Failed);
-        return Some(match &held.value {
-            Some(value) if refused => Wrong::Refused { value: value.clone() },
-            value => Wrong::Invented {
-                version: Some(version.to_string()),
-                value: value.clone(),
-            },
-        });
+    unexplained(writes, version, &held.value).or_else(|| {
+        let newer = greatest.filter(|(acknowledged, _)| *acknowledged > version);
+        newer.map(|(acknowledged, was)| lost(acknowledged, was))
+    })
+}
+
+/// What is wrong with a version and value as such: nobody wrote it, or it was refused.
+fn unexplained(writes: &[Write], version: &Version, value: &Option<String>) -> Option<Wrong> {
+    let same_content = || writes.iter().filter(|write| write.value == *value);
+    let known = same_content().any(|write| write.acknowledged() == Some(version));
+    let possible = || same_content().any(|write| write.outcome == Outcome::Unknown);
+    if known || possible() {
+        return None;
     }
-    greatest.filter(|greatest| greatest > version).as_ref().map(lost)
+    let refused = same_content().any(|write| write.outcome == Outcome::Failed);
+    Some(match value {
+        Some(value) if refused => Wrong::Refused { value: value.clone() },
+        value => Wrong::Invented {
+            version: Some(version.to_string()),
+            value: value.clone(),
+        },
+    })
 }
 
 fn writes_by_key(history: &[Entry], verdict: &mut Verdict) -> BTreeMap<String, Vec<Write>> {
@@ -263,174 +334,4 @@ fn parse(text: &str, verdict: &mut Verdict) -> Option<Version> {
         });
     }
     parsed
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn version(stamp: u64) -> String {
-        format!("{stamp:016x}-eu-west-00000000000000aa")
-    }
-
-    fn invoke(write: u64, key: &str, value: Option<&str>) -> Entry {
-        Entry::Invoke {
-            write,
-            region: "eu-west".into(),
-            key: key.into(),
-            value: value.map(Into::into),
-            at_ms: 0,
-        }
-    }
-
-    fn ok(write: u64, stamp: u64) -> Entry {
-        Entry::Ok {
-            write,
-            version: version(stamp),
-            at_ms: 0,
-        }
-    }
-
-    fn read(agent: &str, key: &str, stamp: Option<u64>, value: Option<&str>) -> Entry {
-        Entry::Read {
-            agent: agent.into(),
-            key: key.into(),
-            version: stamp.map(version),
-            value: value.map(Into::into),
-        }
-    }
-
-    fn agents() -> Entry {
-        Entry::Agents {
-            agents: vec!["eu-west/agent-1".into(), "us-east/agent-1".into()],
-        }
-    }
-
-    /// One key written twice, another written and deleted, a third with an unknown last write that did happen.
-    fn good() -> Vec<Entry> {
-        let mut history = vec![
-            invoke(1, "a", Some("a1")),
-            ok(1, 10),
-            invoke(2, "a", Some("a2")),
-            ok(2, 20),
-            invoke(3, "b", Some("b1")),
-            ok(3, 11),
-            invoke(4, "b", None),
-            ok(4, 21),
-            invoke(5, "c", Some("c1")),
-            ok(5, 12),
-            invoke(6, "c", Some("c2")),
-            Entry::Unknown {
-                write: 6,
-                reason: "timeout".into(),
-                at_ms: 0,
-            },
-            invoke(7, "c", Some("c3")),
-            Entry::Fail {
-                write: 7,
-                reason: "log_full".into(),
-                at_ms: 0,
-            },
-            agents(),
-        ];
-        for agent in ["eu-west/agent-1", "us-east/agent-1"] {
-            history.push(read(agent, "a", Some(20), Some("a2")));
-            history.push(read(agent, "b", Some(21), None));
-            history.push(read(agent, "c", Some(22), Some("c2")));
-        }
-        history
-    }
-
-    fn wrongs(history: &[Entry]) -> Vec<Wrong> {
-        judge(history)
-            .violations
-            .into_iter()
-            .map(|violation| violation.what)
-            .collect()
-    }
-
-    #[test]
-    fn a_good_history_passes_and_is_counted() {
-        let verdict = judge(&good());
-        assert_eq!(verdict.violations, []);
-        assert_eq!((verdict.acknowledged, verdict.failed, verdict.unknown), (5, 1, 1));
-        assert_eq!((verdict.keys, verdict.agents), (3, 2));
-    }
-
-    #[test]
-    fn removing_any_write_that_is_held_at_the_end_fails() {
-        for write in [2, 4, 6] {
-            let mut history = good();
-            history.retain(|entry| !matches!(entry, Entry::Invoke { write: w, .. } if *w == write));
-            let wrongs = wrongs(&history);
-            assert!(
-                wrongs.iter().any(|wrong| matches!(wrong, Wrong::Invented { .. })),
-                "{write}: {wrongs:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn an_agent_that_lost_a_write_fails() {
-        let mut history = good();
-        history.push(read("us-east/agent-1", "a", Some(10), Some("a1")));
-        assert!(matches!(wrongs(&history)[..], [Wrong::Lost { .. }]));
-        history.push(read("us-east/agent-1", "a", None, None));
-        assert!(matches!(wrongs(&history)[..], [Wrong::Lost { holds: None, .. }]));
-        history.push(read("us-east/agent-1", "b", Some(11), Some("b1")));
-        assert_eq!(wrongs(&history).len(), 2, "a deleted key came back");
-    }
-
-    #[test]
-    fn a_refused_write_must_not_be_seen() {
-        let mut history = good();
-        history.push(read("us-east/agent-1", "c", Some(23), Some("c3")));
-        assert!(matches!(wrongs(&history)[..], [Wrong::Refused { .. }]));
-    }
-
-    #[test]
-    fn a_value_under_another_writes_version_is_invented() {
-        let mut history = good();
-        history.push(read("us-east/agent-1", "a", Some(20), Some("a1")));
-        assert!(matches!(wrongs(&history)[..], [Wrong::Invented { .. }]));
-    }
-
-    #[test]
-    fn an_unknown_delete_explains_a_newer_tombstone_and_no_older_one() {
-        let mut history = vec![
-            invoke(1, "a", Some("a1")),
-            ok(1, 10),
-            invoke(2, "a", None),
-            agents(),
-        ];
-        history.extend(["eu-west/agent-1", "us-east/agent-1"].map(|agent| read(agent, "a", Some(11), None)));
-        assert_eq!(wrongs(&history), []);
-        history.push(read("us-east/agent-1", "a", Some(9), None));
-        assert!(matches!(wrongs(&history)[..], [Wrong::Lost { .. }]));
-    }
-
-    #[test]
-    fn agents_that_differ_or_were_not_read_fail() {
-        let mut history = good();
-        history.push(read("us-east/agent-1", "c", Some(12), Some("c1")));
-        assert!(matches!(wrongs(&history)[..], [Wrong::Differs { .. }]));
-        let mut history = good();
-        history.retain(
-            |entry| !matches!(entry, Entry::Read { agent, key, .. } if agent.starts_with("us") && key == "a"),
-        );
-        assert_eq!(wrongs(&history), [Wrong::NotRead]);
-    }
-
-    #[test]
-    fn an_empty_history_proves_nothing_and_bad_versions_are_said() {
-        assert_eq!(wrongs(&[]), [Wrong::ProvesNothing]);
-        let bad = Entry::Ok {
-            write: 1,
-            version: "7".into(),
-            at_ms: 0,
-        };
-        let mut history = good();
-        history.push(bad);
-        assert!(matches!(wrongs(&history)[..], [Wrong::NoVersion { .. }]));
-    }
 }

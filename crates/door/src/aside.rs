@@ -234,7 +234,7 @@ async fn until_kept(journal: &dyn Journal, entry: &Entry) -> Result<Appended, Ap
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use isthmus_log::memory::MemoryRegion;
+    use isthmus_log::memory::{MemoryRegion, Servers};
     use isthmus_log::{LocalClock, PageFrom, RegionNames};
     use isthmus_replication::aside::{Kept, KeptWrite, Why};
     use isthmus_replication::cell::{CellId, Content, ContentType, Field};
@@ -308,7 +308,7 @@ mod tests {
         let journal = region.ports().journal;
         let default = JournalName::Aside(GroupName::parse("default").unwrap());
         journal.ensure(&default, true, 1).await.unwrap();
-        region.set_away(true);
+        region.set_servers(Servers::Away);
         let (aside, waiting) = queue(&process);
         for hlc in 0..40 {
             aside.keep(entry(hlc, 1024 * 1024 - 1024));
@@ -329,7 +329,7 @@ mod tests {
         let appending = waiting.append(Arc::clone(&journal), stop.clone());
         let coming_back = async {
             sleep(AGAIN * 3).await;
-            region.set_away(false);
+            region.set_servers(Servers::Answer);
             loop {
                 let page = journal.page(&default, PageFrom::Sequence(Sequence(1)), 100).await;
                 if page.is_ok_and(|page| page.entries.len() == 32) {

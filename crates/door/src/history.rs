@@ -211,7 +211,7 @@ fn millis(duration: Duration) -> u64 {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use isthmus_log::memory::MemoryRegion;
+    use isthmus_log::memory::{MemoryRegion, Servers};
     use isthmus_log::{LocalClock, RegionNames};
     use isthmus_replication::names::{RegionName, SetName};
     use isthmus_runtime::events::{KEPT_EVENTS, Severity};
@@ -298,7 +298,7 @@ mod tests {
         let history = carry(&process, "agent-1", &region);
         record(&process, 0..3);
         assert_eq!(told(&history, 3).await, ["0", "1", "2"]);
-        region.set_away(true);
+        region.set_servers(Servers::Away);
         record(&process, 3..KEPT_EVENTS + 13);
         let own = history.of_region(HOUR, None, PAGE).await;
         assert_eq!(
@@ -310,7 +310,7 @@ mod tests {
             "{}",
             own["reason"]
         );
-        region.set_away(false);
+        region.set_servers(Servers::Answer);
         let expected: Vec<String> = (0..3).chain(13..PAGE + 10).map(|n| n.to_string()).collect();
         assert_eq!(told(&history, PAGE).await, expected);
         assert!(process.metrics.text().contains("isthmus_events_lost_total 10\n"));

@@ -14,7 +14,7 @@ use isthmus_log::{Appended, EntryName, JournalName, LogSettings, PageFrom};
 use isthmus_replication::coordinates::{Anchor, Sequence};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_region_of_three_servers_survives_the_death_of_its_streams_leader() {
+async fn scenario_44_a_region_of_three_servers_survives_the_death_of_its_streams_leader() {
     let mut cluster = NatsCluster::start();
     let connection = connect(cluster.urls()).await;
     let ports = connection.ports();

@@ -74,7 +74,7 @@ async fn a_server_that_comes_later_is_awaited() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn readers_and_appends_go_on_after_a_restart_of_the_server() {
+async fn scenario_19_readers_and_appends_go_on_after_a_restart_of_the_server() {
     let (mut region, ports) = started().await;
     let mut reader = ports.log.reader(&shard(), Anchor::default());
     append(&ports, 1).await;
@@ -94,7 +94,7 @@ async fn readers_and_appends_go_on_after_a_restart_of_the_server() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reader_whose_consumer_is_deleted_makes_another() {
+async fn scenario_19_a_reader_whose_consumer_is_deleted_makes_another() {
     let (region, ports) = started().await;
     let mut reader = ports.log.reader(&shard(), Anchor::default());
     append(&ports, 1).await;
@@ -130,7 +130,7 @@ async fn a_consumer_that_stalls_is_noticed_by_the_watchdog() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_store_that_was_put_back_is_noticed_while_it_is_shorter_and_after_it_has_grown_again() {
+async fn scenario_34_a_store_that_was_put_back_is_noticed_while_it_is_shorter_and_after_it_has_grown_again() {
     let (mut region, ports) = started().await;
     for id in 1..=5 {
         append(&ports, id).await;
@@ -175,7 +175,7 @@ async fn a_store_that_was_put_back_is_noticed_while_it_is_shorter_and_after_it_h
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stream_that_is_gone_for_good_ends_its_readers_after_three_answers() {
+async fn scenario_19_a_stream_that_is_gone_for_good_ends_its_readers_after_three_answers() {
     let (region, ports) = started().await;
     append(&ports, 1).await;
     let mut reader = ports.log.reader(&shard(), Anchor::default());
@@ -313,7 +313,7 @@ async fn the_stream_is_made_as_the_design_says_and_another_one_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_log_that_does_not_fit_into_the_servers_storage_is_refused_with_the_mend() {
+async fn scenario_19_a_log_that_does_not_fit_into_the_servers_storage_is_refused_with_the_mend() {
     let server = NatsServer::start_with(&isthmus_log::testing::NatsServerSettings {
         jetstream: "max_file_store: 8MB".to_owned(),
         ..Default::default()

@@ -7,10 +7,10 @@
 //! `serve_from`, so that no reader sees a mixture.
 //!
 //! Invariants: a checkpoint is either whole or not there (one transaction; a kill at any time leaves the one before);
-//! the sum over all rows is part of it, so that a row that was changed or lost behind our back is noticed. One that is
-//! not whole, is of another log, or lies behind the log's first message is discarded whole, never merged.
+//! the sum over all rows is part of its head, and the head has a sum of its own, so that whatever was changed or lost behind
+//! our back is noticed. One that is not whole, is of another log, or lies behind the log's first message is discarded whole, never merged.
 
-use std::panic::{self, AssertUnwindSafe};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -31,7 +31,7 @@ const CELLS: TableDefinition<'static, &[u8], &[u8]> = TableDefinition::new("cell
 const HEAD: TableDefinition<'static, &str, &[u8]> = TableDefinition::new("head");
 const HEAD_KEY: &str = "head";
 /// The layout of the file. Persisted: raised when a file of before can't be read.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 const CACHE_BYTES: usize = 8 * 1024 * 1024;
 
 /// The checkpoint of one shard on disk.
@@ -123,9 +123,6 @@ struct Head {
     /// Sequences and identifiers, one after the other.
     #[prost(fixed64, repeated, tag = "7")]
     kept: Vec<u64>,
-    /// xxh3 of `fold`, which no row's sum covers.
-    #[prost(fixed64, tag = "8")]
-    fold_sum: u64,
     #[prost(fixed64, tag = "9")]
     serve_from_id: u64,
 }
@@ -145,16 +142,13 @@ impl CheckpointFile {
             source,
         })?;
         let path = folder.join(format!("{}-{}.redb", log.shard.group, log.shard.partition));
-        let read = || {
+        let opened = catch_unwind(AssertUnwindSafe(|| {
             let database = database(&path)?;
-            let loaded = load(&database, log);
-            Ok((database, loaded.map_err(|error| at(&path, error))?))
-        };
-        // What the disk has changed can make redb panic where it relies on its own bytes.
-        let opened = panic::catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| {
-            let corrupted = "reading it broke off".to_owned();
-            Err(at(&path, redb::Error::Corrupted(corrupted)))
-        });
+            let read = load(&database, log).map_err(|error| at(&path, error))?;
+            Ok((database, read))
+        }));
+        // redb trusts the lengths within a page: where one has changed on the disk it panics.
+        let opened = opened.unwrap_or_else(|_| Err(at(&path, redb::Error::Corrupted("a page".to_owned()))));
         let reason = match opened {
             Ok((database, Read::Empty)) => {
                 return Ok((
@@ -301,7 +295,18 @@ fn load(database: &Database, log: &LogName) -> Result<Read, redb::Error> {
     Ok(Read::Whole(Box::new(loaded), rows))
 }
 
-fn check_head(bytes: &[u8], log: &LogName) -> Result<Head, Discarded> {
+/// The head as it is stored: xxh3 of its protobuf, eight bytes with the lowest first, then that.
+fn seal(head: &Head) -> Vec<u8> {
+    let bytes = head.encode_to_vec();
+    let sum = xxhash_rust::xxh3::xxh3_64(&bytes).to_le_bytes();
+    [&sum, bytes.as_slice()].concat()
+}
+
+fn check_head(sealed: &[u8], log: &LogName) -> Result<Head, Discarded> {
+    let (sum, bytes) = sealed.split_first_chunk().unwrap_or((&[0; 8], &[]));
+    if *sum != xxhash_rust::xxh3::xxh3_64(bytes).to_le_bytes() {
+        return Err(Discarded::Corrupted("the head".to_owned()));
+    }
     let head =
         Head::decode(bytes).map_err(|_| Discarded::Corrupted("the head is not protobuf".to_owned()))?;
     if head.format != FORMAT {
@@ -309,9 +314,6 @@ fn check_head(bytes: &[u8], log: &LogName) -> Result<Head, Discarded> {
     }
     if head.log != log_text(log) {
         return Err(Discarded::AnotherLog);
-    }
-    if head.fold_sum != xxhash_rust::xxh3::xxh3_64(&head.fold) {
-        return Err(Discarded::Corrupted("the fold state".to_owned()));
     }
     Ok(head)
 }

@@ -3,10 +3,9 @@
 use isthmus_replication::coordinates::Anchor;
 use isthmus_replication::fold::Fold;
 use isthmus_replication::store::{HeldCell, StoredCell};
-use prost::Message;
 use redb::WriteTransaction;
 
-use super::{CELLS, CheckpointError, CheckpointFile, FORMAT, HEAD, HEAD_KEY, Head, Rows, at, log_text};
+use super::{CELLS, CheckpointError, CheckpointFile, FORMAT, HEAD, HEAD_KEY, Head, Rows, at, log_text, seal};
 
 /// A checkpoint that is being written. Dropped without [`Transaction::commit`] it leaves the one before.
 pub struct Transaction<'a> {
@@ -26,12 +25,10 @@ impl CheckpointFile {
             .database
             .begin_write()
             .map_err(|error| at(&self.path, error))?;
-        let fold_bytes = fold.encode();
         let head = Head {
             format: FORMAT,
             log: log_text(fold.log()),
-            fold_sum: xxhash_rust::xxh3::xxh3_64(&fold_bytes),
-            fold: fold_bytes,
+            fold: fold.encode(),
             kept: kept
                 .iter()
                 .flat_map(|anchor| [anchor.sequence.0, anchor.message_id.0])
@@ -84,7 +81,7 @@ impl Transaction<'_> {
         self.head.serve_from_id = serve_from.message_id.0;
         self.head.rows_sum = self.rows.sum;
         self.head.rows_count = self.rows.count;
-        let bytes = self.head.encode_to_vec();
+        let bytes = seal(&self.head);
         let transaction = self.transaction;
         let result: Result<(), redb::Error> = (|| {
             transaction.open_table(CELLS)?;

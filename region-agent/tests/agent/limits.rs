@@ -11,7 +11,7 @@ async fn code(answer: reqwest::Response) -> String {
 }
 
 #[tokio::test]
-async fn above_the_soft_limit_puts_are_refused_and_deletes_pass() {
+async fn scenario_46_above_the_soft_limit_puts_are_refused_and_deletes_pass() {
     let region = Region::alone();
     let agent = region.agent_with("agent-1", &[("ISTHMUS_MEMORY__SOFT", "128KiB")]);
     agent.ready("write").await;
@@ -50,7 +50,7 @@ async fn above_the_hard_limit_nothing_more_is_applied() {
 }
 
 #[tokio::test]
-async fn a_full_log_refuses_writes_only_while_nothing_may_be_trimmed() {
+async fn scenario_19_a_full_log_refuses_writes_only_while_nothing_may_be_trimmed() {
     let region = Region::with_small_logs("2MiB");
     let (agent, other) = (region.agent("agent-1").await, region.agent("agent-2").await);
     other.signal("-STOP");
@@ -72,7 +72,7 @@ async fn a_full_log_refuses_writes_only_while_nothing_may_be_trimmed() {
 }
 
 #[tokio::test]
-async fn a_clock_that_is_ahead_refuses_its_writes_and_hands_stewardship_over() {
+async fn scenario_08_a_clock_that_is_ahead_refuses_its_writes_and_hands_stewardship_over() {
     let region = Region::alone();
     let offset = region.folder.path().join("offset");
     std::fs::write(&offset, "0s").unwrap();

@@ -41,7 +41,7 @@ async fn read_all(agent: &Agent, prefix: &str) {
 }
 
 #[tokio::test]
-async fn a_lost_tail_begins_a_new_life_and_loses_nothing_acknowledged() {
+async fn scenario_15_a_lost_tail_begins_a_new_life_and_loses_nothing_acknowledged() {
     let mut region = Region::alone();
     let (one, two) = (region.agent("agent-1").await, region.agent("agent-2").await);
     write_all(&one, "kept").await;
@@ -106,7 +106,7 @@ async fn a_loss_that_takes_the_record_of_a_life_with_it_begins_the_next_life() {
 }
 
 #[tokio::test]
-async fn a_tail_lost_while_the_agent_was_down_is_noticed_when_it_starts() {
+async fn scenario_15_a_tail_lost_while_the_agent_was_down_is_noticed_when_it_starts() {
     let mut region = Region::alone();
     let mut agent = region.agent("agent-1").await;
     write_all(&agent, "kept").await;
@@ -228,7 +228,7 @@ async fn tell_doubt(ports: &Ports, cursor: Cursor, landmarks: Vec<Cursor>, linea
 }
 
 #[tokio::test]
-async fn a_tail_that_only_a_peer_has_begins_a_new_life_where_the_logs_part() {
+async fn scenario_34_a_tail_that_only_a_peer_has_begins_a_new_life_where_the_logs_part() {
     let region = Region::alone();
     let (one, two) = (region.agent("agent-1").await, region.agent("agent-2").await);
     write_all(&one, "kept").await;

@@ -10,3 +10,4 @@ mod lives;
 mod restart;
 mod support;
 mod traces;
+mod writers;

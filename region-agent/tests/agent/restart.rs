@@ -66,7 +66,7 @@ async fn a_killed_agent_serves_everything_acknowledged_from_checkpoint_and_log()
 }
 
 #[tokio::test]
-async fn a_corrupted_checkpoint_is_discarded_loudly_and_the_log_read_again() {
+async fn scenario_20_a_corrupted_checkpoint_is_discarded_loudly_and_the_log_read_again() {
     let region = Region::alone();
     let mut agent = region.agent("agent-1").await;
     for n in 0..20 {
@@ -147,7 +147,7 @@ async fn another_agent_becomes_steward_when_the_steward_is_killed() {
 }
 
 #[tokio::test]
-async fn sigterm_ends_an_agent_with_what_it_has_begun_done() {
+async fn scenario_29_sigterm_ends_an_agent_with_what_it_has_begun_done() {
     let region = Region::alone();
     let mut agent = region.agent("agent-1").await;
     let writes: Vec<_> = (0..100)
@@ -172,7 +172,7 @@ async fn sigterm_ends_an_agent_with_what_it_has_begun_done() {
 }
 
 #[tokio::test]
-async fn without_nats_reads_go_on_and_writes_are_refused_until_it_is_back() {
+async fn scenario_19_without_nats_reads_go_on_and_writes_are_refused_until_it_is_back() {
     let mut region = Region::alone();
     let agent = region.agent("agent-1").await;
     assert_eq!(agent.put("carts/a", "1").await.status(), 200);

@@ -181,6 +181,22 @@ impl Agent {
             .json()
     }
 
+    /// The value of a sample of a metric; `None` = there is no such sample.
+    ///
+    /// # Errors
+    /// When the admin listener does not answer.
+    pub async fn metric(&self, sample: &str) -> anyhow::Result<Option<f64>> {
+        let request = self.client.get(format!("{}/metrics", self.admin));
+        let text = Self::send(request.timeout(Duration::from_secs(5)))
+            .await?
+            .ok()?
+            .text();
+        let found = text
+            .lines()
+            .find_map(|line| line.strip_prefix(sample)?.strip_prefix(' '));
+        Ok(found.map(str::parse).transpose()?)
+    }
+
     /// Per shard: cell count and digest, in the order of the shards.
     ///
     /// # Errors

@@ -2,12 +2,17 @@
 //! ended and removed when the value is dropped, also when a test fails.
 
 mod agent;
+mod faults;
+mod load;
+pub mod nats;
 mod process;
 mod running;
 mod site;
 mod wait;
 
 pub use agent::{Agent, Answer};
+pub use faults::Met;
+pub use load::{Load, Tally};
 pub use process::Process;
 pub use running::{Running, binary, isthmus};
 pub use site::Site;

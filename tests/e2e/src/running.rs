@@ -270,6 +270,10 @@ impl Running {
         .await
     }
 
+    pub(crate) fn client(&self) -> &reqwest::Client {
+        &self.client
+    }
+
     /// The folder of the set and everything beside it.
     #[must_use]
     pub fn folder(&self) -> &Path {

@@ -126,7 +126,7 @@ async fn a_cut_link_heals_and_catches_up() -> anyhow::Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_restart_of_a_nats_server_is_survived() -> anyhow::Result<()> {
+async fn scenario_19_a_restart_of_a_nats_server_is_survived() -> anyhow::Result<()> {
     let running = three_regions().await?;
     running
         .agent("eu-west")

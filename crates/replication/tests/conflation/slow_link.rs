@@ -309,7 +309,7 @@ impl Run {
         }
         let applied = self.peer.apply(change, Wall::default());
         assert!(
-            !applied.conflict(),
+            applied.into_conflict().is_none(),
             "one region's writes, each over the one before, conflict with none"
         );
     }

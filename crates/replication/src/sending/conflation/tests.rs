@@ -10,7 +10,7 @@ use crate::cell::{CellId, ContentType};
 use crate::coordinates::WriterId;
 use crate::hlc::Hlc;
 use crate::seen::Seen;
-use crate::store::{Applied, Store};
+use crate::store::Store;
 use crate::time::Wall;
 use crate::version::Version;
 
@@ -75,14 +75,8 @@ fn changes(of: Vec<&'static str>, most: usize) -> impl Strategy<Value = Vec<Chan
 /// Applies changes; the losers of true conflicts.
 fn apply(store: &mut Store, changes: &[Change]) -> BTreeSet<(CellId, Version)> {
     let losers = changes.iter().filter_map(|change| {
-        let loser = match store.apply(change.clone(), Wall::default()) {
-            Applied::Won {
-                replaced,
-                conflict: true,
-            } => replaced?.version,
-            Applied::Superseded { conflict: true } => change.version.clone(),
-            _ => return None,
-        };
+        let conflict = store.apply(change.clone(), Wall::default()).into_conflict();
+        let loser = conflict?.loser.version;
         Some((change.id.clone(), loser))
     });
     losers.collect()

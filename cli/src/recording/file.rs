@@ -9,11 +9,11 @@ use super::RecordError;
 use crate::history::Entry;
 
 /// How many writes ended how.
-#[derive(Default)]
-pub(super) struct Counts {
-    pub(super) acknowledged: u64,
-    pub(super) failed: u64,
-    pub(super) unknown: u64,
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    pub(crate) acknowledged: u64,
+    pub(crate) failed: u64,
+    pub(crate) unknown: u64,
 }
 
 /// Writes entries until the last sender is gone.

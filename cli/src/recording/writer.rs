@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use super::recent::Sight;
 use super::{RecordError, Recorder, key};
 use crate::client::http::HttpError;
 use crate::client::kv::{self, Place, Terms};
@@ -59,6 +60,11 @@ impl Writer {
             let at_ms = recorder.at_ms();
             match done {
                 Ok(written) => {
+                    recorder.recent.note(Sight {
+                        key: place.key,
+                        version: written.version.clone(),
+                        session: written.session,
+                    });
                     recorder
                         .log(Entry::Ok {
                             write,

@@ -11,9 +11,9 @@ use super::clock::Offset;
 use crate::fleet::child::hold_file;
 use crate::folder::run_file::RunFile;
 
-/// `leader@eu-west`, `agent-1@eu-west`, `nats@eu-west`, `agents@eu-west`, `gateways@eu-west`, `all@eu-west`.
+/// `leader@eu-west`, `standby@eu-west`, `agent-1@eu-west`, `nats@eu-west`, `agents@eu-west`, `gateways@eu-west`, `all@eu-west`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Target {
+pub(crate) struct Target {
     who: String,
     region: String,
 }
@@ -21,7 +21,7 @@ pub(super) struct Target {
 /// Text that is no target.
 #[derive(Debug, thiserror::Error)]
 #[error("{0:?} names no process; write WHO@REGION, for example leader@eu-west or agent-1@eu-west")]
-pub(super) struct NotATarget(String);
+pub(crate) struct NotATarget(String);
 
 impl FromStr for Target {
     type Err = NotATarget;
@@ -45,16 +45,16 @@ impl fmt::Display for Target {
 
 /// A process of a running folder.
 #[derive(Clone, Debug)]
-pub(super) struct Process {
-    pub(super) region: String,
-    pub(super) name: String,
-    pid: u32,
+pub(crate) struct Process {
+    pub(crate) region: String,
+    pub(crate) name: String,
+    pub(crate) pid: u32,
     clock_file: Option<PathBuf>,
 }
 
 /// Why a fault was not put in.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum TargetError {
+pub(crate) enum TargetError {
     #[error("no region {0} runs here; the regions are: {1}")]
     NoRegion(String, String),
     #[error("no process {target} runs here; in that region there are: {known}")]
@@ -80,18 +80,26 @@ pub(super) enum TargetError {
     },
 }
 
-pub(super) fn known(run: &RunFile) -> String {
+pub(crate) fn known(run: &RunFile) -> String {
     run.regions.keys().cloned().collect::<Vec<_>>().join(", ")
 }
 
 impl Target {
+    /// `who` in `region`.
+    pub(crate) fn new(who: &str, region: &str) -> Self {
+        Self {
+            who: who.to_owned(),
+            region: region.to_owned(),
+        }
+    }
+
     /// The region whose leader has to be found out first.
-    pub(super) fn wants_leader(&self) -> Option<&str> {
-        (self.who == "leader").then_some(self.region.as_str())
+    pub(crate) fn wants_leader(&self) -> Option<&str> {
+        matches!(self.who.as_str(), "leader" | "standby").then_some(self.region.as_str())
     }
 
     /// The processes meant; at least one.
-    pub(super) fn resolve(&self, run: &RunFile, leader: Option<&str>) -> Result<Vec<Process>, TargetError> {
+    pub(crate) fn resolve(&self, run: &RunFile, leader: Option<&str>) -> Result<Vec<Process>, TargetError> {
         let processes = of_region(run, &self.region)?;
         let names: Vec<&str> = processes.iter().map(|process| process.name.as_str()).collect();
         let known = names.join(", ");
@@ -100,6 +108,7 @@ impl Target {
             "agents" => name.starts_with("agent-"),
             "gateways" => name.starts_with("gateway-"),
             "leader" => Some(name) == leader,
+            "standby" => name.starts_with("gateway-") && Some(name) != leader,
             who => name == who,
         };
         let meant: Vec<Process> = processes
@@ -138,20 +147,24 @@ fn of_region(run: &RunFile, region: &str) -> Result<Vec<Process>, TargetError> {
 }
 
 impl Process {
-    pub(super) fn kill(&self) -> Result<(), TargetError> {
+    pub(crate) fn kill(&self) -> Result<(), TargetError> {
         self.signal(Signal::KILL)
     }
 
-    pub(super) fn pause(&self) -> Result<(), TargetError> {
+    pub(crate) fn end(&self) -> Result<(), TargetError> {
+        self.signal(Signal::TERM)
+    }
+
+    pub(crate) fn pause(&self) -> Result<(), TargetError> {
         self.signal(Signal::STOP)
     }
 
-    pub(super) fn go_on(&self) -> Result<(), TargetError> {
+    pub(crate) fn go_on(&self) -> Result<(), TargetError> {
         self.signal(Signal::CONT)
     }
 
     /// Keeps it from being started, then kills it if it runs.
-    pub(super) fn take_down(&self, dir: &Path) -> Result<(), TargetError> {
+    pub(crate) fn take_down(&self, dir: &Path) -> Result<(), TargetError> {
         let path = hold_file(&dir.join(&self.region), &self.name);
         std::fs::write(&path, "held down by isthmus lab\n")
             .map_err(|source| TargetError::Unwritable { path, source })?;
@@ -161,7 +174,7 @@ impl Process {
         }
     }
 
-    pub(super) fn release(&self, dir: &Path) -> Result<(), TargetError> {
+    pub(crate) fn release(&self, dir: &Path) -> Result<(), TargetError> {
         let path = hold_file(&dir.join(&self.region), &self.name);
         match std::fs::remove_file(&path) {
             Err(source) if source.kind() != io::ErrorKind::NotFound => {
@@ -171,7 +184,7 @@ impl Process {
         }
     }
 
-    pub(super) fn put_clock(&self, offset: &Offset) -> Result<(), TargetError> {
+    pub(crate) fn put_clock(&self, offset: &Offset) -> Result<(), TargetError> {
         let Some(path) = &self.clock_file else {
             return Err(TargetError::NoClock {
                 region: self.region.clone(),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 /// Time added to, or taken from, a process's wall time. Text like `+8h`, `-300ms`, `0s`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Offset {
+pub(crate) struct Offset {
     behind: bool,
     by: Duration,
 }
@@ -14,10 +14,25 @@ pub(super) struct Offset {
 /// Text that is no offset.
 #[derive(Debug, thiserror::Error)]
 #[error("{text:?} is no clock offset; write one like +8h, -300ms or 0s")]
-pub(super) struct NotAnOffset {
+pub(crate) struct NotAnOffset {
     text: String,
     #[source]
     source: humantime::DurationError,
+}
+
+impl Offset {
+    /// A clock that is right.
+    pub(crate) const NONE: Self = Self::ahead(Duration::ZERO);
+
+    /// A clock that is ahead.
+    pub(crate) const fn ahead(by: Duration) -> Self {
+        Self { behind: false, by }
+    }
+
+    /// A clock that is behind.
+    pub(crate) const fn behind(by: Duration) -> Self {
+        Self { behind: true, by }
+    }
 }
 
 impl FromStr for Offset {

@@ -1,0 +1,129 @@
+//! `isthmus chaos`: three regions of real processes under writes and reads, faults drawn from a seed, and the judgement.
+
+mod inject;
+pub(crate) mod kind;
+mod schedule;
+mod summary;
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use crate::failure::Failure;
+use crate::fleet::ports::PortChoice;
+use crate::fleet::{self, Fleet};
+use crate::folder::PORT_BASE;
+use crate::folder::init;
+use crate::history::{record, verdict};
+use crate::output::note;
+use crate::recording::Recording;
+use kind::Kind;
+use schedule::Planned;
+pub(crate) use summary::Summary;
+
+const REGIONS: [&str; 3] = ["eu-west", "us-east", "ap-south"];
+const ROUND_TRIP: Duration = Duration::from_millis(20);
+/// How long all agents may take to become equal after the last write.
+const SETTLES_WITHIN: Duration = Duration::from_secs(90);
+const BUCKET: &str = "chaos";
+/// Few, so that writes of all regions meet.
+const KEYS: u64 = 400;
+const WRITERS: u64 = 4;
+const READERS: u64 = 2;
+
+/// What to run.
+#[derive(Clone, Debug)]
+pub(crate) struct Order {
+    /// A new or empty folder.
+    pub(crate) folder: PathBuf,
+    /// What the faults are drawn from.
+    pub(crate) seed: u64,
+    /// How long there are writes.
+    pub(crate) writes: Duration,
+    /// Which faults may come; each must.
+    pub(crate) kinds: Vec<Kind>,
+}
+
+/// Regions that run, and the faults that will come.
+pub(crate) struct Chaos {
+    fleet: Fleet,
+    order: Order,
+    schedule: Vec<Planned>,
+}
+
+impl Chaos {
+    /// Draws the faults, writes the folder and brings everything up.
+    pub(crate) async fn start(order: Order) -> Result<Self, Failure> {
+        let names = REGIONS.map(str::to_owned);
+        let schedule = schedule::draw(order.seed, order.writes, &order.kinds, &names);
+        let missing = |kind: &&Kind| !schedule.iter().any(|planned| planned.kind == **kind);
+        if let Some(kind) = order.kinds.iter().find(missing) {
+            return Err(Failure::settings(format!(
+                "{} s are too short for {} kinds of faults: there is no {kind}; give it more --seconds or fewer --only",
+                order.writes.as_secs(),
+                order.kinds.len()
+            )));
+        }
+        write_folder(&order.folder)?;
+        let up = fleet::Order {
+            folder: order.folder.clone(),
+            ports: PortChoice::Auto,
+            round_trip: ROUND_TRIP,
+        };
+        let fleet = Fleet::start(&up, &|line| note(line)).await?;
+        Ok(Self {
+            fleet,
+            order,
+            schedule,
+        })
+    }
+
+    /// Writes, reads and breaks until the time is over, then judges.
+    pub(crate) async fn run(&mut self) -> Result<Summary, Failure> {
+        let run = self.fleet.run_file();
+        let recording = Recording {
+            file: self.order.folder.join("history.ndjson"),
+            bucket: BUCKET.to_owned(),
+            lasts: self.order.writes,
+            keys: KEYS,
+            writers: WRITERS,
+            readers: READERS,
+            settle: SETTLES_WITHIN,
+        };
+        let faults = inject::put_all(&self.order.folder, Instant::now(), &self.schedule);
+        let work = async { tokio::join!(recording.record(&run), faults) };
+        tokio::pin!(work);
+        let (recorded, fates) = loop {
+            tokio::select! {
+                event = self.fleet.next_event() => note(format_args!("           {event}")),
+                done = &mut work => break done,
+            }
+        };
+        let recorded = recorded?;
+        let history = std::fs::File::open(&recording.file).map_err(Failure::environment)?;
+        let history = record::read(history).map_err(Failure::environment)?;
+        Ok(Summary::new(
+            (self.order.seed, self.order.writes),
+            &self.order.kinds,
+            &fates,
+            &recorded,
+            verdict::judge(&history),
+        ))
+    }
+
+    /// Ends everything.
+    pub(crate) async fn stop(self) {
+        self.fleet.stop().await;
+    }
+}
+
+fn write_folder(folder: &Path) -> Result<(), Failure> {
+    let names = REGIONS.iter().map(|name| name.parse());
+    let plan = init::Plan {
+        set: "chaos".parse().map_err(Failure::environment)?,
+        trust_domain: "isthmus.local".to_owned(),
+        regions: names.collect::<Result<_, _>>().map_err(Failure::environment)?,
+        port_base: PORT_BASE,
+    };
+    init::write(folder, &plan)?;
+    Ok(())
+}

@@ -1,0 +1,78 @@
+//! One client that goes with a session from agent to agent of all regions and logs what it is shown.
+
+use std::time::{Duration, Instant};
+
+use tokio::time::sleep;
+
+use super::recent::Sight;
+use super::{RecordError, Recorder, text};
+use crate::client::kv::{self, Place};
+use crate::history::Entry;
+use crate::random::Random;
+
+const PAUSE: Duration = Duration::from_millis(5);
+const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(50);
+/// How long an agent may wait until it has what the session has seen.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// So often of a hundred times a reader goes on with the session of a new write, else with its own.
+const NEW_SESSIONS_IN_100: u64 = 30;
+
+/// A client that reads in whatever region it is.
+pub(super) struct Reader {
+    pub(super) bucket: String,
+    pub(super) agents: Vec<(String, String)>,
+    pub(super) random: Random,
+}
+
+impl Reader {
+    pub(super) async fn read_until(mut self, until: Instant, recorder: Recorder) -> Result<(), RecordError> {
+        let mut own: Option<Sight> = None;
+        while Instant::now() < until {
+            let anew = self.random.below(100) < NEW_SESSIONS_IN_100;
+            let sight = match own.take().filter(|_| !anew) {
+                Some(sight) => Some(sight),
+                None => recorder.recent.draw(&mut self.random),
+            };
+            own = match sight {
+                Some(sight) => self.look_again(&recorder, sight).await?,
+                None => None,
+            };
+            sleep(if own.is_some() { PAUSE } else { PAUSE_AFTER_FAILURE }).await;
+        }
+        Ok(())
+    }
+
+    /// Reads the key that a session has seen on any agent; `None` = the agent refused or did not answer, which it may.
+    async fn look_again(&mut self, recorder: &Recorder, sight: Sight) -> Result<Option<Sight>, RecordError> {
+        let at = self.random.below(self.agents.len() as u64) as usize;
+        let Some((agent, door)) = self.agents.get(at) else {
+            return Ok(None);
+        };
+        let place = Place {
+            bucket: self.bucket.clone(),
+            key: sight.key,
+        };
+        let found = kv::get(
+            &recorder.client,
+            door,
+            &place,
+            Some(&sight.session),
+            Some(PATIENCE),
+        )
+        .await;
+        let Ok(found) = found else { return Ok(None) };
+        let entry = Entry::SessionRead {
+            agent: agent.clone(),
+            key: place.key.clone(),
+            seen: sight.version,
+            version: found.version.clone(),
+            value: text(found.value),
+        };
+        recorder.log(entry).await?;
+        Ok(found.version.zip(found.session).map(|(version, session)| Sight {
+            key: place.key,
+            version,
+            session,
+        }))
+    }
+}

@@ -1,0 +1,133 @@
+//! Processes of a running set, met one by one, as `run.json` says them at that moment.
+
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+use crate::{Running, until};
+
+const LEADS_WITHIN: Duration = Duration::from_secs(30);
+
+/// A process that runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Met {
+    /// Its name in its region.
+    pub name: String,
+    pid: Pid,
+}
+
+impl Met {
+    /// Sends it a signal.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn signal(&self, signal: Signal) -> anyhow::Result<()> {
+        kill_process(self.pid, signal).with_context(|| format!("{} takes no signal", self.name))
+    }
+}
+
+impl Running {
+    /// What `run.json` says now.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn now(&self) -> anyhow::Result<Value> {
+        Ok(serde_json::from_slice(&std::fs::read(
+            self.set().join("run.json"),
+        )?)?)
+    }
+
+    /// The process `name` of a region: `agent-1`, `gateway-2`, `nats`.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn process(&self, region: &str, name: &str) -> anyhow::Result<Met> {
+        let now = self.now()?;
+        let region = &now["regions"][region];
+        let lists = ["agents", "gateways"].map(|list| region[list].as_array().cloned().unwrap_or_default());
+        let found = lists.iter().flatten().find(|process| process["name"] == name);
+        let process = if name == "nats" {
+            Some(&region["nats"])
+        } else {
+            found
+        };
+        let pid = process.and_then(|process| process["pid"].as_i64());
+        let pid = pid.and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
+        Ok(Met {
+            name: name.to_owned(),
+            pid: pid.with_context(|| format!("{name} does not run"))?,
+        })
+    }
+
+    /// What each gateway of a region that answers says at `/v1/status`.
+    pub async fn statuses(&self, region: &str) -> Vec<Value> {
+        let said = self.said_by_gateways(region, "/v1/status").await;
+        said.iter()
+            .filter_map(|said| serde_json::from_str(said).ok())
+            .collect()
+    }
+
+    /// The values of a metric's samples on every gateway of a region that answers.
+    pub async fn samples(&self, region: &str, metric: &str) -> Vec<f64> {
+        let said = self.said_by_gateways(region, "/metrics").await;
+        let samples = said.iter().flat_map(|said| said.lines());
+        let samples =
+            samples.filter_map(|line| line.strip_prefix(metric)?.strip_prefix('{')?.split_once("} "));
+        samples.filter_map(|(_, value)| value.parse().ok()).collect()
+    }
+
+    async fn said_by_gateways(&self, region: &str, path: &str) -> Vec<String> {
+        let gateways = self.run_file()["regions"][region]["gateways"].as_array();
+        let mut said = Vec::new();
+        for gateway in gateways.into_iter().flatten() {
+            let admin = gateway["admin"].as_str().unwrap_or_default();
+            let asked = self.client().get(format!("{admin}{path}"));
+            let Ok(answer) = asked.timeout(Duration::from_millis(500)).send().await else {
+                continue;
+            };
+            said.extend(answer.text().await.ok());
+        }
+        said
+    }
+
+    /// The gateway of a region that says of itself that it leads.
+    ///
+    /// # Errors
+    /// When none does for 30 s.
+    pub async fn leader(&self, region: &str) -> anyhow::Result<Met> {
+        until(&format!("{region} has a leader"), LEADS_WITHIN, || async {
+            let said = self.statuses(region).await;
+            let leading = said.iter().find(|gateway| gateway["leading"] == true);
+            let name = leading.and_then(|gateway| gateway["name"].as_str());
+            self.process(region, name.context("none leads")?)
+        })
+        .await
+    }
+
+    /// Where clients of a region's NATS connect: `127.0.0.1:port`.
+    #[must_use]
+    pub fn nats(&self, region: &str) -> String {
+        let url = self.run_file()["regions"][region]["nats"]["url"].as_str();
+        url.unwrap_or_default().trim_start_matches("nats://").to_owned()
+    }
+
+    /// Waits until every agent of `readers` has applied exactly one change of `origin` for each cell there is, which holds when
+    /// every key was written once, there.
+    ///
+    /// # Errors
+    /// When the agents do not become identical, or one has applied more changes or less.
+    pub async fn applied_once(&self, origin: &str, readers: &str, bound: Duration) -> anyhow::Result<u64> {
+        let cells = self.identical(bound).await?;
+        for agent in self.agents(readers) {
+            let sample = format!("isthmus_applied_changes_total{{origin=\"{origin}\"}}");
+            let applied = agent.metric(&sample).await?.unwrap_or_default();
+            ensure!(
+                applied == cells as f64,
+                "{cells} keys were written once each, and {applied} changes were applied"
+            );
+        }
+        Ok(cells)
+    }
+}
