@@ -434,17 +434,6 @@ impl Sending {
         .min()
     }
 
-    /// The log ends before the peer's cursor, or the reader does not come forward.
-    fn cursor_ahead(&mut self, now: Now) {
-        match (&self.reader, self.cursor) {
-            (Reader::Running(fold), Some(cursor)) => {
-                let found = fold.at();
-                self.suspect(now, cursor, found);
-            }
-            _ => self.moved = now.mono,
-        }
-    }
-
     /// Whether the peer's cursor should move.
     fn is_owing(&self) -> bool {
         let held = self.receiver.is_none_or(|receiver| receiver.hold.is_some());

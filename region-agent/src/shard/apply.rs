@@ -85,7 +85,10 @@ impl ShardTask {
         }
         self.note_newest(&mut served, &verdict, &message, now);
         self.context.memory.changed(before, served.store.bytes());
-        self.digests.note(served.fold.at(), Summary::of(&served.store));
+        if at.sequence >= serve_from.sequence {
+            // Below it the store holds effects of what comes after, as the checkpoint had them.
+            self.digests.note(served.fold.at(), Summary::of(&served.store));
+        }
         let superseded = effects.as_ref().map_or(&[][..], |effects| &effects.superseded);
         self.writer
             .handle_message(now, &served.fold, &verdict, superseded);

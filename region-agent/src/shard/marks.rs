@@ -46,7 +46,8 @@ impl ShardTask {
         };
         let (record, body) = {
             let served = self.shared.read();
-            let Some(position) = served.fold.position() else {
+            // Below where it serves from, the store holds effects of what comes after.
+            let Some(position) = served.fold.position().filter(|_| served.refusal().is_none()) else {
                 return;
             };
             let mut clock = hlc::Clock::default();

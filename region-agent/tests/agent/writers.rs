@@ -19,11 +19,14 @@ use isthmus_replication::version::Version;
 
 use crate::support::{BOUND, Region, equal, header};
 
-/// What a writer that is gone had sent for `carts/<key>`, stamped so long ago, with a message id of its own.
-async fn lands_late(region: &Region, ports: &Ports, key: &str, id: u64, ago: Duration) -> Shard {
+fn stamped(ago: Duration) -> Hlc {
+    let millis = SystemTime::now().duration_since(UNIX_EPOCH).unwrap() - ago;
+    Hlc::at(Wall::from_millis(millis.as_millis() as u64))
+}
+
+/// What a writer that is gone had sent for `carts/<key>` under `stamp`, with a message id of its own.
+async fn lands_late(region: &Region, ports: &Ports, key: &str, id: u64, stamp: Hlc) {
     let names = region.names();
-    let millis = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64;
-    let stamp = Hlc::at(Wall::from_millis(millis - ago.as_millis() as u64));
     let (bucket, writer) = (BucketName::parse("carts").unwrap(), WriterId(0xdead));
     let key = Key::parse(key).unwrap();
     let shard = Shard::of_key(&GroupName::parse("default").unwrap(), 2, &bucket, &key);
@@ -66,7 +69,6 @@ async fn lands_late(region: &Region, ports: &Ports, key: &str, id: u64, ago: Dur
         .await
         .await
         .unwrap();
-    shard
 }
 
 #[tokio::test]
@@ -82,9 +84,10 @@ async fn scenario_40_a_publish_that_lands_after_its_writer_is_gone_counts_for_al
         assert!(one.value(key).await.is_some());
     }
     let (_connection, ports) = region.ports().await;
-    lands_late(&region, &ports, "minutes", 1, Duration::from_secs(180)).await;
-    lands_late(&region, &ports, "moments", 2, Duration::ZERO).await;
-    lands_late(&region, &ports, "moments", 2, Duration::ZERO).await;
+    lands_late(&region, &ports, "minutes", 1, stamped(Duration::from_secs(180))).await;
+    let fresh = stamped(Duration::ZERO);
+    lands_late(&region, &ports, "moments", 2, fresh).await;
+    lands_late(&region, &ports, "moments", 2, fresh).await;
     for agent in [&one, &two] {
         until("what is fresh is applied", BOUND, || async {
             (agent.value("carts/moments").await.as_deref() == Some("late")).then_some(())

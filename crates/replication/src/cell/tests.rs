@@ -78,7 +78,7 @@ fn reference(cells: &[Cell]) -> Option<Cell> {
 
 proptest! {
     #[test]
-    fn any_order_and_repetition_ends_equal(
+    fn scenario_07_any_order_and_repetition_ends_equal(
         (cells, shuffled) in proptest::collection::vec(cell(), 1..8)
             .prop_flat_map(|cells| (Just(cells.clone()), Just([cells.clone(), cells].concat()).prop_shuffle()))
     ) {
@@ -88,7 +88,7 @@ proptest! {
     }
 
     #[test]
-    fn merge_is_associative(a in cell(), b in cell(), c in cell()) {
+    fn scenario_07_merge_is_associative(a in cell(), b in cell(), c in cell()) {
         let left = merged(merged([a.clone(), b.clone()]).into_iter().chain([c.clone()]));
         let right = merged([a].into_iter().chain(merged([b, c])));
         prop_assert_eq!(left, right);

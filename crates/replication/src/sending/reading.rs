@@ -152,6 +152,17 @@ impl Sending {
         }
     }
 
+    /// The log ends before the peer's cursor, or the reader does not come forward.
+    pub(super) fn cursor_ahead(&mut self, now: Now) {
+        match (&self.reader, self.cursor) {
+            (Reader::Running(fold), Some(cursor)) => {
+                let found = fold.at();
+                self.suspect(now, cursor, found);
+            }
+            _ => self.moved = now.mono,
+        }
+    }
+
     pub(super) fn is_catching_up(&self) -> bool {
         match (&self.reader, self.start) {
             (Reader::Running(fold), Some(start)) => fold.at().sequence < start.shared,

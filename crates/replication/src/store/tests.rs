@@ -238,3 +238,85 @@ const STORED_VALUE: &str =
     "090200000000000000120161190100000000000000220c0a01621101000000000000002809300142017849581b000000000000";
 const STORED_TOMBSTONE: &str = "090300000000000000120161190100000000000000300249401f000000000000";
 const STORED_SWEPT: &str = "090200000000000000120161190100000000000000220c0a0162110100000000000000280930034210c49e55288e1ab84471a24666a4d7ddd349581b000000000000";
+
+/// Applies the changes in every order, and each order a second time; what every store ends with.
+fn in_every_order(changes: &[Change]) -> Store {
+    let mut stores: Vec<Store> = orders(changes)
+        .into_iter()
+        .map(|order| {
+            let mut store = Store::default();
+            for change in order.iter().chain(&order) {
+                store.apply(change.clone(), Wall::default());
+            }
+            store
+        })
+        .collect();
+    let last = stores.pop().unwrap();
+    for store in stores {
+        assert_eq!((store.digest(), store.cells()), (last.digest(), last.cells()));
+    }
+    last
+}
+
+fn orders(changes: &[Change]) -> Vec<Vec<Change>> {
+    let Some((first, rest)) = changes.split_first() else {
+        return vec![Vec::new()];
+    };
+    let mut all = Vec::new();
+    for order in orders(rest) {
+        for place in 0..=order.len() {
+            let mut order = order.clone();
+            order.insert(place, first.clone());
+            all.push(order);
+        }
+    }
+    all
+}
+
+#[test]
+fn scenario_02_of_equal_stamps_the_same_write_wins_everywhere() {
+    let key = || id("carts", "k", "");
+    let writes = [
+        put(key(), version(9, "eu-west"), "here", None),
+        put(key(), version(9, "us-east"), "there", None),
+        delete(key(), version(9, "ap-south")),
+    ];
+    let store = in_every_order(&writes);
+    assert_eq!(store.held(&key()).unwrap().cell.version, version(9, "us-east"));
+    let deleted = in_every_order(&[
+        put(key(), version(9, "eu-west"), "here", None),
+        delete(key(), version(9, "us-east")),
+    ]);
+    assert_eq!(deleted.held(&key()).unwrap().cell.live_value(at(0)), None);
+}
+
+#[test]
+fn scenario_03_deletes_in_two_regions_outlive_a_late_older_put_of_a_third() {
+    let key = || id("carts", "k", "");
+    let store = in_every_order(&[
+        delete(key(), version(8, "eu-west")),
+        delete(key(), version(9, "us-east")),
+        put(key(), version(7, "ap-south"), "late", None),
+    ]);
+    let held = &store.held(&key()).unwrap().cell;
+    assert_eq!(
+        (&held.version, held.live_value(at(0))),
+        (&version(9, "us-east"), None)
+    );
+}
+
+#[test]
+fn scenario_38_a_swept_value_is_not_replaced_by_an_older_put_that_never_ends() {
+    let key = || id("carts", "k", "");
+    let mut store = Store::default();
+    store.apply(put(key(), version(9, "eu-west"), "brief", Some(at(5))), at(1));
+    let before = store.digest();
+    assert_eq!(store.sweep(at(6), 10), 1);
+    store.apply(put(key(), version(7, "us-east"), "older", None), at(7));
+    let held = &store.held(&key()).unwrap().cell;
+    assert_eq!(
+        (&held.version, held.live_value(at(8))),
+        (&version(9, "eu-west"), None)
+    );
+    assert_eq!(store.digest(), before);
+}

@@ -81,6 +81,18 @@ proptest! {
     }
 
     #[test]
+    fn scenario_04_a_log_that_is_appended_again_and_again_counts_no_write_twice(stream in stream()) {
+        let mut fold = Fold::new(log("eu-west"));
+        stream.iter().for_each(|stored| drop(read(&mut fold, stored)));
+        for _ in 0..20 {
+            for stored in &stream {
+                let verdict = read(&mut fold, stored);
+                prop_assert!(!matches!(verdict, Verdict::Accepted(Accepted::Batch(_))), "{stored:?} counts again");
+            }
+        }
+    }
+
+    #[test]
     fn each_local_message_counts_at_most_once_and_within_the_clock_limits(stream in stream()) {
         let mut fold = Fold::new(log("eu-west"));
         let mut accepted = std::collections::BTreeSet::new();

@@ -180,7 +180,7 @@ impl Disk {
 
 proptest! {
     #[test]
-    fn any_order_and_repetition_comes_to_the_same_cells(
+    fn scenario_07_any_order_and_repetition_comes_to_the_same_cells(
         changes in changes(),
         order in vec(any::<prop::sample::Index>(), 0..80),
         sweeps in vec((0u64..40, 0usize..5), 0..10),
