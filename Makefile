@@ -39,7 +39,8 @@ unit: can-test tools ## the Rust tests of every crate, those with real processes
 	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
 		$(CARGO) nextest run --locked --workspace; \
 	else \
-		$(CARGO) test --locked --workspace; \
+		$(CARGO) test --locked --workspace --exclude isthmus-e2e && \
+		$(CARGO) test --locked --package isthmus-e2e -- --test-threads 1; \
 	fi
 
 assumptions: can-test tools ## what docs/assumptions-nats.md says of NATS, against a real nats-server

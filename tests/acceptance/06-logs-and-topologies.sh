@@ -213,10 +213,11 @@ two_regions() {
 # rows FIRST COUNT: that many rows of 50 KB.
 rows() {
     "$python" -c '
-import json, sys
+import base64, json, random, sys
 first, count = map(int, sys.argv[1:])
 for n in range(first, first + count):
-    print(json.dumps({"id": f"{n}", "text": f"{n:05}" * 10_000}))' "$1" "$2"
+    text = base64.b64encode(random.Random(n).randbytes(37_500)).decode()
+    print(json.dumps({"id": f"{n}", "text": text}))' "$1" "$2"
 }
 
 # links CONDITION: whether it holds for the link from east to west.
@@ -291,7 +292,8 @@ write_20_mb_in_a_cut 80
 lab heal
 isthmus compare "$work/rows.ndjson" --dir "$set" --region west --wait 60s
 bytes=$(($(received) - before))
-[ "$bytes" -ge 20000000 ] && [ "$bytes" -lt 22000000 ] || fail "west received $bytes bytes, not 20 MB once"
+# A lane that is behind compresses; of this text a quarter goes.
+[ "$bytes" -ge 14500000 ] && [ "$bytes" -lt 22000000 ] || fail "west received $bytes bytes, not 20 MB once"
 expect_fail needs_sync
 expect_fail named_in_status
 
