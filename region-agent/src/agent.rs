@@ -140,9 +140,10 @@ async fn context(
         aside,
         metrics: AgentMetrics::new(&process.metrics),
         memory: Arc::new(Memory::new(process.settings.memory)),
-        run: match planted::is(Planted::WriterReused) {
-            true => WriterId(1),
-            false => random::writer_id()?,
+        run: if planted::is(Planted::WriterReused) {
+            WriterId(1)
+        } else {
+            random::writer_id()?
         },
         connection,
         process: process.clone(),

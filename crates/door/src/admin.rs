@@ -154,8 +154,7 @@ mod tests {
     use axum::body::Body;
     use axum::http::Request;
     use isthmus_runtime::clock::Clock;
-    use isthmus_runtime::events::{Events, Severity};
-    use isthmus_runtime::supervise::Supervisor;
+    use isthmus_runtime::events::Severity;
     use isthmus_runtime::telemetry::Tracer;
     use serde_json::json;
     use tower::ServiceExt;
@@ -164,15 +163,7 @@ mod tests {
     use crate::history::Teller;
 
     fn process() -> Process<()> {
-        Process {
-            settings: Arc::new(()),
-            clock: Clock::system(),
-            supervisor: Supervisor::new(8),
-            health: Health::new(),
-            events: Events::new(Clock::system()),
-            metrics: Metrics::new("test", "0"),
-            tracer: Tracer::off(),
-        }
+        Process::new((), Clock::system(), Metrics::new("test", "0"), Tracer::off())
     }
 
     fn history(process: &Process<()>) -> History {

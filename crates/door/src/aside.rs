@@ -140,14 +140,14 @@ impl Shared {
         };
         all_told.insert(reason, Told { at: now, untold: 0 });
         drop(all_told);
-        let (severity, kind) = match reason {
-            Reason::Conflict => (Severity::Notice, "aside"),
-            Reason::Clock | Reason::TooLate | Reason::Undecodable => (Severity::Warning, "aside"),
+        let severity = match reason {
+            Reason::Conflict => Severity::Notice,
+            Reason::Clock | Reason::TooLate | Reason::Undecodable => Severity::Warning,
         };
         let text = format!("set aside ({}): see isthmus aside list", reason.as_str());
         let id = format!("{}.{}", entry.shard.group, entry.name());
         let fields = json!({ "reason": reason.as_str(), "entries": entries, "newest": id });
-        self.events.record(severity, kind, text, fields);
+        self.events.record(severity, "aside", text, fields);
     }
 
     fn lost(&self, reason: Reason, why: &str) {
@@ -244,23 +244,13 @@ mod tests {
     use isthmus_replication::time::Wall;
     use isthmus_replication::version::Version;
     use isthmus_runtime::clock::Clock;
-    use isthmus_runtime::health::Health;
     use isthmus_runtime::metrics::Metrics;
-    use isthmus_runtime::supervise::Supervisor;
     use isthmus_runtime::telemetry::Tracer;
 
     use super::*;
 
     fn process() -> Process<()> {
-        Process {
-            settings: Arc::new(()),
-            clock: Clock::system(),
-            supervisor: Supervisor::new(8),
-            health: Health::new(),
-            events: Events::new(Clock::system()),
-            metrics: Metrics::new("test", "0"),
-            tracer: Tracer::off(),
-        }
+        Process::new((), Clock::system(), Metrics::new("test", "0"), Tracer::off())
     }
 
     fn entry(hlc: u64, bytes: usize) -> Entry {

@@ -215,9 +215,8 @@ mod tests {
     use isthmus_log::{LocalClock, RegionNames};
     use isthmus_replication::names::{RegionName, SetName};
     use isthmus_runtime::events::{KEPT_EVENTS, Severity};
-    use isthmus_runtime::health::Health;
     use isthmus_runtime::metrics::Metrics;
-    use isthmus_runtime::supervise::{Supervisor, TaskKind};
+    use isthmus_runtime::supervise::TaskKind;
     use isthmus_runtime::telemetry::Tracer;
 
     use super::*;
@@ -225,15 +224,7 @@ mod tests {
     const HOUR: Duration = Duration::from_secs(3600);
 
     fn process() -> Process<()> {
-        Process {
-            settings: Arc::new(()),
-            clock: Clock::system(),
-            supervisor: Supervisor::new(8),
-            health: Health::new(),
-            events: Events::new(Clock::system()),
-            metrics: Metrics::new("test", "0"),
-            tracer: Tracer::off(),
-        }
+        Process::new((), Clock::system(), Metrics::new("test", "0"), Tracer::off())
     }
 
     fn history(process: &Process<()>, name: &str) -> History {

@@ -3,7 +3,7 @@
 //! Stopping has two steps, because a door that finishes its requests needs the work behind it. `draining` stops the
 //! doors; once their tasks have ended (or half of the time is over) `stopping` stops the rest. What has not ended at the
 //! deadline is aborted and named. A panic is a failure like any other. Nothing else in the workspace spawns a task that
-//! outlives the function it is spawned in.
+//! outlives the function it is spawned in, save work that blocks ([`crate::blocking`]), whose end its caller awaits.
 
 use std::any::Any;
 use std::collections::BTreeMap;

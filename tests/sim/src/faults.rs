@@ -326,7 +326,16 @@ impl Faults {
     pub fn unexpected_alarms(&self) -> Vec<String> {
         let has = |fault| self.fired.contains_key(&fault) || self.on.contains(&fault);
         let explained = |kind: &str| match kind {
-            "log_not_writable" => true,
+            "log_not_writable" => [
+                Fault::NatsAway,
+                Fault::Election,
+                Fault::NotWritable,
+                Fault::LateAppend,
+                Fault::LostAnswer,
+                Fault::Pause,
+            ]
+            .into_iter()
+            .any(has),
             "checkpoint_discarded" => has(Fault::BitFlip) || has(Fault::LostTail) || has(Fault::SmallLog),
             "new_life" | "tail_lost" | "life_suspected" => has(Fault::LostTail),
             "clock_ahead" | "lane_held" => has(Fault::ClockAhead) || has(Fault::NatsClockStep),

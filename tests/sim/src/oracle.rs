@@ -144,6 +144,11 @@ impl Oracle {
         self.logs.get(id).is_some_and(|log| log.disturbed)
     }
 
+    /// Whether the agents of any log may differ.
+    pub fn any_disturbed(&self) -> bool {
+        self.logs.values().any(|log| log.disturbed)
+    }
+
     /// The last message of a log.
     pub fn last(&self, id: &LogId) -> Sequence {
         self.logs

@@ -1,6 +1,7 @@
 //! A simulated region: its NATS, and how appends fare there.
 
 use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use isthmus_log::RegionNames;
@@ -24,7 +25,7 @@ pub struct Site {
     /// Where its gateways listen.
     pub gateways: Vec<SocketAddr>,
     connection: watch::Sender<ConnectionState>,
-    counts: std::sync::Arc<std::sync::Mutex<FateCounts>>,
+    counts: Arc<Mutex<FateCounts>>,
 }
 
 /// How often appends fared badly.
@@ -52,12 +53,12 @@ impl Site {
             region: name.clone(),
         };
         let nats = MemoryRegion::new(names, local_clock(time, &clock));
-        let counts = std::sync::Arc::default();
+        let counts = Arc::default();
         nats.set_fates(Box::new(Drawn {
             random: fastrand::Rng::with_seed(seed),
             trouble,
             time: time.clone(),
-            counts: std::sync::Arc::clone(&counts),
+            counts: Arc::clone(&counts),
         }));
         Self {
             name: name.clone(),
@@ -91,10 +92,7 @@ impl Site {
 
     /// How often appends fared badly.
     pub fn fates(&self) -> FateCounts {
-        *self
-            .counts
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+        *self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -102,17 +100,14 @@ struct Drawn {
     random: fastrand::Rng,
     trouble: Trouble,
     time: Time,
-    counts: std::sync::Arc<std::sync::Mutex<FateCounts>>,
+    counts: Arc<Mutex<FateCounts>>,
 }
 
 impl Fates for Drawn {
     fn next(&mut self, _shard: &Shard) -> Fate {
         let millis = |random: &mut fastrand::Rng, range| Duration::from_millis(random.u64(range));
         let trouble = self.time.now() < self.trouble.until;
-        let mut counts = self
-            .counts
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let lands_after = if trouble && self.trouble.late_appends && self.random.u32(0..25) == 0 {
             counts.late += 1;
             millis(&mut self.random, 1_000..40_000)

@@ -295,8 +295,10 @@ impl World {
                     .look(&slot.machine.name, slot.number, slot.machine.site, handle);
             }
         }
-        let handles = self.handles();
-        self.oracle.settle(&handles);
+        if self.oracle.any_disturbed() {
+            let handles = self.handles();
+            self.oracle.settle(&handles);
+        }
         Ok(())
     }
 
