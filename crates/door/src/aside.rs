@@ -140,14 +140,14 @@ impl Shared {
         };
         all_told.insert(reason, Told { at: now, untold: 0 });
         drop(all_told);
-        let severity = match reason {
-            Reason::Conflict => Severity::Notice,
-            Reason::Clock | Reason::TooLate | Reason::Undecodable => Severity::Warning,
+        let (severity, kind) = match reason {
+            Reason::Conflict => (Severity::Notice, "aside"),
+            Reason::Clock | Reason::TooLate | Reason::Undecodable => (Severity::Warning, "aside"),
         };
         let text = format!("set aside ({}): see isthmus aside list", reason.as_str());
         let id = format!("{}.{}", entry.shard.group, entry.name());
         let fields = json!({ "reason": reason.as_str(), "entries": entries, "newest": id });
-        self.events.record(severity, "aside", text, fields);
+        self.events.record(severity, kind, text, fields);
     }
 
     fn lost(&self, reason: Reason, why: &str) {
