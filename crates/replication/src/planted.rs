@@ -28,8 +28,10 @@ pub enum Planted {
     ShardSwapped,
     /// Every run of every process writes under one identifier.
     WriterReused,
-    /// A log that lost its tail goes on as if it had not.
+    /// What is held of a life that ended counts as held of the one that goes on.
     LifeIgnored,
+    /// A range may follow any message at its sequence.
+    PreviousIgnored,
     /// A message may count twice.
     MessageId,
     /// What agents hold of a lost tail is not given back.
@@ -38,11 +40,13 @@ pub enum Planted {
     StampsIgnoreApplied,
     /// A checkpoint says that it stands where the log is when it is done.
     CheckpointLate,
+    /// What a change had seen is dropped where it stands in for another.
+    SeenDropped,
 }
 
 impl Planted {
     /// All of them.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 18] = [
         Self::TieRule,
         Self::AcknowledgedEarly,
         Self::RangeRule,
@@ -55,10 +59,12 @@ impl Planted {
         Self::ShardSwapped,
         Self::WriterReused,
         Self::LifeIgnored,
+        Self::PreviousIgnored,
         Self::MessageId,
         Self::NotGivenBack,
         Self::StampsIgnoreApplied,
         Self::CheckpointLate,
+        Self::SeenDropped,
     ];
 
     /// Its name on the simulator's command line.
@@ -77,10 +83,12 @@ impl Planted {
             Self::ShardSwapped => "shard-swapped",
             Self::WriterReused => "writer-reused",
             Self::LifeIgnored => "life-ignored",
+            Self::PreviousIgnored => "previous-ignored",
             Self::MessageId => "message-id",
             Self::NotGivenBack => "not-given-back",
             Self::StampsIgnoreApplied => "stamps-ignore-applied",
             Self::CheckpointLate => "checkpoint-late",
+            Self::SeenDropped => "seen-dropped",
         }
     }
 }

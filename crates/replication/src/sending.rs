@@ -33,6 +33,7 @@ mod records;
 mod state;
 #[cfg(test)]
 mod tests;
+mod timing;
 mod view;
 
 pub use lag::OriginLag;
@@ -78,6 +79,8 @@ pub struct Sending {
     verified: Option<Cursor>,
     applied: Option<AppliedThrough>,
     paused: bool,
+    /// The link takes no range for the moment.
+    link_full: bool,
     start: Option<Start>,
     stall: Option<Stall>,
     run: u64,
@@ -102,6 +105,7 @@ impl Sending {
             verified: None,
             applied: None,
             paused: false,
+            link_full: false,
             start: None,
             stall: None,
             run: 0,
@@ -240,7 +244,7 @@ impl Sending {
         match self.records.find(shared) {
             None if unchanged => {}
             None => self.begin(now),
-            Some(held) if check.is_some() && held.message_id != cursor.message_id => {
+            Some(held) if check.is_some_and(|cursor| reading::differs(cursor, held)) => {
                 self.suspect(now, cursor, held);
             }
             Some(held) => {
@@ -263,6 +267,11 @@ impl Sending {
     pub fn handle_paused(&mut self, now: Now, paused: bool) {
         self.paused = paused;
         self.moved = now.mono;
+    }
+
+    /// Whether the link takes no range for the moment: what would leave is closed, and soon the lane is behind.
+    pub fn handle_link(&mut self, full: bool) {
+        self.link_full = full;
     }
 
     fn clear(&mut self) {
@@ -394,50 +403,5 @@ impl Sending {
     /// The next thing that the shell must know.
     pub fn poll_event(&mut self) -> Option<LaneEvent> {
         self.events.pop_front()
-    }
-
-    /// Does what is due; then [`Sending::poll_transmit`] has what is to be sent.
-    pub fn handle_timeout(&mut self, now: Now) {
-        let due = |(at, deadline): (Mono, Deadline)| (at <= now.mono).then_some(deadline);
-        match self.poll_timeout().and_then(due) {
-            None | Some(Deadline::Flush) => {}
-            Some(Deadline::Behind) => self.outbox.fall_behind(now.mono),
-            Some(Deadline::Retry) => self.begin(now),
-            Some(Deadline::CursorAhead) => self.cursor_ahead(now),
-            Some(Deadline::Progress) => {
-                self.moved = now.mono;
-                self.events.push_back(LaneEvent::NoProgress);
-            }
-        }
-    }
-
-    /// The next deadline, and which it is.
-    #[must_use]
-    pub fn poll_timeout(&self) -> Option<(Mono, Deadline)> {
-        let sends = self.receiver.is_some() && !self.paused && self.stall.is_none();
-        let flush = self.outbox.due(&self.credit).filter(|_| sends);
-        let retry = match self.reader {
-            Reader::Failed(until) => Some(until),
-            _ => None,
-        };
-        let ahead = (self.is_catching_up()).then(|| self.moved.after(limits::CURSOR_AHEAD));
-        let progress = self.is_owing().then(|| self.moved.after(limits::LANE_PROGRESS));
-        [
-            flush.map(|at| (at, Deadline::Flush)),
-            self.outbox.behind_at().map(|at| (at, Deadline::Behind)),
-            retry.map(|at| (at, Deadline::Retry)),
-            ahead.map(|at| (at, Deadline::CursorAhead)),
-            progress.map(|at| (at, Deadline::Progress)),
-        ]
-        .into_iter()
-        .flatten()
-        .min()
-    }
-
-    /// Whether the peer's cursor should move.
-    fn is_owing(&self) -> bool {
-        let held = self.receiver.is_none_or(|receiver| receiver.hold.is_some());
-        let work = !self.credit.is_idle() || self.outbox.has_work();
-        work && !held && !self.paused && self.stall.is_none()
     }
 }

@@ -354,9 +354,9 @@ impl LaneTask {
     fn transmit(&mut self) -> bool {
         let now = self.shared.log_now();
         while let Some(outbox) = &self.outbox {
-            let Some(room) = outbox.try_room() else {
-                return true;
-            };
+            let room = outbox.try_room();
+            self.sending.handle_link(room.is_none());
+            let Some(room) = room else { return true };
             let Some(range) = self.sending.poll_transmit(now) else {
                 return false;
             };

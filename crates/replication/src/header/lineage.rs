@@ -1,6 +1,7 @@
 //! The lives of one log and where each began.
 
 use super::{HeaderError, Life, Position, Sequence};
+use crate::planted::{self, Planted};
 use crate::{limits, wire};
 
 /// A life with what it began from.
@@ -71,6 +72,9 @@ impl Lineage {
     #[must_use]
     pub fn shared_through(&self, position: Position) -> Option<Sequence> {
         let at = self.0.iter().position(|link| link.life == position.life)?;
+        if planted::is(Planted::LifeIgnored) {
+            return Some(position.sequence);
+        }
         Some(
             self.0[at + 1..]
                 .iter()

@@ -62,15 +62,14 @@ impl Range {
             return Standing::UnknownLineage;
         };
         let next = shared.next();
-        if planted::is(Planted::LifeIgnored) && self.through.sequence > shared && self.first == next {
-            return Standing::Next;
-        }
         let after = cursor.filter(|cursor| cursor.position.sequence == shared);
         if self.through.sequence <= shared {
             Standing::Covered { next }
         } else if self.first != next {
             Standing::Elsewhere { next }
-        } else if after.is_some_and(|cursor| cursor.message_id != self.previous) {
+        } else if after.is_some_and(|cursor| cursor.message_id != self.previous)
+            && !planted::is(Planted::PreviousIgnored)
+        {
             Standing::OtherHistory
         } else {
             Standing::Next

@@ -226,7 +226,13 @@ impl Outbox {
         }
     }
 
-    fn close_open(&mut self, now: Mono) {
+    /// Whether what is held is gathered.
+    pub fn is_behind(&self) -> bool {
+        self.behind.is_some()
+    }
+
+    /// A range that is not full takes no more.
+    pub fn close_open(&mut self, now: Mono) {
         let Some(end) = self.open.end.take() else { return };
         let open = std::mem::take(&mut self.open);
         let body = join(open.bodies, open.bytes);

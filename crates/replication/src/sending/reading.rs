@@ -4,10 +4,11 @@ use bytes::Bytes;
 
 use super::outbox::End;
 use super::{LaneEvent, Reader, ReaderFailure, ReaderOrder, Sending, Stall, SyncReason};
-use crate::coordinates::Sequence;
+use crate::coordinates::{Anchor, Cursor, Sequence};
 use crate::fold::{Accepted, Fold, Message, Verdict};
 use crate::header::Header;
 use crate::limits;
+use crate::planted::{self, Planted};
 use crate::time::Now;
 
 impl Sending {
@@ -144,7 +145,7 @@ impl Sending {
             return;
         }
         match start.check.take() {
-            Some(cursor) if cursor.message_id != at.message_id => self.suspect(now, cursor, at),
+            Some(cursor) if differs(cursor, at) => self.suspect(now, cursor, at),
             checked => {
                 self.verified = checked.or(self.verified);
                 self.outbox.begin_after(at);
@@ -169,4 +170,9 @@ impl Sending {
             _ => false,
         }
     }
+}
+
+/// Whether the peer has another message at its cursor than the log has there.
+pub(super) fn differs(cursor: Cursor, found: Anchor) -> bool {
+    cursor.message_id != found.message_id && !planted::is(Planted::PreviousIgnored)
 }

@@ -104,6 +104,34 @@ fn what_waits_is_gathered_into_one_packed_range_of_the_newest_and_later_bodies_p
 }
 
 #[test]
+fn a_lane_whose_link_is_full_falls_behind_and_then_waits_without_a_deadline_in_the_past() {
+    let mut lane = Lane::new(1);
+    lane.connect(&report(None));
+    lane.read_all();
+    assert_eq!(lane.sent().len(), 1);
+    lane.sending.handle_link(true);
+    lane.write(put("hot", 2));
+    lane.read_all();
+    for _ in 0..200 {
+        lane.wait(1);
+        let due = lane.sending.poll_timeout();
+        assert!(due.is_none_or(|(due, _)| due > lane.now.mono), "{due:?}");
+    }
+    lane.write(put("hot", 3));
+    lane.read_all();
+    lane.sending.handle_link(false);
+    let left = leaving(&mut lane);
+    let [(.., changes)] = &left[..] else {
+        panic!("{left:?}")
+    };
+    assert_eq!(
+        changes,
+        &[("hot".to_owned(), 3)],
+        "the older one is conflated away"
+    );
+}
+
+#[test]
 fn a_body_that_can_not_be_decoded_travels_as_it_is_and_ends_what_is_gathered() {
     let mut lane = without_credit();
     for n in 2..300 {
