@@ -77,6 +77,7 @@ fn of_shard(region: &Region, shard: &ShardHandle) -> Value {
         })),
         "sequence": served.fold.at().sequence.0,
         "highest_stamp": served.fold.highest_stamp().to_string(),
+        "voids": served.voids,
         "applied": applied,
         "cells": summary.cells,
         "digest": summary.digest.to_string(),

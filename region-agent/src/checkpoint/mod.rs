@@ -143,7 +143,12 @@ impl CheckpointFile {
         })?;
         let path = folder.join(format!("{}-{}.redb", log.shard.group, log.shard.partition));
         let opened = catch_unwind(AssertUnwindSafe(|| {
-            let database = database(&path)?;
+            let mut database = database(&path)?;
+            let intact = database.check_integrity().map_err(|error| at(&path, error))?;
+            if !intact {
+                let repaired = Discarded::Corrupted("its bookkeeping was changed".to_owned());
+                return Ok((database, Read::Discard(repaired)));
+            }
             let read = load(&database, log).map_err(|error| at(&path, error))?;
             Ok((database, read))
         }));

@@ -173,7 +173,7 @@ fn a_file_in_use_is_an_error_that_names_the_mend() {
 }
 
 #[test]
-fn scenario_20_a_flipped_bit_is_noticed_or_harmless_wherever_it_is() {
+fn scenario_20_a_flipped_bit_is_noticed_or_harmless_wherever_it_is_and_the_next_checkpoint_is_written() {
     let folder = tempfile::tempdir().unwrap();
     let log = log("eu-west");
     let cells: Vec<_> = (0..20).map(cell).collect();
@@ -183,15 +183,25 @@ fn scenario_20_a_flipped_bit_is_noticed_or_harmless_wherever_it_is() {
     let (_, loaded, _) = CheckpointFile::open(folder.path(), &log).unwrap();
     let expected = loaded.unwrap().cells;
     let mut discarded = 0;
-    for at in (0..whole.len().min(8192)).step_by(37) {
+    let (first, rest) = (whole.len().min(8192), whole.len() / 200);
+    for at in (0..first).step_by(37).chain((first..whole.len()).step_by(rest)) {
         let mut flipped = whole.clone();
         flipped[at] ^= 1 << (at % 8);
         std::fs::write(&path, flipped).unwrap();
-        let (file, loaded, reason) = CheckpointFile::open(folder.path(), &log).unwrap();
+        let (mut file, loaded, reason) = CheckpointFile::open(folder.path(), &log).unwrap();
         discarded += usize::from(reason.is_some());
         let same = loaded.is_none_or(|loaded| loaded.cells == expected && loaded.serve_from == anchor(7));
         assert!(same, "byte {at} changed what was loaded");
+        let mut next = file.begin(&Fold::new(log.clone()), &[]).unwrap();
+        next.write(&cells).unwrap();
+        next.commit(anchor(8)).unwrap();
         drop(file);
+        let (_, loaded, _) = CheckpointFile::open(folder.path(), &log).unwrap();
+        assert_eq!(
+            loaded.map(|loaded| loaded.cells.len()),
+            Some(cells.len()),
+            "byte {at}"
+        );
     }
     assert!(discarded > 0, "no flipped bit was ever noticed");
 }

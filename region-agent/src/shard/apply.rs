@@ -62,6 +62,7 @@ impl ShardTask {
             self.set_phase(Phase::UpgradeNeeded { what, number });
             return false;
         }
+        served.voids += u64::from(matches!(verdict, Verdict::Void(_)));
         let (at, serve_from) = (served.fold.at(), served.serve_from);
         if at.sequence == serve_from.sequence && at != serve_from && serve_from != Anchor::default() {
             drop(served);

@@ -7,6 +7,7 @@ use std::time::Duration;
 use isthmus_replication::coordinates::Anchor;
 use isthmus_replication::fold::Fold;
 use isthmus_replication::planted::{self, Planted};
+use isthmus_replication::store::StoredCell;
 use isthmus_replication::time::{Mono, Now};
 use isthmus_runtime::blocking;
 use isthmus_runtime::events::Severity;
@@ -105,7 +106,10 @@ impl ShardTask {
             served.fold.clone()
         };
         let known = self.known_past();
-        self.checkpointing.running = Some(blocking::spawn(move || checkpoint(&shared, file, &fold, &known)));
+        let early = planted::is(Planted::CheckpointLate).then(|| parts(&shared).collect());
+        self.checkpointing.running = Some(blocking::spawn(move || {
+            checkpoint(&shared, file, &fold, &known, early)
+        }));
     }
 
     /// Takes note of a checkpoint that is done.
@@ -163,21 +167,31 @@ impl ShardTask {
     }
 }
 
-/// The fold was taken first; now the cells, then up to where their effects may reach.
-fn checkpoint(shared: &Shared, mut file: CheckpointFile, fold: &Fold, known: &[Anchor]) -> Done {
-    let late = planted::is(Planted::CheckpointLate).then(|| shared.read().fold.clone());
+/// The fold was taken first; now the cells, then up to where their effects may reach. `early` cells are [`Planted::CheckpointLate`].
+fn checkpoint(
+    shared: &Shared,
+    mut file: CheckpointFile,
+    fold: &Fold,
+    known: &[Anchor],
+    early: Option<Vec<Vec<StoredCell>>>,
+) -> Done {
+    let late = early.is_some().then(|| shared.read().fold.clone());
     let fold = late.as_ref().unwrap_or(fold);
     let at = fold.at();
     let result = (|| {
         let mut transaction = file.begin(fold, known)?;
-        loop {
-            let part = shared.write().store.next_part(PART_BYTES);
-            if part.is_empty() {
-                break;
-            }
+        for part in early.into_iter().flatten().chain(parts(shared)) {
             transaction.write(&part)?;
         }
         transaction.commit(shared.read().reach)
     })();
     Done { file, at, result }
+}
+
+/// What is left to write, part by part.
+fn parts(shared: &Shared) -> impl Iterator<Item = Vec<StoredCell>> {
+    std::iter::from_fn(|| {
+        let part = shared.write().store.next_part(PART_BYTES);
+        (!part.is_empty()).then_some(part)
+    })
 }

@@ -76,6 +76,8 @@ pub struct Served {
     pub fold: Fold,
     /// The newest that was applied of each region, this one included.
     pub newest: BTreeMap<RegionName, Newest>,
+    /// Messages that this process read and that do not count, those that it read again included.
+    pub voids: u64,
     /// Nothing is served below it: a checkpoint may hold effects up to here.
     pub serve_from: Anchor,
     /// The furthest that was applied since the last checkpoint began, also if the log was rewound since.
@@ -192,6 +194,7 @@ impl Shared {
             store: Store::default(),
             fold: Fold::new(log.clone()),
             newest: BTreeMap::new(),
+            voids: 0,
             serve_from: Anchor::default(),
             reach: Anchor::default(),
             checkpointed: Sequence::NONE,
