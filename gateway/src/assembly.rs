@@ -48,6 +48,7 @@ pub async fn assemble(process: Process<GatewaySettings>) -> anyhow::Result<()> {
             isthmus_door::serve(admin_listener, router, stop)
         })?;
     credentials::watch(&process, &credentials)?;
+    credentials::watch_end(&process, &credentials)?;
     gateway.start(connection.state(), Box::new(listener), names).await
 }
 

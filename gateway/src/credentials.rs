@@ -4,12 +4,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use isthmus_link::{CredentialFiles, Credentials, CredentialsError, Place, TrustSource};
+use isthmus_replication::time::Mono;
 use isthmus_runtime::Process;
 use isthmus_runtime::events::Severity;
 use isthmus_runtime::settings::{GatewaySettings, SettingsError};
 use isthmus_runtime::supervise::TaskKind;
 use serde_json::json;
+use tokio::time::sleep;
 
+/// How long this gateway's certificate holds is looked at this often.
+const LOOK: Duration = Duration::from_secs(60);
+/// That it ends soon is told from here on.
+const SOON: u64 = 14 * DAY;
+/// And told again after this.
+const TELL_AGAIN: Duration = Duration::from_secs(DAY);
+const DAY: u64 = 24 * 3_600;
 /// Files are read again this often where the system gives no notice of a change.
 const POLL: Duration = Duration::from_secs(2);
 
@@ -110,4 +119,69 @@ pub fn watch(process: &Process<GatewaySettings>, credentials: &Arc<Credentials>)
             Ok::<(), std::convert::Infallible>(())
         })?;
     Ok(())
+}
+
+/// Tells while this gateway's certificate is about to end.
+///
+/// # Errors
+/// The task could not be started.
+pub fn watch_end(process: &Process<GatewaySettings>, credentials: &Arc<Credentials>) -> anyhow::Result<()> {
+    let (credentials, clock, events) = (
+        Arc::clone(credentials),
+        process.clock.clone(),
+        process.events.clone(),
+    );
+    let watching = async move {
+        let mut told: Option<Mono> = None;
+        loop {
+            let (now, own) = (clock.now(), credentials.own());
+            let left = own.not_after().saturating_sub(now.wall.micros() / 1_000_000);
+            let news = told.is_none_or(|told| now.mono.since(told) >= TELL_AGAIN);
+            match ending(left) {
+                None => told = None,
+                Some((severity, kind)) if news => {
+                    told = Some(now.mono);
+                    let text = format!(
+                        "the certificate of this gateway ends in {} h: put a new one in its place, it is taken up without a restart",
+                        left / 3_600
+                    );
+                    let fields =
+                        json!({ "fingerprint": own.fingerprint().to_string(), "seconds_left": left });
+                    events.record(severity, kind, text, fields);
+                }
+                Some(_) => {}
+            }
+            sleep(LOOK).await;
+        }
+    };
+    let supervisor = &process.supervisor;
+    supervisor.spawn(TaskKind::Work, "certificate's end", |stop| async move {
+        tokio::select! {
+            () = watching => {}
+            () = stop.cancelled() => {}
+        }
+        Ok::<(), std::convert::Infallible>(())
+    })?;
+    Ok(())
+}
+
+/// How grave it is that a certificate holds for so many seconds more; none if it is not.
+fn ending(left: u64) -> Option<(Severity, &'static str)> {
+    match left {
+        0..DAY => Some((Severity::Alarm, "certificate_ends")),
+        DAY..SOON => Some((Severity::Warning, "certificate_ends")),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certificates_end_is_a_warning_for_two_weeks_and_an_alarm_on_its_last_day() {
+        let told = [0, DAY - 1, DAY, SOON - 1, SOON].map(|left| ending(left).map(|(severity, _)| severity));
+        let (alarm, warning) = (Some(Severity::Alarm), Some(Severity::Warning));
+        assert_eq!(told, [alarm, alarm, warning, warning, None]);
+    }
 }

@@ -3,7 +3,7 @@
 
 mod common;
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use common::{Authority, Contents, EU, SOON, US, World, expected, link, region};
 use isthmus_log::testing::until;
@@ -117,4 +117,25 @@ async fn a_certificate_that_can_not_be_used_ends_the_process_with_64_and_names_t
         std::fs::write(folder.join("gateway.crt"), &certificate).unwrap();
         std::fs::write(&trust, &good).unwrap();
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_that_ends_soon_is_told() {
+    let world = World::two_regions(RTT).await;
+    let _eu = world.publisher(EU).await;
+    let authority = Authority::new(EU);
+    std::fs::write(world.folder.path().join("trust/eu-west.pem"), authority.pem()).unwrap();
+    let end = SystemTime::now() + Duration::from_secs(3 * 24 * 3_600);
+    let ending = authority.issue_with(EU, |parameters| parameters.not_after = end.into());
+    ending.write(&world.folder_of(EU));
+    let gateway = world.gateway(EU, 1);
+    let told = until("the end of the certificate", SOON, || async {
+        let events: Value = serde_json::from_str(&gateway.text("/v1/events").await?).ok()?;
+        let of_kind = |event: &&Value| event["kind"] == "certificate_ends";
+        events.as_array()?.iter().find(of_kind).cloned()
+    })
+    .await;
+    assert_eq!(told["severity"], "warning", "{told}");
+    let left = told["fields"]["seconds_left"].as_u64().unwrap();
+    assert!((2 * 24 * 3_600..=3 * 24 * 3_600).contains(&left), "{told}");
 }

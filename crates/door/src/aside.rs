@@ -51,6 +51,8 @@ struct Shared {
     events: Events,
     waiting_bytes: AtomicUsize,
     lost_told: AtomicBool,
+    /// The journal did not answer at once, and has taken nothing since.
+    late: AtomicBool,
     kept: Family<OfReason, Counter>,
     lost: Family<OfReason, Counter>,
     told: Mutex<BTreeMap<Reason, Told>>,
@@ -78,6 +80,7 @@ pub fn queue<S>(process: &Process<S>) -> (Aside, Waiting) {
         events: process.events.clone(),
         waiting_bytes: AtomicUsize::new(0),
         lost_told: AtomicBool::new(false),
+        late: AtomicBool::new(false),
         kept: Family::default(),
         lost: Family::default(),
         told: Mutex::default(),
@@ -111,13 +114,20 @@ impl Aside {
         }
     }
 
-    /// Appends a loss before whoever sees it goes on, if the journal answers at once; hands it over otherwise.
+    /// Appends a loss before whoever sees it goes on, if the journal answers at once; hands it over otherwise. Only the first of
+    /// those that find it late waits for it.
     pub async fn keep_first(&self, journal: &dyn Journal, entry: Entry) {
+        if self.shared.late.load(Ordering::Relaxed) {
+            return self.keep(entry);
+        }
         match timeout(AT_ONCE, until_kept(journal, &entry)).await {
             Ok(Ok(Appended::New)) => self.shared.kept(&entry),
             Ok(Ok(Appended::Known)) => {}
             Ok(Err(error)) => self.shared.lost(entry.reason(), &error.to_string()),
-            Err(_) => self.keep(entry),
+            Err(_) => {
+                self.shared.late.store(true, Ordering::Relaxed);
+                self.keep(entry);
+            }
         }
     }
 }
@@ -202,6 +212,9 @@ impl Waiting {
         self.shared
             .waiting_bytes
             .fetch_sub(entry.bytes(), Ordering::Relaxed);
+        if matches!(kept, Some(Ok(_))) {
+            self.shared.late.store(false, Ordering::Relaxed);
+        }
         match kept {
             Some(Ok(Appended::New)) => self.shared.kept(entry),
             Some(Ok(Appended::Known)) => {}
@@ -290,6 +303,39 @@ mod tests {
             region: RegionName::parse("eu-west").unwrap(),
         };
         MemoryRegion::new(names, clock)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_journal_that_is_late_is_waited_for_once() {
+        let (process, region) = (process(), region());
+        let journal = region.ports().journal;
+        let default = JournalName::Aside(GroupName::parse("default").unwrap());
+        journal.ensure(&default, true, 1).await.unwrap();
+        region.set_servers(Servers::Away);
+        let (aside, waiting) = queue(&process);
+        let began = Instant::now();
+        for hlc in 0..20 {
+            aside.keep_first(&*journal, entry(hlc, 10)).await;
+        }
+        assert_eq!(began.elapsed(), AT_ONCE);
+
+        region.set_servers(Servers::Answer);
+        let stop = CancellationToken::new();
+        let mut appending = tokio::task::JoinSet::new();
+        appending.spawn(waiting.append(Arc::clone(&journal), stop.clone()));
+        while aside.shared.late.load(Ordering::Relaxed) {
+            sleep(Duration::from_millis(10)).await;
+        }
+        region.set_servers(Servers::Away);
+        let began = Instant::now();
+        aside.keep_first(&*journal, entry(20, 10)).await;
+        assert_eq!(
+            began.elapsed(),
+            AT_ONCE,
+            "a journal that answers again is waited for again"
+        );
+        stop.cancel();
+        appending.join_all().await;
     }
 
     #[tokio::test(start_paused = true)]

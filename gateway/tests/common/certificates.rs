@@ -40,6 +40,11 @@ impl Authority {
 
     /// A certificate of a gateway of `region`.
     pub fn issue(&self, region: &str) -> Issued {
+        self.issue_with(region, |_| {})
+    }
+
+    /// One that `change` has changed.
+    pub fn issue_with(&self, region: &str, change: impl FnOnce(&mut CertificateParams)) -> Issued {
         let uri = format!("spiffe://example.org/isthmus/shop/region/{region}/gateway");
         let key = KeyPair::generate().unwrap();
         let mut gateway = CertificateParams::default();
@@ -48,6 +53,7 @@ impl Authority {
             ExtendedKeyUsagePurpose::ServerAuth,
             ExtendedKeyUsagePurpose::ClientAuth,
         ];
+        change(&mut gateway);
         let issuer = Issuer::from_params(&self.parameters, &self.key);
         Issued {
             certificate: gateway.signed_by(&key, &issuer).unwrap().pem(),
