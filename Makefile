@@ -61,12 +61,12 @@ sim: can-build ## one simulated set with its trace: SEED=42; ARGS="--faults cut,
 	@"$(CARGO_TARGET_DIR)/debug/isthmus-sim" one $(or $(SEED),1) $(ARGS)
 
 sim-many: can-build ## many simulated sets: N=200; ARGS="--from 1000 --faults lost-tail"
-	@$(CARGO) build --locked --package isthmus-sim
-	@"$(CARGO_TARGET_DIR)/debug/isthmus-sim" many --count $(N) $(ARGS)
+	@$(CARGO) build --locked --profile sim --package isthmus-sim
+	@"$(CARGO_TARGET_DIR)/sim/isthmus-sim" many --count $(N) $(ARGS)
 
 sim-planted: can-build ## plants one fault after the other: each must be found within N=200 seeds; ARGS="--only message-id"
-	@$(CARGO) build --locked --package isthmus-sim --features planted --bin isthmus-sim-planted
-	@"$(CARGO_TARGET_DIR)/debug/isthmus-sim-planted" planted --count $(N) $(ARGS)
+	@$(CARGO) build --locked --profile sim --package isthmus-sim --features planted --bin isthmus-sim-planted
+	@"$(CARGO_TARGET_DIR)/sim/isthmus-sim-planted" planted --count $(N) $(ARGS)
 
 fuzz: can-build ## look for inputs that break a decoder; SECONDS=300 for each target, TARGET=frame runs this one
 	@tools/fuzz $(SECONDS) $(TARGET)

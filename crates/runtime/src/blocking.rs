@@ -1,13 +1,21 @@
 //! Work that blocks: disks, and whatever else would hold up a runtime's threads.
 
+use std::time::Duration;
+
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::task::JoinHandle;
+
+/// On one thread work begins so long after it was asked for: others go on meanwhile, as they do beside a disk.
+const DISK: Duration = Duration::from_millis(10);
 
 /// Runs `work` on a thread for it. A runtime of one thread, which a simulation steps, runs it itself as a task: nothing then
 /// depends on when another thread is done.
 pub fn spawn<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
     match Handle::current().runtime_flavor() {
-        RuntimeFlavor::CurrentThread => tokio::spawn(async move { work() }),
+        RuntimeFlavor::CurrentThread => tokio::spawn(async move {
+            tokio::time::sleep(DISK).await;
+            work()
+        }),
         _ => tokio::task::spawn_blocking(work),
     }
 }

@@ -4,16 +4,16 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use isthmus_log::memory::Servers;
-use isthmus_replication::coordinates::Sequence;
 
+mod tails;
+
+use self::tails::Tails;
 use crate::node::Role;
 use crate::plan::{Fault, Plan};
 use crate::site::Site;
 use crate::trace;
 use crate::world::World;
 
-/// After a lost tail the processes of its region are left alone so long: what they hold must be given back first.
-const PROTECTED: Duration = Duration::from_secs(20);
 const HOURS: i64 = 8 * 3_600_000_000;
 
 /// What ends a fault.
@@ -21,6 +21,7 @@ const HOURS: i64 = 8 * 3_600_000_000;
 enum Heal {
     Wake(usize),
     Path(usize, usize),
+    Narrow(usize, usize),
     Servers(usize),
     Clock(usize),
     NatsClock(usize),
@@ -33,14 +34,18 @@ pub struct Faults {
     next: Duration,
     heals: Vec<(Duration, Heal)>,
     fired: BTreeMap<Fault, u64>,
-    protected: BTreeMap<usize, Duration>,
-    wants_unread_loss: bool,
+    tails: Tails,
 }
 
 impl Faults {
     /// The faults that `plan` lets happen, the first one after `calm`.
     pub fn new(plan: &Plan, calm: Duration) -> Self {
-        let drawn_elsewhere = [Fault::LateAppend, Fault::LostAnswer, Fault::SmallLog];
+        let drawn_elsewhere = [
+            Fault::LateAppend,
+            Fault::LostAnswer,
+            Fault::DoubleAppend,
+            Fault::SmallLog,
+        ];
         let on = plan
             .faults
             .iter()
@@ -56,8 +61,7 @@ impl Faults {
             next: calm,
             heals: Vec::new(),
             fired,
-            protected: BTreeMap::new(),
-            wants_unread_loss: false,
+            tails: Tails::default(),
         }
     }
 
@@ -71,8 +75,8 @@ impl Faults {
         for (_, heal) in due {
             self.heal(world, &heal);
         }
-        if self.wants_unread_loss && self.lose_unread(world) {
-            self.wants_unread_loss = false;
+        if self.tails.step(world) {
+            *self.fired.entry(Fault::LostTail).or_default() += 1;
         }
         if now < self.next || self.on.is_empty() {
             return;
@@ -89,7 +93,7 @@ impl Faults {
         for (_, heal) in std::mem::take(&mut self.heals) {
             self.heal(world, &heal);
         }
-        self.wants_unread_loss = false;
+        self.tails = Tails::default();
         let soon = world.time.now();
         for slot in &mut world.slots {
             slot.machine.clock.drift(0);
@@ -152,6 +156,18 @@ impl Faults {
                     self.until(world, lasts, Heal::Path(other, one));
                 }
             }
+            Fault::Narrow => {
+                let (one, other) = pair(world);
+                let (rate, lasts) = (world.random.u32(1_000..12_000), millis(world, 1_000..20_000));
+                let (from, to) = (&world.sites[one].name, &world.sites[other].name);
+                say(
+                    world,
+                    fault,
+                    &format!("{from} to {to}: {rate} bytes/s for {lasts:?}"),
+                );
+                set_rate(world, one, other, Some(rate));
+                self.until(world, lasts, Heal::Narrow(one, other));
+            }
             Fault::Break => {
                 let (one, other) = pair(world);
                 let broken = world
@@ -174,7 +190,7 @@ impl Faults {
                 world.sites[site].set_servers(servers);
                 self.until(world, lasts, Heal::Servers(site));
             }
-            Fault::LostTail => return self.lose_tail(world),
+            Fault::LostTail => return self.tails.begin(world),
             Fault::ClockStep | Fault::ClockAhead => {
                 let Some(slot) = self.any_slot(world, None) else {
                     return false;
@@ -188,6 +204,7 @@ impl Faults {
                     fault,
                     &format!("{} by {micros} us", world.slots[slot].machine.name),
                 );
+                world.slots[slot].machine.clock.correct();
                 world.slots[slot].machine.clock.step(micros);
                 let lasts = millis(world, 500..10_000);
                 self.until(world, lasts, Heal::Clock(slot));
@@ -214,7 +231,15 @@ impl Faults {
                 let lasts = millis(world, 500..10_000);
                 self.until(world, lasts, Heal::NatsClock(site));
             }
-            Fault::LateAppend | Fault::LostAnswer | Fault::SmallLog => return false,
+            Fault::NatsClockDrift => {
+                let site = world.random.usize(0..world.sites.len());
+                let ppm = world.random.i64(-20_000..=20_000);
+                say(world, fault, &format!("{} by {ppm} ppm", world.sites[site].name));
+                world.sites[site].clock.drift(ppm);
+                let lasts = millis(world, 2_000..20_000);
+                self.until(world, lasts, Heal::NatsClock(site));
+            }
+            Fault::LateAppend | Fault::LostAnswer | Fault::DoubleAppend | Fault::SmallLog => return false,
         }
         true
     }
@@ -234,6 +259,7 @@ impl Faults {
                 }
             }
             Heal::Path(from, to) => set_cut(world, from, to, false),
+            Heal::Narrow(from, to) => set_rate(world, from, to, None),
             Heal::Servers(site) => world.sites[site].set_servers(Servers::Answer),
             Heal::Clock(slot) => world.slots[slot].machine.clock.correct(),
             Heal::NatsClock(site) => step_nats_clock(world, site, None),
@@ -253,57 +279,7 @@ impl Faults {
     }
 
     fn is_protected(&self, world: &World, site: usize) -> bool {
-        self.protected
-            .get(&site)
-            .is_some_and(|until| *until > world.time.now())
-    }
-
-    /// Lets a log lose its tail: either what nobody has read, as soon as there is such, or a part that its agents have applied.
-    fn lose_tail(&mut self, world: &mut World) -> bool {
-        if world.random.bool() {
-            self.wants_unread_loss = true;
-            return false;
-        }
-        let site = world.random.usize(0..world.sites.len());
-        let shard = world.shards[world.random.usize(0..world.shards.len())].clone();
-        let id = (site, shard);
-        let agents = world
-            .slots
-            .iter()
-            .filter(|slot| slot.machine.site == site && slot.machine.role == Role::Agent);
-        let serves = |slot: &crate::world::Slot| {
-            let handle = slot.run.as_ref()?.agent()?.core.handle(&id.1).ok()?;
-            let served = handle.served();
-            (!slot.paused && served.refusal().is_none()).then_some(())
-        };
-        let all_serve = agents.into_iter().all(|slot| serves(slot).is_some());
-        if !all_serve || world.oracle.is_disturbed(&id) || world.sites[site].nats.servers() != Servers::Answer
-        {
-            return false;
-        }
-        let last = world.oracle.last(&id);
-        let lost = world.random.u64(1..20);
-        if last.0 <= lost + 4 {
-            return false;
-        }
-        self.protected.insert(site, world.time.now() + PROTECTED);
-        lose(world, &id, Sequence(last.0 - lost));
-        true
-    }
-
-    /// Loses what nobody has read, if there is any.
-    fn lose_unread(&mut self, world: &mut World) -> bool {
-        let site = world.random.usize(0..world.sites.len());
-        let shard = world.shards[world.random.usize(0..world.shards.len())].clone();
-        let id = (site, shard);
-        let read = world.oracle.last(&id);
-        let last = world.sites[site].nats.look(&id.1, |log| log.span().1);
-        if last.is_none_or(|last| last <= read) || world.oracle.is_disturbed(&id) {
-            return false;
-        }
-        lose(world, &id, read);
-        *self.fired.entry(Fault::LostTail).or_default() += 1;
-        true
+        self.tails.protects(site, world.time.now())
     }
 
     /// How often each fault that was on happened.
@@ -313,6 +289,7 @@ impl Faults {
             for (fault, times) in [
                 (Fault::LateAppend, fates.late),
                 (Fault::LostAnswer, fates.unanswered),
+                (Fault::DoubleAppend, fates.twice),
             ] {
                 if times > 0 {
                     *fired.entry(fault).or_default() += times;
@@ -337,8 +314,12 @@ impl Faults {
             .into_iter()
             .any(has),
             "checkpoint_discarded" => has(Fault::BitFlip) || has(Fault::LostTail) || has(Fault::SmallLog),
-            "new_life" | "tail_lost" | "life_suspected" => has(Fault::LostTail),
-            "clock_ahead" | "lane_held" => has(Fault::ClockAhead) || has(Fault::NatsClockStep),
+            "new_life" | "tail_lost" | "life_suspected" | "tail_held_by_peer" => has(Fault::LostTail),
+            // One step alone is within what is allowed, as is the drift.
+            "clock_ahead" | "lane_held" => {
+                let alone = [Fault::ClockAhead, Fault::NatsClockStep, Fault::NatsClockDrift];
+                alone.into_iter().any(has) || has(Fault::ClockStep) && has(Fault::ClockDrift)
+            }
             _ => false,
         };
         let alarms = trace::alarms().into_iter();
@@ -369,6 +350,13 @@ fn set_cut(world: &World, from: usize, to: usize, cut: bool) {
     world.network.change(from, to, |path| path.cut = cut);
 }
 
+fn set_rate(world: &World, from: usize, to: usize, rate: Option<u32>) {
+    let (from, to) = (&world.sites[from].name, &world.sites[to].name);
+    world
+        .network
+        .change(from, to, |path| path.bytes_per_second = rate);
+}
+
 fn step_nats_clock(world: &World, site: usize, micros: Option<i64>) {
     match micros {
         Some(micros) => world.sites[site].clock.step(micros),
@@ -377,30 +365,6 @@ fn step_nats_clock(world: &World, site: usize, micros: Option<i64>) {
     for shard in &world.shards {
         world.sites[site].nats.elect(shard);
     }
-}
-
-fn lose(world: &mut World, id: &crate::oracle::LogId, keep_through: Sequence) {
-    let (site, shard) = id;
-    let last = world.sites[*site]
-        .nats
-        .look(shard, |log| log.span().1)
-        .unwrap_or_default();
-    let text = format!(
-        "{} {shard} after {keep_through} of {last}",
-        world.sites[*site].name
-    );
-    say(world, Fault::LostTail, &text);
-    world.sites[*site].nats.lose_tail(shard, keep_through);
-    let handles = world.handles();
-    let held = |cell: &isthmus_replication::cell::CellId, version: &isthmus_replication::version::Version| {
-        let of_site = handles
-            .iter()
-            .filter(|(_, index, handle)| index == site && handle.shard() == shard);
-        let mut versions =
-            of_site.filter_map(|(_, _, handle)| Some(handle.served().store.held(cell)?.cell.version.clone()));
-        versions.any(|held| held >= *version)
-    };
-    world.oracle.lost_tail(id, keep_through, held);
 }
 
 /// Changes one byte of the checkpoint of an agent that is down.

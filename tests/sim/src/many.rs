@@ -41,6 +41,7 @@ struct Batch {
     fired: BTreeMap<String, u64>,
     on: BTreeMap<String, u64>,
     acknowledged: u64,
+    conflated: u64,
     seconds: f64,
 }
 
@@ -140,6 +141,7 @@ impl Batch {
             }
             Ok(summary) => {
                 self.acknowledged += summary.acknowledged;
+                self.conflated += summary.conflated;
                 self.seconds += summary.seconds;
                 for (fault, times) in summary.fired {
                     *self.fired.entry(fault).or_default() += times;
@@ -164,13 +166,13 @@ impl Batch {
             let failed: Vec<u64> = self.failed.keys().copied().collect();
             let report = serde_json::json!({
                 "seeds": self.done, "failed": failed, "fired": self.fired, "never": never,
-                "acknowledged": self.acknowledged, "simulated_seconds": self.seconds,
+                "acknowledged": self.acknowledged, "conflated": self.conflated, "simulated_seconds": self.seconds,
             });
             println!("{report}");
         } else {
             println!(
-                "{} seeds, {:.0} simulated seconds, {} acknowledged writes",
-                self.done, self.seconds, self.acknowledged
+                "{} seeds, {:.0} simulated seconds, {} acknowledged writes, {} conflated ranges",
+                self.done, self.seconds, self.acknowledged, self.conflated
             );
             for (fault, times) in &self.fired {
                 println!(

@@ -20,6 +20,10 @@ use tokio::time::timeout;
 use crate::pipe::{Half, Pipe};
 use crate::time::Time;
 
+/// Bytes that are under way in one direction before a writer waits, as a TCP window.
+const WINDOW: usize = 512 * 1024;
+/// That of a path on which little gets through.
+const LEAST_WINDOW: usize = 4 * 1024;
 /// Connections that wait to be accepted.
 const BACKLOG: usize = 64;
 
@@ -59,6 +63,21 @@ pub struct Path {
     pub jitter: Duration,
     /// Nothing gets through.
     pub cut: bool,
+    /// So many bytes a second get through; none where there is no such bound.
+    pub bytes_per_second: Option<u32>,
+    /// When what was written so far is through.
+    free_from: Duration,
+}
+
+impl Path {
+    /// One that takes bytes `delay`, and up to `jitter` longer.
+    pub fn new(delay: Duration, jitter: Duration) -> Self {
+        Self {
+            delay,
+            jitter,
+            ..Self::default()
+        }
+    }
 }
 
 impl Network {
@@ -173,16 +192,28 @@ impl Network {
         }
     }
 
-    /// When what is written now arrives.
-    pub(crate) fn arrival(&self, from: &RegionName, to: &RegionName) -> Duration {
+    /// How many bytes may be under way from one region to the other before a writer waits.
+    pub(crate) fn window(&self, from: &RegionName, to: &RegionName) -> usize {
+        let state = self.state();
+        let path = state.paths.get(&(from.clone(), to.clone()));
+        let rate = path.and_then(|path| path.bytes_per_second);
+        rate.map_or(WINDOW, |rate| WINDOW.min(rate as usize / 2).max(LEAST_WINDOW))
+    }
+
+    /// When so many bytes that are written now arrive.
+    pub(crate) fn arrival(&self, from: &RegionName, to: &RegionName, bytes: usize) -> Duration {
         let mut state = self.state();
-        let path = state
-            .paths
-            .get(&(from.clone(), to.clone()))
-            .copied()
-            .unwrap_or_default();
-        let jitter = path.jitter.mul_f64(state.random.f64());
-        state.time.now() + path.delay + jitter
+        let State {
+            time, random, paths, ..
+        } = &mut *state;
+        let path = paths.entry((from.clone(), to.clone())).or_default();
+        let mut through = time.now();
+        if let Some(rate) = path.bytes_per_second {
+            through =
+                through.max(path.free_from) + Duration::from_secs(1).mul_f64(bytes as f64 / f64::from(rate));
+            path.free_from = through;
+        }
+        through + path.delay + path.jitter.mul_f64(random.f64())
     }
 }
 
@@ -268,8 +299,8 @@ impl Links for SimLinks {
     ) -> Result<Connection, DialError> {
         let (answer, answered) = oneshot::channel();
         {
-            let there = self.network.arrival(&self.region, region);
-            let back = self.network.arrival(region, &self.region);
+            let there = self.network.arrival(&self.region, region, 0);
+            let back = self.network.arrival(region, &self.region, 0);
             let mut state = self.network.state();
             let now = state.time.now();
             state.dials.push(Dial {

@@ -53,6 +53,8 @@ pub struct Summary {
     pub refused: u64,
     /// Writes with an open outcome.
     pub unknown: u64,
+    /// Ranges that stood for more changes than they brought.
+    pub conflated: u64,
 }
 
 /// Simulates a seed; fails when something did not hold.
@@ -90,6 +92,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         read: report.told.read,
         refused: report.told.refused,
         unknown: report.told.unknown,
+        conflated: report.conflated,
         violations: report.violations,
     };
     if arguments.json {

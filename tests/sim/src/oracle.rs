@@ -11,6 +11,8 @@ use isthmus_replication::coordinates::{Anchor, Sequence, Shard};
 use isthmus_replication::names::RegionName;
 use isthmus_replication::version::Version;
 
+mod aside;
+mod conflation;
 mod rest;
 
 use crate::clients::{Answered, Client, bucket};
@@ -31,6 +33,10 @@ pub struct Oracle {
     agents: BTreeMap<(usize, Shard), Sampled>,
     /// Writes that nobody held any more when their log lost them.
     excused: BTreeSet<Version>,
+    /// Writes that no agent of their region held when their log lost them: what other regions have of them stays there until a sync.
+    left_behind: BTreeMap<CellId, BTreeSet<Version>>,
+    /// Ranges that stood for more changes than they brought.
+    pub conflated: u64,
     /// What does not hold.
     pub violations: Vec<String>,
     /// What clients were told.
@@ -63,6 +69,7 @@ struct Sampled {
     at: Anchor,
     own: (u64, Sequence),
     cursors: BTreeMap<RegionName, (u64, Sequence)>,
+    voids: u64,
 }
 
 impl Oracle {
@@ -88,31 +95,43 @@ impl Oracle {
 
     /// Reads what was appended to every log.
     pub fn read_logs(&mut self, sites: &[Site]) {
-        for ((index, shard), log) in &mut self.logs {
-            let from = log.reference.last().next();
-            let site = &sites[*index];
-            let fresh = site.nats.look(shard, |held| {
-                let (_, last) = held.span();
-                (from.0..=last.0)
-                    .filter_map(|at| held.at(Sequence(at)))
-                    .collect::<Vec<_>>()
-            });
-            for message in fresh.unwrap_or_default() {
+        let ids: Vec<LogId> = self.logs.keys().cloned().collect();
+        for id in ids {
+            for message in self.fresh(&id, sites) {
+                self.judge_conflation(&id, &message);
+                let Some(log) = self.logs.get_mut(&id) else {
+                    continue;
+                };
                 log.reference.read(&message);
-                note_counted(&mut self.counted, &log.reference, &site.name);
+                note_counted(&mut self.counted, &log.reference);
                 log.stored.push(message);
+                let (name, shard) = (&sites[id.0].name, &id.1);
+                let broken = log.reference.broken.drain(..);
+                self.violations
+                    .extend(broken.map(|text| format!("log of {name} {shard}: {text}")));
             }
-            let broken = log.reference.broken.drain(..);
-            self.violations
-                .extend(broken.map(|text| format!("log of {} {shard}: {text}", site.name)));
         }
     }
 
-    /// A log has lost what comes after `keep_through`; `held` says whether anyone still holds a write.
+    /// What was appended to a log since it was read.
+    fn fresh(&self, id: &LogId, sites: &[Site]) -> Vec<StoredMessage> {
+        let read = self.last(id);
+        let fresh = sites[id.0].nats.look(&id.1, |held| {
+            let (_, last) = held.span();
+            (read.0 + 1..=last.0)
+                .filter_map(|at| held.at(Sequence(at)))
+                .collect()
+        });
+        fresh.unwrap_or_default()
+    }
+
+    /// A log has lost what comes after `keep_through`; whether any agent of its region may have read that, and `held` whether one
+    /// still holds a write.
     pub fn lost_tail(
         &mut self,
         id: &LogId,
         keep_through: Sequence,
+        is_read: bool,
         held: impl Fn(&CellId, &Version) -> bool,
     ) {
         let Some(log) = self.logs.get_mut(id) else {
@@ -120,23 +139,47 @@ impl Oracle {
         };
         let region = log.reference.region().clone();
         let keep = usize::try_from(keep_through.0).unwrap_or(usize::MAX);
-        let lost: BTreeSet<Version> = log.reference.history[keep.min(log.reference.history.len())..]
+        let lost: BTreeSet<(CellId, Version)> = log.reference.history
+            [keep.min(log.reference.history.len())..]
             .iter()
             .flat_map(|after| after.versions.iter().cloned())
             .collect();
         log.stored.truncate(keep);
         log.disturbed = true;
-        log.reference = Reference::new(region);
+        log.reference = Reference::new(region.clone());
         for message in &log.stored {
             log.reference.read(message);
         }
+        if !is_read {
+            for (cell, version) in lost.iter().filter(|(_, version)| version.region == region) {
+                let left = self.left_behind.entry(cell.clone()).or_default();
+                left.insert(version.clone());
+            }
+        }
         for (cell, versions) in &self.acknowledged {
-            for version in versions.keys().filter(|version| lost.contains(*version)) {
+            for version in versions
+                .keys()
+                .filter(|version| lost.contains(&(cell.clone(), (*version).clone())))
+            {
                 if !held(cell, version) {
                     self.excused.insert(version.clone());
                 }
             }
         }
+    }
+
+    /// Whether another region's log holds a log through `sequence`.
+    pub fn is_held_elsewhere(&self, (site, shard): &LogId, sequence: Sequence) -> bool {
+        let Some(log) = self.logs.get(&(*site, shard.clone())) else {
+            return false;
+        };
+        let region = log.reference.region();
+        self.logs.iter().any(|((_, of), log)| {
+            let after = log.reference.history.last().filter(|_| of == shard);
+            after
+                .and_then(|after| after.cursors.get(region))
+                .is_some_and(|(_, through)| *through >= sequence)
+        })
     }
 
     /// Whether the agents of a log may differ because it lost a tail.
@@ -174,6 +217,7 @@ impl Oracle {
                 .position()
                 .map_or((0, Sequence::NONE), |at| (at.life.number, at.sequence)),
             cursors: cursors(&served.fold),
+            voids: served.voids,
         };
         let went_back = fresh.own < sampled.own
             || sampled
@@ -183,6 +227,27 @@ impl Oracle {
         let mut wrong = Vec::new();
         if went_back && !log.disturbed {
             wrong.push(format!("went back from {sampled:?} to {fresh:?}"));
+        }
+        let read = (sampled.at.sequence, fresh.at.sequence);
+        if read.0 < read.1 && read.0 != Sequence::NONE && !log.disturbed {
+            let agent = fresh.voids - sampled.voids;
+            let reference = log.reference.voids(read.0, read.1);
+            if reference.is_some_and(|reference| reference != agent) {
+                let judged = log.stored.iter().zip(&log.reference.history);
+                let judged: Vec<_> = judged
+                    .filter(|(message, _)| read.0 < message.sequence && message.sequence <= read.1)
+                    .map(|(message, after)| {
+                        (
+                            after.counted,
+                            message.header.as_ref().map(|header| &header.record),
+                        )
+                    })
+                    .collect();
+                wrong.push(format!(
+                    "found {agent} voids from {} to {} where the reference says {judged:?}",
+                    read.0, read.1
+                ));
+            }
         }
         *sampled = fresh.clone();
         match log
@@ -318,11 +383,16 @@ impl Oracle {
     }
 }
 
-fn note_counted(counted: &mut BTreeSet<Version>, reference: &Reference, own: &RegionName) {
+fn note_counted(counted: &mut BTreeSet<Version>, reference: &Reference) {
+    let own = reference.region();
     let Some(after) = reference.history.last() else {
         return;
     };
-    for version in after.versions.iter().filter(|version| version.region == *own) {
+    for (_, version) in after
+        .versions
+        .iter()
+        .filter(|(_, version)| version.region == *own)
+    {
         counted.insert(version.clone());
     }
 }

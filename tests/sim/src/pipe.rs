@@ -15,9 +15,6 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use crate::network::Network;
 use crate::time::Time;
 
-/// Bytes that are under way in one direction before a writer waits, as a TCP window.
-const WINDOW: usize = 512 * 1024;
-
 /// One direction of a stream.
 pub(crate) struct Pipe {
     pub from: RegionName,
@@ -171,7 +168,7 @@ impl AsyncWrite for Half {
             let pipe = lock(&self.writes);
             (pipe.from.clone(), pipe.to.clone())
         };
-        let arrival = self.network.arrival(&from, &to);
+        let window = self.network.window(&from, &to);
         let mut pipe = lock(&self.writes);
         if pipe.broken {
             return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
@@ -179,11 +176,12 @@ impl AsyncWrite for Half {
         if pipe.unread && !pipe.black {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
-        let room = WINDOW.saturating_sub(pipe.bytes).min(bytes.len());
+        let room = window.saturating_sub(pipe.bytes).min(bytes.len());
         if room == 0 && !bytes.is_empty() {
             pipe.writer = Some(context.waker().clone());
             return Poll::Pending;
         }
+        let arrival = self.network.arrival(&from, &to, room);
         pipe.last_arrival = pipe.last_arrival.max(arrival);
         let part = (pipe.last_arrival, Bytes::copy_from_slice(&bytes[..room]));
         pipe.parts.push_back(part);

@@ -21,6 +21,8 @@ pub enum Fault {
     Cut,
     /// Nothing gets through one way.
     OneWayCut,
+    /// Little gets through between two regions.
+    Narrow,
     /// The streams between two regions break and lose what is under way.
     Break,
     /// A region's NATS is away.
@@ -33,6 +35,8 @@ pub enum Fault {
     LateAppend,
     /// Appends land and the answer is lost.
     LostAnswer,
+    /// Appends land twice.
+    DoubleAppend,
     /// A log loses an acknowledged tail.
     LostTail,
     /// A machine's clock steps.
@@ -43,6 +47,8 @@ pub enum Fault {
     ClockAhead,
     /// The clock that stamps a log steps, back or ahead.
     NatsClockStep,
+    /// The clock that stamps a log drifts.
+    NatsClockDrift,
     /// A checkpoint's file is changed by the disk.
     BitFlip,
     /// A log has little room.
@@ -51,23 +57,26 @@ pub enum Fault {
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 21] = [
         Self::Kill,
         Self::Vanish,
         Self::Pause,
         Self::Cut,
         Self::OneWayCut,
+        Self::Narrow,
         Self::Break,
         Self::NatsAway,
         Self::Election,
         Self::NotWritable,
         Self::LateAppend,
         Self::LostAnswer,
+        Self::DoubleAppend,
         Self::LostTail,
         Self::ClockStep,
         Self::ClockDrift,
         Self::ClockAhead,
         Self::NatsClockStep,
+        Self::NatsClockDrift,
         Self::BitFlip,
         Self::SmallLog,
     ];
@@ -89,17 +98,20 @@ impl Fault {
             Self::Pause => "pause",
             Self::Cut => "cut",
             Self::OneWayCut => "one-way-cut",
+            Self::Narrow => "narrow",
             Self::Break => "break",
             Self::NatsAway => "nats-away",
             Self::Election => "election",
             Self::NotWritable => "not-writable",
             Self::LateAppend => "late-append",
             Self::LostAnswer => "lost-answer",
+            Self::DoubleAppend => "double-append",
             Self::LostTail => "lost-tail",
             Self::ClockStep => "clock-step",
             Self::ClockDrift => "clock-drift",
             Self::ClockAhead => "clock-ahead",
             Self::NatsClockStep => "nats-clock-step",
+            Self::NatsClockDrift => "nats-clock-drift",
             Self::BitFlip => "bit-flip",
             Self::SmallLog => "small-log",
         }
@@ -121,6 +133,8 @@ pub struct Trouble {
     pub late_appends: bool,
     /// Some answers are lost.
     pub lost_answers: bool,
+    /// Some land twice.
+    pub double_appends: bool,
 }
 
 /// What a seed decides.
@@ -216,6 +230,8 @@ impl Plan {
                 )
             });
         }
+        // What is written must be more than gets through.
+        let narrow = faults.contains(&Fault::Narrow);
         Self {
             regions,
             agents: 2 + usize::from(random.u32(0..4) == 0),
@@ -224,6 +240,8 @@ impl Plan {
             keys: given.keys.unwrap_or([3, 10, 40, 400][random.usize(0..4)]),
             rate: if small {
                 20
+            } else if narrow {
+                150
             } else {
                 [20, 60, 150][random.usize(0..3)]
             },
@@ -232,7 +250,13 @@ impl Plan {
             faults,
             log_kib: if small { 1024 } else { 65_536 },
             retention_kib: if small { 384 } else { 16_384 },
-            value_bytes: if small { 3_000 } else { 0 },
+            value_bytes: if small {
+                3_000
+            } else if narrow {
+                400
+            } else {
+                0
+            },
         }
     }
 
@@ -247,6 +271,7 @@ impl Plan {
             until: self.trouble,
             late_appends: self.has(Fault::LateAppend),
             lost_answers: self.has(Fault::LostAnswer),
+            double_appends: self.has(Fault::DoubleAppend),
         }
     }
 
@@ -256,11 +281,7 @@ impl Plan {
         for (i, from) in self.regions.iter().enumerate() {
             for (j, to) in self.regions.iter().enumerate() {
                 let one_way = Duration::from_millis(ROUND_TRIPS[i][j] / 2);
-                let path = Path {
-                    delay: one_way,
-                    jitter: one_way / 8,
-                    cut: false,
-                };
+                let path = Path::new(one_way, one_way / 8);
                 paths.insert((from.clone(), to.clone()), path);
             }
         }

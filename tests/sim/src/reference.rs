@@ -28,6 +28,9 @@ pub struct Held {
     pub value: Option<bytes::Bytes>,
 }
 
+/// The newest stamp of each region that a write had seen.
+type Seen = BTreeMap<RegionName, u64>;
+
 /// What was true after one message.
 #[derive(Debug, Clone, PartialEq)]
 pub struct After {
@@ -35,8 +38,10 @@ pub struct After {
     pub anchor: Anchor,
     /// Whether it counted.
     pub counted: bool,
-    /// The versions that it brought, if it counted.
-    pub versions: Vec<Version>,
+    /// Whether it began a life.
+    pub began_life: bool,
+    /// The cells and versions that it brought, if it counted.
+    pub versions: Vec<(CellId, Version)>,
     /// A sum over the cells and their versions.
     pub sum: u64,
     /// The log's own highest stamp.
@@ -59,6 +64,10 @@ pub struct Reference {
     origins: BTreeMap<RegionName, (Life, Anchor)>,
     /// Its cells.
     pub cells: BTreeMap<CellId, Held>,
+    /// Of what each cell holds: which stamps of each region it had seen.
+    seen: BTreeMap<CellId, Seen>,
+    /// Writes of the log's own region that another kept out or replaced without having seen them.
+    pub conflicts: BTreeSet<Version>,
     /// What was true after each message, the first one first.
     pub history: Vec<After>,
     /// What can't be, told once.
@@ -79,6 +88,8 @@ impl Reference {
             ids: BTreeSet::new(),
             origins: BTreeMap::new(),
             cells: BTreeMap::new(),
+            seen: BTreeMap::new(),
+            conflicts: BTreeSet::new(),
             history: Vec::new(),
             broken: Vec::new(),
         }
@@ -102,15 +113,25 @@ impl Reference {
         self.history.get(index)
     }
 
+    /// How many of the messages after `from`, through `through`, do not count; none if a life begins there, since its agents read
+    /// some of them again.
+    pub fn voids(&self, from: Sequence, through: Sequence) -> Option<u64> {
+        let read = || (from.0 + 1..=through.0).filter_map(|at| self.after(Sequence(at)));
+        let one_life = read().all(|after| !after.began_life);
+        one_life.then(|| read().filter(|after| !after.counted).count() as u64)
+    }
+
     /// Reads the next message.
     pub fn read(&mut self, message: &StoredMessage) {
+        let lives = self.lives.len();
         let counted = self.counts(message);
         let mut versions = Vec::new();
         if let Some(origin) = counted.as_ref().and_then(|brings| brings.clone()) {
-            match body::decode(&origin, message.body.clone()) {
+            let codec = message.header.as_ref().map(|header| header.body.codec);
+            match body::open(codec.unwrap_or_default(), &origin, message.body.clone()) {
                 Ok(changes) => {
                     for change in changes {
-                        versions.push(change.version.clone());
+                        versions.push((change.id.clone(), change.version.clone()));
                         self.merge(change);
                     }
                 }
@@ -124,6 +145,7 @@ impl Reference {
         self.history.push(After {
             anchor: message.anchor(),
             counted: counted.is_some(),
+            began_life: self.lives.len() > lives,
             versions,
             sum: sum(self
                 .cells
@@ -142,17 +164,48 @@ impl Reference {
             Op::Put { value, .. } => Some(bytes::Bytes::copy_from_slice(&value)),
             Op::Delete => None,
         };
+        let had_seen = |seen: &Seen, loser: &Version| {
+            let newest = seen.get(&loser.region);
+            newest.is_some_and(|hlc| *hlc >= loser.hlc.bits())
+        };
+        let seen: Seen = change
+            .seen
+            .iter()
+            .map(|(region, hlc)| (region.clone(), hlc.bits()))
+            .collect();
         let new = Held {
             version: change.version,
             expires_at: change.expires_at,
             value,
         };
-        match self.cells.get(&change.id) {
+        let held = self.cells.get(&change.id);
+        let loser = match held {
+            Some(held) if held.version > new.version => {
+                let winner = self.seen.get(&change.id);
+                (!winner.is_some_and(|winner| had_seen(winner, &new.version))).then_some(&new.version)
+            }
+            Some(held) if held.version < new.version => {
+                (!had_seen(&seen, &held.version)).then_some(&held.version)
+            }
+            _ => None,
+        };
+        if let Some(loser) = loser.filter(|loser| loser.region == self.region) {
+            self.conflicts.insert(loser.clone());
+        }
+        match held {
             Some(held) if held.version > new.version => {}
-            Some(held) if held.version == new.version && *held != new => {
-                self.broken.push(format!("{:?} has two contents", new.version));
+            Some(held) if held.version == new.version => {
+                if *held != new {
+                    self.broken.push(format!("{:?} has two contents", new.version));
+                }
+                let known = self.seen.entry(change.id).or_default();
+                for (region, hlc) in seen {
+                    let newest = known.entry(region).or_default();
+                    *newest = hlc.max(*newest);
+                }
             }
             _ => {
+                self.seen.insert(change.id.clone(), seen);
                 self.cells.insert(change.id, new);
             }
         }
@@ -225,13 +278,12 @@ impl Reference {
         }
     }
 
-    /// Design.md section 5: every stamp above the highest less max_behind, none above the log's time and max_ahead, a new id.
+    /// Design.md section 5: every stamp above the highest less max_behind, none above the log's time and max_ahead, a new id. What is
+    /// given back is as old as it is: once it is below the floor it may count again, and changes nothing.
     fn local(&mut self, local: &Local, timestamp: Wall, bound_behind: bool) -> bool {
         let (lowest, highest) = (local.lowest_stamp.bits(), local.highest_stamp.bits());
-        if bound_behind && lowest <= self.highest.saturating_sub(self.behind_millis << 16) {
-            return false;
-        }
-        if self.ids.contains(&local.message_id) {
+        let above_floor = lowest > self.highest.saturating_sub(self.behind_millis << 16);
+        if bound_behind && !above_floor || above_floor && self.ids.contains(&local.message_id) {
             return false;
         }
         let is_ahead = highest >> 16 > timestamp.millis() + self.ahead_millis;
@@ -245,12 +297,21 @@ impl Reference {
         true
     }
 
-    /// Design.md section 5: what comes after the least of the cursor and every fork since the cursor's life.
     fn range(&mut self, range: &Range) -> bool {
+        let comes_next = self.comes_next(range);
+        if let Some(current) = range.lineage.links().last().filter(|_| comes_next) {
+            self.origins
+                .insert(range.origin.clone(), (current.life, range.through));
+        }
+        comes_next
+    }
+
+    /// Design.md section 5: what comes after the least of the cursor and every fork since the cursor's life.
+    pub fn comes_next(&self, range: &Range) -> bool {
         let links = range.lineage.links();
-        let Some(current) = links.last() else {
+        if links.is_empty() {
             return false;
-        };
+        }
         let held = self.origins.get(&range.origin);
         let shared = match held {
             None => Sequence::NONE,
@@ -265,12 +326,7 @@ impl Reference {
         let follows = held
             .filter(|(_, anchor)| anchor.sequence == shared)
             .is_none_or(|(_, anchor)| anchor.message_id == range.previous);
-        let comes_next = range.first == shared.next() && range.through.sequence > shared && follows;
-        if comes_next {
-            self.origins
-                .insert(range.origin.clone(), (current.life, range.through));
-        }
-        comes_next
+        range.first == shared.next() && range.through.sequence > shared && follows
     }
 }
 

@@ -35,6 +35,8 @@ pub struct FateCounts {
     pub late: u64,
     /// Landed, and the answer was lost.
     pub unanswered: u64,
+    /// Landed twice.
+    pub twice: u64,
 }
 
 impl Site {
@@ -120,9 +122,15 @@ impl Fates for Drawn {
         } else {
             Some(millis(&mut self.random, 0..4))
         };
+        let again_after =
+            (trouble && self.trouble.double_appends && self.random.u32(0..20) == 0).then(|| {
+                counts.twice += 1;
+                millis(&mut self.random, 0..20_000)
+            });
         Fate {
             lands_after,
             answered_after,
+            again_after,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::io::Write as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -92,7 +93,8 @@ impl Trace {
         }
         self.lines += 1;
         if self.shown.is_some_and(|shown| level <= shown) {
-            println!("{line}");
+            // Who reads may have seen enough.
+            let _ = writeln!(std::io::stdout(), "{line}");
         }
     }
 }

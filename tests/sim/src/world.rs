@@ -86,6 +86,8 @@ pub struct Report {
     pub lasted: Duration,
     /// What clients were told.
     pub told: crate::oracle::Told,
+    /// Ranges of lanes that were behind.
+    pub conflated: u64,
 }
 
 impl World {
@@ -206,6 +208,7 @@ impl World {
             fired: faults.fired(&self.sites),
             lasted: self.time.now(),
             told: self.oracle.told,
+            conflated: self.oracle.conflated,
         })
     }
 
@@ -258,17 +261,19 @@ impl World {
         if let Some(slot) = down {
             return Some(format!("{} is down", slot.machine.name));
         }
-        let disturbed = self.sites.iter().enumerate().find_map(|(site, of_site)| {
-            let shard = self
-                .shards
-                .iter()
-                .find(|shard| self.oracle.is_disturbed(&(site, (*shard).clone())))?;
-            Some(format!(
-                "the agents of {} differ in {shard} since its log lost a tail",
-                of_site.name
-            ))
-        });
-        disturbed.or_else(|| self.oracle.differs(&self.handles()))
+        let differs = self.oracle.differs(&self.handles());
+        differs.or_else(|| self.aside_differs())
+    }
+
+    /// A log that is read again over a store that has newer writes can name a conflict that was none, and what an agent has not
+    /// stored when it ends is not set aside (docs/known-gaps.md).
+    fn aside_differs(&self) -> Option<String> {
+        let has = |faults: &[Fault]| faults.iter().any(|fault| self.plan.has(*fault));
+        let ends = [Fault::Kill, Fault::Vanish, Fault::BitFlip];
+        if has(&[Fault::LostTail]) {
+            return None;
+        }
+        self.oracle.aside_differs(&self.sites, !has(&ends))
     }
 
     /// Moves time by one step.

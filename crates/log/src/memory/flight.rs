@@ -27,6 +27,8 @@ pub struct Fate {
     pub lands_after: Duration,
     /// It is answered this long after it landed; never when none.
     pub answered_after: Option<Duration>,
+    /// It lands once more this long after it landed, as what a connection sends again when it is back; once when none.
+    pub again_after: Option<Duration>,
 }
 
 /// Draws how appends fare.
@@ -49,8 +51,10 @@ struct Flight {
     token: Token,
     header: Header,
     body: Bytes,
+    again_after: Option<Duration>,
     answered_after: Option<Duration>,
-    answer: oneshot::Sender<Result<Sequence, AppendError>>,
+    /// None of one that lands again.
+    answer: Option<oneshot::Sender<Result<Sequence, AppendError>>>,
 }
 
 struct Answer {
@@ -108,8 +112,9 @@ impl MemoryRegion {
             token: token.clone(),
             header: header.clone(),
             body,
+            again_after: fate.again_after,
             answered_after: fate.answered_after,
-            answer,
+            answer: Some(answer),
         });
         drop(state);
         let stream = self.0.names.stream(shard);
@@ -126,11 +131,16 @@ impl MemoryRegion {
         let now = (self.0.clock)().mono;
         if self.servers() == Servers::Answer {
             let landing = self.state().flights.landing(now);
-            for flight in landing {
-                let result = self.store(&flight.shard, &flight.token, &flight.header, flight.body);
-                if let Some(after) = flight.answered_after {
+            for mut flight in landing {
+                let body = flight.body.clone();
+                let result = self.store(&flight.shard, &flight.token, &flight.header, body);
+                let (answer, answered_after) = (flight.answer.take(), flight.answered_after);
+                if let Some(after) = flight.again_after.take() {
+                    flight.due = now.after(after);
+                    self.state().flights.appends.push(flight);
+                }
+                if let (Some(answer), Some(after)) = (answer, answered_after) {
                     let due = now.after(after);
-                    let answer = flight.answer;
                     self.state().flights.answers.push(Answer { due, result, answer });
                 }
             }

@@ -83,6 +83,15 @@ fn bytes_of(held: &JournalEntry) -> u64 {
 }
 
 impl MemoryRegion {
+    /// Every entry of a journal, the oldest first, whatever the servers do.
+    #[must_use]
+    pub fn look_into_journal(&self, journal: &JournalName) -> Vec<JournalEntry> {
+        let state = self.state();
+        let held = state.journals.get(journal).map(|journal| &journal.held);
+        let entries = held.into_iter().flatten();
+        entries.filter(|held| !held.entry.is_empty()).cloned().collect()
+    }
+
     /// Acts on a journal that is there; none when it is not, or the region is away.
     fn with_journal<T>(
         &self,
