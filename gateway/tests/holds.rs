@@ -64,7 +64,7 @@ async fn scenario_23_a_batch_that_nobody_can_apply_is_set_aside_before_its_gap_a
     eu.put_numbered(3, 3).await;
     let arrived = Contents::with_keys(&us.ports, &region(EU), 6).await;
     assert_eq!(arrived.keys, expected(6));
-    assert!(arrived.fold.origin(&region(EU)).unwrap().needs_sync);
+    assert!(arrived.fold.origin(&region(EU)).unwrap().needs_sync());
     other.counts("isthmus_gaps_total{origin=\"eu-west\"}", 1.0).await;
     assert!(other.log().contains("stands for it until a sync"));
     let aside = JournalName::Aside(shard().group);

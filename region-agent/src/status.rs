@@ -61,7 +61,7 @@ fn of_shard(region: &Region, shard: &ShardHandle) -> Value {
             let view = json!({
                 "life": state.cursor.position.life.to_string(),
                 "sequence": state.cursor.position.sequence.0,
-                "needs_sync": state.needs_sync,
+                "needs_sync": state.needs_sync(),
                 "lag": lag(newest, now),
             });
             (origin.to_string(), view)
@@ -131,7 +131,7 @@ fn needs_sync(served: &Served, own: &RegionName) -> Vec<Value> {
     let gaps = served
         .fold
         .origins()
-        .filter(|(origin, state)| state.needs_sync && !served.missing.contains_key(*origin))
+        .filter(|(origin, state)| state.needs_sync() && !served.missing.contains_key(*origin))
         .map(|(origin, _)| json!({ "origin": origin.as_str(), "reason": "a range could not be decoded" }));
     shard.into_iter().chain(missing).chain(gaps).collect()
 }

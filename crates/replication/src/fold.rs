@@ -87,8 +87,28 @@ pub struct Origin {
     pub highest_stamp: Hlc,
     /// When that log stored its newest own record at the cursor, by its own clock.
     pub appended: Wall,
-    /// A gap was accepted: changes are missing until a sync brings them.
-    pub needs_sync: bool,
+    /// Through where nothing is missing: the cursor, unless a gap was accepted. None if the first range was one.
+    pub whole: Option<Cursor>,
+}
+
+impl Origin {
+    /// Whether a gap was accepted: changes are missing until a sync brings them.
+    #[must_use]
+    pub fn needs_sync(&self) -> bool {
+        self.whole != Some(self.cursor)
+    }
+
+    /// Through where all changes are there, as far as the log's newest life goes.
+    #[must_use]
+    pub fn whole_through(&self) -> Position {
+        let nothing = Position {
+            life: self.cursor.position.life,
+            sequence: Sequence::NONE,
+        };
+        let whole = self.whole.map_or(nothing, |cursor| cursor.position);
+        let shared = self.lineage.shared_through(whole).zip(self.lineage.current());
+        shared.map_or(whole, |(sequence, life)| Position { life, sequence })
+    }
 }
 
 impl Fold {
@@ -382,7 +402,11 @@ impl Fold {
             Standing::OlderLife => return Err(Void::OlderLife),
             Standing::UnknownLineage => return Err(Void::UnknownLineage),
         }
-        let needs_sync = gap || held.is_some_and(|origin| origin.needs_sync);
+        let whole = match held {
+            Some(held) if held.needs_sync() => held.whole,
+            held if gap => held.map(|held| held.cursor),
+            _ => Some(cursor),
+        };
         let highest_stamp = held.map_or(range.highest_stamp, |origin| {
             origin.highest_stamp.max(range.highest_stamp)
         });
@@ -394,7 +418,7 @@ impl Fold {
                 lineage: range.lineage.clone(),
                 highest_stamp,
                 appended,
-                needs_sync,
+                whole,
             },
         );
         Ok(Accepted::Range {

@@ -23,7 +23,7 @@ use bytes::Bytes;
 use crate::aside::Entry;
 use crate::coordinates::{AppliedThrough, Cursor, Life, Sequence};
 use crate::credit::fits;
-use crate::fold::{Fold, LogName, Token, Verdict};
+use crate::fold::{Fold, LogName, Origin, Token, Verdict};
 use crate::header::{Header, Range, Record, Standing};
 use crate::limits;
 use crate::link::frame::Frame;
@@ -55,6 +55,7 @@ pub struct Receiving {
     head: Sequence,
     life: Option<Life>,
     cursor: Option<Cursor>,
+    needs_sync: bool,
     applied: Option<AppliedThrough>,
     origin_clock: Option<ClockEstimate>,
     queue: Queue,
@@ -83,6 +84,7 @@ impl Receiving {
             head: head.at().sequence,
             life: head.lineage().current(),
             cursor: None,
+            needs_sync: false,
             applied: None,
             origin_clock: None,
             queue: Queue::default(),
@@ -97,7 +99,7 @@ impl Receiving {
             reset_due: false,
             events: VecDeque::new(),
         };
-        lane.cursor = lane.cursor_of(head);
+        lane.read_head(head);
         lane
     }
 
@@ -129,11 +131,15 @@ impl Receiving {
             applied: self.applied,
             window: if self.life.is_some() { self.window } else { 0 },
             hold: self.hold(),
+            needs_sync: self.needs_sync,
         }
     }
 
-    fn cursor_of(&self, head: &Fold) -> Option<Cursor> {
-        head.origin(&self.origin).map(|origin| origin.cursor)
+    /// What the fold at the head has of the origin; the cursor before.
+    fn read_head(&mut self, head: &Fold) -> Option<Cursor> {
+        let held = head.origin(&self.origin);
+        self.needs_sync = held.is_some_and(Origin::needs_sync);
+        std::mem::replace(&mut self.cursor, held.map(|origin| origin.cursor))
     }
 
     /// Takes a range from the link.
@@ -235,8 +241,7 @@ impl Receiving {
     pub fn handle_head(&mut self, now: Now, head: &Fold) {
         let life = head.lineage().current();
         self.head = head.at().sequence;
-        let cursor = self.cursor_of(head);
-        let before = std::mem::replace(&mut self.cursor, cursor);
+        let before = self.read_head(head);
         if std::mem::replace(&mut self.life, life) != life {
             return self.reset(ResetReason::NewLife);
         }

@@ -66,6 +66,7 @@ struct Receiver {
     generation: u64,
     life: Option<Life>,
     hold: Option<Hold>,
+    needs_sync: bool,
 }
 
 /// A sending lane.
@@ -179,6 +180,7 @@ impl Sending {
         if std::mem::replace(&mut receiver.hold, report.hold) != report.hold {
             self.moved = now.mono;
         }
+        receiver.needs_sync = report.needs_sync;
         self.credit.grant(report.window);
         self.report_applied(report.applied);
         if new_life {
@@ -194,6 +196,7 @@ impl Sending {
             generation: report.generation,
             life: report.life,
             hold: report.hold,
+            needs_sync: report.needs_sync,
         });
         self.cursor = report.cursor;
         self.credit = Credit::new(report.window);

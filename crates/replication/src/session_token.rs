@@ -43,7 +43,16 @@ pub struct TooManyPositions;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Frontier {
     shard: Shard,
-    origins: BTreeMap<RegionName, (Position, Lineage)>,
+    origins: BTreeMap<RegionName, Applied>,
+}
+
+/// How far one origin was applied without anything missing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Applied {
+    position: Position,
+    lineage: Lineage,
+    /// Something is missing right after, until a sync.
+    needs_sync: bool,
 }
 
 /// Whether a store has what a token asks for.
@@ -90,11 +99,19 @@ impl Frontier {
     #[must_use]
     pub fn of(fold: &Fold) -> Self {
         let own = fold.position().map(|position| {
-            let region = fold.log().region.clone();
-            (region, (position, fold.lineage().clone()))
+            let applied = Applied {
+                position,
+                lineage: fold.lineage().clone(),
+                needs_sync: false,
+            };
+            (fold.log().region.clone(), applied)
         });
         let others = fold.origins().map(|(region, origin)| {
-            let applied = (origin.cursor.position, origin.lineage.clone());
+            let applied = Applied {
+                position: origin.whole_through(),
+                lineage: origin.lineage.clone(),
+                needs_sync: origin.needs_sync(),
+            };
             (region.clone(), applied)
         });
         Self {
@@ -112,7 +129,7 @@ impl Frontier {
     /// Through where `origin`'s log has been applied.
     #[must_use]
     pub fn position(&self, origin: &RegionName) -> Option<Position> {
-        self.origins.get(origin).map(|(position, _)| *position)
+        self.origins.get(origin).map(|applied| applied.position)
     }
 
     fn check(&self, origin: &RegionName, want: Position) -> Check {
@@ -123,13 +140,14 @@ impl Frontier {
                 want,
             }])
         };
-        let Some((have, lineage)) = self.origins.get(origin) else {
+        let Some(applied) = self.origins.get(origin) else {
             return behind(None);
         };
-        match lineage.shared_through(want) {
+        let have = applied.position;
+        match applied.lineage.shared_through(want) {
             Some(shared) if shared == want.sequence && shared <= have.sequence => Check::Satisfied,
-            Some(shared) if shared == want.sequence => behind(Some(*have)),
-            None if want.life.number > have.life.number => behind(Some(*have)),
+            Some(shared) if shared == want.sequence && !applied.needs_sync => behind(Some(have)),
+            None if want.life.number > have.life.number => behind(Some(have)),
             shared => Check::NeedsSync {
                 origin: origin.clone(),
                 want,
@@ -179,9 +197,9 @@ impl SessionToken {
     /// # Errors
     /// [`TooManyPositions`]; the token holds a part of it.
     pub fn note_read(&mut self, frontier: &Frontier) -> Result<(), TooManyPositions> {
-        for (origin, (position, lineage)) in &frontier.origins {
-            self.settle(origin, &frontier.shard, lineage);
-            self.note(origin, &frontier.shard, *position)?;
+        for (origin, applied) in &frontier.origins {
+            self.settle(origin, &frontier.shard, &applied.lineage);
+            self.note(origin, &frontier.shard, applied.position)?;
         }
         Ok(())
     }

@@ -227,6 +227,9 @@ pub struct OriginState {
     pub appended: u64,
     #[prost(bool, tag = "6")]
     pub needs_sync: bool,
+    /// Of one that needs a sync.
+    #[prost(message, optional, tag = "7")]
+    pub whole: Option<Cursor>,
 }
 
 /// The body of a mark.

@@ -61,7 +61,7 @@ fn positions(region: &Region, shard: &ShardHandle) -> AppliedPositions {
     let context = region.context();
     let origins = served.fold.origins().map(|(origin, state)| OriginApplied {
         origin: origin.clone(),
-        applied: AppliedThrough(state.cursor.position),
+        applied: AppliedThrough(state.whole_through()),
         appended: state.appended,
         applied_at: served
             .newest

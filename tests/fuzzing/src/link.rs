@@ -152,6 +152,7 @@ impl SessionEnd {
                     applied: None,
                     window: 1024,
                     hold: None,
+                    needs_sync: false,
                 });
                 self.session.welcome(self.now, reports.collect());
             }

@@ -78,6 +78,7 @@ impl Faults {
         if self.tails.step(world) {
             *self.fired.entry(Fault::LostTail).or_default() += 1;
         }
+        self.note_garbled(world);
         if now < self.next || self.on.is_empty() {
             return;
         }
@@ -94,12 +95,27 @@ impl Faults {
             self.heal(world, &heal);
         }
         self.tails = Tails::default();
+        for (one, other) in
+            (0..world.sites.len()).flat_map(|one| (0..world.sites.len()).map(move |other| (one, other)))
+        {
+            set_garble(world, one, other, false);
+        }
+        self.note_garbled(world);
         let soon = world.time.now();
         for slot in &mut world.slots {
             slot.machine.clock.drift(0);
             if slot.run.is_none() {
                 slot.starts_at = Some(slot.starts_at.map_or(soon, |at| at.min(soon)));
             }
+        }
+    }
+
+    fn note_garbled(&mut self, world: &mut World) {
+        let garbled = world.network.take_garbled();
+        if !garbled.is_empty() {
+            say(world, Fault::Garble, &format!("{} changes", garbled.len()));
+            *self.fired.entry(Fault::Garble).or_default() += 1;
+            world.oracle.garbled(&garbled);
         }
     }
 
@@ -167,6 +183,11 @@ impl Faults {
                 );
                 set_rate(world, one, other, Some(rate));
                 self.until(world, lasts, Heal::Narrow(one, other));
+            }
+            Fault::Garble => {
+                let (one, other) = pair(world);
+                set_garble(world, one, other, true);
+                return false;
             }
             Fault::Break => {
                 let (one, other) = pair(world);
@@ -315,6 +336,7 @@ impl Faults {
             .any(has),
             "checkpoint_discarded" => has(Fault::BitFlip) || has(Fault::LostTail) || has(Fault::SmallLog),
             "new_life" | "tail_lost" | "life_suspected" | "tail_held_by_peer" => has(Fault::LostTail),
+            "undecodable" | "changes_missing" => has(Fault::Garble),
             // One step alone is within what is allowed, as is the drift.
             "clock_ahead" | "lane_held" => {
                 let alone = [Fault::ClockAhead, Fault::NatsClockStep, Fault::NatsClockDrift];
@@ -355,6 +377,11 @@ fn set_rate(world: &World, from: usize, to: usize, rate: Option<u32>) {
     world
         .network
         .change(from, to, |path| path.bytes_per_second = rate);
+}
+
+fn set_garble(world: &World, from: usize, to: usize, garble: bool) {
+    let (from, to) = (&world.sites[from].name, &world.sites[to].name);
+    world.network.change(from, to, |path| path.garble = garble);
 }
 
 fn step_nats_clock(world: &World, site: usize, micros: Option<i64>) {

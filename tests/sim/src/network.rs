@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use isthmus_link::{AcceptError, Accepts, Connection, DialError, End, LinkLimits, Links, Peer, Refusal};
+use isthmus_replication::change::Change;
 use isthmus_replication::names::RegionName;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
@@ -37,6 +38,7 @@ struct State {
     listeners: BTreeMap<SocketAddr, Listening>,
     dials: Vec<Dial>,
     pipes: Vec<Arc<Mutex<Pipe>>>,
+    garbled: Vec<Change>,
     paths: BTreeMap<(RegionName, RegionName), Path>,
 }
 
@@ -65,6 +67,8 @@ pub struct Path {
     pub cut: bool,
     /// So many bytes a second get through; none where there is no such bound.
     pub bytes_per_second: Option<u32>,
+    /// The body of the next range is changed.
+    pub garble: bool,
     /// When what was written so far is through.
     free_from: Duration,
 }
@@ -89,6 +93,7 @@ impl Network {
             listeners: BTreeMap::new(),
             dials: Vec::new(),
             pipes: Vec::new(),
+            garbled: Vec::new(),
             paths,
         })))
     }
@@ -190,6 +195,22 @@ impl Network {
                 state.connect(self, dial);
             }
         }
+    }
+
+    pub(crate) fn is_to_garble(&self, from: &RegionName, to: &RegionName) -> bool {
+        let state = self.state();
+        let path = state.paths.get(&(from.clone(), to.clone()));
+        path.is_some_and(|path| path.garble)
+    }
+
+    pub(crate) fn garbled(&self, from: &RegionName, to: &RegionName, changes: Vec<Change>) {
+        self.change(from, to, |path| path.garble = false);
+        self.state().garbled.extend(changes);
+    }
+
+    /// Takes what garbled ranges brought.
+    pub fn take_garbled(&self) -> Vec<Change> {
+        std::mem::take(&mut self.state().garbled)
     }
 
     /// How many bytes may be under way from one region to the other before a writer waits.

@@ -55,6 +55,8 @@ pub struct Summary {
     pub unknown: u64,
     /// Ranges that stood for more changes than they brought.
     pub conflated: u64,
+    /// Writes that were overwritten unseen.
+    pub conflicts: u64,
 }
 
 /// Simulates a seed; fails when something did not hold.
@@ -93,6 +95,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         refused: report.told.refused,
         unknown: report.told.unknown,
         conflated: report.conflated,
+        conflicts: report.conflicts,
         violations: report.violations,
     };
     if arguments.json {

@@ -7,6 +7,7 @@ use isthmus_log::StoredMessage;
 use isthmus_region_agent::operation::{Outcome, Refusal};
 use isthmus_region_agent::shard::ShardHandle;
 use isthmus_replication::cell::{CellId, Field};
+use isthmus_replication::change::Change;
 use isthmus_replication::coordinates::{Anchor, Sequence, Shard};
 use isthmus_replication::names::RegionName;
 use isthmus_replication::version::Version;
@@ -33,7 +34,8 @@ pub struct Oracle {
     agents: BTreeMap<(usize, Shard), Sampled>,
     /// Writes that nobody held any more when their log lost them.
     excused: BTreeSet<Version>,
-    /// Writes that no agent of their region held when their log lost them: what other regions have of them stays there until a sync.
+    /// Writes that may be in one region and not in another until a sync: no agent of their region held them when their log lost them,
+    /// or the range that brought them could not be decoded.
     left_behind: BTreeMap<CellId, BTreeSet<Version>>,
     /// Ranges that stood for more changes than they brought.
     pub conflated: u64,
@@ -165,6 +167,14 @@ impl Oracle {
                     self.excused.insert(version.clone());
                 }
             }
+        }
+    }
+
+    /// What `changes` brought may be missing where it was sent.
+    pub fn garbled(&mut self, changes: &[Change]) {
+        for change in changes {
+            let left = self.left_behind.entry(change.id.clone()).or_default();
+            left.insert(change.version.clone());
         }
     }
 

@@ -8,10 +8,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use bytes::{Buf, Bytes};
+use bytes::{Buf, Bytes, BytesMut};
 use isthmus_replication::names::RegionName;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::garble::Frames;
 use crate::network::Network;
 use crate::time::Time;
 
@@ -30,6 +31,7 @@ pub(crate) struct Pipe {
     unread: bool,
     broken: bool,
     black: bool,
+    frames: Frames,
     reader: Option<Waker>,
     writer: Option<Waker>,
 }
@@ -49,6 +51,7 @@ impl Pipe {
             unread: false,
             broken: false,
             black: false,
+            frames: Frames::default(),
             reader: None,
             writer: None,
         }
@@ -183,8 +186,15 @@ impl AsyncWrite for Half {
         }
         let arrival = self.network.arrival(&from, &to, room);
         pipe.last_arrival = pipe.last_arrival.max(arrival);
-        let part = (pipe.last_arrival, Bytes::copy_from_slice(&bytes[..room]));
-        pipe.parts.push_back(part);
+        let mut part = BytesMut::from(&bytes[..room]);
+        if let Some(changes) = pipe
+            .frames
+            .written(&mut part, self.network.is_to_garble(&from, &to))
+        {
+            self.network.garbled(&from, &to, changes);
+        }
+        let arrival = pipe.last_arrival;
+        pipe.parts.push_back((arrival, part.freeze()));
         pipe.bytes += room;
         Poll::Ready(Ok(room))
     }

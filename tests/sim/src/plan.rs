@@ -23,6 +23,8 @@ pub enum Fault {
     OneWayCut,
     /// Little gets through between two regions.
     Narrow,
+    /// The body of a range is not what its sender sealed.
+    Garble,
     /// The streams between two regions break and lose what is under way.
     Break,
     /// A region's NATS is away.
@@ -57,13 +59,14 @@ pub enum Fault {
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::Kill,
         Self::Vanish,
         Self::Pause,
         Self::Cut,
         Self::OneWayCut,
         Self::Narrow,
+        Self::Garble,
         Self::Break,
         Self::NatsAway,
         Self::Election,
@@ -99,6 +102,7 @@ impl Fault {
             Self::Cut => "cut",
             Self::OneWayCut => "one-way-cut",
             Self::Narrow => "narrow",
+            Self::Garble => "garble",
             Self::Break => "break",
             Self::NatsAway => "nats-away",
             Self::Election => "election",
@@ -150,6 +154,8 @@ pub struct Plan {
     pub partitions: u16,
     /// Keys that are written.
     pub keys: u32,
+    /// Clients in all regions together.
+    pub clients: usize,
     /// Operations a second in all regions together.
     pub rate: u32,
     /// While faults happen.
@@ -178,6 +184,9 @@ pub struct Given {
     /// So many keys
     #[arg(long)]
     pub keys: Option<u32>,
+    /// So many clients in all; one alone writes nothing that has not seen everything before it
+    #[arg(long, value_parser = clap::value_parser!(u8).range(1..))]
+    pub clients: Option<u8>,
 }
 
 impl Given {
@@ -189,10 +198,13 @@ impl Given {
         });
         let regions = self.regions.map(|regions| format!("--regions={regions}"));
         let keys = self.keys.map(|keys| format!("--keys={keys}"));
-        [faults, regions, keys].into_iter().flatten().collect()
+        let clients = self.clients.map(|clients| format!("--clients={clients}"));
+        [faults, regions, keys, clients].into_iter().flatten().collect()
     }
 }
 
+/// Clients of each region.
+pub const CLIENTS: usize = 3;
 /// Cloud regions with the round trips between them in milliseconds, as measured between AWS regions and rounded.
 const REGIONS: [&str; 5] = ["eu-west", "us-east", "ap-southeast", "sa-east", "us-west"];
 const ROUND_TRIPS: [[u64; 5]; 5] = [
@@ -237,6 +249,7 @@ impl Plan {
             agents: 2 + usize::from(random.u32(0..4) == 0),
             gateways: 1 + usize::from(random.u32(0..4) > 0),
             partitions: 1 + u16::from(random.u32(0..3) == 0),
+            clients: given.clients.map_or(CLIENTS * count, usize::from),
             keys: given.keys.unwrap_or([3, 10, 40, 400][random.usize(0..4)]),
             rate: if small {
                 20

@@ -19,7 +19,7 @@ use crate::folder;
 use crate::network::Network;
 use crate::node::{Machine, Role, Run};
 use crate::oracle::Oracle;
-use crate::plan::{Fault, Given, Plan};
+use crate::plan::{CLIENTS, Fault, Given, Plan};
 use crate::site::Site;
 use crate::time::{MachineClock, Time};
 use crate::trace;
@@ -28,8 +28,6 @@ use crate::trace;
 const BUDGET: Duration = Duration::from_secs(120);
 /// Before trouble begins, for a first mark and a leader.
 const CALM: Duration = Duration::from_secs(3);
-/// Clients of each region.
-const CLIENTS: usize = 3;
 /// Whether everything is at rest is looked at this often.
 const LOOK: Duration = Duration::from_millis(250);
 /// A process that could not go on starts again after this.
@@ -88,6 +86,8 @@ pub struct Report {
     pub told: crate::oracle::Told,
     /// Ranges of lanes that were behind.
     pub conflated: u64,
+    /// Writes that were overwritten unseen.
+    pub conflicts: u64,
 }
 
 impl World {
@@ -124,7 +124,7 @@ impl World {
             })
             .collect();
         let oracle = Oracle::new(&sites, &shards);
-        let clients = (0..CLIENTS * sites.len()).map(|_| Client::default()).collect();
+        let clients = (0..plan.clients).map(|_| Client::default()).collect();
         let mut world = Self {
             time,
             plan,
@@ -209,6 +209,7 @@ impl World {
             lasted: self.time.now(),
             told: self.oracle.told,
             conflated: self.oracle.conflated,
+            conflicts: self.oracle.conflicts(),
         })
     }
 

@@ -27,8 +27,10 @@ fn seeds(count: &str, faults: &str, more: &[&str]) {
     simulate(&arguments);
 }
 
-fn summary(seed: &str) -> Summary {
-    serde_json::from_str(&simulate(&["one", seed, "--json"])).unwrap()
+fn summary(seed: &str, more: &[&str]) -> Summary {
+    let mut arguments = vec!["one", seed, "--json"];
+    arguments.extend(more);
+    serde_json::from_str(&simulate(&arguments)).unwrap()
 }
 
 #[test]
@@ -82,6 +84,11 @@ fn scenario_20_a_flipped_bit_in_a_checkpoint_is_never_applied() {
 }
 
 #[test]
+fn scenario_23_a_range_that_can_not_be_decoded_is_set_aside_and_the_lane_goes_on() {
+    seeds("4", "garble,break", &[]);
+}
+
+#[test]
 fn scenario_34_more_is_appended_than_was_lost() {
     seeds("4", "lost-tail,kill,pause", &["--keys", "10"]);
 }
@@ -94,6 +101,19 @@ fn scenario_37_stamps_ahead_with_agents_at_different_lag() {
 #[test]
 fn scenario_40_a_publish_lands_long_after_its_writer_was_killed() {
     seeds("4", "late-append,lost-answer,kill", &[]);
+}
+
+/// Whether the journals name exactly what was overwritten unseen is judged at the end of every seed.
+#[test]
+fn scenario_42_a_causal_workload_sets_nothing_aside_and_a_conflicting_one_what_was_overwritten_unseen() {
+    let faults = ["--faults", "cut,narrow,double-append"];
+    for seed in ["1", "2", "3", "4"] {
+        let causal = summary(seed, &[&faults[..], &["--clients", "1", "--keys", "3"]].concat());
+        assert_eq!(causal.conflicts, 0, "seed {seed}");
+        assert!(causal.acknowledged > 20, "seed {seed}: {causal:?}");
+        let conflicting = summary(seed, &[&faults[..], &["--keys", "3"]].concat());
+        assert!(conflicting.conflicts > 0, "seed {seed}");
+    }
 }
 
 #[test]
@@ -109,14 +129,14 @@ fn a_log_with_little_room_is_trimmed_and_goes_on() {
 #[test]
 fn seeds_with_whatever_faults_they_draw_hold() {
     for seed in ["3", "6", "9"] {
-        assert_eq!(summary(seed).violations, Vec::<String>::new(), "seed {seed}");
+        assert_eq!(summary(seed, &[]).violations, Vec::<String>::new(), "seed {seed}");
     }
 }
 
 #[test]
 fn scenario_32_a_seed_gives_the_same_trace_twice() {
     for seed in ["11", "12"] {
-        let (one, other) = (summary(seed), summary(seed));
+        let (one, other) = (summary(seed, &[]), summary(seed, &[]));
         assert_eq!(
             (&one.trace, one.lines),
             (&other.trace, other.lines),

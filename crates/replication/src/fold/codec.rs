@@ -112,20 +112,30 @@ fn origin_to_wire(region: &RegionName, origin: &Origin) -> wire::OriginState {
         lineage: origin.lineage.to_wire(),
         highest_stamp: origin.highest_stamp.bits(),
         appended: origin.appended.micros(),
-        needs_sync: origin.needs_sync,
+        needs_sync: origin.needs_sync(),
+        whole: origin.whole.filter(|_| origin.needs_sync()).map(Into::into),
     }
 }
 
 fn origin_from_wire(wire: &wire::OriginState) -> Result<(RegionName, Origin), InvalidState> {
+    let cursor = wire
+        .cursor
+        .ok_or(InvalidState("origin without cursor"))?
+        .try_into()?;
+    let whole = match (wire.needs_sync, wire.whole) {
+        (true, whole) => whole.map(TryInto::try_into).transpose()?,
+        (false, None) => Some(cursor),
+        (false, Some(_)) => return Err(InvalidState("origin without a gap")),
+    };
+    if wire.needs_sync && whole == Some(cursor) {
+        return Err(InvalidState("gap beyond the cursor"));
+    }
     let origin = Origin {
-        cursor: wire
-            .cursor
-            .ok_or(InvalidState("origin without cursor"))?
-            .try_into()?,
+        cursor,
         lineage: Lineage::from_wire(&wire.lineage)?,
         highest_stamp: Hlc::from_bits(wire.highest_stamp),
         appended: Wall::from_micros(wire.appended),
-        needs_sync: wire.needs_sync,
+        whole,
     };
     Ok((crate::header::region(&wire.region)?, origin))
 }

@@ -32,6 +32,8 @@ pub struct LaneReport {
     pub window: u32,
     /// Why nothing is appended for the moment.
     pub hold: Option<Hold>,
+    /// A gap stands for a range at or below the cursor: what it brought is missing until a sync.
+    pub needs_sync: bool,
 }
 
 /// Why a receiver appends nothing on a lane. Numbers are never reused; a later version's reads as [`Hold::Other`].
@@ -177,6 +179,7 @@ impl LaneReport {
             applied: self.applied.map_or(0, |applied| applied.0.sequence.0),
             window: self.window,
             hold: self.hold.map_or(0, Hold::number),
+            needs_sync: self.needs_sync,
         }
     }
 
@@ -196,6 +199,7 @@ impl LaneReport {
             applied,
             window: wire.window,
             hold: Hold::from_number(wire.hold),
+            needs_sync: wire.needs_sync,
         })
     }
 }

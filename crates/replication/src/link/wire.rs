@@ -76,6 +76,8 @@ pub struct LaneReport {
     pub window: u32,
     #[prost(uint32, tag = "8")]
     pub hold: u32,
+    #[prost(bool, tag = "9")]
+    pub needs_sync: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Message)]

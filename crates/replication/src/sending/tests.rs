@@ -52,6 +52,7 @@ fn report(cursor: Option<Cursor>) -> LaneReport {
         applied: cursor.map(|cursor| AppliedThrough(cursor.position)),
         window: 10_000,
         hold: None,
+        needs_sync: false,
     }
 }
 

@@ -41,10 +41,11 @@ impl Sending {
     }
 
     /// The newest cursor that the peer has told and whose message the log has: what a write may be confirmed by. None while the
-    /// log is not known to be what the peer has of it.
+    /// log is not known to be what the peer has of it, and while something of it is missing there.
     #[must_use]
     pub fn verified(&self) -> Option<Cursor> {
-        self.verified
+        let needs_sync = self.receiver.is_some_and(|receiver| receiver.needs_sync);
+        self.verified.filter(|_| !needs_sync)
     }
 
     /// Through where the peer's agents have applied the log, as it last said.

@@ -46,7 +46,12 @@ fn lineage(forks: &[u64]) -> Lineage {
 fn frontier(applied: &[(&str, &[u64], u64)]) -> Frontier {
     let origin = |(name, forks, sequence): &(&str, &[u64], u64)| {
         let at = position(forks.len() as u64, *sequence);
-        (region(name), (at, lineage(forks)))
+        let applied = Applied {
+            position: at,
+            lineage: lineage(forks),
+            needs_sync: false,
+        };
+        (region(name), applied)
     };
     Frontier {
         shard: shard(0),
@@ -262,4 +267,19 @@ proptest! {
             prop_assert_eq!(after, Check::Satisfied);
         }
     }
+}
+
+#[test]
+fn what_came_after_a_gap_needs_a_sync_and_is_not_noted_as_read() {
+    let mut gapped = frontier(&[("eu-west", &[0], 5)]);
+    for applied in gapped.origins.values_mut() {
+        applied.needs_sync = true;
+    }
+    let before = token(&[("eu-west", 0, position(1, 5))]);
+    assert_eq!(before.satisfied_by(&gapped), Check::Satisfied);
+    let after = token(&[("eu-west", 0, position(1, 6))]);
+    assert!(matches!(after.satisfied_by(&gapped), Check::NeedsSync { .. }));
+    let mut reader = SessionToken::default();
+    reader.note_read(&gapped).expect("one position");
+    assert_eq!(reader.satisfied_by(&gapped), Check::Satisfied);
 }

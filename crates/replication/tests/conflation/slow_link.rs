@@ -95,6 +95,7 @@ fn report(end: Option<&Header>) -> LaneReport {
         applied: cursor.map(|cursor| AppliedThrough(cursor.position)),
         window: limits::LANE_WINDOW_BYTES,
         hold: None,
+        needs_sync: false,
     }
 }
 

@@ -347,6 +347,7 @@ pub fn frames() -> Vec<(&'static str, Frame)> {
         applied: Some(AppliedThrough(POSITION)),
         window: 4_194_304,
         hold: Some(Hold::Clock),
+        needs_sync: false,
     };
     let offer = LaneOffer {
         shard: shard(),

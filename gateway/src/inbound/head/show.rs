@@ -71,7 +71,7 @@ impl HeadTask {
         let held = self.fold.origin(origin);
         let (cursor, needs_sync) = (
             held.map(|held| held.cursor),
-            held.is_some_and(|held| held.needs_sync),
+            held.is_some_and(|held| held.needs_sync()),
         );
         self.shared.board.receiving(origin, &self.shard, |shown| {
             shown.state = lag.freshness.label();

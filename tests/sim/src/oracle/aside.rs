@@ -8,6 +8,12 @@ use super::Oracle;
 use crate::site::Site;
 
 impl Oracle {
+    /// How many writes of any region were overwritten unseen.
+    pub fn conflicts(&self) -> u64 {
+        let logs = self.logs.values();
+        logs.map(|log| log.reference.conflicts.len() as u64).sum()
+    }
+
     /// Whether the journals of all regions name every write of theirs that was overwritten unseen, and no other; what they do not.
     /// `all` says that none may be missing: no agent ended with what it had not stored.
     pub fn aside_differs(&self, sites: &[Site], all: bool) -> Option<String> {

@@ -76,7 +76,9 @@ impl Oracle {
             .is_some_and(|left| left.contains(version));
         // The gateway says so when it sees it, the agents when they begin a life for it.
         let told = |kind| trace::alarms().contains_key(kind);
-        left && (told("life_suspected") || told("tail_held_by_peer"))
+        left && ["life_suspected", "tail_held_by_peer", "undecodable"]
+            .into_iter()
+            .any(told)
     }
 
     /// A log whose agents agree again is disturbed no more.
@@ -110,9 +112,9 @@ impl Oracle {
     pub fn check_end(&mut self, handles: &[(String, usize, ShardHandle)]) {
         let mut wrong = Vec::new();
         for (cell, versions) in &self.acknowledged {
-            let newest = versions
-                .iter()
-                .rfind(|(version, _)| !self.excused.contains(*version));
+            let newest = versions.iter().rfind(|(version, _)| {
+                !self.excused.contains(*version) && !self.is_left_behind(cell, version)
+            });
             let Some((newest, site)) = newest else {
                 continue;
             };

@@ -65,14 +65,14 @@ fn report() -> impl Strategy<Value = LaneReport> {
         message_id: MessageId(id),
     });
     (
-        (shard(), any::<u64>(), any::<u32>()),
+        (shard(), any::<u64>(), any::<u32>(), any::<bool>()),
         proptest::option::of(life()),
         proptest::option::of(cursor),
         proptest::option::of(position().prop_map(AppliedThrough)),
         proptest::option::of(hold()),
     )
         .prop_map(
-            |((shard, generation, window), life, cursor, applied, hold)| LaneReport {
+            |((shard, generation, window, needs_sync), life, cursor, applied, hold)| LaneReport {
                 shard,
                 generation,
                 life,
@@ -80,6 +80,7 @@ fn report() -> impl Strategy<Value = LaneReport> {
                 applied,
                 window,
                 hold,
+                needs_sync,
             },
         )
 }

@@ -45,6 +45,7 @@ fn report(partition: u16) -> LaneReport {
         applied: None,
         window: 1000,
         hold: None,
+        needs_sync: false,
     }
 }
 

@@ -26,7 +26,7 @@ fn a_body_that_no_agent_could_apply_becomes_a_gap_and_the_lane_goes_on() {
     assert!(
         lane.head
             .origin(&origin())
-            .is_some_and(|origin| origin.needs_sync)
+            .is_some_and(|origin| origin.needs_sync())
     );
     assert_eq!(lane.cursor(), 5);
 }

@@ -157,6 +157,20 @@ fn work_without_progress_asks_for_another_connection_unless_somebody_holds_the_l
 }
 
 #[test]
+fn a_peer_that_misses_something_of_the_log_confirms_nothing() {
+    let mut lane = Lane::new(3);
+    lane.connect(&report(Some(cursor(3))));
+    lane.read_all();
+    assert_eq!(lane.sending.verified(), Some(cursor(3)));
+    let gapped = LaneReport {
+        needs_sync: true,
+        ..report(Some(cursor(4)))
+    };
+    lane.sending.handle_ack(lane.now, &gapped);
+    assert_eq!(lane.sending.verified(), None);
+}
+
+#[test]
 fn a_reader_that_fails_is_asked_for_again() {
     let mut lane = Lane::new(1);
     lane.connect(&report(None));
