@@ -205,3 +205,20 @@ fn scenario_20_a_flipped_bit_is_noticed_or_harmless_wherever_it_is_and_the_next_
     }
     assert!(discarded > 0, "no flipped bit was ever noticed");
 }
+
+#[test]
+fn a_checkpoint_of_a_process_that_was_killed_is_loaded() {
+    let folder = tempfile::tempdir().unwrap();
+    let killed = tempfile::tempdir().unwrap();
+    let log = log("eu-west");
+    let cells: Vec<_> = (0..2_000).map(cell).collect();
+    let mut file = written(folder.path(), &log, &cells[..1_000], 7);
+    let mut next = file.begin(&Fold::new(log.clone()), &[]).unwrap();
+    next.write(&cells).unwrap();
+    // What a kill leaves: the file as it is while it is open, in the middle of a transaction.
+    let name = "default-0.redb";
+    std::fs::copy(folder.path().join(name), killed.path().join(name)).unwrap();
+    let (_, loaded, discarded) = CheckpointFile::open(killed.path(), &log).unwrap();
+    assert_eq!(discarded, None);
+    assert_eq!(loaded.map(|loaded| loaded.cells.len()), Some(1_000));
+}
