@@ -132,15 +132,17 @@ pub fn watch_end(process: &Process<GatewaySettings>, credentials: &Arc<Credentia
         process.events.clone(),
     );
     let watching = async move {
-        let mut told: Option<Mono> = None;
+        let mut told: Option<(Mono, Severity)> = None;
         loop {
             let (now, own) = (clock.now(), credentials.own());
             let left = own.not_after().saturating_sub(now.wall.micros() / 1_000_000);
-            let news = told.is_none_or(|told| now.mono.since(told) >= TELL_AGAIN);
+            let is_news = |severity| {
+                told.is_none_or(|(at, before)| before != severity || now.mono.since(at) >= TELL_AGAIN)
+            };
             match ending(left) {
                 None => told = None,
-                Some((severity, kind)) if news => {
-                    told = Some(now.mono);
+                Some((severity, kind)) if is_news(severity) => {
+                    told = Some((now.mono, severity));
                     let text = format!(
                         "the certificate of this gateway ends in {} h: put a new one in its place, it is taken up without a restart",
                         left / 3_600
