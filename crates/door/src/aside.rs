@@ -305,14 +305,20 @@ mod tests {
         MemoryRegion::new(names, clock)
     }
 
+    /// A region that is away, and the journal that it had.
+    async fn region_without_answers() -> (MemoryRegion, Arc<dyn Journal>, JournalName) {
+        let region = region();
+        let journal = region.ports().journal;
+        let name = JournalName::Aside(GroupName::parse("default").unwrap());
+        journal.ensure(&name, true, 1).await.unwrap();
+        region.set_servers(Servers::Away);
+        (region, journal, name)
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_journal_that_is_late_is_waited_for_once() {
-        let (process, region) = (process(), region());
-        let journal = region.ports().journal;
-        let default = JournalName::Aside(GroupName::parse("default").unwrap());
-        journal.ensure(&default, true, 1).await.unwrap();
-        region.set_servers(Servers::Away);
-        let (aside, waiting) = queue(&process);
+        let (region, journal, _) = region_without_answers().await;
+        let (aside, waiting) = queue(&process());
         let began = Instant::now();
         for hlc in 0..20 {
             aside.keep_first(&*journal, entry(hlc, 10)).await;
@@ -340,11 +346,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_finds_no_room_is_counted_and_said_once_and_the_rest_is_kept() {
-        let (process, region) = (process(), region());
-        let journal = region.ports().journal;
-        let default = JournalName::Aside(GroupName::parse("default").unwrap());
-        journal.ensure(&default, true, 1).await.unwrap();
-        region.set_servers(Servers::Away);
+        let process = process();
+        let (region, journal, default) = region_without_answers().await;
         let (aside, waiting) = queue(&process);
         for hlc in 0..40 {
             aside.keep(entry(hlc, 1024 * 1024 - 1024));
