@@ -8,6 +8,7 @@ use isthmus_log::memory::Servers;
 mod tails;
 
 use self::tails::Tails;
+use crate::network::Path;
 use crate::node::Role;
 use crate::plan::{Fault, Plan};
 use crate::site::Site;
@@ -95,11 +96,7 @@ impl Faults {
             self.heal(world, &heal);
         }
         self.tails = Tails::default();
-        for (one, other) in
-            (0..world.sites.len()).flat_map(|one| (0..world.sites.len()).map(move |other| (one, other)))
-        {
-            set_garble(world, one, other, false);
-        }
+        world.network.garble_nothing();
         self.note_garbled(world);
         let soon = world.time.now();
         for slot in &mut world.slots {
@@ -165,10 +162,10 @@ impl Faults {
                         world.sites[one].name, world.sites[other].name
                     ),
                 );
-                set_cut(world, one, other, true);
+                change_path(world, one, other, |path| path.cut = true);
                 self.until(world, lasts, Heal::Path(one, other));
                 if fault == Fault::Cut {
-                    set_cut(world, other, one, true);
+                    change_path(world, other, one, |path| path.cut = true);
                     self.until(world, lasts, Heal::Path(other, one));
                 }
             }
@@ -181,12 +178,12 @@ impl Faults {
                     fault,
                     &format!("{from} to {to}: {rate} bytes/s for {lasts:?}"),
                 );
-                set_rate(world, one, other, Some(rate));
+                change_path(world, one, other, |path| path.bytes_per_second = Some(rate));
                 self.until(world, lasts, Heal::Narrow(one, other));
             }
             Fault::Garble => {
                 let (one, other) = pair(world);
-                set_garble(world, one, other, true);
+                change_path(world, one, other, |path| path.garble = true);
                 return false;
             }
             Fault::Break => {
@@ -279,8 +276,8 @@ impl Faults {
                     run.wake(&world.time);
                 }
             }
-            Heal::Path(from, to) => set_cut(world, from, to, false),
-            Heal::Narrow(from, to) => set_rate(world, from, to, None),
+            Heal::Path(from, to) => change_path(world, from, to, |path| path.cut = false),
+            Heal::Narrow(from, to) => change_path(world, from, to, |path| path.bytes_per_second = None),
             Heal::Servers(site) => world.sites[site].set_servers(Servers::Answer),
             Heal::Clock(slot) => world.slots[slot].machine.clock.correct(),
             Heal::NatsClock(site) => step_nats_clock(world, site, None),
@@ -367,21 +364,10 @@ fn pair(world: &mut World) -> (usize, usize) {
     (one, other)
 }
 
-fn set_cut(world: &World, from: usize, to: usize, cut: bool) {
+/// Changes one direction between two regions.
+fn change_path(world: &World, from: usize, to: usize, change: impl FnOnce(&mut Path)) {
     let (from, to) = (&world.sites[from].name, &world.sites[to].name);
-    world.network.change(from, to, |path| path.cut = cut);
-}
-
-fn set_rate(world: &World, from: usize, to: usize, rate: Option<u32>) {
-    let (from, to) = (&world.sites[from].name, &world.sites[to].name);
-    world
-        .network
-        .change(from, to, |path| path.bytes_per_second = rate);
-}
-
-fn set_garble(world: &World, from: usize, to: usize, garble: bool) {
-    let (from, to) = (&world.sites[from].name, &world.sites[to].name);
-    world.network.change(from, to, |path| path.garble = garble);
+    world.network.change(from, to, change);
 }
 
 fn step_nats_clock(world: &World, site: usize, micros: Option<i64>) {

@@ -208,6 +208,13 @@ impl Network {
         self.state().garbled.extend(changes);
     }
 
+    /// No range is changed from now on.
+    pub fn garble_nothing(&self) {
+        for path in self.state().paths.values_mut() {
+            path.garble = false;
+        }
+    }
+
     /// Takes what garbled ranges brought.
     pub fn take_garbled(&self) -> Vec<Change> {
         std::mem::take(&mut self.state().garbled)

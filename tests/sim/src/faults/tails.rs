@@ -21,7 +21,7 @@ const PROTECTED: Duration = Duration::from_secs(20);
 const AWAY: Duration = Duration::from_secs(4);
 
 /// What is to be lost as soon as it is there.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 enum Wanted {
     /// What nobody has read.
     Unread,
@@ -51,18 +51,13 @@ impl Tails {
 
     /// Draws a loss; whether it happened at once.
     pub(super) fn begin(&mut self, world: &mut World) -> bool {
-        match world.random.u32(0..3) {
-            0 => self.lose_applied(world),
-            _ if self.wanted.is_some() => false,
-            1 => {
-                self.wanted = Some(Wanted::Unread);
-                false
-            }
-            _ => {
-                self.wanted = Some(Wanted::Forwarded);
-                false
-            }
-        }
+        let wanted = match world.random.u32(0..3) {
+            0 => return self.lose_applied(world),
+            1 => Wanted::Unread,
+            _ => Wanted::Forwarded,
+        };
+        self.wanted.get_or_insert(wanted);
+        false
     }
 
     /// Loses what is wanted if it is there; whether it was.
@@ -114,9 +109,8 @@ impl Tails {
 
     /// A log with messages that nobody has read: through where it was read, and its end.
     fn unread(&self, world: &mut World) -> Option<(LogId, Sequence, Sequence)> {
-        let site = world.random.usize(0..world.sites.len());
-        let shard = world.shards[world.random.usize(0..world.shards.len())].clone();
-        let id = (site, shard);
+        let id = any_log(world);
+        let site = id.0;
         let read = world.oracle.last(&id);
         let last = world.sites[site].nats.look(&id.1, |log| log.span().1)?;
         let free = !world.oracle.is_disturbed(&id) && !self.protects(site, world.time.now());
@@ -125,9 +119,8 @@ impl Tails {
 
     /// Loses a part that the agents of the log have applied.
     fn lose_applied(&mut self, world: &mut World) -> bool {
-        let site = world.random.usize(0..world.sites.len());
-        let shard = world.shards[world.random.usize(0..world.shards.len())].clone();
-        let id = (site, shard);
+        let id = any_log(world);
+        let site = id.0;
         let agents = world
             .slots
             .iter()
@@ -151,6 +144,12 @@ impl Tails {
         lose(world, &id, Sequence(last.0 - lost));
         true
     }
+}
+
+fn any_log(world: &mut World) -> LogId {
+    let site = world.random.usize(0..world.sites.len());
+    let shard = world.shards[world.random.usize(0..world.shards.len())].clone();
+    (site, shard)
 }
 
 /// Kills the agents of a region at once.
