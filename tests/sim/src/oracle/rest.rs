@@ -21,11 +21,7 @@ impl Oracle {
             let (one, other) = (&first.reference.cells, &log.reference.cells);
             let differs = |id: &&CellId| {
                 let pair = [one.get(*id), other.get(*id)];
-                let left = pair
-                    .into_iter()
-                    .flatten()
-                    .any(|held| self.is_left_behind(id, &held.version));
-                pair[0] != pair[1] && !left
+                pair[0] != pair[1] && !self.may_differ(id, pair.map(|held| held.map(|held| &held.version)))
             };
             if let Some(id) = one.keys().chain(other.keys()).find(differs) {
                 let version =
@@ -52,7 +48,7 @@ impl Oracle {
             let ids: BTreeSet<&CellId> = cells.keys().chain(self.left_behind.keys()).collect();
             let differing = ids.iter().find(|id| {
                 let (held, logged) = (held(id), cells.get(**id).map(|held| &held.version));
-                held.as_ref() != logged && !held.is_some_and(|held| self.is_left_behind(id, &held))
+                held.as_ref() != logged && !self.may_differ(id, [held.as_ref(), logged])
             });
             let known = ids.iter().filter(|id| held(id).is_some()).count() as u64;
             if served.store.cells() != known || differing.is_some() {
@@ -65,6 +61,13 @@ impl Oracle {
             }
         }
         None
+    }
+
+    /// Whether one place may hold the one version and another the other: where the newer one was left behind. An older one that was
+    /// gives way to what is on its way.
+    fn may_differ(&self, id: &CellId, versions: [Option<&Version>; 2]) -> bool {
+        let newest = versions.into_iter().flatten().max();
+        versions[0] != versions[1] && newest.is_some_and(|newest| self.is_left_behind(id, newest))
     }
 
     /// Whether a version may be in one place and not in another: its log lost it before an agent had read it, and that was told. It
