@@ -46,13 +46,14 @@ pub struct Frontier {
     origins: BTreeMap<RegionName, Applied>,
 }
 
-/// How far one origin was applied without anything missing.
+/// How far one origin was applied.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Applied {
-    position: Position,
+    /// Through where nothing is missing.
+    whole: Position,
+    /// Through where readers may have been shown something; further than `whole` where a sync is needed.
+    shown: Position,
     lineage: Lineage,
-    /// Something is missing right after, until a sync.
-    needs_sync: bool,
 }
 
 /// Whether a store has what a token asks for.
@@ -100,17 +101,17 @@ impl Frontier {
     pub fn of(fold: &Fold) -> Self {
         let own = fold.position().map(|position| {
             let applied = Applied {
-                position,
+                whole: position,
+                shown: position,
                 lineage: fold.lineage().clone(),
-                needs_sync: false,
             };
             (fold.log().region.clone(), applied)
         });
         let others = fold.origins().map(|(region, origin)| {
             let applied = Applied {
-                position: origin.whole_through(),
+                whole: origin.whole_through(),
+                shown: origin.cursor.position,
                 lineage: origin.lineage.clone(),
-                needs_sync: origin.needs_sync(),
             };
             (region.clone(), applied)
         });
@@ -126,10 +127,10 @@ impl Frontier {
         &self.shard
     }
 
-    /// Through where `origin`'s log has been applied.
+    /// Through where `origin`'s log has been applied without anything missing.
     #[must_use]
     pub fn position(&self, origin: &RegionName) -> Option<Position> {
-        self.origins.get(origin).map(|applied| applied.position)
+        self.origins.get(origin).map(|applied| applied.whole)
     }
 
     fn check(&self, origin: &RegionName, want: Position) -> Check {
@@ -143,10 +144,10 @@ impl Frontier {
         let Some(applied) = self.origins.get(origin) else {
             return behind(None);
         };
-        let have = applied.position;
+        let have = applied.whole;
         match applied.lineage.shared_through(want) {
             Some(shared) if shared == want.sequence && shared <= have.sequence => Check::Satisfied,
-            Some(shared) if shared == want.sequence && !applied.needs_sync => behind(Some(have)),
+            Some(shared) if shared == want.sequence && have == applied.shown => behind(Some(have)),
             None if want.life.number > have.life.number => behind(Some(have)),
             shared => Check::NeedsSync {
                 origin: origin.clone(),
@@ -199,7 +200,7 @@ impl SessionToken {
     pub fn note_read(&mut self, frontier: &Frontier) -> Result<(), TooManyPositions> {
         for (origin, applied) in &frontier.origins {
             self.settle(origin, &frontier.shard, &applied.lineage);
-            self.note(origin, &frontier.shard, applied.position)?;
+            self.note(origin, &frontier.shard, applied.shown)?;
         }
         Ok(())
     }

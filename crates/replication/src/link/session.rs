@@ -361,7 +361,7 @@ impl Session {
         while let Some((_, deadline)) = self.poll_timeout().filter(|(at, _)| *at <= now.mono) {
             match deadline {
                 Deadline::Greeting => {
-                    let farewell = Goodbye::new(GoodbyeReason::Violation, "no greeting came in time");
+                    let farewell = Goodbye::new(GoodbyeReason::NoProgress, "no greeting came in time");
                     self.end(End::NoGreeting, Some(farewell));
                 }
                 Deadline::Silence => {

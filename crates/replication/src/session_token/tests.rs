@@ -47,9 +47,9 @@ fn frontier(applied: &[(&str, &[u64], u64)]) -> Frontier {
     let origin = |(name, forks, sequence): &(&str, &[u64], u64)| {
         let at = position(forks.len() as u64, *sequence);
         let applied = Applied {
-            position: at,
+            whole: at,
+            shown: at,
             lineage: lineage(forks),
-            needs_sync: false,
         };
         (region(name), applied)
     };
@@ -270,16 +270,20 @@ proptest! {
 }
 
 #[test]
-fn what_came_after_a_gap_needs_a_sync_and_is_not_noted_as_read() {
+fn who_was_shown_what_came_after_a_gap_needs_a_sync_where_the_gap_is_and_all_of_it_elsewhere() {
     let mut gapped = frontier(&[("eu-west", &[0], 5)]);
     for applied in gapped.origins.values_mut() {
-        applied.needs_sync = true;
+        applied.shown = position(1, 9);
     }
     let before = token(&[("eu-west", 0, position(1, 5))]);
     assert_eq!(before.satisfied_by(&gapped), Check::Satisfied);
-    let after = token(&[("eu-west", 0, position(1, 6))]);
-    assert!(matches!(after.satisfied_by(&gapped), Check::NeedsSync { .. }));
     let mut reader = SessionToken::default();
     reader.note_read(&gapped).expect("one position");
-    assert_eq!(reader.satisfied_by(&gapped), Check::Satisfied);
+    assert!(matches!(reader.satisfied_by(&gapped), Check::NeedsSync { .. }));
+    let behind = frontier(&[("eu-west", &[0], 8)]);
+    assert!(matches!(reader.satisfied_by(&behind), Check::Behind(_)));
+    assert_eq!(
+        reader.satisfied_by(&frontier(&[("eu-west", &[0], 9)])),
+        Check::Satisfied
+    );
 }
