@@ -108,9 +108,9 @@ impl Faults {
     }
 
     fn note_garbled(&mut self, world: &mut World) {
-        let garbled = world.network.take_garbled();
-        if !garbled.is_empty() {
-            say(world, Fault::Garble, &format!("{} changes", garbled.len()));
+        for garbled in world.network.take_garbled() {
+            let text = format!("{} of {}", garbled.range.through.sequence, garbled.range.origin);
+            say(world, Fault::Garble, &text);
             *self.fired.entry(Fault::Garble).or_default() += 1;
             world.oracle.garbled(&garbled);
         }

@@ -3,8 +3,20 @@
 use bytes::Bytes;
 use isthmus_replication::body;
 use isthmus_replication::change::Change;
-use isthmus_replication::header::{Header, Record};
+use isthmus_replication::coordinates::Shard;
+use isthmus_replication::header::{Header, Range, Record};
 use isthmus_replication::link::frame::Frame;
+
+/// A range that was changed.
+#[derive(Debug)]
+pub struct Garbled {
+    /// Of which shard.
+    pub shard: Shard,
+    /// Which.
+    pub range: Range,
+    /// What its body brought.
+    pub changes: Vec<Change>,
+}
 
 /// Follows where frames begin in what is written.
 #[derive(Debug, Default)]
@@ -16,8 +28,8 @@ pub(crate) struct Frames {
 }
 
 impl Frames {
-    /// Takes note of `bytes`; changes the body of the first range among them if `garble` says so. What that body brought.
-    pub fn written(&mut self, bytes: &mut [u8], garble: bool) -> Option<Vec<Change>> {
+    /// Takes note of `bytes`; changes the body of the first range among them if `garble` says so.
+    pub fn written(&mut self, bytes: &mut [u8], garble: bool) -> Option<Garbled> {
         let (mut at, mut garbled) = (0, None);
         while at < bytes.len() && !self.lost {
             if self.left == 0 {
@@ -41,19 +53,23 @@ impl Frames {
     }
 }
 
-/// Changes the last byte of a range's body; what that brought, if it is a range that brings something.
-fn change_body(frame: &mut [u8]) -> Option<Vec<Change>> {
+/// Changes the last byte of a range's body, if it is a range that brings something.
+fn change_body(frame: &mut [u8]) -> Option<Garbled> {
     let bytes = Bytes::copy_from_slice(frame);
-    let Ok(Frame::Range(range)) = Frame::decode(bytes.clone()) else {
+    let Ok(Frame::Range(sent)) = Frame::decode(bytes.clone()) else {
         return None;
     };
-    let header = Header::decode(&range.header).ok()?;
-    let Record::Range(of) = &header.record else {
+    let header = Header::decode(&sent.header).ok()?;
+    let Record::Range(range) = header.record else {
         return None;
     };
-    let changes = body::open(header.body.codec, &of.origin, range.body.clone()).ok()?;
-    let begin = (range.body.as_ptr() as usize).checked_sub(bytes.as_ptr() as usize)?;
-    let last = begin + range.body.len().checked_sub(1)?;
+    let changes = body::open(header.body.codec, &range.origin, sent.body.clone()).ok()?;
+    let begin = (sent.body.as_ptr() as usize).checked_sub(bytes.as_ptr() as usize)?;
+    let last = begin + sent.body.len().checked_sub(1)?;
     *frame.get_mut(last)? ^= 0x55;
-    Some(changes)
+    Some(Garbled {
+        shard: sent.shard,
+        range,
+        changes,
+    })
 }

@@ -13,7 +13,7 @@ pub mod command;
 pub mod entropy;
 pub mod faults;
 pub mod folder;
-mod garble;
+pub mod garble;
 pub mod many;
 pub mod network;
 pub mod node;

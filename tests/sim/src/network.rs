@@ -13,11 +13,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use isthmus_link::{AcceptError, Accepts, Connection, DialError, End, LinkLimits, Links, Peer, Refusal};
-use isthmus_replication::change::Change;
 use isthmus_replication::names::RegionName;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
+use crate::garble::Garbled;
 use crate::pipe::{Half, Pipe};
 use crate::time::Time;
 
@@ -38,7 +38,7 @@ struct State {
     listeners: BTreeMap<SocketAddr, Listening>,
     dials: Vec<Dial>,
     pipes: Vec<Arc<Mutex<Pipe>>>,
-    garbled: Vec<Change>,
+    garbled: Vec<Garbled>,
     paths: BTreeMap<(RegionName, RegionName), Path>,
 }
 
@@ -203,9 +203,9 @@ impl Network {
         path.is_some_and(|path| path.garble)
     }
 
-    pub(crate) fn garbled(&self, from: &RegionName, to: &RegionName, changes: Vec<Change>) {
+    pub(crate) fn garbled(&self, from: &RegionName, to: &RegionName, garbled: Garbled) {
         self.change(from, to, |path| path.garble = false);
-        self.state().garbled.extend(changes);
+        self.state().garbled.push(garbled);
     }
 
     /// No range is changed from now on.
@@ -215,8 +215,8 @@ impl Network {
         }
     }
 
-    /// Takes what garbled ranges brought.
-    pub fn take_garbled(&self) -> Vec<Change> {
+    /// Takes the ranges that were changed.
+    pub fn take_garbled(&self) -> Vec<Garbled> {
         std::mem::take(&mut self.state().garbled)
     }
 

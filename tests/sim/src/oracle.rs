@@ -7,7 +7,6 @@ use isthmus_log::StoredMessage;
 use isthmus_region_agent::operation::{Outcome, Refusal};
 use isthmus_region_agent::shard::ShardHandle;
 use isthmus_replication::cell::{CellId, Field};
-use isthmus_replication::change::Change;
 use isthmus_replication::coordinates::{Anchor, Sequence, Shard};
 use isthmus_replication::names::RegionName;
 use isthmus_replication::version::Version;
@@ -167,14 +166,6 @@ impl Oracle {
                     self.excused.insert(version.clone());
                 }
             }
-        }
-    }
-
-    /// What `changes` brought may be missing where it was sent.
-    pub fn garbled(&mut self, changes: &[Change]) {
-        for change in changes {
-            let left = self.left_behind.entry(change.id.clone()).or_default();
-            left.insert(change.version.clone());
         }
     }
 

@@ -187,11 +187,11 @@ impl AsyncWrite for Half {
         let arrival = self.network.arrival(&from, &to, room);
         pipe.last_arrival = pipe.last_arrival.max(arrival);
         let mut part = BytesMut::from(&bytes[..room]);
-        if let Some(changes) = pipe
+        if let Some(garbled) = pipe
             .frames
             .written(&mut part, self.network.is_to_garble(&from, &to))
         {
-            self.network.garbled(&from, &to, changes);
+            self.network.garbled(&from, &to, garbled);
         }
         let arrival = pipe.last_arrival;
         pipe.parts.push_back((arrival, part.freeze()));
