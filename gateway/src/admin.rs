@@ -4,9 +4,10 @@ use axum::Router;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::post;
-use isthmus_door::{Admin, ErrorCode, History, Problem, admin_router, with_problems};
+use isthmus_door::{Admin, Currency, ErrorCode, History, Problem, admin_router, with_problems};
 use serde_json::json;
 
+use crate::lag;
 use crate::region;
 use crate::shared::Shared;
 use crate::status;
@@ -15,11 +16,21 @@ use crate::status;
 pub fn router(shared: &Shared, history: History) -> Router {
     let shown = shared.clone();
     let status = move || status::of_gateway(shown.settings(), &shown.board, shown.process.clock.mono());
+    let current = shared.clone();
+    let currency = move || {
+        let (state, now) = (current.board.state(), current.process.clock.mono());
+        let of_own = lag::of_own(current.settings(), &state, now).into_iter();
+        let all = of_own.map(|(origin, proof_age)| Currency {
+            origin: origin.to_string(),
+            proof_age,
+        });
+        all.collect()
+    };
     let links = Router::new()
         .route("/v1/links/{peer}/pause", post(pause))
         .route("/v1/links/{peer}/resume", post(resume))
         .with_state(shared.clone());
-    with_problems(admin_router(Admin::new(&shared.process, history, status)).merge(links))
+    with_problems(admin_router(Admin::new(&shared.process, history, status, currency)).merge(links))
 }
 
 async fn pause(State(shared): State<Shared>, Path(peer): Path<String>) -> Response {

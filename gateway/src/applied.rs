@@ -139,8 +139,9 @@ mod tests {
                 origin: us(),
                 applied,
                 appended: Wall::default(),
-                applied_at: Wall::default(),
+                delay: None,
             }],
+            runways: Vec::new(),
         }
     }
 

@@ -89,7 +89,7 @@ impl Gateway {
             links,
             run: random::writer_id()?,
             aside,
-            metrics: GatewayMetrics::register(&process.metrics, &board, &process.clock),
+            metrics: GatewayMetrics::register(process, &board),
             server_clock: ServerClock::new(Arc::new(move || clock.now())),
             cursors: Arc::new(PeerBoard::new(&shared_shards(&told.set, &told.region))),
             leading: leads,

@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use isthmus_log::{ClockOffset, Member};
 use isthmus_replication::coordinates::{AppliedThrough, Cursor, Life, Position, Sequence, Shard};
+use isthmus_replication::delay::Delay;
 use isthmus_replication::names::{ProcessName, RegionName};
 use isthmus_replication::time::{Mono, Wall};
 use serde_json::Value;
 
 use crate::applied::AppliedTable;
+use crate::lag;
 
 /// The state that status and metrics show. Clones share it.
 #[derive(Debug, Clone, Default)]
@@ -116,10 +118,14 @@ pub struct Lane {
     pub window_bytes: u64,
     /// The age of the oldest change or mark that the peer has not reported applied, at `as_of`; at least so much.
     pub lag: Duration,
+    /// For how long the peer has not reported more.
+    pub still: Duration,
     /// Whether that is all of it: not until the peer has reported a position that this gateway has read itself.
     pub lag_proven: bool,
     /// When `lag` was taken.
     pub as_of: Mono,
+    /// Changes of this region are missing there until a sync brings them.
+    pub needs_sync: bool,
 }
 
 /// An inbound link.
@@ -155,13 +161,13 @@ pub struct Receiving {
     pub reason: Option<String>,
     /// Through where this region's log has it.
     pub cursor: Option<Cursor>,
-    /// From the append at the origin to the apply here, of the newest message.
-    pub delay: Option<Duration>,
+    /// How long the newest message took that was applied here.
+    pub delay: Option<Delay>,
     /// The age of the newest proof of what the origin has.
     pub proof_age: Option<Duration>,
-    /// Both may be off by this; none while the origin's clock is not known.
+    /// That age may be off by this; none while the origin's clock is not known.
     pub uncertainty: Option<Duration>,
-    /// When they were taken.
+    /// When the age was taken.
     pub as_of: Mono,
     /// Changes are missing until a sync brings them.
     pub needs_sync: bool,
@@ -236,15 +242,9 @@ impl Link {
 }
 
 impl Lane {
-    /// The lag at `now`: it goes on growing while nothing is heard of a lane that was behind, or that should have shown itself.
+    /// The lag at `now`.
     #[must_use]
     pub fn lag_at(&self, now: Mono) -> Duration {
-        const SILENT: Duration = Duration::from_secs(2);
-        let age = now.since(self.as_of);
-        if self.lag.is_zero() && age < SILENT {
-            Duration::ZERO
-        } else {
-            self.lag + age
-        }
+        self.lag + lag::unheard(self.still, now.since(self.as_of))
     }
 }

@@ -17,6 +17,7 @@ pub mod board;
 pub mod credentials;
 pub mod cursors;
 pub mod inbound;
+pub mod lag;
 pub mod leader;
 pub mod line;
 pub mod metrics;
@@ -26,6 +27,8 @@ pub mod region;
 pub mod shared;
 pub mod start;
 pub mod status;
+#[cfg(test)]
+mod testing;
 pub mod traces;
 
 pub use assembly::{Gateway, assemble};

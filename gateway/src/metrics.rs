@@ -1,11 +1,14 @@
 //! What a gateway counts, and what Prometheus reads of its board.
 
+use std::sync::Arc;
+
 use isthmus_link::RefusalReason;
 use isthmus_replication::fold::Void;
 use isthmus_replication::names::RegionName;
 use isthmus_replication::sending::Spared;
-use isthmus_runtime::clock::Clock;
-use isthmus_runtime::metrics::Metrics;
+use isthmus_runtime::Process;
+use isthmus_runtime::metrics::Labels;
+use isthmus_runtime::settings::GatewaySettings;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 
@@ -13,8 +16,6 @@ use crate::board::Board;
 
 mod gauges;
 
-/// Labels of a counter.
-type Labels = Vec<(&'static str, String)>;
 type Counters = Family<Labels, Counter>;
 
 /// The counters of a gateway. Clones share them.
@@ -41,12 +42,12 @@ pub struct GatewayMetrics {
 impl GatewayMetrics {
     /// Registers the counters, and gauges that read `board` when they are asked for.
     #[must_use]
-    pub fn register(metrics: &Metrics, board: &Board, clock: &Clock) -> Self {
+    pub fn register(process: &Process<GatewaySettings>, board: &Board) -> Self {
         let counters = Self::default();
         for reason in RefusalReason::ALL {
             drop(counters.refused.get_or_create(&reason_label(reason.label())));
         }
-        metrics.register(|registry| {
+        process.metrics.register(|registry| {
             let families = [
                 ("link_refused", "Links refused, by reason", &counters.refused),
                 (
@@ -120,11 +121,12 @@ impl GatewayMetrics {
                 "Times that this gateway became the leader",
                 counters.takeovers.clone(),
             );
-            registry.register_collector(Box::new(gauges::OfBoard {
-                board: board.clone(),
-                clock: clock.clone(),
-            }));
         });
+        let (settings, clock) = (Arc::clone(&process.settings), process.clock.clone());
+        let board = board.clone();
+        process
+            .metrics
+            .sampled(move || gauges::of_board(&settings.process, &board.state(), clock.mono()));
         counters
     }
 
@@ -220,17 +222,18 @@ mod tests {
 
     use super::*;
     use crate::board::Phase;
+    use crate::testing;
 
     #[test]
     fn every_reason_is_shown_before_it_first_counts_and_gauges_read_the_board() {
-        let metrics = Metrics::new("gateway", "0");
-        let (board, clock) = (Board::default(), Clock::system());
-        let counters = GatewayMetrics::register(&metrics, &board, &clock);
+        let (process, board) = (testing::process(), Board::default());
+        let counters = GatewayMetrics::register(&process, &board);
+        board.state().leadership.leading = true;
         counters.refused("unknown_ca");
         let peer = RegionName::parse("us-east").expect("a valid name");
         let shard = isthmus_replication::coordinates::Shard {
             group: isthmus_replication::names::GroupName::parse("default").expect("a valid name"),
-            partition: 2,
+            partition: 1,
         };
         board.link(&peer, |link| {
             link.phase = Phase::Connected;
@@ -238,18 +241,20 @@ mod tests {
         });
         board.lane(&peer, &shard, |lane| {
             lane.lag = Duration::from_secs(3);
+            lane.as_of = process.clock.mono();
             lane.window_bytes = 100;
             lane.in_flight_bytes = 40;
         });
-        let text = metrics.text();
+        let text = process.metrics.text();
         for expected in [
             "isthmus_link_refused_total{reason=\"unknown_ca\"} 1",
             "isthmus_link_refused_total{reason=\"no_certificate\"} 0",
             "isthmus_link_connected{peer=\"us-east\"} 1",
             "isthmus_link_rtt_seconds{peer=\"us-east\"} 0.08",
-            "isthmus_lag_seconds{peer=\"us-east\",group=\"default\",partition=\"2\"} 3.",
-            "isthmus_lane_credit_bytes{peer=\"us-east\",group=\"default\",partition=\"2\"} 60.0",
-            "isthmus_leading 0",
+            "isthmus_lag_seconds{origin=\"eu-west\",peer=\"us-east\",group=\"default\",partition=\"1\"} 3.0",
+            "isthmus_lag_state{origin=\"eu-west\",peer=\"us-east\",group=\"default\",partition=\"1\",state=\"unknown\"} 1.0",
+            "isthmus_lane_credit_bytes{peer=\"us-east\",group=\"default\",partition=\"1\"} 60.0",
+            "isthmus_leading 1",
         ] {
             assert!(text.contains(expected), "{expected} is missing in\n{text}");
         }

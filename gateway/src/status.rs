@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use isthmus_replication::coordinates::{AppliedThrough, Cursor, Position, Shard};
+use isthmus_replication::delay::Delay;
 use isthmus_replication::names::RegionName;
 use isthmus_replication::peer::AppliedPositions;
 use isthmus_replication::time::Mono;
@@ -10,6 +11,7 @@ use isthmus_runtime::settings::ProcessSettings;
 use serde_json::{Map, Value, json};
 
 use crate::board::{AcceptedLink, Board, Lane, Link, PathEstimate, Receiving, State};
+use crate::lag;
 
 /// What `/v1/status` answers with.
 #[must_use]
@@ -48,6 +50,7 @@ pub fn of_gateway(process: &ProcessSettings, board: &Board, now: Mono) -> Value 
             "position": head.position.map(of_position),
         }))).collect::<Vec<_>>(),
         "receiving": own["receiving"],
+        "lag": lag::of_all(process, &state, now),
         "regions": regions,
     })
 }
@@ -61,18 +64,6 @@ pub fn of_region(process: &ProcessSettings, board: &Board, now: Mono) -> Value {
     report
 }
 
-/// The lag that a region's report tells of a lane to `peer`.
-#[must_use]
-pub fn told_lag(report: &Value, peer: &RegionName, shard: &Shard) -> Option<Duration> {
-    let links = report["links"].as_array()?;
-    let link = links.iter().find(|link| link["peer"] == peer.as_str())?;
-    let lane = link["lanes"]
-        .as_array()?
-        .iter()
-        .find(|lane| lane["group"] == shard.group.as_str() && lane["partition"] == shard.partition)?;
-    Duration::try_from_secs_f64(lane["lag_ms"].as_f64()? / 1e3).ok()
-}
-
 /// The links and the epoch are the leader's, which tells the standbys of them.
 fn as_the_leader_told(process: &ProcessSettings, state: &State, report: &mut Value) {
     let told = state.regions.get(&process.region);
@@ -82,7 +73,8 @@ fn as_the_leader_told(process: &ProcessSettings, state: &State, report: &mut Val
     }
 }
 
-fn of_region_state(process: &ProcessSettings, state: &State, now: Mono) -> Value {
+/// The same as this gateway knows it by itself: without what the leader told of its links.
+pub(crate) fn of_region_state(process: &ProcessSettings, state: &State, now: Mono) -> Value {
     let agents = state.applied.by_agent(now);
     json!({
         "told_by": process.name.as_str(),
@@ -166,6 +158,8 @@ fn of_lane(lane: &Lane, now: Mono) -> Value {
         "window_bytes": lane.window_bytes,
         "lag_ms": millis(lane.lag_at(now)),
         "lag_proven": lane.lag_proven,
+        "still_ms": millis(lane.still + now.since(lane.as_of)),
+        "needs_sync": lane.needs_sync,
     })
 }
 
@@ -177,14 +171,24 @@ fn of_receiving(origin: &RegionName, shard: &Shard, held: &Receiving, now: Mono)
             "state": held.state,
             "reason": held.reason,
             "cursor": held.cursor.map(of_cursor),
-            "delay_ms": held.delay.map(millis),
+            "delay_ms": held.delay.map(|delay| millis(delay.total())),
+            "stages_ms": of_stages(held.delay.unwrap_or_default()),
+            "uncertainty_ms": held.delay.and_then(|delay| delay.uncertainty).map(millis),
             "proof_age_ms": aged,
-            "uncertainty_ms": held.uncertainty.map(millis),
+            "proof_uncertainty_ms": held.uncertainty.map(millis),
             "needs_sync": held.needs_sync,
         }),
     );
     shown["origin"] = json!(origin.as_str());
     shown
+}
+
+fn of_stages(delay: Delay) -> Value {
+    let stages = delay.stages();
+    stages
+        .map(|(stage, took)| (stage.label().to_owned(), json!(millis(took))))
+        .collect::<Map<_, _>>()
+        .into()
 }
 
 fn of_agent(told: &AppliedPositions) -> Value {
@@ -193,6 +197,11 @@ fn of_agent(told: &AppliedPositions) -> Value {
         .iter()
         .map(|origin| (origin.origin.to_string(), of_applied(origin.applied)))
         .collect();
+    let runways: Map<String, Value> = told
+        .runways
+        .iter()
+        .map(|(peer, runway)| (peer.to_string(), json!(runway.as_secs_f64())))
+        .collect();
     with_shard(
         &told.shard,
         json!({
@@ -200,6 +209,7 @@ fn of_agent(told: &AppliedPositions) -> Value {
             "checkpointed": told.checkpointed.0,
             "needs_sync": told.needs_sync,
             "applied": origins,
+            "runways_s": runways,
         }),
     )
 }

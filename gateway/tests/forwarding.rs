@@ -95,11 +95,14 @@ async fn agents_are_told_what_the_peer_has_and_has_applied() {
     })
     .await
     .unwrap();
-    let receiving = |status: &serde_json::Value| status["receiving"][0].clone();
     let shown = other
-        .becomes("a delay", |status| receiving(status)["delay_ms"].is_number())
+        .becomes("a delay", |status| status["receiving"][0]["delay_ms"] == 7.0)
         .await;
+    assert_eq!(shown["receiving"][0]["stages_ms"]["wire"], 7.0);
     assert_eq!(shown["members"][0]["name"], "gateway-1");
+    let lag = shown["lag"].as_array().unwrap().iter();
+    let mut arriving = lag.filter(|row| row["origin"] == EU && row["peer"] == US);
+    assert_eq!(arriving.next().unwrap()["delay_ms"], 7.0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,13 +8,14 @@ use axum::response::{IntoResponse, Json, Response};
 use axum::routing::get;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use isthmus_door::{Admin, ErrorCode, History, Problem, admin_router, with_problems};
+use isthmus_door::{Admin, Currency, ErrorCode, History, Problem, admin_router, with_problems};
 use isthmus_runtime::Process;
 use isthmus_runtime::settings::AgentSettings;
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
 use crate::door;
+use crate::lag;
 use crate::region::Region;
 use crate::status;
 
@@ -41,10 +42,19 @@ pub fn router(process: &Process<AgentSettings>, assembled: &Assembled, history: 
             "shards": [],
         }),
     };
+    let current = Arc::clone(assembled);
+    let currency = move || {
+        let all = current.get().map(lag::of_all).unwrap_or_default().into_iter();
+        let one = |lag: lag::Lag| Currency {
+            origin: lag.origin.to_string(),
+            proof_age: lag.proof_age,
+        };
+        all.map(one).collect()
+    };
     let why = Router::new()
         .route("/v1/why/{*rest}", get(why))
         .with_state(Arc::clone(assembled));
-    let routes = admin_router(Admin::new(process, history, status))
+    let routes = admin_router(Admin::new(process, history, status, currency))
         .merge(why)
         .merge(aside::router(assembled));
     with_problems(routes)

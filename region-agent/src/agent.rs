@@ -19,7 +19,7 @@ use tokio::sync::watch;
 use crate::admin::{self, Assembled};
 use crate::door;
 use crate::memory::Memory;
-use crate::metrics::AgentMetrics;
+use crate::metrics::{AgentMetrics, gauges};
 use crate::operation::{Core, Policy};
 use crate::peers::Peers;
 use crate::region::{self, Region};
@@ -78,8 +78,9 @@ pub async fn start(
     }
     let policy = Policy::new(Arc::clone(&settings.set), settings.region.clone());
     let core = Arc::new(Core::new(context, policy, shards, Arc::new(Peers::default())));
-    let clock = process.clock.clone();
-    let region = Region::new(core, ServerClock::new(Arc::new(move || clock.now())));
+    let region = Region::new(core);
+    let shown = region.clone();
+    process.metrics.sampled(move || gauges::of_region(&shown));
     spawn_region(process, &region)?;
     Ok(region)
 }
@@ -136,7 +137,9 @@ async fn context(
     process
         .supervisor
         .spawn(TaskKind::Work, "aside", |stop| waiting.append(journal, stop))?;
+    let clock = process.clock.clone();
     Ok(Context {
+        server_clock: ServerClock::new(Arc::new(move || clock.now())),
         aside,
         metrics: AgentMetrics::new(&process.metrics),
         memory: Arc::new(Memory::new(process.settings.memory)),

@@ -7,6 +7,7 @@ pub mod admin;
 pub mod agent;
 pub mod checkpoint;
 pub mod door;
+pub mod lag;
 pub mod memory;
 pub mod metrics;
 pub mod operation;

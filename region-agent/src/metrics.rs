@@ -1,19 +1,22 @@
 //! What an agent counts and measures, under the names that Prometheus sees (each begins with `isthmus_`).
 
 use isthmus_replication::coordinates::Shard;
+use isthmus_replication::delay::Delay;
 use isthmus_replication::names::RegionName;
+use isthmus_replication::trace::TraceContext;
 use isthmus_runtime::metrics::Metrics;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::exemplar::HistogramWithExemplars;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
-use std::sync::atomic::AtomicU64;
 
-/// A number of seconds that goes up and down.
-pub type Seconds = Gauge<f64, AtomicU64>;
+pub mod gauges;
+
 type Times<L> = Family<L, Histogram, fn() -> Histogram>;
+type TracedTimes<L> = Family<L, HistogramWithExemplars<OfTrace>, fn() -> HistogramWithExemplars<OfTrace>>;
 
 /// Labels by reason.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -36,6 +39,22 @@ pub struct OfOrigin {
     pub origin: String,
 }
 
+/// Labels by origin and stage.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct OfStage {
+    /// The region where it was written.
+    pub origin: String,
+    /// A part of the way ([`Stage`]).
+    pub stage: &'static str,
+}
+
+/// Labels of an exemplar.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct OfTrace {
+    /// The trace of a change in the message that was measured.
+    pub trace_id: String,
+}
+
 /// Labels of a conflict.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct OfConflict {
@@ -50,17 +69,6 @@ pub struct OfConflict {
 /// Labels by shard.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct OfShard {
-    /// The group.
-    pub group: String,
-    /// The partition.
-    pub partition: u32,
-}
-
-/// Labels by shard and another region.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct OfLane {
-    /// The other region.
-    pub region: String,
     /// The group.
     pub group: String,
     /// The partition.
@@ -84,30 +92,18 @@ pub struct AgentMetrics {
     pub applied: Family<OfOrigin, Counter>,
     /// Writes that were overwritten unseen, wherever they were written.
     pub conflicts: Family<OfConflict, Counter>,
-    /// From append at the origin to apply here.
-    pub delay: Times<OfOrigin>,
-    /// How old the newest proof of an origin's state is.
-    pub proof_age: Family<OfLane, Seconds>,
+    /// From a write's request to its apply here.
+    pub delay: TracedTimes<OfOrigin>,
+    /// The parts of that.
+    pub stage_time: Times<OfStage>,
     /// Messages that wait to be read back.
     pub in_flight: Family<OfShard, Gauge>,
-    /// Bytes of the log's stream.
-    pub log_bytes: Family<OfShard, Gauge>,
-    /// The last sequence of this region's log that is applied.
-    pub sequence: Family<OfShard, Gauge>,
-    /// Cells of the store, tombstones included.
-    pub cells: Family<OfShard, Gauge>,
-    /// Memory of the store.
-    pub store_bytes: Family<OfShard, Gauge>,
-    /// Seconds until a peer that is cut off needs a sync, at the present rate.
-    pub log_runway: Family<OfLane, Seconds>,
     /// Marks that were appended.
     pub marks: Counter,
     /// Lives that began because a tail was lost.
     pub lives: Counter,
     /// Checkpoints by outcome.
     pub checkpoints: Family<OfOutcome, Counter>,
-    /// Seconds since the last checkpoint of a shard.
-    pub checkpoint_age: Family<OfShard, Seconds>,
     /// Messages that were trimmed.
     pub trimmed: Counter,
 }
@@ -124,18 +120,12 @@ impl AgentMetrics {
             unusable_bodies: Family::default(),
             applied: Family::default(),
             conflicts: Family::default(),
-            delay: Family::new_with_constructor(times),
-            proof_age: Family::default(),
+            delay: Family::new_with_constructor(traced_times),
+            stage_time: Family::new_with_constructor(times),
             in_flight: Family::default(),
-            log_bytes: Family::default(),
-            sequence: Family::default(),
-            cells: Family::default(),
-            store_bytes: Family::default(),
-            log_runway: Family::default(),
             marks: Counter::default(),
             lives: Counter::default(),
             checkpoints: Family::default(),
-            checkpoint_age: Family::default(),
             trimmed: Counter::default(),
         };
         metrics.register(|registry| new.register(registry));
@@ -176,50 +166,48 @@ impl AgentMetrics {
         );
         to.register_with_unit(
             "delay",
-            "From append at the origin to apply here",
+            "From a write's request to its apply here",
             timed(&seconds),
             self.delay.clone(),
         );
         to.register_with_unit(
-            "proof_age",
-            "Age of the newest proof of an origin's state",
+            "stage",
+            "The parts of the way from a write's request to its apply here",
             timed(&seconds),
-            self.proof_age.clone(),
+            self.stage_time.clone(),
         );
         to.register(
             "appends_in_flight",
             "Messages that wait to be read back",
             self.in_flight.clone(),
         );
-        to.register_with_unit("log", "Size of the log", Unit::Bytes, self.log_bytes.clone());
-        to.register("log_sequence", "The last sequence applied", self.sequence.clone());
-        to.register("store_cells", "Cells, tombstones included", self.cells.clone());
-        to.register_with_unit(
-            "store",
-            "Memory of the cells",
-            Unit::Bytes,
-            self.store_bytes.clone(),
-        );
-        to.register_with_unit(
-            "log_runway",
-            "Until a peer needs a sync",
-            timed(&seconds),
-            self.log_runway.clone(),
-        );
         to.register("marks", "Marks appended", self.marks.clone());
         to.register("lives", "Lives begun after a lost tail", self.lives.clone());
         to.register("checkpoints", "Checkpoints by outcome", self.checkpoints.clone());
-        to.register_with_unit(
-            "checkpoint_age",
-            "Since the last checkpoint",
-            timed(&seconds),
-            self.checkpoint_age.clone(),
-        );
         to.register(
             "trimmed_messages",
             "Messages trimmed from the log",
             self.trimmed.clone(),
         );
+    }
+
+    /// A message of `origin` was applied after `delay`; `trace` is that of one of its changes.
+    pub fn took(&self, origin: &RegionName, delay: &Delay, trace: Option<TraceContext>) {
+        let exemplar = trace.map(|trace| OfTrace {
+            trace_id: format!("{:032x}", trace.trace_id),
+        });
+        self.delay.get_or_create(&OfOrigin::from(origin)).observe(
+            delay.total().as_secs_f64(),
+            exemplar,
+            None,
+        );
+        for (stage, took) in delay.stages() {
+            let labels = OfStage {
+                origin: origin.to_string(),
+                stage: stage.label(),
+            };
+            self.stage_time.get_or_create(&labels).observe(took.as_secs_f64());
+        }
     }
 
     /// Counts how a write ended.
@@ -229,24 +217,21 @@ impl AgentMetrics {
 }
 
 fn times() -> Histogram {
-    Histogram::new(exponential_buckets(0.000_5, 2.0, 18))
+    Histogram::new(buckets())
+}
+
+fn traced_times() -> HistogramWithExemplars<OfTrace> {
+    HistogramWithExemplars::new(buckets())
+}
+
+/// 0.5 ms to 65 s.
+fn buckets() -> impl Iterator<Item = f64> {
+    exponential_buckets(0.000_5, 2.0, 18)
 }
 
 impl From<&Shard> for OfShard {
     fn from(shard: &Shard) -> Self {
         Self {
-            group: shard.group.as_str().to_owned(),
-            partition: u32::from(shard.partition),
-        }
-    }
-}
-
-impl OfLane {
-    /// The labels of `region` and `shard`.
-    #[must_use]
-    pub fn new(region: &RegionName, shard: &Shard) -> Self {
-        Self {
-            region: region.as_str().to_owned(),
             group: shard.group.as_str().to_owned(),
             partition: u32::from(shard.partition),
         }

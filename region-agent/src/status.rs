@@ -1,17 +1,14 @@
 //! What an agent says of itself at `/v1/status`. Field names are published: never renamed.
 
 use isthmus_log::Role;
+use isthmus_replication::delay::Delay;
 use isthmus_replication::digests::Summary;
-use isthmus_replication::limits;
 use isthmus_replication::names::RegionName;
-use isthmus_replication::time::Wall;
 use serde_json::{Value, json};
 
+use crate::lag::{self, Lag};
 use crate::region::Region;
-use crate::shard::{Newest, Phase, Served, ShardHandle};
-
-/// A proof older than so many marks is no proof of a live lane.
-const LIVE_MARKS: u32 = 3;
+use crate::shard::{Phase, Served, ShardHandle};
 
 /// What `/v1/status` answers with.
 #[must_use]
@@ -57,12 +54,10 @@ fn of_shard(region: &Region, shard: &ShardHandle) -> Value {
         .fold
         .origins()
         .map(|(origin, state)| {
-            let newest = served.newest.get(origin).copied();
             let view = json!({
                 "life": state.cursor.position.life.to_string(),
                 "sequence": state.cursor.position.sequence.0,
                 "needs_sync": state.needs_sync(),
-                "lag": lag(newest, now),
             });
             (origin.to_string(), view)
         })
@@ -79,6 +74,7 @@ fn of_shard(region: &Region, shard: &ShardHandle) -> Value {
         "highest_stamp": served.fold.highest_stamp().to_string(),
         "voids": served.voids,
         "applied": applied,
+        "lag": lag::of_shard(region, shard, &served).iter().map(of_lag).collect::<Vec<_>>(),
         "cells": summary.cells,
         "digest": summary.digest.to_string(),
         "digest_at": served.fold.at().sequence.0,
@@ -105,17 +101,21 @@ fn phase(phase: &Phase) -> &'static str {
     }
 }
 
-/// The receiver's view (design.md section 11): how long the newest took, and how old the newest proof is.
-fn lag(newest: Option<Newest>, now: Wall) -> Value {
-    let Some(newest) = newest else {
-        return json!({ "state": "unknown" });
-    };
-    let proof_age = now.since(newest.appended);
-    let live = proof_age <= limits::MARK_INTERVAL * LIVE_MARKS;
+/// The receiver's view (design.md section 11).
+fn of_lag(lag: &Lag) -> Value {
+    let stages: serde_json::Map<String, Value> = lag
+        .delay
+        .iter()
+        .flat_map(Delay::stages)
+        .map(|(stage, took)| (stage.label().to_owned(), json!(millis(took))))
+        .collect();
     json!({
-        "state": if live { "live" } else { "unknown" },
-        "delay_ms": millis(newest.applied_at.since(newest.appended)),
-        "proof_age_ms": millis(proof_age),
+        "origin": lag.origin.as_str(),
+        "state": lag.state.label(),
+        "proof_age_ms": lag.proof_age.map(millis),
+        "delay_ms": lag.delay.map(|delay| millis(delay.total())),
+        "stages_ms": stages,
+        "uncertainty_ms": lag.delay.and_then(|delay| delay.uncertainty).map(millis),
     })
 }
 

@@ -17,6 +17,8 @@ pub(crate) struct GatewayStatus {
     pub(crate) region: String,
     #[serde(flatten)]
     pub(crate) own: RegionStatus,
+    /// Every pair of regions and shard.
+    pub(crate) lag: Vec<LagStatus>,
     pub(crate) regions: BTreeMap<String, RegionStatus>,
 }
 
@@ -34,7 +36,6 @@ pub(crate) struct RegionStatus {
     /// The agents that told what they have applied.
     pub(crate) agents: Vec<Member>,
     pub(crate) links: Vec<LinkStatus>,
-    pub(crate) receiving: Vec<ReceivingStatus>,
 }
 
 /// Which leadership: the lease's life and revision.
@@ -71,17 +72,6 @@ impl GatewayStatus {
     }
 }
 
-impl ReceivingStatus {
-    /// Its state, where a need of sync is the one worth telling.
-    pub(crate) fn told_state(&self) -> &str {
-        if self.needs_sync {
-            "needs sync"
-        } else {
-            &self.state
-        }
-    }
-}
-
 /// How many shards are in which state: `live 3, needs sync 1`.
 pub(crate) fn states<'a>(states: impl Iterator<Item = &'a str>) -> String {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
@@ -112,31 +102,36 @@ pub(crate) struct LinkStatus {
     pub(crate) state: String,
     pub(crate) rtt_ms: Option<f64>,
     pub(crate) clock_offset_ms: Option<f64>,
-    pub(crate) lanes: Vec<LaneStatus>,
 }
 
-/// One shard on a link, seen from the origin.
+/// How far a region is behind another one in one shard.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
-pub(crate) struct LaneStatus {
-    pub(crate) group: String,
-    pub(crate) partition: u32,
-    pub(crate) state: String,
-    pub(crate) lag_ms: Option<f64>,
-}
-
-/// One origin's shard, seen from the receiver.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
-#[serde(default)]
-pub(crate) struct ReceivingStatus {
+pub(crate) struct LagStatus {
     pub(crate) origin: String,
+    pub(crate) peer: String,
     pub(crate) group: String,
     pub(crate) partition: u32,
     pub(crate) state: String,
+    pub(crate) reason: Option<String>,
+    pub(crate) lag_ms: Option<f64>,
     pub(crate) delay_ms: Option<f64>,
+    pub(crate) stages_ms: BTreeMap<String, f64>,
     pub(crate) proof_age_ms: Option<f64>,
-    /// Changes of the origin are missing in this region.
+    pub(crate) runway_s: Option<f64>,
+    /// Changes of the origin are missing at the peer.
     pub(crate) needs_sync: bool,
+}
+
+impl LagStatus {
+    /// Its state, where a need of sync is the one worth telling.
+    pub(crate) fn told_state(&self) -> &str {
+        if self.needs_sync {
+            "needs sync"
+        } else {
+            &self.state
+        }
+    }
 }
 
 /// What an agent says.
@@ -181,26 +176,25 @@ mod tests {
         let told = serde_json::json!({
             "process": "gateway", "name": "gateway-1", "region": "eu-west", "leader": "gateway-1",
             "epoch": {"life": "1-aa", "revision": 7},
-            "links": [{"peer": "us-east", "state": "connected", "rtt_ms": 80.5, "lanes": [{"state": "streaming", "lag_ms": 41.0}]}],
+            "links": [{"peer": "us-east", "state": "connected", "rtt_ms": 80.5}],
+            "lag": [
+                {"origin": "eu-west", "peer": "us-east", "state": "live", "lag_ms": 41.0, "delay_ms": 44.0, "needs_sync": true},
+                {"origin": "eu-west", "peer": "us-east", "state": "live", "reason": null, "delay_ms": 46.0, "stages_ms": {"wire": 40.0}},
+            ],
             "regions": {
                 "eu-west": {"leader": "gateway-1", "agents": [{"name": "agent-1", "shards": []}]},
-                "us-east": {"leader": null, "age_ms": 120.0, "receiving": [
-                    {"origin": "eu-west", "state": "live", "delay_ms": 44.0, "needs_sync": true},
-                    {"origin": "eu-west", "state": "live", "delay_ms": 46.0},
-                ]},
+                "us-east": {"leader": null, "age_ms": 120.0},
             },
         });
         let status: GatewayStatus = serde_json::from_value(told)?;
         assert_eq!(status.own.epoch.as_ref().map(|epoch| epoch.revision), Some(7));
-        assert_eq!(status.own.links[0].lanes[0].lag_ms, Some(41.0));
-        let regions = status.every_region();
-        let (name, east) = &regions[1];
-        assert_eq!((name.as_str(), regions.len()), ("us-east", 2));
         assert_eq!(
-            states(east.receiving.iter().map(ReceivingStatus::told_state)),
+            states(status.lag.iter().map(LagStatus::told_state)),
             "live 1, needs sync 1"
         );
-        assert_eq!(worst(east.receiving.iter().map(|lane| lane.delay_ms)), Some(46.0));
+        assert_eq!(worst(status.lag.iter().map(|lag| lag.delay_ms)), Some(46.0));
+        let regions = status.every_region();
+        assert_eq!((regions[1].0.as_str(), regions.len()), ("us-east", 2));
         assert!(serde_json::from_str::<GatewayStatus>("{}").is_ok());
         Ok(())
     }

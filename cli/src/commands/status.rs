@@ -1,13 +1,16 @@
 //! `isthmus status`.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use clap::Args;
 use comfy_table::Table;
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use serde_json::Value;
 
 use crate::client::http::{self, HttpError};
-use crate::client::status::{GatewayStatus, RegionStatus, states, worst};
+use crate::client::status::{GatewayStatus, LagStatus, RegionStatus, states, worst};
 use crate::failure::Failure;
 use crate::folder::run_file::{RunFile, RunFileError};
 use crate::output::line;
@@ -18,7 +21,7 @@ use crate::output::line;
     after_help = "Examples:\n  isthmus status --dir shop\n  isthmus status --via http://127.0.0.1:7055 --json"
 )]
 pub struct Status {
-    /// The folder that `isthmus up` runs; its first gateway that answers is asked
+    /// The folder that `isthmus up` runs; the gateway that answers first is heard
     #[arg(long, default_value = ".")]
     dir: PathBuf,
     /// The admin listener of a gateway, instead of a folder
@@ -28,6 +31,9 @@ pub struct Status {
     #[arg(long)]
     json: bool,
 }
+
+/// The parts of a delay, in order.
+const STAGES: [&str; 5] = ["commit", "queue", "wire", "append", "apply"];
 
 #[derive(Debug, thiserror::Error)]
 enum StatusError {
@@ -48,15 +54,20 @@ impl Status {
             line(serde_json::to_string_pretty(&told).map_err(Failure::environment)?)?;
             return Ok(());
         }
-        let status: GatewayStatus = serde_json::from_value(told).map_err(StatusError::from)?;
+        let mut status: GatewayStatus = serde_json::from_value(told).map_err(StatusError::from)?;
         line(format_args!("told by {} of {}\n", status.name, status.region))?;
+        let lag = std::mem::take(&mut status.lag);
         let regions = status.every_region();
         line(format_args!(
-            "{}\n\n{}\n\n{}",
+            "{}\n\n{}\n\n{}\n\n{}",
             regions_table(&regions),
             members_table(&regions),
-            links_table(&regions)
+            links_table(&regions, &lag),
+            stages_table(&lag)
         ))?;
+        reasons(&lag)
+            .iter()
+            .try_for_each(|reason| line(format_args!("\n{reason}")))?;
         Ok(())
     }
 
@@ -72,17 +83,24 @@ impl Status {
             }
         };
         let client = http::client();
+        let asked = admins.into_iter().map(|admin| {
+            let request = client.get(format!("{admin}/v1/status"));
+            Box::pin(async move { http::json(request).await.map(|status| (admin, status)) })
+        });
+        let mut asked: FuturesUnordered<_> = asked.collect();
         let mut last = None;
-        for admin in admins {
-            match http::json(client.get(format!("{admin}/v1/status"))).await {
-                Ok(status) => return of_a_gateway(admin, status),
-                Err(HttpError::Refused { status: 404, .. } | HttpError::Unreadable { .. }) => {
-                    return of_a_gateway(admin, Value::Null);
-                }
+        while let Some(answer) = asked.next().await {
+            match answer {
+                Ok((admin, status)) => return of_a_gateway(admin, status),
                 Err(error) => last = Some(error),
             }
         }
-        Err(StatusError::NoGateway(last))
+        Err(match (last, self.via.clone()) {
+            (Some(HttpError::Refused { status: 404, .. } | HttpError::Unreadable { .. }), Some(admin)) => {
+                not_a_gateway(admin, "does not answer as a gateway".to_owned())
+            }
+            (last, _) => StatusError::NoGateway(last),
+        })
     }
 }
 
@@ -94,7 +112,11 @@ fn of_a_gateway(admin: String, status: Value) -> Result<Value, StatusError> {
         "agent" => format!("is the admin address of {} in {}", text("name"), text("region")),
         _ => "does not answer as a gateway".to_owned(),
     };
-    Err(StatusError::NotAGateway { admin, answers })
+    Err(not_a_gateway(admin, answers))
+}
+
+fn not_a_gateway(admin: String, answers: String) -> StatusError {
+    StatusError::NotAGateway { admin, answers }
 }
 
 fn empty_table(header: &[&str]) -> Table {
@@ -142,47 +164,93 @@ fn members_table(regions: &[(String, RegionStatus)]) -> Table {
     table
 }
 
-fn links_table(regions: &[(String, RegionStatus)]) -> Table {
+fn links_table(regions: &[(String, RegionStatus)], lag: &[LagStatus]) -> Table {
     let header = [
         "from",
         "to",
         "link",
         "rtt",
         "clock offset",
-        "sending",
         "lag",
-        "receiving",
+        "state",
         "delay",
         "proof age",
+        "runway",
     ];
     let mut table = empty_table(&header);
     let millis = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.1} ms"));
     for (from, region) in regions {
         for link in &region.links {
-            let receiver = regions
+            let between = lag
                 .iter()
-                .find(|(name, _)| *name == link.peer)
-                .map(|(_, region)| region);
-            let received = receiver
-                .iter()
-                .flat_map(|region| &region.receiving)
-                .filter(|lane| lane.origin == *from);
-            let received: Vec<_> = received.collect();
+                .filter(|lag| lag.origin == *from && lag.peer == link.peer);
+            let shards: Vec<_> = between.collect();
+            let runways = shards.iter().filter_map(|lag| lag.runway_s);
             table.add_row([
                 from.clone(),
                 link.peer.clone(),
                 link.state.clone(),
                 millis(link.rtt_ms),
                 millis(link.clock_offset_ms),
-                states(link.lanes.iter().map(|lane| lane.state.as_str())),
-                millis(worst(link.lanes.iter().map(|lane| lane.lag_ms))),
-                states(received.iter().map(|lane| lane.told_state())),
-                millis(worst(received.iter().map(|lane| lane.delay_ms))),
-                millis(worst(received.iter().map(|lane| lane.proof_age_ms))),
+                millis(worst(shards.iter().map(|lag| lag.lag_ms))),
+                states(shards.iter().map(|lag| lag.told_state())),
+                millis(worst(shards.iter().map(|lag| lag.delay_ms))),
+                millis(worst(shards.iter().map(|lag| lag.proof_age_ms))),
+                runways.reduce(f64::min).map_or_else(|| "-".to_owned(), span),
             ]);
         }
     }
     table
+}
+
+/// The stages of the slowest delay of each pair of regions.
+fn stages_table(lag: &[LagStatus]) -> Table {
+    let mut slowest: BTreeMap<(&str, &str), &LagStatus> = BTreeMap::new();
+    for one in lag.iter().filter(|lag| lag.delay_ms.is_some()) {
+        let held = slowest.entry((&one.origin, &one.peer)).or_insert(one);
+        if one.delay_ms > held.delay_ms {
+            *held = one;
+        }
+    }
+    let header = ["from", "to", "delay"].into_iter().chain(STAGES);
+    let mut table = empty_table(&header.collect::<Vec<_>>());
+    let millis = |value: Option<&f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.1} ms"));
+    for ((from, to), lag) in slowest {
+        let stages = STAGES.map(|stage| millis(lag.stages_ms.get(stage)));
+        let row = [from.to_owned(), to.to_owned(), millis(lag.delay_ms.as_ref())];
+        table.add_row(row.into_iter().chain(stages));
+    }
+    table
+}
+
+/// Why a region is behind another one, one line a pair.
+fn reasons(lag: &[LagStatus]) -> Vec<String> {
+    let mut told: BTreeMap<(&str, &str), (&LagStatus, &str)> = BTreeMap::new();
+    for one in lag {
+        if let Some(reason) = &one.reason {
+            told.entry((&one.origin, &one.peer)).or_insert((one, reason));
+        }
+    }
+    let lines = told.into_iter();
+    lines
+        .map(|((from, to), (lag, reason))| {
+            let (group, partition) = (&lag.group, lag.partition);
+            format!(
+                "{from} to {to} is {} ({group}/{partition}): {reason}",
+                lag.told_state()
+            )
+        })
+        .collect()
+}
+
+/// `45 s`, `12 min`, `7 h`, `3 days`.
+fn span(seconds: f64) -> String {
+    match seconds {
+        s if s < 120.0 => format!("{s:.0} s"),
+        s if s < 7_200.0 => format!("{:.0} min", s / 60.0),
+        s if s < 172_800.0 => format!("{:.0} h", s / 3_600.0),
+        s => format!("{:.0} days", s / 86_400.0),
+    }
 }
 
 impl From<StatusError> for Failure {

@@ -41,9 +41,9 @@ impl Links {
             return;
         }
         let mut delays: BTreeMap<Pair, f64> = BTreeMap::new();
-        for shard in said.own.receiving {
+        for shard in said.lag.into_iter().filter(|lag| lag.peer == said.region) {
             let Some(delay) = shard.delay_ms else { continue };
-            let worst = delays.entry((shard.origin, said.region.clone())).or_default();
+            let worst = delays.entry((shard.origin, shard.peer)).or_default();
             *worst = worst.max(delay);
         }
         for (pair, delay) in delays {
@@ -83,8 +83,8 @@ impl Links {
         median(self.round_trips.get(pair)?)
     }
 
-    /// The median of a link's delays, in milliseconds: from append at the origin to apply at the receiver of the newest
-    /// message of the worst shard, as the receiving region's leader says once a second.
+    /// The median of a link's delays, in milliseconds: from the request at the origin to the apply at the receiver, of the
+    /// newest message of the worst shard, as the receiving region's leader says once a second.
     pub(super) fn median_delay(&self, pair: &Pair) -> Option<f64> {
         median(self.delays.get(pair)?)
     }

@@ -9,8 +9,9 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::get;
 use isthmus_replication::coordinates::Sequence;
+use isthmus_replication::limits::MARK_INTERVAL;
 use isthmus_runtime::Process;
-use isthmus_runtime::health::{Health, Probe};
+use isthmus_runtime::health::{ConditionReport, Health, Probe, Report};
 use isthmus_runtime::metrics::{CONTENT_TYPE, Metrics};
 use isthmus_runtime::settings::Duration;
 use serde::Deserialize;
@@ -27,6 +28,16 @@ pub struct Admin {
     metrics: Metrics,
     history: History,
     status: Arc<dyn Fn() -> Value + Send + Sync>,
+    currency: Arc<dyn Fn() -> Vec<Currency> + Send + Sync>,
+}
+
+/// How current what a process has of another region is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Currency {
+    /// The region.
+    pub origin: String,
+    /// Everything of it that is older than this is here; none while nothing is known to be.
+    pub proof_age: Option<std::time::Duration>,
 }
 
 impl fmt::Debug for Admin {
@@ -36,23 +47,25 @@ impl fmt::Debug for Admin {
 }
 
 impl Admin {
-    /// The routes of `process` with the history of its region. `status` is what `/v1/status` answers with; it is called for each request and must not
-    /// block.
+    /// The routes of `process` with the history of its region. `status` is what `/v1/status` answers with, `currency` what
+    /// `/readyz/read?max_lag=` asks; they are called for each request and must not block.
     pub fn new<S>(
         process: &Process<S>,
         history: History,
         status: impl Fn() -> Value + Send + Sync + 'static,
+        currency: impl Fn() -> Vec<Currency> + Send + Sync + 'static,
     ) -> Self {
         Self {
             health: process.health.clone(),
             metrics: process.metrics.clone(),
             history,
             status: Arc::new(status),
+            currency: Arc::new(currency),
         }
     }
 }
 
-/// `/healthz`, `/readyz/read`, `/readyz/write`, `/metrics`, `/v1/status`, and `/v1/events`: those of this run of the process
+/// `/healthz`, `/readyz/read` (with `?max_lag=2s`: also whether what is here of other regions is so current), `/readyz/write`, `/metrics`, `/v1/status`, and `/v1/events`: those of this run of the process
 /// with `?after=SEQUENCE`, those of the region with `?since=1h&from=SEQUENCE&limit=100`.
 pub fn admin_router(admin: Admin) -> Router {
     let routes = Router::new()
@@ -60,10 +73,7 @@ pub fn admin_router(admin: Admin) -> Router {
             "/healthz",
             get(async |State(admin): State<Admin>| probe(&admin, Probe::Live)),
         )
-        .route(
-            "/readyz/read",
-            get(async |State(admin): State<Admin>| probe(&admin, Probe::Read)),
-        )
+        .route("/readyz/read", get(may_be_read))
         .route(
             "/readyz/write",
             get(async |State(admin): State<Admin>| probe(&admin, Probe::Write)),
@@ -79,7 +89,73 @@ pub fn admin_router(admin: Admin) -> Router {
 }
 
 fn probe(admin: &Admin, probe: Probe) -> Response {
-    let report = admin.health.report(probe);
+    answer(admin.health.report(probe))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Bound {
+    max_lag: Option<String>,
+}
+
+impl Bound {
+    fn read(self) -> Result<Option<std::time::Duration>, String> {
+        let Some(text) = self.max_lag else { return Ok(None) };
+        let bound = Duration::parse(&text).map_err(|invalid| format!("max_lag: {invalid}"))?;
+        if bound.0 <= MARK_INTERVAL {
+            return Err(
+                "max_lag is more than 1s: a region proves once a second what it has, such as max_lag=2s"
+                    .to_owned(),
+            );
+        }
+        Ok(Some(bound.0))
+    }
+}
+
+/// Whether the process may be asked, and, with a bound, whether all that it has of other regions is at most so old.
+async fn may_be_read(
+    State(admin): State<Admin>,
+    query: Result<Query<Bound>, axum::extract::rejection::QueryRejection>,
+) -> Response {
+    let bound = match query {
+        Ok(Query(bound)) => bound.read(),
+        Err(rejection) => Err(format!("{rejection}; the parameter is max_lag")),
+    };
+    match bound {
+        Ok(None) => probe(&admin, Probe::Read),
+        Ok(Some(bound)) => {
+            let report = admin.health.report(Probe::Read);
+            answer(report.and(within(&(admin.currency)(), bound)))
+        }
+        Err(detail) => Problem::new(ErrorCode::InvalidRequest, detail).into_response(),
+    }
+}
+
+fn within(all: &[Currency], bound: std::time::Duration) -> ConditionReport {
+    let unknown = all.iter().find(|one| one.proof_age.is_none());
+    let oldest = all.iter().max_by_key(|one| one.proof_age);
+    let reason = match (unknown, oldest) {
+        (Some(unknown), _) => Some(format!("nothing of {} is known to be here", unknown.origin)),
+        (
+            None,
+            Some(Currency {
+                origin,
+                proof_age: Some(age),
+            }),
+        ) if *age > bound => Some(format!(
+            "what is here of {origin} may be {:.1} s old",
+            age.as_secs_f64()
+        )),
+        _ => None,
+    };
+    ConditionReport {
+        name: "max_lag".to_owned(),
+        met: reason.is_none(),
+        reason,
+    }
+}
+
+fn answer(report: Report) -> Response {
     let status = if report.ready {
         StatusCode::OK
     } else {
@@ -198,7 +274,7 @@ mod tests {
     #[tokio::test]
     async fn readiness_follows_the_conditions_and_says_why() {
         let process = process();
-        let router = admin_router(Admin::new(&process, history(&process), || json!({})));
+        let router = admin_router(Admin::new(&process, history(&process), || json!({}), Vec::new));
         let log = process.health.condition("log", &[Probe::Write]);
         log.unmet("the log does not answer");
         assert_eq!(status_of(&router, "/healthz").await, 200);
@@ -211,12 +287,48 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_bound_of_lag_is_held_against_the_oldest_of_all_regions() {
+        let process = process();
+        let ages = Arc::new(std::sync::Mutex::new(vec![Some(500), Some(1_900)]));
+        let told = Arc::clone(&ages);
+        let currency = move || {
+            let regions = ["us-east", "ap-south"]
+                .into_iter()
+                .zip(told.lock().unwrap().clone());
+            let one = |(origin, age): (&str, Option<u64>)| Currency {
+                origin: origin.to_owned(),
+                proof_age: age.map(std::time::Duration::from_millis),
+            };
+            regions.map(one).collect()
+        };
+        let router = admin_router(Admin::new(&process, history(&process), || json!({}), currency));
+        assert_eq!(status_of(&router, "/readyz/read?max_lag=2s").await, 200);
+        let (status, _, body) = ask(&router, "GET", "/readyz/read?max_lag=1500ms").await;
+        assert_eq!(status, 503);
+        assert!(
+            body.contains("what is here of ap-south may be 1.9 s old"),
+            "{body}"
+        );
+        assert_eq!(status_of(&router, "/readyz/read").await, 200);
+        ages.lock().unwrap()[0] = None;
+        let (status, _, body) = ask(&router, "GET", "/readyz/read?max_lag=1h").await;
+        assert_eq!(status, 503);
+        assert!(body.contains("nothing of us-east"), "{body}");
+        for bad in ["max_lag=1s", "max_lag=2", "lag=2s"] {
+            let (status, _, body) = ask(&router, "GET", &format!("/readyz/read?{bad}")).await;
+            assert_eq!(status, 400, "{bad}");
+            assert!(body.contains("max_lag"), "{body}");
+        }
+    }
+
+    #[tokio::test]
     async fn metrics_status_and_events_are_shown() {
         let process = process();
         let router = admin_router(Admin::new(
             &process,
             history(&process),
             || json!({ "process": "gateway" }),
+            Vec::new,
         ));
         process.events.record(Severity::Notice, "first", "one", json!({}));
         process
@@ -236,7 +348,7 @@ mod tests {
     #[tokio::test]
     async fn what_is_not_understood_is_a_problem() {
         let process = process();
-        let router = admin_router(Admin::new(&process, history(&process), || json!({})));
+        let router = admin_router(Admin::new(&process, history(&process), || json!({}), Vec::new));
         for (method, path, status, code) in [
             ("GET", "/nowhere", 404, "unknown_path"),
             ("POST", "/v1/status", 405, "method_not_allowed"),

@@ -11,7 +11,7 @@ pub mod history;
 pub mod problem;
 pub mod serve;
 
-pub use admin::{Admin, admin_router};
+pub use admin::{Admin, Currency, admin_router};
 pub use aside::Aside;
 pub use body::read_body;
 pub use code::ErrorCode;

@@ -14,6 +14,7 @@ pub mod cell;
 pub mod change;
 pub mod coordinates;
 pub mod credit;
+pub mod delay;
 pub mod digests;
 pub mod fold;
 pub mod header;

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use prost::Message;
 
 use crate::coordinates::{AppliedThrough, Cursor, Position, Sequence, Shard, WriterId};
+use crate::delay::{Delay, Stage};
 use crate::limits;
 use crate::names::{GroupName, ProcessName, RegionName};
 use crate::time::Wall;
@@ -77,6 +78,8 @@ pub struct AppliedPositions {
     pub needs_sync: bool,
     /// Every other region's log, ordered by name.
     pub origins: Vec<OriginApplied>,
+    /// How long until its own region's log is trimmed past what each other region has, at the present rate, ordered by name.
+    pub runways: Vec<(RegionName, Duration)>,
 }
 
 /// How far an agent has applied another region's log.
@@ -88,8 +91,8 @@ pub struct OriginApplied {
     pub applied: AppliedThrough,
     /// When that region's log stored its newest own record in what is applied, by its own clock.
     pub appended: Wall,
-    /// When the agent applied it, by the agent's clock.
-    pub applied_at: Wall,
+    /// How long the newest took that the agent applied; none before it applied any.
+    pub delay: Option<Delay>,
 }
 
 impl PeerCursors {
@@ -146,7 +149,7 @@ impl AppliedPositions {
             origin: origin.origin.as_str().to_owned(),
             applied: Some(origin.applied.0.into()),
             appended: origin.appended.micros(),
-            applied_at: origin.applied_at.micros(),
+            delay: origin.delay.as_ref().map(delay_to_wire),
         });
         let wire = wire::AppliedPositions {
             group: self.shard.group.as_str().to_owned(),
@@ -157,6 +160,7 @@ impl AppliedPositions {
             checkpointed: self.checkpointed.0,
             needs_sync: self.needs_sync,
             origins: origins.collect(),
+            runways: self.runways.iter().map(runway_to_wire).collect(),
         };
         wire.encode_to_vec().into()
     }
@@ -167,7 +171,7 @@ impl AppliedPositions {
     /// [`InvalidPeerMessage`].
     pub fn decode(bytes: &[u8]) -> Result<Self, InvalidPeerMessage> {
         let wire = wire::AppliedPositions::decode(bytes).map_err(|_| InvalidPeerMessage("not protobuf"))?;
-        if wire.origins.len() > limits::REGIONS {
+        if wire.origins.len().max(wire.runways.len()) > limits::REGIONS {
             return Err(InvalidPeerMessage("too many regions"));
         }
         let origin = |wire: wire::OriginApplied| {
@@ -176,7 +180,7 @@ impl AppliedPositions {
                 origin: region(&wire.origin)?,
                 applied: AppliedThrough(position(applied)?),
                 appended: Wall::from_micros(wire.appended),
-                applied_at: Wall::from_micros(wire.applied_at),
+                delay: wire.delay.map(delay_from_wire).transpose()?,
             })
         };
         Ok(Self {
@@ -190,6 +194,11 @@ impl AppliedPositions {
                 .origins
                 .into_iter()
                 .map(origin)
+                .collect::<Result<_, InvalidPeerMessage>>()?,
+            runways: wire
+                .runways
+                .into_iter()
+                .map(|wire| Ok((region(&wire.peer)?, Duration::from_millis(wire.millis))))
                 .collect::<Result<_, InvalidPeerMessage>>()?,
         })
     }
@@ -212,6 +221,40 @@ fn peer_from_wire(wire: wire::PeerCursor) -> Result<PeerCursor, InvalidPeerMessa
         cursor: cursor.map_err(|_| InvalidPeerMessage("cursor"))?,
         applied: wire.applied.map(position).transpose()?.map(AppliedThrough),
     })
+}
+
+fn runway_to_wire((peer, runway): &(RegionName, Duration)) -> wire::Runway {
+    wire::Runway {
+        peer: peer.as_str().to_owned(),
+        millis: u64::try_from(runway.as_millis()).unwrap_or(u64::MAX),
+    }
+}
+
+fn delay_to_wire(delay: &Delay) -> wire::Delay {
+    let stages = delay.stages().map(|(stage, took)| wire::StageTook {
+        stage: stage as u32,
+        micros: micros(took),
+    });
+    wire::Delay {
+        stages: stages.collect(),
+        uncertainty: delay.uncertainty.map(micros),
+    }
+}
+
+fn delay_from_wire(wire: wire::Delay) -> Result<Delay, InvalidPeerMessage> {
+    let stage = |told: wire::StageTook| {
+        let stage = Stage::ALL.get(told.stage as usize);
+        Some((*stage?, Duration::from_micros(told.micros)))
+    };
+    let stages: Option<Vec<_>> = wire.stages.into_iter().map(stage).collect();
+    Ok(Delay::of_stages(
+        stages.ok_or(InvalidPeerMessage("stage"))?,
+        wire.uncertainty.map(Duration::from_micros),
+    ))
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
 fn shard(group: &str, partition: u32) -> Result<Shard, InvalidPeerMessage> {

@@ -182,7 +182,7 @@ impl Sending {
         }
         receiver.needs_sync = report.needs_sync;
         self.credit.grant(report.window);
-        self.report_applied(report.applied);
+        self.report_applied(now, report.applied);
         if new_life {
             self.cursor = report.cursor;
             self.begin(now);
@@ -200,17 +200,17 @@ impl Sending {
         });
         self.cursor = report.cursor;
         self.credit = Credit::new(report.window);
-        self.report_applied(report.applied);
+        self.report_applied(now, report.applied);
         self.begin(now);
     }
 
-    fn report_applied(&mut self, applied: Option<AppliedThrough>) {
+    fn report_applied(&mut self, now: Now, applied: Option<AppliedThrough>) {
         self.applied = applied.or(self.applied);
         if let Some(through) = self
             .applied
             .and_then(|applied| self.lineage.shared_through(applied.0))
         {
-            self.unapplied.applied(through);
+            self.unapplied.applied(now.wall, through);
         }
     }
 
@@ -302,7 +302,7 @@ impl Sending {
         let Some(shared) = shared else {
             return self.unknown_life(now);
         };
-        self.report_applied(None);
+        self.report_applied(now, None);
         let check = self.cursor.filter(|cursor| cursor.position.sequence == shared);
         self.start = Some(Start { shared, check });
         self.outbox.restart(shared);

@@ -30,7 +30,7 @@ pub struct LifeLink {
     pub fork: u64,
 }
 
-/// When a batch passed each stage, in microseconds of the clock of whoever stood there; 0 = unknown.
+/// When a batch passed each stage, in microseconds of the clock of the region's log there; 0 = unknown.
 #[derive(Clone, Copy, PartialEq, Eq, Message)]
 pub struct StageTimes {
     #[prost(fixed64, tag = "1")]
@@ -49,6 +49,8 @@ pub struct StageTimes {
     pub offset: i64,
     #[prost(fixed64, tag = "8")]
     pub uncertainty: u64,
+    #[prost(fixed64, tag = "9")]
+    pub oldest_appended: u64,
 }
 
 /// The header of a log message.

@@ -79,6 +79,8 @@ pub struct Writer {
     probe_at: Option<Mono>,
     outcomes: VecDeque<(Ticket, Outcome)>,
     events: VecDeque<Event>,
+    /// The log's clock less this process's, in microseconds.
+    log_offset: i64,
 }
 
 impl Writer {
@@ -107,9 +109,15 @@ impl Writer {
             probe_at: None,
             outcomes: VecDeque::new(),
             events: VecDeque::new(),
+            log_offset: 0,
         };
         this.observe_all(fold);
         this
+    }
+
+    /// The clock that stamps the log is `offset` microseconds ahead of this process's: stage times are told by it.
+    pub fn handle_log_clock(&mut self, offset: i64) {
+        self.log_offset = offset;
     }
 
     /// Whether the barrier was read back.

@@ -117,6 +117,16 @@ fn report(conditions: &Conditions, probe: Probe) -> Report {
     }
 }
 
+impl Report {
+    /// The answer with one more condition.
+    #[must_use]
+    pub fn and(mut self, condition: ConditionReport) -> Self {
+        self.ready &= condition.met;
+        self.conditions.push(condition);
+        self
+    }
+}
+
 impl Condition {
     /// The condition is met.
     pub fn met(&self) {

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
@@ -37,6 +38,11 @@ impl Metrics {
         add(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Adds gauges whose samples `take` takes whenever they are asked for, so that none is older than its answer. It must not block.
+    pub fn sampled(&self, take: impl Fn() -> Vec<Gauge> + Send + Sync + 'static) {
+        self.register(|registry| registry.register_collector(Box::new(Sampled(Box::new(take)))));
+    }
+
     /// Every metric in the OpenMetrics text format, as [`CONTENT_TYPE`].
     #[must_use]
     pub fn text(&self) -> String {
@@ -46,6 +52,70 @@ impl Metrics {
             tracing::warn!(%error, "metrics could not be written");
         }
         text
+    }
+}
+
+/// Labels of a sample.
+pub type Labels = Vec<(&'static str, String)>;
+
+/// The samples of one gauge.
+#[derive(Debug)]
+pub struct Gauge {
+    name: &'static str,
+    help: &'static str,
+    unit: Option<Unit>,
+    samples: Vec<(Labels, f64)>,
+}
+
+impl Gauge {
+    /// A gauge without samples. `unit` ends its name.
+    #[must_use]
+    pub fn new(name: &'static str, help: &'static str, unit: Option<Unit>) -> Self {
+        Self {
+            name,
+            help,
+            unit,
+            samples: Vec::new(),
+        }
+    }
+
+    /// Adds a sample, where there is a value.
+    pub fn sample(&mut self, labels: Labels, value: Option<f64>) {
+        self.samples.extend(value.map(|value| (labels, value)));
+    }
+
+    fn encode(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let mut metric =
+            encoder.encode_descriptor(self.name, self.help, self.unit.as_ref(), MetricType::Gauge)?;
+        for (labels, value) in &self.samples {
+            if labels.is_empty() {
+                metric.encode_gauge(value)?;
+            } else {
+                metric.encode_family(labels)?.encode_gauge(value)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// `true` is 1.
+#[must_use]
+pub fn truth(value: bool) -> f64 {
+    f64::from(u8::from(value))
+}
+
+struct Sampled(Box<dyn Fn() -> Vec<Gauge> + Send + Sync>);
+
+impl std::fmt::Debug for Sampled {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Sampled")
+    }
+}
+
+impl Collector for Sampled {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), std::fmt::Error> {
+        let gauges = (self.0)();
+        gauges.iter().try_for_each(|gauge| gauge.encode(&mut encoder))
     }
 }
 
@@ -111,6 +181,33 @@ mod tests {
         ] {
             assert!(text.contains(expected), "{expected} is missing in\n{text}");
         }
+    }
+
+    #[test]
+    fn a_sampled_gauge_is_what_it_is_when_it_is_asked_for() {
+        use std::sync::atomic::{AtomicU32, Ordering};
+        let metrics = Metrics::new("gateway", "0");
+        let level = Arc::new(AtomicU32::new(1));
+        let read = Arc::clone(&level);
+        metrics.sampled(move || {
+            let mut gauge = Gauge::new("level", "How high", Some(Unit::Seconds));
+            let value = f64::from(read.load(Ordering::Relaxed));
+            gauge.sample(vec![("peer", "us-east".to_owned())], Some(value));
+            gauge.sample(vec![("peer", "ap-south".to_owned())], None);
+            vec![gauge]
+        });
+        assert!(
+            metrics
+                .text()
+                .contains("isthmus_level_seconds{peer=\"us-east\"} 1.0")
+        );
+        level.store(2, Ordering::Relaxed);
+        let text = metrics.text();
+        assert!(
+            text.contains("isthmus_level_seconds{peer=\"us-east\"} 2.0"),
+            "{text}"
+        );
+        assert!(!text.contains("ap-south"), "{text}");
     }
 
     #[test]

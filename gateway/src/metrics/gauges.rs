@@ -1,75 +1,21 @@
 //! Gauges that read the board when Prometheus asks.
 
-use std::fmt::Error;
-use std::time::Duration;
-
-use isthmus_replication::coordinates::Shard;
-use isthmus_replication::names::RegionName;
-use isthmus_runtime::clock::Clock;
-use prometheus_client::collector::Collector;
-use prometheus_client::encoding::DescriptorEncoder;
-use prometheus_client::metrics::MetricType;
+use isthmus_replication::coordinates::{Position, Shard};
+use isthmus_replication::receiving::lag::Freshness;
+use isthmus_replication::time::Mono;
+use isthmus_runtime::metrics::{Gauge, Labels, truth};
+use isthmus_runtime::settings::ProcessSettings;
 use prometheus_client::registry::Unit;
 
-use super::Labels;
-use crate::board::{Board, Phase, State};
+use crate::board::{Phase, State};
+use crate::lag::{self, Lag};
 
-#[derive(Debug)]
-pub(super) struct OfBoard {
-    pub(super) board: Board,
-    pub(super) clock: Clock,
-}
-
-/// The samples of one gauge.
-struct Gauge {
-    name: &'static str,
-    help: &'static str,
-    unit: Option<Unit>,
-    samples: Vec<(Labels, f64)>,
-}
-
-impl Collector for OfBoard {
-    fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), Error> {
-        let gauges = {
-            let state = self.board.state();
-            let mut gauges = of_links(&state);
-            gauges.extend(of_lanes(&state, self.clock.mono()));
-            gauges.extend(of_receiving(&state, self.clock.mono()));
-            gauges
-        };
-        for gauge in &gauges {
-            gauge.encode(&mut encoder)?;
-        }
-        Ok(())
-    }
-}
-
-impl Gauge {
-    fn new(name: &'static str, help: &'static str, unit: Option<Unit>) -> Self {
-        Self {
-            name,
-            help,
-            unit,
-            samples: Vec::new(),
-        }
-    }
-
-    fn sample(&mut self, labels: Labels, value: Option<f64>) {
-        self.samples.extend(value.map(|value| (labels, value)));
-    }
-
-    fn encode(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), Error> {
-        let mut metric =
-            encoder.encode_descriptor(self.name, self.help, self.unit.as_ref(), MetricType::Gauge)?;
-        for (labels, value) in &self.samples {
-            if labels.is_empty() {
-                metric.encode_gauge(value)?;
-            } else {
-                metric.encode_family(labels)?.encode_gauge(value)?;
-            }
-        }
-        Ok(())
-    }
+/// Every gauge of the board at `now`.
+pub(super) fn of_board(process: &ProcessSettings, state: &State, now: Mono) -> Vec<Gauge> {
+    let mut gauges = of_links(state);
+    gauges.extend(of_lanes(state));
+    gauges.extend(of_lag(process, state, now));
+    gauges
 }
 
 fn of_links(state: &State) -> Vec<Gauge> {
@@ -105,12 +51,7 @@ fn of_links(state: &State) -> Vec<Gauge> {
     vec![leading, revision, connected, paused, rtt, offset]
 }
 
-fn of_lanes(state: &State, now: isthmus_replication::time::Mono) -> Vec<Gauge> {
-    let mut lag = Gauge::new(
-        "lag",
-        "The age of the oldest change or mark that the peer has not reported applied",
-        Some(Unit::Seconds),
-    );
+fn of_lanes(state: &State) -> Vec<Gauge> {
     let mut credit = Gauge::new(
         "lane_credit",
         "Bytes that may be sent before an acknowledgement",
@@ -121,48 +62,86 @@ fn of_lanes(state: &State, now: isthmus_replication::time::Mono) -> Vec<Gauge> {
         "Bytes sent and not acknowledged",
         Some(Unit::Bytes),
     );
+    let mut held = Gauge::new(
+        "peer_sequence",
+        "Through where the peer's log has this region's",
+        None,
+    );
+    let mut applied = Gauge::new(
+        "peer_applied_sequence",
+        "Through where the peer's agents have applied this region's log",
+        None,
+    );
+    let mut head = Gauge::new("head_sequence", "Through where this region's log is read", None);
+    let sequence = |position: Position| position.sequence.0 as f64;
+    for (shard, shown) in &state.heads {
+        head.sample(of_shard(shard), shown.position.map(sequence));
+    }
     for (peer, link) in &state.links {
         for (shard, lane) in &link.lanes {
-            let labels = || of_shard("peer", peer, shard);
-            lag.sample(labels(), Some(lane.lag_at(now).as_secs_f64()));
+            let labels = || [vec![("peer", peer.to_string())], of_shard(shard)].concat();
             let left = lane.window_bytes.saturating_sub(lane.in_flight_bytes);
             credit.sample(labels(), Some(left as f64));
             in_flight.sample(labels(), Some(lane.in_flight_bytes as f64));
+            held.sample(labels(), lane.cursor.map(|cursor| sequence(cursor.position)));
+            applied.sample(labels(), lane.applied.map(|applied| sequence(applied.0)));
         }
     }
-    vec![lag, credit, in_flight]
+    vec![credit, in_flight, head, held, applied]
 }
 
-fn of_receiving(state: &State, now: isthmus_replication::time::Mono) -> Vec<Gauge> {
-    let mut delay = Gauge::new(
-        "receive_delay",
-        "From the append at the origin to the apply here, of the newest message",
+/// Of the pairs that this region is one of: what other regions have of each other their own gateways tell.
+fn of_lag(process: &ProcessSettings, state: &State, now: Mono) -> Vec<Gauge> {
+    let mut lag = Gauge::new(
+        "lag",
+        "The age of the oldest change or mark of the origin that the peer is not known to have applied",
         Some(Unit::Seconds),
     );
+    let mut states = Gauge::new("lag_state", "1 for the state that the lag is in", None);
     let mut proof = Gauge::new(
-        "receive_proof_age",
-        "The age of the newest proof of what the origin has",
+        "lag_proof_age",
+        "Everything of the origin that is older is applied at the peer",
         Some(Unit::Seconds),
     );
-    let mut needs_sync = Gauge::new("needs_sync", "Changes of the origin are missing here", None);
-    for ((origin, shard), held) in &state.receiving {
-        let labels = || of_shard("origin", origin, shard);
-        delay.sample(labels(), held.delay.map(|delay| delay.as_secs_f64()));
-        let aged = |age: Duration| (age + now.since(held.as_of)).as_secs_f64();
-        proof.sample(labels(), held.proof_age.map(aged));
-        needs_sync.sample(labels(), Some(truth(held.needs_sync)));
+    let mut runway = Gauge::new(
+        "log_runway",
+        "Until the origin's log is trimmed past what the peer has",
+        Some(Unit::Seconds),
+    );
+    let mut needs_sync = Gauge::new(
+        "needs_sync",
+        "Changes of the origin are missing at the peer",
+        None,
+    );
+    let own = |lag: &Lag| [&lag.origin, &lag.peer].contains(&&process.region);
+    for row in lag::of_all(process, state, now).into_iter().filter(own) {
+        let labels = || of_pair(&row);
+        let seconds = |millis: Option<f64>| millis.map(|millis| millis / 1e3);
+        lag.sample(labels(), seconds(row.lag_ms));
+        proof.sample(labels(), seconds(row.proof_age_ms));
+        runway.sample(labels(), row.runway_s);
+        needs_sync.sample(labels(), Some(truth(row.needs_sync)));
+        for state in [Freshness::Live, Freshness::Stalled, Freshness::Unknown] {
+            let mut labels = labels();
+            labels.push(("state", state.label().to_owned()));
+            states.sample(labels, Some(truth(row.state == state.label())));
+        }
     }
-    vec![delay, proof, needs_sync]
+    vec![lag, states, proof, runway, needs_sync]
 }
 
-fn of_shard(of: &'static str, region: &RegionName, shard: &Shard) -> Labels {
+fn of_pair(row: &Lag) -> Labels {
     vec![
-        (of, region.to_string()),
-        ("group", shard.group.to_string()),
-        ("partition", shard.partition.to_string()),
+        ("origin", row.origin.to_string()),
+        ("peer", row.peer.to_string()),
+        ("group", row.group.clone()),
+        ("partition", row.partition.to_string()),
     ]
 }
 
-fn truth(value: bool) -> f64 {
-    f64::from(u8::from(value))
+fn of_shard(shard: &Shard) -> Labels {
+    vec![
+        ("group", shard.group.to_string()),
+        ("partition", shard.partition.to_string()),
+    ]
 }

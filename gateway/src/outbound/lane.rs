@@ -19,10 +19,10 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::sleep_until;
 
+use crate::lag;
 use crate::outbox::{Outbox, Refused};
 use crate::shared::Shared;
 use crate::start::{StartError, start_reader};
-use crate::status;
 use crate::traces::{Hop, LaneTraces};
 
 mod show;
@@ -402,7 +402,7 @@ fn sending(shared: &Shared, peer: &RegionName, shard: &Shard) -> Sending {
     let now = shared.log_now();
     let state = shared.board.state();
     if let Some(told) = state.regions.get(shared.region())
-        && let Some(lag) = status::told_lag(&told.report, peer, shard)
+        && let Some(lag) = lag::told(&told.report, peer, shard)
     {
         let before = lag + now.mono.since(told.heard);
         let before = u64::try_from(before.as_micros()).unwrap_or(u64::MAX);

@@ -9,6 +9,7 @@ use isthmus_replication::body;
 use isthmus_replication::cell::{CellId, ContentType, Digest, Field};
 use isthmus_replication::change::{Change, Op};
 use isthmus_replication::coordinates::{Anchor, AppliedThrough, Life, MessageId, Sequence, WriterId};
+use isthmus_replication::delay::{Delay, Stage};
 use isthmus_replication::fold::{Accepted, Fold, MarkBody, Token, Verdict};
 use isthmus_replication::header::{
     Barrier, BodySeal, ClockLimits, Header, LifeLink, LifeRecord, Local, MarkRecord, Membership, Record,
@@ -377,8 +378,9 @@ pub fn applied_by(agent: &str, origin: &RegionName, contents: &Contents) -> Appl
             origin: origin.clone(),
             applied: AppliedThrough(held.cursor.position),
             appended: held.appended,
-            applied_at: wall(),
+            delay: Some(Delay::of_stages([(Stage::Wire, Duration::from_millis(7))], None)),
         }],
+        runways: Vec::new(),
     }
 }
 

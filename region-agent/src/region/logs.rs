@@ -10,12 +10,13 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use super::Region;
-use crate::metrics::{OfLane, OfShard};
 use crate::shard::ShardHandle;
 
 const INTERVAL: Duration = Duration::from_secs(1);
 /// Local writes are refused at so many hundredths of `log.max_bytes` when nothing may be trimmed.
 const FULL_PERCENT: u64 = 80;
+/// A runway that is longer is as good as this one: a year, in seconds.
+const LONGEST_RUNWAY: f64 = 365.0 * 24.0 * 3600.0;
 
 /// Watches the logs until `stop`: their sizes, whether they are full, and their clock.
 ///
@@ -44,15 +45,12 @@ pub async fn watch_logs(region: Region, stop: CancellationToken) -> Result<(), I
         } else {
             clock.met();
         }
-        proof_ages(&region);
     }
 }
 
 async fn sample(region: &Region, shard: &Shard) {
-    let sampled = region
-        .server_clock
-        .sample(&*region.context().ports.log, shard)
-        .await;
+    let context = region.context();
+    let sampled = context.server_clock.sample(&*context.ports.log, shard).await;
     if let Err(error) = sampled {
         tracing::debug!(%error, "the log's clock was not told");
     }
@@ -66,12 +64,6 @@ async fn look(region: &Region, shard: &ShardHandle) {
     let above = bounds.bytes >= max_bytes / 100 * FULL_PERCENT;
     let was_above = shard.log_bytes() >= max_bytes / 100 * FULL_PERCENT;
     shard.note_log(bounds.bytes, bounds.first, above && was_above);
-    let bytes = i64::try_from(bounds.bytes).unwrap_or(i64::MAX);
-    context
-        .metrics
-        .log_bytes
-        .get_or_create(&OfShard::from(shard.shard()))
-        .set(bytes);
     runways(region, shard, &bounds);
 }
 
@@ -85,35 +77,14 @@ fn runways(region: &Region, shard: &ShardHandle, bounds: &Bounds) {
     }
     let room = settings.retention.0.saturating_sub(bounds.bytes) as f64;
     let seconds_of_room = room / (bounds.bytes as f64 / kept);
-    for (peer, view) in region.core.peers().newest(shard.shard()) {
+    let runway = |view: crate::peers::View| {
         let cursor = view
             .last_cursor
             .map_or(bounds.first.0, |cursor| cursor.position.sequence.0);
         let behind_first = cursor.saturating_sub(bounds.first.0) as f64 / messages * kept;
-        let runway = region
-            .context()
-            .metrics
-            .log_runway
-            .get_or_create_owned(&OfLane::new(&peer, shard.shard()));
-        runway.set(seconds_of_room + behind_first);
-    }
-}
-
-fn proof_ages(region: &Region) {
-    let context = region.context();
-    let now = context.now().wall;
-    for shard in region.core.shards() {
-        let served = shard.served();
-        for (origin, newest) in served
-            .newest
-            .iter()
-            .filter(|(origin, _)| *origin != region.core.policy().region())
-        {
-            let age = context
-                .metrics
-                .proof_age
-                .get_or_create_owned(&OfLane::new(origin, shard.shard()));
-            age.set(now.since(newest.appended).as_secs_f64());
-        }
-    }
+        Duration::from_secs_f64((seconds_of_room + behind_first).min(LONGEST_RUNWAY))
+    };
+    let views = region.core.peers().newest(shard.shard());
+    let runways = views.into_iter().map(|(peer, view)| (peer, runway(view)));
+    shard.note_runways(region.context().now().mono, runways.collect());
 }

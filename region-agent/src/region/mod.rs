@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use isthmus_log::{ClockOffset, Member, Members, ServerClock};
+use isthmus_log::{ClockOffset, Member, Members};
 use isthmus_replication::names::ProcessName;
 
 use crate::operation::Core;
@@ -28,8 +28,6 @@ pub use steward::steward;
 pub struct Region {
     /// The operation core, with the shards.
     pub core: Arc<Core>,
-    /// The clock that stamps the logs.
-    pub server_clock: ServerClock,
     roster: Arc<Mutex<Roster>>,
 }
 
@@ -43,10 +41,9 @@ struct Roster {
 impl Region {
     /// Nothing known yet.
     #[must_use]
-    pub fn new(core: Arc<Core>, server_clock: ServerClock) -> Self {
+    pub fn new(core: Arc<Core>) -> Self {
         Self {
             core,
-            server_clock,
             roster: Arc::default(),
         }
     }
@@ -78,7 +75,7 @@ impl Region {
     /// How far the log's clock is from this process's.
     #[must_use]
     pub fn clock_offset(&self) -> Option<ClockOffset> {
-        self.server_clock.offset()
+        self.context().server_clock.offset()
     }
 
     /// Whether this process's clock is so far ahead that whatever it stamps is void.

@@ -63,11 +63,7 @@ fn positions(region: &Region, shard: &ShardHandle) -> AppliedPositions {
         origin: origin.clone(),
         applied: AppliedThrough(state.whole_through()),
         appended: state.appended,
-        applied_at: served
-            .newest
-            .get(origin)
-            .map(|newest| newest.applied_at)
-            .unwrap_or_default(),
+        delay: served.newest.get(origin).map(|newest| newest.delay),
     });
     AppliedPositions {
         shard: shard.shard().clone(),
@@ -77,6 +73,7 @@ fn positions(region: &Region, shard: &ShardHandle) -> AppliedPositions {
         checkpointed: served.checkpointed,
         needs_sync: matches!(served.phase, crate::shard::Phase::NeedsSync(_)),
         origins: origins.collect(),
+        runways: shard.runways(context.now().mono).into_iter().collect(),
     }
 }
 

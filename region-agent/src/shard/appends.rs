@@ -33,6 +33,9 @@ pub(super) struct Appended {
 impl ShardTask {
     /// Sends what the writer has to send.
     pub(super) async fn publish(&mut self, now: Now) {
+        let offset = self.context.server_clock.offset();
+        self.writer
+            .handle_log_clock(offset.map_or(0, |offset| offset.micros));
         loop {
             let next = self.writer.poll_append(now, &self.shared.read().store);
             let Some(append) = next else { return };
@@ -46,13 +49,15 @@ impl ShardTask {
         if self.appends.len() >= AWAITED {
             return;
         }
+        let formed = self.context.log_time().micros();
         let header = Header {
             set: self.log.set.clone(),
             shard: self.log.shard.clone(),
             record,
             body: BodySeal::of(&body, changes),
             stages: StageTimes {
-                published: self.context.now().wall.micros(),
+                requested: formed,
+                published: formed,
                 ..StageTimes::default()
             },
         };

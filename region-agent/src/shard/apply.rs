@@ -6,6 +6,7 @@ use isthmus_replication::body;
 use isthmus_replication::cell::CellId;
 use isthmus_replication::change::Change;
 use isthmus_replication::coordinates::Anchor;
+use isthmus_replication::delay::Delay;
 use isthmus_replication::digests::Summary;
 use isthmus_replication::fold::{Accepted, Token, Verdict, Void};
 use isthmus_replication::header::BodySeal;
@@ -84,7 +85,9 @@ impl ShardTask {
         {
             effects.conflicts.clear();
         }
-        self.note_newest(&mut served, &verdict, &message, now);
+        let traces = effects.as_ref().map_or(&[][..], |effects| &effects.traces);
+        let sampled = traces.first().map(|(trace, _)| *trace);
+        self.note_newest(&mut served, &verdict, &message, sampled);
         self.context.memory.changed(before, served.store.bytes());
         if at.sequence >= serve_from.sequence {
             // Below it the store holds effects of what comes after, as the checkpoint had them.
@@ -101,34 +104,40 @@ impl ShardTask {
         true
     }
 
-    /// Notes how new what was applied is, and how long it took to get here, by this region's clocks: a range tells how far the
-    /// origin's is from them, as the gateway that accepted it estimated.
-    fn note_newest(&self, served: &mut Served, verdict: &Verdict, message: &StoredMessage, now: Now) {
-        let Verdict::Accepted(accepted) = verdict else {
+    /// Notes how new what was applied is, and how long it took to get here, by the clock of this region's log: a range tells how
+    /// far the origin's is from it, as the gateway that accepted it estimated. What an agent reads while it starts is not
+    /// counted, since others, or its last run, had it before.
+    fn note_newest(
+        &self,
+        served: &mut Served,
+        verdict: &Verdict,
+        message: &StoredMessage,
+        trace: Option<TraceContext>,
+    ) {
+        let (Verdict::Accepted(accepted), Ok(header)) = (verdict, &message.header) else {
             return;
         };
-        let (region, appended) = match accepted {
+        let (applied, times) = (self.context.log_time(), &header.stages);
+        let (region, appended, delay) = match accepted {
             Accepted::Range { origin, .. } => {
                 let appended = served.fold.origin(origin).map(|origin| origin.appended);
-                let offset = message.header.as_ref().map_or(0, |header| header.stages.offset);
-                (origin.clone(), appended.unwrap_or_default().less(offset))
+                let delay = Delay::of_range(times, message.timestamp, applied);
+                (
+                    origin.clone(),
+                    appended.unwrap_or_default().less(times.offset),
+                    delay,
+                )
             }
-            own if own.carries_own_stamp() => (self.log.region.clone(), served.fold.own_appended()),
+            own if own.carries_own_stamp() => {
+                let delay = Delay::of_own(times, message.timestamp, applied);
+                (self.log.region.clone(), served.fold.own_appended(), delay)
+            }
             _ => return,
         };
-        let delay = now.wall.since(appended);
-        self.context
-            .metrics
-            .delay
-            .get_or_create(&OfOrigin::from(&region))
-            .observe(delay.as_secs_f64());
-        served.newest.insert(
-            region,
-            Newest {
-                appended,
-                applied_at: now.wall,
-            },
-        );
+        if served.phase == Phase::Serving {
+            self.context.metrics.took(&region, &delay, trace);
+        }
+        served.newest.insert(region, Newest { appended, delay });
     }
 
     fn report(

@@ -17,7 +17,7 @@ use tokio::task::{JoinError, JoinHandle};
 use super::task::ShardTask;
 use super::{Phase, Shared};
 use crate::checkpoint::{CheckpointError, CheckpointFile};
-use crate::metrics::{OfOutcome, OfShard};
+use crate::metrics::OfOutcome;
 
 /// Between two checkpoints.
 const INTERVAL: Duration = Duration::from_secs(5);
@@ -39,7 +39,6 @@ pub(super) struct Checkpointing {
     running: Option<JoinHandle<Done>>,
     next: Mono,
     written: Anchor,
-    written_at: Option<Mono>,
 }
 
 impl Checkpointing {
@@ -49,7 +48,6 @@ impl Checkpointing {
             running: None,
             next: Mono::default(),
             written,
-            written_at: None,
         }
     }
 
@@ -82,16 +80,6 @@ impl ShardTask {
             self.checkpointing.next = now.mono.after(INTERVAL);
             self.begin_checkpoint();
         }
-        let age = self
-            .checkpointing
-            .written_at
-            .map_or(Duration::ZERO, |at| now.mono.since(at));
-        let labels = OfShard::from(&self.log.shard);
-        self.context
-            .metrics
-            .checkpoint_age
-            .get_or_create(&labels)
-            .set(age.as_secs_f64());
     }
 
     fn begin_checkpoint(&mut self) {
@@ -133,7 +121,6 @@ impl ShardTask {
                 served.checkpointed = at.sequence;
                 served.checkpointed_at = Some(now.wall);
                 self.checkpointing.written = at;
-                self.checkpointing.written_at = Some(now.mono);
                 "written"
             }
             Err(error) => {

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use isthmus_door::Aside;
-use isthmus_log::Ports;
 use isthmus_log::nats::ConnectionState;
+use isthmus_log::{Ports, ServerClock};
 use isthmus_replication::coordinates::WriterId;
-use isthmus_replication::time::Now;
+use isthmus_replication::time::{Now, Wall};
 use isthmus_runtime::Process;
 use isthmus_runtime::settings::AgentSettings;
 
@@ -30,6 +30,8 @@ pub struct Context {
     pub memory: Arc<Memory>,
     /// This run of this process.
     pub run: WriterId,
+    /// The clock that stamps the logs.
+    pub server_clock: ServerClock,
     /// Whether the region's NATS is connected.
     pub connection: watch::Receiver<ConnectionState>,
 }
@@ -39,5 +41,11 @@ impl Context {
     #[must_use]
     pub fn now(&self) -> Now {
         self.process.clock.now()
+    }
+
+    /// The time by the clock that stamps the logs: what lag is reckoned by, so that this process's own clock may be wrong.
+    #[must_use]
+    pub fn log_time(&self) -> Wall {
+        self.server_clock.server_time()
     }
 }

@@ -156,24 +156,8 @@ impl ShardTask {
         set(&self.conditions.equal, self.marks.differs().map(str::to_owned));
         let metrics = &self.context.metrics;
         let labels = crate::metrics::OfShard::from(&self.log.shard);
-        let served = self.shared.read();
-        let gauge = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
-        metrics
-            .cells
-            .get_or_create(&labels)
-            .set(gauge(served.store.cells()));
-        metrics
-            .store_bytes
-            .get_or_create(&labels)
-            .set(gauge(served.store.bytes()));
-        metrics
-            .sequence
-            .get_or_create(&labels)
-            .set(gauge(served.fold.at().sequence.0));
-        metrics
-            .in_flight
-            .get_or_create(&labels)
-            .set(gauge(self.writer.in_flight() as u64));
+        let in_flight = i64::try_from(self.writer.in_flight()).unwrap_or(i64::MAX);
+        metrics.in_flight.get_or_create(&labels).set(in_flight);
     }
 }
 

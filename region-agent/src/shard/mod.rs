@@ -6,15 +6,17 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
 
 use isthmus_replication::coordinates::{Anchor, Position, Sequence, Shard};
+use isthmus_replication::delay::Delay;
 use isthmus_replication::fold::{Fold, LogName};
 use isthmus_replication::header::Membership;
 use isthmus_replication::names::RegionName;
 use isthmus_replication::peer::PeerDoubt;
 use isthmus_replication::store::Store;
-use isthmus_replication::time::Wall;
+use isthmus_replication::time::{Mono, Wall};
 use isthmus_replication::version::Version;
 use isthmus_replication::writer;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -65,6 +67,14 @@ struct Shared {
     oldest_mark: AtomicU64,
     /// What the newest mark describes.
     newest_mark: AtomicU64,
+    runways: Mutex<Runways>,
+}
+
+/// How long until the log is trimmed past what other regions have, as of a moment.
+#[derive(Debug, Default)]
+struct Runways {
+    of: BTreeMap<RegionName, Duration>,
+    at: Mono,
 }
 
 /// The store and how far it is.
@@ -97,8 +107,8 @@ pub struct Served {
 pub struct Newest {
     /// When that region's log stored it, by the clocks of this region.
     pub appended: Wall,
-    /// When it was applied here.
-    pub applied_at: Wall,
+    /// How long it took to be applied here.
+    pub delay: Delay,
 }
 
 /// Whether a shard serves.
@@ -211,6 +221,7 @@ impl Shared {
             log_full: AtomicBool::new(false),
             oldest_mark: AtomicU64::new(0),
             newest_mark: AtomicU64::new(0),
+            runways: Mutex::default(),
         }
     }
 
@@ -286,6 +297,22 @@ impl ShardHandle {
         self.shared.log_bytes.store(bytes, Ordering::Relaxed);
         self.shared.log_first.store(first.0, Ordering::Relaxed);
         self.shared.log_full.store(full, Ordering::Relaxed);
+    }
+
+    /// Takes note of how long it is until the log is trimmed past what each other region has, as of `now`.
+    pub fn note_runways(&self, now: Mono, of: BTreeMap<RegionName, Duration>) {
+        let mut held = self.shared.runways.lock().unwrap_or_else(PoisonError::into_inner);
+        *held = Runways { of, at: now };
+    }
+
+    /// How long it is from `now` on until the log is trimmed past what each other region has.
+    #[must_use]
+    pub fn runways(&self, now: Mono) -> BTreeMap<RegionName, Duration> {
+        let held = self.shared.runways.lock().unwrap_or_else(PoisonError::into_inner);
+        let age = now.since(held.at);
+        let left = held.of.iter();
+        left.map(|(peer, runway)| (peer.clone(), runway.saturating_sub(age)))
+            .collect()
     }
 
     /// What the oldest of the last marks describes, from which a reader can go back the furthest; none while none was read.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
+use futures::future::join_all;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
@@ -63,7 +64,7 @@ impl Running {
 
     /// What each gateway of a region that answers says at `/v1/status`.
     pub async fn statuses(&self, region: &str) -> Vec<Value> {
-        let said = self.said_by_gateways(region, "/v1/status").await;
+        let said = self.gateway_texts(region, "/v1/status").await;
         said.iter()
             .filter_map(|said| serde_json::from_str(said).ok())
             .collect()
@@ -71,25 +72,29 @@ impl Running {
 
     /// The values of a metric's samples on every gateway of a region that answers.
     pub async fn samples(&self, region: &str, metric: &str) -> Vec<f64> {
-        let said = self.said_by_gateways(region, "/metrics").await;
+        self.samples_beginning(region, &format!("{metric}{{")).await
+    }
+
+    /// The values of the samples whose lines begin with `beginning`, on every gateway of a region that answers.
+    pub async fn samples_beginning(&self, region: &str, beginning: &str) -> Vec<f64> {
+        let said = self.gateway_texts(region, "/metrics").await;
         let samples = said.iter().flat_map(|said| said.lines());
-        let samples =
-            samples.filter_map(|line| line.strip_prefix(metric)?.strip_prefix('{')?.split_once("} "));
+        let samples = samples.filter_map(|line| line.strip_prefix(beginning)?.split_once("} "));
         samples.filter_map(|(_, value)| value.parse().ok()).collect()
     }
 
-    async fn said_by_gateways(&self, region: &str, path: &str) -> Vec<String> {
+    /// What each gateway of a region that answers says at `path` of its admin listener.
+    pub async fn gateway_texts(&self, region: &str, path: &str) -> Vec<String> {
         let gateways = self.run_file()["regions"][region]["gateways"].as_array();
-        let mut said = Vec::new();
-        for gateway in gateways.into_iter().flatten() {
+        let asked = gateways.into_iter().flatten().map(|gateway| {
             let admin = gateway["admin"].as_str().unwrap_or_default();
             let asked = self.client().get(format!("{admin}{path}"));
-            let Ok(answer) = asked.timeout(Duration::from_millis(500)).send().await else {
-                continue;
-            };
-            said.extend(answer.text().await.ok());
-        }
-        said
+            async move {
+                let answer = asked.timeout(Duration::from_millis(500)).send().await;
+                answer.ok()?.text().await.ok()
+            }
+        });
+        join_all(asked).await.into_iter().flatten().collect()
     }
 
     /// The gateway of a region that says of itself that it leads.

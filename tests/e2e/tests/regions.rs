@@ -157,7 +157,10 @@ async fn an_agent_that_is_killed_comes_back_with_its_data() -> anyhow::Result<()
     }
     running.lab(&["kill", "agents@eu-west"])?;
     becomes(&running.agents("eu-west"), "k/199", StatusCode::OK, Some("199")).await?;
-    let cells = running.identical(SOON).await?;
-    ensure!(cells == 200, "{cells} cells");
-    Ok(())
+    until("every shard is read again", SOON, || async {
+        let cells = running.identical(SOON).await?;
+        ensure!(cells == 200, "{cells} cells");
+        Ok(())
+    })
+    .await
 }

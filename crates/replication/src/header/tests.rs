@@ -155,7 +155,7 @@ pub(crate) fn header() -> impl Strategy<Value = Header> {
         0..limits::PARTITIONS,
         record(),
         any::<[u32; 3]>(),
-        any::<[u64; 8]>(),
+        any::<[u64; 9]>(),
         proptest::option::of(any::<u32>()),
     )
         .prop_map(|(set, group, partition, record, seal, t, packed)| Header {
@@ -183,6 +183,7 @@ pub(crate) fn header() -> impl Strategy<Value = Header> {
                 received: t[5],
                 offset: t[6].cast_signed(),
                 uncertainty: t[7],
+                oldest_appended: t[8],
             },
         })
 }

@@ -60,19 +60,27 @@ fn cursors() -> impl Strategy<Value = PeerCursors> {
 }
 
 fn applied() -> impl Strategy<Value = AppliedPositions> {
-    let origin = (a_region(), a_position(), any::<u64>(), any::<u64>()).prop_map(
-        |(origin, position, appended, applied_at)| OriginApplied {
-            origin,
-            applied: AppliedThrough(position),
-            appended: Wall::from_micros(appended),
-            applied_at: Wall::from_micros(applied_at),
-        },
-    );
+    let stage = (0..Stage::ALL.len(), any::<u64>())
+        .prop_map(|(stage, micros)| (Stage::ALL[stage], Duration::from_micros(micros)));
+    let delay = (proptest::collection::vec(stage, 0..4), any::<Option<u64>>())
+        .prop_map(|(stages, uncertainty)| Delay::of_stages(stages, uncertainty.map(Duration::from_micros)));
+    let delay = proptest::option::of(delay);
+    let origin =
+        (a_region(), a_position(), any::<u64>(), delay).prop_map(|(origin, position, appended, delay)| {
+            OriginApplied {
+                origin,
+                applied: AppliedThrough(position),
+                appended: Wall::from_micros(appended),
+                delay,
+            }
+        });
     let own = proptest::option::of(a_position().prop_map(AppliedThrough));
     let rest = (any::<u64>(), any::<u64>(), any::<bool>());
+    let runway = (a_region(), any::<u64>()).prop_map(|(peer, millis)| (peer, Duration::from_millis(millis)));
+    let runways = proptest::collection::vec(runway, 0..4);
     let origins = proptest::collection::vec(origin, 0..4);
-    (a_shard(), a_process(), own, rest, origins).prop_map(
-        |(shard, agent, own, (run, checkpointed, needs_sync), origins)| AppliedPositions {
+    (a_shard(), a_process(), own, rest, origins, runways).prop_map(
+        |(shard, agent, own, (run, checkpointed, needs_sync), origins, runways)| AppliedPositions {
             shard,
             agent,
             run: WriterId(run),
@@ -80,6 +88,7 @@ fn applied() -> impl Strategy<Value = AppliedPositions> {
             checkpointed: Sequence(checkpointed),
             needs_sync,
             origins,
+            runways,
         },
     )
 }

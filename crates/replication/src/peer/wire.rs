@@ -54,6 +54,16 @@ pub struct AppliedPositions {
     pub needs_sync: bool,
     #[prost(message, repeated, tag = "8")]
     pub origins: Vec<OriginApplied>,
+    #[prost(message, repeated, tag = "9")]
+    pub runways: Vec<Runway>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct Runway {
+    #[prost(string, tag = "1")]
+    pub peer: String,
+    #[prost(uint64, tag = "2")]
+    pub millis: u64,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -64,8 +74,25 @@ pub struct OriginApplied {
     pub applied: Option<Position>,
     #[prost(fixed64, tag = "3")]
     pub appended: u64,
-    #[prost(fixed64, tag = "4")]
-    pub applied_at: u64,
+    #[prost(message, optional, tag = "5")]
+    pub delay: Option<Delay>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct Delay {
+    #[prost(message, repeated, tag = "1")]
+    pub stages: Vec<StageTook>,
+    #[prost(uint64, optional, tag = "2")]
+    pub uncertainty: Option<u64>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct StageTook {
+    /// Its place in the order of stages, from 0.
+    #[prost(uint32, tag = "1")]
+    pub stage: u32,
+    #[prost(uint64, tag = "2")]
+    pub micros: u64,
 }
 
 #[derive(Clone, PartialEq, Message)]

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::delay::Delay;
 use crate::limits;
 use crate::link::session::ClockEstimate;
 use crate::time::Wall;
@@ -32,11 +33,11 @@ impl Freshness {
 /// The receiver's view of one origin's lag.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReceiverLag {
-    /// From append at the origin to apply here, of the newest record applied.
-    pub delay: Option<Duration>,
+    /// How long the newest took that was applied here.
+    pub delay: Option<Delay>,
     /// Now less the time when the origin appended the newest record applied.
     pub proof_age: Option<Duration>,
-    /// Both are wrong by at most this; none while the origin's clock is not known and taken as equal to this one.
+    /// The age is wrong by at most this; none while the origin's clock is not known and taken as equal to this one.
     pub uncertainty: Option<Duration>,
     /// What follows from the proof's age.
     pub freshness: Freshness,
@@ -45,15 +46,17 @@ pub struct ReceiverLag {
 /// The newest record of one origin that was applied here.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Proof {
-    newest: Option<(Wall, Wall)>,
+    appended: Option<Wall>,
+    delay: Option<Delay>,
 }
 
 impl Proof {
-    /// A record that the origin appended at `appended`, by its own clock, was applied at `applied_at`, by this one. One that is
-    /// not newer changes nothing.
-    pub fn note(&mut self, appended: Wall, applied_at: Wall) {
-        if self.newest.is_none_or(|(newest, _)| appended > newest) {
-            self.newest = Some((appended, applied_at));
+    /// A record that the origin appended at `appended`, by its own clock, was applied here, and took `delay` where that is known.
+    /// One that is not newer changes nothing.
+    pub fn note(&mut self, appended: Wall, delay: Option<Delay>) {
+        if self.appended.is_none_or(|newest| appended > newest) {
+            self.appended = Some(appended);
+            self.delay = delay.or(self.delay);
         }
     }
 
@@ -63,17 +66,14 @@ impl Proof {
     pub fn lag(&self, now: Wall, origin_clock: Option<ClockEstimate>, impeded: bool) -> ReceiverLag {
         let offset = origin_clock.map_or(0, |clock| clock.offset_micros);
         let here = |there: Wall| there.less(offset);
-        let delay = self
-            .newest
-            .map(|(appended, applied)| applied.since(here(appended)));
-        let proof_age = self.newest.map(|(appended, _)| now.since(here(appended)));
+        let proof_age = self.appended.map(|appended| now.since(here(appended)));
         let freshness = match proof_age {
             Some(age) if age <= 3 * limits::MARK_INTERVAL => Freshness::Live,
             _ if impeded => Freshness::Stalled,
             _ => Freshness::Unknown,
         };
         ReceiverLag {
-            delay,
+            delay: self.delay,
             proof_age,
             uncertainty: origin_clock.map(|clock| clock.uncertainty),
             freshness,
@@ -84,6 +84,7 @@ impl Proof {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::delay::Stage;
 
     const OFFSET: ClockEstimate = ClockEstimate {
         offset_micros: 500_000,
@@ -92,12 +93,17 @@ mod tests {
         newest_round_trip: Duration::from_millis(40),
     };
 
+    fn took(millis: u64) -> Option<Delay> {
+        let wire = (Stage::Wire, Duration::from_millis(millis));
+        Some(Delay::of_stages([wire], None))
+    }
+
     #[test]
-    fn the_origins_clock_is_taken_out_of_delay_and_age() {
+    fn the_origins_clock_is_taken_out_of_the_age() {
         let mut proof = Proof::default();
-        proof.note(Wall::from_millis(10_500), Wall::from_millis(10_040));
+        proof.note(Wall::from_millis(10_500), took(40));
         let lag = proof.lag(Wall::from_millis(11_000), Some(OFFSET), false);
-        assert_eq!(lag.delay, Some(Duration::from_millis(40)));
+        assert_eq!(lag.delay, took(40));
         assert_eq!(lag.proof_age, Some(Duration::from_secs(1)));
         assert_eq!(lag.uncertainty, Some(Duration::from_millis(20)));
         assert_eq!(lag.freshness, Freshness::Live);
@@ -110,7 +116,7 @@ mod tests {
             proof.lag(Wall::from_millis(1), None, false).freshness,
             Freshness::Unknown
         );
-        proof.note(Wall::from_millis(10_000), Wall::from_millis(10_001));
+        proof.note(Wall::from_millis(10_000), None);
         let at = |millis, impeded| proof.lag(Wall::from_millis(millis), None, impeded).freshness;
         assert_eq!(at(13_000, true), Freshness::Live);
         assert_eq!(at(13_001, true), Freshness::Stalled);
@@ -120,9 +126,11 @@ mod tests {
     #[test]
     fn an_older_record_is_no_newer_proof() {
         let mut proof = Proof::default();
-        proof.note(Wall::from_millis(10_000), Wall::from_millis(10_040));
-        proof.note(Wall::from_millis(9_000), Wall::from_millis(12_000));
+        proof.note(Wall::from_millis(10_000), took(40));
+        proof.note(Wall::from_millis(9_000), took(3_000));
+        proof.note(Wall::from_millis(10_200), None);
         let lag = proof.lag(Wall::from_millis(12_000), None, false);
-        assert_eq!(lag.proof_age, Some(Duration::from_secs(2)));
+        assert_eq!(lag.proof_age, Some(Duration::from_millis(1_800)));
+        assert_eq!(lag.delay, took(40));
     }
 }

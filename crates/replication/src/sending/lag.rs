@@ -18,6 +18,8 @@ pub struct OriginLag {
     pub at_least: Duration,
     /// Whether that is all of it: false until the peer has reported a position that this process has read itself.
     pub proven: bool,
+    /// For how long the peer has not reported more.
+    pub still: Duration,
 }
 
 #[derive(Debug)]
@@ -26,6 +28,7 @@ pub struct Unapplied {
     records: VecDeque<(Sequence, Wall)>,
     applied: Option<Wall>,
     applied_through: Sequence,
+    advanced: Option<Wall>,
     read_from: Option<Sequence>,
 }
 
@@ -36,6 +39,7 @@ impl Unapplied {
             records: VecDeque::new(),
             applied: None,
             applied_through: Sequence::NONE,
+            advanced: None,
             read_from: None,
         }
     }
@@ -79,9 +83,11 @@ impl Unapplied {
         }
     }
 
-    /// The peer's agents have applied through `sequence`.
-    pub fn applied(&mut self, sequence: Sequence) {
-        self.applied_through = self.applied_through.max(sequence);
+    /// The peer's agents have applied through `sequence`, as it said at `now`.
+    pub fn applied(&mut self, now: Wall, sequence: Sequence) {
+        if sequence > self.applied_through {
+            (self.applied_through, self.advanced) = (sequence, Some(now));
+        }
         while let Some((_, appended)) = self.records.pop_front_if(|(record, _)| *record <= sequence) {
             self.applied = Some(self.applied.unwrap_or_default().max(appended));
         }
@@ -98,6 +104,10 @@ impl Unapplied {
         OriginLag {
             at_least: waited.unwrap_or_default().max(quiet),
             proven: self.applied.is_some() && covered,
+            still: self
+                .advanced
+                .or(self.since)
+                .map_or(Duration::ZERO, |at| now.since(at)),
         }
     }
 }

@@ -61,6 +61,23 @@ pub struct Spared {
     pub packed_bytes: u64,
 }
 
+impl End {
+    /// The end of a range that began with records that ended at `earlier`: the oldest of them says when it came.
+    fn after(self, earlier: Option<Self>) -> Self {
+        let Some(earlier) = earlier else { return self };
+        let oldest = earlier.stages;
+        Self {
+            stages: StageTimes {
+                requested: oldest.requested,
+                published: oldest.published,
+                oldest_appended: oldest.oldest_appended,
+                ..self.stages
+            },
+            ..self
+        }
+    }
+}
+
 impl std::ops::Sub for Spared {
     type Output = Self;
 
@@ -151,7 +168,7 @@ impl Outbox {
         if self.open.end.is_none() {
             self.open.began = now;
         }
-        self.open.end = Some(end);
+        self.open.end = Some(end.after(self.open.end.take()));
         if !body.is_empty() {
             self.open.bytes += body.len();
             self.open.changes = self.open.changes.saturating_add(changes);
@@ -181,7 +198,7 @@ impl Outbox {
             (behind.began, behind.stored_bytes) = (now, 0);
         }
         behind.stored_bytes += body.len() as u64;
-        behind.end = Some(end);
+        behind.end = Some(end.after(behind.end.take()));
         behind.window.append(next);
         if behind.window.is_full() {
             self.close_window(now);

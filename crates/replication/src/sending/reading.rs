@@ -104,6 +104,7 @@ impl Sending {
         self.records.read(through);
         let mut stages = header.stages;
         stages.appended = fold.own_appended().micros();
+        stages.oldest_appended = stages.appended;
         stages.read = now.wall.micros();
         let end = End {
             through,

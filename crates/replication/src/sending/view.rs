@@ -44,8 +44,13 @@ impl Sending {
     /// log is not known to be what the peer has of it, and while something of it is missing there.
     #[must_use]
     pub fn verified(&self) -> Option<Cursor> {
-        let needs_sync = self.receiver.is_some_and(|receiver| receiver.needs_sync);
-        self.verified.filter(|_| !needs_sync)
+        self.verified.filter(|_| !self.peer_needs_sync())
+    }
+
+    /// Whether the peer says that changes of this region are missing there until a sync brings them.
+    #[must_use]
+    pub fn peer_needs_sync(&self) -> bool {
+        self.receiver.is_some_and(|receiver| receiver.needs_sync)
     }
 
     /// Through where the peer's agents have applied the log, as it last said.

@@ -187,14 +187,15 @@ impl Writer {
     }
 
     fn header(&self, record: Record, body: BodySeal, requested: Now, now: Now) -> Header {
+        let by_log = |at: Now| at.wall.less(self.log_offset.saturating_neg()).micros();
         Header {
             set: self.log.set.clone(),
             shard: self.log.shard.clone(),
             record,
             body,
             stages: StageTimes {
-                requested: requested.wall.micros(),
-                published: now.wall.micros(),
+                requested: by_log(requested),
+                published: by_log(now),
                 ..StageTimes::default()
             },
         }

@@ -135,6 +135,7 @@ pub fn header(record: Record) -> Header {
             received: 6,
             offset: -7,
             uncertainty: 8,
+            oldest_appended: 9,
         },
     }
 }

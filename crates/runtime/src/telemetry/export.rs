@@ -1,9 +1,10 @@
 //! Spans on their way out: a bounded queue, batches, an OTLP receiver that may be away.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use opentelemetry::KeyValue;
+use opentelemetry::{Context, KeyValue};
 use opentelemetry_otlp::{
     ExporterBuildError, Protocol, RetryPolicy, SpanExporter as OtlpExporter, WithExportConfig,
     WithHttpConfig, WithTonicConfig,
@@ -11,14 +12,15 @@ use opentelemetry_otlp::{
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{
-    BatchConfigBuilder, BatchSpanProcessor, Sampler, SdkTracerProvider, SpanData, SpanExporter,
+    BatchConfigBuilder, BatchSpanProcessor, Sampler, SdkTracerProvider, Span, SpanData, SpanExporter,
+    SpanProcessor,
 };
 use prometheus_client::metrics::counter::Counter;
 
 use crate::metrics::Metrics;
 use crate::settings::{Otlp, OtlpProtocol};
 
-/// Spans that wait; more are dropped.
+/// Spans that wait or are under way; more are dropped.
 const QUEUE_SPANS: usize = 8192;
 const BATCH_SPANS: usize = 512;
 const BATCH_DELAY: Duration = Duration::from_millis(500);
@@ -30,7 +32,13 @@ pub(super) fn provider(
     resource: Vec<KeyValue>,
     metrics: &Metrics,
 ) -> Result<SdkTracerProvider, ExporterBuildError> {
-    let exporter = Counted::new(exporter(otlp)?, &otlp.endpoint.0, metrics);
+    let outstanding = Arc::new(AtomicUsize::new(0));
+    let exporter = Counted::new(
+        exporter(otlp)?,
+        &otlp.endpoint.0,
+        metrics,
+        Arc::clone(&outstanding),
+    );
     let limits = BatchConfigBuilder::default()
         .with_max_queue_size(QUEUE_SPANS)
         .with_max_export_batch_size(BATCH_SPANS)
@@ -39,6 +47,7 @@ pub(super) fn provider(
     let processor = BatchSpanProcessor::builder(exporter)
         .with_batch_config(limits)
         .build();
+    let processor = Bounded::new(processor, metrics, outstanding);
     Ok(SdkTracerProvider::builder()
         .with_sampler(Sampler::AlwaysOn)
         .with_resource(Resource::builder_empty().with_attributes(resource).build())
@@ -65,6 +74,56 @@ fn exporter(otlp: &Otlp) -> Result<OtlpExporter, ExporterBuildError> {
     }
 }
 
+/// Takes what there is room for and counts the rest, which the inner processor would drop without a count.
+#[derive(Debug)]
+struct Bounded {
+    inner: BatchSpanProcessor,
+    dropped: Counter,
+    outstanding: Arc<AtomicUsize>,
+}
+
+impl Bounded {
+    fn new(inner: BatchSpanProcessor, metrics: &Metrics, outstanding: Arc<AtomicUsize>) -> Self {
+        let dropped = Counter::default();
+        metrics.register(|registry| {
+            let help = "Spans for which there was no room while the OTLP receiver took none";
+            registry.register("spans_dropped", help, dropped.clone());
+        });
+        Self {
+            inner,
+            dropped,
+            outstanding,
+        }
+    }
+}
+
+impl SpanProcessor for Bounded {
+    fn on_start(&self, span: &mut Span, context: &Context) {
+        self.inner.on_start(span, context);
+    }
+
+    fn on_end(&self, span: SpanData) {
+        if self.outstanding.fetch_add(1, Ordering::Relaxed) < QUEUE_SPANS {
+            self.inner.on_end(span);
+        } else {
+            self.outstanding.fetch_sub(1, Ordering::Relaxed);
+            self.dropped.inc();
+        }
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        self.inner.force_flush()
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        self.inner.shutdown_with_timeout(timeout)
+    }
+
+    fn set_resource(&mut self, resource: &Resource) {
+        self.inner.set_resource(resource);
+    }
+}
+
 /// Counts what leaves and what does not, and says once when a receiver goes and comes back.
 #[derive(Debug)]
 struct Counted {
@@ -73,10 +132,11 @@ struct Counted {
     exported: Counter,
     failed: Counter,
     failing: AtomicBool,
+    outstanding: Arc<AtomicUsize>,
 }
 
 impl Counted {
-    fn new(inner: OtlpExporter, endpoint: &str, metrics: &Metrics) -> Self {
+    fn new(inner: OtlpExporter, endpoint: &str, metrics: &Metrics, outstanding: Arc<AtomicUsize>) -> Self {
         let (exported, failed) = (Counter::default(), Counter::default());
         metrics.register(|registry| {
             registry.register(
@@ -96,14 +156,17 @@ impl Counted {
             exported,
             failed,
             failing: AtomicBool::new(false),
+            outstanding,
         }
     }
 }
 
 impl SpanExporter for Counted {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
-        let spans = batch.len() as u64;
-        match self.inner.export(batch).await {
+        let (count, spans) = (batch.len(), batch.len() as u64);
+        let outcome = self.inner.export(batch).await;
+        self.outstanding.fetch_sub(count, Ordering::Relaxed);
+        match outcome {
             Ok(()) => {
                 self.exported.inc_by(spans);
                 if self.failing.swap(false, Ordering::Relaxed) {

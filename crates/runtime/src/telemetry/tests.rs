@@ -211,6 +211,25 @@ async fn spans_reach_a_receiver_over_grpc() {
     );
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn spans_for_which_there_is_no_room_are_counted_and_nobody_waits() {
+    // It takes connections and answers nothing.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let (telemetry, metrics) = exporting(endpoint, OtlpProtocol::Http);
+    let (tracer, began) = (telemetry.tracer(), Instant::now());
+    let made = 10_000;
+    (0..made).for_each(|_| drop(tracer.root(Some(CLIENT), "put")));
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    let text = metrics.text();
+    let dropped = text
+        .lines()
+        .find_map(|line| line.strip_prefix("isthmus_spans_dropped_total "));
+    let dropped: u64 = dropped.unwrap().parse().unwrap();
+    assert!((1..made).contains(&dropped), "{text}");
+    telemetry.finish(Duration::from_millis(10)).await;
+}
+
 /// Reads one gRPC request and answers it with an empty message.
 async fn take(mut body: h2::RecvStream, mut answer: h2::server::SendResponse<bytes::Bytes>) {
     let mut request = Vec::new();

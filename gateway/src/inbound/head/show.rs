@@ -60,11 +60,11 @@ impl HeadTask {
         let told = {
             let state = self.shared.board.state();
             let furthest = state.applied.furthest_behind(now.mono, origin, &self.shard);
-            furthest.map(|told| (told.appended, told.applied_at))
+            furthest.map(|told| (told.appended, told.delay))
         };
         let known = self.origins.0.entry(origin.clone()).or_default();
-        if let Some((appended, applied_at)) = told {
-            known.proof.note(appended, applied_at);
+        if let Some((appended, delay)) = told {
+            known.proof.note(appended, delay);
         }
         let impeded = !lanes.standing || lanes.working || lanes.hold.is_some();
         let lag = known.proof.lag(now.wall, known.clock, impeded);

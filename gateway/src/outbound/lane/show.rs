@@ -27,7 +27,9 @@ impl LaneTask {
             lane.window_bytes = sending.credit().window();
             lane.lag = lag.at_least;
             lane.lag_proven = lag.proven;
+            lane.still = lag.still;
             lane.as_of = now.mono;
+            lane.needs_sync = sending.peer_needs_sync();
         });
     }
 

@@ -1,0 +1,227 @@
+//! Where the time goes between a client's request in one region and the apply in another one (design.md section 11).
+//!
+//! The times at which a message passed each place travel with it ([`StageTimes`]), by the clock of each place. They are taken to
+//! the receiver's clock and laid end to end, so that the stages add up to the whole, whatever the clocks say.
+
+use std::time::Duration;
+
+use crate::header::StageTimes;
+use crate::time::Wall;
+
+/// A part of the way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// From the request until the origin's log stored it.
+    Commit,
+    /// From there until the sending gateway wrote it to the link.
+    Queue,
+    /// From there until the accepting gateway had it.
+    Wire,
+    /// From there until the receiver's log stored it.
+    Append,
+    /// From there until an agent applied it.
+    Apply,
+}
+
+impl Stage {
+    /// Every stage, in order.
+    pub const ALL: [Self; 5] = [Self::Commit, Self::Queue, Self::Wire, Self::Append, Self::Apply];
+
+    /// A word for metrics, status and traces.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Commit => "commit",
+            Self::Queue => "queue",
+            Self::Wire => "wire",
+            Self::Append => "append",
+            Self::Apply => "apply",
+        }
+    }
+}
+
+/// How long a message took, from the request of its oldest change to its apply. Of a range that holds several messages of its
+/// origin's log it is the oldest of them: no change of it took longer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Delay {
+    stages: [Option<Duration>; Stage::ALL.len()],
+    /// How far the wire stage, and so the whole, may be off: what is not known of the origin's clock. None while nothing is known of
+    /// it and it is taken to be the receiver's.
+    pub uncertainty: Option<Duration>,
+}
+
+impl Delay {
+    /// Of a range with these times that the receiver's log stored at `stored` and that was applied at `applied`, both by that log's
+    /// clock.
+    #[must_use]
+    pub fn of_range(times: &StageTimes, stored: Wall, applied: Wall) -> Self {
+        let known = times.offset != 0 || times.uncertainty != 0;
+        let there = |micros: u64| told(micros).map(|wall| wall.less(times.offset));
+        let passed = [
+            there(times.requested),
+            there(times.oldest_appended),
+            there(times.sent),
+            told(times.received),
+            Some(stored),
+            Some(applied),
+        ];
+        Self {
+            stages: laid_out(passed),
+            uncertainty: known.then(|| Duration::from_micros(times.uncertainty)),
+        }
+    }
+
+    /// Of a message of the own log that was stored at `stored` and applied at `applied`: it is committed and applied.
+    #[must_use]
+    pub fn of_own(times: &StageTimes, stored: Wall, applied: Wall) -> Self {
+        let passed = [
+            told(times.requested),
+            Some(stored),
+            None,
+            None,
+            None,
+            Some(applied),
+        ];
+        Self {
+            stages: laid_out(passed),
+            uncertainty: Some(Duration::ZERO),
+        }
+    }
+
+    /// As it was told.
+    #[must_use]
+    pub fn of_stages(
+        stages: impl IntoIterator<Item = (Stage, Duration)>,
+        uncertainty: Option<Duration>,
+    ) -> Self {
+        let mut this = Self {
+            uncertainty,
+            ..Self::default()
+        };
+        for (stage, took) in stages {
+            this.stages[stage as usize] = Some(took);
+        }
+        this
+    }
+
+    /// Every stage that it went through, with how long that took, in order.
+    pub fn stages(&self) -> impl Iterator<Item = (Stage, Duration)> + '_ {
+        let all = Stage::ALL.into_iter().zip(self.stages);
+        all.filter_map(|(stage, took)| Some((stage, took?)))
+    }
+
+    /// How long all of it took.
+    #[must_use]
+    pub fn total(&self) -> Duration {
+        let all = self.stages().map(|(_, took)| took);
+        all.fold(Duration::ZERO, Duration::saturating_add)
+    }
+}
+
+fn told(micros: u64) -> Option<Wall> {
+    (micros != 0).then(|| Wall::from_micros(micros))
+}
+
+/// The stages between the places. The time to a place of which it is not known when it was passed is part of the stage after it; one
+/// that was passed before the one before it, as clocks may say, was passed with that one.
+fn laid_out(passed: [Option<Wall>; Stage::ALL.len() + 1]) -> [Option<Duration>; Stage::ALL.len()] {
+    let mut at = passed[0];
+    let mut stages = [None; Stage::ALL.len()];
+    for (stage, next) in stages.iter_mut().zip(&passed[1..]) {
+        let Some(next) = *next else { continue };
+        if let Some(before) = at {
+            *stage = Some(next.since(before));
+        }
+        at = at.max(Some(next));
+    }
+    stages
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn micros(delay: &Delay) -> Vec<(&'static str, u128)> {
+        let all = delay.stages();
+        all.map(|(stage, took)| (stage.label(), took.as_micros()))
+            .collect()
+    }
+
+    #[test]
+    fn the_stages_of_a_range_are_by_the_receivers_clock() {
+        let ahead = 500_000;
+        let mut times = StageTimes {
+            requested: 1_000_000 + ahead,
+            published: 1_000_100 + ahead,
+            oldest_appended: 1_002_000 + ahead,
+            appended: 1_009_000 + ahead,
+            read: 1_010_000 + ahead,
+            sent: 1_012_000 + ahead,
+            received: 1_052_000,
+            offset: ahead as i64,
+            uncertainty: 300,
+        };
+        let (stored, applied) = (Wall::from_micros(1_053_000), Wall::from_micros(1_053_500));
+        let delay = Delay::of_range(&times, stored, applied);
+        let all = [
+            ("commit", 2_000),
+            ("queue", 10_000),
+            ("wire", 40_000),
+            ("append", 1_000),
+            ("apply", 500),
+        ];
+        assert_eq!(micros(&delay), all);
+        assert_eq!(delay.total(), Duration::from_micros(53_500));
+        assert_eq!(delay.uncertainty, Some(Duration::from_micros(300)));
+
+        (times.requested, times.sent) = (0, 0);
+        let delay = Delay::of_range(&times, stored, applied);
+        let known = [("wire", 50_000), ("append", 1_000), ("apply", 500)];
+        assert_eq!(micros(&delay), known);
+    }
+
+    #[test]
+    fn an_own_message_is_committed_and_applied() {
+        let times = StageTimes {
+            requested: 1_000,
+            ..StageTimes::default()
+        };
+        let delay = Delay::of_own(&times, Wall::from_micros(3_000), Wall::from_micros(3_400));
+        assert_eq!(micros(&delay), [("commit", 2_000), ("apply", 400)]);
+    }
+
+    proptest! {
+        #[test]
+        fn the_stages_add_up_to_the_whole_whatever_the_clocks_say(
+            times in prop::array::uniform4(1u64..10_000_000),
+            offset in -5_000_000i64..5_000_000,
+            stored in 1u64..10_000_000,
+            applied in 1u64..10_000_000,
+        ) {
+            let [requested, oldest_appended, sent, received] = times;
+            let here = |micros: u64| Wall::from_micros(micros).less(offset);
+            let places = [
+                here(oldest_appended),
+                here(sent),
+                Wall::from_micros(received),
+                Wall::from_micros(stored),
+                Wall::from_micros(applied),
+            ];
+            let last = places.into_iter().max().unwrap_or_default();
+            let times = StageTimes { requested, oldest_appended, sent, received, offset, ..StageTimes::default() };
+            let delay = Delay::of_range(&times, Wall::from_micros(stored), Wall::from_micros(applied));
+            prop_assert_eq!(delay.total(), last.since(here(requested)));
+        }
+
+        #[test]
+        fn times_from_outside_break_nothing(times in prop::array::uniform6(any::<u64>()), offset in any::<i64>()) {
+            let [requested, oldest_appended, sent, received, uncertainty, stored] = times;
+            let times = StageTimes { requested, oldest_appended, sent, received, offset, uncertainty, ..StageTimes::default() };
+            let _ = Delay::of_range(&times, Wall::from_micros(stored), Wall::default()).total();
+            let told = Delay::of_stages(Stage::ALL.map(|stage| (stage, Duration::from_micros(stored))), None);
+            prop_assert_eq!(told.stages().count(), Stage::ALL.len());
+        }
+    }
+}

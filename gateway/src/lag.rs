@@ -1,0 +1,346 @@
+//! How far each region is behind each other one, as this gateway knows: the one source of what status, metrics, probes, the
+//! command line and the page show (design.md section 11).
+//!
+//! A region tells of itself in its report. At the origin's leader its own word counts, which reckons on one clock. Elsewhere both
+//! ends' words count while they are heard, the receiver's for what it can prove: whatever is older than that is there. Both say
+//! "at least", so the greater one holds. What was told and is not heard again grows older; it is never taken for what is.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use isthmus_replication::coordinates::Shard;
+use isthmus_replication::limits::MARK_INTERVAL;
+use isthmus_replication::names::RegionName;
+use isthmus_replication::receiving::lag::Freshness;
+use isthmus_replication::time::Mono;
+use isthmus_runtime::settings::ProcessSettings;
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::Value;
+
+use crate::board::State;
+use crate::status;
+
+/// A report that is older says nothing of the present.
+const HEARD: Duration = MARK_INTERVAL.saturating_mul(3);
+
+/// A peer that reports nothing more applied for so long stands still: a mark a second should have been.
+const STILL: Duration = MARK_INTERVAL.saturating_mul(2);
+
+/// How far `peer` is behind `origin` in one shard. Field names are published: never renamed.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Lag {
+    /// The region where changes are made.
+    #[serde(serialize_with = "as_text")]
+    pub origin: RegionName,
+    /// The region where they are to appear.
+    #[serde(serialize_with = "as_text")]
+    pub peer: RegionName,
+    /// The group.
+    pub group: String,
+    /// The partition.
+    pub partition: u16,
+    /// `live`, `stalled` or `unknown`.
+    pub state: &'static str,
+    /// Why it is not live.
+    pub reason: Option<String>,
+    /// At least so far behind: the age of the oldest change or mark that is not known to be applied. None while nothing was heard.
+    pub lag_ms: Option<f64>,
+    /// How long the newest took that was applied.
+    pub delay_ms: Option<f64>,
+    /// The parts of that, by the names of the stages.
+    pub stages_ms: BTreeMap<String, f64>,
+    /// How far the delay may be off.
+    pub uncertainty_ms: Option<f64>,
+    /// Everything that is older than this is there.
+    pub proof_age_ms: Option<f64>,
+    /// How long until the origin's log is trimmed past what the peer has.
+    pub runway_s: Option<f64>,
+    /// Changes are missing until a sync brings them.
+    pub needs_sync: bool,
+}
+
+/// What is taken of a region's report.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+struct Report {
+    links: Vec<Link>,
+    receiving: Vec<Received>,
+    agents: Vec<Agent>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+struct Link {
+    peer: String,
+    state: String,
+    last_error: Option<String>,
+    lanes: Vec<Lane>,
+}
+
+impl Link {
+    fn lane(&self, shard: &Shard) -> Option<&Lane> {
+        let mut lanes = self.lanes.iter();
+        lanes.find(|lane| lane.group == shard.group.as_str() && lane.partition == shard.partition)
+    }
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+struct Lane {
+    group: String,
+    partition: u16,
+    reason: Option<String>,
+    lag_ms: Option<f64>,
+    lag_proven: bool,
+    still_ms: f64,
+    needs_sync: bool,
+}
+
+impl Lane {
+    fn still(&self) -> Duration {
+        from_millis(self.still_ms).unwrap_or_default()
+    }
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+struct Received {
+    origin: String,
+    group: String,
+    partition: u16,
+    state: String,
+    reason: Option<String>,
+    delay_ms: Option<f64>,
+    stages_ms: BTreeMap<String, f64>,
+    uncertainty_ms: Option<f64>,
+    proof_age_ms: Option<f64>,
+    needs_sync: bool,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+struct Agent {
+    shards: Vec<AgentShard>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+struct AgentShard {
+    group: String,
+    partition: u16,
+    runways_s: BTreeMap<String, f64>,
+}
+
+/// What a region told and how old that is: of its links, and of all else, which another gateway may have told.
+#[derive(Debug, Default)]
+struct Word {
+    links: Report,
+    links_age: Option<Duration>,
+    rest: Report,
+    rest_age: Option<Duration>,
+}
+
+/// Every pair of regions and every shard that both hold.
+#[must_use]
+pub fn of_all(process: &ProcessSettings, state: &State, now: Mono) -> Vec<Lag> {
+    let words: BTreeMap<&RegionName, Word> = process
+        .set
+        .regions
+        .keys()
+        .map(|region| (region, word(process, state, region, now)))
+        .collect();
+    let mut all = Vec::new();
+    for (origin, theirs) in &words {
+        for (peer, receivers) in words.iter().filter(|(peer, _)| *peer != origin) {
+            for shard in process.set.shards_between(origin, peer) {
+                all.push(between((origin, theirs), (peer, receivers), &shard));
+            }
+        }
+    }
+    all
+}
+
+/// The lag of the lane to `peer` that a region's report tells.
+#[must_use]
+pub fn told(report: &Value, peer: &RegionName, shard: &Shard) -> Option<Duration> {
+    let report = read(report);
+    let lane = report
+        .links
+        .iter()
+        .find(|link| link.peer == peer.as_str())?
+        .lane(shard)?;
+    from_millis(lane.lag_ms?)
+}
+
+/// The age of what this region has of every other one, oldest first; none where nothing of it is known.
+#[must_use]
+pub fn of_own(process: &ProcessSettings, state: &State, now: Mono) -> Vec<(RegionName, Option<Duration>)> {
+    let rows = of_all(process, state, now);
+    let own = rows.into_iter().filter(|lag| lag.peer == process.region);
+    own.map(|lag| (lag.origin, lag.proof_age_ms.and_then(from_millis)))
+        .collect()
+}
+
+fn word(process: &ProcessSettings, state: &State, region: &RegionName, now: Mono) -> Word {
+    let told = state.regions.get(region);
+    let told = told.map(|told| (read(&told.report), now.since(told.heard)));
+    if *region != process.region {
+        let Some((report, age)) = told else {
+            return Word::default();
+        };
+        return Word {
+            links: report.clone(),
+            links_age: Some(age),
+            rest: report,
+            rest_age: Some(age),
+        };
+    }
+    let own = read(&status::of_region_state(process, state, now));
+    let (links, links_age) = match told.filter(|_| !state.leadership.leading) {
+        Some((report, age)) => (report, Some(age)),
+        None => (own.clone(), Some(Duration::ZERO)),
+    };
+    Word {
+        links,
+        links_age,
+        rest: own,
+        rest_age: Some(Duration::ZERO),
+    }
+}
+
+/// A report of another version may hold what this one can't read: it says nothing then.
+fn read(report: &Value) -> Report {
+    Report::deserialize(report).unwrap_or_default()
+}
+
+fn between(
+    (origin, theirs): (&RegionName, &Word),
+    (peer, receivers): (&RegionName, &Word),
+    shard: &Shard,
+) -> Lag {
+    let (group, partition) = (shard.group.as_str(), shard.partition);
+    let link = theirs.links.links.iter().find(|link| link.peer == peer.as_str());
+    let lane = link.and_then(|link| link.lane(shard));
+    let received = receivers.rest.receiving.iter().find(|received| {
+        received.origin == origin.as_str() && received.group == group && received.partition == partition
+    });
+    let proof_age_ms =
+        received.and_then(|received| Some(received.proof_age_ms? + millis(receivers.rest_age?)));
+    let needs_sync =
+        lane.is_some_and(|lane| lane.needs_sync) || received.is_some_and(|received| received.needs_sync);
+    let sent = lane.and_then(|lane| Some(lane.lag_ms? + millis(unheard(lane.still(), theirs.links_age?))));
+    let proved = proof_age_ms.map(|age| (age - millis(MARK_INTERVAL)).max(0.0));
+    let (lag_ms, state, reason) = if heard(theirs.links_age) && sent.is_some() {
+        let told = theirs.links_age > Some(Duration::ZERO) && heard(receivers.rest_age);
+        let lag = sent.into_iter().chain(proved.filter(|_| told)).reduce(f64::max);
+        let (state, reason) = as_sent(link, lane, lag, needs_sync);
+        (lag, state, reason)
+    } else if heard(receivers.rest_age) && proved.is_some() {
+        let (state, reason) = as_received(received);
+        (proved, state, reason)
+    } else {
+        let lag = sent.into_iter().chain(proved).reduce(f64::max);
+        let age = theirs.links_age.into_iter().chain(receivers.rest_age).min();
+        let reason = age.map_or_else(
+            || "neither region has told of itself".to_owned(),
+            |age| format!("neither region has told of itself for {:.0} s", age.as_secs_f64()),
+        );
+        (lag, Freshness::Unknown.label(), Some(reason))
+    };
+    Lag {
+        origin: origin.clone(),
+        peer: peer.clone(),
+        group: group.to_owned(),
+        partition,
+        state,
+        reason,
+        lag_ms,
+        delay_ms: received.and_then(|received| received.delay_ms),
+        stages_ms: received
+            .map(|received| received.stages_ms.clone())
+            .unwrap_or_default(),
+        uncertainty_ms: received.and_then(|received| received.uncertainty_ms),
+        proof_age_ms,
+        runway_s: runway(&theirs.rest, peer, shard),
+        needs_sync,
+    }
+}
+
+/// By how much a lag that was told `age` ago is taken to have grown: by all of that where the peer had reported nothing more for
+/// `still`, so that marks should have been, else by what is beyond the time between two reports.
+pub(crate) fn unheard(still: Duration, age: Duration) -> Duration {
+    if still > STILL {
+        age
+    } else {
+        age.saturating_sub(MARK_INTERVAL)
+    }
+}
+
+fn heard(age: Option<Duration>) -> bool {
+    age.is_some_and(|age| age <= HEARD)
+}
+
+fn as_sent(
+    link: Option<&Link>,
+    lane: Option<&Lane>,
+    lag_ms: Option<f64>,
+    needs_sync: bool,
+) -> (&'static str, Option<String>) {
+    if needs_sync {
+        let reason = "changes are missing until a sync brings them";
+        return (Freshness::Stalled.label(), Some(reason.to_owned()));
+    }
+    let within = lag_ms.is_some_and(|lag| lag <= millis(HEARD));
+    match lane.is_some_and(|lane| lane.lag_proven) {
+        true if within => (Freshness::Live.label(), None),
+        false if within => {
+            let reason = "the leading gateway has not read so far yet";
+            (Freshness::Unknown.label(), Some(reason.to_owned()))
+        }
+        _ => (Freshness::Stalled.label(), Some(why_behind(link, lane))),
+    }
+}
+
+fn why_behind(link: Option<&Link>, lane: Option<&Lane>) -> String {
+    let of_lane = lane.and_then(|lane| lane.reason.clone());
+    let Some(link) = link.filter(|link| link.state != "connected") else {
+        return of_lane.unwrap_or_else(|| "what was sent is not reported applied".to_owned());
+    };
+    match &link.last_error {
+        Some(error) => format!("the link is {}: {error}", link.state),
+        None => format!("the link is {}", link.state),
+    }
+}
+
+fn as_received(received: Option<&Received>) -> (&'static str, Option<String>) {
+    let told = received.map_or("", |received| received.state.as_str());
+    let all = [Freshness::Live, Freshness::Stalled, Freshness::Unknown];
+    let state = all.into_iter().find(|state| state.label() == told);
+    let state = state.unwrap_or(Freshness::Unknown);
+    let reason = received.and_then(|received| received.reason.clone());
+    (state.label(), reason.filter(|_| state != Freshness::Live))
+}
+
+/// The least that an agent of the origin told.
+fn runway(origin: &Report, peer: &RegionName, shard: &Shard) -> Option<f64> {
+    let shards = origin.agents.iter().flat_map(|agent| &agent.shards);
+    let of_shard =
+        shards.filter(|told| told.group == shard.group.as_str() && told.partition == shard.partition);
+    let told = of_shard.filter_map(|told| told.runways_s.get(peer.as_str()).copied());
+    told.reduce(f64::min)
+}
+
+fn as_text<S: Serializer>(name: &RegionName, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_str(name)
+}
+
+fn millis(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e3
+}
+
+fn from_millis(millis: f64) -> Option<Duration> {
+    Duration::try_from_secs_f64(millis / 1e3).ok()
+}
+
+#[cfg(test)]
+mod tests;

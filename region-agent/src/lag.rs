@@ -1,0 +1,69 @@
+//! How current what this agent serves is: the one source of its status, gauges and `/readyz/read?max_lag=`.
+
+use std::time::Duration;
+
+use isthmus_replication::coordinates::Shard;
+use isthmus_replication::delay::Delay;
+use isthmus_replication::limits::MARK_INTERVAL;
+use isthmus_replication::names::RegionName;
+use isthmus_replication::receiving::lag::Freshness;
+
+use crate::region::Region;
+use crate::shard::{Phase, Served, ShardHandle};
+
+/// What this agent has of another region in one shard.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lag {
+    /// The region.
+    pub origin: RegionName,
+    /// The shard.
+    pub shard: Shard,
+    /// Whether it is current.
+    pub state: Freshness,
+    /// Everything of the region that is older than this is here. None while nothing of it is.
+    pub proof_age: Option<Duration>,
+    /// How long the newest took to get here.
+    pub delay: Option<Delay>,
+}
+
+/// Every other region and shard that it holds too.
+#[must_use]
+pub fn of_all(region: &Region) -> Vec<Lag> {
+    region
+        .core
+        .shards()
+        .flat_map(|shard| of_shard(region, shard, &shard.served()))
+        .collect()
+}
+
+/// Every other region that holds `shard`, of which this agent has what is `served`.
+#[must_use]
+pub fn of_shard(region: &Region, shard: &ShardHandle, served: &Served) -> Vec<Lag> {
+    let context = region.core.context();
+    let process = &context.process.settings.process;
+    let now = context.log_time();
+    let group = process.set.groups.get(&shard.shard().group);
+    let others = group
+        .into_iter()
+        .flat_map(|group| &group.regions)
+        .filter(|other| **other != process.region);
+    let serves = served.phase == Phase::Serving;
+    others
+        .map(|origin| {
+            let newest = served.newest.get(origin);
+            let proof_age = newest.map(|newest| now.since(newest.appended));
+            let waits = !serves || served.fold.origin(origin).is_some_and(|held| held.needs_sync());
+            Lag {
+                origin: origin.clone(),
+                shard: shard.shard().clone(),
+                state: match proof_age {
+                    _ if waits => Freshness::Stalled,
+                    Some(age) if age <= MARK_INTERVAL * 3 => Freshness::Live,
+                    _ => Freshness::Unknown,
+                },
+                proof_age,
+                delay: newest.map(|newest| newest.delay),
+            }
+        })
+        .collect()
+}
