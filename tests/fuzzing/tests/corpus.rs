@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use isthmus_fuzzing::{TARGETS, check};
 
 fn inputs(target: &str) -> Vec<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+    // As it is when the test runs: a build folder may be shared by several checkouts.
+    let package = std::env::var("CARGO_MANIFEST_DIR").expect("run by cargo");
+    let folder = Path::new(&package)
         .join("../../fuzz/corpus")
         .join(target);
     let entries = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));

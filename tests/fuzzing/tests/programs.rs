@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use isthmus_fuzzing::TARGETS;
 
 fn fuzz() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz")
+    // As it is when the test runs: a build folder may be shared by several checkouts.
+    let package = std::env::var("CARGO_MANIFEST_DIR").expect("run by cargo");
+    Path::new(&package).join("../../fuzz")
 }
 
 fn names(folder: &Path) -> BTreeSet<String> {

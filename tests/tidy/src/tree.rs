@@ -80,16 +80,13 @@ impl Tree {
         })
     }
 
-    /// The repository that this crate is part of.
+    /// The repository that this crate is part of where cargo runs it: a build folder may be shared by several checkouts.
     ///
     /// # Errors
-    /// When a folder or file cannot be read.
+    /// When a folder or file cannot be read, or cargo does not run it.
     pub fn of_this_repository() -> io::Result<Self> {
-        Self::read(
-            &Path::new(env!("CARGO_MANIFEST_DIR"))
-                .join("../..")
-                .canonicalize()?,
-        )
+        let package = std::env::var("CARGO_MANIFEST_DIR").map_err(io::Error::other)?;
+        Self::read(&Path::new(&package).join("../..").canonicalize()?)
     }
 
     /// The file at a path.

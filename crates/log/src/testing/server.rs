@@ -300,9 +300,14 @@ fn copy_folder(from: &Path, to: &Path) {
 }
 
 fn binary() -> PathBuf {
-    let fetched = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.tools/nats-server");
-    std::env::var_os("ISTHMUS_NATS_SERVER")
-        .map(PathBuf::from)
-        .or_else(|| fetched.exists().then_some(fetched))
-        .unwrap_or_else(|| PathBuf::from("nats-server"))
+    let named = std::env::var_os("ISTHMUS_NATS_SERVER").map(PathBuf::from);
+    named.or_else(fetched).unwrap_or_else(|| PathBuf::from("nats-server"))
+}
+
+/// What `make tools` fetched into this checkout. Cargo tells where that is when it runs a program: a build folder may be shared by several.
+fn fetched() -> Option<PathBuf> {
+    let package = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
+    let from = package.or_else(|| std::env::current_dir().ok())?;
+    let mut candidates = from.ancestors().map(|folder| folder.join(".tools/nats-server"));
+    candidates.find(|fetched| fetched.exists())
 }
