@@ -48,11 +48,7 @@ const NKEYS: [(&str, &str); 4] = [
 fn workspace() -> PathBuf {
     // As it is when the test runs: a build folder may be shared by several checkouts.
     let package = std::env::var("CARGO_MANIFEST_DIR").unwrap();
-    Path::new(&package)
-        .ancestors()
-        .nth(2)
-        .unwrap()
-        .to_owned()
+    Path::new(&package).ancestors().nth(2).unwrap().to_owned()
 }
 
 /// A copy of `configs/<kind>` with the files that it names.

@@ -8,9 +8,7 @@ use isthmus_fuzzing::{TARGETS, check};
 fn inputs(target: &str) -> Vec<PathBuf> {
     // As it is when the test runs: a build folder may be shared by several checkouts.
     let package = std::env::var("CARGO_MANIFEST_DIR").expect("run by cargo");
-    let folder = Path::new(&package)
-        .join("../../fuzz/corpus")
-        .join(target);
+    let folder = Path::new(&package).join("../../fuzz/corpus").join(target);
     let entries = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
     entries.map(|entry| entry.expect("readable").path()).collect()
 }

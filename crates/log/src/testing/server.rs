@@ -301,7 +301,9 @@ fn copy_folder(from: &Path, to: &Path) {
 
 fn binary() -> PathBuf {
     let named = std::env::var_os("ISTHMUS_NATS_SERVER").map(PathBuf::from);
-    named.or_else(fetched).unwrap_or_else(|| PathBuf::from("nats-server"))
+    named
+        .or_else(fetched)
+        .unwrap_or_else(|| PathBuf::from("nats-server"))
 }
 
 /// What `make tools` fetched into this checkout. Cargo tells where that is when it runs a program: a build folder may be shared by several.
