@@ -59,6 +59,14 @@ impl Hop {
         }
     }
 
+    /// As OpenTelemetry's semantic conventions of messaging name it.
+    fn operation(self) -> &'static str {
+        match self {
+            Self::Forward => "send",
+            Self::Receive => "receive",
+        }
+    }
+
     fn side(self) -> Side {
         match self {
             Self::Forward => Side::Producer,
@@ -134,6 +142,11 @@ impl LaneTraces {
             .tracer
             .batch(contexts, self.hop.batch_name(), self.hop.side());
         self.describe(&mut batch);
+        let followed = passed.values().map(|traced| traced.contexts.len()).sum::<usize>();
+        batch.set(
+            "messaging.batch.message_count",
+            i64::try_from(followed).unwrap_or(i64::MAX),
+        );
         batch.set("isthmus.through", i64::try_from(through.0).unwrap_or(i64::MAX));
         for traced in passed.values() {
             for context in &traced.contexts {
@@ -156,6 +169,9 @@ impl LaneTraces {
     }
 
     fn describe(&self, span: &mut Span) {
+        span.set("messaging.system", "isthmus");
+        span.set("messaging.operation.type", self.hop.operation());
+        span.set("messaging.destination.name", self.to.to_string());
         span.set("isthmus.origin", self.origin.to_string());
         span.set("isthmus.to", self.to.to_string());
     }

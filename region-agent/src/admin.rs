@@ -21,6 +21,7 @@ use crate::status;
 
 mod aside;
 mod show;
+mod traces;
 
 /// The region once it is assembled; the listener answers before.
 pub type Assembled = Arc<OnceCell<Region>>;
@@ -56,7 +57,8 @@ pub fn router(process: &Process<AgentSettings>, assembled: &Assembled, history: 
         .with_state(Arc::clone(assembled));
     let routes = admin_router(Admin::new(process, history, status, currency))
         .merge(why)
-        .merge(aside::router(assembled));
+        .merge(aside::router(assembled))
+        .merge(traces::router(assembled));
     with_problems(routes)
 }
 

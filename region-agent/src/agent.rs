@@ -25,6 +25,7 @@ use crate::peers::Peers;
 use crate::region::{self, Region};
 use crate::servers;
 use crate::shard::{self, Context};
+use crate::traced::TracedChanges;
 
 /// Starts everything; returns once the doors are open.
 ///
@@ -142,6 +143,7 @@ async fn context(
         server_clock: ServerClock::new(Arc::new(move || clock.now())),
         aside,
         metrics: AgentMetrics::new(&process.metrics),
+        traced: TracedChanges::default(),
         memory: Arc::new(Memory::new(process.settings.memory)),
         run: if planted::is(Planted::WriterReused) {
             WriterId(1)

@@ -16,3 +16,4 @@ pub mod region;
 pub mod servers;
 pub mod shard;
 pub mod status;
+pub mod traced;

@@ -48,6 +48,8 @@ pub struct Write {
     pub session: Option<SessionToken>,
     /// The trace that the caller is part of.
     pub trace: Option<TraceContext>,
+    /// An operator follows the write: its trace is recorded as it says, whatever clients may decide.
+    pub followed: bool,
 }
 
 /// What a write leaves.

@@ -103,19 +103,24 @@ fn phase(phase: &Phase) -> &'static str {
 
 /// The receiver's view (design.md section 11).
 fn of_lag(lag: &Lag) -> Value {
-    let stages: serde_json::Map<String, Value> = lag
-        .delay
-        .iter()
+    let mut told = of_delay(lag.delay.as_ref());
+    told["origin"] = lag.origin.as_str().into();
+    told["state"] = lag.state.label().into();
+    told["proof_age_ms"] = json!(lag.proof_age.map(millis));
+    told
+}
+
+/// A delay with its stages; nulls where it is not known.
+pub(crate) fn of_delay(delay: Option<&Delay>) -> Value {
+    let stages: serde_json::Map<String, Value> = delay
+        .into_iter()
         .flat_map(Delay::stages)
         .map(|(stage, took)| (stage.label().to_owned(), json!(millis(took))))
         .collect();
     json!({
-        "origin": lag.origin.as_str(),
-        "state": lag.state.label(),
-        "proof_age_ms": lag.proof_age.map(millis),
-        "delay_ms": lag.delay.map(|delay| millis(delay.total())),
+        "delay_ms": delay.map(|delay| millis(delay.total())),
         "stages_ms": stages,
-        "uncertainty_ms": lag.delay.and_then(|delay| delay.uncertainty).map(millis),
+        "uncertainty_ms": delay.and_then(|delay| delay.uncertainty).map(millis),
     })
 }
 

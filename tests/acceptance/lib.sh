@@ -1,7 +1,7 @@
 # Sourced by every acceptance script: . "$(dirname "$0")/lib.sh"
 # shellcheck shell=bash
 #
-# A script uses the shipped binaries, curl, openssl and $python (nats-py), and nothing else of ours. It works in $work, a
+# A script uses the shipped binaries, curl, openssl and $python (nats-py, rotel), and nothing else of ours. It works in $work, a
 # folder of its own; whatever it started ends with it. It waits on conditions, and it has a negative run (expect_fail).
 
 set -euo pipefail

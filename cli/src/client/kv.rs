@@ -46,8 +46,13 @@ impl std::str::FromStr for Place {
 
 impl Place {
     fn url(&self, door: &str) -> String {
+        self.in_path(&format!("{door}/v1/kv"))
+    }
+
+    /// The URL that names it under `path`.
+    pub(crate) fn in_path(&self, path: &str) -> String {
         format!(
-            "{door}/v1/kv/{}/{}",
+            "{path}/{}/{}",
             self.bucket,
             utf8_percent_encode(&self.key, IN_A_KEY)
         )

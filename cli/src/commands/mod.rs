@@ -13,6 +13,7 @@ mod load;
 mod record_history;
 mod signals;
 mod status;
+mod trace;
 mod up;
 mod why;
 
@@ -49,6 +50,7 @@ enum Command {
     Kv(kv::Kv),
     Status(status::Status),
     Why(why::Why),
+    Trace(trace::Trace),
     Events(events::Events),
     Aside(aside::Aside),
     Config(config::Config),
@@ -69,6 +71,7 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Status(command) => runtime()?.block_on(command.run()),
         Command::Aside(command) => runtime()?.block_on(command.run()),
         Command::Events(command) => runtime()?.block_on(command.run()),
+        Command::Trace(command) => runtime()?.block_on(command.run()),
         Command::Why(command) => runtime()?.block_on(command.run()),
         Command::Demo(command) => runtime()?.block_on(command.run()),
         Command::Chaos(command) => runtime()?.block_on(command.run()),

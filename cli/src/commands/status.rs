@@ -33,7 +33,7 @@ pub struct Status {
 }
 
 /// The parts of a delay, in order.
-const STAGES: [&str; 5] = ["commit", "queue", "wire", "append", "apply"];
+pub(super) const STAGES: [&str; 5] = ["commit", "queue", "wire", "append", "apply"];
 
 #[derive(Debug, thiserror::Error)]
 enum StatusError {

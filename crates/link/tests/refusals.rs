@@ -274,20 +274,20 @@ async fn slow_handshakes_take_no_more_than_their_slots_and_only_for_their_time()
     let us = world.credentials(US);
     let (eu_west, limits) = (region(EU), limits());
     let patient = dial(address, &eu_west, &us, &limits);
-    let served = async {
-        let mut slow = 0;
-        loop {
-            match soon("a verdict", listener.next()).await {
-                Ok(_) => return slow,
-                Err(error) => {
-                    assert_eq!(error.label(), "slow");
-                    slow += 1;
-                }
-            }
+    let verdicts = async {
+        let mut verdicts = Vec::new();
+        for _ in 0..5 {
+            let verdict = soon("a verdict", listener.next()).await;
+            verdicts.push(verdict.map_or_else(|error| error.label(), |_| "served"));
         }
+        verdicts
     };
-    let (link, slow) = tokio::join!(patient, served);
-    assert_eq!((link.unwrap().peer.region(), slow), (&region(EU), 4));
+    let (link, verdicts) = tokio::join!(patient, verdicts);
+    assert_eq!(link.unwrap().peer.region(), &region(EU));
+    // The last two slow ones end at one moment, and the slot of either is taken.
+    let served = verdicts.iter().position(|verdict| *verdict == "served");
+    assert!(served >= Some(3), "{verdicts:?}");
+    assert_eq!(verdicts.iter().filter(|verdict| **verdict == "slow").count(), 4);
 }
 
 #[tokio::test]

@@ -38,6 +38,18 @@ impl Stage {
             Self::Apply => "apply",
         }
     }
+
+    /// The name of the attribute by which spans tell how long it took, in milliseconds.
+    #[must_use]
+    pub const fn attribute(self) -> &'static str {
+        match self {
+            Self::Commit => "isthmus.stage.commit_ms",
+            Self::Queue => "isthmus.stage.queue_ms",
+            Self::Wire => "isthmus.stage.wire_ms",
+            Self::Append => "isthmus.stage.append_ms",
+            Self::Apply => "isthmus.stage.apply_ms",
+        }
+    }
 }
 
 /// How long a message took, from the request of its oldest change to its apply. Of a range that holds several messages of its

@@ -14,11 +14,13 @@ pub struct TraceContext {
 impl TraceContext {
     /// Length of the binary form.
     pub const BYTES: usize = 25;
+    /// The flag of a trace that its caller recorded.
+    pub const SAMPLED: u8 = 1;
 
     /// Whether the caller recorded this trace.
     #[must_use]
     pub fn sampled(&self) -> bool {
-        self.flags & 1 == 1
+        self.flags & Self::SAMPLED != 0
     }
 
     /// The binary form.

@@ -17,6 +17,14 @@ pub struct Version {
     pub writer: WriterId,
 }
 
+impl Version {
+    /// The trace of the write if nobody recorded one when it began: the same in every region. Never zero.
+    #[must_use]
+    pub fn trace_id(&self) -> u128 {
+        xxhash_rust::xxh3::xxh3_128(self.to_string().as_bytes()).max(1)
+    }
+}
+
 /// Text that is not `<16 hex digits>-<region>-<16 hex digits>`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("not a version: expected <16 hex digits>-<region>-<16 hex digits>")]

@@ -6,6 +6,7 @@
 //! A trace that is not recorded costs nothing here: no span is made for it.
 
 mod export;
+mod ids;
 pub mod traceparent;
 
 use std::sync::Arc;
@@ -44,7 +45,12 @@ pub struct Telemetry {
 
 /// Makes spans. Clones are the same tracer.
 #[derive(Debug, Clone, Default)]
-pub struct Tracer(Option<Arc<Recording>>);
+pub struct Tracer {
+    recording: Option<Arc<Recording>>,
+    ratio: f64,
+    clients_may_sample: bool,
+    show_keys: bool,
+}
 
 #[derive(Debug)]
 struct Recording {
@@ -52,8 +58,6 @@ struct Recording {
     tracer: SdkTracer,
     /// On every span, since receivers drop resource attributes.
     common: Vec<KeyValue>,
-    ratio: f64,
-    show_keys: bool,
 }
 
 /// One hop of a trace. It ends when it is dropped.
@@ -86,10 +90,11 @@ impl Telemetry {
         process: &ProcessSettings,
         metrics: &Metrics,
     ) -> Result<Self, TelemetryError> {
-        start_logs(&process.telemetry)?;
-        let Some(otlp) = &process.telemetry.otlp else {
+        let settings = &process.telemetry;
+        start_logs(settings)?;
+        let Some(otlp) = &settings.otlp else {
             return Ok(Self {
-                tracer: Tracer::off(),
+                tracer: Tracer::new(settings, None),
             });
         };
         let common = vec![
@@ -99,9 +104,8 @@ impl Telemetry {
             KeyValue::new("isthmus.region", process.region.to_string()),
         ];
         let provider = export::provider(otlp, common.clone(), metrics)?;
-        let settings = &process.telemetry;
         Ok(Self {
-            tracer: Tracer::recording(provider, common, settings.ratio, settings.show_keys),
+            tracer: Tracer::new(settings, Some(Recording::new(provider, common))),
         })
     }
 
@@ -113,7 +117,9 @@ impl Telemetry {
 
     /// Sends what is left, as far as it leaves `within` that time.
     pub async fn finish(self, within: Duration) {
-        let Some(recording) = self.tracer.0 else { return };
+        let Some(recording) = self.tracer.recording else {
+            return;
+        };
         let flush = tokio::task::spawn_blocking(move || recording.provider.shutdown_with_timeout(within));
         match tokio::time::timeout(within, flush).await {
             Ok(Ok(Ok(()))) => {}
@@ -138,34 +144,67 @@ fn start_logs(settings: &TelemetrySettings) -> Result<(), TelemetryError> {
 }
 
 impl Tracer {
-    /// Records nothing; contexts that come in still travel on.
+    /// Records nothing and lets clients record nothing; contexts that come in still travel on.
     #[must_use]
     pub fn off() -> Self {
-        Self(None)
+        Self::default()
     }
 
-    fn recording(provider: SdkTracerProvider, common: Vec<KeyValue>, ratio: f64, show_keys: bool) -> Self {
-        let tracer = provider.tracer("isthmus");
-        Self(Some(Arc::new(Recording {
-            provider,
-            tracer,
-            common,
-            ratio,
-            show_keys,
-        })))
+    fn new(settings: &TelemetrySettings, recording: Option<Recording>) -> Self {
+        Self {
+            recording: recording.map(Arc::new),
+            ratio: settings.ratio,
+            clients_may_sample: settings.clients_may_sample,
+            show_keys: settings.show_keys,
+        }
     }
 
-    /// The first span of a write here: a child of the client's context, whose decision is honoured, or a new root for the
-    /// settings' share of writes.
+    /// The first span of a write here: a child of the client's context, or a new root. Of what clients bring and want recorded, as
+    /// of new roots, the settings' share is, unless clients may decide; what they do not want recorded is not.
     #[must_use]
     pub fn root(&self, client: Option<TraceContext>, name: &'static str) -> Span {
-        match (client, &self.0) {
-            (Some(client), _) => self.child(&client, name, Side::Server),
-            (None, Some(recording)) if recording.draws() => {
+        match (client, &self.recording) {
+            (Some(client), _) => self.child(&self.admitted(client), name, Side::Server),
+            (None, Some(recording)) if self.draws() => {
                 recording.span(&Context::new(), name, Side::Server, None)
             }
             (None, _) => Span::default(),
         }
+    }
+
+    /// The client's context with what it may decide.
+    fn admitted(&self, client: TraceContext) -> TraceContext {
+        if !client.sampled() || self.clients_may_sample || self.draws() {
+            return client;
+        }
+        TraceContext {
+            flags: client.flags & !TraceContext::SAMPLED,
+            ..client
+        }
+    }
+
+    /// Whether a trace is recorded. Without randomness none is.
+    fn draws(&self) -> bool {
+        let share = self.ratio * u64::MAX as f64;
+        self.ratio > 0.0 && random::bits().is_ok_and(|bits| bits as f64 <= share)
+    }
+
+    /// Whether spans are sent anywhere.
+    #[must_use]
+    pub fn is_on(&self) -> bool {
+        self.recording.is_some()
+    }
+
+    /// A span of a trace that nobody recorded when it began, and that every process which sees the same gives the same identifier: not
+    /// a child of any.
+    #[must_use]
+    pub fn belated(&self, trace_id: u128, name: &'static str, side: Side, began: Wall) -> Span {
+        let Some(recording) = &self.recording else {
+            return Span::default();
+        };
+        ids::agreed(TraceId::from(trace_id), || {
+            recording.span(&Context::new(), name, side, Some(began))
+        })
     }
 
     /// A hop of the trace that `parent` belongs to, from this moment on.
@@ -187,7 +226,7 @@ impl Tracer {
         side: Side,
         began: Option<Wall>,
     ) -> Span {
-        match &self.0 {
+        match &self.recording {
             Some(recording) if parent.sampled() => {
                 let context = Context::new().with_remote_span_context(span_context(parent));
                 recording.span(&context, name, side, began)
@@ -208,7 +247,7 @@ impl Tracer {
         name: &'static str,
         side: Side,
     ) -> Span {
-        let Some(recording) = &self.0 else {
+        let Some(recording) = &self.recording else {
             return Span::default();
         };
         let mut links = contexts
@@ -226,7 +265,7 @@ impl Tracer {
     /// How spans show `key`: as it is where settings allow it, else as a hash.
     #[must_use]
     pub fn key(&self, bucket: &str, key: &str) -> String {
-        if self.0.as_ref().is_some_and(|recording| recording.show_keys) {
+        if self.show_keys {
             return format!("{bucket}/{key}");
         }
         format!("{bucket}/{:016x}", xxhash_rust::xxh3::xxh3_64(key.as_bytes()))
@@ -234,10 +273,12 @@ impl Tracer {
 }
 
 impl Recording {
-    /// Whether a new trace is recorded. Without randomness none is.
-    fn draws(&self) -> bool {
-        let share = self.ratio * u64::MAX as f64;
-        self.ratio > 0.0 && random::bits().is_ok_and(|bits| bits as f64 <= share)
+    fn new(provider: SdkTracerProvider, common: Vec<KeyValue>) -> Self {
+        Self {
+            tracer: provider.tracer("isthmus"),
+            provider,
+            common,
+        }
     }
 
     fn span(&self, parent: &Context, name: &'static str, side: Side, began: Option<Wall>) -> Span {

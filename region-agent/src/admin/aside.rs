@@ -211,6 +211,7 @@ async fn restored(assembled: &Assembled, id: &str) -> Result<Value, Rejection> {
         timeout: DEFAULT_TIMEOUT,
         session: None,
         trace: None,
+        followed: false,
     };
     let outcome = region.core.execute(Operation::Write(write)).await;
     let written = match outcome.map_err(|refusal| Box::new(door::problem(&refusal)))? {

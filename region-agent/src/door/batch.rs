@@ -181,6 +181,7 @@ impl Batch {
                     timeout: self.query.timeout,
                     session: None,
                     trace: self.trace,
+                    followed: false,
                 };
                 let pending = self.core.submit(write).await;
                 let answer = async { line::answer(pending.outcome().await) };

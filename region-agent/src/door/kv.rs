@@ -176,6 +176,7 @@ fn write(
         timeout: query.timeout,
         session,
         trace,
+        followed: false,
     })
 }
 

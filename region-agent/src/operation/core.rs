@@ -11,7 +11,7 @@ use isthmus_replication::session_token::{Frontier, SessionToken};
 use isthmus_replication::store::Page;
 use isthmus_replication::time::Mono;
 use isthmus_replication::{store, writer};
-use isthmus_runtime::telemetry::Span;
+use isthmus_runtime::telemetry::{Side, Span};
 use tokio::sync::oneshot;
 
 use super::{
@@ -107,7 +107,10 @@ impl Core {
             WriteContent::Put { .. } => "put",
             WriteContent::Delete => "delete",
         };
-        let mut span = tracer.root(write.trace, name);
+        let mut span = match write.trace.filter(|_| write.followed) {
+            Some(trace) => tracer.child(&trace, name, Side::Server),
+            None => tracer.root(write.trace, name),
+        };
         if span.is_recorded() {
             span.set(
                 "isthmus.key",

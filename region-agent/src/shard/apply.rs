@@ -16,10 +16,10 @@ use isthmus_replication::store::{Applied, Conflict, Store};
 use isthmus_replication::time::{Now, Wall};
 use isthmus_replication::trace::TraceContext;
 use isthmus_runtime::events::Severity;
-use isthmus_runtime::telemetry::Side;
 use serde_json::json;
 
 use super::task::ShardTask;
+use super::traces::{Came, Carried, Followed};
 use super::{Newest, Phase, Served};
 use crate::metrics::{OfConflict, OfOrigin, Reason};
 
@@ -30,7 +30,7 @@ struct Effects {
     superseded: Vec<bool>,
     conflicts: Vec<(CellId, Conflict)>,
     clashes: u64,
-    traces: Vec<(TraceContext, (String, String))>,
+    carried: Carried,
 }
 
 /// Why the changes of an accepted message are missing.
@@ -85,9 +85,11 @@ impl ShardTask {
         {
             effects.conflicts.clear();
         }
-        let traces = effects.as_ref().map_or(&[][..], |effects| &effects.traces);
-        let sampled = traces.first().map(|(trace, _)| *trace);
-        self.note_newest(&mut served, &verdict, &message, sampled);
+        let exemplar = effects
+            .as_ref()
+            .ok()
+            .and_then(|effects| effects.carried.exemplar());
+        let delay = self.note_newest(&mut served, &verdict, &message, exemplar);
         self.context.memory.changed(before, served.store.bytes());
         if at.sequence >= serve_from.sequence {
             // Below it the store holds effects of what comes after, as the checkpoint had them.
@@ -98,7 +100,7 @@ impl ShardTask {
             .handle_message(now, &served.fold, &verdict, superseded);
         drop(served);
         if let Some(origin) = origin {
-            self.report(&origin, &message, effects, now);
+            self.report(&origin, &message, effects, delay, now);
         }
         self.take_verdict(&verdict, &message);
         true
@@ -113,9 +115,9 @@ impl ShardTask {
         verdict: &Verdict,
         message: &StoredMessage,
         trace: Option<TraceContext>,
-    ) {
+    ) -> Option<(Delay, Wall)> {
         let (Verdict::Accepted(accepted), Ok(header)) = (verdict, &message.header) else {
-            return;
+            return None;
         };
         let (applied, times) = (self.context.log_time(), &header.stages);
         let (region, appended, delay) = match accepted {
@@ -132,19 +134,21 @@ impl ShardTask {
                 let delay = Delay::of_own(times, message.timestamp, applied);
                 (self.log.region.clone(), served.fold.own_appended(), delay)
             }
-            _ => return,
+            _ => return None,
         };
         if served.phase == Phase::Serving {
             self.context.metrics.took(&region, &delay, trace);
         }
         served.newest.insert(region, Newest { appended, delay });
+        Some((delay, applied))
     }
 
     fn report(
-        &self,
+        &mut self,
         origin: &RegionName,
         message: &StoredMessage,
         effects: Result<Effects, Unusable>,
+        delay: Option<(Delay, Wall)>,
         began: Now,
     ) {
         let metrics = &self.context.metrics;
@@ -158,7 +162,15 @@ impl ShardTask {
                 if effects.clashes > 0 {
                     self.clashed(message, effects.clashes);
                 }
-                self.trace_apply(origin, message, &effects, began.wall);
+                if let Some((delay, at)) = delay {
+                    let came = Came {
+                        origin,
+                        message,
+                        delay,
+                        at,
+                    };
+                    self.trace_apply(came, &effects.carried, began.wall);
+                }
                 self.conflicts(message, effects.conflicts);
             }
             Err(unusable) => self.unusable(origin, message, &unusable),
@@ -200,19 +212,6 @@ impl ShardTask {
         entries
             .into_iter()
             .for_each(|entry| self.context.aside.keep(entry));
-    }
-
-    fn trace_apply(&self, origin: &RegionName, message: &StoredMessage, effects: &Effects, began: Wall) {
-        for (trace, key) in &effects.traces {
-            let tracer = &self.context.process.tracer;
-            let mut span = tracer.child_at(trace, "apply", Side::Consumer, began);
-            if span.is_recorded() {
-                span.set("isthmus.shard", self.log.shard.to_string());
-                span.set("isthmus.origin", origin.to_string());
-                span.set("isthmus.sequence", message.sequence.0 as i64);
-                span.set("isthmus.key", tracer.key(&key.0, &key.1));
-            }
-        }
     }
 
     fn clashed(&self, message: &StoredMessage, clashes: u64) {
@@ -336,9 +335,14 @@ fn apply_body(
 }
 
 fn apply_change(store: &mut Store, change: Change, at: Wall, effects: &mut Effects) {
-    if let Some(trace) = change.trace.filter(TraceContext::sampled) {
-        let key = (change.id.bucket.to_string(), change.id.key.to_string());
-        effects.traces.push((trace, key));
+    let followed = || Followed {
+        version: change.version.clone(),
+        trace: change.trace,
+        id: change.id.clone(),
+    };
+    effects.carried.first.get_or_insert_with(followed);
+    if change.trace.is_some_and(|trace| trace.sampled()) {
+        effects.carried.sampled.push(followed());
     }
     let id = change.id.clone();
     let applied = store.apply(change, at);

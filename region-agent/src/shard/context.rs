@@ -14,6 +14,7 @@ use tokio::sync::watch;
 
 use crate::memory::Memory;
 use crate::metrics::AgentMetrics;
+use crate::traced::TracedChanges;
 
 /// What every shard of a process shares with its process. Clones share it.
 #[derive(Debug, Clone)]
@@ -26,6 +27,8 @@ pub struct Context {
     pub metrics: AgentMetrics,
     /// Where what is lost is handed over.
     pub aside: Aside,
+    /// The last traced changes that were applied.
+    pub traced: TracedChanges,
     /// What the stores take.
     pub memory: Arc<Memory>,
     /// This run of this process.

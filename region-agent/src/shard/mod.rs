@@ -35,6 +35,7 @@ mod reading;
 mod restore;
 mod start;
 mod task;
+mod traces;
 mod voids;
 mod writes;
 

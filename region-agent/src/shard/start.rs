@@ -23,6 +23,7 @@ use super::lives::Lives;
 use super::marks::Marks;
 use super::restore::Restoring;
 use super::task::{Conditions, ShardTask};
+use super::traces::Slow;
 use super::voids::Voids;
 use super::{COMMANDS, Context, REQUESTS, ShardHandle, Shared};
 use crate::checkpoint::{CheckpointError, CheckpointFile, Loaded};
@@ -146,6 +147,7 @@ fn assemble(
         read_again: None,
         maintain_from: Mono::default(),
         conditions,
+        slow: Slow::default(),
         context,
         log,
     })

@@ -25,6 +25,7 @@ use super::fork::Finding;
 use super::lives::Lives;
 use super::marks::Marks;
 use super::restore::Restoring;
+use super::traces::Slow;
 use super::voids::Voids;
 use super::writes::Waiting;
 use super::{Command, Phase, Shared, WriteRequest};
@@ -69,6 +70,7 @@ pub(super) struct ShardTask {
     /// When the store is swept, a checkpoint may begin and health is told again.
     pub(super) maintain_from: Mono,
     pub(super) conditions: Conditions,
+    pub(super) slow: Slow,
 }
 
 /// What the shard's health is made of.

@@ -57,6 +57,10 @@ impl ShardTask {
         };
         let tracer = &self.context.process.tracer;
         let mut span = tracer.child_at(&trace, "append", Side::Producer, waiting.began);
+        let stream = self.context.ports.names.stream(&self.log.shard);
+        span.set("messaging.system", "nats");
+        span.set("messaging.operation.type", "send");
+        span.set("messaging.destination.name", stream);
         span.set("isthmus.shard", self.log.shard.to_string());
         match outcome {
             Outcome::Accepted { position, .. } => span.set("isthmus.sequence", position.sequence.0 as i64),

@@ -119,7 +119,7 @@ fn steps(spans: &BTreeSet<Span>) -> BTreeMap<(String, String), usize> {
 async fn one_trace_leads_from_the_clients_request_to_every_agent_of_every_region() -> anyhow::Result<()> {
     let receiver = Receiver::start().await?;
     let otlp = format!(
-        "telemetry: {{ otlp: {{ endpoint: \"{}\", protocol: http }}, ratio: 0 }}\n",
+        "telemetry: {{ otlp: {{ endpoint: \"{}\", protocol: http }}, ratio: 0, clients_may_sample: true }}\n",
         receiver.endpoint
     );
     let regions = ["eu-west", "us-east", "ap-south"];
@@ -172,4 +172,110 @@ async fn one_trace_leads_from_the_clients_request_to_every_agent_of_every_region
         .collect();
     ensure!(appliers.len() == 6, "six agents apply: {appliers:?}");
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn scenario_31_a_trace_goes_on_through_a_change_of_leader() -> anyhow::Result<()> {
+    let receiver = Receiver::start().await?;
+    let otlp = format!(
+        "telemetry: {{ otlp: {{ endpoint: \"{}\", protocol: http }}, ratio: 0, clients_may_sample: true }}\n",
+        receiver.endpoint
+    );
+    let regions = ["eu-west", "us-east"];
+    let running = Running::start_with(&regions, &["--rtt", "20ms"], &otlp).await?;
+    let written = |key: &'static str, trace: u128| {
+        let traced = running
+            .agent("eu-west")
+            .request(Method::PUT, &format!("/v1/kv/shop/{key}"));
+        let traced = traced.header("traceparent", format!("00-{trace:032x}-{PARENT:016x}-01"));
+        Agent::send(traced.body("x"))
+    };
+    let before = running.leader("eu-west").await?;
+    running.lab(&["stop", "leader@eu-west"])?;
+    written("waiting", TRACE).await?.ok()?;
+    let spans = until("the write has come through the other leader", SOON, || async {
+        let spans = receiver.of(TRACE);
+        let applied = spans
+            .iter()
+            .filter(|span| span.name == "apply" && span.region == "us-east");
+        ensure!(applied.count() == 2, "the trace has {spans:#?}");
+        let mut forwarded = spans.iter().filter(|span| span.name == "forward");
+        let other = forwarded.find(|span| span.process != before.name);
+        ensure!(other.is_some(), "{} led, the trace has {spans:#?}", before.name);
+        Ok(spans)
+    })
+    .await?;
+    running.lab(&["cont", &format!("{}@eu-west", before.name)])?;
+    let put = spans
+        .iter()
+        .find(|span| span.name == "put")
+        .context("the request")?;
+    ensure!(
+        spans
+            .iter()
+            .all(|span| span.id == put.id || span.parent == put.id),
+        "one trace, one root: {spans:#?}"
+    );
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_that_was_slow_is_traced_after_the_fact_in_one_trace() -> anyhow::Result<()> {
+    let receiver = Receiver::start().await?;
+    let otlp = format!(
+        "telemetry: {{ otlp: {{ endpoint: \"{}\", protocol: http }}, ratio: 0 }}\n",
+        receiver.endpoint
+    );
+    let running = Running::start_with(&["eu-west", "us-east"], &[], &otlp).await?;
+    running
+        .agent("eu-west")
+        .put("shop", "quick", "", "x")
+        .await?
+        .ok()?;
+    running.identical(SOON).await?;
+    running.lab(&["cut", "eu-west", "us-east"])?;
+    let slow = running
+        .agent("eu-west")
+        .put("shop", "slow", "", "x")
+        .await?
+        .ok()?;
+    let since = std::time::Instant::now();
+    until("longer than the lag objective", SOON, || async {
+        ensure!(since.elapsed() > Duration::from_secs(3), "{:?}", since.elapsed());
+        Ok(())
+    })
+    .await?;
+    running.lab(&["heal"])?;
+    running.identical(SOON).await?;
+
+    let version = slow.version.context("a version")?;
+    let told = until("agents tell of the slow change", SOON, || async {
+        let mut told = Vec::new();
+        for agent in running.agents("us-east") {
+            let traces = agent.admin("/v1/traces").await?.ok()?.json()?;
+            let traces = traces["traces"].as_array().context("traces")?.clone();
+            told.extend(traces.into_iter().filter(|traced| traced["version"] == version));
+        }
+        ensure!(told.len() == 2, "both agents of us-east: {told:?}");
+        Ok(told)
+    })
+    .await?;
+    ensure!(told.iter().all(|traced| traced["slow"] == true), "{told:?}");
+    ensure!(
+        told.iter()
+            .all(|traced| traced["delay_ms"].as_f64() > Some(3000.0)),
+        "{told:?}"
+    );
+    let trace = told[0]["trace_id"].as_str().context("a trace")?;
+    let trace = u128::from_str_radix(trace, 16)?;
+    until("its trace is at the receiver", SOON, || async {
+        let spans = receiver.of(trace);
+        let counts = steps(&spans);
+        let of = |name: &str| counts.get(&(name.to_owned(), "us-east".to_owned())).copied();
+        for name in ["slow change", "commit", "queue", "wire", "append", "apply"] {
+            ensure!(of(name) == Some(2), "{name} in {counts:?}");
+        }
+        Ok(())
+    })
+    .await
 }

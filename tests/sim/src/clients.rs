@@ -108,6 +108,7 @@ pub fn ask(
             timeout: TIMEOUT,
             session,
             trace: None,
+            followed: false,
         }),
     };
     let (core, asked, answers) = (Arc::clone(&region.core), asked.clone(), answers.clone());

@@ -61,8 +61,10 @@ impl Default for LogSettings {
 pub struct TelemetrySettings {
     /// Where spans go; nowhere by default.
     pub otlp: Option<Otlp>,
-    /// The share of traces begun here that are recorded, 0 to 1. A client's own decision is honoured.
+    /// The share of traces that are recorded, 0 to 1: of those begun here, and of those that clients bring and want recorded.
     pub ratio: f64,
+    /// Whether every trace that a client brings and wants recorded is. One that it does not want recorded never is.
+    pub clients_may_sample: bool,
     /// The filter of logs: a level, or directives such as `info,isthmus_gateway=debug`.
     pub log: String,
     /// The form of logs.
@@ -76,6 +78,7 @@ impl Default for TelemetrySettings {
         Self {
             otlp: None,
             ratio: 0.01,
+            clients_may_sample: false,
             log: "info".to_owned(),
             log_format: LogFormat::Text,
             show_keys: false,

@@ -17,6 +17,7 @@ use opentelemetry_sdk::trace::{
 };
 use prometheus_client::metrics::counter::Counter;
 
+use super::ids::Ids;
 use crate::metrics::Metrics;
 use crate::settings::{Otlp, OtlpProtocol};
 
@@ -50,6 +51,7 @@ pub(super) fn provider(
     let processor = Bounded::new(processor, metrics, outstanding);
     Ok(SdkTracerProvider::builder()
         .with_sampler(Sampler::AlwaysOn)
+        .with_id_generator(Ids::default())
         .with_resource(Resource::builder_empty().with_attributes(resource).build())
         .with_span_processor(processor)
         .build())

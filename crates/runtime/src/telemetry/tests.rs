@@ -17,20 +17,26 @@ const CLIENT: TraceContext = TraceContext {
 };
 const BOUND: Duration = Duration::from_secs(20);
 
-fn recorded(ratio: f64) -> (Tracer, InMemorySpanExporter) {
+fn settings(ratio: f64, clients_may_sample: bool) -> TelemetrySettings {
+    TelemetrySettings {
+        ratio,
+        clients_may_sample,
+        ..TelemetrySettings::default()
+    }
+}
+
+fn recorded_by(settings: &TelemetrySettings) -> (Tracer, InMemorySpanExporter) {
     let exporter = InMemorySpanExporter::default();
     let provider = SdkTracerProvider::builder()
         .with_simple_exporter(exporter.clone())
+        .with_id_generator(ids::Ids::default())
         .build();
-    (
-        Tracer::recording(
-            provider,
-            vec![KeyValue::new("isthmus.region", "eu-west")],
-            ratio,
-            false,
-        ),
-        exporter,
-    )
+    let recording = Recording::new(provider, vec![KeyValue::new("isthmus.region", "eu-west")]);
+    (Tracer::new(settings, Some(recording)), exporter)
+}
+
+fn recorded(ratio: f64) -> (Tracer, InMemorySpanExporter) {
+    recorded_by(&settings(ratio, true))
 }
 
 fn named<'a>(spans: &'a [SpanData], name: &str) -> &'a SpanData {
@@ -102,8 +108,63 @@ fn the_clients_decision_is_honoured_and_new_roots_follow_the_ratio() {
 }
 
 #[test]
+fn a_client_that_may_not_decide_gets_the_share_that_others_get() {
+    let (none, exporter) = recorded_by(&settings(0.0, false));
+    let carried = none.root(Some(CLIENT), "put").context().unwrap();
+    assert_eq!(
+        (carried.trace_id, carried.span_id),
+        (CLIENT.trace_id, CLIENT.span_id)
+    );
+    assert!(!carried.sampled());
+    assert!(exporter.get_finished_spans().unwrap().is_empty());
+    let off = Tracer::new(&settings(0.0, false), None);
+    assert!(
+        !off.root(Some(CLIENT), "put").context().unwrap().sampled(),
+        "other regions may send spans"
+    );
+
+    let (some, _) = recorded_by(&settings(0.5, false));
+    let drawn = (0..1000).filter(|_| some.root(Some(CLIENT), "put").is_recorded());
+    assert!((350..650).contains(&drawn.count()));
+    let unsampled = TraceContext { flags: 0, ..CLIENT };
+    let wanted = (0..100).filter(|_| some.root(Some(unsampled), "put").is_recorded());
+    assert_eq!(wanted.count(), 0);
+}
+
+#[test]
+fn processes_agree_on_the_trace_of_what_nobody_recorded_when_it_began() {
+    let (tracer, exporter) = recorded(0.0);
+    let slow = tracer.belated(0x51, "slow change", Side::Consumer, Wall::from_millis(1_000));
+    let stage = tracer.child_at(
+        &slow.context().unwrap(),
+        "wire",
+        Side::Internal,
+        Wall::from_millis(1_000),
+    );
+    stage.end_at(Wall::from_millis(4_000));
+    slow.end_at(Wall::from_millis(4_500));
+    let other = tracer.belated(0x51, "slow change", Side::Consumer, Wall::from_millis(1_000));
+    drop(other);
+    let spans = exporter.get_finished_spans().unwrap();
+    assert!(
+        spans
+            .iter()
+            .all(|span| span.span_context.trace_id() == TraceId::from(0x51))
+    );
+    let (slow, stage) = (named(&spans, "slow change"), named(&spans, "wire"));
+    assert_eq!(slow.parent_span_id, SpanId::INVALID);
+    assert_eq!(stage.parent_span_id, slow.span_context.span_id());
+    assert_eq!(
+        slow.end_time.duration_since(slow.start_time).unwrap(),
+        Duration::from_millis(3_500)
+    );
+    drop(tracer.root(None, "put"));
+    assert!(tracer.root(Some(CLIENT), "put").context().unwrap().trace_id == CLIENT.trace_id);
+}
+
+#[test]
 fn without_a_receiver_contexts_travel_on_and_keys_are_hashed() {
-    let off = Tracer::off();
+    let off = Tracer::new(&settings(0.0, true), None);
     assert_eq!(off.root(Some(CLIENT), "put").context(), Some(CLIENT));
     assert_eq!(
         off.child(&CLIENT, "apply", Side::Internal).context(),
@@ -124,7 +185,7 @@ fn exporting(endpoint: String, protocol: OtlpProtocol) -> (Telemetry, Metrics) {
     let provider = export::provider(&otlp, resource.clone(), &metrics).unwrap();
     (
         Telemetry {
-            tracer: Tracer::recording(provider, resource, 1.0, true),
+            tracer: Tracer::new(&settings(1.0, true), Some(Recording::new(provider, resource))),
         },
         metrics,
     )

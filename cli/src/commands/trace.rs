@@ -1,0 +1,246 @@
+//! `isthmus trace`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use futures::future::join_all;
+use reqwest::Client;
+use serde::{Deserialize, Serialize};
+use tokio::time::{Instant, sleep_until};
+
+use super::status::STAGES;
+use crate::client::door;
+use crate::client::http;
+use crate::client::kv::Place;
+use crate::failure::Failure;
+use crate::folder::run_file::{AgentRun, RunFile};
+use crate::output::line;
+
+/// Agents are asked again after this while a probe is under way.
+const AGAIN: Duration = Duration::from_millis(20);
+/// Characters of a bar.
+const WIDTH: f64 = 48.0;
+
+/// Write a probe to a key that holds nothing, and tell when and by which stages it came to every agent of every region
+///
+/// The probe lives for a minute. Its trace is recorded: where traces are sent to a receiver it is found there by its identifier. Exit 1 if an
+/// agent did not have it in time.
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Example:\n  isthmus trace carts/probe --dir shop --from eu-west\n\nThe bars:  c commit  q queue  w wire  a append  p apply"
+)]
+pub struct Trace {
+    /// BUCKET/KEY; the key must hold nothing
+    place: Place,
+    /// The folder that `isthmus up` runs
+    #[arg(long, default_value = ".")]
+    dir: PathBuf,
+    /// The region that writes; by default the first of set.yaml
+    #[arg(long, value_name = "REGION")]
+    from: Option<String>,
+    /// How long to wait for the last agent
+    #[arg(long, default_value = "10s", value_parser = humantime::parse_duration, value_name = "TIME")]
+    within: Duration,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum TraceError {
+    #[error("region {0} runs no agent at the moment")]
+    NoAgent(String),
+    #[error("{0} did not have it in time: see `isthmus status`")]
+    Late(String),
+}
+
+/// What the agent that wrote says.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+struct Probe {
+    trace_id: String,
+    version: String,
+    region: String,
+    /// The regions that hold the bucket.
+    regions: Vec<String>,
+}
+
+/// What an agent says of the probe.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+struct Applied {
+    delay_ms: Option<f64>,
+    stages_ms: std::collections::BTreeMap<String, f64>,
+    uncertainty_ms: Option<f64>,
+    applied_at: String,
+    sequence: u64,
+}
+
+#[derive(Deserialize)]
+struct Told {
+    traces: Vec<Applied>,
+}
+
+/// One agent and what it had in time.
+#[derive(Debug, Serialize)]
+struct Arrival {
+    region: String,
+    agent: String,
+    #[serde(flatten)]
+    applied: Option<Applied>,
+}
+
+#[derive(Serialize)]
+struct Report<'a> {
+    #[serde(flatten)]
+    probe: &'a Probe,
+    key: &'a str,
+    applied: &'a [Arrival],
+}
+
+impl Trace {
+    pub(super) async fn run(self) -> Result<(), Failure> {
+        let run = RunFile::of_running(&self.dir)?;
+        let client = http::client();
+        let first = run.order.first().map_or("", String::as_str);
+        let from = self.from.as_deref().unwrap_or(first);
+        let probe = self.probe(&client, &run, from).await?;
+        let until = Instant::now() + self.within;
+        let holding = run
+            .regions_in_order()
+            .filter(|(region, _)| probe.regions.iter().any(|holds| holds == region));
+        let agents = holding.flat_map(|(region, processes)| {
+            let running = processes.agents.iter().filter(|agent| agent.pid != 0);
+            running.map(move |agent| (region, agent))
+        });
+        let arrivals = agents.map(|(region, agent)| arrival(&client, &probe, region, agent, until));
+        let mut arrivals = join_all(arrivals).await;
+        let delay = |arrival: &Arrival| arrival.applied.as_ref().and_then(|applied| applied.delay_ms);
+        arrivals.sort_by(|one, other| {
+            let (one, other) = (delay(one).unwrap_or(f64::MAX), delay(other).unwrap_or(f64::MAX));
+            one.total_cmp(&other)
+        });
+        self.tell(&probe, &arrivals)?;
+        let late = arrivals.iter().filter(|arrival| arrival.applied.is_none());
+        let late: Vec<String> = late
+            .map(|arrival| format!("{}/{}", arrival.region, arrival.agent))
+            .collect();
+        match late.is_empty() {
+            true => Ok(()),
+            false => Err(Failure::environment(TraceError::Late(late.join(", ")))),
+        }
+    }
+
+    async fn probe(&self, client: &Client, run: &RunFile, from: &str) -> Result<Probe, Failure> {
+        let region = door::region(run, from)?;
+        let agent = region.agents.iter().find(|agent| agent.pid != 0);
+        let agent = agent.ok_or_else(|| Failure::environment(TraceError::NoAgent(from.to_owned())))?;
+        let url = self.place.in_path(&format!("{}/v1/probe", agent.admin));
+        http::json(client.post(url))
+            .await
+            .map_err(|error| Failure::blaming(error.blames_arguments(), error))
+    }
+
+    fn tell(&self, probe: &Probe, arrivals: &[Arrival]) -> Result<(), Failure> {
+        let key = format!("{}/{}", self.place.bucket, self.place.key);
+        if self.json {
+            let report = Report {
+                probe,
+                key: &key,
+                applied: arrivals,
+            };
+            return line(serde_json::to_string_pretty(&report).map_err(Failure::environment)?);
+        }
+        line(format_args!("{key}, written in {}", probe.region))?;
+        line(format_args!(
+            "trace {}, version {}\n",
+            probe.trace_id, probe.version
+        ))?;
+        let delays = arrivals
+            .iter()
+            .filter_map(|arrival| arrival.applied.as_ref()?.delay_ms);
+        let longest = delays.fold(0.0, f64::max);
+        let names = arrivals
+            .iter()
+            .map(|arrival| arrival.region.len() + arrival.agent.len() + 1);
+        let width = names.max().unwrap_or_default();
+        for arrival in arrivals {
+            let name = format!("{}/{}", arrival.region, arrival.agent);
+            match &arrival.applied {
+                Some(applied) => line(format_args!("{name:width$}  {}", waterfall(applied, longest)))?,
+                None => line(format_args!(
+                    "{name:width$}  not within {}",
+                    humantime::format_duration(self.within)
+                ))?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Waits until an agent has applied the probe, at most until `until`.
+async fn arrival(client: &Client, probe: &Probe, region: &str, agent: &AgentRun, until: Instant) -> Arrival {
+    let url = format!("{}/v1/traces/{}", agent.admin, probe.trace_id);
+    let mut arrival = Arrival {
+        region: region.to_owned(),
+        agent: agent.name.clone(),
+        applied: None,
+    };
+    while arrival.applied.is_none() && Instant::now() < until {
+        let asked: Result<Told, _> = http::json(client.get(&url)).await;
+        arrival.applied = asked.ok().and_then(|told| told.traces.into_iter().next_back());
+        if arrival.applied.is_none() {
+            sleep_until(until.min(Instant::now() + AGAIN)).await;
+        }
+    }
+    arrival
+}
+
+/// A bar with a letter a stage, and the times.
+fn waterfall(applied: &Applied, longest: f64) -> String {
+    let mut bar = String::new();
+    let (mut passed, mut times) = (0.0, Vec::new());
+    for (stage, letter) in STAGES.into_iter().zip(['c', 'q', 'w', 'a', 'p']) {
+        let Some(took) = applied.stages_ms.get(stage) else {
+            continue;
+        };
+        passed += took;
+        let ends = (passed / longest.max(f64::MIN_POSITIVE) * WIDTH).round() as usize;
+        bar.extend(std::iter::repeat_n(letter, ends.saturating_sub(bar.len())));
+        times.push(format!("{stage} {took:.1}"));
+    }
+    let total = applied.delay_ms.unwrap_or_default();
+    let width = WIDTH as usize;
+    format!("{bar:width$}  {total:>7.1} ms  ({})", times.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bar_is_as_long_as_the_slowest_and_its_letters_are_the_stages() {
+        let stages = [
+            ("commit", 2.0),
+            ("queue", 2.0),
+            ("wire", 40.0),
+            ("append", 2.0),
+            ("apply", 2.0),
+        ];
+        let applied = Applied {
+            delay_ms: Some(48.0),
+            stages_ms: stages.map(|(stage, took)| (stage.to_owned(), took)).into(),
+            ..Applied::default()
+        };
+        let shown = waterfall(&applied, 48.0);
+        let bar = format!("cc{}{}aapp", "qq", "w".repeat(40));
+        assert!(shown.starts_with(&bar), "{shown}");
+        assert!(
+            shown.contains("48.0 ms  (commit 2.0, queue 2.0, wire 40.0, append 2.0, apply 2.0)"),
+            "{shown}"
+        );
+        let half = waterfall(&applied, 96.0);
+        assert!(half.starts_with(&format!("cq{}ap ", "w".repeat(20))), "{half}");
+        assert!(waterfall(&Applied::default(), 0.0).contains("0.0 ms"));
+    }
+}

@@ -1,0 +1,53 @@
+#!/usr/bin/env bash
+# A receiver of traces that nobody here wrote (rotel) gets one trace with spans of all three regions, and `isthmus trace` tells its stages.
+# seconds: 180
+. "$(dirname "$0")/lib.sh"
+
+rotel=$("$python" -c 'import os, rotel; print(os.path.join(os.path.dirname(rotel.__file__), "rotel-agent"))')
+read -r grpc http < <("$python" -c '
+import socket
+kept = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
+print(*(s.getsockname()[1] for s in kept))')
+start receiver "$rotel" start --otlp-grpc-endpoint "127.0.0.1:$grpc" --otlp-http-endpoint "127.0.0.1:$http" \
+    --debug-log traces --debug-log-verbosity detailed --exporter blackhole
+within 20 "the receiver runs" grep -q "Starting Rotel" "$work/receiver.log"
+
+set=$work/set
+isthmus init "$set" --regions eu-west,us-east,ap-south >/dev/null
+for file in "$set"/*/region-agent.yaml "$set"/*/gateway.yaml; do
+    printf 'telemetry: { otlp: { endpoint: "http://127.0.0.1:%s", protocol: grpc }, ratio: 0 }\n' "$grpc" >>"$file"
+done
+run_regions --rtt 40ms
+
+say "a probe, and what isthmus trace tells of it"
+isthmus trace carts/probe --dir "$set" --from eu-west --json >"$work/trace.json"
+json 'len(d["applied"]) == 6 and all(a["delay_ms"] > 0 for a in d["applied"])' <"$work/trace.json" || fail "$(cat "$work/trace.json")"
+json 'all(a["stages_ms"]["wire"] >= 20 for a in d["applied"] if a["region"] != "eu-west")' <"$work/trace.json" ||
+    fail "the way of the bytes is missing: $(cat "$work/trace.json")"
+json 'all(set(a["stages_ms"]) == {"commit", "apply"} for a in d["applied"] if a["region"] == "eu-west")' <"$work/trace.json" ||
+    fail "the writing region: $(cat "$work/trace.json")"
+trace=$(json 'd["trace_id"]' <"$work/trace.json")
+
+# regions_of TRACE: the regions whose spans of the trace the receiver has.
+regions_of() {
+    tr -d '\033' <"$work/receiver.log" | "$python" -c '
+import re, sys
+text = sys.stdin.read()
+found = set()
+for span in re.split(r"(?=Trace ID)", text):
+    if sys.argv[1] in span.split("\n")[0]:
+        found |= set(re.findall(r"isthmus\.region[^\n]*?(eu-west|us-east|ap-south)", span))
+print(*sorted(found))' "$1"
+}
+in_all_regions() {
+    same "the regions of trace $1" "$(regions_of "$1")" "ap-south eu-west us-east"
+}
+within 30 "spans of all three regions in one trace at the receiver" in_all_regions "$trace"
+expect_fail in_all_regions 00000000000000000000000000000001
+
+say "a waterfall for people, and a key that holds a value is left alone"
+isthmus trace carts/other --dir "$set" --from us-east >"$work/waterfall.txt"
+grep -q "^ap-south/agent-1 .*w.* ms  (commit " "$work/waterfall.txt" || fail "$(cat "$work/waterfall.txt")"
+same "a value" "$(request -X PUT --data kept "$(door eu-west)/v1/kv/carts/alice")" 200
+expect 64 isthmus trace carts/alice --dir "$set" --from eu-west
+same "it is still there" "$(curl -fsS "$(door eu-west)/v1/kv/carts/alice")" kept
