@@ -115,7 +115,7 @@ impl HeadTask {
         let Some(lane) = self.lanes.get_mut(&session) else {
             return;
         };
-        self.origins.clock(&lane.origin, clock);
+        let clock = self.origins.clock(&lane.origin, now.mono, clock);
         lane.receiving.handle_origin_clock(clock);
         if lane.traces.is_on()
             && let Ok(header) = Header::decode(&range.header)

@@ -6,6 +6,7 @@ use isthmus_replication::link::lane::Hold;
 use isthmus_replication::link::session::ClockEstimate;
 use isthmus_replication::names::RegionName;
 use isthmus_replication::receiving::lag::Proof;
+use isthmus_replication::time::Mono;
 
 use super::{HeadTask, SHOW};
 
@@ -16,7 +17,15 @@ pub(super) struct Origins(BTreeMap<RegionName, OfOrigin>);
 #[derive(Debug, Default)]
 struct OfOrigin {
     proof: Proof,
-    clock: Option<ClockEstimate>,
+    /// The least uncertain estimate, and when it was made.
+    clock: Option<(ClockEstimate, Mono)>,
+}
+
+impl OfOrigin {
+    fn at(&self, now: Mono) -> Option<ClockEstimate> {
+        let (clock, at) = self.clock?;
+        Some(clock.aged(now.since(at)))
+    }
 }
 
 /// What the lanes of one origin are doing, taken together.
@@ -28,8 +37,22 @@ struct Lanes {
 }
 
 impl Origins {
-    pub(super) fn clock(&mut self, origin: &RegionName, clock: Option<ClockEstimate>) {
-        self.0.entry(origin.clone()).or_default().clock = clock;
+    /// What is known of an origin's clock, where its session says `told` at `now`.
+    pub(super) fn clock(
+        &mut self,
+        origin: &RegionName,
+        now: Mono,
+        told: Option<ClockEstimate>,
+    ) -> Option<ClockEstimate> {
+        let known = self.0.entry(origin.clone()).or_default();
+        let Some(told) = told else { return known.at(now) };
+        let best = known
+            .clock
+            .map_or(told, |(older, at)| told.or_older(older, now.since(at)));
+        if best == told {
+            known.clock = Some((told, now));
+        }
+        Some(best)
     }
 }
 
@@ -67,7 +90,7 @@ impl HeadTask {
             known.proof.note(appended, delay);
         }
         let impeded = !lanes.standing || lanes.working || lanes.hold.is_some();
-        let lag = known.proof.lag(now.wall, known.clock, impeded);
+        let lag = known.proof.lag(now.wall, known.at(now.mono), impeded);
         let held = self.fold.origin(origin);
         let (cursor, needs_sync) = (
             held.map(|held| held.cursor),

@@ -25,6 +25,36 @@ pub struct ClockEstimate {
     pub newest_round_trip: Duration,
 }
 
+/// Clocks drift apart by less than one part in so many.
+const DRIFT: u32 = 10_000;
+
+impl ClockEstimate {
+    /// This estimate, or what of an older one holds after `age` where that is less uncertain: a session that began on a stalled path
+    /// knows little. Two that can't both be right show that a clock was set, and the newer one holds.
+    #[must_use]
+    pub fn or_older(self, older: Self, age: Duration) -> Self {
+        let older = older.aged(age);
+        let apart = Duration::from_micros(self.offset_micros.abs_diff(older.offset_micros));
+        if older.uncertainty >= self.uncertainty || apart > older.uncertainty + self.uncertainty {
+            return self;
+        }
+        Self {
+            offset_micros: older.offset_micros,
+            uncertainty: older.uncertainty,
+            ..self
+        }
+    }
+
+    /// The estimate after `age`: as much less certain as clocks drift.
+    #[must_use]
+    pub fn aged(self, age: Duration) -> Self {
+        Self {
+            uncertainty: self.uncertainty + age / DRIFT,
+            ..self
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy)]
 struct Sample {
     offset_micros: i64,
@@ -183,5 +213,30 @@ mod tests {
         };
         clock.handle_pong(at(0), &pong);
         assert_eq!(clock.estimate(), None);
+    }
+
+    #[test]
+    fn an_older_estimate_holds_where_it_is_less_uncertain_and_no_clock_was_set() {
+        let of = |offset_micros, millis| ClockEstimate {
+            offset_micros,
+            uncertainty: Duration::from_millis(millis),
+            round_trip: Duration::from_millis(2 * millis),
+            newest_round_trip: Duration::from_millis(2 * millis),
+        };
+        let (good, stalled) = (of(1_000, 10), of(900_000, 1_500));
+        let kept = stalled.or_older(good, Duration::from_secs(10));
+        assert_eq!(
+            (kept.offset_micros, kept.uncertainty),
+            (1_000, Duration::from_millis(11))
+        );
+        assert_eq!(kept.round_trip, stalled.round_trip);
+        assert_eq!(good.or_older(stalled, Duration::from_secs(1)), good);
+        let stepped = of(5_000_000, 20);
+        assert_eq!(stepped.or_older(good, Duration::from_secs(1)), stepped);
+        assert_eq!(
+            stalled.or_older(good, Duration::from_secs(30_000)),
+            stalled,
+            "it has drifted"
+        );
     }
 }
