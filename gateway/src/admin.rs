@@ -15,10 +15,10 @@ use crate::status;
 /// The routes that the admin listener serves.
 pub fn router(shared: &Shared, history: History) -> Router {
     let shown = shared.clone();
-    let status = move || status::of_gateway(shown.settings(), &shown.board, shown.process.clock.mono());
+    let status = move || status::of_gateway(shown.settings(), &shown.board, shown.log_now());
     let current = shared.clone();
     let currency = move || {
-        let (state, now) = (current.board.state(), current.process.clock.mono());
+        let (state, now) = (current.board.state(), current.log_now());
         let of_own = lag::of_own(current.settings(), &state, now).into_iter();
         let all = of_own.map(|(origin, proof_age)| Currency {
             origin: origin.to_string(),

@@ -1,5 +1,6 @@
 //! From settings to running tasks.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +12,7 @@ use isthmus_door::history::Teller;
 use isthmus_link::{Accepts, Links};
 use isthmus_log::nats::{Connection, ConnectionSettings, ConnectionState};
 use isthmus_log::{EnsureError, LogSettings, Ports, RegionNames, Role, ServerClock};
+use isthmus_replication::coordinates::Shard;
 use isthmus_runtime::Process;
 use isthmus_runtime::health::{Condition, Probe};
 use isthmus_runtime::random;
@@ -75,8 +77,9 @@ impl Gateway {
         let (leading, leads) = watch::channel(false);
         let board = Board::default();
         let clock = process.clock.clone();
+        let server_clock = ServerClock::new(Arc::new(move || clock.now()));
         let told = &process.settings.process;
-        let heads = told.set.shards_for(&told.region).into_iter();
+        let heads = told.set.shards_for(&told.region);
         let (aside, set_aside) = isthmus_door::aside::queue(process);
         let teller = Teller {
             region: told.region.to_string(),
@@ -89,13 +92,14 @@ impl Gateway {
             links,
             run: random::writer_id()?,
             aside,
-            metrics: GatewayMetrics::register(process, &board),
-            server_clock: ServerClock::new(Arc::new(move || clock.now())),
+            metrics: GatewayMetrics::register(process, &board, &server_clock),
+            server_clock,
             cursors: Arc::new(PeerBoard::new(&shared_shards(&told.set, &told.region))),
             leading: leads,
             applied: watch::Sender::new(0),
             paused: watch::Sender::default(),
-            folds: Arc::new(heads.map(|shard| (shard, watch::Sender::new(None))).collect()),
+            folds: Arc::new(each(&heads)),
+            stored: Arc::new(each(&heads)),
             board,
             process: process.clone(),
         };
@@ -229,6 +233,9 @@ fn follow_server_clock(shared: &Shared) -> anyhow::Result<()> {
     let supervisor = &shared.process.supervisor;
     supervisor.spawn(TaskKind::Work, "server clock", |stop| async move {
         let follow = async {
+            if let Err(error) = clock.settle(&*ports.log, &shard).await {
+                tracing::debug!(%error, "the log's clock gave no answer");
+            }
             loop {
                 if let Err(error) = clock.sample(&*ports.log, &shard).await {
                     tracing::debug!(%error, "the log's clock gave no answer");
@@ -262,4 +269,10 @@ fn stand_for_leader(
         leader::stand(candidate, leading, stop).await
     })?;
     Ok(())
+}
+
+/// For each shard what is told of it; nothing yet.
+fn each<T>(shards: &[Shard]) -> BTreeMap<Shard, watch::Sender<Option<T>>> {
+    let nothing = |shard: &Shard| (shard.clone(), watch::Sender::new(None));
+    shards.iter().map(nothing).collect()
 }

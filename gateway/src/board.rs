@@ -9,11 +9,11 @@ use isthmus_log::{ClockOffset, Member};
 use isthmus_replication::coordinates::{AppliedThrough, Cursor, Life, Position, Sequence, Shard};
 use isthmus_replication::delay::Delay;
 use isthmus_replication::names::{ProcessName, RegionName};
+use isthmus_replication::sending::{LagRecord, OriginLag};
 use isthmus_replication::time::{Mono, Wall};
 use serde_json::Value;
 
 use crate::applied::AppliedTable;
-use crate::lag;
 
 /// The state that status and metrics show. Clones share it.
 #[derive(Debug, Clone, Default)]
@@ -116,14 +116,8 @@ pub struct Lane {
     pub in_flight_bytes: u64,
     /// Bytes that may be in flight.
     pub window_bytes: u64,
-    /// The age of the oldest change or mark that the peer has not reported applied, at `as_of`; at least so much.
-    pub lag: Duration,
-    /// For how long the peer has not reported more.
-    pub still: Duration,
-    /// Whether that is all of it: not until the peer has reported a position that this gateway has read itself.
-    pub lag_proven: bool,
-    /// When `lag` was taken.
-    pub as_of: Mono,
+    /// What the lane knows of the peer's lag at this moment.
+    pub lag: LaneLag,
     /// Changes of this region are missing there until a sync brings them.
     pub needs_sync: bool,
 }
@@ -241,10 +235,19 @@ impl Link {
     }
 }
 
-impl Lane {
-    /// The lag at `now`.
+/// What a lane knows of its peer's lag. Clones share it: the lane keeps it current without a detour over the board.
+#[derive(Debug, Clone, Default)]
+pub struct LaneLag(Arc<Mutex<LagRecord>>);
+
+impl LaneLag {
+    /// The lag at `now` by the region's log clock.
     #[must_use]
-    pub fn lag_at(&self, now: Mono) -> Duration {
-        self.lag + lag::unheard(self.still, now.since(self.as_of))
+    pub fn at(&self, now: Wall) -> OriginLag {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).at(now)
+    }
+
+    /// Keeps what is known now.
+    pub fn know(&self, record: LagRecord) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = record;
     }
 }

@@ -12,7 +12,7 @@ use isthmus_replication::coordinates::Shard;
 use isthmus_replication::limits::MARK_INTERVAL;
 use isthmus_replication::names::RegionName;
 use isthmus_replication::receiving::lag::Freshness;
-use isthmus_replication::time::Mono;
+use isthmus_replication::time::Now;
 use isthmus_runtime::settings::ProcessSettings;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
@@ -142,7 +142,7 @@ struct Word {
 
 /// Every pair of regions and every shard that both hold.
 #[must_use]
-pub fn of_all(process: &ProcessSettings, state: &State, now: Mono) -> Vec<Lag> {
+pub fn of_all(process: &ProcessSettings, state: &State, now: Now) -> Vec<Lag> {
     let words: BTreeMap<&RegionName, Word> = process
         .set
         .regions
@@ -174,16 +174,16 @@ pub fn told(report: &Value, peer: &RegionName, shard: &Shard) -> Option<Duration
 
 /// The age of what this region has of every other one, oldest first; none where nothing of it is known.
 #[must_use]
-pub fn of_own(process: &ProcessSettings, state: &State, now: Mono) -> Vec<(RegionName, Option<Duration>)> {
+pub fn of_own(process: &ProcessSettings, state: &State, now: Now) -> Vec<(RegionName, Option<Duration>)> {
     let rows = of_all(process, state, now);
     let own = rows.into_iter().filter(|lag| lag.peer == process.region);
     own.map(|lag| (lag.origin, lag.proof_age_ms.and_then(from_millis)))
         .collect()
 }
 
-fn word(process: &ProcessSettings, state: &State, region: &RegionName, now: Mono) -> Word {
+fn word(process: &ProcessSettings, state: &State, region: &RegionName, now: Now) -> Word {
     let told = state.regions.get(region);
-    let told = told.map(|told| (read(&told.report), now.since(told.heard)));
+    let told = told.map(|told| (read(&told.report), now.mono.since(told.heard)));
     if *region != process.region {
         let Some((report, age)) = told else {
             return Word::default();
@@ -268,7 +268,7 @@ fn between(
 
 /// By how much a lag that was told `age` ago is taken to have grown: by all of that where the peer had reported nothing more for
 /// `still`, so that marks should have been, else by what is beyond the time between two reports.
-pub(crate) fn unheard(still: Duration, age: Duration) -> Duration {
+fn unheard(still: Duration, age: Duration) -> Duration {
     if still > STILL {
         age
     } else {

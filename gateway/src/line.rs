@@ -226,7 +226,7 @@ pub fn party(shared: &Shared) -> Party {
 /// Answers a call of the other end.
 pub fn answer(shared: &Shared, session: &mut Session, request: &Request) {
     let outcome = if request.method == STATUS {
-        let now = shared.process.clock.mono();
+        let now = shared.log_now();
         let report = status::of_region(shared.settings(), &shared.board, now);
         Ok(report.to_string().into())
     } else {

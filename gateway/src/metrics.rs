@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use isthmus_link::RefusalReason;
+use isthmus_log::ServerClock;
 use isthmus_replication::fold::Void;
 use isthmus_replication::names::RegionName;
 use isthmus_replication::sending::Spared;
+use isthmus_replication::time::Now;
 use isthmus_runtime::Process;
 use isthmus_runtime::metrics::Labels;
 use isthmus_runtime::settings::GatewaySettings;
@@ -42,7 +44,7 @@ pub struct GatewayMetrics {
 impl GatewayMetrics {
     /// Registers the counters, and gauges that read `board` when they are asked for.
     #[must_use]
-    pub fn register(process: &Process<GatewaySettings>, board: &Board) -> Self {
+    pub fn register(process: &Process<GatewaySettings>, board: &Board, server_clock: &ServerClock) -> Self {
         let counters = Self::default();
         for reason in RefusalReason::ALL {
             drop(counters.refused.get_or_create(&reason_label(reason.label())));
@@ -123,10 +125,14 @@ impl GatewayMetrics {
             );
         });
         let (settings, clock) = (Arc::clone(&process.settings), process.clock.clone());
-        let board = board.clone();
-        process
-            .metrics
-            .sampled(move || gauges::of_board(&settings.process, &board.state(), clock.mono()));
+        let (board, server_clock) = (board.clone(), server_clock.clone());
+        process.metrics.sampled(move || {
+            let now = Now {
+                mono: clock.mono(),
+                wall: server_clock.server_time(),
+            };
+            gauges::of_board(&settings.process, &board.state(), now)
+        });
         counters
     }
 
@@ -220,6 +226,9 @@ fn with_origin(origin: &RegionName) -> Labels {
 mod tests {
     use std::time::Duration;
 
+    use isthmus_replication::fold::LogName;
+    use isthmus_replication::sending::Sending;
+
     use super::*;
     use crate::board::Phase;
     use crate::testing;
@@ -227,7 +236,9 @@ mod tests {
     #[test]
     fn every_reason_is_shown_before_it_first_counts_and_gauges_read_the_board() {
         let (process, board) = (testing::process(), Board::default());
-        let counters = GatewayMetrics::register(&process, &board);
+        let clock = process.clock.clone();
+        let server_clock = ServerClock::new(Arc::new(move || clock.now()));
+        let counters = GatewayMetrics::register(&process, &board, &server_clock);
         board.state().leadership.leading = true;
         counters.refused("unknown_ca");
         let peer = RegionName::parse("us-east").expect("a valid name");
@@ -240,8 +251,13 @@ mod tests {
             link.path.rtt = Some(Duration::from_millis(80));
         });
         board.lane(&peer, &shard, |lane| {
-            lane.lag = Duration::from_secs(3);
-            lane.as_of = process.clock.mono();
+            let mut sending = Sending::new(LogName {
+                set: process.settings.process.set.name.clone(),
+                region: process.settings.process.region.clone(),
+                shard: shard.clone(),
+            });
+            sending.handle_lag_before(server_clock.server_time().before(Duration::from_secs(3)));
+            lane.lag.know(sending.lag_record());
             lane.window_bytes = 100;
             lane.in_flight_bytes = 40;
         });

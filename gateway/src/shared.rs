@@ -6,10 +6,10 @@ use std::sync::Arc;
 use isthmus_door::Aside;
 use isthmus_link::Links;
 use isthmus_log::{Ports, ServerClock};
-use isthmus_replication::coordinates::{Shard, WriterId};
+use isthmus_replication::coordinates::{Sequence, Shard, WriterId};
 use isthmus_replication::fold::Fold;
 use isthmus_replication::names::RegionName;
-use isthmus_replication::time::Now;
+use isthmus_replication::time::{Now, Wall};
 use isthmus_runtime::Process;
 use isthmus_runtime::settings::{GatewaySettings, ProcessSettings, SetSettings};
 use tokio::sync::watch;
@@ -47,7 +47,12 @@ pub struct Shared {
     pub paused: watch::Sender<BTreeSet<RegionName>>,
     /// The fold at the head of each shard's log, told again whenever a life begins.
     pub folds: Arc<BTreeMap<Shard, watch::Sender<Option<Arc<Fold>>>>>,
+    /// The newest own record at the head of each shard's log, and when it was stored.
+    pub stored: Arc<BTreeMap<Shard, watch::Sender<Option<Stored>>>>,
 }
+
+/// An own record of the log: where it is, and when it was stored.
+pub type Stored = (Sequence, Wall);
 
 impl Shared {
     /// What this process has been told.
@@ -94,6 +99,14 @@ impl Shared {
     #[must_use]
     pub fn head_of(&self, shard: &Shard) -> watch::Receiver<Option<Arc<Fold>>> {
         self.folds
+            .get(shard)
+            .map_or_else(|| watch::channel(None).1, watch::Sender::subscribe)
+    }
+
+    /// The newest own record at the head of the log of `shard`, which this region holds.
+    #[must_use]
+    pub fn stored_of(&self, shard: &Shard) -> watch::Receiver<Option<Stored>> {
+        self.stored
             .get(shard)
             .map_or_else(|| watch::channel(None).1, watch::Sender::subscribe)
     }

@@ -6,7 +6,7 @@ use isthmus_replication::coordinates::{AppliedThrough, Cursor, Position, Shard};
 use isthmus_replication::delay::Delay;
 use isthmus_replication::names::RegionName;
 use isthmus_replication::peer::AppliedPositions;
-use isthmus_replication::time::Mono;
+use isthmus_replication::time::Now;
 use isthmus_runtime::settings::ProcessSettings;
 use serde_json::{Map, Value, json};
 
@@ -15,7 +15,7 @@ use crate::lag;
 
 /// What `/v1/status` answers with.
 #[must_use]
-pub fn of_gateway(process: &ProcessSettings, board: &Board, now: Mono) -> Value {
+pub fn of_gateway(process: &ProcessSettings, board: &Board, now: Now) -> Value {
     let state = board.state();
     let mut own = of_region_state(process, &state, now);
     as_the_leader_told(process, &state, &mut own);
@@ -23,7 +23,7 @@ pub fn of_gateway(process: &ProcessSettings, board: &Board, now: Mono) -> Value 
         .regions
         .iter()
         .map(|(region, told)| {
-            let report = json!({ "age_ms": millis(now.since(told.heard)), "report": told.report });
+            let report = json!({ "age_ms": millis(now.mono.since(told.heard)), "report": told.report });
             (region.to_string(), flatten(report))
         })
         .collect();
@@ -57,7 +57,7 @@ pub fn of_gateway(process: &ProcessSettings, board: &Board, now: Mono) -> Value 
 
 /// What a region tells others of itself: by the gateway that answers, of what its agents and its leader told.
 #[must_use]
-pub fn of_region(process: &ProcessSettings, board: &Board, now: Mono) -> Value {
+pub fn of_region(process: &ProcessSettings, board: &Board, now: Now) -> Value {
     let state = board.state();
     let mut report = of_region_state(process, &state, now);
     as_the_leader_told(process, &state, &mut report);
@@ -74,8 +74,8 @@ fn as_the_leader_told(process: &ProcessSettings, state: &State, report: &mut Val
 }
 
 /// The same as this gateway knows it by itself: without what the leader told of its links.
-pub(crate) fn of_region_state(process: &ProcessSettings, state: &State, now: Mono) -> Value {
-    let agents = state.applied.by_agent(now);
+pub(crate) fn of_region_state(process: &ProcessSettings, state: &State, now: Now) -> Value {
+    let agents = state.applied.by_agent(now.mono);
     json!({
         "told_by": process.name.as_str(),
         "generation": process.set.generation,
@@ -115,7 +115,7 @@ fn flatten(told: Value) -> Value {
     }
 }
 
-fn of_link(peer: &RegionName, link: &Link, now: Mono) -> Value {
+fn of_link(peer: &RegionName, link: &Link, now: Now) -> Value {
     let mut shown = json!({
         "peer": peer.as_str(),
         "state": link.label(),
@@ -147,7 +147,8 @@ fn add_path(shown: &mut Value, path: PathEstimate) {
     shown["clock_uncertainty_ms"] = json!(path.uncertainty_micros.map(|micros| micros as f64 / 1e3));
 }
 
-fn of_lane(lane: &Lane, now: Mono) -> Value {
+fn of_lane(lane: &Lane, now: Now) -> Value {
+    let lag = lane.lag.at(now.wall);
     json!({
         "state": lane.state,
         "reason": lane.reason,
@@ -156,15 +157,15 @@ fn of_lane(lane: &Lane, now: Mono) -> Value {
         "read": lane.read.map(|read| read.0),
         "in_flight_bytes": lane.in_flight_bytes,
         "window_bytes": lane.window_bytes,
-        "lag_ms": millis(lane.lag_at(now)),
-        "lag_proven": lane.lag_proven,
-        "still_ms": millis(lane.still + now.since(lane.as_of)),
+        "lag_ms": millis(lag.at_least),
+        "lag_proven": lag.proven,
+        "still_ms": millis(lag.still),
         "needs_sync": lane.needs_sync,
     })
 }
 
-fn of_receiving(origin: &RegionName, shard: &Shard, held: &Receiving, now: Mono) -> Value {
-    let aged = held.proof_age.map(|age| millis(age + now.since(held.as_of)));
+fn of_receiving(origin: &RegionName, shard: &Shard, held: &Receiving, now: Now) -> Value {
+    let aged = held.proof_age.map(|age| millis(age + now.mono.since(held.as_of)));
     let mut shown = with_shard(
         shard,
         json!({

@@ -116,6 +116,15 @@ impl Delay {
         this
     }
 
+    /// The same, where the clocks of the places within a region may be off by `by` too.
+    #[must_use]
+    pub fn less_certain(self, by: Duration) -> Self {
+        Self {
+            uncertainty: self.uncertainty.map(|known| known + by),
+            ..self
+        }
+    }
+
     /// Every stage that it went through, with how long that took, in order.
     pub fn stages(&self) -> impl Iterator<Item = (Stage, Duration)> + '_ {
         let all = Stage::ALL.into_iter().zip(self.stages);

@@ -36,8 +36,8 @@ mod tests;
 mod timing;
 mod view;
 
-pub use lag::OriginLag;
 use lag::Unapplied;
+pub use lag::{LagRecord, OriginLag};
 use outbox::Outbox;
 pub use outbox::Spared;
 use records::Records;
@@ -126,6 +126,12 @@ impl Sending {
     /// known beyond. To be called before anything else.
     pub fn handle_lag_before(&mut self, since: Wall) {
         self.unapplied.begin(since);
+    }
+
+    /// The log has an own record at `sequence`, stored at `appended`, as the reader at its head says. It waits for the peer whether or
+    /// not this lane has a reader.
+    pub fn handle_stored(&mut self, sequence: Sequence, appended: Wall) {
+        self.unapplied.read(sequence, appended);
     }
 
     /// Takes the lives of the log as the fold at its head knows them. To be called when the process has read the log up to its end

@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
 use isthmus_replication::names::GroupName;
+use isthmus_replication::time::{Mono, Wall};
 use serde_json::json;
 
 use super::*;
@@ -123,9 +124,15 @@ fn the_shortest_runway_that_an_agent_tells_counts() {
 fn every_pair_and_shard_has_a_row_also_of_regions_of_which_nothing_is_known() {
     let process = testing::process();
     let mut state = State::default();
-    let now = Mono::default().after(Duration::from_secs(100));
+    let now = Now {
+        mono: Mono::default().after(Duration::from_secs(100)),
+        wall: Wall::from_millis(1),
+    };
     for (name, report) in [("us-east", received(100.0)), ("eu-west", sent(70.0, true))] {
-        let told = Told { report, heard: now };
+        let told = Told {
+            report,
+            heard: now.mono,
+        };
         state.regions.insert(region(name), told);
     }
     let rows = of_all(&process.settings.process, &state, now);
@@ -151,7 +158,7 @@ fn a_region_reads_its_own_report_however_little_it_knows() {
     link.lanes.insert(shard(), crate::board::Lane::default());
     let from = (region("us-east"), shard());
     state.receiving.insert(from, crate::board::Receiving::default());
-    let rows = of_all(&process.settings.process, &state, Mono::default());
+    let rows = of_all(&process.settings.process, &state, Now::default());
     let own = rows
         .iter()
         .filter(|row| row.partition == 1 && row.origin == region("eu-west"));

@@ -2,7 +2,7 @@
 
 use isthmus_replication::coordinates::{Position, Shard};
 use isthmus_replication::receiving::lag::Freshness;
-use isthmus_replication::time::Mono;
+use isthmus_replication::time::Now;
 use isthmus_runtime::metrics::{Gauge, Labels, truth};
 use isthmus_runtime::settings::ProcessSettings;
 use prometheus_client::registry::Unit;
@@ -11,7 +11,7 @@ use crate::board::{Phase, State};
 use crate::lag::{self, Lag};
 
 /// Every gauge of the board at `now`.
-pub(super) fn of_board(process: &ProcessSettings, state: &State, now: Mono) -> Vec<Gauge> {
+pub(super) fn of_board(process: &ProcessSettings, state: &State, now: Now) -> Vec<Gauge> {
     let mut gauges = of_links(state);
     gauges.extend(of_lanes(state));
     gauges.extend(of_lag(process, state, now));
@@ -91,7 +91,7 @@ fn of_lanes(state: &State) -> Vec<Gauge> {
 }
 
 /// Of the pairs that this region is one of: what other regions have of each other their own gateways tell.
-fn of_lag(process: &ProcessSettings, state: &State, now: Mono) -> Vec<Gauge> {
+fn of_lag(process: &ProcessSettings, state: &State, now: Now) -> Vec<Gauge> {
     let mut lag = Gauge::new(
         "lag",
         "The age of the oldest change or mark of the origin that the peer is not known to have applied",

@@ -19,9 +19,10 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::sleep_until;
 
+use crate::board::LaneLag;
 use crate::lag;
 use crate::outbox::{Outbox, Refused};
-use crate::shared::Shared;
+use crate::shared::{Shared, Stored};
 use crate::start::{StartError, start_reader};
 use crate::traces::{Hop, LaneTraces};
 
@@ -128,6 +129,7 @@ struct LaneTask {
     inputs: mpsc::Receiver<ToLane>,
     teller: mpsc::Sender<FromLane>,
     head: watch::Receiver<Option<Arc<Fold>>>,
+    stored: watch::Receiver<Option<Stored>>,
     sending: Sending,
     outbox: Option<Outbox>,
     run: u64,
@@ -136,6 +138,7 @@ struct LaneTask {
     traces: LaneTraces,
     read: Option<Sequence>,
     spared: Spared,
+    lag: LaneLag,
     shown: Mono,
 }
 
@@ -143,6 +146,7 @@ struct LaneTask {
 enum Happening {
     Input(Option<ToLane>),
     Head,
+    Stored,
     Started(Result<(Fold, Reader), StartError>),
     Read(Result<StoredMessage, ReadError>),
     Room,
@@ -167,6 +171,7 @@ impl LaneTask {
         );
         Self {
             head: shared.head_of(&shard),
+            stored: shared.stored_of(&shard),
             sending: sending(&shared, &peer, &shard),
             traces,
             shared,
@@ -180,6 +185,7 @@ impl LaneTask {
             reader: None,
             read: None,
             spared: Spared::default(),
+            lag: LaneLag::default(),
             shown: Mono::default(),
         }
     }
@@ -197,6 +203,7 @@ impl LaneTask {
                 Happening::Input(None) => return,
                 Happening::Input(Some(input)) => self.handle(input),
                 Happening::Head => self.learn_head(),
+                Happening::Stored => self.learn_stored(),
                 Happening::Started(started) => self.started(started),
                 Happening::Read(read) => self.read(read),
                 Happening::Room | Happening::Due => {}
@@ -213,6 +220,7 @@ impl LaneTask {
             biased;
             input = self.inputs.recv() => Happening::Input(input),
             Ok(()) = self.head.changed() => Happening::Head,
+            Ok(()) = self.stored.changed(), if self.reader.is_none() => Happening::Stored,
             started = done(&mut self.starting) => Happening::Started(started),
             room = room(self.outbox.as_ref()), if blocked => {
                 if room.is_err() {
@@ -254,6 +262,12 @@ impl LaneTask {
         self.shared
             .cursors
             .acknowledge(&self.peer, &self.shard, verified, applied);
+    }
+
+    fn learn_stored(&mut self) {
+        if let Some((sequence, appended)) = *self.stored.borrow_and_update() {
+            self.sending.handle_stored(sequence, appended);
+        }
     }
 
     fn learn_head(&mut self) {

@@ -53,12 +53,12 @@ pub(super) async fn ask_leader(shared: Shared) {
 }
 
 fn all_regions(shared: &Shared) -> Bytes {
-    let now = shared.process.clock.mono();
+    let now = shared.log_now();
     let own = status::of_region(shared.settings(), &shared.board, now);
     let mut regions = BTreeMap::from([(shared.region().to_string(), own)]);
     let state = shared.board.state();
     for (region, told) in &state.regions {
-        let fresh = now.since(told.heard) < INTERVAL * 10;
+        let fresh = now.mono.since(told.heard) < INTERVAL * 10;
         if fresh && region != shared.region() {
             regions.insert(region.to_string(), told.report.clone());
         }

@@ -27,6 +27,15 @@ pub async fn watch_logs(region: Region, stop: CancellationToken) -> Result<(), I
     let clock = context.process.health.condition("clock", &[Probe::Write]);
     let mut ticks = interval(INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    if let Some(first) = region.core.shards().next() {
+        let settled = context.server_clock.settle(&*context.ports.log, first.shard());
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            settled = settled => if let Err(error) = settled {
+                tracing::debug!(%error, "the log's clock was not told");
+            }
+        }
+    }
     loop {
         tokio::select! {
             () = stop.cancelled() => return Ok(()),

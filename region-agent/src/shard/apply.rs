@@ -1,5 +1,7 @@
 //! What a message of the log does: the fold's verdict, then the store, then everything that hangs from it.
 
+use std::time::Duration;
+
 use isthmus_log::StoredMessage;
 use isthmus_replication::aside::{self, Entry};
 use isthmus_replication::body;
@@ -120,6 +122,8 @@ impl ShardTask {
             return None;
         };
         let (applied, times) = (self.context.log_time(), &header.stages);
+        let clock = self.context.server_clock.offset();
+        let off_by = clock.map_or(Duration::ZERO, |clock| clock.uncertainty);
         let (region, appended, delay) = match accepted {
             Accepted::Range { origin, .. } => {
                 let appended = served.fold.origin(origin).map(|origin| origin.appended);
@@ -136,6 +140,7 @@ impl ShardTask {
             }
             _ => return None,
         };
+        let delay = delay.less_certain(off_by);
         if served.phase == Phase::Serving {
             self.context.metrics.took(&region, &delay, trace);
         }

@@ -90,6 +90,7 @@ async fn put_append_and_the_apply_of_every_agent_land_in_the_clients_trace() {
     let variables = [
         ("ISTHMUS_TELEMETRY__OTLP", otlp.as_str()),
         ("ISTHMUS_TELEMETRY__RATIO", "0"),
+        ("ISTHMUS_TELEMETRY__CLIENTS_MAY_SAMPLE", "true"),
     ];
     let (one, two) = (
         region.agent_with("agent-1", &variables),

@@ -14,6 +14,7 @@ pub mod entropy;
 pub mod faults;
 pub mod folder;
 pub mod garble;
+pub mod lag;
 pub mod many;
 pub mod network;
 pub mod node;

@@ -55,6 +55,8 @@ pub struct Summary {
     pub unknown: u64,
     /// Ranges that stood for more changes than they brought.
     pub conflated: u64,
+    /// How often a lag that was told was compared with what is.
+    pub lags: u64,
     /// Writes that were overwritten unseen.
     pub conflicts: u64,
 }
@@ -95,6 +97,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         refused: report.told.refused,
         unknown: report.told.unknown,
         conflated: report.conflated,
+        lags: report.lags,
         conflicts: report.conflicts,
         violations: report.violations,
     };

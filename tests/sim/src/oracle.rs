@@ -13,6 +13,7 @@ use isthmus_replication::version::Version;
 
 mod aside;
 mod conflation;
+mod lag;
 mod rest;
 
 use crate::clients::{Answered, Client, bucket};
@@ -38,6 +39,8 @@ pub struct Oracle {
     left_behind: BTreeMap<CellId, BTreeSet<Version>>,
     /// Ranges that stood for more changes than they brought.
     pub conflated: u64,
+    /// How often a lag that was told was compared with what is.
+    pub lags: u64,
     /// What does not hold.
     pub violations: Vec<String>,
     /// What clients were told.

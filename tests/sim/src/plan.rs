@@ -288,6 +288,16 @@ impl Plan {
         }
     }
 
+    /// The round trip from a region to another one.
+    pub fn round_trip(&self, from: usize, to: &RegionName) -> Duration {
+        let to = self
+            .regions
+            .iter()
+            .position(|region| region == to)
+            .unwrap_or(from);
+        Duration::from_millis(ROUND_TRIPS[from][to])
+    }
+
     /// The paths between its regions.
     pub fn paths(&self) -> BTreeMap<(RegionName, RegionName), Path> {
         let mut paths = BTreeMap::new();

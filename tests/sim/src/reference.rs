@@ -100,6 +100,11 @@ impl Reference {
         &self.region
     }
 
+    /// The log's life; none before its first.
+    pub fn life(&self) -> Option<Life> {
+        self.lives.last().map(|link| link.life)
+    }
+
     /// The last message read.
     pub fn last(&self) -> Sequence {
         self.history

@@ -16,6 +16,7 @@ use tempfile::TempDir;
 use crate::clients::{self, Answers, Asked, Client};
 use crate::faults::Faults;
 use crate::folder;
+use crate::lag;
 use crate::network::Network;
 use crate::node::{Machine, Role, Run};
 use crate::oracle::Oracle;
@@ -65,6 +66,8 @@ pub struct World {
     pub shards: Vec<Shard>,
     /// What must hold.
     pub oracle: Oracle,
+    /// What is expected of the lag that is told.
+    pub expected_lag: lag::Expected,
     folder: TempDir,
     clients: Vec<Client>,
     answers: Answers,
@@ -86,6 +89,8 @@ pub struct Report {
     pub told: crate::oracle::Told,
     /// Ranges of lanes that were behind.
     pub conflated: u64,
+    /// How often a lag that was told was compared with what is.
+    pub lags: u64,
     /// Writes that were overwritten unseen.
     pub conflicts: u64,
 }
@@ -126,6 +131,7 @@ impl World {
         let oracle = Oracle::new(&sites, &shards);
         let clients = (0..plan.clients).map(|_| Client::default()).collect();
         let mut world = Self {
+            expected_lag: lag::Expected::of(&plan),
             time,
             plan,
             random,
@@ -209,6 +215,7 @@ impl World {
             lasted: self.time.now(),
             told: self.oracle.told,
             conflated: self.oracle.conflated,
+            lags: self.oracle.lags,
             conflicts: self.oracle.conflicts(),
         })
     }
@@ -300,6 +307,11 @@ impl World {
                 self.oracle
                     .look(&slot.machine.name, slot.number, slot.machine.site, handle);
             }
+        }
+        if self.time.now().as_millis().is_multiple_of(lag::LOOK.as_millis()) {
+            let (lies, compared) = lag::lies(self);
+            self.oracle.violations.extend(lies);
+            self.oracle.lags += compared;
         }
         if self.oracle.any_disturbed() {
             let handles = self.handles();

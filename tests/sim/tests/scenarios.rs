@@ -134,6 +134,21 @@ fn seeds_with_whatever_faults_they_draw_hold() {
 }
 
 #[test]
+fn scenario_30_the_lag_that_leaders_tell_is_what_is_true() {
+    let calm = summary("18", &[]);
+    assert!(calm.on.is_empty(), "another seed has no faults: {:?}", calm.on);
+    assert!(calm.lags > 200, "{} lags", calm.lags);
+    for (seed, faults) in [
+        ("22", "cut,kill"),
+        ("23", "one-way-cut,break,nats-away"),
+        ("24", "narrow,vanish,late-append"),
+    ] {
+        let summary = summary(seed, &["--faults", faults]);
+        assert!(summary.lags > 200, "seed {seed}: {} lags", summary.lags);
+    }
+}
+
+#[test]
 fn scenario_32_a_seed_gives_the_same_trace_twice() {
     for seed in ["11", "12"] {
         let (one, other) = (summary(seed, &[]), summary(seed, &[]));

@@ -2,7 +2,8 @@
 //!
 //! It is the age of the oldest own record that the peer has not reported applied, and at least the time since the newest
 //! reported one less the interval of marks: after that another mark should have been appended and applied. The second
-//! part needs no reader, so the lag grows while a link is down and is never 0 while data waits.
+//! part needs nothing to be read, so the lag grows whatever stands still; a lane without a reader is told of new records by the
+//! reader at the log's head, so that it is never 0 while data waits.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -20,6 +21,36 @@ pub struct OriginLag {
     pub proven: bool,
     /// For how long the peer has not reported more.
     pub still: Duration,
+}
+
+/// What a lane knows of its peer's lag: the lag at any moment follows from it, so that what is shown is as old as the question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct LagRecord {
+    since: Option<Wall>,
+    oldest: Option<Wall>,
+    applied: Option<Wall>,
+    advanced: Option<Wall>,
+    covered: bool,
+}
+
+impl LagRecord {
+    /// The lag at `now` by this region's log clock; grows while nothing is heard.
+    #[must_use]
+    pub fn at(&self, now: Wall) -> OriginLag {
+        let waited = self
+            .oldest
+            .map(|appended| now.since(appended).max(Duration::from_micros(1)));
+        let quiet = match self.applied {
+            Some(applied) => now.since(applied).saturating_sub(limits::MARK_INTERVAL),
+            None => self.since.map_or(Duration::ZERO, |since| now.since(since)),
+        };
+        let still = self.advanced.or(self.since);
+        OriginLag {
+            at_least: waited.unwrap_or_default().max(quiet),
+            proven: self.applied.is_some() && self.covered,
+            still: still.map_or(Duration::ZERO, |at| now.since(at)),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -76,6 +107,16 @@ impl Unapplied {
             return;
         }
         let full = self.records.len() >= limits::LAG_ENTRIES;
+        if let Some((oldest, since)) = self.records.front_mut()
+            && sequence < *oldest
+        {
+            // A reader comes past what was stored before it began.
+            match full {
+                true => *since = appended,
+                false => self.records.push_front((sequence, appended)),
+            }
+            return;
+        }
         match self.records.back_mut() {
             Some((last, _)) if *last >= sequence => {}
             Some((last, _)) if full => *last = sequence,
@@ -93,21 +134,13 @@ impl Unapplied {
         }
     }
 
-    pub fn lag(&self, now: Wall) -> OriginLag {
-        let oldest = self.records.front();
-        let waited = oldest.map(|(_, appended)| now.since(*appended).max(Duration::from_micros(1)));
-        let quiet = match self.applied {
-            Some(applied) => now.since(applied).saturating_sub(limits::MARK_INTERVAL),
-            None => self.since.map_or(Duration::ZERO, |since| now.since(since)),
-        };
-        let covered = self.read_from.is_some_and(|from| from <= self.applied_through);
-        OriginLag {
-            at_least: waited.unwrap_or_default().max(quiet),
-            proven: self.applied.is_some() && covered,
-            still: self
-                .advanced
-                .or(self.since)
-                .map_or(Duration::ZERO, |at| now.since(at)),
+    pub fn record(&self) -> LagRecord {
+        LagRecord {
+            since: self.since,
+            oldest: self.records.front().map(|(_, appended)| *appended),
+            applied: self.applied,
+            advanced: self.advanced,
+            covered: self.read_from.is_some_and(|from| from <= self.applied_through),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What can be seen of a sending lane.
 
-use super::{LaneState, OriginLag, Reader, Sending, Spared, Stall};
+use super::{LagRecord, LaneState, OriginLag, Reader, Sending, Spared, Stall};
 use crate::coordinates::{AppliedThrough, Cursor};
 use crate::credit::Credit;
 use crate::time::Now;
@@ -31,7 +31,13 @@ impl Sending {
     /// How far behind the peer is, at `now.wall` of this region's log clock; grows while the link is down.
     #[must_use]
     pub fn lag(&self, now: Now) -> OriginLag {
-        self.unapplied.lag(now.wall)
+        self.lag_record().at(now.wall)
+    }
+
+    /// What is known of that.
+    #[must_use]
+    pub fn lag_record(&self) -> LagRecord {
+        self.unapplied.record()
     }
 
     /// Through where the peer has the log, as it last said.

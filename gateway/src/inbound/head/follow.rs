@@ -107,6 +107,12 @@ impl HeadTask {
     }
 
     fn accepted(&mut self, accepted: &Accepted) {
+        if accepted.carries_own_stamp()
+            && self.is_at_head()
+            && let Some(stored) = self.shared.stored.get(&self.shard)
+        {
+            stored.send_replace(Some((self.fold.at().sequence, self.fold.own_appended())));
+        }
         match accepted {
             Accepted::Life(link) => self.life_began(*link),
             Accepted::Mark(_) => self.landmarks.note_mark(&self.fold),

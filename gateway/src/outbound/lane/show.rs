@@ -9,14 +9,14 @@ use super::{LaneTask, SHOW};
 impl LaneTask {
     /// Writes the lane's state to the board: at once if `changed`, else when what is there is old.
     pub(super) fn show(&mut self, changed: bool) {
+        self.lag.know(self.sending.lag_record());
         let now = self.shared.log_now();
         if !changed && now.mono.since(self.shown) < SHOW {
             return;
         }
         self.shown = now.mono;
         let state = self.sending.state();
-        let lag = self.sending.lag(now);
-        let (sending, read) = (&self.sending, self.read);
+        let (sending, read, lag) = (&self.sending, self.read, self.lag.clone());
         self.shared.board.lane(&self.peer, &self.shard, |lane| {
             lane.state = state.label();
             lane.reason = reason(&state);
@@ -25,10 +25,7 @@ impl LaneTask {
             lane.read = read;
             lane.in_flight_bytes = sending.credit().used();
             lane.window_bytes = sending.credit().window();
-            lane.lag = lag.at_least;
-            lane.lag_proven = lag.proven;
-            lane.still = lag.still;
-            lane.as_of = now.mono;
+            lane.lag = lag;
             lane.needs_sync = sending.peer_needs_sync();
         });
     }

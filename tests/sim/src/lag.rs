@@ -1,0 +1,119 @@
+//! Scenario 30: the lag that a leading gateway tells is never less than what is true, and without any fault hardly more.
+//!
+//! True is the age of the oldest own record of a log that not every agent of the peer which answers reads has applied, on the log's
+//! own clock. What a gateway does not know yet it can only tell too high; what it has not read yet is bounded by the marks, so
+//! that it can be too low by one interval of them while its NATS does not serve readers.
+
+use std::time::Duration;
+
+use isthmus_region_agent::shard::Phase;
+use isthmus_replication::coordinates::{Position, Shard};
+use isthmus_replication::limits::MARK_INTERVAL;
+use isthmus_replication::names::RegionName;
+use isthmus_replication::time::Wall;
+
+use crate::node::{Role, Run};
+use crate::plan::{Fault, Plan};
+use crate::world::World;
+
+/// Lag is looked at this often.
+pub const LOOK: Duration = Duration::from_millis(50);
+/// A reader gets a record so long after it was stored, at most.
+const READ_WITHIN: Duration = Duration::from_millis(30);
+/// An apply is told over the region's NATS and the link within this and a round trip.
+const TOLD_WITHIN: Duration = Duration::from_millis(400);
+
+/// With a clock that is wrong there is no one time that is true; a log that lost its tail has no one history; an agent that was paused
+/// counts as gone until it has told where it is.
+const UNTRUE: [Fault; 7] = [
+    Fault::Pause,
+    Fault::ClockStep,
+    Fault::ClockDrift,
+    Fault::ClockAhead,
+    Fault::NatsClockStep,
+    Fault::NatsClockDrift,
+    Fault::LostTail,
+];
+/// While these last readers may get nothing.
+const UNREAD: [Fault; 3] = [Fault::NatsAway, Fault::Election, Fault::Break];
+
+/// What can be expected of lag in a plan.
+#[derive(Debug, Clone, Copy)]
+pub struct Expected {
+    looks: bool,
+    too_low_by: Duration,
+    bounded: bool,
+}
+
+impl Expected {
+    /// Of a plan.
+    pub fn of(plan: &Plan) -> Self {
+        let unread = UNREAD.into_iter().any(|fault| plan.has(fault));
+        Self {
+            looks: !UNTRUE.into_iter().any(|fault| plan.has(fault)),
+            too_low_by: if unread {
+                MARK_INTERVAL + READ_WITHIN
+            } else {
+                READ_WITHIN
+            },
+            bounded: plan.faults.is_empty(),
+        }
+    }
+}
+
+/// What the leaders tell that is not so, and how often what they tell was compared with what is.
+pub fn lies(world: &World) -> (Vec<String>, u64) {
+    let expected = world.expected_lag;
+    let (mut lies, mut compared) = (Vec::new(), 0);
+    if !expected.looks {
+        return (lies, compared);
+    }
+    for slot in world.slots.iter().filter(|slot| !slot.paused) {
+        let Some(gateway) = slot.run.as_ref().and_then(Run::gateway) else {
+            continue;
+        };
+        let site = slot.machine.site;
+        let now = world.sites[site].clock.wall(world.time.now());
+        let state = gateway.board.state();
+        if !state.leadership.leading {
+            continue;
+        }
+        for (peer, link) in &state.links {
+            for (shard, lane) in &link.lanes {
+                let told = lane.lag.at(now);
+                let Some(truth) = truth(world, site, peer, shard, now).filter(|_| told.proven) else {
+                    continue;
+                };
+                compared += 1;
+                let least = truth.saturating_sub(expected.too_low_by.max(truth / 20));
+                let most = truth + TOLD_WITHIN + world.plan.round_trip(site, peer);
+                if told.at_least < least || (expected.bounded && told.at_least > most) {
+                    let (name, told) = (&slot.machine.name, told.at_least);
+                    lies.push(format!(
+                        "{name} tells a lag of {told:?} to {peer} {shard}, and it is {truth:?}"
+                    ));
+                }
+            }
+        }
+    }
+    (lies, compared)
+}
+
+/// How far `peer` is behind the log of the region at `site`; none while no agent of it answers reads.
+fn truth(world: &World, site: usize, peer: &RegionName, shard: &Shard, now: Wall) -> Option<Duration> {
+    let origin = &world.sites[site].name;
+    let agents = world
+        .slots
+        .iter()
+        .filter(|slot| slot.machine.role == Role::Agent && slot.machine.region == *peer && !slot.paused);
+    let served = agents.filter_map(|slot| {
+        let region = slot.run.as_ref()?.agent()?;
+        let served = region.core.handle(shard).ok()?.served();
+        (served.phase == Phase::Serving).then(|| served.fold.origin(origin).map(|held| held.whole_through()))
+    });
+    let applied: Vec<Option<Position>> = served.collect();
+    let applied: Option<Vec<Position>> = applied.into_iter().collect();
+    let least = applied?.into_iter().min_by_key(|at| (at.life, at.sequence))?;
+    let oldest = world.oracle.oldest_own_after(&(site, shard.clone()), least)?;
+    Some(oldest.map_or(Duration::ZERO, |appended| now.since(appended)))
+}
