@@ -85,7 +85,8 @@ exemplars() {
 within 30 "an exemplar that names a trace" exemplars
 
 say "what the alerts' pages tell to do can be done"
-for alert in $(sed -n 's/^ *- alert: //p' alerts.yaml); do
+sed -n 's/^ *- alert: //p' alerts.yaml >alerts.txt
+while read -r alert; do
     page=$root/docs/operations/alerts/$alert.md
     [ -f "$page" ] || fail "no page of $alert"
     grep -q "\[$alert\]($alert.md)" "$root/docs/operations/alerts/README.md" || fail "$alert is not listed"
@@ -94,7 +95,7 @@ for alert in $(sed -n 's/^ *- alert: //p' alerts.yaml); do
     while read -r command; do
         bash -c "$command" >command.out 2>&1 </dev/null || fail "$alert: '$command' failed: $(cat command.out)"
     done <commands.txt
-done
+done <alerts.txt
 
 # firing ALERT LABEL=VALUE...: whether the alert fires with these labels.
 firing() {
