@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 use comfy_table::Table;
-use futures::StreamExt;
 use futures::stream::FuturesUnordered;
+use futures::{Stream, StreamExt};
 use serde_json::Value;
 
 use crate::client::http::{self, HttpError};
@@ -21,7 +22,7 @@ use crate::output::line;
     after_help = "Examples:\n  isthmus status --dir shop\n  isthmus status --via http://127.0.0.1:7055 --json"
 )]
 pub struct Status {
-    /// The folder that `isthmus up` runs; the gateway that answers first is heard
+    /// The folder that `isthmus up` runs; the gateway that answers first is shown, with the greatest lag that any tells
     #[arg(long, default_value = ".")]
     dir: PathBuf,
     /// The admin listener of a gateway, instead of a folder
@@ -32,6 +33,8 @@ pub struct Status {
     json: bool,
 }
 
+/// The other gateways are heard for so long after the first.
+const OTHERS_WITHIN: Duration = Duration::from_millis(300);
 /// The parts of a delay, in order.
 pub(super) const STAGES: [&str; 5] = ["commit", "queue", "wire", "append", "apply"];
 
@@ -91,7 +94,11 @@ impl Status {
         let mut last = None;
         while let Some(answer) = asked.next().await {
             match answer {
-                Ok((admin, status)) => return of_a_gateway(admin, status),
+                Ok((admin, status)) => {
+                    let mut status = of_a_gateway(admin, status)?;
+                    hear_others(&mut status, asked).await;
+                    return Ok(status);
+                }
                 Err(error) => last = Some(error),
             }
         }
@@ -101,6 +108,39 @@ impl Status {
             }
             (last, _) => StatusError::NoGateway(last),
         })
+    }
+}
+
+/// What every gateway tells of lag is "at least": the greatest that is told holds. Who does not answer soon is not waited for.
+async fn hear_others(
+    status: &mut Value,
+    mut others: impl Stream<Item = Result<(String, Value), HttpError>> + Unpin,
+) {
+    let all = async {
+        while let Some(other) = others.next().await {
+            let rows = other
+                .ok()
+                .and_then(|(_, mut other)| other.get_mut("lag").map(Value::take));
+            for row in rows.iter().filter_map(Value::as_array).flatten() {
+                take_greater(status, row);
+            }
+        }
+    };
+    // A gateway that is paused takes the question and gives no answer.
+    let _ = tokio::time::timeout(OTHERS_WITHIN, all).await;
+}
+
+fn take_greater(status: &mut Value, row: &Value) {
+    let is_same = |held: &Value| {
+        ["origin", "peer", "group", "partition"]
+            .iter()
+            .all(|name| held[name] == row[name])
+    };
+    let mut held = status["lag"].as_array_mut().into_iter().flatten();
+    if let Some(held) = held.find(|held| is_same(held))
+        && row["lag_ms"].as_f64() > held["lag_ms"].as_f64()
+    {
+        held.clone_from(row);
     }
 }
 
@@ -256,5 +296,33 @@ fn span(seconds: f64) -> String {
 impl From<StatusError> for Failure {
     fn from(error: StatusError) -> Self {
         Self::blaming(matches!(error, StatusError::NotAGateway { .. }), error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn of_what_gateways_tell_of_a_lag_the_greatest_holds() {
+        let row = |peer: &str, lag: Value, state: &str| json!({ "origin": "eu-west", "peer": peer, "group": "default", "partition": 0, "lag_ms": lag, "state": state });
+        let mut status =
+            json!({ "lag": [row("us-east", json!(5.0), "live"), row("ap-south", Value::Null, "unknown")] });
+        for told in [
+            row("us-east", json!(4_000.0), "stalled"),
+            row("us-east", json!(3_000.0), "stalled"),
+            row("us-east", Value::Null, "unknown"),
+            row("ap-south", json!(7.0), "live"),
+            row("sa-east", json!(9.0), "live"),
+        ] {
+            take_greater(&mut status, &told);
+        }
+        let held = [
+            row("us-east", json!(4_000.0), "stalled"),
+            row("ap-south", json!(7.0), "live"),
+        ];
+        assert_eq!(status, json!({ "lag": held }));
     }
 }
