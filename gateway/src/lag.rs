@@ -287,8 +287,9 @@ fn as_sent(
     needs_sync: bool,
 ) -> (&'static str, Option<String>) {
     if needs_sync {
-        let reason = "changes are missing until a sync brings them";
-        return (Freshness::Stalled.label(), Some(reason.to_owned()));
+        let why = lane.and_then(|lane| lane.reason.clone());
+        let reason = why.unwrap_or_else(|| "changes are missing until a sync brings them".to_owned());
+        return (Freshness::Stalled.label(), Some(reason));
     }
     let within = lag_ms.is_some_and(|lag| lag <= millis(HEARD));
     match lane.is_some_and(|lane| lane.lag_proven) {

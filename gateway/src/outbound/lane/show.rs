@@ -16,6 +16,8 @@ impl LaneTask {
         }
         self.shown = now.mono;
         let state = self.sending.state();
+        let trimmed_past = matches!(state, LaneState::Stalled(Stall::NeedsSync(_)));
+        let needs_sync = trimmed_past || self.sending.peer_needs_sync();
         let (sending, read, lag) = (&self.sending, self.read, self.lag.clone());
         self.shared.board.lane(&self.peer, &self.shard, |lane| {
             lane.state = state.label();
@@ -26,7 +28,7 @@ impl LaneTask {
             lane.in_flight_bytes = sending.credit().used();
             lane.window_bytes = sending.credit().window();
             lane.lag = lag;
-            lane.needs_sync = sending.peer_needs_sync();
+            lane.needs_sync = needs_sync;
         });
     }
 
