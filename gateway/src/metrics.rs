@@ -256,7 +256,7 @@ mod tests {
                 region: process.settings.process.region.clone(),
                 shard: shard.clone(),
             });
-            sending.handle_lag_before(server_clock.server_time().before(Duration::from_secs(3)));
+            sending.handle_lag_before(server_clock.server_time().before(Duration::from_secs(2)));
             lane.lag.know(sending.lag_record());
             lane.window_bytes = 100;
             lane.in_flight_bytes = 40;
@@ -267,7 +267,7 @@ mod tests {
             "isthmus_link_refused_total{reason=\"no_certificate\"} 0",
             "isthmus_link_connected{peer=\"us-east\"} 1",
             "isthmus_link_rtt_seconds{peer=\"us-east\"} 0.08",
-            "isthmus_lag_seconds{origin=\"eu-west\",peer=\"us-east\",group=\"default\",partition=\"1\"} 3.0",
+            "isthmus_lag_seconds{origin=\"eu-west\",peer=\"us-east\",group=\"default\",partition=\"1\"} 2.0",
             "isthmus_lag_state{origin=\"eu-west\",peer=\"us-east\",group=\"default\",partition=\"1\",state=\"unknown\"} 1.0",
             "isthmus_lane_credit_bytes{peer=\"us-east\",group=\"default\",partition=\"1\"} 60.0",
             "isthmus_leading 1",
