@@ -1,5 +1,5 @@
-//! How far each region is behind each other one, as this gateway knows: the one source of what status, metrics, probes, the
-//! command line and the page show (design.md section 11).
+//! How far each region is behind each other one, as this gateway knows: the one source of what status, metrics, probes and the
+//! command line show (design.md section 11).
 //!
 //! A region tells of itself in its report. At the origin's leader its own word counts, which reckons on one clock. Elsewhere both
 //! ends' words count while they are heard, the receiver's for what it can prove: whatever is older than that is there. Both say
@@ -172,7 +172,7 @@ pub fn told(report: &Value, peer: &RegionName, shard: &Shard) -> Option<Duration
     from_millis(lane.lag_ms?)
 }
 
-/// The age of what this region has of every other one, oldest first; none where nothing of it is known.
+/// The age of what this region has of every other one, a shard at a time; none where nothing of it is known.
 #[must_use]
 pub fn of_own(process: &ProcessSettings, state: &State, now: Now) -> Vec<(RegionName, Option<Duration>)> {
     let rows = of_all(process, state, now);
