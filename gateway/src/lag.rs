@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 
 use crate::board::State;
-use crate::status;
+use crate::status::{self, millis};
 
 /// A report that is older says nothing of the present.
 const HEARD: Duration = MARK_INTERVAL.saturating_mul(3);
@@ -315,8 +315,7 @@ fn why_behind(link: Option<&Link>, lane: Option<&Lane>) -> String {
 
 fn as_received(received: Option<&Received>) -> (&'static str, Option<String>) {
     let told = received.map_or("", |received| received.state.as_str());
-    let all = [Freshness::Live, Freshness::Stalled, Freshness::Unknown];
-    let state = all.into_iter().find(|state| state.label() == told);
+    let state = Freshness::ALL.into_iter().find(|state| state.label() == told);
     let state = state.unwrap_or(Freshness::Unknown);
     let reason = received.and_then(|received| received.reason.clone());
     (state.label(), reason.filter(|_| state != Freshness::Live))
@@ -333,10 +332,6 @@ fn runway(origin: &Report, peer: &RegionName, shard: &Shard) -> Option<f64> {
 
 fn as_text<S: Serializer>(name: &RegionName, to: S) -> Result<S::Ok, S::Error> {
     to.collect_str(name)
-}
-
-fn millis(duration: Duration) -> f64 {
-    duration.as_secs_f64() * 1e3
 }
 
 fn from_millis(millis: f64) -> Option<Duration> {

@@ -7,7 +7,6 @@ use isthmus_log::ServerClock;
 use isthmus_replication::fold::Void;
 use isthmus_replication::names::RegionName;
 use isthmus_replication::sending::Spared;
-use isthmus_replication::time::Now;
 use isthmus_runtime::Process;
 use isthmus_runtime::metrics::Labels;
 use isthmus_runtime::settings::GatewaySettings;
@@ -124,15 +123,11 @@ impl GatewayMetrics {
                 counters.takeovers.clone(),
             );
         });
-        let (settings, clock) = (Arc::clone(&process.settings), process.clock.clone());
+        let settings = Arc::clone(&process.settings);
         let (board, server_clock) = (board.clone(), server_clock.clone());
-        process.metrics.sampled(move || {
-            let now = Now {
-                mono: clock.mono(),
-                wall: server_clock.server_time(),
-            };
-            gauges::of_board(&settings.process, &board.state(), now)
-        });
+        process
+            .metrics
+            .sampled(move || gauges::of_board(&settings.process, &board.state(), server_clock.now()));
         counters
     }
 

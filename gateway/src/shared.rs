@@ -83,10 +83,7 @@ impl Shared {
     /// clock may be wrong.
     #[must_use]
     pub fn log_now(&self) -> Now {
-        Now {
-            mono: self.process.clock.mono(),
-            wall: self.server_clock.server_time(),
-        }
+        self.server_clock.now()
     }
 
     /// The shards that this region holds.

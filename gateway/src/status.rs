@@ -235,6 +235,6 @@ fn of_position(position: Position) -> Value {
     json!({ "life": position.life.to_string(), "sequence": position.sequence.0 })
 }
 
-fn millis(duration: Duration) -> f64 {
+pub(crate) fn millis(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e3
 }

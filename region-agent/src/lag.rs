@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use isthmus_replication::coordinates::Shard;
 use isthmus_replication::delay::Delay;
-use isthmus_replication::limits::MARK_INTERVAL;
 use isthmus_replication::names::RegionName;
 use isthmus_replication::receiving::lag::Freshness;
 
@@ -56,10 +55,9 @@ pub fn of_shard(region: &Region, shard: &ShardHandle, served: &Served) -> Vec<La
             Lag {
                 origin: origin.clone(),
                 shard: shard.shard().clone(),
-                state: match proof_age {
-                    _ if waits => Freshness::Stalled,
-                    Some(age) if age <= MARK_INTERVAL * 3 => Freshness::Live,
-                    _ => Freshness::Unknown,
+                state: match waits {
+                    true => Freshness::Stalled,
+                    false => Freshness::of(proof_age, false),
                 },
                 proof_age,
                 delay: newest.map(|newest| newest.delay),

@@ -104,11 +104,22 @@ impl ServerClock {
         kept.iter().min_by_key(|offset| offset.uncertainty).copied()
     }
 
+    /// Monotonic time, and the server's time now; the local time before the first exchange.
+    #[must_use]
+    pub fn now(&self) -> Now {
+        let local = (self.local)();
+        Now {
+            wall: self
+                .offset()
+                .map_or(local.wall, |offset| offset.apply(local.wall)),
+            ..local
+        }
+    }
+
     /// The server's time now; the local time before the first exchange.
     #[must_use]
     pub fn server_time(&self) -> Wall {
-        let local = (self.local)().wall;
-        self.offset().map_or(local, |offset| offset.apply(local))
+        self.now().wall
     }
 }
 

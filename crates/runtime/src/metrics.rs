@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use isthmus_replication::coordinates::Shard;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
@@ -96,6 +97,15 @@ impl Gauge {
         }
         Ok(())
     }
+}
+
+/// The labels of a shard.
+#[must_use]
+pub fn of_shard(shard: &Shard) -> Labels {
+    vec![
+        ("group", shard.group.to_string()),
+        ("partition", shard.partition.to_string()),
+    ]
 }
 
 /// `true` is 1.

@@ -1,9 +1,9 @@
 //! Gauges that read the board when Prometheus asks.
 
-use isthmus_replication::coordinates::{Position, Shard};
+use isthmus_replication::coordinates::Position;
 use isthmus_replication::receiving::lag::Freshness;
 use isthmus_replication::time::Now;
-use isthmus_runtime::metrics::{Gauge, Labels, truth};
+use isthmus_runtime::metrics::{Gauge, Labels, of_shard, truth};
 use isthmus_runtime::settings::ProcessSettings;
 use prometheus_client::registry::Unit;
 
@@ -121,7 +121,7 @@ fn of_lag(process: &ProcessSettings, state: &State, now: Now) -> Vec<Gauge> {
         proof.sample(labels(), seconds(row.proof_age_ms));
         runway.sample(labels(), row.runway_s);
         needs_sync.sample(labels(), Some(truth(row.needs_sync)));
-        for state in [Freshness::Live, Freshness::Stalled, Freshness::Unknown] {
+        for state in Freshness::ALL {
             let mut labels = labels();
             labels.push(("state", state.label().to_owned()));
             states.sample(labels, Some(truth(row.state == state.label())));
@@ -136,12 +136,5 @@ fn of_pair(row: &Lag) -> Labels {
         ("peer", row.peer.to_string()),
         ("group", row.group.clone()),
         ("partition", row.partition.to_string()),
-    ]
-}
-
-fn of_shard(shard: &Shard) -> Labels {
-    vec![
-        ("group", shard.group.to_string()),
-        ("partition", shard.partition.to_string()),
     ]
 }

@@ -47,19 +47,13 @@ async fn write(assembled: &Assembled, rest: &str) -> Result<Value, Rejection> {
     let (bucket, key) = door::key_of_path(rest)?;
     let region = running(assembled)?;
     let now = region.core.context().now().wall;
-    let held = region
-        .core
-        .held(&bucket, &key)
-        .map_err(|refusal| Box::new(door::problem(&refusal)))?;
+    let refused = |refusal| Box::new(door::problem(&refusal));
+    let held = region.core.held(&bucket, &key).map_err(refused)?;
     if held.is_some_and(|held| held.cell.live_value(now).is_some()) {
         let detail = "the key holds a value, which a probe would replace; name one that holds none";
         return Err(Box::new(Problem::new(ErrorCode::InvalidKey, detail)));
     }
-    let shard = region
-        .core
-        .policy()
-        .shard(&bucket, &key)
-        .map_err(|refusal| Box::new(door::problem(&refusal)))?;
+    let shard = region.core.policy().shard(&bucket, &key).map_err(refused)?;
     let holding = region.core.policy().regions(&shard).into_iter();
     let regions: Vec<String> = holding.map(|region| region.to_string()).collect();
     let drawn = || random::bits().map(|bits| bits.max(1));
@@ -95,7 +89,7 @@ async fn write(assembled: &Assembled, rest: &str) -> Result<Value, Rejection> {
             ErrorCode::NotReady,
             "a write was answered as none",
         ))),
-        Err(refusal) => Err(Box::new(door::problem(&refusal))),
+        Err(refusal) => Err(refused(refusal)),
     }
 }
 

@@ -1,7 +1,6 @@
 //! Gauges that are taken when Prometheus asks.
 
-use isthmus_replication::coordinates::Shard;
-use isthmus_runtime::metrics::{Gauge, Labels};
+use isthmus_runtime::metrics::{Gauge, of_shard};
 use prometheus_client::registry::Unit;
 
 use crate::lag;
@@ -21,7 +20,7 @@ fn of_lag(region: &Region) -> Gauge {
         Some(Unit::Seconds),
     );
     for lag in lag::of_all(region) {
-        let labels = [vec![("origin", lag.origin.to_string())], labels(&lag.shard)].concat();
+        let labels = [vec![("origin", lag.origin.to_string())], of_shard(&lag.shard)].concat();
         proof.sample(labels, lag.proof_age.map(|age| age.as_secs_f64()));
     }
     proof
@@ -40,20 +39,13 @@ fn of_shards(region: &Region) -> Vec<Gauge> {
     );
     for shard in region.core.shards() {
         let served = shard.served();
-        let of_shard = || labels(shard.shard());
-        log.sample(of_shard(), Some(shard.log_bytes() as f64));
-        sequence.sample(of_shard(), Some(served.fold.at().sequence.0 as f64));
-        cells.sample(of_shard(), Some(served.store.cells() as f64));
-        store.sample(of_shard(), Some(served.store.bytes() as f64));
+        let labels = || of_shard(shard.shard());
+        log.sample(labels(), Some(shard.log_bytes() as f64));
+        sequence.sample(labels(), Some(served.fold.at().sequence.0 as f64));
+        cells.sample(labels(), Some(served.store.cells() as f64));
+        store.sample(labels(), Some(served.store.bytes() as f64));
         let age = served.checkpointed_at.map(|at| now.wall.since(at));
-        checkpoint.sample(of_shard(), age.map(|age| age.as_secs_f64()));
+        checkpoint.sample(labels(), age.map(|age| age.as_secs_f64()));
     }
     vec![log, sequence, cells, store, checkpoint]
-}
-
-fn labels(shard: &Shard) -> Labels {
-    vec![
-        ("group", shard.group.to_string()),
-        ("partition", shard.partition.to_string()),
-    ]
 }

@@ -60,6 +60,14 @@ impl Receiver {
         })
     }
 
+    /// What processes are told that send it their spans: those of clients that want it, where these may decide, and no others.
+    fn settings(&self, clients_may_sample: bool) -> String {
+        format!(
+            "telemetry: {{ otlp: {{ endpoint: \"{}\", protocol: http }}, ratio: 0, clients_may_sample: {clients_may_sample} }}\n",
+            self.endpoint
+        )
+    }
+
     fn of(&self, trace: u128) -> BTreeSet<Span> {
         let spans = self.spans.lock().unwrap_or_else(PoisonError::into_inner);
         spans.get(&trace).cloned().unwrap_or_default()
@@ -118,10 +126,7 @@ fn steps(spans: &BTreeSet<Span>) -> BTreeMap<(String, String), usize> {
 #[tokio::test(flavor = "multi_thread")]
 async fn one_trace_leads_from_the_clients_request_to_every_agent_of_every_region() -> anyhow::Result<()> {
     let receiver = Receiver::start().await?;
-    let otlp = format!(
-        "telemetry: {{ otlp: {{ endpoint: \"{}\", protocol: http }}, ratio: 0, clients_may_sample: true }}\n",
-        receiver.endpoint
-    );
+    let otlp = receiver.settings(true);
     let regions = ["eu-west", "us-east", "ap-south"];
     let running = Running::start_with(&regions, &["--rtt", "20ms"], &otlp).await?;
     let traced = running
@@ -177,10 +182,7 @@ async fn one_trace_leads_from_the_clients_request_to_every_agent_of_every_region
 #[tokio::test(flavor = "multi_thread")]
 async fn scenario_31_a_trace_goes_on_through_a_change_of_leader() -> anyhow::Result<()> {
     let receiver = Receiver::start().await?;
-    let otlp = format!(
-        "telemetry: {{ otlp: {{ endpoint: \"{}\", protocol: http }}, ratio: 0, clients_may_sample: true }}\n",
-        receiver.endpoint
-    );
+    let otlp = receiver.settings(true);
     let regions = ["eu-west", "us-east"];
     let running = Running::start_with(&regions, &["--rtt", "20ms"], &otlp).await?;
     let written = |key: &'static str, trace: u128| {
@@ -222,10 +224,7 @@ async fn scenario_31_a_trace_goes_on_through_a_change_of_leader() -> anyhow::Res
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_that_was_slow_is_traced_after_the_fact_in_one_trace() -> anyhow::Result<()> {
     let receiver = Receiver::start().await?;
-    let otlp = format!(
-        "telemetry: {{ otlp: {{ endpoint: \"{}\", protocol: http }}, ratio: 0 }}\n",
-        receiver.endpoint
-    );
+    let otlp = receiver.settings(false);
     let running = Running::start_with(&["eu-west", "us-east"], &[], &otlp).await?;
     running
         .agent("eu-west")

@@ -19,6 +19,19 @@ pub enum Freshness {
 }
 
 impl Freshness {
+    /// Every one.
+    pub const ALL: [Self; 3] = [Self::Live, Self::Stalled, Self::Unknown];
+
+    /// What follows from the age of a proof; `impeded` says that work is known to wait or to be held, or that the link is down.
+    #[must_use]
+    pub fn of(proof_age: Option<Duration>, impeded: bool) -> Self {
+        match proof_age {
+            Some(age) if age <= 3 * limits::MARK_INTERVAL => Self::Live,
+            _ if impeded => Self::Stalled,
+            _ => Self::Unknown,
+        }
+    }
+
     /// A word for metrics and status.
     #[must_use]
     pub const fn label(self) -> &'static str {
@@ -67,16 +80,11 @@ impl Proof {
         let offset = origin_clock.map_or(0, |clock| clock.offset_micros);
         let here = |there: Wall| there.less(offset);
         let proof_age = self.appended.map(|appended| now.since(here(appended)));
-        let freshness = match proof_age {
-            Some(age) if age <= 3 * limits::MARK_INTERVAL => Freshness::Live,
-            _ if impeded => Freshness::Stalled,
-            _ => Freshness::Unknown,
-        };
         ReceiverLag {
             delay: self.delay,
             proof_age,
             uncertainty: origin_clock.map(|clock| clock.uncertainty),
-            freshness,
+            freshness: Freshness::of(proof_age, impeded),
         }
     }
 }
