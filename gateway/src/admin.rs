@@ -1,4 +1,4 @@
-//! The administrative routes of a gateway: those of every process, and pausing and resuming links.
+//! The administrative routes of a gateway: those of every process, pausing and resuming links, and the page at `/`.
 
 use axum::Router;
 use axum::extract::{Path, State};
@@ -8,12 +8,15 @@ use isthmus_door::{Admin, Currency, ErrorCode, History, Problem, admin_router, w
 use serde_json::json;
 
 use crate::lag;
+use crate::live::Live;
+use crate::page;
 use crate::region;
 use crate::shared::Shared;
 use crate::status;
 
 /// The routes that the admin listener serves.
-pub fn router(shared: &Shared, history: History) -> Router {
+pub fn router(shared: &Shared, history: History, live: Live) -> Router {
+    let page = page::router(shared, &history, live);
     let shown = shared.clone();
     let status = move || status::of_gateway(shown.settings(), &shown.board, shown.log_now());
     let current = shared.clone();
@@ -30,7 +33,11 @@ pub fn router(shared: &Shared, history: History) -> Router {
         .route("/v1/links/{peer}/pause", post(pause))
         .route("/v1/links/{peer}/resume", post(resume))
         .with_state(shared.clone());
-    with_problems(admin_router(Admin::new(&shared.process, history, status, currency)).merge(links))
+    with_problems(
+        admin_router(Admin::new(&shared.process, history, status, currency))
+            .merge(links)
+            .merge(page),
+    )
 }
 
 async fn pause(State(shared): State<Shared>, Path(peer): Path<String>) -> Response {

@@ -24,6 +24,7 @@ use crate::addresses::{Names, SystemNames};
 use crate::board::Board;
 use crate::cursors::PeerBoard;
 use crate::leader;
+use crate::live::Live;
 use crate::metrics::GatewayMetrics;
 use crate::shared::{Shared, shared_shards};
 use crate::{admin, credentials, inbound, outbound, region};
@@ -43,12 +44,17 @@ pub async fn assemble(process: Process<GatewaySettings>) -> anyhow::Result<()> {
     let names: Arc<dyn Names> = Arc::new(SystemNames::default());
     let connection = connect(&settings, &*names).await?;
     let gateway = Gateway::new(&process, connection.ports(), Arc::clone(&credentials) as _)?;
-    let router = admin::router(&gateway.shared, gateway.history.clone());
+    let live = Live::default();
+    let router = admin::router(&gateway.shared, gateway.history.clone(), live.clone());
     process
         .supervisor
         .spawn(TaskKind::Work, "admin door", move |stop| {
             isthmus_door::serve(admin_listener, router, stop)
         })?;
+    let shown = gateway.shared.clone();
+    process
+        .supervisor
+        .spawn(TaskKind::Work, "page", move |stop| live.follow(shown, stop))?;
     credentials::watch(&process, &credentials)?;
     credentials::watch_end(&process, &credentials)?;
     gateway.start(connection.state(), Box::new(listener), names).await

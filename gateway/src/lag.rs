@@ -5,6 +5,7 @@
 //! ends' words count while they are heard, the receiver's for what it can prove: whatever is older than that is there. Both say
 //! "at least", so the greater one holds. What was told and is not heard again grows older; it is never taken for what is.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -53,6 +54,8 @@ pub struct Lag {
     pub uncertainty_ms: Option<f64>,
     /// Everything that is older than this is there.
     pub proof_age_ms: Option<f64>,
+    /// How many messages of the origin's log come after what the peer has applied.
+    pub backlog: Option<u64>,
     /// How long until the origin's log is trimmed past what the peer has.
     pub runway_s: Option<f64>,
     /// Changes are missing until a sync brings them.
@@ -93,6 +96,7 @@ struct Lane {
     lag_ms: Option<f64>,
     lag_proven: bool,
     still_ms: f64,
+    backlog: Option<u64>,
     needs_sync: bool,
 }
 
@@ -140,7 +144,7 @@ struct Word {
     rest_age: Option<Duration>,
 }
 
-/// Every pair of regions and every shard that both hold.
+/// Every pair of regions and every shard that both hold: pair by pair, the worst shard of each first.
 #[must_use]
 pub fn of_all(process: &ProcessSettings, state: &State, now: Now) -> Vec<Lag> {
     let words: BTreeMap<&RegionName, Word> = process
@@ -152,12 +156,25 @@ pub fn of_all(process: &ProcessSettings, state: &State, now: Now) -> Vec<Lag> {
     let mut all = Vec::new();
     for (origin, theirs) in &words {
         for (peer, receivers) in words.iter().filter(|(peer, _)| *peer != origin) {
-            for shard in process.set.shards_between(origin, peer) {
-                all.push(between((origin, theirs), (peer, receivers), &shard));
-            }
+            let shards = process.set.shards_between(origin, peer);
+            let each = shards
+                .iter()
+                .map(|shard| between((origin, theirs), (peer, receivers), shard));
+            let mut pair: Vec<Lag> = each.collect();
+            pair.sort_by(worst_first);
+            all.append(&mut pair);
         }
     }
     all
+}
+
+/// What needs a sync, what is not live, and then the greatest lag; what is not known is no small one.
+fn worst_first(one: &Lag, other: &Lag) -> Ordering {
+    let trouble = |lag: &Lag| (lag.needs_sync, lag.state != Freshness::Live.label());
+    let behind = |lag: &Lag| lag.lag_ms.unwrap_or(f64::INFINITY);
+    trouble(other)
+        .cmp(&trouble(one))
+        .then_with(|| behind(other).total_cmp(&behind(one)))
 }
 
 /// The lag of the lane to `peer` that a region's report tells.
@@ -261,6 +278,7 @@ fn between(
             .unwrap_or_default(),
         uncertainty_ms: received.and_then(|received| received.uncertainty_ms),
         proof_age_ms,
+        backlog: lane.and_then(|lane| lane.backlog),
         runway_s: runway(&theirs.rest, peer, shard),
         needs_sync,
     }

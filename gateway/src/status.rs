@@ -1,5 +1,6 @@
 //! The board as `/v1/status` and as what a region tells others of itself. Field names are published: never renamed.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use isthmus_replication::coordinates::{AppliedThrough, Cursor, Position, Shard};
@@ -10,7 +11,7 @@ use isthmus_replication::time::Now;
 use isthmus_runtime::settings::ProcessSettings;
 use serde_json::{Map, Value, json};
 
-use crate::board::{AcceptedLink, Board, Lane, Link, PathEstimate, Receiving, State};
+use crate::board::{AcceptedLink, Board, Head, Lane, Link, PathEstimate, Receiving, State};
 use crate::lag;
 
 /// What `/v1/status` answers with.
@@ -90,7 +91,7 @@ pub(crate) fn of_region_state(process: &ProcessSettings, state: &State, now: Now
             "role": member.role.as_str(),
             "clock_offset_ms": offset.map(|micros| micros as f64 / 1e3),
         })).collect::<Vec<_>>(),
-        "links": state.links.iter().map(|(peer, link)| of_link(peer, link, now)).collect::<Vec<_>>(),
+        "links": state.links.iter().map(|(peer, link)| of_link(peer, link, &state.heads, now)).collect::<Vec<_>>(),
         "receiving": state.receiving.iter()
             .map(|((origin, shard), held)| of_receiving(origin, shard, held, now)).collect::<Vec<_>>(),
         "agents": agents.iter().map(|(name, shards)| json!({
@@ -115,7 +116,11 @@ fn flatten(told: Value) -> Value {
     }
 }
 
-fn of_link(peer: &RegionName, link: &Link, now: Now) -> Value {
+fn of_link(peer: &RegionName, link: &Link, heads: &BTreeMap<Shard, Head>, now: Now) -> Value {
+    let of_lane = |shard: &Shard, lane: &Lane| {
+        let head = heads.get(shard).and_then(|head| head.position);
+        with_shard(shard, of_lane(lane, head, now))
+    };
     let mut shown = json!({
         "peer": peer.as_str(),
         "state": link.label(),
@@ -124,7 +129,7 @@ fn of_link(peer: &RegionName, link: &Link, now: Now) -> Value {
         "since_ms": link.since.map(|since| since.millis()),
         "paused": link.paused,
         "last_error": link.last_error,
-        "lanes": link.lanes.iter().map(|(shard, lane)| with_shard(shard, of_lane(lane, now))).collect::<Vec<_>>(),
+        "lanes": link.lanes.iter().map(|(shard, lane)| of_lane(shard, lane)).collect::<Vec<_>>(),
     });
     add_path(&mut shown, link.path);
     shown
@@ -147,8 +152,13 @@ fn add_path(shown: &mut Value, path: PathEstimate) {
     shown["clock_uncertainty_ms"] = json!(path.uncertainty_micros.map(|micros| micros as f64 / 1e3));
 }
 
-fn of_lane(lane: &Lane, now: Now) -> Value {
+fn of_lane(lane: &Lane, head: Option<Position>, now: Now) -> Value {
     let lag = lane.lag.at(now.wall);
+    let applied = lane.applied.map(|applied| applied.0);
+    let backlog = head
+        .zip(applied)
+        .filter(|(head, applied)| head.life == applied.life);
+    let backlog = backlog.map(|(head, applied)| head.sequence.0.saturating_sub(applied.sequence.0));
     json!({
         "state": lane.state,
         "reason": lane.reason,
@@ -160,6 +170,7 @@ fn of_lane(lane: &Lane, now: Now) -> Value {
         "lag_ms": millis(lag.at_least),
         "lag_proven": lag.proven,
         "still_ms": millis(lag.still),
+        "backlog": backlog,
         "needs_sync": lane.needs_sync,
     })
 }

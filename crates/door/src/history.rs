@@ -9,7 +9,9 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use isthmus_log::{AppendError, EntryName, Journal, JournalEntry, JournalName, LogError, PageFrom};
+use isthmus_log::{
+    AppendError, EntryName, Journal, JournalEntry, JournalName, JournalPage, LogError, PageFrom,
+};
 use isthmus_replication::coordinates::Sequence;
 use isthmus_replication::time::Wall;
 use isthmus_runtime::Process;
@@ -23,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 /// Most events of one answer.
 pub const PAGE: usize = 1000;
-/// An append that was not answered is tried again after this.
+/// An append that was not answered is tried again after this; who follows looks as often.
 const AGAIN: Duration = Duration::from_secs(1);
 /// A process that stops carries its last events for at most so long.
 const LAST: Duration = Duration::from_secs(1);
@@ -155,23 +157,97 @@ impl History {
     /// At most `limit` of the region's events that are not older than `since`, from a place in the journal on; those of this
     /// process, with the reason, while the journal gives no answer.
     pub async fn of_region(&self, since: Duration, from: Option<Sequence>, limit: usize) -> Value {
-        let reason = match self.journal.get() {
-            None => "the process has not reached the region's journal yet".to_owned(),
-            Some(journal) => match timeout(ANSWER, read(journal, since, from, limit)).await {
-                Ok(Ok(page)) => return page,
-                Ok(Err(error)) => error.to_string(),
-                Err(_) => "the region's journal does not answer".to_owned(),
-            },
-        };
-        let oldest = self.clock.now().wall.millis().saturating_sub(millis(since));
-        let recorded = self.events.after(0);
-        let kept = recorded.iter().filter(|event| event.at_ms >= oldest).take(limit);
-        json!({
-            "source": "process",
-            "reason": reason,
-            "events": kept.map(|event| self.told(event)).collect::<Vec<_>>(),
-            "next": null,
-        })
+        match self.page(since, from, limit).await {
+            Ok(page) => json!({
+                "source": "region",
+                "events": page.entries.iter().filter_map(shown).collect::<Vec<_>>(),
+                "next": page.next.map(|next| next.0),
+            }),
+            Err(reason) => {
+                let oldest = self.clock.now().wall.millis().saturating_sub(millis(since));
+                let recorded = self.events.after(0);
+                let kept = recorded.iter().filter(|event| event.at_ms >= oldest).take(limit);
+                json!({
+                    "source": "process",
+                    "reason": reason,
+                    "events": kept.map(|event| self.told(event)).collect::<Vec<_>>(),
+                    "next": null,
+                })
+            }
+        }
+    }
+
+    /// What is new in the region from `since` ago on, to be asked again and again.
+    #[must_use]
+    pub fn follow(&self, since: Duration) -> Follower {
+        Follower {
+            history: self.clone(),
+            since,
+            from: None,
+            own: 0,
+            told: None,
+        }
+    }
+
+    /// A page of the journal, or why there is none.
+    async fn page(
+        &self,
+        since: Duration,
+        from: Option<Sequence>,
+        limit: usize,
+    ) -> Result<JournalPage, String> {
+        let journal = self.journal.get();
+        let journal = journal.ok_or("the process has not reached the region's journal yet")?;
+        match timeout(ANSWER, read(journal, since, from, limit)).await {
+            Ok(page) => page.map_err(|error| error.to_string()),
+            Err(_) => Err("the region's journal does not answer".to_owned()),
+        }
+    }
+}
+
+/// Follows the events of a region, and those of its own process while the journal gives no answer.
+#[derive(Debug)]
+pub struct Follower {
+    history: History,
+    since: Duration,
+    /// Where the next page of the journal begins.
+    from: Option<Sequence>,
+    /// Through which of its own process' events it has told.
+    own: u64,
+    /// Whether it told the region's events last, or why not.
+    told: Option<Result<(), String>>,
+}
+
+impl Follower {
+    /// Waits for news: `{"source": "region", "events": [...]}`, oldest first, or `{"source": "process", "reason": ..., "events": [...]}`
+    /// while the journal gives no answer. An event may be told from both sources; `process`, `sequence` and `at_ms` name it.
+    pub async fn next(&mut self) -> Value {
+        loop {
+            let page = self.history.page(self.since, self.from, PAGE).await;
+            let (from, events) = match &page {
+                Ok(page) => {
+                    let last = page.entries.last().map(|entry| entry.sequence.next());
+                    self.from = page.next.or(last).or(self.from);
+                    (
+                        "region",
+                        page.entries.iter().filter_map(shown).collect::<Vec<_>>(),
+                    )
+                }
+                Err(_) => {
+                    let recorded = self.history.events.after(self.own);
+                    self.own = recorded.last().map_or(self.own, |event| event.sequence);
+                    let told = recorded.iter().map(|event| self.history.told(event));
+                    ("process", told.collect())
+                }
+            };
+            let state = page.map(|_| ());
+            if !events.is_empty() || self.told.as_ref() != Some(&state) {
+                let reason = state.clone().err();
+                self.told = Some(state);
+                return json!({ "source": from, "reason": reason, "events": events });
+            }
+            sleep(AGAIN).await;
+        }
     }
 }
 
@@ -180,7 +256,7 @@ async fn read(
     since: Duration,
     from: Option<Sequence>,
     limit: usize,
-) -> Result<Value, LogError> {
+) -> Result<JournalPage, LogError> {
     let from = match from {
         Some(sequence) => PageFrom::Sequence(sequence),
         None => {
@@ -188,12 +264,7 @@ async fn read(
             PageFrom::Time(Wall::from_millis(now.saturating_sub(millis(since))))
         }
     };
-    let page = journal.page(&JournalName::Events, from, limit).await?;
-    Ok(json!({
-        "source": "region",
-        "events": page.entries.iter().filter_map(shown).collect::<Vec<_>>(),
-        "next": page.next.map(|next| next.0),
-    }))
+    journal.page(&JournalName::Events, from, limit).await
 }
 
 /// An event as the journal has it; none of what is no event of a version that this one knows.
@@ -333,5 +404,34 @@ mod tests {
         }
         let ups = read.iter().filter(|event| event["kind"] == "node_up");
         assert_eq!((read.len(), ups.count()), (7, 1));
+    }
+    #[tokio::test(start_paused = true)]
+    async fn who_follows_is_told_what_is_new_and_of_its_own_process_while_the_journal_is_silent() {
+        let (process, region) = (process(), region().await);
+        let history = carry(&process, "agent-1", &region);
+        record(&process, 0..2);
+        assert_eq!(told(&history, 2).await, ["0", "1"]);
+        let mut follower = history.follow(HOUR);
+        let mut news = async || {
+            let news = timeout(HOUR, follower.next()).await.unwrap();
+            let messages = news["events"].as_array().unwrap().iter();
+            let messages: Vec<_> = messages
+                .map(|event| event["message"].as_str().unwrap().to_owned())
+                .collect();
+            (news["source"].as_str().unwrap().to_owned(), messages)
+        };
+        assert_eq!(
+            news().await,
+            ("region".to_owned(), vec!["0".to_owned(), "1".to_owned()])
+        );
+        region.set_servers(Servers::Away);
+        record(&process, 2..3);
+        let own = ["0", "1", "2"].map(str::to_owned).to_vec();
+        assert_eq!(news().await, ("process".to_owned(), own));
+        region.set_servers(Servers::Answer);
+        assert_eq!(told(&history, 3).await.len(), 3);
+        assert_eq!(news().await, ("region".to_owned(), vec!["2".to_owned()]));
+        record(&process, 3..4);
+        assert_eq!(news().await, ("region".to_owned(), vec!["3".to_owned()]));
     }
 }

@@ -150,6 +150,31 @@ fn every_pair_and_shard_has_a_row_also_of_regions_of_which_nothing_is_known() {
 }
 
 #[test]
+fn the_worst_shard_of_a_pair_comes_first() {
+    let process = testing::process();
+    let mut state = State::default();
+    let lane = |partition: u16, lag_ms: f64| json!({ "group": "default", "partition": partition, "lag_ms": lag_ms, "lag_proven": true, "backlog": 7 });
+    let report = json!({ "links": [{ "peer": "us-east", "state": "connected", "lanes": [lane(0, 10.0), lane(1, 20.0)] }] });
+    let now = Now::default();
+    let told = Told {
+        report,
+        heard: now.mono,
+    };
+    state.regions.insert(region("eu-west"), told);
+    let first = |state: &State| {
+        let rows = of_all(&process.settings.process, state, now).into_iter();
+        let mut pair = rows.filter(|row| row.origin == region("eu-west") && row.peer == region("us-east"));
+        let row = pair.next().unwrap();
+        assert_eq!((pair.count(), row.backlog), (1, Some(7)));
+        row.partition
+    };
+    assert_eq!(first(&state), 1, "the greater lag");
+    let report = &mut state.regions.get_mut(&region("eu-west")).unwrap().report;
+    report["links"][0]["lanes"][0]["needs_sync"] = json!(true);
+    assert_eq!(first(&state), 0, "what needs a sync");
+}
+
+#[test]
 fn a_region_reads_its_own_report_however_little_it_knows() {
     let process = testing::process();
     let mut state = State::default();

@@ -1,0 +1,104 @@
+// The tables: regions, links, events.
+
+import { count, lag, levelOf, millis, or, seconds, signed, stateOf, time } from "./text.js";
+
+const KEPT_EVENTS = 1_000;
+const SHOWN_EVENTS = 100;
+const SEVERITIES = ["notice", "warning", "alarm"];
+const SIGNS = { good: "●", unknown: "◆", bad: "▲" };
+
+// Sets the rows of a table's body: what is there already is changed, not made again, so that selections stay.
+function rows(table, wanted) {
+  const body = table.tBodies[0];
+  while (body.rows.length > wanted.length) body.deleteRow(-1);
+  wanted.forEach(({ cells, data }, index) => {
+    const row = body.rows[index] ?? body.insertRow();
+    Object.entries(data ?? {}).forEach(([name, value]) => (row.dataset[name] = value));
+    cells.forEach(({ name, text, number }, column) => {
+      let cell = row.cells[column];
+      if (!cell) {
+        cell = column === 0 ? document.createElement("th") : document.createElement("td");
+        if (column === 0) cell.scope = "row";
+        row.append(cell);
+      }
+      cell.dataset.of = name;
+      cell.classList.toggle("number", Boolean(number));
+      if (cell.textContent !== text) cell.textContent = text;
+    });
+  });
+}
+
+export function showRegions(table, status) {
+  const all = Object.entries(status.regions).sort();
+  rows(table, all.map(([name, region]) => {
+    const members = (role) => (region.members ?? []).filter((member) => member.role === role).map((member) => member.name);
+    const told = name === status.region ? "now" : region.age_ms === undefined ? "never" : `${millis(region.age_ms)} ago`;
+    return {
+      data: { region: name },
+      cells: [
+        { name: "region", text: name },
+        { name: "leader", text: or(region.leader) },
+        { name: "epoch", text: or(region.epoch?.revision) },
+        { name: "gateways", text: or(members("gateway").join(" ")) },
+        { name: "agents", text: or(members("agent").join(" ")) },
+        { name: "told", text: told },
+      ],
+    };
+  }));
+}
+
+export function showLinks(table, pairs) {
+  rows(table, pairs.map((pair) => {
+    const { row, link } = pair;
+    const level = levelOf(pair);
+    return {
+      data: { pair: pair.name, level },
+      cells: [
+        { name: "from", text: row.origin },
+        { name: "to", text: row.peer },
+        { name: "state", text: `${SIGNS[level]} ${stateOf(pair)}` },
+        { name: "lag", text: lag(row.lag_ms), number: true },
+        { name: "delay", text: millis(row.delay_ms), number: true },
+        { name: "backlog", text: count(row.backlog), number: true },
+        { name: "runway", text: seconds(row.runway_s), number: true },
+        { name: "link", text: or(link?.state) },
+        { name: "rtt", text: millis(link?.rtt_ms), number: true },
+        { name: "clock", text: signed(link?.clock_offset_ms), number: true },
+        { name: "why", text: row.reason ?? "" },
+      ],
+    };
+  }));
+}
+
+// Keeps the newest events, each once, and shows those of a severity and above.
+export class EventTable {
+  #kept = new Map();
+
+  constructor(table, severity, reason) {
+    Object.assign(this, { table, severity, reason });
+    severity.addEventListener("change", () => this.#show());
+  }
+
+  add({ events, reason }) {
+    for (const event of events) this.#kept.set(`${event.process} ${event.at_ms} ${event.sequence}`, event);
+    const newest = [...this.#kept].sort(([, one], [, other]) => other.at_ms - one.at_ms).slice(0, KEPT_EVENTS);
+    this.#kept = new Map(newest);
+    this.reason.textContent = reason ? `Only of this gateway: ${reason}` : "";
+    this.#show();
+  }
+
+  #show() {
+    const least = Number(this.severity.value);
+    const shown = [...this.#kept.values()].filter((event) => SEVERITIES.indexOf(event.severity) >= least);
+    rows(this.table, shown.slice(0, SHOWN_EVENTS).map((event) => ({
+      data: { severity: event.severity },
+      cells: [
+        { name: "time", text: time(event.at_ms) },
+        { name: "severity", text: event.severity },
+        { name: "process", text: event.process },
+        { name: "kind", text: event.kind },
+        { name: "message", text: event.message },
+      ],
+    })));
+  }
+}

@@ -1,0 +1,88 @@
+// What a status says, as the page words it. Nothing here touches the page.
+
+export const NONE = "–";
+
+// The parts of a delay, in order.
+export const STAGES = ["commit", "queue", "wire", "append", "apply"];
+
+// Milliseconds for people: 3.4 ms, 43 ms, 12.3 s, 2 min 03 s, 5 h 12 min, 3 d 4 h.
+export function millis(value) {
+  if (value === null || value === undefined) return NONE;
+  if (value < 10) return `${value.toFixed(1)} ms`;
+  if (value < 999.5) return `${value.toFixed(0)} ms`;
+  if (value < 59_950) return `${(value / 1e3).toFixed(1)} s`;
+  const two = (whole, part, names) => `${whole} ${names[0]} ${String(part).padStart(2, "0")} ${names[1]}`;
+  const seconds = Math.round(value / 1e3);
+  if (seconds < 3_600) return two(Math.floor(seconds / 60), seconds % 60, ["min", "s"]);
+  const minutes = Math.floor(seconds / 60);
+  if (minutes < 2_880) return two(Math.floor(minutes / 60), minutes % 60, ["h", "min"]);
+  const hours = Math.floor(minutes / 60);
+  return `${Math.floor(hours / 24)} d ${hours % 24} h`;
+}
+
+// A lag: marks come once a second, so that less than that is no lag.
+export const lag = (value) => (value !== null && value !== undefined && value < 1e3 ? "< 1 s" : millis(value));
+
+export const seconds = (value) => (value === null || value === undefined ? NONE : millis(value * 1e3));
+
+export const signed = (value) =>
+  value === null || value === undefined ? NONE : `${value < 0 ? "−" : "+"}${millis(Math.abs(value))}`;
+
+export const count = (value) => (value === null || value === undefined ? NONE : value.toLocaleString("en-US"));
+
+export const or = (value) => (value === null || value === undefined || value === "" ? NONE : String(value));
+
+// A point in time of this day, or with its date.
+export function time(at) {
+  const [date, clock] = new Date(at).toISOString().split("T");
+  const today = new Date().toISOString().split("T")[0];
+  return `${date === today ? "" : `${date} `}${clock.slice(0, 8)}Z`;
+}
+
+// Every pair of regions, by the row of its worst shard, which the gateway tells first, with the link that carries it.
+export function pairsOf(status) {
+  const pairs = new Map();
+  for (const row of status.lag) {
+    const name = `${row.origin} → ${row.peer}`;
+    if (!pairs.has(name)) {
+      const links = status.regions[row.origin]?.links ?? [];
+      pairs.set(name, { name, row, link: links.find((link) => link.peer === row.peer) });
+    }
+  }
+  return [...pairs.values()];
+}
+
+// `good`, `unknown` or `bad`.
+export function levelOf({ row, link }) {
+  const down = link && !["connected", "paused"].includes(link.state);
+  if (row.needs_sync || row.state === "stalled" || (down && row.state !== "unknown")) return "bad";
+  return row.state === "live" && link?.state !== "paused" ? "good" : "unknown";
+}
+
+export const stateOf = ({ row }) => (row.needs_sync ? "needs sync" : row.state);
+
+// The whole set in one sentence, by its worst pair.
+export function verdictOf(pairs) {
+  const order = { bad: 0, unknown: 1, good: 2 };
+  const greatest = (one, other) => (other.row.lag_ms ?? Infinity) - (one.row.lag_ms ?? Infinity);
+  const sorted = [...pairs].sort((one, other) => order[levelOf(one)] - order[levelOf(other)] || greatest(one, other));
+  const worst = sorted[0];
+  if (!worst) return { level: "good", text: "No other region is in this set" };
+  const level = levelOf(worst);
+  if (level === "good") return { level, text: `All ${pairs.length} pairs of regions are live` };
+  const { origin, peer, reason, lag_ms } = worst.row;
+  const behind = lag_ms === null ? `what ${peer} has of ${origin} is not known` : `${peer} is ${level === "bad" ? "" : "at least "}${lag(lag_ms)} behind ${origin}`;
+  const others = sorted.filter((pair) => levelOf(pair) !== "good").length - 1;
+  return { level, text: [behind, reason && `: ${reason}`, others > 0 && ` (and ${others} more)`].filter(Boolean).join("") };
+}
+
+// The status as it may be now, when the gateway has told nothing for so long: what is not heard again grows older and is not live.
+export function agedBy(status, elapsed) {
+  const lag = status.lag.map((row) => ({
+    ...row,
+    state: row.state === "live" ? "unknown" : row.state,
+    reason: row.reason ?? "this gateway tells nothing",
+    lag_ms: row.lag_ms === null ? null : row.lag_ms + elapsed,
+  }));
+  return { ...status, lag };
+}

@@ -1,0 +1,90 @@
+//! The stream of the page: what a gateway tells at `/v1/live`, and that it ends with the gateway. The page itself is tested in Chromium
+//! (tests/page).
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
+use futures::{Stream, StreamExt};
+use isthmus_e2e::Running;
+use serde_json::Value;
+
+const REGION: &str = "eu-west";
+const SOON: Duration = Duration::from_secs(30);
+
+/// The server-sent events that come over a response, by name.
+fn told(response: reqwest::Response) -> impl Stream<Item = anyhow::Result<(String, Value)>> + Unpin {
+    let state = (Box::pin(response.bytes_stream()), String::new());
+    Box::pin(futures::stream::try_unfold(
+        state,
+        async |(mut bytes, mut text)| {
+            loop {
+                if let Some((message, rest)) = text.split_once("\n\n") {
+                    let field = |name: &str| message.lines().find_map(|line| line.strip_prefix(name));
+                    let name = field("event: ").context("a name")?.to_owned();
+                    let data = serde_json::from_str(field("data: ").context("data")?)?;
+                    let rest = rest.to_owned();
+                    return Ok(Some(((name, data), (bytes, rest))));
+                }
+                match bytes.next().await {
+                    Some(more) => text.push_str(std::str::from_utf8(&more?)?),
+                    None => return Ok(None),
+                }
+            }
+        },
+    ))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_status_is_told_each_second_and_the_stream_ends_with_its_gateway() -> anyhow::Result<()> {
+    let running = Running::start(&[REGION, "us-east"], &[]).await?;
+    let gateway = &running.run_file()["regions"][REGION]["gateways"][0];
+    let (admin, name) = (gateway["admin"].as_str(), gateway["name"].as_str());
+    let (admin, name) = (admin.context("an address")?, name.context("a name")?);
+    let page = reqwest::get(format!("{admin}/")).await?;
+    let policy = page.headers().get("content-security-policy");
+    ensure!(policy.is_some() && page.text().await?.contains("/page/page.js"));
+
+    let mut stream = told(reqwest::get(format!("{admin}/v1/live")).await?);
+    let (mut samples, mut kinds, mut at) = (0, Vec::new(), Vec::new());
+    let all = async {
+        while at.len() < 4 || kinds.is_empty() {
+            let (what, data) = stream.next().await.context("the stream ended")??;
+            match what.as_str() {
+                "history" => samples = data.as_array().context("samples")?.len(),
+                "status" => {
+                    ensure!(data["status"]["region"] == REGION, "{data}");
+                    at.push((Instant::now(), data["at_ms"].as_u64().context("a time")?));
+                }
+                "events" => {
+                    let events = data["events"].as_array().context("events")?.iter();
+                    kinds.extend(events.map(|event| event["kind"].clone()));
+                }
+                other => anyhow::bail!("{other} is told"),
+            }
+        }
+        anyhow::Ok(())
+    };
+    tokio::time::timeout(SOON, all).await??;
+    ensure!(samples > 0, "no history");
+    ensure!(kinds.iter().any(|kind| kind == "node_up"), "{kinds:?}");
+    // The first is told at once, and the next one after any part of a second.
+    for pair in at[1..].windows(2) {
+        let passed = Duration::from_millis(pair[1].1 - pair[0].1);
+        ensure!(
+            passed >= Duration::from_millis(900),
+            "told again after {passed:?}"
+        );
+    }
+
+    running.lab(&["restart", &format!("{name}@{REGION}")])?;
+    // A stream that is cut off is an error, one that ends is none.
+    let rest = async {
+        while let Some(told) = stream.next().await {
+            told?;
+        }
+        anyhow::Ok(())
+    };
+    tokio::time::timeout(SOON, rest)
+        .await
+        .context("the stream goes on")?
+}
