@@ -12,6 +12,8 @@ pub enum Code {
     Environment,
     /// 2: everything ran, and what was compared differs.
     Difference,
+    /// 3: everything ran, and something should be mended.
+    Warning,
     /// 64: arguments or settings.
     Settings,
 }
@@ -21,6 +23,7 @@ impl From<Code> for ExitCode {
         match code {
             Code::Environment => Self::from(1),
             Code::Difference => Self::from(2),
+            Code::Warning => Self::from(3),
             Code::Settings => Self::from(64),
         }
     }
@@ -47,6 +50,14 @@ impl Failure {
     pub fn difference(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self {
             code: Code::Difference,
+            cause: cause.into(),
+        }
+    }
+
+    /// Everything ran, and something should be mended.
+    pub fn warning(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self {
+            code: Code::Warning,
             cause: cause.into(),
         }
     }

@@ -23,6 +23,7 @@ use tokio::sync::watch;
 use crate::addresses::{Names, SystemNames};
 use crate::board::Board;
 use crate::cursors::PeerBoard;
+use crate::doctor::Doctor;
 use crate::leader;
 use crate::live::Live;
 use crate::metrics::GatewayMetrics;
@@ -45,7 +46,14 @@ pub async fn assemble(process: Process<GatewaySettings>) -> anyhow::Result<()> {
     let connection = connect(&settings, &*names).await?;
     let gateway = Gateway::new(&process, connection.ports(), Arc::clone(&credentials) as _)?;
     let live = Live::default();
-    let router = admin::router(&gateway.shared, gateway.history.clone(), live.clone());
+    let doctor = Doctor {
+        shared: gateway.shared.clone(),
+        connection: connection.clone(),
+        credentials: Arc::clone(&credentials),
+    };
+    let examine = move || doctor.clone().examine();
+    let router = admin::router(&gateway.shared, gateway.history.clone(), live.clone())
+        .merge(isthmus_door::doctor::router(gateway.history.teller(), examine));
     process
         .supervisor
         .spawn(TaskKind::Work, "admin door", move |stop| {

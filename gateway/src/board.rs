@@ -64,6 +64,8 @@ pub struct Link {
     pub since: Option<Wall>,
     /// The name of the gateway at the other end.
     pub gateway: Option<ProcessName>,
+    /// When the certificate ends of the gateway that was at the other end last, in seconds since the Unix epoch.
+    pub certificate_ends: Option<u64>,
     /// The estimate of its path and clock.
     pub path: PathEstimate,
     /// Why it fell or could not be made, last.
@@ -129,6 +131,8 @@ pub struct AcceptedLink {
     pub peer: RegionName,
     /// Its gateway, once it has said its name.
     pub gateway: Option<ProcessName>,
+    /// When its certificate ends, in seconds since the Unix epoch.
+    pub certificate_ends: u64,
     /// The other end's address.
     pub address: SocketAddr,
     /// Since when it stands.

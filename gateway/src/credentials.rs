@@ -6,6 +6,7 @@ use std::time::Duration;
 use isthmus_link::{CredentialFiles, Credentials, CredentialsError, Place, TrustSource};
 use isthmus_replication::time::Mono;
 use isthmus_runtime::Process;
+use isthmus_runtime::doctor;
 use isthmus_runtime::events::Severity;
 use isthmus_runtime::settings::{GatewaySettings, SettingsError};
 use isthmus_runtime::supervise::TaskKind;
@@ -15,10 +16,10 @@ use tokio::time::sleep;
 /// How long this gateway's certificate holds is looked at this often.
 const LOOK: Duration = Duration::from_secs(60);
 /// That it ends soon is told from here on.
-const SOON: u64 = 14 * DAY;
-/// And told again after this.
-const TELL_AGAIN: Duration = Duration::from_secs(DAY);
-const DAY: u64 = 24 * 3_600;
+const SOON: u64 = doctor::CERTIFICATE_SOON.as_secs();
+/// And is an alarm from here on; it is told again after as long.
+const NOW: u64 = doctor::CERTIFICATE_NOW.as_secs();
+const TELL_AGAIN: Duration = doctor::CERTIFICATE_NOW;
 /// Files are read again this often where the system gives no notice of a change.
 const POLL: Duration = Duration::from_secs(2);
 
@@ -170,8 +171,8 @@ pub fn watch_end(process: &Process<GatewaySettings>, credentials: &Arc<Credentia
 /// How grave it is that a certificate holds for so many seconds more; none if it is not.
 fn ending(left: u64) -> Option<(Severity, &'static str)> {
     match left {
-        0..DAY => Some((Severity::Alarm, "certificate_ends")),
-        DAY..SOON => Some((Severity::Warning, "certificate_ends")),
+        0..NOW => Some((Severity::Alarm, "certificate_ends")),
+        NOW..SOON => Some((Severity::Warning, "certificate_ends")),
         _ => None,
     }
 }
@@ -182,7 +183,7 @@ mod tests {
 
     #[test]
     fn a_certificates_end_is_a_warning_for_two_weeks_and_an_alarm_on_its_last_day() {
-        let told = [0, DAY - 1, DAY, SOON - 1, SOON].map(|left| ending(left).map(|(severity, _)| severity));
+        let told = [0, NOW - 1, NOW, SOON - 1, SOON].map(|left| ending(left).map(|(severity, _)| severity));
         let (alarm, warning) = (Some(Severity::Alarm), Some(Severity::Warning));
         assert_eq!(told, [alarm, alarm, warning, warning, None]);
     }

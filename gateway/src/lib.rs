@@ -16,6 +16,7 @@ pub mod backoff;
 pub mod board;
 pub mod credentials;
 pub mod cursors;
+pub mod doctor;
 pub mod inbound;
 pub mod lag;
 pub mod leader;

@@ -17,6 +17,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::admin::{self, Assembled};
+use crate::doctor::Doctor;
 use crate::door;
 use crate::memory::Memory;
 use crate::metrics::{AgentMetrics, gauges};
@@ -43,13 +44,22 @@ pub async fn assemble(process: Process<AgentSettings>) -> anyhow::Result<()> {
         process: settings.process.name.to_string(),
     };
     let history = History::new(&process, teller)?;
-    let admin_routes = admin::router(&process, &assembled, history.clone());
+    let connected = Arc::default();
+    let doctor = Doctor {
+        settings: Arc::clone(&settings),
+        connection: Arc::clone(&connected),
+        assembled: Arc::clone(&assembled),
+    };
+    let examine = move || doctor.clone().examine();
+    let admin_routes = admin::router(&process, &assembled, history.clone())
+        .merge(isthmus_door::doctor::router(history.teller(), examine));
     let stops_last = TaskKind::Work;
     process.supervisor.spawn(stops_last, "admin door", |stop| {
         isthmus_door::serve(admin, admin_routes, stop)
     })?;
 
     let connection = connect(&process).await?;
+    connected.set(connection.clone()).ok();
     let region = start(&process, connection.ports(), connection.state(), history).await?;
     assembled.set(region.clone()).ok();
     keep_member(&process, &region, door_at, admin_at)?;

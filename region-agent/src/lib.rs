@@ -6,6 +6,7 @@
 pub mod admin;
 pub mod agent;
 pub mod checkpoint;
+pub mod doctor;
 pub mod door;
 pub mod lag;
 pub mod memory;

@@ -5,6 +5,7 @@ mod chaos;
 mod compare;
 mod config;
 mod demo;
+mod doctor;
 mod events;
 mod init;
 mod kv;
@@ -31,7 +32,7 @@ use crate::fleet::exec_child::ExecChild;
     about,
     max_term_width = 110,
     after_help = "Example:\n  isthmus init shop --regions eu-west,us-east,ap-south && isthmus up shop --rtt 80ms\n\n\
-                  Exit codes: 0 done, 1 the machine or a running process is not as needed, 2 what was compared differs, 64 arguments or settings."
+                  Exit codes: 0 done, 1 the machine or a running process is not as needed, 2 what was compared differs or must be mended, 3 something should be mended, 64 arguments or settings."
 )]
 pub struct Cli {
     #[command(subcommand)]
@@ -49,6 +50,7 @@ enum Command {
     Compare(compare::Compare),
     Kv(kv::Kv),
     Status(status::Status),
+    Doctor(doctor::Doctor),
     Why(why::Why),
     Trace(trace::Trace),
     Events(events::Events),
@@ -72,6 +74,7 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Aside(command) => runtime()?.block_on(command.run()),
         Command::Events(command) => runtime()?.block_on(command.run()),
         Command::Trace(command) => runtime()?.block_on(command.run()),
+        Command::Doctor(command) => runtime()?.block_on(command.run()),
         Command::Why(command) => runtime()?.block_on(command.run()),
         Command::Demo(command) => runtime()?.block_on(command.run()),
         Command::Chaos(command) => runtime()?.block_on(command.run()),

@@ -4,9 +4,10 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use isthmus_runtime::doctor::LEAST_NATS;
+
 /// The variable that names the NATS server to run.
 pub const NATS_SERVER_VARIABLE: &str = "ISTHMUS_NATS_SERVER";
-const LEAST_NATS: (u32, u32) = (2, 12);
 
 /// The programs, absolute.
 #[derive(Clone, Debug)]

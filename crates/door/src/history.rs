@@ -79,6 +79,12 @@ impl History {
         })
     }
 
+    /// Who records them.
+    #[must_use]
+    pub fn teller(&self) -> Teller {
+        (*self.teller).clone()
+    }
+
     /// Carries what is and will be recorded to `journal` until `stop`, and reads from there what is asked.
     ///
     /// # Errors

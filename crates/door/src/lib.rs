@@ -7,6 +7,7 @@ pub mod admin;
 pub mod aside;
 pub mod body;
 pub mod code;
+pub mod doctor;
 pub mod history;
 pub mod problem;
 pub mod serve;

@@ -39,7 +39,7 @@ impl Ports {
 }
 
 /// The journals of a region that holds `shards`.
-fn journals(shards: &[Shard]) -> BTreeSet<JournalName> {
+pub(crate) fn journals(shards: &[Shard]) -> BTreeSet<JournalName> {
     let asides = shards.iter().map(|shard| JournalName::Aside(shard.group.clone()));
     asides.chain([JournalName::Events]).collect()
 }

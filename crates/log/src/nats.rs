@@ -15,5 +15,7 @@ mod read;
 mod request;
 mod session;
 mod stream;
+mod survey;
 
 pub use connection::{Connection, ConnectionSettings, ConnectionState};
+pub use survey::{Server, Surveyed};

@@ -6,6 +6,7 @@
 
 pub mod blocking;
 pub mod clock;
+pub mod doctor;
 pub mod events;
 pub mod health;
 pub mod metrics;

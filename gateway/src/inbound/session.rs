@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use isthmus_link::Connection;
+use isthmus_link::{Connection, Peer};
 use isthmus_replication::coordinates::Shard;
 use isthmus_replication::link::frame::{GoodbyeReason, Hello, LaneReport};
 use isthmus_replication::link::landmarks;
@@ -56,7 +56,7 @@ impl Inbound {
     pub(super) async fn run(self, connection: Connection, stop: CancellationToken) -> Result<(), Infallible> {
         let origin = connection.peer.region().clone();
         let address = connection.address;
-        if !self.admit(&origin, address) {
+        if !self.admit(&connection.peer, address) {
             self.shared.metrics.refused("too_many_links");
             tracing::warn!(%origin, %address, "{LINKS_AT_ONCE} links of this region stand; another one is closed unheard");
             return Ok(());
@@ -84,7 +84,8 @@ impl Inbound {
     }
 
     /// Counts this link among the accepted ones, unless there are as many of its region as may be.
-    fn admit(&self, origin: &RegionName, address: SocketAddr) -> bool {
+    fn admit(&self, peer: &Peer, address: SocketAddr) -> bool {
+        let origin = peer.region();
         let since = self.shared.now().wall;
         let mut state = self.shared.board.state();
         if links_of(&state, origin) >= LINKS_AT_ONCE {
@@ -93,6 +94,7 @@ impl Inbound {
         let link = AcceptedLink {
             peer: origin.clone(),
             gateway: None,
+            certificate_ends: peer.not_after(),
             address,
             since,
             path: crate::board::PathEstimate::default(),

@@ -62,8 +62,33 @@ impl Unfulfilled {
 pub(super) struct StreamInfo {
     pub config: stream::Config,
     pub state: StreamState,
+    /// None of a server without a cluster.
+    #[serde(default)]
+    pub cluster: Option<Cluster>,
     #[serde(default)]
     ts: String,
+}
+
+/// Where a stream's copies are.
+#[derive(Debug, Deserialize)]
+pub(super) struct Cluster {
+    #[serde(default)]
+    pub leader: Option<String>,
+    /// The copies but the leader's.
+    #[serde(default)]
+    pub replicas: Vec<Follower>,
+}
+
+/// A copy of a stream.
+#[derive(Debug, Deserialize)]
+pub(super) struct Follower {
+    #[serde(default)]
+    pub current: bool,
+    #[serde(default)]
+    pub offline: bool,
+    /// How long it has not been heard of, in nanoseconds.
+    #[serde(default)]
+    pub active: u64,
 }
 
 #[derive(Debug, Deserialize)]

@@ -1,0 +1,348 @@
+//! `isthmus doctor`.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Args;
+use futures::future::join_all;
+use isthmus_runtime::doctor::{self, Finding, Verdict, machine};
+use reqwest::Client;
+use serde::{Deserialize, Serialize};
+
+use crate::client::http;
+use crate::failure::Failure;
+use crate::folder::run_file::RunFile;
+use crate::output::{counted, line, note, show};
+
+/// Look at what every process stands on, before trouble comes, and tell what to mend
+///
+/// Each process looks for itself: clocks, certificates and their ends, the paths to peers, NATS, the region's streams, disk, memory. What NATS servers
+/// tell of themselves on their monitoring port is looked at here: when they sync to disk, and their storage.
+/// Exit 0 if all is well, 3 if something should be mended, 2 if something must be.
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Examples:\n  isthmus doctor --dir shop\n  isthmus doctor --via http://127.0.0.1:7110 --via http://127.0.0.1:7111 --monitor http://127.0.0.1:8222 --json"
+)]
+pub struct Doctor {
+    /// The folder that `isthmus up` runs
+    #[arg(long, default_value = ".")]
+    dir: PathBuf,
+    /// The admin listener of a process, instead of a folder; may be given more than once
+    #[arg(long, value_name = "URL", conflicts_with = "dir")]
+    via: Vec<String>,
+    /// The monitoring port of a NATS server (`http:` in its configuration); may be given more than once
+    #[arg(long, value_name = "URL", conflicts_with = "dir")]
+    monitor: Vec<String>,
+    /// Print the findings as one JSON array
+    #[arg(long)]
+    json: bool,
+}
+
+/// A finding, and who found it.
+#[derive(Serialize)]
+struct Told {
+    region: String,
+    process: String,
+    #[serde(flatten)]
+    finding: Finding,
+}
+
+/// What a process answers.
+#[derive(Deserialize)]
+struct Answer {
+    region: String,
+    process: String,
+    findings: Vec<Finding>,
+}
+
+/// Who is asked, and where.
+struct Asked {
+    region: String,
+    name: String,
+    url: String,
+    /// The folder that it runs in, which is nobody's where only a URL was named.
+    folder: PathBuf,
+}
+
+/// What a NATS server says at `/varz`, as far as it is looked at.
+#[derive(Deserialize)]
+struct Server {
+    server_name: String,
+    version: String,
+    #[serde(default)]
+    jetstream: JetStream,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct JetStream {
+    config: Option<JetStreamConfig>,
+    stats: JetStreamStats,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct JetStreamConfig {
+    max_storage: u64,
+    store_dir: PathBuf,
+    /// In nanoseconds.
+    sync_interval: u64,
+    sync_always: bool,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct JetStreamStats {
+    storage: u64,
+    reserved_storage: u64,
+}
+
+impl Doctor {
+    pub(super) async fn run(self) -> Result<(), Failure> {
+        let (processes, servers) = self.asked()?;
+        let client = http::client();
+        let of_processes = join_all(processes.iter().map(|asked| of_process(&client, asked)));
+        let of_servers = join_all(servers.iter().map(|asked| of_server(&client, asked)));
+        let (mut told, of_servers) = futures::join!(of_processes, of_servers);
+        told.extend(of_servers);
+        let mut told: Vec<Told> = told.into_iter().flatten().collect();
+        if servers.is_empty() {
+            note("without --monitor neither when NATS syncs to disk nor its storage is looked at");
+        }
+        told.sort_by(|one, other| {
+            let place = |told: &Told| (told.region.clone(), told.process.clone());
+            let graver = other.finding.verdict.cmp(&one.finding.verdict);
+            graver.then_with(|| place(one).cmp(&place(other)))
+        });
+        if self.json {
+            line(serde_json::to_string_pretty(&told).map_err(Failure::environment)?)?;
+        } else {
+            show(&text(&told), false);
+        }
+        verdict(&told)
+    }
+
+    fn asked(&self) -> Result<(Vec<Asked>, Vec<Asked>), Failure> {
+        let named = |urls: &[String]| -> Vec<Asked> {
+            let asked = |url: &String| Asked {
+                region: String::new(),
+                name: url.clone(),
+                url: url.trim_end_matches('/').to_owned(),
+                folder: PathBuf::new(),
+            };
+            urls.iter().map(asked).collect()
+        };
+        if !self.via.is_empty() || !self.monitor.is_empty() {
+            return Ok((named(&self.via), named(&self.monitor)));
+        }
+        let run = RunFile::of_running(&self.dir).map_err(Failure::environment)?;
+        let (mut processes, mut servers) = (Vec::new(), Vec::new());
+        for (region, run) in run.regions_in_order() {
+            let asked = |name: &str, url: &str| Asked {
+                region: region.to_owned(),
+                name: name.to_owned(),
+                url: url.to_owned(),
+                folder: self.dir.join(region),
+            };
+            processes.extend(run.agents.iter().map(|agent| asked(&agent.name, &agent.admin)));
+            processes.extend(
+                run.gateways
+                    .iter()
+                    .map(|gateway| asked(&gateway.name, &gateway.admin)),
+            );
+            servers.push(asked("nats", &run.nats.monitor));
+        }
+        Ok((processes, servers))
+    }
+}
+
+impl Asked {
+    fn told(&self, finding: Finding) -> Told {
+        Told {
+            region: self.region.clone(),
+            process: self.name.clone(),
+            finding,
+        }
+    }
+}
+
+async fn of_process(client: &Client, asked: &Asked) -> Vec<Told> {
+    let request = client.get(format!("{}/v1/doctor", asked.url));
+    let answer: Result<Answer, _> = http::json(request).await;
+    match answer {
+        Ok(answer) => {
+            let told = |finding| Told {
+                region: answer.region.clone(),
+                process: answer.process.clone(),
+                finding,
+            };
+            answer.findings.into_iter().map(told).collect()
+        }
+        Err(error) => {
+            let mend = "look at its log, and start it";
+            vec![asked.told(Finding::fail("process", "", error.to_string(), mend))]
+        }
+    }
+}
+
+async fn of_server(client: &Client, asked: &Asked) -> Vec<Told> {
+    let answer: Result<Server, _> = http::json(client.get(format!("{}/varz", asked.url))).await;
+    let findings = match answer {
+        Ok(server) => of_varz(&server, &asked.folder),
+        Err(error) => {
+            let mend = "look at the server, and at `http:` in its configuration";
+            vec![Finding::fail("nats", "", error.to_string(), mend)]
+        }
+    };
+    findings.into_iter().map(|finding| asked.told(finding)).collect()
+}
+
+fn of_varz(server: &Server, folder: &Path) -> Vec<Finding> {
+    let of = server.server_name.as_str();
+    let mut findings = vec![doctor::nats_version(of, Some(&server.version))];
+    let Some(config) = &server.jetstream.config else {
+        let mend = "add jetstream { ... } to its configuration";
+        findings.push(Finding::fail("nats storage", of, "it has no JetStream", mend));
+        return findings;
+    };
+    let stats = &server.jetstream.stats;
+    let interval = Duration::from_nanos(config.sync_interval);
+    findings.push(doctor::sync_interval(of, config.sync_always, interval));
+    findings.push(doctor::server_storage(
+        of,
+        stats.storage,
+        stats.reserved_storage,
+        config.max_storage,
+    ));
+    findings.extend(of_store(&folder.join(&config.store_dir), stats));
+    findings
+}
+
+/// The disk under a server's store, where that is on this machine.
+fn of_store(folder: &Path, stats: &JetStreamStats) -> Option<Finding> {
+    let room = machine::room(folder).ok()?;
+    let may_grow = stats.reserved_storage.saturating_sub(stats.storage);
+    Some(doctor::disk(&folder.display().to_string(), room, may_grow))
+}
+
+/// One line for each finding, the worst last, where it is seen; the mend below.
+fn text(told: &[Told]) -> String {
+    let mut text = String::new();
+    for Told {
+        region,
+        process,
+        finding,
+    } in told.iter().rev()
+    {
+        let verdict = match finding.verdict {
+            Verdict::Ok => "ok",
+            Verdict::Warn => "warn",
+            Verdict::Fail => "FAIL",
+        };
+        let place = [region.as_str(), process.as_str()].join(" ");
+        let what = [finding.check.as_str(), finding.of.as_str()].join(" ");
+        let (place, what) = (place.trim_start(), what.trim_end());
+        text.push_str(&format!("{verdict:<5} {place}, {what}: {}\n", finding.found));
+        if let Some(mend) = &finding.mend {
+            text.push_str(&format!("      mend: {mend}\n"));
+        }
+    }
+    text
+}
+
+/// The worst decides.
+fn verdict(told: &[Told]) -> Result<(), Failure> {
+    let count = |verdict| told.iter().filter(|told| told.finding.verdict == verdict).count();
+    let (bad, poor) = (count(Verdict::Fail), count(Verdict::Warn));
+    let should = counted(poor, "thing should be mended", "things should be mended");
+    match (bad, poor) {
+        (0, 0) => Ok(()),
+        (0, _) => Err(Failure::warning(should)),
+        (_, 0) => Err(Failure::difference(must(bad))),
+        _ => Err(Failure::difference(format!("{}, {should}", must(bad)))),
+    }
+}
+
+fn must(bad: usize) -> String {
+    counted(bad, "thing must be mended", "things must be mended")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::failure::Code;
+
+    fn found(verdicts: &[Verdict]) -> Vec<Told> {
+        let asked = Asked {
+            region: "eu-west".to_owned(),
+            name: "agent-1".to_owned(),
+            url: String::new(),
+            folder: PathBuf::new(),
+        };
+        let told =
+            |verdict: &Verdict| asked.told(Finding::of_verdict(*verdict, "disk", "", String::new(), "mend"));
+        verdicts.iter().map(told).collect()
+    }
+
+    #[test]
+    fn the_worst_is_told_last_with_its_mend() {
+        let mut told = found(&[Verdict::Warn, Verdict::Ok]);
+        told[0].finding.of = "data".to_owned();
+        assert_eq!(
+            text(&told),
+            "ok    eu-west agent-1, disk: \nwarn  eu-west agent-1, disk data: \n      mend: mend\n"
+        );
+    }
+
+    #[test]
+    fn the_worst_finding_decides_the_exit_code() {
+        let code = |verdicts: &[Verdict]| verdict(&found(verdicts)).err().map(|failure| failure.code);
+        assert_eq!(code(&[Verdict::Ok]), None);
+        assert_eq!(code(&[Verdict::Ok, Verdict::Warn]), Some(Code::Warning));
+        assert_eq!(code(&[Verdict::Warn, Verdict::Fail]), Some(Code::Difference));
+    }
+
+    #[test]
+    fn a_server_is_judged_by_what_it_says_of_itself() -> Result<(), serde_json::Error> {
+        let judged = |jetstream| -> Result<Vec<_>, serde_json::Error> {
+            let server: Server = serde_json::from_value(
+                json!({ "server_name": "n1", "version": "2.15.1", "jetstream": jetstream }),
+            )?;
+            let findings = of_varz(&server, Path::new("")).into_iter();
+            Ok(findings.map(|finding| (finding.check, finding.verdict)).collect())
+        };
+        let named = |check: &str, verdict| (check.to_owned(), verdict);
+        let version = named("nats version", Verdict::Ok);
+        let poor = json!({
+            "config": { "max_storage": 1000, "store_dir": "/no/such/folder", "sync_interval": 120_000_000_000_u64 },
+            "stats": { "storage": 10, "reserved_storage": 2000 },
+        });
+        assert_eq!(
+            judged(poor)?,
+            [
+                version.clone(),
+                named("sync interval", Verdict::Warn),
+                named("nats storage", Verdict::Warn)
+            ]
+        );
+        let good = json!({
+            "config": { "max_storage": 1000, "store_dir": "/no/such/folder", "sync_interval": 0, "sync_always": true },
+            "stats": { "storage": 10, "reserved_storage": 200 },
+        });
+        assert_eq!(
+            judged(good)?,
+            [
+                version.clone(),
+                named("sync interval", Verdict::Ok),
+                named("nats storage", Verdict::Ok)
+            ]
+        );
+        assert_eq!(
+            judged(json!({}))?,
+            [version, named("nats storage", Verdict::Fail)]
+        );
+        Ok(())
+    }
+}

@@ -1,0 +1,201 @@
+//! What is looked at before trouble comes, and how grave what was found is. Each judgement is a pure function of what was measured;
+//! processes and the command line measure, and all of them judge by these.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+pub mod machine;
+mod storage;
+
+pub use storage::{StreamCopies, copies, disk, memory, server_storage, stream_room, sync_interval};
+
+/// How grave a finding is; the greatest is the worst.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// As it should be.
+    Ok,
+    /// It works, and something should be mended.
+    Warn,
+    /// It does not work, or will not for long.
+    Fail,
+}
+
+/// What one check found. Field names are published: never renamed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    /// What was looked at, by the name of the check.
+    pub check: String,
+    /// Of which thing: a peer, a stream, a folder; empty where there is only one.
+    pub of: String,
+    /// How grave it is.
+    pub verdict: Verdict,
+    /// What was found.
+    pub found: String,
+    /// What to do about it; none where there is nothing to do.
+    pub mend: Option<String>,
+}
+
+/// The oldest NATS server of which everything that is relied on was shown: major and minor version.
+pub const LEAST_NATS: (u32, u32) = (2, 12);
+/// A certificate that ends sooner is told.
+pub const CERTIFICATE_SOON: Duration = Duration::from_secs(14 * DAY);
+/// A certificate that ends sooner fails.
+pub const CERTIFICATE_NOW: Duration = Duration::from_secs(DAY);
+const DAY: u64 = 24 * 3_600;
+
+impl Finding {
+    /// All is well.
+    #[must_use]
+    pub fn ok(check: &str, of: &str, found: impl Into<String>) -> Self {
+        Self {
+            check: check.to_owned(),
+            of: of.to_owned(),
+            verdict: Verdict::Ok,
+            found: found.into(),
+            mend: None,
+        }
+    }
+
+    /// Something should be mended.
+    #[must_use]
+    pub fn warn(check: &str, of: &str, found: impl Into<String>, mend: impl Into<String>) -> Self {
+        Self {
+            verdict: Verdict::Warn,
+            mend: Some(mend.into()),
+            ..Self::ok(check, of, found)
+        }
+    }
+
+    /// Something must be mended.
+    #[must_use]
+    pub fn fail(check: &str, of: &str, found: impl Into<String>, mend: impl Into<String>) -> Self {
+        Self {
+            verdict: Verdict::Fail,
+            ..Self::warn(check, of, found, mend)
+        }
+    }
+
+    /// As grave as `verdict`; the mend is told where there is something to mend.
+    #[must_use]
+    pub fn of_verdict(verdict: Verdict, check: &str, of: &str, found: String, mend: &str) -> Self {
+        match verdict {
+            Verdict::Ok => Self::ok(check, of, found),
+            Verdict::Warn => Self::warn(check, of, found, mend),
+            Verdict::Fail => Self::fail(check, of, found, mend),
+        }
+    }
+}
+
+/// `Fail` from `fail` on, `Warn` from `warn` on.
+fn graded<T: PartialOrd>(value: &T, warn: &T, fail: &T) -> Verdict {
+    match value {
+        value if value >= fail => Verdict::Fail,
+        value if value >= warn => Verdict::Warn,
+        _ => Verdict::Ok,
+    }
+}
+
+/// A clock that is `micros` off, give or take `uncertainty`, where `limit` is what Isthmus bears; a fifth of that is told.
+#[must_use]
+pub fn clock(of: &str, offset: Option<(i64, Duration)>, limit: Duration) -> Finding {
+    let check = "clock";
+    let Some((micros, uncertainty)) = offset else {
+        return Finding::warn(
+            check,
+            of,
+            "the offset is not known yet",
+            "ask again in a few seconds",
+        );
+    };
+    let off = Duration::from_micros(micros.unsigned_abs());
+    let found = format!(
+        "{:+.1} ms, give or take {:.1} ms; the limit is {} ms",
+        micros as f64 / 1e3,
+        uncertainty.as_secs_f64() * 1e3,
+        limit.as_millis()
+    );
+    let mend = "keep the clocks of both machines with NTP (chronyc tracking tells how far they are off)";
+    Finding::of_verdict(graded(&off, &(limit / 5), &limit), check, of, found, mend)
+}
+
+/// A certificate that ends `left` from now; none if it has ended or can't be read.
+#[must_use]
+pub fn certificate(of: &str, left: Option<Duration>) -> Finding {
+    let check = "certificate";
+    let mend = "put a new one in its place: gateways take it up without a restart";
+    let Some(left) = left.filter(|left| !left.is_zero()) else {
+        return Finding::fail(check, of, "it has ended", mend);
+    };
+    let verdict = match left {
+        left if left < CERTIFICATE_NOW => Verdict::Fail,
+        left if left < CERTIFICATE_SOON => Verdict::Warn,
+        _ => Verdict::Ok,
+    };
+    let found = format!("it ends in {} days", left.as_secs() / DAY);
+    Finding::of_verdict(verdict, check, of, found, mend)
+}
+
+/// How much one connection can carry over a round trip, by the largest windows that the system gives it, where a lane may have `lane`
+/// bytes in flight.
+#[must_use]
+pub fn path(of: &str, rtt: Option<Duration>, windows: Option<machine::TcpWindows>, lane: u64) -> Finding {
+    let check = "path";
+    let Some(rtt) = rtt.filter(|rtt| !rtt.is_zero()) else {
+        return Finding::warn(
+            check,
+            of,
+            "the round trip is not known yet",
+            "ask again in a few seconds",
+        );
+    };
+    let millis = rtt.as_secs_f64() * 1e3;
+    let Some(windows) = windows else {
+        let found = format!("round trip {millis:.1} ms; TCP windows are not known on this system");
+        return Finding::ok(check, of, found);
+    };
+    let window = windows.send.min(windows.receive);
+    let found = format!(
+        "round trip {millis:.1} ms; TCP windows up to {} KiB out and {} KiB in carry {:.1} MB/s",
+        windows.send / 1024,
+        windows.receive / 1024,
+        window as f64 / rtt.as_secs_f64() / 1e6
+    );
+    let mend = format!(
+        "a lane alone fills {} KiB: sysctl -w net.ipv4.tcp_wmem='4096 16384 16777216' net.ipv4.tcp_rmem='4096 131072 16777216', on both ends",
+        lane / 1024
+    );
+    let verdict = if window < lane { Verdict::Warn } else { Verdict::Ok };
+    Finding::of_verdict(verdict, check, of, found, &mend)
+}
+
+/// The version that a NATS server says it has.
+#[must_use]
+pub fn nats_version(of: &str, version: Option<&str>) -> Finding {
+    let check = "nats version";
+    let (major, minor) = LEAST_NATS;
+    let mend = format!("run nats-server {major}.{minor} or later");
+    let Some(version) = version else {
+        return Finding::fail(
+            check,
+            of,
+            "the region's NATS is away",
+            "look at the server and the network to it",
+        );
+    };
+    let mut parts = version.trim_start_matches('v').split('.').map(str::parse::<u32>);
+    match (parts.next(), parts.next()) {
+        (Some(Ok(one)), Some(Ok(two))) if (one, two) >= LEAST_NATS => Finding::ok(check, of, version),
+        (Some(Ok(_)), Some(Ok(_))) => Finding::fail(check, of, format!("{version} is too old"), mend),
+        _ => Finding::warn(
+            check,
+            of,
+            format!("{version:?} is no version that is known"),
+            mend,
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,127 @@
+//! Judgements of streams, servers and disks.
+
+use std::time::Duration;
+
+use super::machine::Room;
+use super::{Finding, Verdict, graded};
+
+const MIB: u64 = 1024 * 1024;
+/// Less is no room to work with, whatever is stored.
+const LEAST_FREE: u64 = 256 * MIB;
+
+/// Where the copies of a stream stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StreamCopies {
+    /// As many as it should have.
+    pub wanted: usize,
+    /// Those that hold all of it, its leader among them.
+    pub current: usize,
+    /// Whether it has a leader.
+    pub led: bool,
+}
+
+/// The copies of a stream.
+#[must_use]
+pub fn copies(of: &str, copies: StreamCopies) -> Finding {
+    let check = "replicas";
+    let StreamCopies { wanted, current, led } = copies;
+    if !led || current * 2 <= wanted {
+        let found = format!("{current} of {wanted} copies are current: it takes no writes");
+        return Finding::fail(check, of, found, "start the region's NATS servers that are away");
+    }
+    if current < wanted {
+        let found = format!("{current} of {wanted} copies are current");
+        return Finding::warn(
+            check,
+            of,
+            found,
+            "look at the region's NATS servers that are behind or away",
+        );
+    }
+    if wanted == 1 {
+        let mend = "set log.replicas: 3 and run three NATS servers in the region, unless this is development";
+        return Finding::warn(check, of, "one copy: what its server loses is lost", mend);
+    }
+    Finding::ok(check, of, format!("{current} copies"))
+}
+
+/// How full a stream is.
+#[must_use]
+pub fn stream_room(of: &str, bytes: u64, most: u64) -> Finding {
+    let check = "stream limit";
+    let share = bytes as f64 / most.max(1) as f64;
+    let found = format!("{} of {} MiB", bytes / MIB, most / MIB);
+    let mend = "raise log.max_bytes and the stream's limit, or find out why the log is not trimmed (isthmus status tells which peer is behind)";
+    Finding::of_verdict(graded(&share, &0.8, &0.95), check, of, found, mend)
+}
+
+/// How much of what a NATS server may store is stored (`used`) and promised to streams (`reserved`).
+#[must_use]
+pub fn server_storage(of: &str, used: u64, reserved: u64, most: u64) -> Finding {
+    let check = "nats storage";
+    let found = format!(
+        "{} MiB stored, streams may grow to {} MiB, the server's limit is {} MiB",
+        used / MIB,
+        reserved / MIB,
+        most / MIB
+    );
+    let mend = "raise jetstream.max_file_store above the limits of all streams: a server that reaches its own limit can wedge a stream";
+    let share = used as f64 / most.max(1) as f64;
+    let verdict = if reserved > most {
+        Verdict::Warn
+    } else {
+        Verdict::Ok
+    };
+    Finding::of_verdict(verdict.max(graded(&share, &0.8, &0.95)), check, of, found, mend)
+}
+
+/// When a NATS server puts what it acknowledged on the disk: at once, or each `interval`.
+#[must_use]
+pub fn sync_interval(of: &str, always: bool, interval: Duration) -> Finding {
+    let check = "sync interval";
+    if always {
+        return Finding::ok(check, of, "always");
+    }
+    let found = format!(
+        "{} s: a power loss takes what was acknowledged since",
+        interval.as_secs_f64()
+    );
+    Finding::warn(
+        check,
+        of,
+        found,
+        "set jetstream.sync_interval: always, unless this is development",
+    )
+}
+
+/// A disk on which `may_grow` bytes more may be wanted.
+#[must_use]
+pub fn disk(of: &str, room: Room, may_grow: u64) -> Finding {
+    let check = "disk";
+    let found = format!(
+        "{} MiB of {} MiB free, {} MiB may be wanted",
+        room.free / MIB,
+        room.total / MIB,
+        may_grow / MIB
+    );
+    let verdict = match room.free {
+        free if free < LEAST_FREE => Verdict::Fail,
+        free if free < may_grow.max(2 * LEAST_FREE) => Verdict::Warn,
+        _ => Verdict::Ok,
+    };
+    Finding::of_verdict(verdict, check, of, found, "make room, or use a larger disk")
+}
+
+/// The memory of an agent's stores, which refuses puts from `limit` on.
+#[must_use]
+pub fn memory(used: u64, limit: u64) -> Finding {
+    let check = "memory";
+    let share = used as f64 / limit.max(1) as f64;
+    let found = format!(
+        "{} MiB of cells; from {} MiB on puts are refused",
+        used / MIB,
+        limit / MIB
+    );
+    let mend = "raise memory.soft, give keys a time to live, or split the set";
+    Finding::of_verdict(graded(&share, &0.8, &1.0), check, "", found, mend)
+}

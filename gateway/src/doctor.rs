@@ -1,0 +1,243 @@
+//! What a gateway finds when it looks at what it stands on: clocks, certificates, paths to peers, its NATS and the region's streams.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use isthmus_link::Credentials;
+use isthmus_log::nats::{Connection, Surveyed};
+use isthmus_replication::limits::LANE_WINDOW_BYTES;
+use isthmus_replication::names::RegionName;
+use isthmus_runtime::blocking;
+use isthmus_runtime::doctor::machine::TcpWindows;
+use isthmus_runtime::doctor::{self, Finding, StreamCopies, Verdict};
+
+use crate::board::{Link, PathEstimate, Phase, State};
+use crate::shared::Shared;
+
+/// What a gateway looks at. Clones look at the same.
+#[derive(Clone)]
+pub struct Doctor {
+    /// What its tasks know.
+    pub shared: Shared,
+    /// Its connection to the region's NATS.
+    pub connection: Connection,
+    /// What it proves itself with.
+    pub credentials: Arc<Credentials>,
+}
+
+impl Doctor {
+    /// Looks at everything once.
+    pub async fn examine(self) -> Vec<Finding> {
+        let windows = blocking::spawn(TcpWindows::read).await.ok().flatten();
+        let mut findings = self.of_nats().await;
+        let now = self.shared.now().wall.millis() / 1000;
+        let left = |ends: u64| ends.checked_sub(now).map(Duration::from_secs);
+        let own = left(self.credentials.own().not_after());
+        findings.push(doctor::certificate("this gateway", own));
+        findings.extend(self.of_state(&self.shared.board.state(), windows, left));
+        findings
+    }
+
+    async fn of_nats(&self) -> Vec<Finding> {
+        let server = self.connection.server();
+        let (name, version) = match &server {
+            Some(server) => (server.name.as_str(), Some(server.version.as_str())),
+            None => ("", None),
+        };
+        let offset = self.shared.server_clock.offset();
+        let offset = offset.map(|offset| (offset.micros, offset.uncertainty));
+        let limit = self.shared.set().clock.max_ahead;
+        let mut findings = vec![
+            doctor::nats_version(name, version),
+            doctor::clock("the region's NATS", offset, limit),
+        ];
+        match self.connection.survey(&self.shared.shards()).await {
+            Ok(streams) => {
+                findings.extend(trouble("replicas", streams.iter().map(copies)));
+                findings.extend(trouble("stream limit", streams.iter().filter_map(room)));
+            }
+            Err(error) => {
+                let mend = "look at the region's NATS, and at this gateway's rights there";
+                findings.push(Finding::fail("replicas", "", error.to_string(), mend));
+            }
+        }
+        findings
+    }
+
+    fn of_state(
+        &self,
+        state: &State,
+        windows: Option<TcpWindows>,
+        left: impl Fn(u64) -> Option<Duration>,
+    ) -> Vec<Finding> {
+        let mut findings = vec![of_leader(state)];
+        for (peer, link) in &state.links {
+            findings.extend(of_link(peer, link));
+            if link.phase == Phase::Connected {
+                let certificate = link.certificate_ends.and_then(&left);
+                findings.extend(self.of_path(peer, link.path, certificate, windows));
+            }
+        }
+        let only_accepted = |peer: &RegionName| {
+            let link = state.links.get(peer);
+            link.is_none_or(|link| link.phase != Phase::Connected)
+        };
+        for link in state.accepted.values().filter(|link| only_accepted(&link.peer)) {
+            findings.extend(self.of_path(&link.peer, link.path, left(link.certificate_ends), windows));
+        }
+        let digest = self.shared.set().digest.to_string();
+        for (region, told) in &state.regions {
+            let theirs = told.report["set_digest"].as_str();
+            if theirs.is_some_and(|theirs| theirs != digest) {
+                let found = "it runs on another set.yaml";
+                let mend = "give every region the same bytes, the one of the higher generation";
+                findings.push(Finding::warn("set", region.as_str(), found, mend));
+            }
+        }
+        findings
+    }
+
+    fn of_path(
+        &self,
+        peer: &RegionName,
+        path: PathEstimate,
+        certificate: Option<Duration>,
+        windows: Option<TcpWindows>,
+    ) -> [Finding; 3] {
+        let offset = path
+            .clock_offset_micros
+            .zip(path.uncertainty_micros.map(Duration::from_micros));
+        let limit = self.shared.set().clock.max_offset;
+        [
+            doctor::certificate(peer.as_str(), certificate),
+            doctor::clock(peer.as_str(), offset, limit),
+            doctor::path(peer.as_str(), path.rtt, windows, LANE_WINDOW_BYTES.into()),
+        ]
+    }
+}
+
+fn of_leader(state: &State) -> Finding {
+    match &state.leadership.leader {
+        Some(leader) => Finding::ok("leader", "", leader.as_str()),
+        None => Finding::fail(
+            "leader",
+            "",
+            "nobody leads the region's gateways: nothing is sent",
+            "look at the events of the region (isthmus events) and at its NATS",
+        ),
+    }
+}
+
+/// Of a link that should stand and does not.
+fn of_link(peer: &RegionName, link: &Link) -> Option<Finding> {
+    if link.paused {
+        let mend = "POST /v1/links/PEER/resume, when it is to go on";
+        return Some(Finding::warn(
+            "link",
+            peer.as_str(),
+            "an operator paused it",
+            mend,
+        ));
+    }
+    let found = match link.phase {
+        Phase::Standby | Phase::Connected => return None,
+        Phase::Dialing | Phase::Greeting => link.last_error.as_deref().unwrap_or("there is none yet"),
+    };
+    let mend = "look at the network between the regions, and at the other region's gateways";
+    Some(Finding::fail("link", peer.as_str(), found, mend))
+}
+
+fn copies(stream: &Surveyed) -> Finding {
+    let found = StreamCopies {
+        wanted: stream.replicas,
+        current: stream.current,
+        led: stream.led,
+    };
+    doctor::copies(&stream.stream, found)
+}
+
+fn room(stream: &Surveyed) -> Option<Finding> {
+    Some(doctor::stream_room(
+        &stream.stream,
+        stream.bytes,
+        stream.max_bytes?,
+    ))
+}
+
+/// What of the streams is not as it should be, alike ones as one; if all is, just that.
+fn trouble(check: &str, of_streams: impl Iterator<Item = Finding>) -> Vec<Finding> {
+    let (well, bad): (Vec<_>, Vec<_>) = of_streams.partition(|finding| finding.verdict == Verdict::Ok);
+    if bad.is_empty() {
+        let all = format!("{} streams", well.len());
+        return vec![Finding::ok(check, &all, "as they should be")];
+    }
+    let mut alike: BTreeMap<String, (usize, Finding)> = BTreeMap::new();
+    for finding in bad {
+        alike
+            .entry(finding.found.clone())
+            .and_modify(|(count, held)| {
+                *count += 1;
+                held.of = format!("{count} streams");
+            })
+            .or_insert((1, finding));
+    }
+    alike.into_values().map(|(_, finding)| finding).collect()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn alike_troubles_of_streams_are_told_once() {
+        let of = |stream: &str, replicas, current| Surveyed {
+            stream: stream.to_owned(),
+            bytes: 1,
+            max_bytes: Some(100),
+            replicas,
+            current,
+            led: true,
+        };
+        let told = |streams: &[Surveyed]| {
+            let found = trouble("replicas", streams.iter().map(copies));
+            found
+                .into_iter()
+                .map(|finding| (finding.of, finding.verdict))
+                .collect::<Vec<_>>()
+        };
+        let named = |of: &str, verdict| (of.to_owned(), verdict);
+        assert_eq!(
+            told(&[of("a", 3, 3), of("b", 3, 3)]),
+            [named("2 streams", Verdict::Ok)]
+        );
+        assert_eq!(
+            told(&[of("a", 1, 1), of("b", 1, 1)]),
+            [named("2 streams", Verdict::Warn)]
+        );
+        assert_eq!(
+            told(&[of("a", 3, 3), of("b", 3, 1), of("c", 3, 2)]),
+            [named("b", Verdict::Fail), named("c", Verdict::Warn)]
+        );
+    }
+
+    #[test]
+    fn a_link_that_does_not_stand_fails_with_its_last_error() {
+        let peer = RegionName::parse("us-east").unwrap();
+        let link = |phase, paused| Link {
+            phase,
+            paused,
+            last_error: Some("refused".to_owned()),
+            ..Link::default()
+        };
+        let told = |link: Link| of_link(&peer, &link).map(|finding| (finding.verdict, finding.found));
+        assert_eq!(told(link(Phase::Connected, false)), None);
+        assert_eq!(told(link(Phase::Standby, false)), None);
+        assert_eq!(
+            told(link(Phase::Dialing, false)),
+            Some((Verdict::Fail, "refused".to_owned()))
+        );
+        assert_eq!(told(link(Phase::Connected, true)).unwrap().0, Verdict::Warn);
+    }
+}
