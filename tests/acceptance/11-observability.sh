@@ -83,6 +83,7 @@ exemplars() {
         json 'any(len(e["labels"]["trace_id"]) == 32 for series in d["data"] for e in series["exemplars"])'
 }
 within 30 "an exemplar that names a trace" exemplars
+grep -A1 'exemplarTraceIdDestinations:' "$configs/grafana.yaml" | grep -q 'name: trace_id' || fail "grafana.yaml does not lead from exemplars to traces"
 
 say "what the alerts' pages tell to do can be done"
 sed -n 's/^ *- alert: //p' alerts.yaml >alerts.txt
