@@ -4,6 +4,8 @@ import { svg } from "./picture.js";
 import { lag, millis, STAGES, time } from "./text.js";
 
 const SPAN_MS = 300_000;
+// One a second, and some to spare.
+const MOST_SAMPLES = 400;
 const WIDTH = 600;
 const LAG = { top: 4, height: 70 };
 const DELAY = { top: 92, height: 70 };
@@ -13,6 +15,7 @@ const LEAST_LAG_MS = 5_000;
 const GAP_MS = 3_500;
 
 const levelOf = (sample) => ({ live: "good", stalled: "bad" })[sample.state] ?? "unknown";
+const total = (sample) => STAGES.reduce((sum, stage) => sum + (sample.stages[stage] ?? 0), 0);
 
 // The next of 1, 2 and 5 times a power of ten.
 function ceiling(value) {
@@ -33,19 +36,24 @@ function runs(samples, same) {
 
 class Chart {
   samples = [];
-  #cursor = null;
+  // The time that is read; null for the newest.
+  #at = null;
+  // How long the gateway has told nothing.
+  #silence = 0;
 
   constructor(name) {
-    this.title = document.createElement("h3");
-    this.title.textContent = name;
-    this.plot = svg("svg", { viewBox: `0 0 ${WIDTH} 170`, preserveAspectRatio: "none", tabindex: 0, role: "img" });
+    this.name = name;
+    const title = document.createElement("h3");
+    title.textContent = name;
+    this.plot = svg("svg", { viewBox: `0 0 ${WIDTH} 170`, preserveAspectRatio: "none", tabindex: 0, role: "slider",
+      "aria-label": `${name}, lag and delay`, "aria-valuemin": 0 });
     this.readout = document.createElement("p");
     this.readout.className = "readout";
     this.element = document.createElement("figure");
     this.element.dataset.pair = name;
     this.scales = { lag: document.createElement("span"), delay: document.createElement("span") };
     Object.entries(this.scales).forEach(([what, scale]) => (scale.className = `scale of-${what}`));
-    this.element.append(this.title, this.plot, this.scales.lag, this.scales.delay, this.readout);
+    this.element.append(title, this.plot, this.scales.lag, this.scales.delay, this.readout);
     this.plot.addEventListener("keydown", (event) => this.#key(event));
     this.plot.addEventListener("pointermove", (event) => this.#point(event));
     const leave = () => this.#read(null);
@@ -54,19 +62,21 @@ class Chart {
   }
 
   add(sample) {
+    // A clock that went back: what it called later is not.
+    while (this.samples.length > 0 && this.samples.at(-1).at >= sample.at) this.samples.pop();
     this.samples.push(sample);
-    while (this.samples[0].at < sample.at - SPAN_MS) this.samples.shift();
+    while (this.samples.length > MOST_SAMPLES || this.samples[0].at < sample.at - SPAN_MS) this.samples.shift();
   }
 
-  draw() {
-    const newest = this.samples.at(-1).at;
+  draw(silence = 0) {
+    this.#silence = silence;
+    const newest = this.samples.at(-1).at + silence;
     const x = (at) => (WIDTH * (1 - (newest - at) / SPAN_MS)).toFixed(1);
-    const total = (sample) => STAGES.reduce((sum, stage) => sum + (sample.stages[stage] ?? 0), 0);
     const lags = this.samples.filter((sample) => sample.lag !== null);
     const delays = this.samples.filter((sample) => sample.state === "live" && total(sample) > 0);
     const highest = { lag: ceiling(Math.max(LEAST_LAG_MS, ...lags.map((sample) => sample.lag))), delay: ceiling(Math.max(...delays.map(total))) };
     const height = (plot, value, most) => (plot.top + plot.height * (1 - Math.min(value / most, 1))).toFixed(1);
-    const points = (run, y) => run.map((sample) => `${x(sample.at)} ${y(sample)}`);
+    const points = (run, y) => run.map((sample, index) => `${x(sample.at)} ${y(sample, index)}`);
     const parts = [LAG, DELAY].map(({ top, height }) => svg("rect", { class: "plot", x: 0, y: top, width: WIDTH, height }));
     for (const run of runs(lags, (one, other) => one.state === other.state)) {
       const edge = points(run, (sample) => height(LAG, sample.lag, highest.lag));
@@ -76,15 +86,15 @@ class Chart {
     }
     for (const run of runs(delays, () => true)) {
       const below = run.map(() => 0);
+      const edge = () => points(run, (_, index) => height(DELAY, below[index], highest.delay));
       for (const stage of STAGES) {
-        const lower = points(run, (sample) => height(DELAY, below[run.indexOf(sample)], highest.delay));
+        const lower = edge();
         run.forEach((sample, index) => (below[index] += sample.stages[stage] ?? 0));
-        const upper = points(run, (sample) => height(DELAY, below[run.indexOf(sample)], highest.delay));
-        parts.push(svg("path", { class: "stage", "data-stage": stage, d: `M${upper.join(" L")} L${lower.reverse().join(" L")} z` }));
+        parts.push(svg("path", { class: "stage", "data-stage": stage, d: `M${edge().join(" L")} L${lower.reverse().join(" L")} z` }));
       }
     }
-    if (this.#cursor !== null) {
-      const at = x(this.samples[this.#cursor]?.at ?? newest);
+    if (this.#at !== null) {
+      const at = x(this.samples[this.#index()].at);
       parts.push(svg("path", { class: "cursor", d: `M${at} ${LAG.top} V${DELAY.top + DELAY.height}` }));
     }
     this.plot.replaceChildren(...parts);
@@ -93,35 +103,47 @@ class Chart {
     this.#tell();
   }
 
-  #tell() {
-    const sample = this.samples[this.#cursor ?? this.samples.length - 1] ?? this.samples.at(-1);
-    const stages = sample.state === "live" ? STAGES.filter((stage) => stage in sample.stages) : [];
-    const parts = stages.map((stage) => `${stage} ${millis(sample.stages[stage])}`);
-    const at = `${time(sample.at)} ${sample.state}, lag ${lag(sample.lag)}`;
-    const text = [at, ...parts].join(", ");
-    if (this.readout.textContent !== text) this.readout.textContent = text;
-    this.plot.setAttribute("aria-label", `${this.title.textContent}: ${text}`);
+  // Which sample is read: the one nearest to the time.
+  #index() {
+    if (this.#at === null) return this.samples.length - 1;
+    const distances = this.samples.map((sample) => Math.abs(sample.at - this.#at));
+    return distances.indexOf(Math.min(...distances));
   }
 
-  #read(cursor) {
-    this.#cursor = cursor === null ? null : Math.min(Math.max(cursor, 0), this.samples.length - 1);
-    this.draw();
+  #tell() {
+    const sample = this.samples[this.#index()];
+    const stages = sample.state === "live" ? STAGES.filter((stage) => stage in sample.stages) : [];
+    const parts = stages.map((stage) => `${stage} ${millis(sample.stages[stage])}`);
+    const then = [`${time(sample.at)} ${sample.state}, lag ${lag(sample.lag)}`, ...parts].join(", ");
+    const text = this.#at === null && this.#silence > 0 ? `unknown for ${millis(this.#silence)}; ${then}` : then;
+    if (this.readout.textContent !== text) this.readout.textContent = text;
+    // What is read aloud does not change by itself while somebody reads.
+    if (document.activeElement !== this.plot || this.#at !== null) {
+      this.plot.setAttribute("aria-valuemax", this.samples.length - 1);
+      this.plot.setAttribute("aria-valuenow", this.#index());
+      this.plot.setAttribute("aria-valuetext", text);
+    }
+  }
+
+  #read(index) {
+    const within = index === null ? null : Math.min(Math.max(index, 0), this.samples.length - 1);
+    this.#at = within === null ? null : this.samples[within].at;
+    this.draw(this.#silence);
   }
 
   #key(event) {
-    const at = this.#cursor ?? this.samples.length - 1;
-    const to = { ArrowLeft: at - 1, ArrowRight: at + 1, Home: 0, End: this.samples.length - 1, Escape: null }[event.key];
-    if (to === undefined) return;
+    const at = this.#index();
+    const steps = { ArrowLeft: at - 1, ArrowRight: at + 1, ArrowDown: at - 1, ArrowUp: at + 1, PageDown: at - 30, PageUp: at + 30,
+      Home: 0, End: this.samples.length - 1, Escape: null };
+    if (!(event.key in steps)) return;
     event.preventDefault();
-    this.#read(to);
+    this.#read(steps[event.key]);
   }
 
   #point(event) {
     const { left, width } = this.plot.getBoundingClientRect();
-    const at = this.samples.at(-1).at - SPAN_MS * (1 - (event.clientX - left) / width);
-    const distance = (sample) => Math.abs(sample.at - at);
-    const nearest = this.samples.reduce((one, other) => (distance(other) < distance(one) ? other : one));
-    this.#read(this.samples.indexOf(nearest));
+    this.#at = this.samples.at(-1).at + this.#silence - SPAN_MS * (1 - (event.clientX - left) / width);
+    this.#read(this.#index());
   }
 }
 
@@ -142,12 +164,12 @@ export class Charts {
   begin(samples) {
     for (const chart of this.#charts.values()) chart.samples = [];
     for (const { at_ms, pairs } of samples) pairs.forEach((pair) => this.#take(at_ms, pair));
-    this.#draw();
+    this.draw();
   }
 
   add(at, pairs) {
     for (const { row } of pairs) this.#take(at, row);
-    this.#draw();
+    this.draw();
   }
 
   #take(at, { origin, peer, state, lag_ms, stages_ms }) {
@@ -160,9 +182,10 @@ export class Charts {
     this.#charts.get(name).add({ at, state, lag: lag_ms, stages: stages_ms });
   }
 
-  #draw() {
+  // As it is when the gateway has told nothing for so long.
+  draw(silence = 0) {
     for (const [name, chart] of this.#charts) {
-      if (chart.samples.length > 0) chart.draw();
+      if (chart.samples.length > 0) chart.draw(silence);
       else {
         chart.element.remove();
         this.#charts.delete(name);

@@ -10,19 +10,28 @@ const SILENT_MS = 2_500;
 
 const part = (id) => document.getElementById(id);
 const charts = new Charts(part("charts"), part("key"));
-const events = new EventTable(part("events"), part("severity"), part("events-reason"));
+const events = new EventTable(part("events"), part("severity"), part("events-reason"), part("no-events"));
 let told = null;
+let announced = "";
 
 function set(element, text) {
   if (element.textContent !== text) element.textContent = text;
+}
+
+// What is read aloud: the verdict when it is another one, not each second of it.
+function announce(verdict) {
+  if (announced === verdict) return;
+  announced = verdict;
+  set(part("news"), part("verdict").textContent);
 }
 
 function show(status, silence) {
   const pairs = pairsOf(status);
   const verdict = verdictOf(pairs);
   set(part("set"), `set ${status.set}, generation ${status.generation}`);
-  set(part("teller"), `told by ${status.name} of ${status.region}${silence ? ` ${millis(silence)} ago` : ""}`);
+  set(part("teller"), `told by ${status.name} of ${status.region}${silence ? `, ${millis(silence)} ago` : ""}`);
   set(part("verdict"), silence ? `${status.name} tells nothing: what stands here was so ${millis(silence)} ago` : verdict.text);
+  announce(silence ? "silent" : `${verdict.level} ${verdict.of}`);
   document.body.dataset.level = silence ? "unknown" : verdict.level;
   document.body.dataset.silent = String(Boolean(silence));
   document.title = `${verdict.level === "good" && !silence ? "" : "▲ "}${status.set} · Isthmus`;
@@ -52,6 +61,9 @@ function listen() {
 
 setInterval(() => {
   const silence = told ? performance.now() - told.heard : 0;
-  if (silence > SILENT_MS) show(agedBy(told.status, silence), silence);
+  if (silence > SILENT_MS) {
+    show(agedBy(told.status, silence), silence);
+    charts.draw(silence);
+  }
 }, 1_000);
 listen();

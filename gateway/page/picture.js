@@ -1,6 +1,6 @@
 // The picture: regions on a ring, and an arrow for each pair that changes go along.
 
-import { levelOf, millis } from "./text.js";
+import { levelOf, millis, regionsOf } from "./text.js";
 
 const RADIUS = { x: 200, y: 150 };
 const NODE = 38;
@@ -44,12 +44,11 @@ const head = (level) =>
     svg("path", { d: "M0 0 L8 4 L0 8 z" }));
 
 export function draw(picture, status, pairs) {
-  const names = Object.keys(status.regions).sort();
-  const places = new Map(names.map((name, index) => [name, placeOf(index, names.length)]));
+  const regions = regionsOf(status);
+  const places = new Map(regions.map(([name], index) => [name, placeOf(index, regions.length)]));
   const drawn = [svg("defs", {}, ...LEVELS.map(head))];
   for (const pair of pairs) {
     const [from, to] = [places.get(pair.row.origin), places.get(pair.row.peer)];
-    if (!from || !to) continue;
     const level = levelOf(pair);
     const { path, label, anchor } = arrow(from, to);
     const parts = [svg("path", { d: path, "marker-end": `url(#head-${level})` })];
@@ -58,8 +57,8 @@ export function draw(picture, status, pairs) {
     }
     drawn.push(svg("g", { class: "link", "data-pair": pair.name, "data-level": level }, ...parts));
   }
-  for (const [name, { x, y }] of places) {
-    const region = status.regions[name];
+  for (const [name, region] of regions) {
+    const { x, y } = places.get(name);
     drawn.push(svg("g", { class: name === status.region ? "region own" : "region", "data-region": name },
       svg("circle", { cx: x, cy: y, r: NODE }),
       svg("text", { x, y: y - 2, "text-anchor": "middle" }, name),

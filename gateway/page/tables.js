@@ -1,8 +1,9 @@
 // The tables: regions, links, events.
 
-import { count, lag, levelOf, millis, or, seconds, signed, stateOf, time } from "./text.js";
+import { count, lag, levelOf, millis, or, regionsOf, seconds, signed, stateOf, time } from "./text.js";
 
-const KEPT_EVENTS = 1_000;
+// Of each severity, so that many of one push out none of another.
+const KEPT_EVENTS = 500;
 const SHOWN_EVENTS = 100;
 const SEVERITIES = ["notice", "warning", "alarm"];
 const SIGNS = { good: "●", unknown: "◆", bad: "▲" };
@@ -29,10 +30,10 @@ function rows(table, wanted) {
 }
 
 export function showRegions(table, status) {
-  const all = Object.entries(status.regions).sort();
-  rows(table, all.map(([name, region]) => {
+  rows(table, regionsOf(status).map(([name, region]) => {
     const members = (role) => (region.members ?? []).filter((member) => member.role === role).map((member) => member.name);
-    const told = name === status.region ? "now" : region.age_ms === undefined ? "never" : `${millis(region.age_ms)} ago`;
+    const never = name === status.region ? "now" : "never";
+    const told = region.age_ms === undefined ? never : `${millis(region.age_ms)} ago`;
     return {
       data: { region: name },
       cells: [
@@ -70,27 +71,30 @@ export function showLinks(table, pairs) {
   }));
 }
 
+const newestFirst = (named) => [...named].sort(([, one], [, other]) => other.at_ms - one.at_ms);
+
 // Keeps the newest events, each once, and shows those of a severity and above.
 export class EventTable {
-  #kept = new Map();
+  #kept = new Map(SEVERITIES.map((severity) => [severity, new Map()]));
 
-  constructor(table, severity, reason) {
-    Object.assign(this, { table, severity, reason });
+  constructor(table, severity, reason, none) {
+    Object.assign(this, { table, severity, reason, none });
     severity.addEventListener("change", () => this.#show());
   }
 
   add({ events, reason }) {
-    for (const event of events) this.#kept.set(`${event.process} ${event.at_ms} ${event.sequence}`, event);
-    const newest = [...this.#kept].sort(([, one], [, other]) => other.at_ms - one.at_ms).slice(0, KEPT_EVENTS);
-    this.#kept = new Map(newest);
-    this.reason.textContent = reason ? `Only of this gateway: ${reason}` : "";
+    for (const event of events) this.#kept.get(event.severity)?.set(`${event.process} ${event.at_ms} ${event.sequence}`, event);
+    for (const [severity, kept] of this.#kept) this.#kept.set(severity, new Map(newestFirst(kept).slice(0, KEPT_EVENTS)));
+    this.reason.textContent = reason ? `New ones are of this gateway alone: ${reason}` : "";
     this.#show();
   }
 
   #show() {
     const least = Number(this.severity.value);
-    const shown = [...this.#kept.values()].filter((event) => SEVERITIES.indexOf(event.severity) >= least);
-    rows(this.table, shown.slice(0, SHOWN_EVENTS).map((event) => ({
+    const wanted = SEVERITIES.slice(least).flatMap((severity) => [...this.#kept.get(severity)]);
+    const shown = newestFirst(wanted).slice(0, SHOWN_EVENTS);
+    this.none.hidden = shown.length > 0;
+    rows(this.table, shown.map(([, event]) => ({
       data: { severity: event.severity },
       cells: [
         { name: "time", text: time(event.at_ms) },

@@ -39,14 +39,23 @@ export function time(at) {
   return `${date === today ? "" : `${date} `}${clock.slice(0, 8)}Z`;
 }
 
+// The regions of the set by name, also those of which nothing was heard.
+export function regionsOf(status) {
+  const silent = Object.fromEntries(status.lag.flatMap(({ origin, peer }) => [[origin, {}], [peer, {}]]));
+  return Object.entries({ ...silent, ...status.regions }).sort(([one], [other]) => (one < other ? -1 : 1));
+}
+
+// What a region told longer ago says nothing of its links now.
+const HEARD_MS = 3_000;
+
 // Every pair of regions, by the row of its worst shard, which the gateway tells first, with the link that carries it.
 export function pairsOf(status) {
   const pairs = new Map();
   for (const row of status.lag) {
     const name = `${row.origin} → ${row.peer}`;
     if (!pairs.has(name)) {
-      const links = status.regions[row.origin]?.links ?? [];
-      pairs.set(name, { name, row, link: links.find((link) => link.peer === row.peer) });
+      const { links = [], age_ms = 0 } = status.regions[row.origin] ?? {};
+      pairs.set(name, { name, row, link: age_ms <= HEARD_MS ? links.find((link) => link.peer === row.peer) : undefined });
     }
   }
   return [...pairs.values()];
@@ -67,13 +76,13 @@ export function verdictOf(pairs) {
   const greatest = (one, other) => (other.row.lag_ms ?? Infinity) - (one.row.lag_ms ?? Infinity);
   const sorted = [...pairs].sort((one, other) => order[levelOf(one)] - order[levelOf(other)] || greatest(one, other));
   const worst = sorted[0];
-  if (!worst) return { level: "good", text: "No other region is in this set" };
+  if (!worst) return { level: "good", of: "", text: "No other region is in this set" };
   const level = levelOf(worst);
-  if (level === "good") return { level, text: `All ${pairs.length} pairs of regions are live` };
+  if (level === "good") return { level, of: "", text: `All ${pairs.length} pairs of regions are live` };
   const { origin, peer, reason, lag_ms } = worst.row;
   const behind = lag_ms === null ? `what ${peer} has of ${origin} is not known` : `${peer} is ${level === "bad" ? "" : "at least "}${lag(lag_ms)} behind ${origin}`;
   const others = sorted.filter((pair) => levelOf(pair) !== "good").length - 1;
-  return { level, text: [behind, reason && `: ${reason}`, others > 0 && ` (and ${others} more)`].filter(Boolean).join("") };
+  return { level, of: worst.name, text: [behind, reason && `: ${reason}`, others > 0 && ` (and ${others} more)`].filter(Boolean).join("") };
 }
 
 // The status as it may be now, when the gateway has told nothing for so long: what is not heard again grows older and is not live.
@@ -84,5 +93,6 @@ export function agedBy(status, elapsed) {
     reason: row.reason ?? "this gateway tells nothing",
     lag_ms: row.lag_ms === null ? null : row.lag_ms + elapsed,
   }));
-  return { ...status, lag };
+  const aged = ([name, region]) => [name, { ...region, links: [], age_ms: (region.age_ms ?? 0) + elapsed }];
+  return { ...status, lag, regions: Object.fromEntries(Object.entries(status.regions).map(aged)) };
 }

@@ -54,6 +54,7 @@ pub async fn assemble(process: Process<GatewaySettings>) -> anyhow::Result<()> {
     let examine = move || doctor.clone().examine();
     let router = admin::router(&gateway.shared, gateway.history.clone(), live.clone())
         .merge(isthmus_door::doctor::router(gateway.history.teller(), examine));
+    let router = isthmus_door::only_own_pages(router);
     process
         .supervisor
         .spawn(TaskKind::Work, "admin door", move |stop| {

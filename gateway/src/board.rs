@@ -161,7 +161,7 @@ pub struct Receiving {
     pub cursor: Option<Cursor>,
     /// How long the newest message took that was applied here.
     pub delay: Option<Delay>,
-    /// The age of the newest proof of what the origin has.
+    /// The age of the newest proof of what the origin has; none while changes are missing.
     pub proof_age: Option<Duration>,
     /// That age may be off by this; none while the origin's clock is not known.
     pub uncertainty: Option<Duration>,
@@ -229,6 +229,14 @@ impl Phase {
 }
 
 impl Link {
+    /// It is dialled: what was known of the one before says nothing any more.
+    pub fn dial(&mut self) {
+        self.phase = Phase::Dialing;
+        self.since = None;
+        self.gateway = None;
+        self.path = PathEstimate::default();
+    }
+
     /// Its state in one word: a paused link that stands is `paused`.
     #[must_use]
     pub fn label(&self) -> &'static str {

@@ -1,13 +1,13 @@
 //! What a gateway finds when it looks at what it stands on: clocks, certificates, paths to peers, its NATS and the region's streams.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use isthmus_link::Credentials;
 use isthmus_log::nats::{Connection, Surveyed};
 use isthmus_replication::limits::LANE_WINDOW_BYTES;
-use isthmus_replication::names::RegionName;
+use isthmus_replication::names::{ProcessName, RegionName};
 use isthmus_runtime::blocking;
 use isthmus_runtime::doctor::machine::TcpWindows;
 use isthmus_runtime::doctor::{self, Finding, StreamCopies, Verdict};
@@ -45,7 +45,8 @@ impl Doctor {
             Some(server) => (server.name.as_str(), Some(server.version.as_str())),
             None => ("", None),
         };
-        let offset = self.shared.server_clock.offset();
+        // Without a connection what was measured before says nothing.
+        let offset = server.as_ref().and_then(|_| self.shared.server_clock.offset());
         let offset = offset.map(|offset| (offset.micros, offset.uncertainty));
         let limit = self.shared.set().clock.max_ahead;
         let mut findings = vec![
@@ -72,19 +73,30 @@ impl Doctor {
         left: impl Fn(u64) -> Option<Duration>,
     ) -> Vec<Finding> {
         let mut findings = vec![of_leader(state)];
+        // A link and the ones that its region makes may end at different gateways there, with certificates of their own.
+        let (mut paths, mut certificates) = (BTreeMap::new(), BTreeSet::new());
+        let name =
+            |gateway: &Option<ProcessName>| gateway.as_ref().map_or("", |name| name.as_str()).to_owned();
+        for link in state.accepted.values() {
+            paths.insert(&link.peer, link.path);
+            certificates.insert((&link.peer, name(&link.gateway), link.certificate_ends));
+        }
         for (peer, link) in &state.links {
             findings.extend(of_link(peer, link));
             if link.phase == Phase::Connected {
-                let certificate = link.certificate_ends.and_then(&left);
-                findings.extend(self.of_path(peer, link.path, certificate, windows));
+                paths.insert(peer, link.path);
+                certificates.extend(
+                    link.certificate_ends
+                        .map(|ends| (peer, name(&link.gateway), ends)),
+                );
             }
         }
-        let only_accepted = |peer: &RegionName| {
-            let link = state.links.get(peer);
-            link.is_none_or(|link| link.phase != Phase::Connected)
-        };
-        for link in state.accepted.values().filter(|link| only_accepted(&link.peer)) {
-            findings.extend(self.of_path(&link.peer, link.path, left(link.certificate_ends), windows));
+        for (peer, gateway, ends) in certificates {
+            let of = format!("{peer} {gateway}");
+            findings.push(doctor::certificate(of.trim_end(), left(ends)));
+        }
+        for (peer, path) in paths {
+            findings.extend(self.of_path(peer, path, windows));
         }
         let digest = self.shared.set().digest.to_string();
         for (region, told) in &state.regions {
@@ -98,19 +110,12 @@ impl Doctor {
         findings
     }
 
-    fn of_path(
-        &self,
-        peer: &RegionName,
-        path: PathEstimate,
-        certificate: Option<Duration>,
-        windows: Option<TcpWindows>,
-    ) -> [Finding; 3] {
+    fn of_path(&self, peer: &RegionName, path: PathEstimate, windows: Option<TcpWindows>) -> [Finding; 2] {
         let offset = path
             .clock_offset_micros
             .zip(path.uncertainty_micros.map(Duration::from_micros));
         let limit = self.shared.set().clock.max_offset;
         [
-            doctor::certificate(peer.as_str(), certificate),
             doctor::clock(peer.as_str(), offset, limit),
             doctor::path(peer.as_str(), path.rtt, windows, LANE_WINDOW_BYTES.into()),
         ]
@@ -131,16 +136,16 @@ fn of_leader(state: &State) -> Finding {
 
 /// Of a link that should stand and does not.
 fn of_link(peer: &RegionName, link: &Link) -> Option<Finding> {
-    if link.paused {
-        let mend = "POST /v1/links/PEER/resume, when it is to go on";
-        return Some(Finding::warn(
-            "link",
-            peer.as_str(),
-            "an operator paused it",
-            mend,
-        ));
-    }
     let found = match link.phase {
+        Phase::Connected if link.paused => {
+            let mend = format!("POST /v1/links/{peer}/resume, when it is to go on");
+            return Some(Finding::warn(
+                "link",
+                peer.as_str(),
+                "an operator paused it",
+                mend,
+            ));
+        }
         Phase::Standby | Phase::Connected => return None,
         Phase::Dialing | Phase::Greeting => link.last_error.as_deref().unwrap_or("there is none yet"),
     };
@@ -161,7 +166,7 @@ fn room(stream: &Surveyed) -> Option<Finding> {
     Some(doctor::stream_room(
         &stream.stream,
         stream.bytes,
-        stream.max_bytes?,
+        stream.refuses_at?,
     ))
 }
 
@@ -195,7 +200,7 @@ mod tests {
         let of = |stream: &str, replicas, current| Surveyed {
             stream: stream.to_owned(),
             bytes: 1,
-            max_bytes: Some(100),
+            refuses_at: Some(100),
             replicas,
             current,
             led: true,
@@ -239,5 +244,6 @@ mod tests {
             Some((Verdict::Fail, "refused".to_owned()))
         );
         assert_eq!(told(link(Phase::Connected, true)).unwrap().0, Verdict::Warn);
+        assert_eq!(told(link(Phase::Dialing, true)).unwrap().0, Verdict::Fail);
     }
 }

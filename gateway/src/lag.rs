@@ -27,6 +27,9 @@ const HEARD: Duration = MARK_INTERVAL.saturating_mul(3);
 /// A peer that reports nothing more applied for so long stands still: a mark a second should have been.
 const STILL: Duration = MARK_INTERVAL.saturating_mul(2);
 
+/// Why a shard is stalled that needs a sync.
+pub const MISSING: &str = "changes are missing until a sync brings them";
+
 /// How far `peer` is behind `origin` in one shard. Field names are published: never renamed.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Lag {
@@ -52,9 +55,9 @@ pub struct Lag {
     pub stages_ms: BTreeMap<String, f64>,
     /// How far the delay may be off.
     pub uncertainty_ms: Option<f64>,
-    /// Everything that is older than this is there.
+    /// Everything that is older than this is there. None while nothing is known to be, or changes are missing.
     pub proof_age_ms: Option<f64>,
-    /// How many messages of the origin's log come after what the peer has applied.
+    /// How many messages of the origin's log come after what the peer has applied. None while the origin is not heard.
     pub backlog: Option<u64>,
     /// How long until the origin's log is trimmed past what the peer has.
     pub runway_s: Option<f64>,
@@ -168,9 +171,11 @@ pub fn of_all(process: &ProcessSettings, state: &State, now: Now) -> Vec<Lag> {
     all
 }
 
-/// What needs a sync, what is not live, and then the greatest lag; what is not known is no small one.
+/// What needs a sync, then what is stalled, then what nobody knows, and among these the greatest lag; none that is known is the
+/// greatest.
 fn worst_first(one: &Lag, other: &Lag) -> Ordering {
-    let trouble = |lag: &Lag| (lag.needs_sync, lag.state != Freshness::Live.label());
+    let stalled = |lag: &Lag| lag.state == Freshness::Stalled.label();
+    let trouble = |lag: &Lag| (lag.needs_sync, stalled(lag), lag.state != Freshness::Live.label());
     let behind = |lag: &Lag| lag.lag_ms.unwrap_or(f64::INFINITY);
     trouble(other)
         .cmp(&trouble(one))
@@ -189,13 +194,18 @@ pub fn told(report: &Value, peer: &RegionName, shard: &Shard) -> Option<Duration
     from_millis(lane.lag_ms?)
 }
 
-/// The age of what this region has of every other one, a shard at a time; none where nothing of it is known.
+/// The age of what this region has of every other one, a shard at a time, with what it may be off by; none where nothing of it is
+/// known, or changes are missing.
 #[must_use]
 pub fn of_own(process: &ProcessSettings, state: &State, now: Now) -> Vec<(RegionName, Option<Duration>)> {
     let rows = of_all(process, state, now);
     let own = rows.into_iter().filter(|lag| lag.peer == process.region);
-    own.map(|lag| (lag.origin, lag.proof_age_ms.and_then(from_millis)))
-        .collect()
+    own.map(|lag| {
+        let uncertainty = lag.uncertainty_ms.unwrap_or_default();
+        let age = lag.proof_age_ms.and_then(|age| from_millis(age + uncertainty));
+        (lag.origin, age)
+    })
+    .collect()
 }
 
 fn word(process: &ProcessSettings, state: &State, region: &RegionName, now: Now) -> Word {
@@ -252,17 +262,13 @@ fn between(
         let lag = sent.into_iter().chain(proved.filter(|_| told)).reduce(f64::max);
         let (state, reason) = as_sent(link, lane, lag, needs_sync);
         (lag, state, reason)
-    } else if heard(receivers.rest_age) && proved.is_some() {
+    } else if heard(receivers.rest_age) && (proved.is_some() || needs_sync) {
         let (state, reason) = as_received(received);
         (proved, state, reason)
     } else {
         let lag = sent.into_iter().chain(proved).reduce(f64::max);
         let age = theirs.links_age.into_iter().chain(receivers.rest_age).min();
-        let reason = age.map_or_else(
-            || "neither region has told of itself".to_owned(),
-            |age| format!("neither region has told of itself for {:.0} s", age.as_secs_f64()),
-        );
-        (lag, Freshness::Unknown.label(), Some(reason))
+        (lag, Freshness::Unknown.label(), Some(why_unknown(age, received)))
     };
     Lag {
         origin: origin.clone(),
@@ -278,8 +284,10 @@ fn between(
             .unwrap_or_default(),
         uncertainty_ms: received.and_then(|received| received.uncertainty_ms),
         proof_age_ms,
-        backlog: lane.and_then(|lane| lane.backlog),
-        runway_s: runway(&theirs.rest, peer, shard),
+        backlog: lane
+            .filter(|_| heard(theirs.links_age))
+            .and_then(|lane| lane.backlog),
+        runway_s: runway(theirs, peer, shard),
         needs_sync,
     }
 }
@@ -294,7 +302,8 @@ fn unheard(still: Duration, age: Duration) -> Duration {
     }
 }
 
-fn heard(age: Option<Duration>) -> bool {
+/// Whether what was told `age` ago says something of the present.
+pub(crate) fn heard(age: Option<Duration>) -> bool {
     age.is_some_and(|age| age <= HEARD)
 }
 
@@ -306,7 +315,7 @@ fn as_sent(
 ) -> (&'static str, Option<String>) {
     if needs_sync {
         let why = lane.and_then(|lane| lane.reason.clone());
-        let reason = why.unwrap_or_else(|| "changes are missing until a sync brings them".to_owned());
+        let reason = why.unwrap_or_else(|| MISSING.to_owned());
         return (Freshness::Stalled.label(), Some(reason));
     }
     let within = lag_ms.is_some_and(|lag| lag <= millis(HEARD));
@@ -339,13 +348,26 @@ fn as_received(received: Option<&Received>) -> (&'static str, Option<String>) {
     (state.label(), reason.filter(|_| state != Freshness::Live))
 }
 
-/// The least that an agent of the origin told.
-fn runway(origin: &Report, peer: &RegionName, shard: &Shard) -> Option<f64> {
-    let shards = origin.agents.iter().flat_map(|agent| &agent.shards);
+/// Why nobody can say how far it is, where the region that told last did so `age` ago.
+fn why_unknown(age: Option<Duration>, received: Option<&Received>) -> String {
+    let Some(age) = age else {
+        return "neither region has told of itself".to_owned();
+    };
+    if !heard(Some(age)) {
+        return format!("neither region has told of itself for {:.0} s", age.as_secs_f64());
+    }
+    let told = received.and_then(|received| received.reason.clone());
+    told.unwrap_or_else(|| "what is there of it is not known yet".to_owned())
+}
+
+/// The least that an agent of the origin told, less the time since then.
+fn runway(origin: &Word, peer: &RegionName, shard: &Shard) -> Option<f64> {
+    let shards = origin.rest.agents.iter().flat_map(|agent| &agent.shards);
     let of_shard =
         shards.filter(|told| told.group == shard.group.as_str() && told.partition == shard.partition);
     let told = of_shard.filter_map(|told| told.runways_s.get(peer.as_str()).copied());
-    told.reduce(f64::min)
+    let passed = origin.rest_age?.as_secs_f64();
+    told.reduce(f64::min).map(|least| (least - passed).max(0.0))
 }
 
 fn as_text<S: Serializer>(name: &RegionName, to: S) -> Result<S::Ok, S::Error> {

@@ -19,7 +19,7 @@ use crate::lag;
 pub fn of_gateway(process: &ProcessSettings, board: &Board, now: Now) -> Value {
     let state = board.state();
     let mut own = of_region_state(process, &state, now);
-    as_the_leader_told(process, &state, &mut own);
+    as_the_leader_told(process, &state, now, &mut own);
     let mut regions: Map<String, Value> = state
         .regions
         .iter()
@@ -61,15 +61,20 @@ pub fn of_gateway(process: &ProcessSettings, board: &Board, now: Now) -> Value {
 pub fn of_region(process: &ProcessSettings, board: &Board, now: Now) -> Value {
     let state = board.state();
     let mut report = of_region_state(process, &state, now);
-    as_the_leader_told(process, &state, &mut report);
+    as_the_leader_told(process, &state, now, &mut report);
     report
 }
 
-/// The links and the epoch are the leader's, which tells the standbys of them.
-fn as_the_leader_told(process: &ProcessSettings, state: &State, report: &mut Value) {
+/// The links and the epoch are the leader's, which tells the standbys of them; not any more when it is silent.
+fn as_the_leader_told(process: &ProcessSettings, state: &State, now: Now, report: &mut Value) {
     let told = state.regions.get(&process.region);
     if let Some(told) = told.filter(|_| !state.leadership.leading) {
-        report["links"] = told.report["links"].clone();
+        let heard = lag::heard(Some(now.mono.since(told.heard)));
+        report["links"] = if heard {
+            told.report["links"].clone()
+        } else {
+            json!([])
+        };
         report["epoch"] = told.report["epoch"].clone();
     }
 }

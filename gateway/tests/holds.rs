@@ -86,9 +86,17 @@ async fn scenario_23_a_batch_that_nobody_can_apply_is_set_aside_before_its_gap_a
     assert!(kept.stored_at <= gap.timestamp, "{kept:?} after {gap:?}");
     other
         .becomes("the need of a sync", |status| {
-            status["receiving"][0]["needs_sync"] == true
+            let received = &status["receiving"][0];
+            received["needs_sync"] == true
+                && received["state"] == "stalled"
+                && received["proof_age_ms"].is_null()
         })
         .await;
+    assert_eq!(
+        other.text("/readyz/read?max_lag=1h").await,
+        None,
+        "not all is there"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -48,7 +48,7 @@ pub fn router(process: &Process<AgentSettings>, assembled: &Assembled, history: 
         let all = current.get().map(lag::of_all).unwrap_or_default().into_iter();
         let one = |lag: lag::Lag| Currency {
             origin: lag.origin.to_string(),
-            proof_age: lag.proof_age,
+            proof_age: lag.proof_age.map(|age| age + lag.uncertainty()),
         };
         all.map(one).collect()
     };

@@ -53,6 +53,7 @@ pub async fn assemble(process: Process<AgentSettings>) -> anyhow::Result<()> {
     let examine = move || doctor.clone().examine();
     let admin_routes = admin::router(&process, &assembled, history.clone())
         .merge(isthmus_door::doctor::router(history.teller(), examine));
+    let admin_routes = isthmus_door::only_own_pages(admin_routes);
     let stops_last = TaskKind::Work;
     process.supervisor.spawn(stops_last, "admin door", |stop| {
         isthmus_door::serve(admin, admin_routes, stop)
@@ -97,7 +98,7 @@ pub async fn start(
 }
 
 fn open_door(process: &Process<AgentSettings>, door: TcpListener, core: Arc<Core>) -> anyhow::Result<()> {
-    let routes = door::router(core);
+    let routes = isthmus_door::no_foreign_pages(door::router(core));
     process.supervisor.spawn(TaskKind::Door, "http door", |stop| {
         isthmus_door::serve(door, routes, stop)
     })?;

@@ -31,7 +31,9 @@ impl Doctor {
             None => ("", None),
         };
         let region = self.assembled.get();
-        let offset = region.and_then(|region| region.core.context().server_clock.offset());
+        // Without a connection what was measured before says nothing.
+        let measured = region.filter(|_| server.is_some());
+        let offset = measured.and_then(|region| region.core.context().server_clock.offset());
         let offset = offset.map(|offset| (offset.micros, offset.uncertainty));
         let limit = self.settings.process.set.clock.max_ahead;
         let mut findings = vec![

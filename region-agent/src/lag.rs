@@ -19,10 +19,19 @@ pub struct Lag {
     pub shard: Shard,
     /// Whether it is current.
     pub state: Freshness,
-    /// Everything of the region that is older than this is here. None while nothing of it is.
+    /// Everything of the region that is older than this is here. None while nothing of it is, or changes are missing.
     pub proof_age: Option<Duration>,
     /// How long the newest took to get here.
     pub delay: Option<Delay>,
+}
+
+impl Lag {
+    /// The age of the proof may be off by so much, as far as is known.
+    #[must_use]
+    pub fn uncertainty(&self) -> Duration {
+        let known = self.delay.as_ref().and_then(|delay| delay.uncertainty);
+        known.unwrap_or_default()
+    }
 }
 
 /// Every other region and shard that it holds too.
@@ -50,12 +59,14 @@ pub fn of_shard(region: &Region, shard: &ShardHandle, served: &Served) -> Vec<La
     others
         .map(|origin| {
             let newest = served.newest.get(origin);
-            let proof_age = newest.map(|newest| now.since(newest.appended));
-            let waits = !serves || served.fold.origin(origin).is_some_and(|held| held.needs_sync());
+            let missing = served.fold.origin(origin).is_some_and(|held| held.needs_sync());
+            let proof_age = newest
+                .filter(|_| !missing)
+                .map(|newest| now.since(newest.appended));
             Lag {
                 origin: origin.clone(),
                 shard: shard.shard().clone(),
-                state: match waits {
+                state: match missing || !serves {
                     true => Freshness::Stalled,
                     false => Freshness::of(proof_age, false),
                 },

@@ -74,5 +74,7 @@ within 30 "it is missed" tells 2 fail process ""
 lab start agent-2@us-east
 lab stop nats@us-east
 within 30 "NATS is missed" tells 2 fail nats ""
+within 30 "its processes miss it" tells 2 fail "nats version" ""
+within 30 "nothing is said of its streams" tells 2 fail replicas ""
 lab cont nats@us-east
 within 60 "everybody is there" doctor 3

@@ -129,7 +129,34 @@ describe("the page", () => {
     const [cell] = await cells(bad, "links");
     assert.deepEqual([cell.state, cell.lag, cell.delay, cell.backlog, cell.runway, cell.why], ["▲ needs sync", "2 h 03 min", "–", "1,234", "59.4 s", "a <b>reason</b>"]);
     assert.match(await bad.locator("#verdict").textContent(), new RegExp(`^${row.peer} is 2 h 03 min behind ${row.origin}: a <b>`));
+    assert.equal(await bad.locator('[role="status"]').textContent(), await bad.locator("#verdict").textContent());
     await bad.close();
+
+    // A region that has never been heard of is shown all the same, and of links nothing that was told long ago.
+    delete status.regions["ap-south"];
+    status.regions[TO].age_ms = 3_001;
+    const { page: unheard } = await openWith(status);
+    const shownRegion = (await cells(unheard, "regions")).find(({ region }) => region === "ap-south");
+    assert.deepEqual(shownRegion, { region: "ap-south", leader: "–", epoch: "–", gateways: "–", agents: "–", told: "never" });
+    assert.equal(await unheard.locator("#picture .region").count(), 3);
+    const linkOf = Object.fromEntries((await cells(unheard, "links")).map(({ from, to, link, rtt }) => [`${from} → ${to}`, [link, rtt]]));
+    assert.deepEqual(linkOf[`${TO} → ${FROM}`], ["–", "–"]);
+    assert.equal(linkOf[PAIR][0], "connected");
+    await unheard.close();
+
+    // Colours: a link that is down or stalled is red, one that is paused or of which nobody knows is amber.
+    const pair = status.lag.findIndex((row) => row.origin === FROM && row.peer === TO);
+    const link = status.regions[FROM].links.find(({ peer }) => peer === TO);
+    for (const [state, needs_sync, label, level] of [
+      ["live", false, "connected", "good"], ["live", false, "dialing", "bad"], ["live", false, "paused", "unknown"], ["stalled", false, "paused", "bad"],
+      ["unknown", false, "dialing", "unknown"], ["live", true, "connected", "bad"],
+    ]) {
+      Object.assign(status.lag[pair], { state, needs_sync });
+      link.state = label;
+      const { page: coloured } = await openWith(status);
+      assert.equal(await levelOf(coloured), level, `${state} ${needs_sync} ${label}`);
+      await coloured.close();
+    }
   });
 
   test("shows a link that is cut, and that it is back", async () => {
@@ -162,14 +189,17 @@ describe("the page", () => {
   test("can be used with the keyboard, and in the dark", async () => {
     const { page } = await open(gateway(FROM).admin);
     await isCurrent(page);
-    const focused = () => page.evaluate(() => document.activeElement.closest("figure")?.dataset.pair ?? document.activeElement.id);
+    const focused = () => page.evaluate(() => {
+      const element = document.activeElement;
+      return element.closest("figure")?.dataset.pair ?? (element.id || element.querySelector("table")?.id);
+    });
     const reached = [];
-    for (let step = 0; step < 7; step += 1) {
+    for (let step = 0; step < 10; step += 1) {
       await page.keyboard.press("Tab");
       reached.push(await focused());
     }
-    assert.equal(new Set(reached).size, 7, `${reached}`);
-    assert.equal(reached.at(-1), "severity");
+    const pairs = (await cells(page, "links")).map(({ from, to }) => `${from} → ${to}`);
+    assert.deepEqual(reached, ["regions", "links", ...pairs, "severity", "events"]);
     const chart = page.locator("figure").first();
     await chart.locator("svg").focus();
     const reading = () => chart.locator(".readout").textContent();
@@ -180,12 +210,21 @@ describe("the page", () => {
     assert.notEqual(first, second);
     assert.match(first, /^\d\d:\d\d:\d\dZ \w+, lag /);
     assert.equal(await chart.locator("svg .cursor").count(), 1);
-    assert.equal(await chart.locator("svg").getAttribute("aria-label"), `${reached[0]}: ${second}`);
+    assert.equal(await chart.locator("svg").getAttribute("aria-valuetext"), second);
+    // What is read stays what it is while the chart goes on.
+    const updates = await page.evaluate(() => Number(document.body.dataset.updates));
+    await page.waitForFunction((seen) => Number(document.body.dataset.updates) >= seen + 2, updates);
+    assert.equal(await reading(), second);
     await page.keyboard.press("Escape");
     assert.equal(await chart.locator("svg .cursor").count(), 0);
     await page.locator("#severity").focus();
+    await page.locator('#events tr[data-severity="warning"]').first().waitFor();
     assert.ok((await page.locator('#events tr[data-severity="notice"]').count()) > 0);
-    await page.keyboard.press("w");
+    assert.equal(await page.locator("#no-events").isVisible(), false);
+    await page.keyboard.press("ArrowDown");
+    await page.keyboard.press("ArrowDown");
+    assert.equal(await page.locator("#no-events").isVisible(), true);
+    await page.keyboard.press("ArrowUp");
     assert.equal(await page.locator('#events tr[data-severity="notice"]').count(), 0);
     assert.ok((await page.locator('#events tr[data-severity="warning"]').count()) > 0);
     const paper = () => page.evaluate(() => getComputedStyle(document.body).backgroundColor.match(/\d+/g).map(Number));
@@ -193,6 +232,20 @@ describe("the page", () => {
     await page.emulateMedia({ colorScheme: "dark" });
     assert.ok((await paper()).every((part) => part < 60));
     await page.close();
+  });
+
+  test("is not at the service of other sites", async () => {
+    // The page of an agent's listener is another origin.
+    const page = await browser.newPage();
+    await page.goto(`${run.regions[FROM].agents[0].admin}/healthz`);
+    const pause = `${gateway(FROM).admin}/v1/links/${TO}/pause`;
+    await page.evaluate((url) => fetch(url, { method: "POST", mode: "no-cors" }), pause);
+    const all = await Promise.all(run.regions[FROM].gateways.map(({ admin }) => statusOf(admin)));
+    const leader = all.find(({ leading }) => leading);
+    assert.ok(leader.links.length === 2 && leader.links.every(({ paused }) => !paused), JSON.stringify(leader.links));
+    await page.close();
+    const answered = await fetch(pause, { method: "POST", headers: { origin: "http://example.org" } });
+    assert.equal((await answered.json()).code, "forbidden");
   });
 
   test("says that its gateway is silent, and does not call anything live then", async () => {
@@ -203,7 +256,9 @@ describe("the page", () => {
     lab("stop", `${name}@${FROM}`);
     await page.waitForFunction(() => document.body.dataset.silent === "true");
     assert.match(await page.locator("#verdict").textContent(), new RegExp(`^${name} tells nothing`));
-    assert.ok((await cells(page, "links")).every(({ state }) => !state.includes("live")));
+    assert.ok((await cells(page, "links")).every(({ state, link }) => !state.includes("live") && link === "–"));
+    assert.ok((await cells(page, "regions")).every(({ told }) => / s ago$/.test(told)));
+    for (const readout of await page.locator(".readout").allTextContents()) assert.match(readout, /^unknown for /);
     await page.waitForFunction(() => parseFloat(document.querySelector('[data-of="lag"]').textContent) > 5);
     lab("cont", `${name}@${FROM}`);
     await page.waitForFunction(() => document.body.dataset.silent === "false");

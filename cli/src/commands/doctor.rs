@@ -60,8 +60,8 @@ struct Asked {
     region: String,
     name: String,
     url: String,
-    /// The folder that it runs in, which is nobody's where only a URL was named.
-    folder: PathBuf,
+    /// The folder that it runs in on this machine; none where only a URL was named.
+    folder: Option<PathBuf>,
 }
 
 /// What a NATS server says at `/varz`, as far as it is looked at.
@@ -128,7 +128,7 @@ impl Doctor {
                 region: String::new(),
                 name: url.clone(),
                 url: url.trim_end_matches('/').to_owned(),
-                folder: PathBuf::new(),
+                folder: None,
             };
             urls.iter().map(asked).collect()
         };
@@ -142,7 +142,7 @@ impl Doctor {
                 region: region.to_owned(),
                 name: name.to_owned(),
                 url: url.to_owned(),
-                folder: self.dir.join(region),
+                folder: Some(self.dir.join(region)),
             };
             processes.extend(run.agents.iter().map(|agent| asked(&agent.name, &agent.admin)));
             processes.extend(
@@ -157,6 +157,18 @@ impl Doctor {
 }
 
 impl Asked {
+    /// A path of its own, if it runs on this machine: it does in a folder that runs here, or at a loopback address.
+    fn on_this_machine(&self, path: &Path) -> Option<PathBuf> {
+        if let Some(folder) = &self.folder {
+            return Some(folder.join(path));
+        }
+        let host = self.url.rsplit("://").next()?;
+        let local = ["127.", "[::1]", "localhost"]
+            .iter()
+            .any(|name| host.starts_with(name));
+        (local && path.is_absolute()).then(|| path.to_owned())
+    }
+
     fn told(&self, finding: Finding) -> Told {
         Told {
             region: self.region.clone(),
@@ -188,7 +200,7 @@ async fn of_process(client: &Client, asked: &Asked) -> Vec<Told> {
 async fn of_server(client: &Client, asked: &Asked) -> Vec<Told> {
     let answer: Result<Server, _> = http::json(client.get(format!("{}/varz", asked.url))).await;
     let findings = match answer {
-        Ok(server) => of_varz(&server, &asked.folder),
+        Ok(server) => of_varz(&server, asked),
         Err(error) => {
             let mend = "look at the server, and at `http:` in its configuration";
             vec![Finding::fail("nats", "", error.to_string(), mend)]
@@ -197,7 +209,7 @@ async fn of_server(client: &Client, asked: &Asked) -> Vec<Told> {
     findings.into_iter().map(|finding| asked.told(finding)).collect()
 }
 
-fn of_varz(server: &Server, folder: &Path) -> Vec<Finding> {
+fn of_varz(server: &Server, asked: &Asked) -> Vec<Finding> {
     let of = server.server_name.as_str();
     let mut findings = vec![doctor::nats_version(of, Some(&server.version))];
     let Some(config) = &server.jetstream.config else {
@@ -214,7 +226,8 @@ fn of_varz(server: &Server, folder: &Path) -> Vec<Finding> {
         stats.reserved_storage,
         config.max_storage,
     ));
-    findings.extend(of_store(&folder.join(&config.store_dir), stats));
+    let store = asked.on_this_machine(&config.store_dir);
+    findings.extend(store.and_then(|store| of_store(&store, stats)));
     findings
 }
 
@@ -274,13 +287,34 @@ mod tests {
     use super::*;
     use crate::failure::Code;
 
-    fn found(verdicts: &[Verdict]) -> Vec<Told> {
-        let asked = Asked {
+    fn at(url: &str) -> Asked {
+        Asked {
             region: "eu-west".to_owned(),
             name: "agent-1".to_owned(),
-            url: String::new(),
-            folder: PathBuf::new(),
+            url: url.to_owned(),
+            folder: None,
+        }
+    }
+
+    #[test]
+    fn a_path_is_looked_at_on_its_own_machine_only() {
+        let path = |url, path| at(url).on_this_machine(Path::new(path));
+        assert_eq!(
+            path("http://127.0.0.1:8222", "/data"),
+            Some(PathBuf::from("/data"))
+        );
+        assert_eq!(path("http://nats-2.example.org:8222", "/data"), None);
+        assert_eq!(path("http://localhost:8222", "data"), None);
+        let of_folder = Asked {
+            folder: Some(PathBuf::from("shop/eu-west")),
+            ..at("http://127.0.0.1:8222")
         };
+        let store = of_folder.on_this_machine(Path::new("data"));
+        assert_eq!(store, Some(PathBuf::from("shop/eu-west/data")));
+    }
+
+    fn found(verdicts: &[Verdict]) -> Vec<Told> {
+        let asked = at("");
         let told =
             |verdict: &Verdict| asked.told(Finding::of_verdict(*verdict, "disk", "", String::new(), "mend"));
         verdicts.iter().map(told).collect()
@@ -310,7 +344,7 @@ mod tests {
             let server: Server = serde_json::from_value(
                 json!({ "server_name": "n1", "version": "2.15.1", "jetstream": jetstream }),
             )?;
-            let findings = of_varz(&server, Path::new("")).into_iter();
+            let findings = of_varz(&server, &at("http://nats.example.org:8222")).into_iter();
             Ok(findings.map(|finding| (finding.check, finding.verdict)).collect())
         };
         let named = |check: &str, verdict| (check.to_owned(), verdict);

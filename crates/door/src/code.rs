@@ -57,6 +57,8 @@ codes! {
     InvalidRequest = "invalid_request", BAD_REQUEST, Never;
     /// A line of a batch is not an operation.
     InvalidOperation = "invalid_operation", BAD_REQUEST, Never;
+    /// The page of another site asks, or the listener is asked by a name that is not its own.
+    Forbidden = "forbidden", FORBIDDEN, Never;
     /// The set does not know the bucket.
     UnknownBucket = "unknown_bucket", NOT_FOUND, Never;
     /// The key is absent, deleted or expired.

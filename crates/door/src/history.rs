@@ -25,6 +25,8 @@ use tokio_util::sync::CancellationToken;
 
 /// Most events of one answer.
 pub const PAGE: usize = 1000;
+/// Most events that are read at once for who follows: each is a request, and all of them come within [`ANSWER`].
+const FOLLOWED: usize = 100;
 /// An append that was not answered is tried again after this; who follows looks as often.
 const AGAIN: Duration = Duration::from_secs(1);
 /// A process that stops carries its last events for at most so long.
@@ -167,7 +169,7 @@ impl History {
             Ok(page) => json!({
                 "source": "region",
                 "events": page.entries.iter().filter_map(shown).collect::<Vec<_>>(),
-                "next": page.next.map(|next| next.0),
+                "next": (!page.is_last).then_some(page.next.0),
             }),
             Err(reason) => {
                 let oldest = self.clock.now().wall.millis().saturating_sub(millis(since));
@@ -229,11 +231,10 @@ impl Follower {
     /// while the journal gives no answer. An event may be told from both sources; `process`, `sequence` and `at_ms` name it.
     pub async fn next(&mut self) -> Value {
         loop {
-            let page = self.history.page(self.since, self.from, PAGE).await;
+            let page = self.history.page(self.since, self.from, FOLLOWED).await;
             let (from, events) = match &page {
                 Ok(page) => {
-                    let last = page.entries.last().map(|entry| entry.sequence.next());
-                    self.from = page.next.or(last).or(self.from);
+                    self.from = Some(page.next);
                     (
                         "region",
                         page.entries.iter().filter_map(shown).collect::<Vec<_>>(),

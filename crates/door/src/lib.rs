@@ -6,6 +6,7 @@
 pub mod admin;
 pub mod aside;
 pub mod body;
+pub mod browser;
 pub mod code;
 pub mod doctor;
 pub mod history;
@@ -15,6 +16,7 @@ pub mod serve;
 pub use admin::{Admin, Currency, admin_router};
 pub use aside::Aside;
 pub use body::read_body;
+pub use browser::{no_foreign_pages, only_own_pages};
 pub use code::ErrorCode;
 pub use history::History;
 pub use problem::{Problem, with_problems};

@@ -120,12 +120,14 @@ pub struct JournalEntry {
 }
 
 /// Some entries of a journal.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JournalPage {
     /// Oldest first.
     pub entries: Vec<JournalEntry>,
-    /// Where the next page begins; none at the end.
-    pub next: Option<Sequence>,
+    /// Where the next page begins.
+    pub next: Sequence,
+    /// Whether nothing is there yet.
+    pub is_last: bool,
 }
 
 /// How much a journal holds.

@@ -97,7 +97,8 @@ fn graded<T: PartialOrd>(value: &T, warn: &T, fail: &T) -> Verdict {
     }
 }
 
-/// A clock that is `micros` off, give or take `uncertainty`, where `limit` is what Isthmus bears; a fifth of that is told.
+/// A clock that is `micros` off, give or take `uncertainty`, where `limit` is what Isthmus bears. A fifth of that is told, and that it
+/// may be so much where nothing more is known.
 #[must_use]
 pub fn clock(of: &str, offset: Option<(i64, Duration)>, limit: Duration) -> Finding {
     let check = "clock";
@@ -117,7 +118,11 @@ pub fn clock(of: &str, offset: Option<(i64, Duration)>, limit: Duration) -> Find
         limit.as_millis()
     );
     let mend = "keep the clocks of both machines with NTP (chronyc tracking tells how far they are off)";
-    Finding::of_verdict(graded(&off, &(limit / 5), &limit), check, of, found, mend)
+    let verdict = match graded(&off, &(limit / 5), &limit) {
+        Verdict::Ok if off + uncertainty >= limit => Verdict::Warn,
+        verdict => verdict,
+    };
+    Finding::of_verdict(verdict, check, of, found, mend)
 }
 
 /// A certificate that ends `left` from now; none if it has ended or can't be read.
@@ -157,7 +162,7 @@ pub fn path(of: &str, rtt: Option<Duration>, windows: Option<machine::TcpWindows
     };
     let window = windows.send.min(windows.receive);
     let found = format!(
-        "round trip {millis:.1} ms; TCP windows up to {} KiB out and {} KiB in carry {:.1} MB/s",
+        "round trip {millis:.1} ms; TCP windows up to {} KiB out and {} KiB in carry at most {:.1} MB/s",
         windows.send / 1024,
         windows.receive / 1024,
         window as f64 / rtt.as_secs_f64() / 1e6

@@ -150,6 +150,46 @@ fn every_pair_and_shard_has_a_row_also_of_regions_of_which_nothing_is_known() {
 }
 
 #[test]
+fn nothing_is_proved_while_changes_are_missing() {
+    let report = json!({ "receiving": [{
+        "origin": "eu-west", "group": "default", "partition": 1, "state": "stalled", "reason": MISSING,
+        "proof_age_ms": null, "needs_sync": true,
+    }]});
+    let told = lag(&Word::default(), &heard(&report, 0));
+    assert_eq!(
+        (told.state, told.proof_age_ms, told.needs_sync),
+        ("stalled", None, true)
+    );
+    assert_eq!(told.reason.unwrap(), MISSING);
+    let told = lag(&heard(&sent(40.0, true), 0), &heard(&report, 0));
+    assert_eq!((told.state, told.proof_age_ms), ("stalled", None));
+}
+
+#[test]
+fn what_a_region_told_long_ago_of_backlog_and_runway_is_not_taken_for_what_is() {
+    let report = json!({
+        "links": [{ "peer": "us-east", "state": "connected", "lanes": [{ "group": "default", "partition": 1, "lag_ms": 4.0, "backlog": 7 }] }],
+        "agents": [{ "shards": [{ "group": "default", "partition": 1, "runways_s": { "us-east": 30.0 } }] }],
+    });
+    let told = lag(&heard(&report, 1_000), &Word::default());
+    assert_eq!((told.backlog, told.runway_s), (Some(7), Some(29.0)));
+    let told = lag(&heard(&report, 40_000), &Word::default());
+    assert_eq!((told.backlog, told.runway_s), (None, Some(0.0)));
+}
+
+#[test]
+fn a_receiver_that_is_heard_and_can_prove_nothing_says_why() {
+    let report = json!({ "receiving": [{
+        "origin": "eu-west", "group": "default", "partition": 1, "state": "unknown", "reason": "no link from there ends at this gateway",
+    }]});
+    let told = lag(&Word::default(), &heard(&report, 0));
+    assert_eq!(told.state, "unknown");
+    assert_eq!(told.reason.unwrap(), "no link from there ends at this gateway");
+    let told = lag(&Word::default(), &heard(&report, 8_000));
+    assert_eq!(told.reason.unwrap(), "neither region has told of itself for 8 s");
+}
+
+#[test]
 fn the_worst_shard_of_a_pair_comes_first() {
     let process = testing::process();
     let mut state = State::default();

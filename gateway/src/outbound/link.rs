@@ -21,7 +21,7 @@ use super::doubts::{self, Doubts};
 use super::lane::{FromLane, Lanes, ToLane};
 use crate::addresses::{Names, PeerAddresses};
 use crate::backoff::Backoff;
-use crate::board::{Phase, Told};
+use crate::board::{Link, Phase, Told};
 use crate::line::{self, Line, Over, STATUS};
 use crate::region::REPORT_BYTES;
 use crate::shared::Shared;
@@ -119,11 +119,7 @@ impl PeerLink {
 
     /// Dials the next address; waits first unless the last link stood.
     async fn connect(&mut self, stop: &CancellationToken) -> Option<Connection> {
-        self.shared.board.link(&self.peer, |link| {
-            link.phase = Phase::Dialing;
-            link.since = None;
-            link.gateway = None;
-        });
+        self.shared.board.link(&self.peer, Link::dial);
         let mut leading = self.shared.leading.clone();
         let wait = self.backoff.wait();
         tokio::select! {

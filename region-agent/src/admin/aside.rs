@@ -148,9 +148,8 @@ async fn listed(
                 Err(error) => tracing::warn!(name = %found.name, %error, "of a later version"),
             }
         }
-        let next = page.next.or_else(|| (left == 0).then_some(Sequence(u64::MAX)));
-        if let Some(next) = next {
-            return Ok((entries, Some(format!("{group}.{}", next.0))));
+        if !page.is_last || left == 0 {
+            return Ok((entries, Some(format!("{group}.{}", page.next.0))));
         }
     }
     Ok((entries, None))

@@ -70,10 +70,9 @@ async fn the_status_is_told_each_second_and_the_stream_ends_with_its_gateway() -
     // The first is told at once, and the next one after any part of a second.
     for pair in at[1..].windows(2) {
         let passed = Duration::from_millis(pair[1].1 - pair[0].1);
-        ensure!(
-            passed >= Duration::from_millis(900),
-            "told again after {passed:?}"
-        );
+        // The page takes a longer silence for trouble.
+        let second = Duration::from_millis(900)..Duration::from_millis(2_500);
+        ensure!(second.contains(&passed), "told again after {passed:?}");
     }
 
     running.lab(&["restart", &format!("{name}@{REGION}")])?;

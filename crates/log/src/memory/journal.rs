@@ -71,9 +71,12 @@ impl MemoryJournal {
                 PageFrom::Time(time) => held.stored_at >= time,
             })
             .filter(|held| !held.entry.is_empty());
+        let page: Vec<JournalEntry> = entries.by_ref().take(limit).cloned().collect();
+        let next = entries.next().map(|held| held.sequence);
         JournalPage {
-            entries: entries.by_ref().take(limit).cloned().collect(),
-            next: entries.next().map(|held| held.sequence),
+            entries: page,
+            next: next.unwrap_or_else(|| self.last.next()),
+            is_last: next.is_none(),
         }
     }
 }

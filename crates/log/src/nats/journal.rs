@@ -150,8 +150,11 @@ impl Journal for NatsJournal {
             let name = found.subject.strip_prefix(&prefix).map(EntryName::parse);
             if let Some(Ok(name)) = name.filter(|_| !found.entry.is_empty()) {
                 if entries.len() == limit {
-                    let next = Some(found.sequence);
-                    return Ok(JournalPage { entries, next });
+                    return Ok(JournalPage {
+                        entries,
+                        next: found.sequence,
+                        is_last: false,
+                    });
                 }
                 entries.push(JournalEntry {
                     sequence: found.sequence,
@@ -162,7 +165,11 @@ impl Journal for NatsJournal {
             }
             at = found.sequence.next();
         }
-        Ok(JournalPage { entries, next: None })
+        Ok(JournalPage {
+            entries,
+            next: at,
+            is_last: true,
+        })
     }
 
     async fn time(&self, journal: &JournalName) -> Result<Wall, LogError> {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use async_nats::jetstream::stream::DiscardPolicy;
 use isthmus_replication::coordinates::Shard;
 
 use super::connection::Connection;
@@ -25,8 +26,8 @@ pub struct Surveyed {
     pub stream: String,
     /// The bytes that it holds.
     pub bytes: u64,
-    /// The most that it may hold; none without a limit.
-    pub max_bytes: Option<u64>,
+    /// What it holds when it refuses appends; none where the oldest give way, or without a limit.
+    pub refuses_at: Option<u64>,
     /// As many copies as it should have.
     pub replicas: usize,
     /// The copies that hold all of it, its leader among them.
@@ -81,7 +82,9 @@ fn of_stream(stream: String, info: &StreamInfo) -> Surveyed {
     Surveyed {
         stream,
         bytes: info.state.bytes,
-        max_bytes: u64::try_from(info.config.max_bytes).ok().filter(|most| *most > 0),
+        refuses_at: u64::try_from(info.config.max_bytes)
+            .ok()
+            .filter(|most| *most > 0 && info.config.discard == DiscardPolicy::New),
         replicas: info.config.num_replicas.max(1),
         current: usize::from(led) + followers.iter().filter(heard).count(),
         led,
@@ -103,8 +106,22 @@ mod tests {
         });
         let info: StreamInfo = serde_json::from_value(info).unwrap_or_else(|error| panic!("{error}"));
         let surveyed = of_stream("S".to_owned(), &info);
-        assert_eq!((surveyed.bytes, surveyed.max_bytes), (7, Some(1024)));
+        assert_eq!((surveyed.bytes, surveyed.refuses_at), (7, Some(1024)));
         (surveyed.replicas, surveyed.current, surveyed.led)
+    }
+
+    #[test]
+    fn a_stream_whose_oldest_give_way_refuses_nothing() {
+        let of = |discard: &str, max_bytes: i64| {
+            let info = json!({
+                "config": { "name": "S", "subjects": [], "max_bytes": max_bytes, "num_replicas": 1, "retention": "limits",
+                    "max_consumers": -1, "max_msgs": -1, "max_age": 0, "storage": "file", "discard": discard },
+                "state": { "bytes": 7, "first_seq": 1, "last_seq": 2 },
+            });
+            let info: StreamInfo = serde_json::from_value(info).unwrap_or_else(|error| panic!("{error}"));
+            of_stream("S".to_owned(), &info).refuses_at
+        };
+        assert_eq!([of("new", 9), of("old", 9), of("new", -1)], [Some(9), None, None]);
     }
 
     #[test]

@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use isthmus_replication::link::lane::Hold;
 use isthmus_replication::link::session::ClockEstimate;
 use isthmus_replication::names::RegionName;
-use isthmus_replication::receiving::lag::Proof;
+use isthmus_replication::receiving::lag::{Freshness, Proof};
 use isthmus_replication::time::Mono;
 
 use super::{HeadTask, SHOW};
+use crate::lag::MISSING;
 
 /// What is known of each origin beside its lanes, which come and go.
 #[derive(Debug, Default)]
@@ -96,12 +97,16 @@ impl HeadTask {
             held.map(|held| held.cursor),
             held.is_some_and(|held| held.needs_sync()),
         );
+        let (state, reason, proof_age) = match needs_sync {
+            true => (Freshness::Stalled, Some(MISSING.to_owned()), None),
+            false => (lag.freshness, reason(&lanes), lag.proof_age),
+        };
         self.shared.board.receiving(origin, &self.shard, |shown| {
-            shown.state = lag.freshness.label();
-            shown.reason = reason(&lanes);
+            shown.state = state.label();
+            shown.reason = reason;
             shown.cursor = cursor;
             shown.delay = lag.delay;
-            shown.proof_age = lag.proof_age;
+            shown.proof_age = proof_age;
             shown.uncertainty = lag.uncertainty;
             shown.as_of = now.mono;
             shown.needs_sync = needs_sync;

@@ -1,0 +1,169 @@
+//! What a door answers to browsers: its own pages, and nothing that another site's page asks for.
+//!
+//! A listener on loopback is reached by every page that a browser of that machine shows. A page of another site can't read answers, but it
+//! can send requests that change something; and one whose name is made to resolve to 127.0.0.1 (DNS rebinding) could read as well.
+
+use std::net::IpAddr;
+
+use axum::Router;
+use axum::extract::Request;
+use axum::http::header::{HOST, ORIGIN};
+use axum::http::{HeaderName, Method};
+use axum::middleware::{Next, from_fn};
+use axum::response::{IntoResponse, Response};
+
+use crate::code::ErrorCode;
+use crate::problem::Problem;
+
+/// What a browser says of a request (Fetch Metadata, W3C).
+const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+const FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
+
+/// `router` for operators: closed to the pages of other sites, and asked by an address or as `localhost` only.
+pub fn only_own_pages(router: Router) -> Router {
+    router.layer(from_fn(async |request: Request, next: Next| {
+        let why = other_host(&request).or_else(|| foreign_page(&request));
+        answer(why, request, next).await
+    }))
+}
+
+/// `router` for applications: closed to the pages of other sites.
+pub fn no_foreign_pages(router: Router) -> Router {
+    router.layer(from_fn(async |request: Request, next: Next| {
+        answer(foreign_page(&request), request, next).await
+    }))
+}
+
+async fn answer(refused: Option<String>, request: Request, next: Next) -> Response {
+    match refused {
+        Some(why) => Problem::new(ErrorCode::Forbidden, why).into_response(),
+        None => next.run(request).await,
+    }
+}
+
+/// The host that is asked: the `Host` header, or HTTP/2's word for it.
+fn host(request: &Request) -> Option<&str> {
+    let authority = request.uri().authority().map(|authority| authority.as_str());
+    text(request, &HOST).or(authority)
+}
+
+fn text<'a>(request: &'a Request, name: &HeaderName) -> Option<&'a str> {
+    let value = request.headers().get(name)?;
+    Some(value.to_str().unwrap_or_default())
+}
+
+fn other_host(request: &Request) -> Option<String> {
+    let host = host(request).filter(|host| !is_local(host))?;
+    Some(format!(
+        "{host} is no name of this listener: ask at 127.0.0.1 or localhost; a proxy in front sets Host to that"
+    ))
+}
+
+fn foreign_page(request: &Request) -> Option<String> {
+    let own = |origin: &str| origin.strip_prefix("http://") == host(request);
+    let foreign = text(request, &ORIGIN).is_some_and(|origin| !own(origin));
+    let crosses = text(request, &FETCH_SITE).is_some_and(|site| !["same-origin", "none"].contains(&site));
+    // Who follows a link is shown this listener's own answer, and no other page sees it.
+    let follows = request.method() == Method::GET && text(request, &FETCH_MODE) == Some("navigate");
+    let refused = foreign || (crosses && !follows);
+    refused.then(|| "a page of another site asks; only this listener's own pages may".to_owned())
+}
+
+/// Whether a `Host` is an address, or the name that every machine has for itself.
+fn is_local(host: &str) -> bool {
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|digit| digit.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let address = name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    name.eq_ignore_ascii_case("localhost") || address.unwrap_or(name).parse::<IpAddr>().is_ok()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use axum::body::Body;
+    use axum::http::StatusCode;
+    use axum::routing::get;
+    use tower::ServiceExt;
+
+    use super::*;
+
+    fn door() -> Router {
+        Router::new().route("/", get(|| async { "here" }).post(|| async { "done" }))
+    }
+
+    async fn asked(router: Router, method: &str, headers: &[(&str, &str)]) -> StatusCode {
+        let mut request = Request::builder().method(method).uri("/");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Body::empty()).unwrap();
+        router.oneshot(request).await.unwrap().status()
+    }
+
+    #[tokio::test]
+    async fn programs_and_own_pages_are_answered() {
+        let own = [
+            ("host", "localhost:7055"),
+            ("origin", "http://localhost:7055"),
+            ("sec-fetch-site", "same-origin"),
+        ];
+        for headers in [
+            &[][..],
+            &[("host", "127.0.0.1:7055")],
+            &[("host", "[::1]:7055")],
+            &[("host", "LOCALHOST")],
+            &own,
+            &[("host", "localhost:7055"), ("sec-fetch-site", "none")],
+        ] {
+            let status = asked(only_own_pages(door()), "GET", headers).await;
+            assert_eq!(status, StatusCode::OK, "{headers:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn pages_of_other_sites_are_not() {
+        let here = ("host", "127.0.0.1:7055");
+        for headers in [
+            &[("host", "evil.example:7055")][..],
+            &[("host", "localhost.evil.example")],
+            &[
+                ("host", "evil.example:7055"),
+                ("origin", "http://evil.example:7055"),
+            ],
+            &[here, ("origin", "https://evil.example")],
+            &[here, ("origin", "http://127.0.0.1:8080")],
+            &[here, ("origin", "null")],
+            &[here, ("sec-fetch-site", "cross-site")],
+        ] {
+            let status = asked(only_own_pages(door()), "GET", headers).await;
+            assert_eq!(status, StatusCode::FORBIDDEN, "{headers:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_link_to_a_page_is_followed_and_nothing_is_posted_by_one() {
+        let followed = [
+            ("host", "127.0.0.1:7055"),
+            ("sec-fetch-site", "cross-site"),
+            ("sec-fetch-mode", "navigate"),
+        ];
+        let answers = [
+            asked(only_own_pages(door()), "GET", &followed).await,
+            asked(only_own_pages(door()), "POST", &followed).await,
+        ];
+        assert_eq!(answers, [StatusCode::OK, StatusCode::FORBIDDEN]);
+    }
+
+    #[tokio::test]
+    async fn applications_may_ask_by_any_name_and_pages_may_not() {
+        let named = ("host", "kv.internal:7050");
+        let foreign = [named, ("origin", "https://evil.example")];
+        let answers = [
+            asked(no_foreign_pages(door()), "POST", &[named]).await,
+            asked(no_foreign_pages(door()), "POST", &foreign).await,
+        ];
+        assert_eq!(answers, [StatusCode::OK, StatusCode::FORBIDDEN]);
+    }
+}
