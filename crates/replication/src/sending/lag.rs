@@ -106,21 +106,20 @@ impl Unapplied {
             self.applied = Some(self.applied.unwrap_or_default().max(appended));
             return;
         }
+        // A reader that begins anew comes past what was read before, and past what was stored before the one before it began.
         let full = self.records.len() >= limits::LAG_ENTRIES;
-        if let Some((oldest, since)) = self.records.front_mut()
-            && sequence < *oldest
-        {
-            // A reader comes past what was stored before it began.
-            match full {
-                true => *since = appended,
-                false => self.records.push_front((sequence, appended)),
+        let at = self.records.partition_point(|(held, _)| *held < sequence);
+        match self.records.get_mut(at) {
+            Some((held, _)) if *held == sequence => {}
+            Some((_, since)) if full => *since = appended.min(*since),
+            Some(_) => self.records.insert(at, (sequence, appended)),
+            None if full => {
+                // The last stands for all that came since its time.
+                if let Some((last, _)) = self.records.back_mut() {
+                    *last = sequence;
+                }
             }
-            return;
-        }
-        match self.records.back_mut() {
-            Some((last, _)) if *last >= sequence => {}
-            Some((last, _)) if full => *last = sequence,
-            _ => self.records.push_back((sequence, appended)),
+            None => self.records.push_back((sequence, appended)),
         }
     }
 
@@ -141,6 +140,81 @@ impl Unapplied {
             applied: self.applied,
             advanced: self.advanced,
             covered: self.read_from.is_some_and(|from| from <= self.applied_through),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        /// A reader reads so many records from a sequence on.
+        Read(u64, u64),
+        /// The peer reports.
+        Applied(u64),
+    }
+
+    /// When the record at a sequence was appended.
+    fn appended(sequence: u64) -> Wall {
+        Wall::from_millis(1_000 + sequence * 10)
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            (1..60_u64, 1..20_u64).prop_map(|(from, count)| Step::Read(from, count)),
+            (0..80_u64).prop_map(Step::Applied),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn the_oldest_that_was_read_and_not_applied_is_known_wherever_readers_begin(
+            steps in prop::collection::vec(step(), 1..40),
+        ) {
+            let (mut unapplied, mut read, mut through) = (Unapplied::new(), BTreeSet::new(), 0);
+            for step in steps {
+                match step {
+                    Step::Read(from, count) => {
+                        for sequence in from..from + count {
+                            unapplied.read(Sequence(sequence), appended(sequence));
+                            read.insert(sequence);
+                        }
+                    }
+                    Step::Applied(sequence) => {
+                        unapplied.applied(Wall::from_millis(9_000), Sequence(sequence));
+                        through = through.max(sequence);
+                    }
+                }
+                let oldest = read.range(through + 1..).next().map(|sequence| appended(*sequence));
+                prop_assert_eq!(unapplied.record().oldest, oldest);
+            }
+        }
+    }
+
+    #[test]
+    fn more_than_is_kept_is_told_too_old_and_never_too_new() {
+        let (mut unapplied, most) = (Unapplied::new(), limits::LAG_ENTRIES as u64);
+        let from = 10;
+        for sequence in from..from + 2 * most {
+            unapplied.read(Sequence(sequence), appended(sequence));
+        }
+        unapplied.read(Sequence(3), appended(3));
+        assert_eq!(unapplied.record().oldest, Some(appended(3)));
+        assert!(unapplied.records.len() <= limits::LAG_ENTRIES);
+        for through in 3..from + 2 * most {
+            unapplied.applied(Wall::from_millis(9_000), Sequence(through));
+            let oldest = unapplied.record().oldest;
+            let truth = (through + 1 < from + 2 * most).then(|| appended(from.max(through + 1)));
+            assert!(
+                oldest.is_some() == truth.is_some() && oldest <= truth,
+                "{through}: {oldest:?}"
+            );
         }
     }
 }
