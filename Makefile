@@ -17,7 +17,7 @@ N ?= 200
 SECONDS ?= 300
 TARGET ?=
 
-.PHONY: help demo chaos test unit assumptions acceptance bench-smoke sim sim-many sim-planted fuzz tools can-build can-test
+.PHONY: help demo chaos test unit assumptions acceptance bench-smoke sim sim-many sim-planted fuzz release tools can-build can-test
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -70,6 +70,9 @@ sim-planted: can-build ## plants one fault after the other: each must be found w
 
 fuzz: can-build ## look for inputs that break a decoder; SECONDS=300 for each target, TARGET=frame runs this one
 	@tools/fuzz $(SECONDS) $(TARGET)
+
+release: can-build ## an archive of release binaries, configurations and completions in target/dist, with its SHA-256
+	@tools/release
 
 tools: ## nats-server and a NATS client for the scripts, in .tools/
 	@tools/nats-server >/dev/null

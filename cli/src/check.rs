@@ -19,7 +19,7 @@ const SHOWN: usize = 20;
 #[derive(Debug, Parser)]
 #[command(
     name = "isthmus-check",
-    version,
+    version = isthmus_runtime::version(),
     after_help = "Example:\n  isthmus load --history writes.ndjson --dir shop --seconds 60 && isthmus-check writes.ndjson"
 )]
 struct Check {

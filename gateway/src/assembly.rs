@@ -201,7 +201,7 @@ async fn connect(settings: &GatewaySettings, names: &dyn Names) -> anyhow::Resul
         servers,
         credentials: process.nats.credentials.clone(),
         domain: process.nats.domain.clone(),
-        role: Role::Gateway,
+        role: Some(Role::Gateway),
         process: process.name.to_string(),
         names: RegionNames {
             set: process.set.name.clone(),

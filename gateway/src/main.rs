@@ -11,7 +11,6 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     let program = Program {
         name: "isthmus-gateway",
-        version: env!("CARGO_PKG_VERSION"),
         about: "Forwards the changes of its region to every other region over mTLS, and appends theirs to its region's log.",
         example: "isthmus-gateway --settings gateway.yaml",
     };

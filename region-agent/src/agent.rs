@@ -111,7 +111,7 @@ async fn connect(process: &Process<AgentSettings>) -> anyhow::Result<Connection>
         servers: servers::urls(&settings.nats.servers).await?,
         credentials: settings.nats.credentials.clone(),
         domain: settings.nats.domain.clone(),
-        role: Role::Agent,
+        role: Some(Role::Agent),
         process: settings.name.to_string(),
         names: RegionNames {
             set: settings.set.name.clone(),

@@ -10,7 +10,6 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const PROGRAM: Program = Program {
     name: "isthmus-region-agent",
-    version: env!("CARGO_PKG_VERSION"),
     about: "The door for applications of one region: writes its log, serves its keys.",
     example: "isthmus-region-agent --settings eu-west/region-agent.yaml",
 };

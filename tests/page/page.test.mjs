@@ -182,7 +182,6 @@ describe("the page", () => {
     await levelIs(page, "good");
     await isCurrent(page);
     assert.equal(await colour(), green);
-    if (SCREENSHOTS) await page.screenshot({ path: `${SCREENSHOTS}/page.png` });
     await page.close();
   });
 
@@ -302,4 +301,13 @@ describe("the page", () => {
       await page.close();
     });
   }
+
+  test("leaves a picture", { skip: !SCREENSHOTS }, async () => {
+    const { page } = await open(gateway(FROM).admin);
+    await isCurrent(page);
+    await page.waitForFunction(() => [...document.querySelectorAll('#links [data-of="delay"], #links [data-of="link"]')]
+      .every(({ textContent }) => / ms$|^connected$/.test(textContent)));
+    await page.screenshot({ path: `${SCREENSHOTS}/page.png` });
+    await page.close();
+  });
 });

@@ -179,7 +179,7 @@ fn check_file(path: &Path, kind: FileKind) -> Result<(), ConfigError> {
 }
 
 impl FileKind {
-    fn of(path: &Path) -> Option<Self> {
+    pub(super) fn of(path: &Path) -> Option<Self> {
         let name = path.file_name()?.to_str()?;
         [
             ("set", Self::Set),

@@ -3,6 +3,7 @@
 mod aside;
 mod chaos;
 mod compare;
+mod completions;
 mod config;
 mod demo;
 mod doctor;
@@ -12,6 +13,7 @@ mod kv;
 mod lab;
 mod load;
 mod record_history;
+mod region;
 mod signals;
 mod status;
 mod trace;
@@ -28,7 +30,7 @@ use crate::fleet::exec_child::ExecChild;
 #[derive(Debug, Parser)]
 #[command(
     name = "isthmus",
-    version,
+    version = isthmus_runtime::version(),
     about,
     max_term_width = 110,
     after_help = "Example:\n  isthmus init shop --regions eu-west,us-east,ap-south && isthmus up shop --rtt 80ms\n\n\
@@ -55,7 +57,9 @@ enum Command {
     Trace(trace::Trace),
     Events(events::Events),
     Aside(aside::Aside),
+    Region(region::Region),
     Config(config::Config),
+    Completions(completions::Completions),
     #[command(name = crate::fleet::exec_child::NAME, hide = true)]
     ExecChild(ExecChild),
 }
@@ -69,7 +73,9 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Load(command) => runtime()?.block_on(command.run()),
         Command::Compare(command) => runtime()?.block_on(command.run()),
         Command::Kv(command) => runtime()?.block_on(command.run()),
+        Command::Region(command) => runtime()?.block_on(command.run()),
         Command::Config(command) => command.run(),
+        Command::Completions(command) => command.run(),
         Command::Status(command) => runtime()?.block_on(command.run()),
         Command::Aside(command) => runtime()?.block_on(command.run()),
         Command::Events(command) => runtime()?.block_on(command.run()),

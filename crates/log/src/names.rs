@@ -99,10 +99,11 @@ impl RegionNames {
         format!("isthmus.{}.{}.peer.{suffix}", self.set, self.region)
     }
 
-    /// The prefix of a role's inboxes: with a prefix of its own nobody overhears what another role asked for.
+    /// The prefix of the inboxes of a role, or of operators: with a prefix of its own nobody overhears what another role asked for.
     #[must_use]
-    pub fn inbox(&self, role: crate::Role) -> String {
-        format!("_INBOX.isthmus.{}.{}.{}", self.set, self.region, role.as_str())
+    pub fn inbox(&self, role: Option<crate::Role>) -> String {
+        let who = role.map_or("operator", crate::Role::as_str);
+        format!("_INBOX.isthmus.{}.{}.{who}", self.set, self.region)
     }
 }
 

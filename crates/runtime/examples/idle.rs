@@ -12,7 +12,6 @@ use isthmus_runtime::{Process, Program, run};
 
 const PROGRAM: Program = Program {
     name: "idle",
-    version: env!("CARGO_PKG_VERSION"),
     about: "Waits until it is told to stop.",
     example: "idle --settings eu-west/region-agent.yaml",
 };

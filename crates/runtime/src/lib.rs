@@ -12,8 +12,11 @@ pub mod health;
 pub mod metrics;
 pub mod random;
 pub mod run;
+mod service;
 pub mod settings;
 pub mod supervise;
 pub mod telemetry;
+mod version;
 
 pub use run::{Process, Program, run};
+pub use version::version;

@@ -16,9 +16,11 @@ use crate::events::{Events, Severity};
 use crate::health::{Health, Probe};
 use crate::metrics::Metrics;
 use crate::random;
+use crate::service;
 use crate::settings::{Environment, Settings, SettingsError};
 use crate::supervise::Supervisor;
 use crate::telemetry::{Telemetry, Tracer};
+use crate::version;
 
 /// Arguments or settings that a process can't start with (`EX_USAGE` of sysexits).
 const EXIT_SETTINGS: u8 = 64;
@@ -34,8 +36,6 @@ const FLUSH: Duration = Duration::from_secs(2);
 pub struct Program {
     /// The name of the binary, such as `isthmus-gateway`.
     pub name: &'static str,
-    /// Its version.
-    pub version: &'static str,
     /// One sentence for `--help`.
     pub about: &'static str,
     /// A command line to try, for `--help`.
@@ -149,7 +149,7 @@ impl Arguments {
             .action(ArgAction::SetTrue)
             .help("Check the settings and exit: 0 when they are good, 64 when they are not");
         let mut found = Command::new(program.name)
-            .version(program.version)
+            .version(version())
             .about(program.about)
             .after_help(format!("Example:\n  {}", program.example))
             .arg(settings)
@@ -208,12 +208,12 @@ where
     T: Future<Output = anyhow::Result<()>>,
 {
     let signals = Signals::listen()?;
-    let metrics = Metrics::new(program.name, program.version);
+    let metrics = Metrics::new(program.name, version());
     let telemetry = Telemetry::start(program.name, settings.process(), &metrics)?;
     let process = Process::new(settings, clock, metrics, telemetry.tracer());
     let told = process.settings.process();
     let (set, digest) = (&told.set.name, &told.set.digest);
-    tracing::info!(version = program.version, name = %told.name, region = %told.region, %set, %digest, "starts");
+    tracing::info!(version = version(), name = %told.name, region = %told.region, %set, %digest, "starts");
     let outcome = live_until_told(path, &process, assemble(process.clone()), signals).await;
     telemetry.finish(FLUSH).await;
     outcome
@@ -231,16 +231,19 @@ async fn live_until_told<S: Settings>(
             return error;
         }
         running.met();
+        service::ready();
         process.supervisor.failed().await.into()
     };
     let outcome = tokio::select! {
         error = failed => Err(error),
-        signal = signals.stop_or(|| reload(path, process)) => {
+        never = service::keep(&process.health) => match never {},
+        signal = signals.stop_or(|| service::reloading(|| reload(path, process))) => {
             tracing::info!(signal, "stops");
             Ok(())
         }
     };
     running.unmet("draining");
+    service::stopping();
     let within = process.settings.process().drain;
     tokio::select! {
         abandoned = process.supervisor.drain(within) => tracing::info!(abandoned = abandoned.len(), "stopped"),
@@ -315,7 +318,6 @@ mod tests {
 
     const PROGRAM: Program = Program {
         name: "isthmus-test",
-        version: "1.2.3",
         about: "Does nothing.",
         example: "isthmus-test --settings test.yaml",
     };

@@ -3,8 +3,10 @@
 #![allow(clippy::unwrap_used)]
 
 use std::io::{BufRead, BufReader};
+use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 use std::process::{Child, ChildStderr, Command, Output, Stdio};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
@@ -38,7 +40,11 @@ impl Folder {
     }
 
     fn start(&self) -> Running {
-        let mut child = self.command().stderr(Stdio::piped()).spawn().unwrap();
+        self.start_as(self.command())
+    }
+
+    fn start_as(&self, mut command: Command) -> Running {
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let log = BufReader::new(child.stderr.take().unwrap());
         let mut running = Running { child, log };
         running.says("waits");
@@ -118,6 +124,58 @@ fn a_hangup_reads_the_settings_again_and_keeps_the_old_ones_when_they_are_bad() 
     running.says("restart the process to use them");
     running.signal(Signal::TERM);
     running.says("stopped");
+}
+
+/// The service manager's end of the notifications.
+struct Manager(UnixDatagram);
+
+impl Manager {
+    /// The next notification; none within `patience`.
+    fn hears(&self, patience: Duration) -> Option<String> {
+        self.0.set_read_timeout(Some(patience)).unwrap();
+        let mut buffer = [0; 4096];
+        let length = self.0.recv(&mut buffer).ok()?;
+        Some(String::from_utf8_lossy(&buffer[..length]).into_owned())
+    }
+
+    /// Reads up to a notification that begins with `text`.
+    fn is_told(&self, text: &str) -> String {
+        loop {
+            let told = self.hears(Duration::from_secs(30)).expect(text);
+            if told.starts_with(text) {
+                return told;
+            }
+        }
+    }
+}
+
+#[test]
+fn a_service_manager_is_told_what_goes_on_and_feeds_on_no_process_that_is_stuck() {
+    let folder = Folder::new();
+    let socket = folder.0.path().join("notify");
+    let manager = Manager(UnixDatagram::bind(&socket).unwrap());
+    let mut command = folder.command();
+    command
+        .env("NOTIFY_SOCKET", &socket)
+        .env("WATCHDOG_USEC", "600000");
+    let mut running = folder.start_as(command);
+    manager.is_told("READY=1");
+    manager.is_told("STATUS=takes writes");
+    for _ in 0..3 {
+        manager.is_told("WATCHDOG=1");
+    }
+    running.signal(Signal::HUP);
+    assert!(manager.is_told("RELOADING=1").contains("MONOTONIC_USEC="));
+    manager.is_told("READY=1");
+    running.signal(Signal::STOP);
+    // What was on its way comes; then nothing.
+    let silence = (0..100).any(|_| manager.hears(Duration::from_millis(1_500)).is_none());
+    assert!(silence, "a stopped process feeds the watchdog");
+    running.signal(Signal::CONT);
+    manager.is_told("WATCHDOG=1");
+    running.signal(Signal::TERM);
+    manager.is_told("STOPPING=1");
+    assert_eq!(running.child.wait().unwrap().code(), Some(0));
 }
 
 #[test]

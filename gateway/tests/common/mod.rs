@@ -210,7 +210,7 @@ impl Place {
             servers: vec![nats.url()],
             credentials: None,
             domain: None,
-            role: Role::Agent,
+            role: Some(Role::Agent),
             process: "publisher".to_owned(),
             names,
         })

@@ -114,7 +114,7 @@ impl Region {
             servers: vec![self.nats.url()],
             credentials: None,
             domain: None,
-            role: Role::Gateway,
+            role: Some(Role::Gateway),
             process: "test".to_owned(),
             names: self.names(),
         })

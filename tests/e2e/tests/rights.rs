@@ -1,19 +1,21 @@
 //! The rights that configs/production/nats.conf gives are enough for agents and gateways, and no more than that file says.
 
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use isthmus_e2e::{Agent, Process, Site, isthmus, until};
+use isthmus_e2e::{Agent, Process, Site, binary, isthmus, until};
 use isthmus_log::nats::{Connection, ConnectionSettings};
 use isthmus_log::testing::{NatsServer, free_port};
-use isthmus_log::{AppendError, EntryName, JournalName, LogSettings, Ports, RegionNames, Role};
+use isthmus_log::{AppendError, EntryName, JournalName, Ports, RegionNames, Role};
 use isthmus_replication::coordinates::{MessageId, Shard, WriterId};
 use isthmus_replication::fold::Token;
 use isthmus_replication::header::{BodySeal, Header, Local, Record, StageTimes};
 use isthmus_replication::hlc::Hlc;
 use isthmus_replication::names::{GroupName, RegionName, SetName};
 use nkeys::KeyPair;
+use serde_json::Value;
 use tempfile::TempDir;
 
 const SOON: Duration = Duration::from_secs(30);
@@ -91,7 +93,7 @@ async fn connect(
         servers: vec![server.url()],
         credentials: Some(seed.into()),
         domain: Some(region.to_owned()),
-        role,
+        role: Some(role),
         process: "test".to_owned(),
         names: RegionNames {
             set: SetName::parse("dev")?,
@@ -113,14 +115,43 @@ fn shards() -> anyhow::Result<Vec<Shard>> {
     Ok((0..4).map(shard).collect())
 }
 
-/// What an operator does once: the streams, the journals and the bucket of leases.
-async fn create(ports: &Ports) -> anyhow::Result<()> {
-    let settings = LogSettings {
-        create: true,
-        replicas: 1,
-        max_bytes: 64 * MIB,
+/// What an operator does: the streams, the journals and the bucket of leases. Once more it changes nothing, and with other settings
+/// than what is there it says so.
+fn create(settings: &str, nats: &NatsServer, region: &str, operator: &str) -> anyhow::Result<()> {
+    let init = |max_bytes: &str| {
+        Command::new(binary("isthmus")?)
+            .args([
+                "region",
+                "init",
+                "--settings",
+                settings,
+                "--credentials",
+                operator,
+                "--json",
+            ])
+            .envs([
+                ("ISTHMUS_NATS__SERVERS", format!("[\"{}\"]", nats.url())),
+                ("ISTHMUS_NATS__DOMAIN", region.to_owned()),
+                ("ISTHMUS_LOG__MAX_BYTES", max_bytes.to_owned()),
+                ("ISTHMUS_LOG__RETENTION", "8MiB".to_owned()),
+            ])
+            .output()
+            .context("isthmus runs")
     };
-    ports.ensure(&shards()?, &settings, |_| ()).await?;
+    for _ in 0..2 {
+        let output = init("64MiB")?;
+        ensure!(output.status.success(), "{output:?}");
+        let streams: Value = serde_json::from_slice(&output.stdout)?;
+        let logs = streams.as_array().into_iter().flatten();
+        let logs = logs.filter(|stream| stream["refuses_at_bytes"] == 64 * MIB && stream["current"] == 1);
+        ensure!(logs.count() == shards()?.len(), "{streams}");
+    }
+    let output = init("32MiB")?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(
+        output.status.code() == Some(64) && said.contains("max_bytes"),
+        "{output:?}"
+    );
     Ok(())
 }
 
@@ -202,8 +233,8 @@ async fn the_rights_of_the_production_file_are_enough_and_no_more() -> anyhow::R
         let nats = server(name, &users)?;
         let seed = |role: &str, user| Users::seed(folder.path(), &format!("{name}-{role}"), user);
         let operator = seed("operator", &users.operator)?;
-        let (_connection, ports) = connect(&nats, name, Role::Gateway, &operator).await?;
-        create(&ports).await?;
+        let gateway = set.join(name).join("gateway.yaml");
+        create(gateway.to_str().context("UTF-8")?, &nats, name, &operator)?;
         let site = Site {
             name,
             nats: vec![nats.url()],

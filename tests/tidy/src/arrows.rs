@@ -18,7 +18,12 @@ const OURS: &[(&str, &[&str])] = &[
     ("isthmus-region-agent", BINARY),
     (
         "isthmus",
-        &["isthmus-replication", "isthmus-runtime", "isthmus-wan"],
+        &[
+            "isthmus-replication",
+            "isthmus-log",
+            "isthmus-runtime",
+            "isthmus-wan",
+        ],
     ),
     (
         "isthmus-sim",

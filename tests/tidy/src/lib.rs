@@ -6,6 +6,7 @@
 pub mod arrows;
 pub mod code;
 pub mod events;
+pub mod licences;
 pub mod manifest;
 pub mod markdown;
 pub mod purity;

@@ -3,7 +3,7 @@
 
 use std::sync::LazyLock;
 
-use isthmus_tidy::{Tree, Violation, arrows, code, events, markdown, purity, scripts, text};
+use isthmus_tidy::{Tree, Violation, arrows, code, events, licences, markdown, purity, scripts, text};
 
 static TREE: LazyLock<Tree> =
     LazyLock::new(|| Tree::of_this_repository().expect("the repository is readable"));
@@ -92,4 +92,56 @@ fn each_assumption_of_nats_has_a_row_and_a_test() {
 #[test]
 fn links_between_pages_resolve() {
     keeps(markdown::links);
+}
+
+/// What may be linked into what is shipped under Apache-2.0 without a further obligation than to name it.
+const LICENCES: &[&str] = &[
+    "Apache-2.0",
+    "Apache-2.0 WITH LLVM-exception",
+    "BSD-2-Clause",
+    "BSD-3-Clause",
+    "BSL-1.0",
+    "CC0-1.0",
+    "CDLA-Permissive-2.0",
+    "ISC",
+    "MIT",
+    "MIT-0",
+    "OpenSSL",
+    "Unicode-3.0",
+    "Unlicense",
+    "Zlib",
+    "0BSD",
+    "bzip2-1.0.6",
+];
+
+#[test]
+fn every_dependency_has_a_licence_that_may_be_shipped() {
+    let found = licences::of_dependencies().expect("cargo tells what is depended on");
+    assert!(found.len() > 100, "{found:?}");
+    let bad: Vec<String> = found
+        .iter()
+        .filter_map(|package| licences::fault(package, LICENCES))
+        .collect();
+    assert!(bad.is_empty(), "\n{}\n", bad.join("\n"));
+}
+
+#[test]
+fn a_licence_that_may_not_be_shipped_is_found() {
+    let fault = |licence: &str| {
+        let package = licences::Package {
+            name: "planted".to_owned(),
+            licence: licence.to_owned(),
+        };
+        licences::fault(&package, LICENCES)
+    };
+    for good in [
+        "MIT OR GPL-3.0-only",
+        "MIT/Apache-2.0",
+        "(MIT OR Apache-2.0) AND Unicode-3.0",
+    ] {
+        assert_eq!(fault(good), None);
+    }
+    for bad in ["", "GPL-3.0-only", "MIT AND AGPL-3.0-or-later", "whatever"] {
+        assert!(fault(bad).is_some(), "{bad:?}");
+    }
 }

@@ -36,8 +36,8 @@ pub struct ConnectionSettings {
     pub credentials: Option<PathBuf>,
     /// The JetStream domain, where the region has one.
     pub domain: Option<String>,
-    /// What the process is; decides the prefix of its inboxes.
-    pub role: Role,
+    /// What the process is, which decides the prefix of its inboxes; none for an operator's command.
+    pub role: Option<Role>,
     /// What the process is called, as NATS shows its connection.
     pub process: String,
     /// Set and region.

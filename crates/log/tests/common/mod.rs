@@ -100,7 +100,7 @@ pub async fn open(servers: Vec<String>) -> Connection {
         servers,
         credentials: None,
         domain: None,
-        role: Role::Agent,
+        role: Some(Role::Agent),
         process: "agent-1".to_owned(),
         names: names(),
     };

@@ -1,0 +1,26 @@
+//! `isthmus completions`.
+
+use std::io::stdout;
+
+use clap::{Args, CommandFactory};
+use clap_complete::Shell;
+
+use super::Cli;
+use crate::failure::Failure;
+
+/// Print the completions of a shell, for it to read at its start
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Examples:\n  isthmus completions bash > /etc/bash_completion.d/isthmus\n  isthmus completions fish > ~/.config/fish/completions/isthmus.fish"
+)]
+pub struct Completions {
+    /// The shell
+    shell: Shell,
+}
+
+impl Completions {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        clap_complete::generate(self.shell, &mut Cli::command(), "isthmus", &mut stdout().lock());
+        Ok(())
+    }
+}

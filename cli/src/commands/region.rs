@@ -1,0 +1,193 @@
+//! `isthmus region`.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use isthmus_log::nats::{Connection, ConnectionSettings, Surveyed};
+use isthmus_log::{ConnectError, EnsureError, LogError, LogSettings, RegionNames};
+use isthmus_runtime::settings::{
+    Address, AgentSettings, ByteSize, Environment, GatewaySettings, NatsServer, ProcessSettings, Settings,
+    SettingsError,
+};
+use serde_json::{Value, json};
+
+use super::config::FileKind;
+use crate::failure::Failure;
+use crate::output::{line, note};
+
+/// Make what a region's NATS must hold before its processes start
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Example:\n  isthmus region init --settings /etc/isthmus/gateway.yaml --credentials operator.nk"
+)]
+pub struct Region {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Create the streams of the region's logs and journals and its bucket of leases, with the operator's credentials
+    ///
+    /// What is there already is compared and left as it is: the command may be repeated, and takes up new groups and partitions of set.yaml. No process needs
+    /// these credentials afterwards. Exit 64 if something is there that is not as the settings say.
+    #[command(
+        after_help = "Examples:\n  isthmus region init --settings /etc/isthmus/gateway.yaml --credentials operator.nk\n  \
+        isthmus region init --settings eu-west/region-agent.yaml --credentials operator.creds --within 5m --json"
+    )]
+    Init(Init),
+}
+
+#[derive(Args, Debug)]
+struct Init {
+    /// The settings of an agent or gateway of the region: its NATS, its set and `log`
+    #[arg(long, value_name = "FILE")]
+    settings: PathBuf,
+    /// What the file is; by default its name tells: region-agent.yaml, gateway.yaml
+    #[arg(long)]
+    kind: Option<FileKind>,
+    /// The operator's NATS credentials file, or a file with the seed of the operator's nkey; by default those of the settings
+    #[arg(long, value_name = "FILE")]
+    credentials: Option<PathBuf>,
+    /// How long NATS is waited for
+    #[arg(long, value_name = "TIME", default_value = "1m")]
+    within: humantime::Duration,
+    /// Print what is there as a JSON array
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum RegionError {
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    #[error("{0}: give the settings of an agent or a gateway; say which with --kind agent or gateway")]
+    Kind(PathBuf),
+    #[error(
+        "nats.servers: {0} is looked up by the processes alone; name a server for this command with ISTHMUS_NATS__SERVERS"
+    )]
+    Discovered(String),
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    #[error("NATS has not answered within {0:?}: look at nats.servers, the credentials and the servers")]
+    Late(Duration),
+    #[error(transparent)]
+    Ensure(#[from] EnsureError),
+    #[error(transparent)]
+    Log(#[from] LogError),
+}
+
+impl Region {
+    pub(super) async fn run(self) -> Result<(), Failure> {
+        match self.verb {
+            Verb::Init(init) => init.run().await,
+        }
+    }
+}
+
+impl Init {
+    async fn run(self) -> Result<(), Failure> {
+        let process = self.process().map_err(RegionError::from)?;
+        let streams = self.create(&process).await?;
+        if self.json {
+            let all: Vec<Value> = streams.iter().map(told).collect();
+            return line(serde_json::to_string_pretty(&all).map_err(Failure::environment)?);
+        }
+        for stream in &streams {
+            let limit = stream.refuses_at.map_or_else(
+                || "the oldest give way".to_owned(),
+                |most| format!("at most {}", ByteSize(most)),
+            );
+            line(format_args!(
+                "{}: {} of {} copies, {limit}",
+                stream.stream, stream.current, stream.replicas
+            ))?;
+        }
+        line(format_args!(
+            "region {} of set {} is ready for its processes",
+            process.region, process.set.name
+        ))
+    }
+
+    fn process(&self) -> Result<ProcessSettings, RegionError> {
+        let environment = Environment::of_process();
+        let path: &Path = &self.settings;
+        match self.kind.or_else(|| FileKind::of(path)) {
+            Some(FileKind::Agent) => Ok(AgentSettings::load(path, &environment)?.process),
+            Some(FileKind::Gateway) => Ok(GatewaySettings::load(path, &environment)?.process),
+            Some(FileKind::Set) | None => Err(RegionError::Kind(path.to_owned())),
+        }
+    }
+
+    async fn create(&self, process: &ProcessSettings) -> Result<Vec<Surveyed>, RegionError> {
+        let within = *self.within;
+        let late = || RegionError::Late(within);
+        let connection = self.connect(process).await?;
+        let connected = tokio::time::timeout(within, connection.connected());
+        connected.await.map_err(|_| late())?;
+        let (log, shards) = (&process.log, process.set.shards_for(&process.region));
+        let wanted = LogSettings {
+            create: true,
+            replicas: log.replicas,
+            max_bytes: log.max_bytes.0,
+        };
+        let ports = connection.ports();
+        let ensured = ports.ensure(&shards, &wanted, |waits| note(format_args!("waiting: {waits}")));
+        tokio::time::timeout(within, ensured)
+            .await
+            .map_err(|_| late())??;
+        Ok(connection.survey(&shards).await?)
+    }
+
+    async fn connect(&self, process: &ProcessSettings) -> Result<Connection, RegionError> {
+        let servers: Result<Vec<String>, RegionError> = process.nats.servers.iter().map(url).collect();
+        let settings = ConnectionSettings {
+            servers: servers?,
+            credentials: self
+                .credentials
+                .clone()
+                .or_else(|| process.nats.credentials.clone()),
+            domain: process.nats.domain.clone(),
+            role: None,
+            process: "isthmus region init".to_owned(),
+            names: RegionNames {
+                set: process.set.name.clone(),
+                region: process.region.clone(),
+            },
+        };
+        Ok(Connection::open(settings).await?)
+    }
+}
+
+/// NATS looks names up by itself; services are looked up by agents and gateways.
+fn url(server: &NatsServer) -> Result<String, RegionError> {
+    match server {
+        NatsServer::Url(url) => Ok(url.clone()),
+        NatsServer::Discovered(Address::Dns { name: host, port } | Address::HostPort { host, port }) => {
+            Ok(format!("nats://{host}:{port}"))
+        }
+        NatsServer::Discovered(Address::Srv { name }) => Err(RegionError::Discovered(format!("srv:{name}"))),
+    }
+}
+
+fn told(stream: &Surveyed) -> Value {
+    json!({
+        "stream": stream.stream,
+        "replicas": stream.replicas,
+        "current": stream.current,
+        "refuses_at_bytes": stream.refuses_at,
+    })
+}
+
+impl From<RegionError> for Failure {
+    fn from(error: RegionError) -> Self {
+        use RegionError::{Connect, Discovered, Ensure, Kind, Settings};
+        let of_settings = match &error {
+            Settings(_) | Kind(_) | Discovered(_) | Connect(_) => true,
+            Ensure(error) => matches!(error, EnsureError::Differs { .. }),
+            RegionError::Late(_) | RegionError::Log(_) => false,
+        };
+        Self::blaming(of_settings, error)
+    }
+}

@@ -1,0 +1,85 @@
+//! What a process tells the service manager that started it (sd_notify(3), systemd.service(5)): that it is ready, stops or reads its
+//! settings again, what it waits for, and that it still turns. Without `NOTIFY_SOCKET` nothing is told.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use sd_notify::NotifyState;
+
+use crate::health::{Health, Probe};
+
+/// What the process waits for is looked at this often; so is, for the watchdog, whether it lives.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// It is assembled: its region's NATS answers and holds what it needs.
+pub(crate) fn ready() {
+    tell(&[NotifyState::Ready]);
+}
+
+/// It was told to stop.
+pub(crate) fn stopping() {
+    tell(&[NotifyState::Stopping]);
+}
+
+/// It reads its settings again with `reload`.
+pub(crate) fn reloading(reload: impl FnOnce()) {
+    match NotifyState::monotonic_usec_now() {
+        Ok(now) => tell(&[NotifyState::Reloading, now]),
+        Err(error) => tracing::debug!(%error, "the service manager is not told of a reload"),
+    }
+    reload();
+    tell(&[NotifyState::Ready]);
+}
+
+/// Tells what the process waits for, and feeds the watchdog while it lives, for ever. That this runs at all shows that the process's
+/// threads are not stuck.
+pub(crate) async fn keep(health: &Health) -> Infallible {
+    let every = sd_notify::watchdog_enabled().map_or(LOOK, |within| LOOK.min(within / 2));
+    let mut told = String::new();
+    loop {
+        let status = status(health);
+        if status != told {
+            tell(&[NotifyState::Status(&status)]);
+            told = status;
+        }
+        if health.report(Probe::Live).ready {
+            tell(&[NotifyState::Watchdog]);
+        }
+        tokio::time::sleep(every).await;
+    }
+}
+
+/// One line for `systemctl status`.
+fn status(health: &Health) -> String {
+    let report = health.report(Probe::Write);
+    let waits = report.conditions.into_iter().find(|condition| !condition.met);
+    match waits {
+        None => "takes writes".to_owned(),
+        Some(condition) => {
+            let reason = condition.reason.unwrap_or_default().replace('\n', " ");
+            format!("waits for {}: {reason}", condition.name)
+        }
+    }
+}
+
+fn tell(what: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(what) {
+        tracing::debug!(%error, "the service manager is not told");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_status_is_one_line_with_what_is_waited_for() {
+        let health = Health::new();
+        assert_eq!(status(&health), "takes writes");
+        let log = health.condition("log", &[Probe::Write]);
+        log.unmet("connecting\nto NATS");
+        assert_eq!(status(&health), "waits for log: connecting to NATS");
+        log.met();
+        assert_eq!(status(&health), "takes writes");
+    }
+}
