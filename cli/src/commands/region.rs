@@ -88,7 +88,7 @@ impl Region {
 
 impl Init {
     async fn run(self) -> Result<(), Failure> {
-        let process = self.process().map_err(RegionError::from)?;
+        let process = self.process()?;
         let streams = self.create(&process).await?;
         if self.json {
             let all: Vec<Value> = streams.iter().map(told).collect();
