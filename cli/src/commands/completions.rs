@@ -1,6 +1,6 @@
 //! `isthmus completions`.
 
-use std::io::stdout;
+use std::io::{Write, stdout};
 
 use clap::{Args, CommandFactory};
 use clap_complete::Shell;
@@ -20,7 +20,9 @@ pub struct Completions {
 
 impl Completions {
     pub(super) fn run(self) -> Result<(), Failure> {
-        clap_complete::generate(self.shell, &mut Cli::command(), "isthmus", &mut stdout().lock());
-        Ok(())
+        // Into memory first: a reader that goes away is no panic.
+        let mut script = Vec::new();
+        clap_complete::generate(self.shell, &mut Cli::command(), "isthmus", &mut script);
+        stdout().lock().write_all(&script).map_err(Failure::environment)
     }
 }
