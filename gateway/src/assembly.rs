@@ -16,7 +16,7 @@ use isthmus_replication::coordinates::Shard;
 use isthmus_runtime::Process;
 use isthmus_runtime::health::{Condition, Probe};
 use isthmus_runtime::random;
-use isthmus_runtime::settings::{Address, GatewaySettings, NatsServer};
+use isthmus_runtime::settings::GatewaySettings;
 use isthmus_runtime::supervise::TaskKind;
 use tokio::sync::watch;
 
@@ -180,9 +180,9 @@ async fn connect(settings: &GatewaySettings, names: &dyn Names) -> anyhow::Resul
     let process = &settings.process;
     let mut servers = Vec::new();
     for server in &process.nats.servers {
-        match server {
-            NatsServer::Url(url) => servers.push(url.clone()),
-            NatsServer::Discovered(Address::Srv { name }) => {
+        match server.url() {
+            Ok(url) => servers.push(url),
+            Err(name) => {
                 let found = names
                     .services(name)
                     .await
@@ -191,9 +191,6 @@ async fn connect(settings: &GatewaySettings, names: &dyn Names) -> anyhow::Resul
                     let host = host.trim_end_matches('.');
                     format!("nats://{host}:{port}")
                 }));
-            }
-            NatsServer::Discovered(Address::Dns { name, port } | Address::HostPort { host: name, port }) => {
-                servers.push(format!("nats://{name}:{port}"));
             }
         }
     }

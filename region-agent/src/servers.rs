@@ -3,7 +3,7 @@
 use anyhow::{Context as _, bail};
 use hickory_resolver::TokioResolver;
 use hickory_resolver::proto::rr::RData;
-use isthmus_runtime::settings::{Address, NatsServer};
+use isthmus_runtime::settings::NatsServer;
 
 /// The URLs of `servers`. A name with A or AAAA records is looked up at each connection; SRV records are looked up here.
 ///
@@ -12,12 +12,9 @@ use isthmus_runtime::settings::{Address, NatsServer};
 pub async fn urls(servers: &[NatsServer]) -> anyhow::Result<Vec<String>> {
     let mut urls = Vec::new();
     for server in servers {
-        match server {
-            NatsServer::Url(url) => urls.push(url.clone()),
-            NatsServer::Discovered(Address::Srv { name }) => urls.extend(services(name).await?),
-            NatsServer::Discovered(Address::Dns { name, port } | Address::HostPort { host: name, port }) => {
-                urls.push(format!("nats://{name}:{port}"));
-            }
+        match server.url() {
+            Ok(url) => urls.push(url),
+            Err(name) => urls.extend(services(name).await?),
         }
     }
     Ok(urls)

@@ -7,8 +7,7 @@ use clap::{Args, Subcommand};
 use isthmus_log::nats::{Connection, ConnectionSettings, Surveyed};
 use isthmus_log::{ConnectError, EnsureError, LogError, LogSettings, RegionNames};
 use isthmus_runtime::settings::{
-    Address, AgentSettings, ByteSize, Environment, GatewaySettings, NatsServer, ProcessSettings, Settings,
-    SettingsError,
+    AgentSettings, ByteSize, Environment, GatewaySettings, ProcessSettings, Settings, SettingsError,
 };
 use serde_json::{Value, json};
 
@@ -141,7 +140,14 @@ impl Init {
     }
 
     async fn connect(&self, process: &ProcessSettings) -> Result<Connection, RegionError> {
-        let servers: Result<Vec<String>, RegionError> = process.nats.servers.iter().map(url).collect();
+        // Services are looked up by agents and gateways alone.
+        let discovered = |name: &str| RegionError::Discovered(format!("srv:{name}"));
+        let urls = process
+            .nats
+            .servers
+            .iter()
+            .map(|server| server.url().map_err(discovered));
+        let servers: Result<Vec<String>, RegionError> = urls.collect();
         let settings = ConnectionSettings {
             servers: servers?,
             credentials: self
@@ -157,17 +163,6 @@ impl Init {
             },
         };
         Ok(Connection::open(settings).await?)
-    }
-}
-
-/// NATS looks names up by itself; services are looked up by agents and gateways.
-fn url(server: &NatsServer) -> Result<String, RegionError> {
-    match server {
-        NatsServer::Url(url) => Ok(url.clone()),
-        NatsServer::Discovered(Address::Dns { name: host, port } | Address::HostPort { host, port }) => {
-            Ok(format!("nats://{host}:{port}"))
-        }
-        NatsServer::Discovered(Address::Srv { name }) => Err(RegionError::Discovered(format!("srv:{name}"))),
     }
 }
 

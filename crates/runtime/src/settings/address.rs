@@ -155,6 +155,22 @@ impl FromStr for NatsServer {
     }
 }
 
+impl NatsServer {
+    /// The URL to connect to, which may hold a name that is looked up at each connection.
+    ///
+    /// # Errors
+    /// The name whose SRV records are to be looked up instead.
+    pub fn url(&self) -> Result<String, &str> {
+        match self {
+            Self::Url(url) => Ok(url.clone()),
+            Self::Discovered(Address::Dns { name: host, port } | Address::HostPort { host, port }) => {
+                Ok(format!("nats://{host}:{port}"))
+            }
+            Self::Discovered(Address::Srv { name }) => Err(name),
+        }
+    }
+}
+
 impl fmt::Display for NatsServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
