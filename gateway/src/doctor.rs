@@ -40,19 +40,9 @@ impl Doctor {
     }
 
     async fn of_nats(&self) -> Vec<Finding> {
-        let server = self.connection.server();
-        let (name, version) = match &server {
-            Some(server) => (server.name.as_str(), Some(server.version.as_str())),
-            None => ("", None),
-        };
-        // Without a connection what was measured before says nothing.
-        let offset = server.as_ref().and_then(|_| self.shared.server_clock.offset());
-        let offset = offset.map(|offset| (offset.micros, offset.uncertainty));
+        let (server, offset) = (self.connection.server(), self.shared.server_clock.offset());
         let limit = self.shared.set().clock.max_ahead;
-        let mut findings = vec![
-            doctor::nats_version(name, version),
-            doctor::clock("the region's NATS", offset, limit),
-        ];
+        let mut findings = isthmus_door::doctor::of_nats(server.as_ref(), offset, limit).to_vec();
         match self.connection.survey(&self.shared.shards()).await {
             Ok(streams) => {
                 findings.extend(trouble("replicas", streams.iter().map(copies)));

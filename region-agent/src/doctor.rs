@@ -26,21 +26,11 @@ impl Doctor {
     /// Looks at everything once.
     pub async fn examine(self) -> Vec<Finding> {
         let server = self.connection.get().and_then(Connection::server);
-        let (name, version) = match &server {
-            Some(server) => (server.name.as_str(), Some(server.version.as_str())),
-            None => ("", None),
-        };
         let region = self.assembled.get();
-        // Without a connection what was measured before says nothing.
-        let measured = region.filter(|_| server.is_some());
-        let offset = measured.and_then(|region| region.core.context().server_clock.offset());
-        let offset = offset.map(|offset| (offset.micros, offset.uncertainty));
+        let offset = region.and_then(|region| region.core.context().server_clock.offset());
         let limit = self.settings.process.set.clock.max_ahead;
-        let mut findings = vec![
-            doctor::nats_version(name, version),
-            doctor::clock("the region's NATS", offset, limit),
-            self.of_disk().await,
-        ];
+        let mut findings = isthmus_door::doctor::of_nats(server.as_ref(), offset, limit).to_vec();
+        findings.push(self.of_disk().await);
         findings.extend(region.map(|region| {
             let memory = &region.core.context().memory;
             doctor::memory(memory.used(), memory.limits().0)

@@ -349,30 +349,20 @@ mod tests {
         };
         let named = |check: &str, verdict| (check.to_owned(), verdict);
         let version = named("nats version", Verdict::Ok);
-        let poor = json!({
-            "config": { "max_storage": 1000, "store_dir": "/no/such/folder", "sync_interval": 120_000_000_000_u64 },
-            "stats": { "storage": 10, "reserved_storage": 2000 },
-        });
-        assert_eq!(
-            judged(poor)?,
-            [
-                version.clone(),
-                named("sync interval", Verdict::Warn),
-                named("nats storage", Verdict::Warn)
-            ]
-        );
-        let good = json!({
-            "config": { "max_storage": 1000, "store_dir": "/no/such/folder", "sync_interval": 0, "sync_always": true },
-            "stats": { "storage": 10, "reserved_storage": 200 },
-        });
-        assert_eq!(
-            judged(good)?,
-            [
-                version.clone(),
-                named("sync interval", Verdict::Ok),
-                named("nats storage", Verdict::Ok)
-            ]
-        );
+        for (always, reserved, verdict) in [(false, 2000, Verdict::Warn), (true, 200, Verdict::Ok)] {
+            let found = judged(json!({
+                "config": { "max_storage": 1000, "store_dir": "/no/such/folder", "sync_interval": 120_000_000_000_u64, "sync_always": always },
+                "stats": { "storage": 10, "reserved_storage": reserved },
+            }))?;
+            assert_eq!(
+                found,
+                [
+                    version.clone(),
+                    named("sync interval", verdict),
+                    named("nats storage", verdict)
+                ]
+            );
+        }
         assert_eq!(
             judged(json!({}))?,
             [version, named("nats storage", Verdict::Fail)]

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use isthmus_runtime::doctor::LEAST_NATS;
+use isthmus_runtime::doctor;
 
 /// The variable that names the NATS server to run.
 pub const NATS_SERVER_VARIABLE: &str = "ISTHMUS_NATS_SERVER";
@@ -103,25 +103,6 @@ fn new_enough(program: &Path) -> bool {
     let Ok(output) = Command::new(program).arg("--version").output() else {
         return false;
     };
-    version(&String::from_utf8_lossy(&output.stdout)).is_some_and(|version| version >= LEAST_NATS)
-}
-
-/// Major and minor of `nats-server: v2.15.1`.
-fn version(said: &str) -> Option<(u32, u32)> {
-    let (_, numbers) = said.trim().rsplit_once('v')?;
-    let mut numbers = numbers.split('.');
-    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn versions_are_compared_as_numbers() {
-        assert_eq!(version("nats-server: v2.15.1\n"), Some((2, 15)));
-        assert_eq!(version("nats-server: v2.9.10"), Some((2, 9)));
-        assert!(version("nats-server: v2.9.10") < Some(LEAST_NATS));
-        assert_eq!(version("something else"), None);
-    }
+    let version = doctor::major_and_minor(&String::from_utf8_lossy(&output.stdout));
+    version.is_some_and(|version| version >= doctor::LEAST_NATS)
 }

@@ -1,11 +1,14 @@
 //! `/v1/doctor`: what a process finds when it looks at what it stands on.
 
 use std::future::Future;
+use std::time::Duration;
 
 use axum::Router;
 use axum::response::Json;
 use axum::routing::get;
-use isthmus_runtime::doctor::Finding;
+use isthmus_log::ClockOffset;
+use isthmus_log::nats::Server;
+use isthmus_runtime::doctor::{self, Finding};
 use serde_json::json;
 
 use crate::history::Teller;
@@ -25,4 +28,20 @@ where
         Json(json!({ "region": region, "role": role, "process": process, "findings": findings }))
     };
     Router::new().route("/v1/doctor", get(answer))
+}
+
+/// Of the NATS server that a process is connected to, and of the process's clock beside that of the region's NATS, where `limit` is what
+/// Isthmus bears. Without a connection what was measured before says nothing.
+#[must_use]
+pub fn of_nats(server: Option<&Server>, offset: Option<ClockOffset>, limit: Duration) -> [Finding; 2] {
+    let (name, version) = match server {
+        Some(server) => (server.name.as_str(), Some(server.version.as_str())),
+        None => ("", None),
+    };
+    let offset = offset.filter(|_| server.is_some());
+    let offset = offset.map(|offset| (offset.micros, offset.uncertainty));
+    [
+        doctor::nats_version(name, version),
+        doctor::clock("the region's NATS", offset, limit),
+    ]
 }

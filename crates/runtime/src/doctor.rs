@@ -175,6 +175,14 @@ pub fn path(of: &str, rtt: Option<Duration>, windows: Option<machine::TcpWindows
     Finding::of_verdict(verdict, check, of, found, &mend)
 }
 
+/// Major and minor of a version, as in `2.15.1` or `nats-server: v2.15.1`.
+#[must_use]
+pub fn major_and_minor(said: &str) -> Option<(u32, u32)> {
+    let version = said.split_whitespace().next_back()?;
+    let mut numbers = version.trim_start_matches('v').split('.');
+    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+}
+
 /// The version that a NATS server says it has.
 #[must_use]
 pub fn nats_version(of: &str, version: Option<&str>) -> Finding {
@@ -189,11 +197,10 @@ pub fn nats_version(of: &str, version: Option<&str>) -> Finding {
             "look at the server and the network to it",
         );
     };
-    let mut parts = version.trim_start_matches('v').split('.').map(str::parse::<u32>);
-    match (parts.next(), parts.next()) {
-        (Some(Ok(one)), Some(Ok(two))) if (one, two) >= LEAST_NATS => Finding::ok(check, of, version),
-        (Some(Ok(_)), Some(Ok(_))) => Finding::fail(check, of, format!("{version} is too old"), mend),
-        _ => Finding::warn(
+    match major_and_minor(version) {
+        Some(found) if found >= LEAST_NATS => Finding::ok(check, of, version),
+        Some(_) => Finding::fail(check, of, format!("{version} is too old"), mend),
+        None => Finding::warn(
             check,
             of,
             format!("{version:?} is no version that is known"),

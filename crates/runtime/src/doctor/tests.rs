@@ -98,6 +98,11 @@ fn a_path_carries_its_smaller_window_each_round_trip() {
 
 #[test]
 fn versions_are_compared_as_numbers() {
+    assert_eq!(major_and_minor("nats-server: v2.15.1\n"), Some((2, 15)));
+    assert_eq!(major_and_minor("nats-server: v2.9.10"), Some((2, 9)));
+    assert!(major_and_minor("nats-server: v2.9.10") < Some(LEAST_NATS));
+    assert_eq!(major_and_minor("something else"), None);
+    assert_eq!(major_and_minor(""), None);
     let of = |version| nats_version("", Some(version));
     assert_eq!(
         verdicts([
