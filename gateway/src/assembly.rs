@@ -6,15 +6,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use isthmus_door::History;
 use isthmus_door::aside::Waiting;
 use isthmus_door::history::Teller;
+use isthmus_door::{Doors, History};
 use isthmus_link::{Accepts, Links};
 use isthmus_log::nats::{Connection, ConnectionSettings, ConnectionState};
 use isthmus_log::{EnsureError, LogSettings, Ports, RegionNames, Role, ServerClock};
 use isthmus_replication::coordinates::Shard;
+use isthmus_replication::names::RegionName;
 use isthmus_runtime::Process;
 use isthmus_runtime::health::{Condition, Probe};
+use isthmus_runtime::metrics::Labels;
 use isthmus_runtime::random;
 use isthmus_runtime::settings::GatewaySettings;
 use isthmus_runtime::supervise::TaskKind;
@@ -40,7 +42,8 @@ const CLOCK_INTERVAL: Duration = Duration::from_millis(500);
 pub async fn assemble(process: Process<GatewaySettings>) -> anyhow::Result<()> {
     let settings = Arc::clone(&process.settings);
     let credentials = credentials::load(&settings)?;
-    let admin_listener = isthmus_door::bind_loopback("admin", settings.process.admin).await?;
+    let doors = Doors::new(&process);
+    let admin_door = isthmus_door::bind_admin(&process, &doors).await?;
     let listener = inbound::bind(&settings, &credentials).await?;
     let names: Arc<dyn Names> = Arc::new(SystemNames::default());
     let connection = connect(&settings, &*names).await?;
@@ -50,23 +53,35 @@ pub async fn assemble(process: Process<GatewaySettings>) -> anyhow::Result<()> {
         shared: gateway.shared.clone(),
         connection: connection.clone(),
         credentials: Arc::clone(&credentials),
+        admin: admin_door.tls(),
     };
     let examine = move || doctor.clone().examine();
     let router = admin::router(&gateway.shared, gateway.history.clone(), live.clone())
         .merge(isthmus_door::doctor::router(gateway.history.teller(), examine));
-    let router = isthmus_door::only_own_pages(router);
-    process
-        .supervisor
-        .spawn(TaskKind::Work, "admin door", move |stop| {
-            isthmus_door::serve(admin_listener, router, stop)
-        })?;
+    isthmus_door::serve_admin(&process, admin_door, router)?;
     let shown = gateway.shared.clone();
     process
         .supervisor
         .spawn(TaskKind::Work, "page", move |stop| live.follow(shown, stop))?;
-    credentials::watch(&process, &credentials)?;
-    credentials::watch_end(&process, &credentials)?;
+    credentials::watch(&process, &credentials, &doors.ends)?;
+    let board = gateway.shared.board.clone();
+    doors.ends.add(move || of_peers(&board));
     gateway.start(connection.state(), Box::new(listener), names).await
+}
+
+/// When the certificates of peers end, for the metric.
+fn of_peers(board: &Board) -> Vec<(Labels, u64)> {
+    let state = board.state();
+    let labels = |peer: &RegionName| vec![("of", "peer".to_owned()), ("peer", peer.to_string())];
+    let mut earliest = BTreeMap::new();
+    for ((peer, _), ends) in state.peer_certificates() {
+        let held = earliest.entry(peer).or_insert(ends);
+        *held = ends.min(*held);
+    }
+    earliest
+        .into_iter()
+        .map(|(peer, ends)| (labels(peer), ends))
+        .collect()
 }
 
 /// A gateway between its ports, before it has started.

@@ -42,6 +42,30 @@ pub struct State {
     pub applied: AppliedTable,
 }
 
+impl State {
+    /// When the certificates end of the gateways that links stand with, by their regions and names. The link that a region makes may
+    /// come from another gateway there, with a certificate of its own.
+    #[must_use]
+    pub fn peer_certificates(&self) -> BTreeMap<(&RegionName, &str), u64> {
+        let accepted = self.accepted.values();
+        let accepted = accepted.map(|link| (&link.peer, &link.gateway, Some(link.certificate_ends)));
+        let connected = self
+            .links
+            .iter()
+            .filter(|(_, link)| link.phase == Phase::Connected);
+        let dialled = connected.map(|(peer, link)| (peer, &link.gateway, link.certificate_ends));
+        let mut certificates = BTreeMap::new();
+        for (peer, gateway, ends) in accepted.chain(dialled) {
+            let gateway = gateway.as_ref().map_or("", ProcessName::as_str);
+            if let Some(ends) = ends {
+                let earliest = certificates.entry((peer, gateway)).or_insert(ends);
+                *earliest = ends.min(*earliest);
+            }
+        }
+        certificates
+    }
+}
+
 /// Who leads the region's gateways, as this one knows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Leadership {

@@ -1,27 +1,15 @@
 //! What this gateway proves itself with and whom it trusts, as its settings say.
 
 use std::sync::Arc;
-use std::time::Duration;
 
+use isthmus_door::certificates::{self, Ends};
 use isthmus_link::{CredentialFiles, Credentials, CredentialsError, Place, TrustSource};
-use isthmus_replication::time::Mono;
 use isthmus_runtime::Process;
-use isthmus_runtime::doctor;
-use isthmus_runtime::events::Severity;
 use isthmus_runtime::settings::{GatewaySettings, SettingsError};
 use isthmus_runtime::supervise::TaskKind;
-use serde_json::json;
-use tokio::time::sleep;
 
-/// How long this gateway's certificate holds is looked at this often.
-const LOOK: Duration = Duration::from_secs(60);
-/// That it ends soon is told from here on.
-const SOON: u64 = doctor::CERTIFICATE_SOON.as_secs();
-/// And is an alarm from here on; it is told again after as long.
-const NOW: u64 = doctor::CERTIFICATE_NOW.as_secs();
-const TELL_AGAIN: Duration = doctor::CERTIFICATE_NOW;
-/// Files are read again this often where the system gives no notice of a change.
-const POLL: Duration = Duration::from_secs(2);
+/// What these credentials are of, in events and metrics.
+const LINK: &str = "link";
 
 /// Loads the credentials that `settings` name.
 ///
@@ -59,7 +47,7 @@ fn located(settings: &GatewaySettings, error: CredentialsError) -> anyhow::Error
     let Some(file) = error.file() else {
         return error.into();
     };
-    let message = sentence(&error);
+    let message = certificates::sentence(&error);
     let trusted = process
         .set
         .regions
@@ -78,113 +66,31 @@ fn located(settings: &GatewaySettings, error: CredentialsError) -> anyhow::Error
     fault.into()
 }
 
-/// An error with its causes.
-fn sentence(error: &CredentialsError) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(source) = cause {
-        text.push_str(&format!(" ({source})"));
-        cause = source.source();
-    }
-    text
-}
-
-/// Takes up changed files while the process runs. Sessions judge their peers again at each new generation.
+/// Takes up changed files while the process runs, and tells of the certificate's end. Sessions judge their peers again at each
+/// new generation.
 ///
 /// # Errors
-/// The task could not be started.
-pub fn watch(process: &Process<GatewaySettings>, credentials: &Arc<Credentials>) -> anyhow::Result<()> {
-    let credentials = Arc::clone(credentials);
-    let events = process.events.clone();
-    let report = move |outcome: Result<u64, CredentialsError>| match outcome {
-        Ok(generation) => events.record(
-            Severity::Notice,
-            "credentials_reloaded",
-            "certificates and trust were read again; every session is judged by them",
-            json!({ "generation": generation }),
-        ),
-        Err(error) => events.record(
-            Severity::Warning,
-            "credentials_refused",
-            format!("changed certificates or trust are not used: {error}"),
-            json!({}),
-        ),
-    };
+/// A task could not be started.
+pub fn watch(
+    process: &Process<GatewaySettings>,
+    credentials: &Arc<Credentials>,
+    ends: &Ends,
+) -> anyhow::Result<()> {
+    let (watched, events) = (Arc::clone(credentials), process.events.clone());
+    let report = move |outcome| certificates::tell_reload(&events, LINK, outcome);
     process
         .supervisor
         .spawn(TaskKind::Work, "credentials", |stop| async move {
             tokio::select! {
-                () = credentials.watch(POLL, report) => {}
+                () = watched.watch(certificates::POLL, report) => {}
                 () = stop.cancelled() => {}
             }
             Ok::<(), std::convert::Infallible>(())
         })?;
-    Ok(())
-}
-
-/// Tells while this gateway's certificate is about to end.
-///
-/// # Errors
-/// The task could not be started.
-pub fn watch_end(process: &Process<GatewaySettings>, credentials: &Arc<Credentials>) -> anyhow::Result<()> {
-    let (credentials, clock, events) = (
-        Arc::clone(credentials),
-        process.clock.clone(),
-        process.events.clone(),
-    );
-    let watching = async move {
-        let mut told: Option<(Mono, Severity)> = None;
-        loop {
-            let (now, own) = (clock.now(), credentials.own());
-            let left = own.not_after().saturating_sub(now.wall.micros() / 1_000_000);
-            let is_news = |severity| {
-                told.is_none_or(|(at, before)| before != severity || now.mono.since(at) >= TELL_AGAIN)
-            };
-            match ending(left) {
-                None => told = None,
-                Some((severity, kind)) if is_news(severity) => {
-                    told = Some((now.mono, severity));
-                    let text = format!(
-                        "the certificate of this gateway ends in {} h: put a new one in its place, it is taken up without a restart",
-                        left / 3_600
-                    );
-                    let fields =
-                        json!({ "fingerprint": own.fingerprint().to_string(), "seconds_left": left });
-                    events.record(severity, kind, text, fields);
-                }
-                Some(_) => {}
-            }
-            sleep(LOOK).await;
-        }
-    };
-    let supervisor = &process.supervisor;
-    supervisor.spawn(TaskKind::Work, "certificate's end", |stop| async move {
-        tokio::select! {
-            () = watching => {}
-            () = stop.cancelled() => {}
-        }
-        Ok::<(), std::convert::Infallible>(())
+    let own = Arc::clone(credentials);
+    certificates::watch_end(process, ends, LINK, move || {
+        let own = own.own();
+        (own.fingerprint(), own.not_after())
     })?;
     Ok(())
-}
-
-/// How grave it is that a certificate holds for so many seconds more; none if it is not.
-fn ending(left: u64) -> Option<(Severity, &'static str)> {
-    match left {
-        0..NOW => Some((Severity::Alarm, "certificate_ends")),
-        NOW..SOON => Some((Severity::Warning, "certificate_ends")),
-        _ => None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_certificates_end_is_a_warning_for_two_weeks_and_an_alarm_on_its_last_day() {
-        let told = [0, NOW - 1, NOW, SOON - 1, SOON].map(|left| ending(left).map(|(severity, _)| severity));
-        let (alarm, warning) = (Some(Severity::Alarm), Some(Severity::Warning));
-        assert_eq!(told, [alarm, alarm, warning, warning, None]);
-    }
 }

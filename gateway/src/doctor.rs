@@ -1,13 +1,14 @@
 //! What a gateway finds when it looks at what it stands on: clocks, certificates, paths to peers, its NATS and the region's streams.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use isthmus_door::certificates::{self, OfDoor};
 use isthmus_link::Credentials;
 use isthmus_log::nats::{Connection, Surveyed};
 use isthmus_replication::limits::LANE_WINDOW_BYTES;
-use isthmus_replication::names::{ProcessName, RegionName};
+use isthmus_replication::names::RegionName;
 use isthmus_runtime::blocking;
 use isthmus_runtime::doctor::machine::TcpWindows;
 use isthmus_runtime::doctor::{self, Finding, StreamCopies, Verdict};
@@ -24,6 +25,8 @@ pub struct Doctor {
     pub connection: Connection,
     /// What it proves itself with.
     pub credentials: Arc<Credentials>,
+    /// What its admin listener proves itself with.
+    pub admin: Option<OfDoor>,
 }
 
 impl Doctor {
@@ -35,6 +38,7 @@ impl Doctor {
         let left = |ends: u64| ends.checked_sub(now).map(Duration::from_secs);
         let own = left(self.credentials.own().not_after());
         findings.push(doctor::certificate("this gateway", own));
+        findings.extend(certificates::findings(self.admin.clone(), now));
         findings.extend(self.of_state(&self.shared.board.state(), windows, left));
         findings
     }
@@ -63,25 +67,17 @@ impl Doctor {
         left: impl Fn(u64) -> Option<Duration>,
     ) -> Vec<Finding> {
         let mut findings = vec![of_leader(state)];
-        // A link and the ones that its region makes may end at different gateways there, with certificates of their own.
-        let (mut paths, mut certificates) = (BTreeMap::new(), BTreeSet::new());
-        let name =
-            |gateway: &Option<ProcessName>| gateway.as_ref().map_or("", |name| name.as_str()).to_owned();
+        let mut paths = BTreeMap::new();
         for link in state.accepted.values() {
             paths.insert(&link.peer, link.path);
-            certificates.insert((&link.peer, name(&link.gateway), link.certificate_ends));
         }
         for (peer, link) in &state.links {
             findings.extend(of_link(peer, link));
             if link.phase == Phase::Connected {
                 paths.insert(peer, link.path);
-                certificates.extend(
-                    link.certificate_ends
-                        .map(|ends| (peer, name(&link.gateway), ends)),
-                );
             }
         }
-        for (peer, gateway, ends) in certificates {
+        for ((peer, gateway), ends) in state.peer_certificates() {
             let of = format!("{peer} {gateway}");
             findings.push(doctor::certificate(of.trim_end(), left(ends)));
         }

@@ -2,18 +2,17 @@
 
 use std::sync::Arc;
 
-use isthmus_door::History;
 use isthmus_door::history::Teller;
+use isthmus_door::{Doors, History, OpenDoor};
 use isthmus_log::nats::{Connection, ConnectionSettings, ConnectionState};
 use isthmus_log::{EnsureError, LogSettings, Ports, RegionNames, Role, ServerClock};
 use isthmus_replication::coordinates::WriterId;
 use isthmus_replication::lease::Holder;
 use isthmus_replication::planted::{self, Planted};
 use isthmus_runtime::health::Probe;
-use isthmus_runtime::settings::AgentSettings;
+use isthmus_runtime::settings::{AgentSettings, BucketRights};
 use isthmus_runtime::supervise::TaskKind;
 use isthmus_runtime::{Process, random};
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::admin::{self, Assembled};
@@ -34,9 +33,10 @@ use crate::traced::TracedChanges;
 /// What the process can't start with.
 pub async fn assemble(process: Process<AgentSettings>) -> anyhow::Result<()> {
     let settings = Arc::clone(&process.settings);
-    let admin = isthmus_door::bind_loopback("admin", settings.process.admin).await?;
-    let door = isthmus_door::bind_loopback("http", settings.listen).await?;
-    let (admin_at, door_at) = (admin.local_addr()?, door.local_addr()?);
+    let doors = Doors::new(&process);
+    let admin = isthmus_door::bind_admin(&process, &doors).await?;
+    let door = OpenDoor::bind(&process, "http", &[], &settings.door, &doors).await?;
+    let (admin_at, door_at) = (admin.address(), door.address());
     let assembled = Assembled::default();
     let teller = Teller {
         region: settings.process.region.to_string(),
@@ -49,15 +49,13 @@ pub async fn assemble(process: Process<AgentSettings>) -> anyhow::Result<()> {
         settings: Arc::clone(&settings),
         connection: Arc::clone(&connected),
         assembled: Arc::clone(&assembled),
+        doors: [admin.tls(), door.tls()].into_iter().flatten().collect(),
+        clock: process.clock.clone(),
     };
     let examine = move || doctor.clone().examine();
     let admin_routes = admin::router(&process, &assembled, history.clone())
         .merge(isthmus_door::doctor::router(history.teller(), examine));
-    let admin_routes = isthmus_door::only_own_pages(admin_routes);
-    let stops_last = TaskKind::Work;
-    process.supervisor.spawn(stops_last, "admin door", |stop| {
-        isthmus_door::serve(admin, admin_routes, stop)
-    })?;
+    isthmus_door::serve_admin(&process, admin, admin_routes)?;
 
     let connection = connect(&process).await?;
     connected.set(connection.clone()).ok();
@@ -97,11 +95,13 @@ pub async fn start(
     Ok(region)
 }
 
-fn open_door(process: &Process<AgentSettings>, door: TcpListener, core: Arc<Core>) -> anyhow::Result<()> {
-    let routes = isthmus_door::no_foreign_pages(door::router(core));
-    process.supervisor.spawn(TaskKind::Door, "http door", |stop| {
-        isthmus_door::serve(door, routes, stop)
-    })?;
+fn open_door(
+    process: &Process<AgentSettings>,
+    door: OpenDoor<BucketRights>,
+    core: Arc<Core>,
+) -> anyhow::Result<()> {
+    let routes = isthmus_door::no_foreign_pages(door::router(core, door.gate().clone()));
+    door.serve(process, TaskKind::Door, routes)?;
     Ok(())
 }
 

@@ -3,8 +3,10 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use isthmus_door::certificates::{self, OfDoor};
 use isthmus_log::nats::Connection;
 use isthmus_runtime::blocking;
+use isthmus_runtime::clock::Clock;
 use isthmus_runtime::doctor::{self, Finding, machine};
 use isthmus_runtime::settings::AgentSettings;
 use tokio::sync::OnceCell;
@@ -20,6 +22,10 @@ pub struct Doctor {
     pub connection: Arc<OnceCell<Connection>>,
     /// The region, once it is assembled.
     pub assembled: Assembled,
+    /// What its doors prove themselves with.
+    pub doors: Vec<OfDoor>,
+    /// The time.
+    pub clock: Clock,
 }
 
 impl Doctor {
@@ -31,6 +37,8 @@ impl Doctor {
         let limit = self.settings.process.set.clock.max_ahead;
         let mut findings = isthmus_door::doctor::of_nats(server.as_ref(), offset, limit).to_vec();
         findings.push(self.of_disk().await);
+        let now = self.clock.now().wall.millis() / 1000;
+        findings.extend(certificates::findings(self.doors.clone(), now));
         findings.extend(region.map(|region| {
             let memory = &region.core.context().memory;
             doctor::memory(memory.used(), memory.limits().0)

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::proof::Proof;
 use crate::failure::Failure;
 use crate::folder::run_file::{RegionRun, RunFile, RunFileError};
 
@@ -19,6 +20,8 @@ pub(crate) struct Door {
     /// The door of an agent, instead of a folder
     #[arg(long, value_name = "URL", conflicts_with_all = ["dir", "region"])]
     pub(crate) via: Option<String>,
+    #[command(flatten)]
+    pub(crate) proof: Proof,
 }
 
 /// Why there is no door.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use reqwest::header::HeaderMap;
-use reqwest::{Client, RequestBuilder, Response};
+use reqwest::{Client, ClientBuilder, RequestBuilder, Response};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -95,13 +95,17 @@ impl std::fmt::Display for Problem {
     }
 }
 
-/// A client whose requests end within 10 s unless they say otherwise.
+/// A client of this machine's own processes, whose requests end within 10 s unless they say otherwise.
 pub(crate) fn client() -> Client {
-    let bounded = Client::builder()
+    bounded().build().unwrap_or_default()
+}
+
+/// What every client keeps to.
+pub(crate) fn bounded() -> ClientBuilder {
+    Client::builder()
         .connect_timeout(CONNECT_WITHIN)
         .timeout(ANSWER_WITHIN)
-        .no_proxy();
-    bounded.build().unwrap_or_default()
+        .no_proxy()
 }
 
 /// Sends a request and returns a good answer.

@@ -7,4 +7,5 @@ pub(crate) mod door;
 pub(crate) mod http;
 pub(crate) mod kv;
 pub(crate) mod operators;
+pub(crate) mod proof;
 pub(crate) mod status;

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::door::{self, DoorError};
 use super::http::{self, HttpError};
+use super::proof::Proof;
 use crate::folder::run_file::{RegionRun, RunFile};
 
 /// Which regions are asked, and where.
@@ -23,6 +24,8 @@ pub(crate) struct Operators {
     /// The admin listener of a process, instead of a folder
     #[arg(long, value_name = "URL", conflicts_with_all = ["dir", "region"])]
     pub(crate) via: Option<String>,
+    #[command(flatten)]
+    pub(crate) proof: Proof,
 }
 
 /// The admin listeners of one region.

@@ -5,7 +5,6 @@ use comfy_table::Table;
 use reqwest::{Client, Method};
 use serde_json::Value;
 
-use crate::client::http;
 use crate::client::operators::{Asked, Listeners, NoAnswer, Operators};
 use crate::failure::Failure;
 use crate::output::line;
@@ -102,11 +101,10 @@ struct DropEntry {
 
 impl Aside {
     pub(super) async fn run(self) -> Result<(), Failure> {
-        let client = http::client();
         match self.what {
-            What::List(list) => list.run(&client).await,
+            What::List(list) => list.run().await,
             What::Show(show) => {
-                let told = show.entry.ask(&client, Method::GET, "").await?;
+                let told = show.entry.ask(Method::GET, "").await?;
                 print(
                     &told,
                     show.entry.json,
@@ -114,7 +112,7 @@ impl Aside {
                 )
             }
             What::Restore(restore) => {
-                let told = restore.entry.ask(&client, Method::POST, "/restore").await?;
+                let told = restore.entry.ask(Method::POST, "/restore").await?;
                 let written = &told["restored"]["version"];
                 print(&told, restore.entry.json, &["id"])?;
                 match restore.entry.json {
@@ -123,7 +121,7 @@ impl Aside {
                 }
             }
             What::Drop(dropped) => {
-                let told = dropped.entry.ask(&client, Method::DELETE, "").await?;
+                let told = dropped.entry.ask(Method::DELETE, "").await?;
                 print(&told, dropped.entry.json, &["id", "dropped"])
             }
         }
@@ -132,11 +130,12 @@ impl Aside {
 
 impl Entry {
     /// Asks each region in turn until one has the entry.
-    async fn ask(&self, client: &Client, method: Method, what: &str) -> Result<Value, Failure> {
+    async fn ask(&self, method: Method, what: &str) -> Result<Value, Failure> {
         let path = format!("/v1/aside/{}{what}", self.id);
+        let client = self.at.proof.client()?;
         let (mut absent, mut silent) = (None, None);
         for region in self.at.listeners(Asked::Agents)? {
-            match region.ask(client, method.clone(), &path, &[]).await {
+            match region.ask(&client, method.clone(), &path, &[]).await {
                 Ok(told) => return Ok(told),
                 Err(error) if error.is_absence() => absent = Some(error),
                 Err(error) if error.blames_arguments() => return Err(Failure::settings(error)),
@@ -152,10 +151,11 @@ impl Entry {
 }
 
 impl List {
-    async fn run(self, client: &Client) -> Result<(), Failure> {
+    async fn run(self) -> Result<(), Failure> {
+        let client = self.at.proof.client()?;
         let (mut entries, mut silent) = (Vec::new(), Vec::new());
         for region in self.at.listeners(Asked::Agents)? {
-            match self.of_region(client, &region).await {
+            match self.of_region(&client, &region).await {
                 Ok(found) => entries.extend(found),
                 Err(error) if error.blames_arguments() => return Err(Failure::settings(error)),
                 Err(error) => silent.push(error.to_string()),

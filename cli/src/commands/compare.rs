@@ -9,7 +9,6 @@ use serde_json::json;
 use super::load::FileArgs;
 use crate::client::bulk::{self, Different};
 use crate::client::door::Door;
-use crate::client::http;
 use crate::failure::Failure;
 use crate::output::{counted, line};
 use crate::rows::Rows;
@@ -39,7 +38,14 @@ impl Compare {
         let rows = Rows::read(&self.file, self.rows.format, self.rows.key.as_deref())?;
         let door = self.door.url()?;
         let until = Instant::now() + self.wait;
-        let different = bulk::compare(&http::client(), &door, &self.rows.bucket, &rows.rows, until).await?;
+        let different = bulk::compare(
+            &self.door.proof.client()?,
+            &door,
+            &self.rows.bucket,
+            &rows.rows,
+            until,
+        )
+        .await?;
         self.tell(&rows, &different)
     }
 

@@ -10,6 +10,7 @@ use reqwest::Client;
 use serde::{Deserialize, Serialize};
 
 use crate::client::http;
+use crate::client::proof::Proof;
 use crate::failure::Failure;
 use crate::folder::run_file::RunFile;
 use crate::output::{counted, line, note, show};
@@ -30,6 +31,8 @@ pub struct Doctor {
     /// The admin listener of a process, instead of a folder; may be given more than once
     #[arg(long, value_name = "URL", conflicts_with = "dir")]
     via: Vec<String>,
+    #[command(flatten)]
+    proof: Proof,
     /// The monitoring port of a NATS server (`http:` in its configuration); may be given more than once
     #[arg(long, value_name = "URL", conflicts_with = "dir")]
     monitor: Vec<String>,
@@ -100,7 +103,7 @@ struct JetStreamStats {
 impl Doctor {
     pub(super) async fn run(self) -> Result<(), Failure> {
         let (processes, servers) = self.asked()?;
-        let client = http::client();
+        let client = self.proof.client()?;
         let of_processes = join_all(processes.iter().map(|asked| of_process(&client, asked)));
         let of_servers = join_all(servers.iter().map(|asked| of_server(&client, asked)));
         let (mut told, of_servers) = futures::join!(of_processes, of_servers);

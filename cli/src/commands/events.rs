@@ -7,7 +7,6 @@ use comfy_table::Table;
 use reqwest::{Client, Method};
 use serde_json::Value;
 
-use crate::client::http;
 use crate::client::operators::{Asked, Listeners, NoAnswer, Operators};
 use crate::failure::Failure;
 use crate::output::{line, note};
@@ -38,7 +37,7 @@ pub struct Events {
 
 impl Events {
     pub(super) async fn run(self) -> Result<(), Failure> {
-        let client = http::client();
+        let client = self.at.proof.client()?;
         let (mut events, mut silent) = (Vec::new(), Vec::new());
         for region in self.at.listeners(Asked::All)? {
             match self.of_region(&client, &region).await {

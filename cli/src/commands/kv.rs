@@ -9,7 +9,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use crate::client::door::Door;
-use crate::client::http::{self, HttpError};
+use crate::client::http::HttpError;
 use crate::client::kv::{self, Found, Place, Terms, Written};
 use crate::failure::Failure;
 use crate::output::line;
@@ -115,7 +115,6 @@ impl WriteArgs {
 
 impl Kv {
     pub(super) async fn run(self) -> Result<(), Failure> {
-        let client = http::client();
         match self.verb {
             Verb::Put {
                 place,
@@ -129,7 +128,7 @@ impl Kv {
                 } else {
                     value.into_bytes()
                 };
-                let door = how.door.url()?;
+                let (client, door) = (how.door.proof.client()?, how.door.url()?);
                 let terms = how.terms(ttl);
                 let written = kv::put(&client, &door, &place, value, &content_type, &terms).await?;
                 print_written(&written, how.json)
@@ -141,10 +140,12 @@ impl Kv {
                 door,
                 json,
             } => {
+                let client = door.proof.client()?;
                 let found = kv::get(&client, &door.url()?, &place, session.as_deref(), timeout).await?;
                 print_found(&place, &found, json)
             }
             Verb::Delete { place, how } => {
+                let client = how.door.proof.client()?;
                 let written = kv::delete(&client, &how.door.url()?, &place, &how.terms(None)).await?;
                 print_written(&written, how.json)
             }
@@ -153,7 +154,7 @@ impl Kv {
                 prefix,
                 door,
                 json,
-            } => list(&client, &door.url()?, &bucket, &prefix, json).await,
+            } => list(&door.proof.client()?, &door.url()?, &bucket, &prefix, json).await,
         }
     }
 }

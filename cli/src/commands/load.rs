@@ -9,7 +9,6 @@ use serde_json::json;
 use super::record_history::RecordHistory;
 use crate::client::bulk;
 use crate::client::door::Door;
-use crate::client::http;
 use crate::failure::Failure;
 use crate::output::{counted, line};
 use crate::rows::{Format, Rows, RowsError};
@@ -71,7 +70,7 @@ impl Load {
         let door = self.door.url()?;
         let start = Instant::now();
         bulk::write(
-            &http::client(),
+            &self.door.proof.client()?,
             &door,
             &self.rows.bucket,
             &rows.rows,

@@ -16,6 +16,7 @@ mod record_history;
 mod region;
 mod signals;
 mod status;
+mod token;
 mod trace;
 mod up;
 mod why;
@@ -59,6 +60,7 @@ enum Command {
     Aside(aside::Aside),
     Region(region::Region),
     Config(config::Config),
+    Token(token::Token),
     Completions(completions::Completions),
     #[command(name = crate::fleet::exec_child::NAME, hide = true)]
     ExecChild(ExecChild),
@@ -75,6 +77,7 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Kv(command) => runtime()?.block_on(command.run()),
         Command::Region(command) => runtime()?.block_on(command.run()),
         Command::Config(command) => command.run(),
+        Command::Token(command) => command.run(),
         Command::Completions(command) => command.run(),
         Command::Status(command) => runtime()?.block_on(command.run()),
         Command::Aside(command) => runtime()?.block_on(command.run()),

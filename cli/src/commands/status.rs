@@ -11,6 +11,7 @@ use futures::{Stream, StreamExt};
 use serde_json::Value;
 
 use crate::client::http::{self, HttpError};
+use crate::client::proof::{Proof, ProofError};
 use crate::client::status::{GatewayStatus, LagStatus, RegionStatus, states, worst};
 use crate::failure::Failure;
 use crate::folder::run_file::{RunFile, RunFileError};
@@ -28,6 +29,8 @@ pub struct Status {
     /// The admin listener of a gateway, instead of a folder
     #[arg(long, value_name = "URL", conflicts_with = "dir")]
     via: Option<String>,
+    #[command(flatten)]
+    proof: Proof,
     /// Print what the gateway answered
     #[arg(long)]
     json: bool,
@@ -40,6 +43,8 @@ pub(super) const STAGES: [&str; 5] = ["commit", "queue", "wire", "append", "appl
 
 #[derive(Debug, thiserror::Error)]
 enum StatusError {
+    #[error(transparent)]
+    Proof(#[from] ProofError),
     #[error(transparent)]
     Folder(#[from] RunFileError),
     #[error("no gateway answers")]
@@ -85,7 +90,7 @@ impl Status {
                 gateways.map(|gateway| gateway.admin.clone()).collect()
             }
         };
-        let client = http::client();
+        let client = self.proof.client()?;
         let asked = admins.into_iter().map(|admin| {
             let request = client.get(format!("{admin}/v1/status"));
             Box::pin(async move { http::json(request).await.map(|status| (admin, status)) })
@@ -295,7 +300,8 @@ fn span(seconds: f64) -> String {
 
 impl From<StatusError> for Failure {
     fn from(error: StatusError) -> Self {
-        Self::blaming(matches!(error, StatusError::NotAGateway { .. }), error)
+        let settings = matches!(error, StatusError::NotAGateway { .. } | StatusError::Proof(_));
+        Self::blaming(settings, error)
     }
 }
 

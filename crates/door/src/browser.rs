@@ -60,7 +60,11 @@ fn other_host(request: &Request) -> Option<String> {
 }
 
 fn foreign_page(request: &Request) -> Option<String> {
-    let own = |origin: &str| origin.strip_prefix("http://") == host(request);
+    let own = |origin: &str| {
+        let schemes = ["http://", "https://"];
+        let mut named = schemes.iter().filter_map(|scheme| origin.strip_prefix(scheme));
+        named.next() == host(request)
+    };
     let foreign = text(request, &ORIGIN).is_some_and(|origin| !own(origin));
     let crosses = text(request, &FETCH_SITE).is_some_and(|site| !["same-origin", "none"].contains(&site));
     // Who follows a link is shown this listener's own answer, and no other page sees it.

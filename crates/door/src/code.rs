@@ -57,7 +57,9 @@ codes! {
     InvalidRequest = "invalid_request", BAD_REQUEST, Never;
     /// A line of a batch is not an operation.
     InvalidOperation = "invalid_operation", BAD_REQUEST, Never;
-    /// The page of another site asks, or the listener is asked by a name that is not its own.
+    /// The caller has not proven who it is.
+    Unauthenticated = "unauthenticated", UNAUTHORIZED, Never;
+    /// The caller has no right to this, the page of another site asks, or the listener is asked by a name that is not its own.
     Forbidden = "forbidden", FORBIDDEN, Never;
     /// The set does not know the bucket.
     UnknownBucket = "unknown_bucket", NOT_FOUND, Never;

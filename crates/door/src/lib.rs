@@ -1,23 +1,30 @@
-//! What every HTTP door of Isthmus has: errors with stable codes, the administrative routes, listeners and their limits.
+//! What every HTTP door of Isthmus has: errors with stable codes, the administrative routes, listeners and their limits,
+//! who may use them.
 //!
 //! A door only translates (design.md section 6): it decides nothing about data. Beside the binaries this is the only
 //! crate that names axum.
 
+pub mod access;
 pub mod admin;
 pub mod aside;
 pub mod body;
 pub mod browser;
+pub mod certificates;
 pub mod code;
 pub mod doctor;
 pub mod history;
+pub mod open;
+pub mod operators;
 pub mod problem;
 pub mod serve;
 
+pub use access::{Caller, Gate};
 pub use admin::{Admin, Currency, admin_router};
 pub use aside::Aside;
 pub use body::read_body;
-pub use browser::{no_foreign_pages, only_own_pages};
+pub use browser::no_foreign_pages;
 pub use code::ErrorCode;
 pub use history::History;
+pub use open::{Doors, OpenDoor, bind_admin, serve_admin};
 pub use problem::{Problem, with_problems};
-pub use serve::{BindError, bind, bind_loopback, serve};
+pub use serve::{BindError, Door, Limits};

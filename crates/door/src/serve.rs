@@ -1,22 +1,61 @@
-//! Listeners: bound early, served late, with a bound on connections.
+//! Listeners: bound early, served late, with a bound on everything that a caller may hold: connections, the time of a
+//! handshake, of a request's head and of an answer that is not read.
 
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::time::Duration;
 
 use axum::Router;
-use axum::serve::Listener;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use axum::body::Body;
+use axum::extract::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1::Builder;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use hyper_util::service::TowerToHyperService;
+use isthmus_link::{ClientCertificate, DoorTls};
+use isthmus_runtime::settings::DoorSettings;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
+use tokio_io_timeout::TimeoutWriter;
 use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
 
-/// Connections of one door at a time; more wait to be accepted.
-pub const CONNECTIONS: usize = 4096;
+/// Every bound of a door. [`Limits::default`] is what production runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Connections at a time; more wait to be accepted.
+    pub connections: usize,
+    /// A TLS handshake must be finished within this.
+    pub handshake: Duration,
+    /// The whole head of a request must be here within this after the connection, or the request before it.
+    pub head: Duration,
+    /// Bytes of a request's head, and of what is read of a body at a time; twice as many are refused in any case.
+    pub head_bytes: usize,
+    /// A caller that takes nothing of an answer for so long is cut off.
+    pub unread: Duration,
+}
 
-/// An address that can't be listened on.
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 4096,
+            handshake: Duration::from_secs(10),
+            head: Duration::from_secs(75),
+            head_bytes: 64 * 1024,
+            unread: Duration::from_secs(30),
+        }
+    }
+}
+
+/// How long accepting rests after the system refused it (out of file descriptors).
+const REST: Duration = Duration::from_millis(100);
+
+/// A door that can't be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
     /// Another process listens there.
@@ -33,279 +72,207 @@ pub enum BindError {
         /// Why.
         source: io::Error,
     },
-    /// Other machines could reach a door that has neither TLS nor authentication.
+    /// Other machines could reach a door that has no TLS or lets everybody in.
     #[error(
-        "{address} can be reached from other machines, and this door has neither TLS nor authentication; use 127.0.0.1"
+        "{address} can be reached from other machines, and this door lacks TLS or callers who prove themselves; use 127.0.0.1"
     )]
-    NotLoopback {
+    Open {
         /// The address.
         address: SocketAddr,
     },
 }
 
-/// Listens on `address` and says where: port 0 takes any free one. Connections wait until [`serve`].
-///
-/// # Errors
-/// [`BindError`]; the process exits with 1.
-pub async fn bind(door: &'static str, address: SocketAddr) -> Result<TcpListener, BindError> {
-    let listener = TcpListener::bind(address)
-        .await
-        .map_err(|source| match source.kind() {
-            io::ErrorKind::AddrInUse => BindError::InUse { address },
-            _ => BindError::Refused { address, source },
-        })?;
-    match listener.local_addr() {
-        Ok(address) => tracing::info!(door, %address, "listens"),
-        Err(source) => return Err(BindError::Refused { address, source }),
-    }
-    Ok(listener)
-}
-
-/// Like [`bind`], on a loopback address alone: for doors without TLS and authentication (design.md section 6).
-///
-/// # Errors
-/// [`BindError`].
-pub async fn bind_loopback(door: &'static str, address: SocketAddr) -> Result<TcpListener, BindError> {
-    if !address.ip().is_loopback() {
-        return Err(BindError::NotLoopback { address });
-    }
-    bind(door, address).await
-}
-
-/// Serves `router` on `listener` until `stop`, then finishes the requests that have begun.
-///
-/// # Errors
-/// The listener's own.
-pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) -> io::Result<()> {
-    let bounded = Bounded {
-        listener,
-        permits: Arc::new(Semaphore::new(CONNECTIONS)),
-    };
-    axum::serve(bounded, router)
-        .with_graceful_shutdown(stop.cancelled_owned())
-        .await
-}
-
-/// Accepts a connection only when there is a permit for it.
-struct Bounded {
+/// A bound listener. Connections wait until it is served.
+#[derive(Debug)]
+pub struct Door {
     listener: TcpListener,
-    permits: Arc<Semaphore>,
+    address: SocketAddr,
+    tls: Option<Arc<DoorTls>>,
+    limits: Limits,
 }
 
-/// A connection that gives its permit back when it ends.
-struct Permitted {
-    stream: TcpStream,
+/// Where a request comes from.
+#[derive(Debug, Clone, Copy)]
+pub struct From(pub SocketAddr);
+
+impl Door {
+    /// Listens where `settings` say; port 0 takes any free one. `tls` is what [`crate::tls::load`] made of them.
+    ///
+    /// # Errors
+    /// [`BindError`]; the process exits with 1.
+    pub async fn bind<R>(
+        name: &'static str,
+        settings: &DoorSettings<R>,
+        tls: Option<Arc<DoorTls>>,
+    ) -> Result<Self, BindError> {
+        let address = settings.listen;
+        if !address.ip().is_loopback() && (tls.is_none() || settings.callers.is_empty()) {
+            return Err(BindError::Open { address });
+        }
+        let listener = TcpListener::bind(address)
+            .await
+            .map_err(|source| match source.kind() {
+                io::ErrorKind::AddrInUse => BindError::InUse { address },
+                _ => BindError::Refused { address, source },
+            })?;
+        let bound = listener
+            .local_addr()
+            .map_err(|source| BindError::Refused { address, source })?;
+        tracing::info!(door = name, address = %bound, tls = tls.is_some(), "listens");
+        Ok(Self {
+            listener,
+            address: bound,
+            tls,
+            limits: Limits::default(),
+        })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its TLS, where it has it.
+    #[must_use]
+    pub fn tls(&self) -> Option<Arc<DoorTls>> {
+        self.tls.clone()
+    }
+
+    /// The same door within other bounds.
+    #[must_use]
+    pub fn within(self, limits: Limits) -> Self {
+        Self { limits, ..self }
+    }
+
+    /// Serves `router` until `stop`, then finishes the requests that have begun. Each request carries [`From`], and its
+    /// caller's [`ClientCertificate`] where there is one.
+    ///
+    /// # Errors
+    /// None today: what fails is one connection's own.
+    pub async fn serve(self, router: Router, stop: CancellationToken) -> io::Result<()> {
+        let Self {
+            listener,
+            tls,
+            limits,
+            ..
+        } = self;
+        let permits = Arc::new(Semaphore::new(limits.connections));
+        let stopping = GracefulShutdown::new();
+        let mut connections = JoinSet::new();
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => break,
+                Some(ended) = connections.join_next() => told(ended),
+                (permit, stream, from) = accept(&listener, &permits) => {
+                    let connection = Connection {
+                        router: router.clone(),
+                        tls: tls.clone(),
+                        limits,
+                        from,
+                        stop: stop.clone(),
+                        stopping: stopping.watcher(),
+                        _permit: permit,
+                    };
+                    connections.spawn(connection.run(stream));
+                }
+            }
+        }
+        drop(listener);
+        stopping.shutdown().await;
+        while let Some(ended) = connections.join_next().await {
+            told(ended);
+        }
+        Ok(())
+    }
+}
+
+fn told(ended: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended {
+        tracing::error!(%error, "a connection broke down, which is a defect: report it");
+    }
+}
+
+/// The next connection, once there is a permit for it.
+async fn accept(
+    listener: &TcpListener,
+    permits: &Arc<Semaphore>,
+) -> (Option<OwnedSemaphorePermit>, TcpStream, SocketAddr) {
+    let permit = Arc::clone(permits).acquire_owned().await.ok();
+    loop {
+        match listener.accept().await {
+            Ok((stream, from)) => return (permit, stream, from),
+            Err(error) => {
+                tracing::warn!(%error, "the system can't accept connections: check the limit of open files");
+                tokio::time::sleep(REST).await;
+            }
+        }
+    }
+}
+
+/// What one connection is served with.
+struct Connection {
+    router: Router,
+    tls: Option<Arc<DoorTls>>,
+    limits: Limits,
+    from: SocketAddr,
+    stop: CancellationToken,
+    stopping: Watcher,
     _permit: Option<OwnedSemaphorePermit>,
 }
 
-impl Listener for Bounded {
-    type Io = Permitted;
-    type Addr = SocketAddr;
+/// A stream that ends when nothing of what is written is taken for too long.
+type Stream = Pin<Box<TimeoutWriter<TcpStream>>>;
 
-    async fn accept(&mut self) -> (Permitted, SocketAddr) {
-        let permit = Arc::clone(&self.permits).acquire_owned().await.ok();
-        let (stream, address) = Listener::accept(&mut self.listener).await;
+impl Connection {
+    async fn run(self, stream: TcpStream) {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "a connection ended as it began");
         }
-        (
-            Permitted {
-                stream,
-                _permit: permit,
-            },
-            address,
-        )
+        let mut stream = TimeoutWriter::new(stream);
+        stream.set_timeout(Some(self.limits.unread));
+        let stream: Stream = Box::pin(stream);
+        let Some(tls) = self.tls.clone() else {
+            return self.speak(stream, None).await;
+        };
+        let handshake = tokio::time::timeout(self.limits.handshake, tls.accept(stream));
+        let finished = tokio::select! {
+            finished = handshake => finished,
+            () = self.stop.cancelled() => return,
+        };
+        match finished {
+            Ok(Ok((stream, certificate))) => self.speak(stream, certificate).await,
+            Ok(Err(error)) => tracing::debug!(from = %self.from, %error, "no TLS came to be"),
+            Err(_) => tracing::debug!(from = %self.from, "the handshake took too long"),
+        }
     }
 
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
-    }
-}
-
-impl AsyncRead for Permitted {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
-    }
-}
-
-impl AsyncWrite for Permitted {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+    async fn speak<IO>(self, stream: IO, certificate: Option<ClientCertificate>)
+    where
+        IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let (from, certificate) = (From(self.from), certificate.map(Arc::new));
+        let routes = self.router.map_request(move |request: Request<Incoming>| {
+            let mut request = request.map(Body::new);
+            request.extensions_mut().insert(from);
+            if let Some(certificate) = &certificate {
+                request.extensions_mut().insert(Arc::clone(certificate));
+            }
+            request
+        });
+        let mut builder = Builder::new();
+        builder
+            .timer(TokioTimer::new())
+            .header_read_timeout(self.limits.head)
+            .max_buf_size(self.limits.head_bytes);
+        let service = TowerToHyperService::new(routes);
+        let connection = builder.serve_connection(TokioIo::new(stream), service);
+        if let Err(error) = self.stopping.watch(connection).await {
+            tracing::debug!(from = %from.0, %error, "a connection ended early");
+        }
     }
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
-mod tests {
-    use std::future::Future;
-    use std::time::Duration;
-
-    use axum::routing::get;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::task::JoinSet;
-
-    use super::*;
-
-    const BOUND: Duration = Duration::from_secs(10);
-    const REQUEST: &[u8] = b"GET /slow HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
-
-    async fn within<T>(future: impl Future<Output = T>) -> T {
-        tokio::time::timeout(BOUND, future).await.unwrap()
-    }
-
-    /// A door with one request.
-    struct SlowDoor {
-        address: SocketAddr,
-        /// Cancelled when the request begins.
-        begun: CancellationToken,
-        /// Lets the request end.
-        finish: CancellationToken,
-        stop: CancellationToken,
-        served: JoinSet<io::Result<()>>,
-    }
-
-    impl SlowDoor {
-        async fn open() -> Self {
-            let token = CancellationToken::new;
-            let (begun, finish, stop) = (token(), token(), token());
-            let (begins, waits) = (begun.clone(), finish.clone());
-            let slow = async move || {
-                begins.cancel();
-                waits.cancelled().await;
-                "finished"
-            };
-            let router = Router::new().route("/slow", get(slow));
-            let listener = bind_loopback("test", "127.0.0.1:0".parse().unwrap())
-                .await
-                .unwrap();
-            let address = listener.local_addr().unwrap();
-            let served = JoinSet::from_iter([serve(listener, router, stop.clone())]);
-            Self {
-                address,
-                begun,
-                finish,
-                stop,
-                served,
-            }
-        }
-
-        async fn ask(&self) -> TcpStream {
-            let mut client = TcpStream::connect(self.address).await.unwrap();
-            client.write_all(REQUEST).await.unwrap();
-            client
-        }
-
-        async fn close(mut self) {
-            self.stop.cancel();
-            within(self.served.join_next()).await.unwrap().unwrap().unwrap();
-        }
-    }
-
-    async fn answer(mut client: TcpStream) -> String {
-        let mut answer = String::new();
-        within(client.read_to_string(&mut answer)).await.unwrap();
-        answer
-    }
-
-    #[tokio::test]
-    async fn a_request_that_has_begun_is_finished_after_stop() {
-        let door = SlowDoor::open().await;
-        let client = door.ask().await;
-        within(door.begun.cancelled()).await;
-        door.stop.cancel();
-        door.finish.cancel();
-        let answer = answer(client).await;
-        assert!(
-            answer.starts_with("HTTP/1.1 200") && answer.ends_with("finished"),
-            "{answer}"
-        );
-        door.close().await;
-    }
-
-    #[tokio::test]
-    async fn garbage_is_answered_or_cut_and_the_door_goes_on() {
-        let door = SlowDoor::open().await;
-        door.finish.cancel();
-        for garbage in [
-            &b"\x16\x03\x01\x02\x00\x01"[..],
-            b"\0\0\0\0\r\n\r\n",
-            b"GET / HTTP/9.9\r\n\r\n",
-            &[b'x'; 1 << 20],
-        ] {
-            let mut client = TcpStream::connect(door.address).await.unwrap();
-            client.write_all(garbage).await.ok();
-            client.shutdown().await.ok();
-            let mut answer = Vec::new();
-            within(client.read_to_end(&mut answer)).await.ok();
-            assert!(
-                !answer.starts_with(b"HTTP/1.1 2"),
-                "{}",
-                String::from_utf8_lossy(&answer)
-            );
-        }
-        let answer = answer(door.ask().await).await;
-        assert!(answer.ends_with("finished"), "{answer}");
-        door.close().await;
-    }
-
-    #[tokio::test]
-    async fn a_connection_beyond_the_bound_waits_for_another_to_end() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let mut bounded = Bounded {
-            listener,
-            permits: Arc::new(Semaphore::new(1)),
-        };
-        let (_one, _two) = (
-            TcpStream::connect(address).await.unwrap(),
-            TcpStream::connect(address).await.unwrap(),
-        );
-        let (first, _) = within(bounded.accept()).await;
-        assert_eq!(bounded.permits.available_permits(), 0);
-        let mut second = Box::pin(bounded.accept());
-        assert!(futures::poll!(&mut second).is_pending());
-        drop(first);
-        within(second).await;
-    }
-
-    #[tokio::test]
-    async fn addresses_that_cannot_be_used_are_told_with_the_mend() {
-        let taken = bind("test", "127.0.0.1:0".parse().unwrap()).await.unwrap();
-        let address = taken.local_addr().unwrap();
-        let in_use = bind("test", address).await.unwrap_err();
-        assert!(matches!(in_use, BindError::InUse { .. }), "{in_use}");
-        let foreign = bind("test", "192.0.2.1:7110".parse().unwrap()).await.unwrap_err();
-        assert!(matches!(foreign, BindError::Refused { .. }), "{foreign}");
-        let open = bind_loopback("test", "0.0.0.0:0".parse().unwrap())
-            .await
-            .unwrap_err();
-        assert!(
-            open.to_string().contains("neither TLS nor authentication"),
-            "{open}"
-        );
-    }
-}
+mod tests;

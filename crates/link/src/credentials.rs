@@ -5,6 +5,7 @@
 //! the gateway's own certificate are taken each for itself: a certificate that can't be used doesn't delay the
 //! revocation of another. A new generation counts for every later handshake, and live sessions are judged by it again.
 
+mod door;
 mod error;
 mod files;
 mod watch;
@@ -28,6 +29,7 @@ use crate::trust::{Chain, Expected, Trust};
 
 use files::Contents;
 
+pub use door::{ClientCertificate, DoorFiles, DoorTls};
 pub use error::CredentialsError;
 
 /// Where a region's CAs are, and whom they may vouch for.

@@ -18,13 +18,17 @@ impl Fingerprint {
         Self::of_bytes(certificate)
     }
 
-    pub(crate) fn of_bytes(bytes: &[u8]) -> Self {
+    /// The SHA-256 of any bytes.
+    #[must_use]
+    pub fn of_bytes(bytes: &[u8]) -> Self {
         let mut sha256 = [0; 32];
         sha256.copy_from_slice(digest::digest(&digest::SHA256, bytes).as_ref());
         Self(sha256)
     }
 
-    pub(crate) fn as_bytes(&self) -> &[u8] {
+    /// The 32 bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
 }

@@ -127,6 +127,20 @@ pub(crate) fn uri_name(der: &[u8]) -> Result<String, Refusal> {
     }
 }
 
+/// The URIs and DNS names of a certificate; none if it is unreadable.
+pub(crate) fn names(der: &[u8]) -> Vec<String> {
+    let Ok((_, certificate)) = X509Certificate::from_der(der) else {
+        return Vec::new();
+    };
+    let extension = certificate.subject_alternative_name().ok().flatten();
+    let names = extension.map(|extension| extension.value.general_names.as_slice());
+    let text = |name: &GeneralName<'_>| match name {
+        GeneralName::URI(name) | GeneralName::DNSName(name) => Some((*name).to_owned()),
+        _ => None,
+    };
+    names.unwrap_or_default().iter().filter_map(text).collect()
+}
+
 /// The end of a certificate's validity, in seconds since the Unix epoch; 0 if it is before that or unreadable.
 pub(crate) fn not_after(der: &[u8]) -> u64 {
     X509Certificate::from_der(der)

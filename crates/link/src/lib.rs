@@ -29,7 +29,10 @@ pub mod trust;
 mod verifier;
 
 pub use connection::{Connection, Transport};
-pub use credentials::{CredentialFiles, Credentials, CredentialsError, Reload, TrustSource};
+pub use credentials::{
+    ClientCertificate, CredentialFiles, Credentials, CredentialsError, DoorFiles, DoorTls, Reload,
+    TrustSource,
+};
 pub use dial::{DialError, dial};
 pub use fingerprint::Fingerprint;
 pub use frame::{FrameError, FrameReader, FrameWriter};

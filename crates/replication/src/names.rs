@@ -1,4 +1,4 @@
-//! Validated names: set, region, group, bucket and process names, and keys (design.md section 6).
+//! Validated names: set, region, group, bucket, process and caller names, and keys (design.md section 6).
 
 use std::fmt;
 use std::sync::Arc;
@@ -95,6 +95,11 @@ name!(
     /// The name of one process (agent or gateway) within its region.
     ProcessName,
     "process"
+);
+name!(
+    /// The name of somebody who may use a listener: an application, an operator.
+    CallerName,
+    "caller"
 );
 
 /// A key that is empty or longer than [`limits::KEY_BYTES`].

@@ -13,7 +13,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// Files that the examples name and that an operator has.
-const NAMED_FILES: [&str; 10] = [
+const NAMED_FILES: [&str; 16] = [
     "trust/eu-west.pem",
     "trust/eu-central.pem",
     "trust/us-east.pem",
@@ -24,6 +24,12 @@ const NAMED_FILES: [&str; 10] = [
     "tls/revoked.txt",
     "nats/agent.nk",
     "nats/gateway.nk",
+    "tls/agent.crt",
+    "tls/agent.key",
+    "tls/clients.pem",
+    "tls/gateway-admin.crt",
+    "tls/gateway-admin.key",
+    "tls/operators.pem",
 ];
 /// Public keys of the right form for the variables of the NATS examples.
 const NKEYS: [(&str, &str); 4] = [

@@ -54,7 +54,7 @@ fn payload(shared: &Shared, term: u64) -> bytes::Bytes {
         "term": term,
         CLOCK_OFFSET: shared.server_clock.offset().map(|offset| -offset.micros),
         "link": settings.link.listen.to_string(),
-        "admin": settings.process.admin.to_string(),
+        "admin": settings.process.admin.listen.to_string(),
         PAUSED: paused,
     });
     payload.to_string().into()

@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::extract::{Extension, Request, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use bytes::{Bytes, BytesMut};
@@ -22,6 +22,7 @@ use isthmus_replication::trace::TraceContext;
 use super::kv;
 use super::lines::{Line, Lines};
 use super::query::Query;
+use super::rights::Asker;
 use super::{Rejection, reject};
 use crate::operation::{Core, Get, Operation, Write};
 
@@ -54,7 +55,11 @@ type Answer = Pin<Box<dyn Future<Output = Bytes> + Send>>;
         (status = "4XX", body = Problem, content_type = "application/problem+json"),
         (status = "5XX", body = Problem, content_type = "application/problem+json"),
     ))]
-pub async fn batch(State(core): State<Arc<Core>>, request: Request) -> Response {
+pub async fn batch(
+    State(core): State<Arc<Core>>,
+    Extension(asker): Extension<Asker>,
+    request: Request,
+) -> Response {
     let asked = (|| {
         let query = Query::parse(request.uri().query(), &["consistency", "timeout"]);
         let query = query.map_err(kv::invalid_parameter)?;
@@ -72,6 +77,7 @@ pub async fn batch(State(core): State<Arc<Core>>, request: Request) -> Response 
     let batch = Batch {
         lines: Lines::new(request.into_body().into_data_stream(), longest),
         core,
+        asker,
         query,
         session,
         trace,
@@ -86,6 +92,7 @@ pub async fn batch(State(core): State<Arc<Core>>, request: Request) -> Response 
 struct Batch {
     lines: Lines,
     core: Arc<Core>,
+    asker: Asker,
     query: Query,
     session: Option<SessionToken>,
     trace: Option<TraceContext>,
@@ -154,7 +161,10 @@ impl Batch {
             }
             Some(Line::Text(text)) if text.trim_ascii().is_empty() => return,
             Some(Line::Text(text)) => match line::parse(&text) {
-                Ok(asked) => return self.start(asked, text.len()).await,
+                Ok(asked) => match self.may(&asked) {
+                    Ok(()) => return self.start(asked, text.len()).await,
+                    Err(problem) => problem,
+                },
                 Err(problem) => problem,
             },
             Some(Line::TooLong) => {
@@ -168,6 +178,13 @@ impl Batch {
             }
         };
         self.wait_for(Box::pin(std::future::ready(line::failure(&problem))), 0);
+    }
+
+    fn may(&self, asked: &Asked) -> Result<(), Rejection> {
+        match asked {
+            Asked::Write(bucket, ..) => self.asker.writes(bucket),
+            Asked::Get(bucket, _) => self.asker.reads(bucket),
+        }
     }
 
     async fn start(&mut self, asked: Asked, bytes: usize) {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
+use axum::extract::{Extension, Request, State};
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use isthmus_door::{ErrorCode, Problem};
@@ -14,6 +14,7 @@ use isthmus_runtime::telemetry::traceparent;
 
 use super::answer::{ListedBody, SESSION, WrittenBody, answer, problem};
 use super::query::{InvalidParameter, Query};
+use super::rights::Asker;
 use super::target::{InvalidTarget, Target};
 use super::{Rejection, reject, value};
 use crate::operation::{Core, Get, List, Operation, Write, WriteContent};
@@ -39,9 +40,14 @@ const PREFIX: &str = "/v1/kv/";
         (status = "4XX", body = Problem, content_type = "application/problem+json"),
         (status = "5XX", body = Problem, content_type = "application/problem+json"),
     ))]
-pub async fn put(State(core): State<Arc<Core>>, request: Request) -> Response {
+pub async fn put(
+    State(core): State<Arc<Core>>,
+    Extension(asker): Extension<Asker>,
+    request: Request,
+) -> Response {
     let written = async {
         let (bucket, key) = key_of(&request)?;
+        asker.writes(&bucket)?;
         let query = query(&request, &["ttl", "consistency", "timeout"])?;
         let content_type = content_type(request.headers())?;
         let (session, trace) = (session(request.headers())?, trace(request.headers()));
@@ -75,9 +81,14 @@ pub async fn put(State(core): State<Arc<Core>>, request: Request) -> Response {
         (status = "4XX", body = Problem, content_type = "application/problem+json"),
         (status = "5XX", body = Problem, content_type = "application/problem+json"),
     ))]
-pub async fn delete(State(core): State<Arc<Core>>, request: Request) -> Response {
+pub async fn delete(
+    State(core): State<Arc<Core>>,
+    Extension(asker): Extension<Asker>,
+    request: Request,
+) -> Response {
     let deleted = (|| {
         let (bucket, key) = key_of(&request)?;
+        asker.writes(&bucket)?;
         let query = query(&request, &["consistency", "timeout"])?;
         let (session, trace) = (session(request.headers())?, trace(request.headers()));
         Ok(write((bucket, key), WriteContent::Delete, &query, session, trace))
@@ -86,10 +97,10 @@ pub async fn delete(State(core): State<Arc<Core>>, request: Request) -> Response
 }
 
 /// `GET /v1/kv/{bucket}/{key}` and `GET /v1/kv/{bucket}`.
-pub async fn read(state: State<Arc<Core>>, request: Request) -> Response {
+pub async fn read(state: State<Arc<Core>>, asker: Extension<Asker>, request: Request) -> Response {
     match target(&request) {
-        Ok(Target { key: Some(_), .. }) => get(state, request).await,
-        Ok(Target { key: None, .. }) => list(state, request).await,
+        Ok(Target { key: Some(_), .. }) => get(state, asker, request).await,
+        Ok(Target { key: None, .. }) => list(state, asker, request).await,
         Err(problem) => problem.into_response(),
     }
 }
@@ -111,9 +122,14 @@ pub async fn read(state: State<Arc<Core>>, request: Request) -> Response {
         (status = "4XX", body = Problem, content_type = "application/problem+json"),
         (status = "5XX", body = Problem, content_type = "application/problem+json"),
     ))]
-pub async fn get(State(core): State<Arc<Core>>, request: Request) -> Response {
+pub async fn get(
+    State(core): State<Arc<Core>>,
+    Extension(asker): Extension<Asker>,
+    request: Request,
+) -> Response {
     let operation = (|| {
         let (bucket, key) = key_of(&request)?;
+        asker.reads(&bucket)?;
         Ok(Operation::Get(Get {
             bucket,
             key,
@@ -139,11 +155,17 @@ pub async fn get(State(core): State<Arc<Core>>, request: Request) -> Response {
         (status = "4XX", body = Problem, content_type = "application/problem+json"),
         (status = "5XX", body = Problem, content_type = "application/problem+json"),
     ))]
-pub async fn list(State(core): State<Arc<Core>>, request: Request) -> Response {
+pub async fn list(
+    State(core): State<Arc<Core>>,
+    Extension(asker): Extension<Asker>,
+    request: Request,
+) -> Response {
     let operation = (|| {
+        let bucket = target(&request)?.bucket;
+        asker.reads(&bucket)?;
         let query = query(&request, &["prefix", "after", "limit", "timeout"])?;
         Ok(Operation::List(List {
-            bucket: target(&request)?.bucket,
+            bucket,
             prefix: query.prefix,
             after: query.after,
             limit: query.limit,

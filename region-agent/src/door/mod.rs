@@ -6,7 +6,8 @@ use std::sync::Arc;
 use axum::Router;
 use axum::routing::{get, post};
 
-use isthmus_door::{ErrorCode, Problem};
+use isthmus_door::{ErrorCode, Gate, Problem};
+use isthmus_runtime::settings::BucketRights;
 
 use crate::operation::Core;
 
@@ -16,6 +17,7 @@ mod kv;
 mod lines;
 mod openapi;
 mod query;
+mod rights;
 mod target;
 mod value;
 
@@ -33,12 +35,12 @@ fn reject(code: ErrorCode, detail: impl Into<String>) -> Rejection {
     Box::new(Problem::new(code, detail))
 }
 
-/// The routes for applications.
-pub fn router(core: Arc<Core>) -> Router {
+/// The routes for applications, behind their gate.
+pub fn router(core: Arc<Core>, gate: Gate<BucketRights>) -> Router {
     let routes = Router::new()
         .route("/v1/kv/{*rest}", get(kv::read).put(kv::put).delete(kv::delete))
         .route("/v1/batch", post(batch::batch))
         .route("/openapi.json", get(openapi::serve))
         .with_state(core);
-    isthmus_door::with_problems(routes)
+    rights::guarded(isthmus_door::with_problems(routes), gate)
 }

@@ -2,7 +2,8 @@
 
 use axum::response::Json;
 use isthmus_door::{ErrorCode, Problem};
-use utoipa::OpenApi;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::{Modify, OpenApi};
 
 use super::answer::{ListedBody, ListedKey, WrittenBody};
 use super::batch::OperationLine;
@@ -15,10 +16,31 @@ use super::{batch, kv};
         description = "One keyspace in several regions.",
         license(name = "Apache-2.0", identifier = "Apache-2.0")
     ),
+    modifiers(&Proofs),
+    security((), ("token" = []), ("certificate" = [])),
     paths(kv::put, kv::get, kv::delete, kv::list, batch::batch),
     components(schemas(WrittenBody, ListedBody, ListedKey, OperationLine, Problem, ErrorCode))
 )]
 struct Document;
+
+/// What a caller proves itself with, where the agent's settings name `clients`.
+struct Proofs;
+
+impl Modify for Proofs {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let components = document.components.get_or_insert_default();
+        let token = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
+        components.add_security_scheme("token", SecurityScheme::Http(token));
+        components.add_security_scheme(
+            "certificate",
+            SecurityScheme::MutualTls {
+                description: None,
+                extensions: None,
+                deprecated: None,
+            },
+        );
+    }
+}
 
 /// The document.
 #[must_use]
@@ -50,6 +72,10 @@ mod tests {
         assert_eq!(operations("/v1/kv/{bucket}/{key}"), ["delete", "get", "put"]);
         assert_eq!(operations("/v1/kv/{bucket}"), ["get"]);
         assert_eq!(operations("/v1/batch"), ["post"]);
+        assert_eq!(
+            document["components"]["securitySchemes"]["token"]["scheme"],
+            "bearer"
+        );
         assert!(document["components"]["schemas"]["Problem"].is_object());
         assert!(
             document["components"]["schemas"]["ErrorCode"]["enum"]

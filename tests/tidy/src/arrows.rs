@@ -11,7 +11,12 @@ const OURS: &[(&str, &[&str])] = &[
     ("isthmus-runtime", &["isthmus-replication"]),
     (
         "isthmus-door",
-        &["isthmus-replication", "isthmus-log", "isthmus-runtime"],
+        &[
+            "isthmus-replication",
+            "isthmus-link",
+            "isthmus-log",
+            "isthmus-runtime",
+        ],
     ),
     ("isthmus-wan", &[]),
     ("isthmus-gateway", BINARY),

@@ -70,7 +70,7 @@ impl Contents {
         files: &CredentialFiles,
         trust: &Trust,
     ) -> Result<Own, CredentialsError> {
-        let key = self.certified_key(files)?;
+        let key = self.certified_key(&files.certificate, &files.key)?;
         let (own, intermediates) = key
             .cert
             .split_first()
@@ -141,7 +141,8 @@ impl Contents {
         }
     }
 
-    fn roots(&self, path: &Path) -> Result<RootCertStore, CredentialsError> {
+    /// The CAs at `path`.
+    pub(super) fn roots(&self, path: &Path) -> Result<RootCertStore, CredentialsError> {
         let mut roots = RootCertStore::empty();
         for (index, certificate) in self.certificates(path)?.into_iter().enumerate() {
             let anchor = |source| CredentialsError::Anchor {
@@ -154,20 +155,23 @@ impl Contents {
         Ok(roots)
     }
 
-    fn certified_key(&self, files: &CredentialFiles) -> Result<CertifiedKey, CredentialsError> {
-        let chain = self.certificates(&files.certificate)?;
-        let key = PrivateKeyDer::from_pem_slice(self.bytes(&files.key)).map_err(|error| match error {
-            pem::Error::NoItemsFound => CredentialsError::NoKey {
-                path: files.key.clone(),
-            },
+    /// The key at `key` with the chain at `certificate`.
+    pub(super) fn certified_key(
+        &self,
+        certificate: &Path,
+        key: &Path,
+    ) -> Result<CertifiedKey, CredentialsError> {
+        let chain = self.certificates(certificate)?;
+        let der = PrivateKeyDer::from_pem_slice(self.bytes(key)).map_err(|error| match error {
+            pem::Error::NoItemsFound => CredentialsError::NoKey { path: key.to_owned() },
             source => CredentialsError::Pem {
-                path: files.key.clone(),
+                path: key.to_owned(),
                 source,
             },
         })?;
-        CertifiedKey::from_der(chain, key, &tls::provider()).map_err(|source| CredentialsError::Key {
-            key: files.key.clone(),
-            certificate: files.certificate.clone(),
+        CertifiedKey::from_der(chain, der, &tls::provider()).map_err(|source| CredentialsError::Key {
+            key: key.to_owned(),
+            certificate: certificate.to_owned(),
             source,
         })
     }

@@ -1,19 +1,20 @@
 //! `region-agent.yaml`.
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use isthmus_replication::names::{ProcessName, RegionName};
+use isthmus_replication::names::{CallerName, ProcessName, RegionName};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::access::{AdminFile, At, BucketRights, Buckets, ClientFile, DoorSettings, TlsSettings};
 use super::address::{Listen, Name};
 use super::document::Document;
 use super::environment::Environment;
 use super::error::SettingsError;
 use super::process::{
-    AdminFile, CommonFile, LogSettings, NatsSettings, ProcessSettings, Settings, TelemetrySettings,
-    check_loopback, default_drain,
+    CommonFile, LogSettings, NatsSettings, ProcessSettings, Settings, TelemetrySettings, default_drain,
 };
 use super::units::{ByteSize, Duration};
 
@@ -29,9 +30,14 @@ pub(super) struct AgentFile {
     name: Option<Name<ProcessName>>,
     /// The region's NATS.
     nats: NatsSettings,
-    /// The door for applications: a loopback address.
+    /// The door for applications: a loopback address unless `tls` and `clients` are given.
     #[serde(default = "default_listen")]
     listen: Listen,
+    /// The door's certificate.
+    tls: Option<TlsSettings>,
+    /// Who may use the door, and for which buckets; everybody by default.
+    #[serde(default)]
+    clients: BTreeMap<Name<CallerName>, ClientFile>,
     /// The administrative listener.
     #[serde(default = "default_admin")]
     admin: AdminFile,
@@ -75,8 +81,8 @@ impl Default for MemoryLimits {
 pub struct AgentSettings {
     /// What every process has been told.
     pub process: ProcessSettings,
-    /// The door for applications: a loopback address.
-    pub listen: SocketAddr,
+    /// The door for applications.
+    pub door: DoorSettings<BucketRights>,
     /// The folder of checkpoints.
     pub data: PathBuf,
     /// Limits of memory.
@@ -87,7 +93,11 @@ impl Settings for AgentSettings {
     fn load(path: &Path, environment: &Environment) -> Result<Self, SettingsError> {
         let mut document = Document::read(path)?;
         let file: AgentFile = document.parse(environment)?;
-        check_loopback(&document, &["listen"], file.listen.0)?;
+        let door = At {
+            within: &[],
+            callers: "clients",
+        };
+        let door = door.check(&document, file.listen.0, file.tls, file.clients)?;
         if file.memory.soft > file.memory.hard {
             let message = format!(
                 "the soft limit {} is above the hard limit {}",
@@ -104,19 +114,20 @@ impl Settings for AgentSettings {
             region: file.region,
             name: file.name,
             nats: file.nats,
-            admin: file.admin.listen.0,
+            admin: file.admin,
             log: file.log,
             telemetry: file.telemetry,
             drain: file.drain,
         };
         let process = common.check(document, "agent")?;
+        check_buckets(&process, &door)?;
         let data = file
             .data
             .unwrap_or_else(|| Path::new("data").join(process.name.as_str()));
         let data = process.document.resolve(&data);
         Ok(Self {
             process,
-            listen: file.listen.0,
+            door,
             data,
             memory: file.memory,
         })
@@ -127,8 +138,26 @@ impl Settings for AgentSettings {
     }
 
     fn listeners(&self) -> Vec<SocketAddr> {
-        vec![self.listen, self.process.admin]
+        vec![self.door.listen, self.process.admin.listen]
     }
+}
+
+/// A right to a bucket that the set does not know is a slip of the pen.
+fn check_buckets(process: &ProcessSettings, door: &DoorSettings<BucketRights>) -> Result<(), SettingsError> {
+    for (name, client) in &door.callers {
+        let rights = [("read", &client.rights.read), ("write", &client.rights.write)];
+        for (key, buckets) in rights {
+            let Buckets::Named(names) = buckets else { continue };
+            let unknown = names.iter().find(|bucket| process.set.bucket(bucket).is_none());
+            if let Some(bucket) = unknown {
+                let keys = ["clients", name.as_str(), key];
+                let mend = "correct the name, or add the bucket to set.yaml";
+                let message = format!("the set does not know the bucket {bucket}");
+                return Err(process.document.fault(&keys, message, mend));
+            }
+        }
+    }
+    Ok(())
 }
 
 fn default_listen() -> Listen {
@@ -138,5 +167,7 @@ fn default_listen() -> Listen {
 fn default_admin() -> AdminFile {
     AdminFile {
         listen: Listen((Ipv4Addr::LOCALHOST, 7111).into()),
+        tls: None,
+        operators: BTreeMap::new(),
     }
 }

@@ -7,6 +7,8 @@ use serde::de::{Deserialize, DeserializeOwned, Deserializer, MapAccess, SeqAcces
 use serde_json::Value;
 use serde_saphyr::{Error as YamlError, MessageFormatter, Spanned, UserMessageFormatter};
 
+use super::access::InvalidTokenHash;
+use super::address::InvalidAddress;
 use super::environment::{Environment, Override};
 use super::error::{Fault, Place, SettingsError};
 
@@ -137,7 +139,8 @@ impl Document {
     }
 
     fn invalid(&self, place: Option<Place>, message: String, mend: String) -> SettingsError {
-        let line = place.and_then(|place| usize::try_from(place.line).ok()?.checked_sub(1));
+        let shown = place.filter(|_| !is_of_secret(&message));
+        let line = shown.and_then(|place| usize::try_from(place.line).ok()?.checked_sub(1));
         let excerpt = line
             .and_then(|line| self.text.lines().nth(line))
             .map(str::to_owned);
@@ -188,6 +191,11 @@ impl Document {
         }
         places
     }
+}
+
+/// Whether a line that is refused so may hold a secret, which no error repeats.
+fn is_of_secret(message: &str) -> bool {
+    [InvalidTokenHash.to_string(), InvalidAddress::Secret.to_string()].contains(&message.to_owned())
 }
 
 fn mend_of(error: &YamlError) -> String {

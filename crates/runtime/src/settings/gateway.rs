@@ -8,13 +8,14 @@ use isthmus_replication::names::{ProcessName, RegionName};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::access::AdminFile;
 use super::address::{Address, Listen, Name};
 use super::document::Document;
 use super::environment::Environment;
 use super::error::SettingsError;
 use super::process::{
-    AdminFile, CommonFile, LogSettings, NatsSettings, ProcessSettings, Settings, TelemetrySettings,
-    check_file, check_readable, default_drain,
+    CommonFile, LogSettings, NatsSettings, ProcessSettings, Settings, TelemetrySettings, check_file,
+    check_readable, default_drain,
 };
 use super::set::SetSettings;
 use super::set_check::joined;
@@ -98,7 +99,7 @@ impl Settings for GatewaySettings {
             region: file.region,
             name: file.name,
             nats: file.nats,
-            admin: file.admin.listen.0,
+            admin: file.admin,
             log: file.log,
             telemetry: file.telemetry,
             drain: file.drain,
@@ -114,7 +115,7 @@ impl Settings for GatewaySettings {
     }
 
     fn listeners(&self) -> Vec<SocketAddr> {
-        vec![self.link.listen, self.process.admin]
+        vec![self.link.listen, self.process.admin.listen]
     }
 }
 
@@ -173,5 +174,7 @@ fn check_trust(set: &SetSettings) -> Result<(), SettingsError> {
 fn default_admin() -> AdminFile {
     AdminFile {
         listen: Listen((Ipv4Addr::LOCALHOST, 7115).into()),
+        tls: None,
+        operators: BTreeMap::new(),
     }
 }

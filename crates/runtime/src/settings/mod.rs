@@ -5,6 +5,7 @@
 //! is built from it: names are validated, defaults filled in, paths resolved, and what must fit together does. Code
 //! beyond this module sees only checked models and need not ask again.
 
+mod access;
 mod address;
 mod agent;
 mod document;
@@ -20,6 +21,9 @@ mod set_file;
 mod tests;
 mod units;
 
+pub use access::{
+    BucketRights, Buckets, CallerSettings, DoorSettings, InvalidTokenHash, Role, TlsSettings, TokenHash,
+};
 pub use address::{Address, Endpoint, InvalidAddress, Listen, NatsServer};
 pub use agent::{AgentSettings, MemoryLimits};
 pub use document::Document;

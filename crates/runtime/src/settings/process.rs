@@ -10,7 +10,8 @@ use isthmus_replication::names::{ProcessName, RegionName};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::address::{Endpoint, Listen, Name, NatsServer};
+use super::access::{AdminFile, At, DoorSettings, Role};
+use super::address::{Endpoint, Name, NatsServer};
 use super::document::Document;
 use super::environment::Environment;
 use super::error::SettingsError;
@@ -119,21 +120,13 @@ pub enum LogFormat {
     Json,
 }
 
-/// The administrative listener.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct AdminFile {
-    /// Where health, metrics and status are served: a loopback address.
-    pub listen: Listen,
-}
-
 /// The keys that both files share, as they were read.
 pub(super) struct CommonFile {
     pub set: PathBuf,
     pub region: Name<RegionName>,
     pub name: Option<Name<ProcessName>>,
     pub nats: NatsSettings,
-    pub admin: SocketAddr,
+    pub admin: AdminFile,
     pub log: LogSettings,
     pub telemetry: TelemetrySettings,
     pub drain: Duration,
@@ -150,8 +143,8 @@ pub struct ProcessSettings {
     pub name: ProcessName,
     /// The region's NATS.
     pub nats: NatsSettings,
-    /// Where health, metrics and status are served: a loopback address.
-    pub admin: SocketAddr,
+    /// Where health, metrics and status are served.
+    pub admin: DoorSettings<Role>,
     /// The region's log.
     pub log: LogSettings,
     /// Logs and traces.
@@ -214,7 +207,16 @@ impl CommonFile {
             );
             return Err(document.fault(&["region"], message, mend));
         }
-        check_loopback(&document, &["admin", "listen"], self.admin)?;
+        let admin = At {
+            within: &["admin"],
+            callers: "operators",
+        };
+        let admin = admin.check(
+            &document,
+            self.admin.listen.0,
+            self.admin.tls,
+            self.admin.operators,
+        )?;
         check_log(&document, &self.log)?;
         check_telemetry(&document, &self.telemetry)?;
         let nats = check_nats(&document, self.nats)?;
@@ -229,32 +231,13 @@ impl CommonFile {
             region,
             name,
             nats,
-            admin: self.admin,
+            admin,
             log: self.log,
             telemetry: self.telemetry,
             drain: self.drain.0,
             document,
         })
     }
-}
-
-/// Refuses `listener` at `keys` unless only this machine can reach it: it has neither TLS nor authentication.
-pub(super) fn check_loopback(
-    document: &Document,
-    keys: &[&str],
-    listener: SocketAddr,
-) -> Result<(), SettingsError> {
-    if listener.ip().is_loopback() {
-        return Ok(());
-    }
-    let message = format!(
-        "{listener} can be reached from other machines, and this door has neither TLS nor authentication"
-    );
-    let mend = format!(
-        "listen on 127.0.0.1:{} and put a proxy that authenticates in front",
-        listener.port()
-    );
-    Err(document.fault(keys, message, mend))
 }
 
 /// The path at `keys` as it is meant in the file; refused unless it names a readable file.

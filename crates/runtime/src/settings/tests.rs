@@ -7,6 +7,7 @@ use tempfile::TempDir;
 
 use super::*;
 
+mod access;
 mod process;
 
 const SET: &str = r#"set: shop
@@ -350,7 +351,7 @@ fn schemas_name_every_key() {
     );
     assert_eq!(
         keys(SettingsFile::Agent),
-        "admin data drain listen log memory name nats region set telemetry"
+        "admin clients data drain listen log memory name nats region set telemetry tls"
     );
     assert_eq!(
         keys(SettingsFile::Gateway),

@@ -8,8 +8,8 @@ fn a_minimal_agent_has_the_documented_defaults() {
     let agent = folder.agent(&[("ISTHMUS_NAME", "agent-1")]).unwrap();
     assert_eq!(agent.process.region, region("eu-west"));
     assert_eq!(agent.process.set.name.as_str(), "shop");
-    assert_eq!(agent.listen.to_string(), "127.0.0.1:7110");
-    assert_eq!(agent.process.admin.to_string(), "127.0.0.1:7111");
+    assert_eq!(agent.door.listen.to_string(), "127.0.0.1:7110");
+    assert_eq!(agent.process.admin.listen.to_string(), "127.0.0.1:7111");
     assert_eq!(agent.data, folder.path("eu-west/data/agent-1"));
     assert!(!agent.process.log.create);
     assert_eq!(agent.process.log.retention, ByteSize::mib(256));
@@ -71,7 +71,7 @@ fn the_environment_overrides_every_level_and_stands_in_for_missing_keys() {
         .unwrap();
     assert_eq!(agent.process.region, region("us-east"));
     assert_eq!(agent.process.nats.servers[0].to_string(), "nats://127.0.0.1:4222");
-    assert_eq!(agent.listen.port(), 0);
+    assert_eq!(agent.door.listen.port(), 0);
     assert_eq!((agent.process.log.create, agent.process.log.replicas), (true, 3));
     assert_eq!(agent.process.log.retention, ByteSize::mib(8));
     assert_eq!(agent.data, Path::new("/elsewhere"));

@@ -1,0 +1,177 @@
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Method, StatusCode};
+use axum::routing::get;
+use isthmus_runtime::metrics::Metrics;
+use isthmus_runtime::settings::TokenHash;
+use isthmus_runtime::telemetry::Tracer;
+use tower::ServiceExt;
+
+use super::*;
+use crate::operators::for_operators;
+
+struct Doorway {
+    process: Process<()>,
+    refusals: Refusals,
+}
+
+impl Doorway {
+    fn new() -> Self {
+        let process = Process::new((), Clock::system(), Metrics::new("test", "0"), Tracer::off());
+        let refusals = Refusals::new(&process);
+        Self { process, refusals }
+    }
+
+    fn gate(&self, operators: &[(&str, &str, Role)]) -> Gate<Role> {
+        Gate::new("admin", None, &callers(operators), self.refusals.clone())
+    }
+
+    fn counted(&self, reason: &str) -> bool {
+        let wanted = format!("isthmus_door_refused_total{{door=\"admin\",reason=\"{reason}\"}} 1");
+        self.process.metrics.text().lines().any(|line| line == wanted)
+    }
+
+    fn told(&self, kind: &str) -> usize {
+        let events = self.process.events.after(0);
+        events.iter().filter(|event| event.kind == kind).count()
+    }
+}
+
+fn callers(operators: &[(&str, &str, Role)]) -> BTreeMap<CallerName, CallerSettings<Role>> {
+    let one = |(name, token, role): &(&str, &str, Role)| {
+        let settings = CallerSettings {
+            tokens: vec![TokenHash(*Fingerprint::of_bytes(token.as_bytes()).as_bytes())],
+            certificates: Vec::new(),
+            rights: *role,
+        };
+        (CallerName::parse(name).unwrap(), settings)
+    };
+    operators.iter().map(one).collect()
+}
+
+fn asks(authorization: Option<&str>) -> Request {
+    let builder = Request::builder().uri("/").header("host", "127.0.0.1");
+    let builder = match authorization {
+        Some(value) => builder.header("authorization", value),
+        None => builder,
+    };
+    builder.body(Body::empty()).unwrap()
+}
+
+fn name_of(gate: &Gate<Role>, authorization: Option<&str>) -> Result<Option<String>, ErrorCode> {
+    match gate.identify(&asks(authorization)) {
+        Ok(caller) => Ok(caller.name.as_ref().map(ToString::to_string)),
+        Err(problem) => Err(problem.code()),
+    }
+}
+
+#[test]
+fn where_nobody_is_named_everybody_may_do_everything() {
+    let gate = Doorway::new().gate(&[]);
+    let caller = gate.identify(&asks(None)).unwrap();
+    assert_eq!((&caller.name, caller.rights), (&None, Role::Destroy));
+}
+
+#[test]
+fn a_token_names_its_caller_as_a_bearers_or_as_a_password() {
+    let doorway = Doorway::new();
+    let gate = doorway.gate(&[("alice", "secret", Role::Operate), ("bob", "other", Role::Read)]);
+    let password = |pair: &str| format!("Basic {}", STANDARD.encode(pair));
+    for (given, expected) in [
+        (Some("Bearer secret".to_owned()), Some("alice")),
+        (Some("bearer  other".to_owned()), Some("bob")),
+        (Some(password("anybody:secret")), Some("alice")),
+        (Some(password("secret")), None),
+        (Some("Bearer Secret".to_owned()), None),
+        (Some("Bearer ".to_owned()), None),
+        (Some("Basic !".to_owned()), None),
+        (Some("Digest secret".to_owned()), None),
+        (None, None),
+    ] {
+        let expected = expected.map(|name| Some(name.to_owned()));
+        let found = name_of(&gate, given.as_deref());
+        assert_eq!(found, expected.ok_or(ErrorCode::Unauthenticated), "{given:?}");
+    }
+}
+
+#[test]
+fn callers_are_replaced_while_the_door_is_open() {
+    let doorway = Doorway::new();
+    let gate = doorway.gate(&[("alice", "old", Role::Operate)]);
+    let shared = gate.clone();
+    gate.replace(&callers(&[("alice", "new", Role::Operate)]));
+    assert!(name_of(&shared, Some("Bearer old")).is_err());
+    assert_eq!(name_of(&shared, Some("Bearer new")), Ok(Some("alice".to_owned())));
+}
+
+#[test]
+fn a_refusal_is_counted_each_time_and_told_once_a_minute() {
+    let doorway = Doorway::new();
+    let gate = doorway.gate(&[("alice", "secret", Role::Read)]);
+    assert!(name_of(&gate, Some("Bearer guessed")).is_err());
+    assert!(doorway.counted("unknown_token"));
+    for _ in 0..100 {
+        assert!(name_of(&gate, Some("Bearer guessed")).is_err());
+    }
+    assert_eq!(doorway.told("access_refused"), 1);
+    assert!(name_of(&gate, None).is_err());
+    assert_eq!(doorway.told("access_refused"), 2);
+    let events = format!("{:?}", doorway.process.events.after(0));
+    assert!(!events.contains("guessed"), "{events}");
+}
+
+#[tokio::test]
+async fn each_request_of_an_operator_needs_its_role_and_acts_are_recorded() {
+    let doorway = Doorway::new();
+    let gate = doorway.gate(&[
+        ("reader", "r", Role::Read),
+        ("operator", "o", Role::Operate),
+        ("root", "d", Role::Destroy),
+    ]);
+    let any = || get(async || "done").post(async || "done").delete(async || "done");
+    let mut routes = Router::new();
+    for path in [
+        "/healthz",
+        "/readyz/read",
+        "/v1/status",
+        "/v1/why/{*rest}",
+        "/v1/aside/{id}",
+        "/v1/links/{peer}/pause",
+    ] {
+        routes = routes.route(path, any());
+    }
+    let routes = for_operators(routes, gate, doorway.process.events.clone());
+    let cases = [
+        (Method::GET, "/healthz", [200, 200, 200, 200]),
+        (Method::GET, "/readyz/read", [200, 200, 200, 200]),
+        (Method::GET, "/v1/status", [401, 200, 200, 200]),
+        (Method::GET, "/v1/why/carts/alice", [401, 403, 200, 200]),
+        (Method::GET, "/v1/aside/1", [401, 403, 200, 200]),
+        (Method::POST, "/v1/links/us-east/pause", [401, 403, 200, 200]),
+        (Method::POST, "/v1/why/carts/alice", [401, 403, 200, 200]),
+        (Method::DELETE, "/v1/aside/1", [401, 403, 403, 200]),
+    ];
+    for (method, path, expected) in cases {
+        let tokens = [None, Some("r"), Some("o"), Some("d")];
+        for (token, status) in tokens.into_iter().zip(expected) {
+            let mut request = asks(token.map(|token| format!("Bearer {token}")).as_deref());
+            *request.method_mut() = method.clone();
+            *request.uri_mut() = path.parse().unwrap();
+            let answer = routes.clone().oneshot(request).await.unwrap();
+            let status = StatusCode::from_u16(status).unwrap();
+            assert_eq!(answer.status(), status, "{method} {path} {token:?}");
+        }
+    }
+    let events = doorway.process.events.after(0);
+    let acts = events.iter().filter(|event| event.kind == "operator_act");
+    let acts = acts.map(|event| (event.fields["operator"].clone(), event.fields["act"].clone()));
+    let expected = [
+        ("operator", "POST /v1/links/us-east/pause"),
+        ("root", "POST /v1/links/us-east/pause"),
+        ("operator", "POST /v1/why/{*rest}"),
+        ("root", "POST /v1/why/{*rest}"),
+        ("root", "DELETE /v1/aside/1"),
+    ];
+    let expected = expected.map(|(operator, act)| (operator.into(), act.into()));
+    assert_eq!(acts.collect::<Vec<_>>(), expected);
+}

@@ -1,0 +1,250 @@
+//! The certificates of a process's listeners: loaded, taken up again when their files change, and told of before they
+//! end.
+
+use std::convert::Infallible;
+use std::error::Error;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use isthmus_link::{CredentialsError, DoorFiles, DoorTls, Fingerprint};
+use isthmus_replication::time::Mono;
+use isthmus_runtime::Process;
+use isthmus_runtime::doctor::{self, Finding};
+use isthmus_runtime::events::Severity;
+use isthmus_runtime::metrics::{Gauge, Labels};
+use isthmus_runtime::settings::{Document, DoorSettings, Settings, SettingsError};
+use isthmus_runtime::supervise::{SpawnRefused, TaskKind};
+use serde_json::json;
+use tokio::time::sleep;
+
+/// How long a certificate holds is looked at this often.
+const LOOK: Duration = Duration::from_secs(60);
+/// That it ends soon is told from here on.
+const SOON: u64 = doctor::CERTIFICATE_SOON.as_secs();
+/// And is an alarm from here on; it is told again after as long.
+const NOW: u64 = doctor::CERTIFICATE_NOW.as_secs();
+const TELL_AGAIN: Duration = doctor::CERTIFICATE_NOW;
+/// Files are read again this often where the system gives no notice of a change.
+pub const POLL: Duration = Duration::from_secs(2);
+
+/// A door's name and its TLS.
+pub type OfDoor = (&'static str, Arc<DoorTls>);
+
+/// The TLS that the settings of a door ask for; `within` is what stands above its key `tls`.
+///
+/// # Errors
+/// [`SettingsError`] at the key that names the file, with the mend.
+pub fn load<R>(
+    document: &Document,
+    within: &[&str],
+    settings: &DoorSettings<R>,
+) -> Result<Option<Arc<DoorTls>>, SettingsError> {
+    let Some(tls) = &settings.tls else { return Ok(None) };
+    let files = DoorFiles {
+        certificate: tls.certificate.clone(),
+        key: tls.key.clone(),
+        clients: tls.clients.clone(),
+    };
+    DoorTls::load(files)
+        .map(|tls| Some(Arc::new(tls)))
+        .map_err(|error| {
+            let file = error.file();
+            let key = match () {
+                () if file == Some(&*tls.key) => "key",
+                () if file == tls.clients.as_deref() => "clients",
+                () => "certificate",
+            };
+            let keys: Vec<&str> = within.iter().copied().chain(["tls", key]).collect();
+            document.fault(&keys, sentence(&error), "")
+        })
+}
+
+/// An error with its causes.
+#[must_use]
+pub fn sentence(error: &CredentialsError) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(source) = cause {
+        text.push_str(&format!(" ({source})"));
+        cause = source.source();
+    }
+    text
+}
+
+/// Takes up the changed files of a door's certificate, and tells of its end. `name` is the door's.
+///
+/// # Errors
+/// A task could not be started.
+pub fn keep<S: Settings>(
+    process: &Process<S>,
+    ends: &Ends,
+    name: &'static str,
+    tls: &Arc<DoorTls>,
+) -> Result<(), SpawnRefused> {
+    let (events, watched) = (process.events.clone(), Arc::clone(tls));
+    let report = move |outcome| tell_reload(&events, name, outcome);
+    process.supervisor.spawn(
+        TaskKind::Work,
+        format!("credentials of the {name}"),
+        |stop| async move {
+            tokio::select! {
+                () = watched.watch(POLL, report) => {}
+                () = stop.cancelled() => {}
+            }
+            Ok::<(), Infallible>(())
+        },
+    )?;
+    let tls = Arc::clone(tls);
+    watch_end(process, ends, name, move || tls.own())
+}
+
+/// The event of credentials that were taken up, or could not be.
+pub fn tell_reload(
+    events: &isthmus_runtime::events::Events,
+    of: &'static str,
+    outcome: Result<u64, CredentialsError>,
+) {
+    match outcome {
+        Ok(generation) => events.record(
+            Severity::Notice,
+            "credentials_reloaded",
+            format!("the {of} certificate and whom it trusts were read again; what stands is judged by them"),
+            json!({ "of": of, "generation": generation }),
+        ),
+        Err(error) => events.record(
+            Severity::Warning,
+            "credentials_refused",
+            format!(
+                "a changed {of} certificate or trust is not used: {}",
+                sentence(&error)
+            ),
+            json!({ "of": of }),
+        ),
+    }
+}
+
+/// Tells, as an event and a metric, when a certificate of this process ends: `own` gives its fingerprint and end.
+///
+/// # Errors
+/// The task could not be started.
+pub fn watch_end<S: Settings>(
+    process: &Process<S>,
+    ends: &Ends,
+    of: &'static str,
+    own: impl Fn() -> (Fingerprint, u64) + Clone + Send + Sync + 'static,
+) -> Result<(), SpawnRefused> {
+    let shown = own.clone();
+    ends.add(move || vec![(vec![("of", of.to_owned()), ("peer", String::new())], shown().1)]);
+    let (clock, events) = (process.clock.clone(), process.events.clone());
+    let watching = async move {
+        let mut told: Option<(Mono, Severity)> = None;
+        loop {
+            let (now, (fingerprint, end)) = (clock.now(), own());
+            let left = end.saturating_sub(now.wall.micros() / 1_000_000);
+            let is_news = |severity| {
+                told.is_none_or(|(at, before)| before != severity || now.mono.since(at) >= TELL_AGAIN)
+            };
+            match ending(left) {
+                None => told = None,
+                Some((severity, kind)) if is_news(severity) => {
+                    told = Some((now.mono, severity));
+                    let text = format!(
+                        "the {of} certificate ends in {} h: put a new one in its place, it is taken up without a restart",
+                        left / 3_600
+                    );
+                    let fields =
+                        json!({ "of": of, "fingerprint": fingerprint.to_string(), "seconds_left": left });
+                    events.record(severity, kind, text, fields);
+                }
+                Some(_) => {}
+            }
+            sleep(LOOK).await;
+        }
+    };
+    process.supervisor.spawn(
+        TaskKind::Work,
+        format!("end of the {of}'s certificate"),
+        |stop| async move {
+            tokio::select! {
+                () = watching => {}
+                () = stop.cancelled() => {}
+            }
+            Ok::<(), Infallible>(())
+        },
+    )?;
+    Ok(())
+}
+
+/// The ends of all certificates that a process has or sees, as one metric. Clones share it.
+#[derive(Clone)]
+pub struct Ends(Arc<Mutex<Vec<Source>>>);
+
+/// Certificates by their labels, with their ends in seconds since the Unix epoch.
+type Source = Box<dyn Fn() -> Vec<(Labels, u64)> + Send>;
+
+impl Ends {
+    /// None yet. Called once for a process.
+    #[must_use]
+    pub fn new<S>(process: &Process<S>) -> Self {
+        let ends = Self(Arc::default());
+        let shown = ends.clone();
+        process.metrics.sampled(move || vec![shown.gauge()]);
+        ends
+    }
+
+    /// Adds certificates, which are asked for each time; it must not block.
+    pub fn add(&self, source: impl Fn() -> Vec<(Labels, u64)> + Send + 'static) {
+        self.sources().push(Box::new(source));
+    }
+
+    fn gauge(&self) -> Gauge {
+        let help = "When a certificate ends, in seconds since the Unix epoch";
+        let mut gauge = Gauge::new("certificate_not_after_timestamp_seconds", help, None);
+        for (labels, end) in self.sources().iter().flat_map(|source| source()) {
+            #[allow(clippy::cast_precision_loss)]
+            gauge.sample(labels, Some(end as f64));
+        }
+        gauge
+    }
+
+    fn sources(&self) -> MutexGuard<'_, Vec<Source>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Ends {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Ends").field(&self.sources().len()).finish()
+    }
+}
+
+/// What a doctor finds of the certificates of a process's doors, at `now` in seconds since the Unix epoch.
+pub fn findings(doors: impl IntoIterator<Item = OfDoor>, now: u64) -> Vec<Finding> {
+    let one = |(of, tls): OfDoor| {
+        let left = tls.own().1.checked_sub(now).map(Duration::from_secs);
+        doctor::certificate(&format!("the {of} door"), left)
+    };
+    doors.into_iter().map(one).collect()
+}
+
+/// How grave it is that a certificate holds for so many seconds more; none if it is not.
+fn ending(left: u64) -> Option<(Severity, &'static str)> {
+    match left {
+        0..NOW => Some((Severity::Alarm, "certificate_ends")),
+        NOW..SOON => Some((Severity::Warning, "certificate_ends")),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certificates_end_is_a_warning_for_two_weeks_and_an_alarm_on_its_last_day() {
+        let told = [0, NOW - 1, NOW, SOON - 1, SOON].map(|left| ending(left).map(|(severity, _)| severity));
+        let (alarm, warning) = (Some(Severity::Alarm), Some(Severity::Warning));
+        assert_eq!(told, [alarm, alarm, warning, warning, None]);
+    }
+}

@@ -1,0 +1,116 @@
+//! A door as its settings describe it: bound, with its certificate watched and its callers known.
+
+use std::net::SocketAddr;
+
+use axum::Router;
+use isthmus_runtime::Process;
+use isthmus_runtime::settings::{DoorSettings, Role, Settings};
+use isthmus_runtime::supervise::{SpawnRefused, TaskKind};
+
+use crate::access::{Gate, Refusals, Rights};
+use crate::certificates::{self, Ends, OfDoor};
+use crate::operators::for_operators;
+use crate::serve::Door;
+
+/// What the doors of a process have in common.
+#[derive(Debug)]
+pub struct Doors {
+    /// What they refuse.
+    pub refusals: Refusals,
+    /// When certificates end.
+    pub ends: Ends,
+}
+
+impl Doors {
+    /// Called once for a process: it registers metrics.
+    #[must_use]
+    pub fn new<S>(process: &Process<S>) -> Self {
+        Self {
+            refusals: Refusals::new(process),
+            ends: Ends::new(process),
+        }
+    }
+}
+
+/// A bound door and what stands before it.
+#[derive(Debug)]
+pub struct OpenDoor<R> {
+    /// The name of the door in events, metrics and logs.
+    name: &'static str,
+    door: Door,
+    gate: Gate<R>,
+}
+
+impl<R: Rights + Clone> OpenDoor<R> {
+    /// Binds the door that `settings` describe; `within` is what stands above its key `tls`.
+    ///
+    /// # Errors
+    /// Files or an address that can't be used.
+    pub async fn bind<S: Settings>(
+        process: &Process<S>,
+        name: &'static str,
+        within: &[&str],
+        settings: &DoorSettings<R>,
+        doors: &Doors,
+    ) -> anyhow::Result<Self> {
+        let document = &process.settings.process().document;
+        let tls = certificates::load(document, within, settings)?;
+        let door = Door::bind(name, settings, tls.clone()).await?;
+        if let Some(tls) = &tls {
+            certificates::keep(process, &doors.ends, name, tls)?;
+        }
+        let gate = Gate::new(name, tls, &settings.callers, doors.refusals.clone());
+        Ok(Self { name, door, gate })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.door.address()
+    }
+
+    /// What stands before it.
+    #[must_use]
+    pub fn gate(&self) -> &Gate<R> {
+        &self.gate
+    }
+
+    /// Its name and its TLS, where it has it.
+    #[must_use]
+    pub fn tls(&self) -> Option<OfDoor> {
+        Some((self.name, self.door.tls()?))
+    }
+
+    /// Serves `router`, which asks the gate, as a task of this kind.
+    ///
+    /// # Errors
+    /// The task could not be started.
+    pub fn serve<S>(self, process: &Process<S>, kind: TaskKind, router: Router) -> Result<(), SpawnRefused> {
+        let Self { name, door, .. } = self;
+        process
+            .supervisor
+            .spawn(kind, format!("{name} door"), |stop| door.serve(router, stop))
+    }
+}
+
+/// The admin listener of a process.
+///
+/// # Errors
+/// As [`OpenDoor::bind`].
+pub async fn bind_admin<S: Settings>(process: &Process<S>, doors: &Doors) -> anyhow::Result<OpenDoor<Role>> {
+    let settings = &process.settings.process().admin;
+    OpenDoor::bind(process, "admin", &["admin"], settings, doors).await
+}
+
+/// Serves `router` to operators until everything else has stopped.
+///
+/// # Errors
+/// The task could not be started.
+pub fn serve_admin<S>(
+    process: &Process<S>,
+    door: OpenDoor<Role>,
+    router: Router,
+) -> Result<(), SpawnRefused> {
+    let router = for_operators(router, door.gate.clone(), process.events.clone());
+    door.serve(process, TaskKind::Work, router)
+}

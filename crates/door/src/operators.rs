@@ -1,0 +1,113 @@
+//! The gate of an admin listener: which role a request needs, and a record of what operators did.
+
+use axum::Router;
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::Method;
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use isthmus_replication::names::CallerName;
+use isthmus_runtime::events::{Events, Severity};
+use isthmus_runtime::settings::Role;
+use serde_json::json;
+
+use crate::access::{Gate, origin};
+use crate::browser::{no_foreign_pages, only_own_pages};
+
+/// Answers with what applications stored.
+const SHOWS_VALUES: [&str; 2] = ["/v1/why/", "/v1/aside"];
+
+#[derive(Clone)]
+struct Guard {
+    gate: Gate<Role>,
+    events: Events,
+}
+
+/// `router` for operators: each request needs its role, and everything but reading is recorded. Without TLS it is also
+/// closed to names that are made to resolve to this machine.
+pub fn for_operators(router: Router, gate: Gate<Role>, events: Events) -> Router {
+    let has_tls = gate.has_tls();
+    let guarded = router.layer(from_fn_with_state(Guard { gate, events }, guard));
+    if has_tls {
+        no_foreign_pages(guarded)
+    } else {
+        only_own_pages(guarded)
+    }
+}
+
+async fn guard(State(guard): State<Guard>, request: Request, next: Next) -> Response {
+    let Some(needed) = needed(request.method(), request.uri().path()) else {
+        return next.run(request).await;
+    };
+    let caller = match guard.gate.identify(&request) {
+        Ok(caller) => caller,
+        Err(problem) => return problem.into_response(),
+    };
+    if caller.rights < needed {
+        let detail = format!("this needs the role {}", name(needed));
+        return guard
+            .gate
+            .forbid(&caller, origin(&request), &detail)
+            .into_response();
+    }
+    if is_reading(request.method()) {
+        return next.run(request).await;
+    }
+    let act = Act::of(&request, caller.name.clone());
+    let response = next.run(request).await;
+    act.record(&guard.events, response.status().as_u16());
+    response
+}
+
+/// The role that a request needs; none for probes.
+fn needed(method: &Method, path: &str) -> Option<Role> {
+    if path == "/healthz" || path.starts_with("/readyz/") {
+        return None;
+    }
+    Some(match *method {
+        Method::DELETE => Role::Destroy,
+        _ if !is_reading(method) => Role::Operate,
+        _ if SHOWS_VALUES.iter().any(|prefix| path.starts_with(prefix)) => Role::Operate,
+        _ => Role::Read,
+    })
+}
+
+fn is_reading(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD)
+}
+
+fn name(role: Role) -> &'static str {
+    match role {
+        Role::Read => "read",
+        Role::Operate => "operate",
+        Role::Destroy => "destroy",
+    }
+}
+
+/// Something that an operator does.
+struct Act {
+    operator: Option<CallerName>,
+    from: Option<String>,
+    what: String,
+}
+
+impl Act {
+    fn of(request: &Request, operator: Option<CallerName>) -> Self {
+        let route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
+        let path = request.uri().path();
+        // The rest of such a path is a key of an application.
+        let shown = route.filter(|route| route.contains("{*")).unwrap_or(path);
+        Self {
+            operator,
+            from: origin(request).map(|from| from.ip().to_string()),
+            what: format!("{} {shown}", request.method()),
+        }
+    }
+
+    fn record(self, events: &Events, status: u16) {
+        let Self { operator, from, what } = self;
+        let operator = operator.as_ref().map(CallerName::as_str);
+        let message = format!("{} did {what}: {status}", operator.unwrap_or("an operator"));
+        let fields = json!({ "operator": operator, "from": from, "act": what, "status": status });
+        events.record(Severity::Notice, "operator_act", message, fields);
+    }
+}

@@ -1,0 +1,156 @@
+//! The TLS of doors: whom it lets in, and how it takes up new files.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use common::{Authority, Leaf, World, provider, soon};
+use isthmus_link::{ClientCertificate, DoorFiles, DoorTls, Reload};
+use rustls::client::Resumption;
+use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject};
+use rustls::version::{TLS12, TLS13};
+use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+use tokio_rustls::TlsConnector;
+
+const REPORTS: &str = "spiffe://example.org/reports";
+
+struct Door {
+    world: World,
+    tls: Arc<DoorTls>,
+}
+
+impl Door {
+    /// A door of eu's CA that lets in whom us's CA vouches for.
+    fn new(clients: bool) -> Self {
+        let world = World::new();
+        let tls = Arc::new(DoorTls::load(files(&world, clients)).unwrap());
+        Self { world, tls }
+    }
+
+    /// A handshake of a caller; the caller's end sends one byte and must see it come back.
+    async fn call(
+        &self,
+        presents: Option<&Leaf>,
+        version: &'static SupportedProtocolVersion,
+    ) -> Result<Option<ClientCertificate>, String> {
+        let (here, there) = duplex(64 * 1024);
+        let config = caller(&self.world.eu, presents, version);
+        let name = ServerName::try_from("gateway.example.org").unwrap();
+        let calling = async {
+            let mut stream = TlsConnector::from(config)
+                .connect(name, there)
+                .await
+                .map_err(|error| error.to_string())?;
+            stream.write_all(b"x").await.map_err(|error| error.to_string())?;
+            let mut back = [0];
+            stream
+                .read_exact(&mut back)
+                .await
+                .map_err(|error| error.to_string())?;
+            Ok::<_, String>(())
+        };
+        let answering = async {
+            let (mut stream, certificate) = self.tls.accept(here).await.map_err(|error| error.to_string())?;
+            let mut byte = [0];
+            stream
+                .read_exact(&mut byte)
+                .await
+                .map_err(|error| error.to_string())?;
+            stream.write_all(&byte).await.map_err(|error| error.to_string())?;
+            Ok::<_, String>(certificate)
+        };
+        let (called, answered) = soon("the handshake ends", async { tokio::join!(calling, answering) }).await;
+        let certificate = answered?;
+        called.map(|()| certificate)
+    }
+}
+
+fn files(world: &World, clients: bool) -> DoorFiles {
+    let path = |name: &str| -> PathBuf { world.path(name) };
+    DoorFiles {
+        certificate: path("eu-west.crt"),
+        key: path("eu-west.key"),
+        clients: clients.then(|| path("us-east.pem")),
+    }
+}
+
+fn caller(
+    trusts: &Authority,
+    presents: Option<&Leaf>,
+    version: &'static SupportedProtocolVersion,
+) -> Arc<ClientConfig> {
+    let mut roots = RootCertStore::empty();
+    roots
+        .add(CertificateDer::from_pem_slice(trusts.pem.as_bytes()).unwrap())
+        .unwrap();
+    let builder = ClientConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[version])
+        .unwrap()
+        .with_root_certificates(roots);
+    let mut config = match presents {
+        None => builder.with_no_client_auth(),
+        Some(leaf) => {
+            let key = rustls::pki_types::PrivateKeyDer::try_from(leaf.key.serialize_der()).unwrap();
+            builder
+                .with_client_auth_cert(vec![leaf.der.clone()], key)
+                .unwrap()
+        }
+    };
+    config.resumption = Resumption::disabled();
+    Arc::new(config)
+}
+
+#[tokio::test]
+async fn a_caller_may_come_without_a_certificate_or_with_one_that_is_vouched_for() {
+    let door = Door::new(true);
+    assert!(door.call(None, &TLS13).await.unwrap().is_none());
+    let leaf = door.world.us.issue(&[REPORTS]);
+    let certificate = door.call(Some(&leaf), &TLS13).await.unwrap().unwrap();
+    assert!(certificate.names().contains(REPORTS));
+    assert!(door.tls.still_holds(&certificate));
+    let stranger = Authority::new().issue(&[REPORTS]);
+    assert!(door.call(Some(&stranger), &TLS13).await.is_err());
+    assert!(door.call(None, &TLS12).await.is_err());
+}
+
+#[tokio::test]
+async fn a_door_without_cas_asks_for_no_certificate() {
+    let door = Door::new(false);
+    let leaf = door.world.us.issue(&[REPORTS]);
+    assert!(door.call(Some(&leaf), &TLS13).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_caller_whose_ca_is_taken_away_holds_no_longer_on_a_connection_that_stands() {
+    let door = Door::new(true);
+    let (leaf, next) = (door.world.us.issue(&[REPORTS]), Authority::new());
+    let certificate = door.call(Some(&leaf), &TLS13).await.unwrap().unwrap();
+    door.world
+        .write("us-east.pem", &format!("{}{}", door.world.us.pem, next.pem));
+    assert_eq!(door.tls.reload().unwrap(), Reload::Published(2));
+    assert!(door.tls.still_holds(&certificate), "both CAs are trusted");
+    door.world.write("us-east.pem", &next.pem);
+    assert_eq!(door.tls.reload().unwrap(), Reload::Published(3));
+    assert!(!door.tls.still_holds(&certificate));
+    assert!(door.call(Some(&leaf), &TLS13).await.is_err());
+    assert!(door.call(Some(&next.issue(&[REPORTS])), &TLS13).await.is_ok());
+}
+
+#[tokio::test]
+async fn files_that_do_not_go_together_leave_the_door_as_it_was() {
+    let door = Door::new(true);
+    let before = door.tls.own().0;
+    assert_eq!(door.tls.reload().unwrap(), Reload::Unchanged);
+    door.world
+        .write("eu-west.key", &door.world.us.issue(&[]).key.serialize_pem());
+    let refused = door.tls.reload().unwrap_err().to_string();
+    assert!(refused.contains("don't go together"), "{refused}");
+    assert!(door.call(None, &TLS13).await.is_ok());
+    door.world.install("eu-west", &door.world.eu.issue(&[]));
+    assert_eq!(door.tls.reload().unwrap(), Reload::Published(2));
+    assert_ne!(door.tls.own().0, before);
+    assert!(door.call(None, &TLS13).await.is_ok());
+}
