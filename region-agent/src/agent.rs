@@ -35,7 +35,7 @@ pub async fn assemble(process: Process<AgentSettings>) -> anyhow::Result<()> {
     let settings = Arc::clone(&process.settings);
     let doors = Doors::new(&process);
     let admin = isthmus_door::bind_admin(&process, &doors).await?;
-    let door = OpenDoor::bind(&process, "http", &[], &settings.door, &doors).await?;
+    let door = OpenDoor::bind(&process, "http", &[], |told| &told.door, &doors).await?;
     let (admin_at, door_at) = (admin.address(), door.address());
     let assembled = Assembled::default();
     let teller = Teller {
@@ -150,12 +150,15 @@ async fn context(
         .supervisor
         .spawn(TaskKind::Work, "aside", |stop| waiting.append(journal, stop))?;
     let clock = process.clock.clone();
+    let memory = Arc::new(Memory::new(process.settings.memory));
+    let limited = Arc::clone(&memory);
+    process.on_reload("memory limits".to_owned(), move |told| limited.limit(told.memory))?;
     Ok(Context {
         server_clock: ServerClock::new(Arc::new(move || clock.now())),
         aside,
         metrics: AgentMetrics::new(&process.metrics),
         traced: TracedChanges::default(),
-        memory: Arc::new(Memory::new(process.settings.memory)),
+        memory,
         run: if planted::is(Planted::WriterReused) {
             WriterId(1)
         } else {

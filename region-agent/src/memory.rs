@@ -8,8 +8,8 @@ use isthmus_runtime::settings::MemoryLimits;
 /// What the stores of all shards take.
 #[derive(Debug)]
 pub struct Memory {
-    soft: u64,
-    hard: u64,
+    soft: AtomicU64,
+    hard: AtomicU64,
     used: AtomicU64,
 }
 
@@ -18,10 +18,16 @@ impl Memory {
     #[must_use]
     pub fn new(limits: MemoryLimits) -> Self {
         Self {
-            soft: limits.soft.0,
-            hard: limits.hard.0,
+            soft: AtomicU64::new(limits.soft.0),
+            hard: AtomicU64::new(limits.hard.0),
             used: AtomicU64::new(0),
         }
+    }
+
+    /// Other limits take the place of these.
+    pub fn limit(&self, limits: MemoryLimits) {
+        self.soft.store(limits.soft.0, Ordering::Relaxed);
+        self.hard.store(limits.hard.0, Ordering::Relaxed);
     }
 
     /// A store that took `before` bytes takes `after`.
@@ -38,19 +44,22 @@ impl Memory {
     /// Whether a put must be refused.
     #[must_use]
     pub fn refuses_puts(&self) -> bool {
-        self.used() >= self.soft
+        self.used() >= self.limits().0
     }
 
     /// Whether nothing more may be applied.
     #[must_use]
     pub fn stalls(&self) -> bool {
-        self.used() >= self.hard
+        self.used() >= self.limits().1
     }
 
     /// The soft and the hard limit in bytes.
     #[must_use]
     pub fn limits(&self) -> (u64, u64) {
-        (self.soft, self.hard)
+        (
+            self.soft.load(Ordering::Relaxed),
+            self.hard.load(Ordering::Relaxed),
+        )
     }
 }
 

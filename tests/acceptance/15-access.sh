@@ -159,6 +159,23 @@ expelled() {
 within 10 "the CA before is trusted no longer" expelled
 certificate_of next-reports 200 || fail "the next CA is not trusted"
 
+say "a token is taken away and another given while it serves; a broken file changes nothing"
+cp "$set/eu-west/guarded.yaml" "$work/before.yaml"
+echo "clients: [" >>"$set/eu-west/guarded.yaml"
+# logged TEXT: the agent says it.
+logged() {
+    grep -q "$1" "$work/guarded.log"
+}
+within 10 "the broken file is refused" logged 'kind="settings_refused"'
+same "the token before" "$(as checkout "$door/v1/kv/carts/a")" 200
+token next >"$work/next.hash"
+sed "s/$(json 'd["hash"]' <"$work/checkout.json")/$(cat "$work/next.hash")/" "$work/before.yaml" >"$set/eu-west/guarded.yaml"
+replaced() {
+    [ "$(as next "$door/v1/kv/carts/a")" = 200 ] && [ "$(as checkout "$door/v1/kv/carts/a")" = 401 ]
+}
+within 10 "the next token has taken the place of the one before" replaced
+logged "in effect: clients.checkout" || fail "what is in effect is not told"
+
 say "no secret shows"
 ask -H "Authorization: Bearer $(cat "$work/root.token")" "$admin/v1/status" "$admin/metrics" "$admin/v1/events" "$admin/v1/events?since=1h" "$admin/v1/doctor" "$admin/v1/traces" >"$work/shown.txt"
 cat "$work/guarded.log" "$work/events.json" "$work/refused" "$work/open.txt" >>"$work/shown.txt"
@@ -166,7 +183,7 @@ shows() {
     grep -qF -- "$1" "$work/shown.txt"
 }
 shows guarded || fail "nothing was looked at"
-for name in checkout prometheus alice root; do
+for name in checkout next prometheus alice root; do
     expect_fail shows "$(cat "$work/$name.token")"
     expect_fail shows "$(json 'd["hash"]' <"$work/$name.json" | cut -d : -f 2)"
 done

@@ -42,7 +42,8 @@ pub struct OpenDoor<R> {
 }
 
 impl<R: Rights + Clone> OpenDoor<R> {
-    /// Binds the door that `settings` describe; `within` is what stands above its key `tls`.
+    /// Binds the door that `settings` find in those of the process, and lets in whom they name whenever they are read again; `within` is
+    /// what stands above its key `tls`.
     ///
     /// # Errors
     /// Files or an address that can't be used.
@@ -50,16 +51,20 @@ impl<R: Rights + Clone> OpenDoor<R> {
         process: &Process<S>,
         name: &'static str,
         within: &[&str],
-        settings: &DoorSettings<R>,
+        settings: fn(&S) -> &DoorSettings<R>,
         doors: &Doors,
     ) -> anyhow::Result<Self> {
         let document = &process.settings.process().document;
-        let tls = certificates::load(document, within, settings)?;
-        let door = Door::bind(name, settings, tls.clone()).await?;
+        let told = settings(&process.settings);
+        let tls = certificates::load(document, within, told)?;
+        let door = Door::bind(name, told, tls.clone()).await?;
         if let Some(tls) = &tls {
             certificates::keep(process, &doors.ends, name, tls)?;
         }
-        let gate = Gate::new(name, tls, &settings.callers, doors.refusals.clone());
+        let gate = Gate::new(name, tls, &told.callers, doors.refusals.clone());
+        let guarded = gate.clone();
+        let take = move |told: &S| guarded.replace(&settings(told).callers);
+        process.on_reload(format!("callers of the {name} door"), take)?;
         Ok(Self { name, door, gate })
     }
 
@@ -98,8 +103,7 @@ impl<R: Rights + Clone> OpenDoor<R> {
 /// # Errors
 /// As [`OpenDoor::bind`].
 pub async fn bind_admin<S: Settings>(process: &Process<S>, doors: &Doors) -> anyhow::Result<OpenDoor<Role>> {
-    let settings = &process.settings.process().admin;
-    OpenDoor::bind(process, "admin", &["admin"], settings, doors).await
+    OpenDoor::bind(process, "admin", &["admin"], |told| &told.process().admin, doors).await
 }
 
 /// Serves `router` to operators until everything else has stopped.

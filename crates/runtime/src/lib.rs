@@ -11,6 +11,7 @@ pub mod events;
 pub mod health;
 pub mod metrics;
 pub mod random;
+mod reload;
 pub mod run;
 mod service;
 pub mod settings;

@@ -10,12 +10,14 @@ use std::time::Duration;
 
 use clap::{Arg, ArgAction, Command, value_parser};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
 
 use crate::clock::Clock;
-use crate::events::{Events, Severity};
+use crate::events::Events;
 use crate::health::{Health, Probe};
 use crate::metrics::Metrics;
 use crate::random;
+use crate::reload::{Files, reload};
 use crate::service;
 use crate::settings::{Environment, Settings, SettingsError};
 use crate::supervise::Supervisor;
@@ -59,6 +61,8 @@ pub struct Process<S> {
     pub metrics: Metrics,
     /// Its traces.
     pub tracer: Tracer,
+    /// The settings as they were read last.
+    pub(crate) reloaded: Arc<watch::Sender<Arc<S>>>,
 }
 
 impl<S> Clone for Process<S> {
@@ -71,6 +75,7 @@ impl<S> Clone for Process<S> {
             events: self.events.clone(),
             metrics: self.metrics.clone(),
             tracer: self.tracer.clone(),
+            reloaded: Arc::clone(&self.reloaded),
         }
     }
 }
@@ -79,8 +84,10 @@ impl<S> Process<S> {
     /// A process that has not started anything.
     #[must_use]
     pub fn new(settings: S, clock: Clock, metrics: Metrics, tracer: Tracer) -> Self {
+        let settings = Arc::new(settings);
         Self {
-            settings: Arc::new(settings),
+            reloaded: Arc::new(watch::Sender::new(Arc::clone(&settings))),
+            settings,
             clock: clock.clone(),
             supervisor: Supervisor::new(TASKS),
             health: Health::new(),
@@ -214,7 +221,7 @@ where
     let told = process.settings.process();
     let (set, digest) = (&told.set.name, &told.set.digest);
     tracing::info!(version = version(), name = %told.name, region = %told.region, %set, %digest, "starts");
-    let outcome = live_until_told(path, &process, assemble(process.clone()), signals).await;
+    let outcome = live_until_told(path, &process, &telemetry, assemble(process.clone()), signals).await;
     telemetry.finish(FLUSH).await;
     outcome
 }
@@ -222,6 +229,7 @@ where
 async fn live_until_told<S: Settings>(
     path: &Path,
     process: &Process<S>,
+    telemetry: &Telemetry,
     assembly: impl Future<Output = anyhow::Result<()>>,
     mut signals: Signals,
 ) -> anyhow::Result<()> {
@@ -234,54 +242,25 @@ async fn live_until_told<S: Settings>(
         service::ready();
         process.supervisor.failed().await.into()
     };
+    let set = process.settings.process().set.document().path().to_owned();
+    let files = Files::new(vec![path.to_owned(), set]).await;
+    let read_again = || service::reloading(|| reload(path, process, telemetry));
     let outcome = tokio::select! {
         error = failed => Err(error),
         never = service::keep(&process.health) => match never {},
-        signal = signals.stop_or(|| service::reloading(|| reload(path, process))) => {
+        signal = signals.stop_or(files, read_again) => {
             tracing::info!(signal, "stops");
             Ok(())
         }
     };
     running.unmet("draining");
     service::stopping();
-    let within = process.settings.process().drain;
+    let within = process.current().process().drain;
     tokio::select! {
         abandoned = process.supervisor.drain(within) => tracing::info!(abandoned = abandoned.len(), "stopped"),
-        signal = signals.stop_or(|| ()) => tracing::warn!(signal, "stops without draining"),
+        signal = signals.stop() => tracing::warn!(signal, "stops without draining"),
     }
     outcome
-}
-
-/// Reads the settings again. A process takes up certificates by itself; any other change takes effect at its next start.
-fn reload<S: Settings>(path: &Path, process: &Process<S>) {
-    let events = &process.events;
-    match S::load(path, &Environment::of_process()) {
-        Ok(settings) if same(settings.process(), process.settings.process()) => {
-            tracing::info!("the settings are what they were");
-        }
-        Ok(_) => {
-            let message = "the settings have changed and are good; restart the process to use them";
-            events.record(
-                Severity::Notice,
-                "settings_changed",
-                message,
-                serde_json::Value::Null,
-            );
-        }
-        Err(error) => {
-            let message = format!("the settings are bad, the old ones stay in use: {error}");
-            events.record(
-                Severity::Warning,
-                "settings_refused",
-                message,
-                serde_json::Value::Null,
-            );
-        }
-    }
-}
-
-fn same(one: &crate::settings::ProcessSettings, other: &crate::settings::ProcessSettings) -> bool {
-    one.document.text() == other.document.text() && one.set.digest == other.set.digest
 }
 
 struct Signals {
@@ -299,14 +278,24 @@ impl Signals {
         })
     }
 
-    /// Waits for a signal to stop and calls `reload` at each SIGHUP before it.
-    async fn stop_or(&mut self, reload: impl Fn()) -> &'static str {
+    /// Waits for a signal to stop and calls `reload` at each SIGHUP before it, and when one of `files` has changed.
+    async fn stop_or(&mut self, mut files: Files, reload: impl Fn()) -> &'static str {
         loop {
             tokio::select! {
                 _ = self.terminate.recv() => return "SIGTERM",
                 _ = self.interrupt.recv() => return "SIGINT",
-                Some(()) = self.hangup.recv() => reload(),
+                Some(()) = self.hangup.recv() => files.look().await,
+                () = files.changed() => {}
             }
+            reload();
+        }
+    }
+
+    /// Waits for a signal to stop.
+    async fn stop(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
         }
     }
 }

@@ -7,6 +7,7 @@
 
 mod export;
 mod ids;
+mod logs;
 pub mod traceparent;
 
 use std::sync::Arc;
@@ -20,11 +21,11 @@ use opentelemetry::trace::{
 };
 use opentelemetry::{Context, KeyValue, Value};
 use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider, Span as SdkSpan};
-use tracing_subscriber::EnvFilter;
 
 use crate::metrics::Metrics;
 use crate::random;
-use crate::settings::{LogFormat, ProcessSettings, TelemetrySettings};
+use crate::settings::{ProcessSettings, TelemetrySettings};
+use logs::Logs;
 
 /// Telemetry that a process can't start with.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +42,7 @@ pub enum TelemetryError {
 #[derive(Debug)]
 pub struct Telemetry {
     tracer: Tracer,
+    logs: Logs,
 }
 
 /// Makes spans. Clones are the same tracer.
@@ -91,10 +93,11 @@ impl Telemetry {
         metrics: &Metrics,
     ) -> Result<Self, TelemetryError> {
         let settings = &process.telemetry;
-        start_logs(settings)?;
+        let logs = Logs::start(settings)?;
         let Some(otlp) = &settings.otlp else {
             return Ok(Self {
                 tracer: Tracer::new(settings, None),
+                logs,
             });
         };
         let common = vec![
@@ -106,6 +109,7 @@ impl Telemetry {
         let provider = export::provider(otlp, common.clone(), metrics)?;
         Ok(Self {
             tracer: Tracer::new(settings, Some(Recording::new(provider, common))),
+            logs,
         })
     }
 
@@ -113,6 +117,11 @@ impl Telemetry {
     #[must_use]
     pub fn tracer(&self) -> Tracer {
         self.tracer.clone()
+    }
+
+    /// Logs by this filter from now on; the settings have checked it.
+    pub(crate) fn filter_logs(&self, filter: &str) {
+        self.logs.filter(filter);
     }
 
     /// Sends what is left, as far as it leaves `within` that time.
@@ -126,21 +135,6 @@ impl Telemetry {
             outcome => tracing::warn!(?outcome, "the last spans were not sent"),
         }
     }
-}
-
-fn start_logs(settings: &TelemetrySettings) -> Result<(), TelemetryError> {
-    let logs = tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::try_new(&settings.log)?)
-        .with_ansi(false)
-        .with_writer(std::io::stderr);
-    let started = match settings.log_format {
-        LogFormat::Text => logs.try_init(),
-        LogFormat::Json => logs.json().flatten_event(true).try_init(),
-    };
-    if let Err(error) = started {
-        tracing::debug!(%error, "logs have been started before");
-    }
-    Ok(())
 }
 
 impl Tracer {

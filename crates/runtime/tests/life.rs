@@ -119,9 +119,38 @@ fn a_hangup_reads_the_settings_again_and_keeps_the_old_ones_when_they_are_bad() 
     folder.write(&format!("{AGENT}drain: 10\n"));
     running.signal(Signal::HUP);
     running.says("the settings are bad, the old ones stay in use");
-    folder.write(&format!("{AGENT}drain: 11s\n"));
+    folder.write(&format!("{AGENT}name: other\ndrain: 11s\n"));
     running.signal(Signal::HUP);
-    running.says("restart the process to use them");
+    running.says("in effect: drain; at the next start: name");
+    running.signal(Signal::TERM);
+    running.says("stopped");
+}
+
+#[test]
+fn a_file_that_has_changed_is_read_again_without_a_signal() {
+    let folder = Folder::new();
+    let mut running = folder.start();
+    folder.write(&format!("{AGENT}drain: 10\n"));
+    running.says("the settings are bad, the old ones stay in use");
+    folder.write(&format!("{AGENT}telemetry: {{ log: debug }}\n"));
+    running.says("in effect: telemetry.log");
+    std::fs::write(
+        folder.0.path().join("set.yaml"),
+        SET.replace("generation: 1", "generation: 2"),
+    )
+    .unwrap();
+    running.says("at the next start: set.yaml");
+    running.signal(Signal::TERM);
+    running.says("stopped");
+}
+
+#[test]
+fn a_filter_of_logs_that_changed_is_in_effect() {
+    let folder = Folder::new();
+    folder.write(&format!("{AGENT}telemetry: {{ log: \"error,idle=info\" }}\n"));
+    let mut running = folder.start();
+    folder.write(&format!("{AGENT}drain: 11s\n"));
+    running.says("in effect: drain, telemetry.log");
     running.signal(Signal::TERM);
     running.says("stopped");
 }

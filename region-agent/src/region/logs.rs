@@ -78,13 +78,12 @@ async fn look(region: &Region, shard: &ShardHandle) {
 
 /// How long until trimming passes what a peer has, at the rate of the kept log.
 fn runways(region: &Region, shard: &ShardHandle, bounds: &Bounds) {
-    let settings = &region.context().process.settings.process.log;
     let kept = bounds.last_at.since(bounds.first_at).as_secs_f64();
     let messages = bounds.last.0.saturating_sub(bounds.first.0) as f64;
     if kept <= 0.0 || messages <= 0.0 || bounds.bytes == 0 {
         return;
     }
-    let room = settings.retention.0.saturating_sub(bounds.bytes) as f64;
+    let room = region.context().retention().saturating_sub(bounds.bytes) as f64;
     let seconds_of_room = room / (bounds.bytes as f64 / kept);
     let runway = |view: crate::peers::View| {
         let cursor = view

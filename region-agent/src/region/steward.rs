@@ -72,8 +72,7 @@ fn membership(set: &SetSettings, region: &RegionName) -> Membership {
 /// Trims a log to its target, of what every live agent has checkpointed and no kept mark needs.
 async fn trim(region: &Region, shard: &ShardHandle, left_behind: &mut BTreeSet<(RegionName, Shard)>) {
     let context = region.context();
-    let settings = &context.process.settings.process.log;
-    if shard.log_bytes() <= settings.retention.0 {
+    if shard.log_bytes() <= context.retention() {
         return;
     }
     let Some(keep_from) = keep_from(region, shard) else {
@@ -103,8 +102,8 @@ fn keep_from(region: &Region, shard: &ShardHandle) -> Option<Sequence> {
             .map_or(Sequence::NONE, |told| told.checkpointed(shard.shard()))
     });
     let own = shard.served().checkpointed;
-    let settings = &context.process.settings.process.log;
-    let (retention, max_bytes) = (settings.retention.0, settings.max_bytes.0);
+    let retention = context.retention();
+    let max_bytes = context.process.settings.process.log.max_bytes.0;
     let mark = if is_short(shard.log_bytes(), retention, max_bytes) {
         shard.newest_mark()
     } else {

@@ -46,6 +46,12 @@ impl Context {
         self.process.clock.now()
     }
 
+    /// The size above which a log is trimmed, as the settings say at this moment.
+    #[must_use]
+    pub fn retention(&self) -> u64 {
+        self.process.current().process.log.retention.0
+    }
+
     /// The time by the clock that stamps the logs: what lag is reckoned by, so that this process's own clock may be wrong.
     #[must_use]
     pub fn log_time(&self) -> Wall {

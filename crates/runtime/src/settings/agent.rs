@@ -90,6 +90,15 @@ pub struct AgentSettings {
 }
 
 impl Settings for AgentSettings {
+    const LIVE: &'static [&'static str] = &[
+        "clients",
+        "admin.operators",
+        "log.retention",
+        "memory",
+        "telemetry.log",
+        "drain",
+    ];
+
     fn load(path: &Path, environment: &Environment) -> Result<Self, SettingsError> {
         let mut document = Document::read(path)?;
         let file: AgentFile = document.parse(environment)?;

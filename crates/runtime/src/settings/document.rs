@@ -1,5 +1,6 @@
 //! A settings file in memory: its text, where each key stands in it, and what the environment changes.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -177,6 +178,26 @@ impl Document {
         self.places(keys).len() == keys.len()
     }
 
+    /// The keys that differ in `other`, two levels deep, such as `log.retention`; what the environment says counts.
+    #[must_use]
+    pub(crate) fn changes(&self, other: &Self) -> Vec<String> {
+        let tree = |document: &Self| document.merge(None).unwrap_or(Value::Null);
+        let (held, found) = (tree(self), tree(other));
+        let mut changes = Vec::new();
+        for key in keys_of([&held, &found]) {
+            let (held, found) = (&held[&key], &found[&key]);
+            let is_section = |value: &Value| value.is_object() || value.is_null();
+            if is_section(held) && is_section(found) {
+                let below = keys_of([held, found]).into_iter();
+                let below = below.filter(|name| held[name] != found[name]);
+                changes.extend(below.map(|name| format!("{key}.{name}")));
+            } else if held != found {
+                changes.push(key);
+            }
+        }
+        changes
+    }
+
     /// The places of `keys`, as far down as the file holds them.
     fn places(&self, keys: &[&str]) -> Vec<Place> {
         let mut places = Vec::with_capacity(keys.len());
@@ -191,6 +212,11 @@ impl Document {
         }
         places
     }
+}
+
+fn keys_of(trees: [&Value; 2]) -> BTreeSet<String> {
+    let objects = trees.into_iter().filter_map(Value::as_object);
+    objects.flat_map(|object| object.keys().cloned()).collect()
 }
 
 /// Whether a line that is refused so may hold a secret, which no error repeats.

@@ -91,6 +91,8 @@ pub struct GatewaySettings {
 }
 
 impl Settings for GatewaySettings {
+    const LIVE: &'static [&'static str] = &["admin.operators", "telemetry.log", "drain"];
+
     fn load(path: &Path, environment: &Environment) -> Result<Self, SettingsError> {
         let mut document = Document::read(path)?;
         let file: GatewayFile = document.parse(environment)?;

@@ -168,6 +168,9 @@ impl ProcessSettings {
 
 /// A checked settings file of a process.
 pub trait Settings: Sized + Send + Sync + 'static {
+    /// The keys of the file that take effect while the process runs, with all that stands below them.
+    const LIVE: &'static [&'static str];
+
     /// Reads and checks the file at `path`, changed by `environment`, and the set.yaml that it names.
     ///
     /// # Errors

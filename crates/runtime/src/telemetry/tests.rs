@@ -186,6 +186,7 @@ fn exporting(endpoint: String, protocol: OtlpProtocol) -> (Telemetry, Metrics) {
     (
         Telemetry {
             tracer: Tracer::new(&settings(1.0, true), Some(Recording::new(provider, resource))),
+            logs: Logs::off(),
         },
         metrics,
     )
