@@ -6,8 +6,12 @@ mod common;
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
+
+use isthmus_replication::coordinates::WriterId;
+use isthmus_replication::link::frame::{Frame, GoodbyeReason, Hello, Party, VERSIONS, Versions};
+use isthmus_replication::names::{ProcessName, SetName};
 
 use common::{Contents, EU, GatewayProcess, US, World, expected, region};
 
@@ -103,6 +107,7 @@ fn closes(mut stream: TcpStream, what: &str) {
 struct Peer {
     openssl: Child,
     bytes: Option<ChildStdin>,
+    answers: Option<ChildStdout>,
 }
 
 impl Peer {
@@ -123,12 +128,25 @@ impl Peer {
             .arg("-key")
             .arg(folder.join("gateway.key"))
             .stdin(Stdio::piped())
-            .stdout(Stdio::null())
+            .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        let bytes = openssl.stdin.take();
-        Self { openssl, bytes }
+        Self {
+            bytes: openssl.stdin.take(),
+            answers: openssl.stdout.take(),
+            openssl,
+        }
+    }
+
+    /// The next frame of the gateway, which must come.
+    fn hears(&mut self) -> Frame {
+        let answers = self.answers.as_mut().unwrap();
+        let mut length = [0; 4];
+        answers.read_exact(&mut length).unwrap();
+        let mut frame = vec![0; u32::from_be_bytes(length) as usize];
+        answers.read_exact(&mut frame).unwrap();
+        Frame::decode(frame.into()).unwrap()
     }
 
     /// Sends until the other end takes no more.
@@ -256,4 +274,54 @@ async fn scenario_27_what_is_no_frame_ends_a_session_with_a_valid_certificate_wh
         "the honest link fell: {reconnects:?}"
     );
     serves_as_before(&other, resident).await;
+}
+
+/// The first frame of a gateway of eu-west that speaks these versions.
+fn hello(least: u32, newest: u32) -> Vec<u8> {
+    let party = Party {
+        set: SetName::parse("shop").unwrap(),
+        set_digest: [0; 16],
+        generation: 1,
+        region: region(EU),
+        process: ProcessName::parse("of-another-release").unwrap(),
+        run: WriterId(1),
+    };
+    let frame = Frame::Hello(Hello {
+        versions: Versions { least, newest },
+        party,
+        lanes: Vec::new(),
+    });
+    let frame = frame.encode();
+    [&u32::try_from(frame.len()).unwrap().to_be_bytes()[..], &frame].concat()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn scenario_28_a_gateway_of_the_next_release_is_linked_with_and_one_of_the_release_after_is_not() {
+    let world = World::two_regions(Duration::from_millis(10)).await;
+    let gateway = world.gateway(US, 1);
+    gateway.leads().await;
+    let port = world.place(US).links[0];
+    let next = VERSIONS.newest + 1;
+    let answer = |least, newest| {
+        let mut peer = Peer::of(&world, EU, port);
+        tokio::task::block_in_place(|| {
+            peer.send(&hello(least, newest));
+            peer.hears()
+        })
+    };
+    let welcomed = answer(VERSIONS.newest, next);
+    assert!(
+        matches!(&welcomed, Frame::Welcome(welcome) if welcome.version == VERSIONS.newest),
+        "{welcomed:?}"
+    );
+    let refused = answer(next, next + 1);
+    assert!(
+        matches!(&refused, Frame::Goodbye(goodbye) if goodbye.reason == GoodbyeReason::Version),
+        "{refused:?}"
+    );
+    assert!(
+        gateway.log().contains("upgrade the older region"),
+        "{}",
+        gateway.log()
+    );
 }

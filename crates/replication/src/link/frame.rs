@@ -4,6 +4,8 @@
 //! is an error with its number, never skipped; unknown fields of a known kind are. Decoding never panics, and bodies are
 //! slices of the frame they came in.
 
+use std::fmt;
+
 use bytes::{BufMut, Bytes, BytesMut};
 use prost::Message;
 
@@ -21,8 +23,37 @@ mod convert;
 #[cfg(test)]
 mod tests;
 
-/// The version of the protocol that this crate speaks; its ALPN name is `isthmus/1`.
-pub const PROTOCOL_VERSION: u32 = 1;
+/// The versions of the protocol that this crate speaks; their ALPN name is `isthmus/1`. A release speaks the version before its
+/// newest too, so that regions are upgraded one after the other.
+pub const VERSIONS: Versions = Versions { least: 1, newest: 1 };
+
+/// Versions of the protocol that one end speaks, all of them from the least to the newest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Versions {
+    /// The least.
+    pub least: u32,
+    /// The newest.
+    pub newest: u32,
+}
+
+impl Versions {
+    /// The version that two ends speak: the newest that both do.
+    #[must_use]
+    pub fn common(self, other: Self) -> Option<u32> {
+        let newest = self.newest.min(other.newest);
+        (newest >= self.least.max(other.least)).then_some(newest)
+    }
+}
+
+impl fmt::Display for Versions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.least == self.newest {
+            write!(f, "{}", self.least)
+        } else {
+            write!(f, "{} to {}", self.least, self.newest)
+        }
+    }
+}
 
 /// A frame of a link.
 #[derive(Debug, Clone, PartialEq)]
@@ -75,8 +106,8 @@ pub struct Party {
 /// The dialer's first frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hello {
-    /// The protocol version that it speaks.
-    pub version: u32,
+    /// The protocol versions that it speaks.
+    pub versions: Versions,
     /// Who dials.
     pub party: Party,
     /// The shards that it can send, at most [`limits::LANES`].
@@ -86,7 +117,7 @@ pub struct Hello {
 /// The acceptor's answer to a [`Hello`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Welcome {
-    /// The protocol version that it speaks.
+    /// The protocol version that both speak from here on.
     pub version: u32,
     /// Who accepted.
     pub party: Party,

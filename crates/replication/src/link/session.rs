@@ -2,7 +2,7 @@
 //!
 //! The dialer says Hello with the shards that it can send, the acceptor answers Welcome with those that it takes and where each
 //! begins; ranges then go to the acceptor, Acks and Resets to the dialer, and everything else both ways. The other end must
-//! speak the same protocol version and be of the same set and of the region that its certificate says; a different
+//! speak a version of the protocol that this one does and be of the same set and of the region that its certificate says; a different
 //! digest of set.yaml is told, not refused. Whatever breaks the order ends the session with the reason said to the other
 //! end. Pings measure the other clock and show that the other end lives; a session that hears nothing ends.
 //!
@@ -13,8 +13,8 @@ use std::collections::{BTreeSet, VecDeque};
 use bytes::Bytes;
 
 use super::frame::{
-    Event, Frame, Goodbye, GoodbyeReason, Hello, LaneOffer, LaneReport, PROTOCOL_VERSION, Party, Pong,
-    Response, Welcome,
+    Event, Frame, Goodbye, GoodbyeReason, Hello, LaneOffer, LaneReport, Party, Pong, Response, VERSIONS,
+    Versions, Welcome,
 };
 use crate::coordinates::Shard;
 use crate::limits;
@@ -52,6 +52,9 @@ enum State {
 #[derive(Debug)]
 pub struct Session {
     role: Role,
+    versions: Versions,
+    /// The version that both ends speak, once they have greeted each other.
+    version: u32,
     local: Party,
     certified: RegionName,
     state: State,
@@ -74,10 +77,21 @@ impl Session {
     /// The dialer's end of a connection to a gateway whose certificate says `certified`; offers `lanes`.
     #[must_use]
     pub fn dialer(now: Now, local: Party, certified: RegionName, lanes: Vec<LaneOffer>) -> Self {
-        let mut session = Self::new(now, Role::Dialer, local, certified);
+        Self::dialer_speaking(VERSIONS, now, local, certified, lanes)
+    }
+
+    /// A dialer's end as a release has it that speaks `versions`.
+    fn dialer_speaking(
+        versions: Versions,
+        now: Now,
+        local: Party,
+        certified: RegionName,
+        lanes: Vec<LaneOffer>,
+    ) -> Self {
+        let mut session = Self::new(versions, now, Role::Dialer, local, certified);
         session.lanes = lanes.iter().map(|lane| lane.shard.clone()).collect();
         session.frames.push_back(Frame::Hello(Hello {
-            version: PROTOCOL_VERSION,
+            versions: session.versions,
             party: session.local.clone(),
             lanes,
         }));
@@ -87,12 +101,14 @@ impl Session {
     /// The acceptor's end of a connection from a gateway whose certificate says `certified`.
     #[must_use]
     pub fn acceptor(now: Now, local: Party, certified: RegionName) -> Self {
-        Self::new(now, Role::Acceptor, local, certified)
+        Self::new(VERSIONS, now, Role::Acceptor, local, certified)
     }
 
-    fn new(now: Now, role: Role, local: Party, certified: RegionName) -> Self {
+    fn new(versions: Versions, now: Now, role: Role, local: Party, certified: RegionName) -> Self {
         Self {
             role,
+            versions,
+            version: versions.least,
             local,
             certified,
             state: State::Greeting,
@@ -145,7 +161,7 @@ impl Session {
     }
 
     fn hello(&mut self, hello: Hello) {
-        if !self.accepts(hello.version, &hello.party) {
+        if !self.accepts(hello.versions, &hello.party) {
             return;
         }
         self.lanes = hello.lanes.iter().map(|lane| lane.shard.clone()).collect();
@@ -164,7 +180,7 @@ impl Session {
         lanes.retain(|lane| self.lanes.contains(&lane.shard));
         self.lanes = lanes.iter().map(|lane| lane.shard.clone()).collect();
         self.frames.push_back(Frame::Welcome(Welcome {
-            version: PROTOCOL_VERSION,
+            version: self.version,
             party: self.local.clone(),
             lanes,
         }));
@@ -172,7 +188,11 @@ impl Session {
     }
 
     fn welcomed(&mut self, now: Now, welcome: Welcome) {
-        if !self.accepts(welcome.version, &welcome.party) {
+        let chosen = Versions {
+            least: welcome.version,
+            newest: welcome.version,
+        };
+        if !self.accepts(chosen, &welcome.party) {
             return;
         }
         let taken: BTreeSet<Shard> = welcome.lanes.iter().map(|lane| lane.shard.clone()).collect();
@@ -193,15 +213,18 @@ impl Session {
         }
     }
 
-    /// Same version, same set, the certificate's region; anything else ends the session.
-    fn accepts(&mut self, version: u32, party: &Party) -> bool {
-        let text = if version != PROTOCOL_VERSION {
+    /// A version that both speak, same set, the certificate's region; anything else ends the session.
+    fn accepts(&mut self, theirs: Versions, party: &Party) -> bool {
+        let Some(version) = self.versions.common(theirs) else {
             let text = format!(
-                "protocol version {version} where {PROTOCOL_VERSION} is spoken: upgrade the older region"
+                "protocol version {theirs} where {} is spoken: upgrade the older region",
+                self.versions
             );
             self.refuse(GoodbyeReason::Version, &text);
             return false;
-        } else if party.set != self.local.set {
+        };
+        self.version = version;
+        let text = if party.set != self.local.set {
             format!(
                 "set {} where {} was expected: compare both set.yaml",
                 party.set, self.local.set

@@ -13,6 +13,9 @@ pub struct Hello {
     pub party: Option<Party>,
     #[prost(message, repeated, tag = "3")]
     pub lanes: Vec<LaneOffer>,
+    /// 0: as `version`, which is the least.
+    #[prost(uint32, tag = "4")]
+    pub newest: u32,
 }
 
 #[derive(Clone, PartialEq, Message)]

@@ -17,7 +17,7 @@ use isthmus_replication::header::{
 use isthmus_replication::hlc::Hlc;
 use isthmus_replication::link::frame::{
     Event, Frame, Goodbye, GoodbyeReason, Hello, Hold, LaneOffer, LaneReport, Party, Ping, Pong, RangeFrame,
-    Request, Response, Welcome,
+    Request, Response, Versions, Welcome,
 };
 use isthmus_replication::names::{BucketName, GroupName, Key, ProcessName, RegionName, SetName};
 use isthmus_replication::seen::Seen;
@@ -359,7 +359,7 @@ pub fn frames() -> Vec<(&'static str, Frame)> {
         (
             "hello",
             Frame::Hello(Hello {
-                version: 1,
+                versions: Versions { least: 1, newest: 1 },
                 party: party.clone(),
                 lanes: vec![offer],
             }),

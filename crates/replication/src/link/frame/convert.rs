@@ -1,7 +1,8 @@
 //! Between the typed parts of frames and their protobuf messages.
 
 use super::{
-    Hello, InvalidFrame, LaneOffer, LaneReport, Party, Ping, Pong, Request, Response, Welcome, text, wire,
+    Hello, InvalidFrame, LaneOffer, LaneReport, Party, Ping, Pong, Request, Response, Versions, Welcome,
+    text, wire,
 };
 use crate::coordinates::WriterId;
 use crate::limits;
@@ -37,15 +38,22 @@ impl Party {
 impl Hello {
     pub(super) fn to_wire(&self) -> wire::Hello {
         wire::Hello {
-            version: self.version,
+            version: self.versions.least,
             party: Some(self.party.to_wire()),
             lanes: self.lanes.iter().map(LaneOffer::to_wire).collect(),
+            newest: match self.versions.newest {
+                newest if newest == self.versions.least => 0,
+                newest => newest,
+            },
         }
     }
 
     pub(super) fn from_wire(wire: wire::Hello) -> Result<Self, InvalidFrame> {
         Ok(Self {
-            version: wire.version,
+            versions: Versions {
+                least: wire.version,
+                newest: wire.newest.max(wire.version),
+            },
             party: Party::from_wire(wire.party)?,
             lanes: wire
                 .lanes

@@ -93,11 +93,18 @@ fn goodbye() -> impl Strategy<Value = Goodbye> {
     (reason, words()).prop_map(|(reason, text)| Goodbye { reason, text })
 }
 
+fn versions() -> impl Strategy<Value = Versions> {
+    (any::<u32>(), any::<u32>()).prop_map(|(one, other)| Versions {
+        least: one.min(other),
+        newest: one.max(other),
+    })
+}
+
 fn greeting() -> impl Strategy<Value = Frame> {
     let offer = (shard(), proptest::option::of(life())).prop_map(|(shard, life)| LaneOffer { shard, life });
     prop_oneof![
-        (any::<u32>(), party(), vec(offer, 0..4)).prop_map(|(version, party, lanes)| Frame::Hello(Hello {
-            version,
+        (versions(), party(), vec(offer, 0..4)).prop_map(|(versions, party, lanes)| Frame::Hello(Hello {
+            versions,
             party,
             lanes
         })),

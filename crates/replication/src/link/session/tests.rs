@@ -82,6 +82,19 @@ impl Link {
         }
     }
 
+    /// Ends of releases that speak these versions, from the least to the newest.
+    fn speaking(dialer: (u32, u32), acceptor: (u32, u32)) -> Self {
+        let versions = |(least, newest)| Versions { least, newest };
+        let (us, eu) = (party("us-east"), party("eu-west"));
+        let (dials, accepts) = (us.region.clone(), eu.region.clone());
+        let lanes = vec![offer(0), offer(1)];
+        Self {
+            dialer: Session::dialer_speaking(versions(dialer), at(0), us, accepts, lanes),
+            acceptor: Session::new(versions(acceptor), at(0), Role::Acceptor, eu, dials),
+            now: at(0),
+        }
+    }
+
     fn open() -> Self {
         let mut link = Self::new(party("us-east"), party("eu-west"));
         link.exchange();
@@ -175,14 +188,49 @@ fn another_set_region_or_version_is_refused_at_both_ends() {
     link.exchange();
     assert_eq!(refused(&mut link.acceptor), GoodbyeReason::Identity);
 
-    let mut link = Link::new(party("us-east"), party("eu-west"));
-    let Some(Frame::Hello(hello)) = link.dialer.poll_frame() else {
-        panic!("the first frame is Hello")
-    };
-    let later = Hello { version: 2, ..hello };
-    link.acceptor.handle_frame(link.now, Frame::Hello(later));
-    assert_eq!(refused(&mut link.acceptor), GoodbyeReason::Version);
+    let mut link = Link::speaking((1, 1), (2, 2));
     link.exchange();
+    assert_eq!(refused(&mut link.acceptor), GoodbyeReason::Version);
+    assert_eq!(refused(&mut link.dialer), GoodbyeReason::Version);
+}
+
+/// A release speaks its newest version and the one before; releases of two versions in a row stand side by side, whichever dials.
+#[test]
+fn scenario_28_two_releases_speak_the_newest_version_that_both_do() {
+    for (dialer, acceptor, expected) in [
+        ((1, 1), (1, 1), 1),
+        ((1, 2), (1, 1), 1),
+        ((1, 1), (1, 2), 1),
+        ((1, 2), (1, 2), 2),
+        ((2, 3), (1, 2), 2),
+        ((1, 2), (2, 3), 2),
+    ] {
+        let mut link = Link::speaking(dialer, acceptor);
+        link.exchange();
+        link.acceptor.welcome(link.now, vec![report(0)]);
+        link.exchange();
+        let (here, there) = (&mut link.dialer, &mut link.acceptor);
+        assert!(here.is_open() && there.is_open(), "{dialer:?} and {acceptor:?}");
+        assert_eq!((here.version, there.version), (expected, expected));
+        while there.poll_event().is_some() {}
+        there.handle_frame(link.now, range(0));
+        assert!(matches!(there.poll_event(), Some(SessionEvent::Range(_))));
+    }
+}
+
+#[test]
+fn a_welcome_in_a_version_that_was_not_offered_is_refused() {
+    let mut link = Link::speaking((1, 2), (1, 1));
+    link.exchange();
+    link.acceptor.welcome(link.now, vec![report(0)]);
+    let Some(Frame::Welcome(welcome)) = link.acceptor.poll_frame() else {
+        panic!("the acceptor answers with a Welcome")
+    };
+    let other = Welcome {
+        version: 3,
+        ..welcome
+    };
+    link.dialer.handle_frame(link.now, Frame::Welcome(other));
     assert_eq!(refused(&mut link.dialer), GoodbyeReason::Version);
 }
 
