@@ -10,7 +10,7 @@ use isthmus_door::aside::Waiting;
 use isthmus_door::history::Teller;
 use isthmus_door::{Doors, History};
 use isthmus_link::{Accepts, Links};
-use isthmus_log::nats::{Connection, ConnectionSettings, ConnectionState};
+use isthmus_log::nats::{Connection, ConnectionSettings, ConnectionState, Readers};
 use isthmus_log::{EnsureError, LogSettings, Ports, RegionNames, Role, ServerClock};
 use isthmus_replication::coordinates::Shard;
 use isthmus_replication::names::RegionName;
@@ -215,6 +215,10 @@ async fn connect(settings: &GatewaySettings, names: &dyn Names) -> anyhow::Resul
         domain: process.nats.domain.clone(),
         role: Some(Role::Gateway),
         process: process.name.to_string(),
+        readers: match process.log.create {
+            true => Readers::Own,
+            false => Readers::Slots,
+        },
         names: RegionNames {
             set: process.set.name.clone(),
             region: process.region.clone(),

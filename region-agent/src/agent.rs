@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use isthmus_door::history::Teller;
 use isthmus_door::{Doors, History, OpenDoor};
-use isthmus_log::nats::{Connection, ConnectionSettings, ConnectionState};
+use isthmus_log::nats::{Connection, ConnectionSettings, ConnectionState, Readers};
 use isthmus_log::{EnsureError, LogSettings, Ports, RegionNames, Role, ServerClock};
 use isthmus_replication::coordinates::WriterId;
 use isthmus_replication::lease::Holder;
@@ -113,6 +113,10 @@ async fn connect(process: &Process<AgentSettings>) -> anyhow::Result<Connection>
         domain: settings.nats.domain.clone(),
         role: Some(Role::Agent),
         process: settings.name.to_string(),
+        readers: match settings.log.create {
+            true => Readers::Own,
+            false => Readers::Slots,
+        },
         names: RegionNames {
             set: settings.set.name.clone(),
             region: settings.region.clone(),

@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use isthmus_log::nats::{Connection, ConnectionSettings, Surveyed};
+use isthmus_log::nats::{Connection, ConnectionSettings, NoConsumer, Readers, Surveyed};
 use isthmus_log::{ConnectError, EnsureError, LogError, LogSettings, RegionNames};
+use isthmus_replication::names::ProcessName;
 use isthmus_runtime::settings::{
     AgentSettings, ByteSize, Environment, GatewaySettings, ProcessSettings, Settings, SettingsError,
 };
@@ -46,6 +47,10 @@ struct Init {
     /// What the file is; by default its name tells: region-agent.yaml, gateway.yaml
     #[arg(long)]
     kind: Option<FileKind>,
+    /// The name of a process of the region, which reads through consumers that are made here for it; may be given more than once. By
+    /// default the one of the settings
+    #[arg(long, value_name = "NAME", value_parser = ProcessName::parse)]
+    process: Vec<ProcessName>,
     /// The operator's NATS credentials file, or a file with the seed of the operator's nkey; by default those of the settings
     #[arg(long, value_name = "FILE")]
     credentials: Option<PathBuf>,
@@ -75,6 +80,8 @@ enum RegionError {
     Ensure(#[from] EnsureError),
     #[error(transparent)]
     Log(#[from] LogError),
+    #[error(transparent)]
+    Consumer(#[from] NoConsumer),
 }
 
 impl Region {
@@ -136,6 +143,20 @@ impl Init {
         tokio::time::timeout(within, ensured)
             .await
             .map_err(|_| late())??;
+        // An agent reads a log once, or twice while it looks back; a gateway at its head and for each other region.
+        let readers = u32::try_from(process.set.regions.len() + 1).unwrap_or(u32::MAX);
+        let of_settings = [process.name.clone()];
+        let names = match self.process.as_slice() {
+            [] => &of_settings[..],
+            names => names,
+        };
+        for name in names {
+            let provided = connection.provide(name, &shards, readers);
+            tokio::time::timeout(within, provided)
+                .await
+                .map_err(|_| late())??;
+            note(format_args!("{name} may read"));
+        }
         Ok(connection.survey(&shards).await?)
     }
 
@@ -157,6 +178,7 @@ impl Init {
             domain: process.nats.domain.clone(),
             role: None,
             process: "isthmus region init".to_owned(),
+            readers: Readers::Own,
             names: RegionNames {
                 set: process.set.name.clone(),
                 region: process.region.clone(),
@@ -181,7 +203,7 @@ impl From<RegionError> for Failure {
         let of_settings = match &error {
             Settings(_) | Kind(_) | Discovered(_) | Connect(_) => true,
             Ensure(error) => matches!(error, EnsureError::Differs { .. }),
-            RegionError::Late(_) | RegionError::Log(_) => false,
+            RegionError::Late(_) | RegionError::Log(_) | RegionError::Consumer(_) => false,
         };
         Self::blaming(of_settings, error)
     }

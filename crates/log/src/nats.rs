@@ -14,8 +14,11 @@ mod peer;
 mod read;
 mod request;
 mod session;
+mod slots;
 mod stream;
 mod survey;
 
 pub use connection::{Connection, ConnectionSettings, ConnectionState};
+pub use session::NoConsumer;
+pub use slots::Readers;
 pub use survey::{Server, Surveyed};

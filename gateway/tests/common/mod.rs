@@ -13,7 +13,7 @@ use std::time::Duration;
 
 pub use certificates::Authority;
 pub use gateway::{GatewayProcess, link};
-use isthmus_log::nats::{Connection, ConnectionSettings};
+use isthmus_log::nats::{Connection, ConnectionSettings, Readers};
 use isthmus_log::testing::{Backup, NatsServer, free_port};
 use isthmus_log::{LogSettings, Ports, RegionNames, Role};
 use isthmus_replication::coordinates::Shard;
@@ -212,6 +212,7 @@ impl Place {
             domain: None,
             role: Some(Role::Agent),
             process: "publisher".to_owned(),
+            readers: Readers::Own,
             names,
         })
         .await

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use isthmus_log::nats::{Connection, ConnectionSettings};
+use isthmus_log::nats::{Connection, ConnectionSettings, Readers};
 use isthmus_log::testing::{NatsServer, NatsServerSettings, free_port, until};
 use isthmus_log::{Ports, RegionNames, Role};
 use isthmus_replication::names::{RegionName, SetName};
@@ -116,6 +116,7 @@ impl Region {
             domain: None,
             role: Some(Role::Gateway),
             process: "test".to_owned(),
+            readers: Readers::Own,
             names: self.names(),
         })
         .await

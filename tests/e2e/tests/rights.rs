@@ -5,8 +5,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use isthmus_e2e::{Agent, Process, Site, binary, isthmus, until};
-use isthmus_log::nats::{Connection, ConnectionSettings};
+use isthmus_e2e::{Agent, NatsUser, Process, Site, binary, isthmus, until};
+use isthmus_log::nats::{Connection, ConnectionSettings, Readers};
 use isthmus_log::testing::{NatsServer, free_port};
 use isthmus_log::{AppendError, EntryName, JournalName, Ports, RegionNames, Role};
 use isthmus_replication::coordinates::{MessageId, Shard, WriterId};
@@ -95,6 +95,7 @@ async fn connect(
         domain: Some(region.to_owned()),
         role: Some(role),
         process: "test".to_owned(),
+        readers: Readers::Own,
         names: RegionNames {
             set: SetName::parse("dev")?,
             region: RegionName::parse(region)?,
@@ -127,6 +128,10 @@ fn create(settings: &str, nats: &NatsServer, region: &str, operator: &str) -> an
                 settings,
                 "--credentials",
                 operator,
+                "--process",
+                &format!("{region}-agent-1"),
+                "--process",
+                &format!("{region}-gateway"),
                 "--json",
             ])
             .envs([
@@ -198,6 +203,65 @@ async fn reads(agent: &Agent, key: &str, value: &str) -> anyhow::Result<()> {
     .await
 }
 
+/// What a stolen process's credentials could be used for, and can't: whoever may create a consumer can have the server write under any
+/// subject; streams are not made, changed or emptied; what others are told is not heard.
+fn nobody_may_do_more(nats: &NatsServer, users: &Users) -> anyhow::Result<()> {
+    let address = format!("127.0.0.1:{}", nats.port());
+    let log = "ISTHMUS_dev_eu-west_default_0";
+    let push = r#"{"stream_name":"ISTHMUS_dev_eu-west_EVENTS","config":{"durable_name":"x","deliver_subject":"isthmus.dev.eu-west.log.default.0.us-east"}}"#;
+    let of_both = [
+        (format!("CONSUMER.CREATE.{log}"), push),
+        (format!("CONSUMER.CREATE.{log}.x"), push),
+        (format!("CONSUMER.CREATE.{log}.x.isthmus.>"), push),
+        (format!("CONSUMER.DURABLE.CREATE.{log}.x"), push),
+        (format!("CONSUMER.DELETE.{log}.eu-west-agent-1_0"), ""),
+        (format!("CONSUMER.PAUSE.{log}.eu-west-agent-1_0"), "{}"),
+        (
+            "STREAM.CREATE.MINE".to_owned(),
+            r#"{"name":"MINE","subjects":["mine"]}"#,
+        ),
+        (format!("STREAM.UPDATE.{log}"), "{}"),
+        (format!("STREAM.DELETE.{log}"), ""),
+        (format!("STREAM.RESTORE.{log}"), "{}"),
+        (format!("STREAM.SNAPSHOT.{log}"), "{}"),
+        (format!("STREAM.MSG.DELETE.{log}"), r#"{"seq":1}"#),
+        (format!("STREAM.LEADER.STEPDOWN.{log}"), ""),
+    ];
+    let of_gateway = [(format!("STREAM.PURGE.{log}"), r#"{"filter":"none"}"#)];
+    let refused = |who: &str, user: &KeyPair, asks: &[(String, &str)], heard: &[&str], written: &str| {
+        let mut user = NatsUser::connect(&address, user)?;
+        for (ask, payload) in asks {
+            for prefix in ["$JS.API", "$JS.eu-west.API"] {
+                let refused = user.publish(&format!("{prefix}.{ask}"), payload)?;
+                ensure!(refused.is_some(), "{who} may ask for {prefix}.{ask}");
+            }
+        }
+        for subject in heard {
+            ensure!(
+                user.subscribe(subject)?.is_some(),
+                "{who} hears what is said at {subject}"
+            );
+        }
+        ensure!(user.publish(written, "")?.is_some(), "{who} may write {written}");
+        anyhow::Ok(())
+    };
+    let inbox = |role: &str| format!("_INBOX.isthmus.dev.eu-west.{role}.>");
+    let everything = [">", "isthmus.>", "isthmus.dev.eu-west.log.>", "_INBOX.>", "$JS.>"];
+    let (agents, gateways) = (inbox("agent"), inbox("gateway"));
+    let not_agents: Vec<&str> = everything.into_iter().chain([gateways.as_str()]).collect();
+    let not_gateways: Vec<&str> = everything.into_iter().chain([agents.as_str()]).collect();
+    let other = "isthmus.dev.eu-west.log.default.0.us-east";
+    let own = "isthmus.dev.eu-west.log.default.0.eu-west";
+    refused("an agent", &users.agent, &of_both, &not_agents, other)?;
+    refused("a gateway", &users.gateway, &of_both, &not_gateways, own)?;
+    refused("a gateway", &users.gateway, &of_gateway, &[], own)?;
+    // What is asked is asked rightly: the operator is not refused.
+    let mut operator = NatsUser::connect(&address, &users.operator)?;
+    let list = operator.publish(&format!("$JS.API.STREAM.SNAPSHOT.{log}"), "{}")?;
+    ensure!(list.is_none() && operator.subscribe("nothing.>")?.is_none(), "{list:?}");
+    Ok(())
+}
+
 /// What is written in one region is read in the other.
 async fn travels(agents: &[Agent]) -> anyhow::Result<()> {
     for (here, there) in [(0, 1), (1, 0)] {
@@ -255,14 +319,16 @@ async fn the_rights_of_the_production_file_are_enough_and_no_more() -> anyhow::R
         running.push(process);
         running.push(site.gateway(&set, &settings(&gateway_seed))?);
         agents.push(agent);
-        homes.push((nats, name, agent_seed, gateway_seed));
+        homes.push((nats, users, agent_seed, gateway_seed));
     }
     travels(&agents).await.with_context(|| {
         let said: Vec<String> = running.iter().map(Process::said).collect();
         said.join("\n")
     })?;
 
-    let (nats, name, agent_seed, gateway_seed) = &homes[0];
+    let (nats, users, agent_seed, gateway_seed) = &homes[0];
+    let name = "eu-west";
+    nobody_may_do_more(nats, users)?;
     let (_connection, as_agent) = connect(nats, name, Role::Agent, agent_seed).await?;
     let (_connection, as_gateway) = connect(nats, name, Role::Gateway, gateway_seed).await?;
     ensure!(append_as(&as_agent, "eu-west").await?.is_ok());

@@ -14,6 +14,7 @@ use super::journal::NatsJournal;
 use super::lease::NatsLeases;
 use super::log::NatsLog;
 use super::peer::NatsPeers;
+use super::slots::{Readers, Slots};
 use crate::{ConnectError, Ports, RegionNames, Role};
 
 /// How long a JetStream request is waited for.
@@ -38,8 +39,10 @@ pub struct ConnectionSettings {
     pub domain: Option<String>,
     /// What the process is, which decides the prefix of its inboxes; none for an operator's command.
     pub role: Option<Role>,
-    /// What the process is called, as NATS shows its connection.
+    /// What the process is called: NATS shows its connection under this name, and its slots have it.
     pub process: String,
+    /// What it reads streams through.
+    pub readers: Readers,
     /// Set and region.
     pub names: RegionNames,
 }
@@ -62,6 +65,7 @@ struct Inner {
     requests: jetstream::Context,
     appends: jetstream::Context,
     names: RegionNames,
+    slots: Option<Slots>,
     state: watch::Receiver<ConnectionState>,
 }
 
@@ -102,6 +106,7 @@ impl Connection {
                 .build(client.clone()),
             client,
             names: settings.names,
+            slots: (settings.readers == Readers::Slots).then(|| Slots::new(&settings.process)),
             state,
         })))
     }
@@ -152,6 +157,11 @@ impl Connection {
 
     pub(crate) fn names(&self) -> &RegionNames {
         &self.0.names
+    }
+
+    /// The slots of the process, if it reads through them.
+    pub(super) fn slots(&self) -> Option<&Slots> {
+        self.0.slots.as_ref()
     }
 
     /// The server's max_payload; none before the first connection.

@@ -4,14 +4,13 @@ use std::time::Duration;
 
 use async_nats::HeaderMap;
 use async_nats::jetstream::Message;
-use async_nats::jetstream::consumer::DeliverPolicy;
 use futures::StreamExt as _;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
 use super::connection::{Connection, ConnectionState};
 use super::lease::{MARKER_REASON, holds_value};
-use super::session::{self, Session};
+use super::session::{self, Begin, Session};
 use crate::{Ended, LeaseEvent, LeaseName, Revision};
 
 /// Between two attempts to open.
@@ -24,17 +23,12 @@ pub(super) async fn run(
     prefix: String,
     events: mpsc::Sender<LeaseEvent>,
 ) {
+    let mut told = None;
     while !events.is_closed() {
         let connected = connection.connected().await;
-        match session::open(
-            &connection,
-            &stream,
-            DeliverPolicy::LastPerSubject,
-            &format!("{prefix}>"),
-        )
-        .await
-        {
+        match session::open(&connection, &stream, Begin::Bucket, &format!("{prefix}>")).await {
             Ok(session) => {
+                told = None;
                 if follow(&connection, connected, session, &prefix, &events)
                     .await
                     .is_err()
@@ -42,7 +36,13 @@ pub(super) async fn run(
                     return;
                 }
             }
-            Err(error) => tracing::warn!(%error, "the leases can't be followed yet"),
+            Err(error) => {
+                let why = error.to_string();
+                if told.as_ref() != Some(&why) {
+                    tracing::warn!(why, "the leases can't be followed yet");
+                    told = Some(why);
+                }
+            }
         }
         sleep(PAUSE).await;
     }
@@ -59,6 +59,7 @@ async fn follow(
     events: &mpsc::Sender<LeaseEvent>,
 ) -> Result<(), Closed> {
     let Session {
+        slot: _held,
         mut messages,
         pending,
     } = session;

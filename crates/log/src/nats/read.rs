@@ -8,7 +8,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::jetstream::consumer::DeliverPolicy;
 use futures::StreamExt as _;
 use isthmus_replication::coordinates::{Anchor, MessageId, Sequence};
 use tokio::time::{Instant, sleep, timeout};
@@ -16,7 +15,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::connection::{Connection, ConnectionState};
 use super::message::delivered;
 use super::request::{Query, Unfulfilled};
-use super::session::{self, Session};
+use super::session::{self, Begin, Session};
 use crate::reader::{Abandoned, Delivery};
 use crate::{Bounds, LifeSuspected, ReadError, ReaderCounts, StoredMessage};
 
@@ -40,6 +39,8 @@ pub(super) struct Reading {
     counts: Arc<ReaderCounts>,
     short_answers: u32,
     absences: Absences,
+    /// Why there is no session, as it was told last.
+    told: Option<String>,
 }
 
 /// Why a session ended.
@@ -73,6 +74,7 @@ impl Reading {
             counts,
             short_answers: 0,
             absences: Absences::default(),
+            told: None,
         }
     }
 
@@ -91,16 +93,19 @@ impl Reading {
         if let Err(interrupted) = self.check_bounds().await {
             return interrupted;
         }
-        let from = DeliverPolicy::ByStartSequence {
-            start_sequence: self.at.sequence.0.max(1),
-        };
-        match session::open(&self.connection, &self.stream, from, "").await {
+        let begin = Begin::At(self.at.sequence);
+        match session::open(&self.connection, &self.stream, begin, "").await {
             Ok(session) => {
+                self.told = None;
                 self.counts.count_opened();
                 self.deliver(session, connected, delivery).await
             }
             Err(error) => {
-                tracing::warn!(stream = self.stream, %error, "the log can't be read yet");
+                let why = error.to_string();
+                if self.told.as_ref() != Some(&why) {
+                    tracing::warn!(stream = self.stream, why, "the log can't be read yet");
+                    self.told = Some(why);
+                }
                 Interrupted::Again
             }
         }
@@ -159,7 +164,11 @@ impl Reading {
         connected: ConnectionState,
         delivery: &Delivery,
     ) -> Interrupted {
-        let mut messages = session.messages;
+        let Session {
+            slot: _held,
+            mut messages,
+            ..
+        } = session;
         let mut state = self.connection.state();
         let mut checked = self.at.sequence == Sequence::NONE;
         loop {

@@ -1,46 +1,78 @@
-//! A consumer of a stream that is gone when its reader is: what log readers and lease watches pull from.
+//! A consumer of a stream for one reader: what log readers and lease watches pull from.
 //!
-//! Nothing is acknowledged: a consumer is never gone back to. After every interruption the reader makes a new one at the
-//! place that it knows, so that no message is lost in between and the place itself is checked again.
+//! Nothing is acknowledged: a consumer is never gone back to. After every interruption the reader begins a new session at
+//! the place that it knows, so that no message is lost in between and the place itself is checked again.
 
 use std::time::Duration;
 
 use async_nats::jetstream::consumer::pull::{Config, Stream};
-use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, ReplayPolicy};
+use async_nats::jetstream::consumer::{AckPolicy, Consumer, DeliverPolicy, ReplayPolicy};
+use isthmus_replication::coordinates::Sequence;
 use isthmus_replication::limits;
 
 use super::connection::Connection;
+use super::slots::Slot;
 
 /// Bytes that are pulled ahead of the reader.
 const AHEAD: usize = 4 * 1024 * 1024;
-/// An idle server says so this often; twice as long without a word and the consumer is made again.
+/// An idle server says so this often; twice as long without a word and the session is begun again.
 const HEARTBEAT: Duration = Duration::from_secs(5);
 /// A pull ends after this long and the next one follows.
 const PULL: Duration = Duration::from_secs(30);
-/// A consumer that nobody pulls from ends after this long.
+/// A consumer that nobody pulls from ends after this long, if it is the process's own.
 const INACTIVE: Duration = Duration::from_secs(60);
 
-/// What a consumer delivers, and how much was waiting when it was made.
+/// What a consumer delivers, and how much was waiting when the session began.
 pub(super) struct Session {
     pub messages: Stream,
     pub pending: u64,
+    /// Held as long as it is read through; dropped after `messages`, which takes back what was asked for.
+    pub slot: Option<Slot>,
 }
 
-/// A consumer could not be made.
-#[derive(Debug, thiserror::Error)]
-#[error("no consumer: {0}")]
-pub(super) struct NoConsumer(Box<dyn std::error::Error + Send + Sync>);
+/// What a session delivers first.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Begin {
+    /// The message of this sequence.
+    At(Sequence),
+    /// The last message of each key of a bucket, which keeps no others.
+    Bucket,
+}
 
-/// Makes the consumer here and now, in the server's memory. Whoever reads through a consumer that the operator has made
-/// replaces this.
-async fn provision(
+/// There is no consumer to read through.
+#[derive(Debug, thiserror::Error)]
+pub enum NoConsumer {
+    /// It could not be made.
+    #[error("no consumer: {0}")]
+    Own(Box<dyn std::error::Error + Send + Sync>),
+    /// The operator's can't be used.
+    #[error(
+        "no consumer {name}: {source}; `isthmus region init --process {process}` makes it, and NATS has to be 2.14 or later"
+    )]
+    Slot {
+        /// Its name.
+        name: String,
+        /// The process that it is for.
+        process: String,
+        /// What NATS says.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+/// Makes a consumer here and now, in the server's memory.
+async fn make(
     connection: &Connection,
     stream: &str,
-    from: DeliverPolicy,
+    begin: Begin,
     filter: &str,
-) -> Result<async_nats::jetstream::consumer::Consumer<Config>, NoConsumer> {
+) -> Result<Consumer<Config>, NoConsumer> {
     let config = Config {
-        deliver_policy: from,
+        deliver_policy: match begin {
+            Begin::At(sequence) => DeliverPolicy::ByStartSequence {
+                start_sequence: sequence.0.max(1),
+            },
+            Begin::Bucket => DeliverPolicy::LastPerSubject,
+        },
         filter_subject: filter.to_owned(),
         ack_policy: AckPolicy::None,
         replay_policy: ReplayPolicy::Instant,
@@ -50,22 +82,33 @@ async fn provision(
         ..Config::default()
     };
     let handle = connection.requests().get_stream_no_info(stream).await;
-    let handle = handle.map_err(|error| NoConsumer(error.into()))?;
-    handle
-        .create_consumer(config)
-        .await
-        .map_err(|error| NoConsumer(error.into()))
+    let handle = handle.map_err(|error| NoConsumer::Own(error.into()))?;
+    let made = handle.create_consumer(config).await;
+    made.map_err(|error| NoConsumer::Own(error.into()))
 }
 
-/// Begins to pull what `filter` covers, everything if it is empty, from `from`.
+/// Begins to pull what `filter` covers, everything if it is empty.
 pub(super) async fn open(
     connection: &Connection,
     stream: &str,
-    from: DeliverPolicy,
+    begin: Begin,
     filter: &str,
 ) -> Result<Session, NoConsumer> {
-    let consumer = provision(connection, stream, from, filter).await?;
-    let pending = consumer.cached_info().num_pending;
+    let (consumer, pending, slot) = match connection.slots() {
+        None => {
+            let consumer = make(connection, stream, begin, filter).await?;
+            let pending = consumer.cached_info().num_pending;
+            (consumer, pending, None)
+        }
+        Some(slots) => {
+            let from = match begin {
+                Begin::At(sequence) => sequence,
+                Begin::Bucket => Sequence::NONE.next(),
+            };
+            let (consumer, pending, slot) = slots.open(connection, stream, from).await?;
+            (consumer, pending, Some(slot))
+        }
+    };
     let largest = connection.max_payload().unwrap_or_default() + limits::MESSAGE_OVERHEAD_BYTES;
     let messages = consumer
         .stream()
@@ -74,6 +117,10 @@ pub(super) async fn open(
         .expires(PULL)
         .messages()
         .await
-        .map_err(|error| NoConsumer(error.into()))?;
-    Ok(Session { messages, pending })
+        .map_err(|error| NoConsumer::Own(error.into()))?;
+    Ok(Session {
+        messages,
+        pending,
+        slot,
+    })
 }

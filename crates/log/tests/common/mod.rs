@@ -6,14 +6,14 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use isthmus_log::memory::MemoryRegion;
-use isthmus_log::nats::{Connection, ConnectionSettings};
+use isthmus_log::nats::{Connection, ConnectionSettings, Readers};
 use isthmus_log::testing::{NatsServer, NatsServerSettings};
 use isthmus_log::{LocalClock, LogSettings, Ports, Reader, RegionNames, Role, StoredMessage};
 use isthmus_replication::coordinates::{Anchor, MessageId, Sequence, Shard, WriterId};
 use isthmus_replication::fold::Token;
 use isthmus_replication::header::{BodySeal, Header, Local, Record, StageTimes};
 use isthmus_replication::hlc::Hlc;
-use isthmus_replication::names::{GroupName, RegionName, SetName};
+use isthmus_replication::names::{GroupName, ProcessName, RegionName, SetName};
 use isthmus_replication::time::{Mono, Now, Wall};
 
 pub const BOUND: Duration = Duration::from_secs(20);
@@ -77,6 +77,19 @@ impl OnNats {
         Self { server, connection }
     }
 
+    /// As [`OnNats::start`], with an operator that has made the streams and the slots of the process.
+    pub async fn start_with_slots() -> Self {
+        let Self { server, connection } = Self::start().await;
+        let ports = connection.ports();
+        ports.ensure(&[shard()], &settings(), |_| ()).await.unwrap();
+        let process = ProcessName::parse("agent-1").unwrap();
+        connection.provide(&process, &[shard()], 4).await.unwrap();
+        connection.provide(&process, &[shard()], 4).await.unwrap();
+        let connection = open_reading(vec![server.url()], Readers::Slots).await;
+        within("connected", connection.connected()).await;
+        Self { server, connection }
+    }
+
     pub fn ports(&self) -> Ports {
         self.connection.ports()
     }
@@ -96,12 +109,17 @@ impl InMemory {
 }
 
 pub async fn open(servers: Vec<String>) -> Connection {
+    open_reading(servers, Readers::Own).await
+}
+
+async fn open_reading(servers: Vec<String>, readers: Readers) -> Connection {
     let settings = ConnectionSettings {
         servers,
         credentials: None,
         domain: None,
         role: Some(Role::Agent),
         process: "agent-1".to_owned(),
+        readers,
         names: names(),
     };
     Connection::open(settings).await.unwrap()

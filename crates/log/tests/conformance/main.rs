@@ -69,3 +69,36 @@ conformance! {
     what_is_told_is_heard_by_those_who_listen
     a_request_is_answered;
 }
+
+/// What reads goes through consumers that an operator has made: the same statements, where they are about reading.
+macro_rules! through_slots {
+    ($($module:ident: $($test:ident)*;)*) => {
+        mod through_slots {
+            $($(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $test() {
+                let region = super::common::OnNats::start_with_slots().await;
+                super::$module::$test(region.ports()).await;
+            })*)*
+        }
+    };
+}
+
+through_slots! {
+    appends:
+    appends_are_read_in_order_without_holes
+    a_reader_waits_for_what_comes_later
+    a_doubled_append_stands_twice
+    a_slow_reader_loses_nothing;
+    places:
+    a_purge_keeps_the_message_it_names_and_ends_readers_before_it
+    a_reader_that_knows_another_message_suspects_a_new_life
+    a_reader_beyond_the_end_suspects_a_new_life
+    every_way_of_reading_a_message_gives_the_same;
+    marks:
+    the_newest_mark_at_or_below_a_position_is_found;
+    leases:
+    a_lease_that_nobody_renews_ends
+    a_watch_tells_what_is_held_and_what_becomes_of_it
+    members_come_and_go_with_their_leases
+    a_membership_that_ran_out_is_taken_back_and_one_that_another_writes_is_said;
+}
