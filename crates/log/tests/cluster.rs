@@ -9,12 +9,24 @@ use async_nats::jetstream;
 use bytes::Bytes;
 use common::*;
 use futures::future::join_all;
+use isthmus_log::nats::Readers;
 use isthmus_log::testing::{NatsCluster, until};
 use isthmus_log::{Appended, EntryName, JournalName, LogSettings, PageFrom};
 use isthmus_replication::coordinates::{Anchor, Sequence};
+use isthmus_replication::names::ProcessName;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn scenario_44_a_region_of_three_servers_survives_the_death_of_its_streams_leader() {
+    survives(Readers::Own).await;
+}
+
+/// The slot that is read through has a leader of its own, which dies here.
+#[tokio::test(flavor = "multi_thread")]
+async fn scenario_44_a_region_of_three_servers_survives_the_death_of_its_slots_leader() {
+    survives(Readers::Slots).await;
+}
+
+async fn survives(readers: Readers) {
     let mut cluster = NatsCluster::start();
     let connection = connect(cluster.urls()).await;
     let ports = connection.ports();
@@ -31,11 +43,21 @@ async fn scenario_44_a_region_of_three_servers_survives_the_death_of_its_streams
     })
     .await;
 
-    let mut reader = ports.log.reader(&shard(), Anchor::default());
+    let process = ProcessName::parse("agent-1").unwrap();
+    until("slots are made", Duration::from_secs(90), || async {
+        connection.provide(&process, &[shard()], 2).await.ok()
+    })
+    .await;
+    let reading = connect_reading(cluster.urls(), readers).await;
+    let mut reader = reading.ports().log.reader(&shard(), Anchor::default());
     for id in 1..=100 {
         append_at_last(&ports, id).await;
     }
-    let leader = leader(&cluster, &ports.names.stream(&shard())).await;
+    let stream = ports.names.stream(&shard());
+    let leader = match readers {
+        Readers::Own => leader(&cluster, &stream).await,
+        Readers::Slots => leader_of_slot(&cluster, &stream, "agent-1_0").await,
+    };
     cluster.server(&leader).unwrap().kill();
     let answers: Vec<_> = (101..=150).map(|id| append_at_last(&ports, id)).collect();
     let stored = join_all(answers).await;
@@ -136,4 +158,11 @@ async fn leader(cluster: &NatsCluster, stream: &str) -> String {
         .unwrap()
         .leader
         .unwrap()
+}
+
+async fn leader_of_slot(cluster: &NatsCluster, stream: &str, slot: &str) -> String {
+    let client = async_nats::connect(cluster.urls()).await.unwrap();
+    let stream = jetstream::new(client).get_stream_no_info(stream).await.unwrap();
+    let info = stream.consumer_info(slot).await.unwrap();
+    info.cluster.unwrap().leader.unwrap()
 }

@@ -258,7 +258,10 @@ fn nobody_may_do_more(nats: &NatsServer, users: &Users) -> anyhow::Result<()> {
     // What is asked is asked rightly: the operator is not refused.
     let mut operator = NatsUser::connect(&address, &users.operator)?;
     let list = operator.publish(&format!("$JS.API.STREAM.SNAPSHOT.{log}"), "{}")?;
-    ensure!(list.is_none() && operator.subscribe("nothing.>")?.is_none(), "{list:?}");
+    ensure!(
+        list.is_none() && operator.subscribe("nothing.>")?.is_none(),
+        "{list:?}"
+    );
     Ok(())
 }
 

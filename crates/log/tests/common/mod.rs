@@ -85,8 +85,7 @@ impl OnNats {
         let process = ProcessName::parse("agent-1").unwrap();
         connection.provide(&process, &[shard()], 4).await.unwrap();
         connection.provide(&process, &[shard()], 4).await.unwrap();
-        let connection = open_reading(vec![server.url()], Readers::Slots).await;
-        within("connected", connection.connected()).await;
+        let connection = connect_reading(vec![server.url()], Readers::Slots).await;
         Self { server, connection }
     }
 
@@ -126,7 +125,11 @@ async fn open_reading(servers: Vec<String>, readers: Readers) -> Connection {
 }
 
 pub async fn connect(servers: Vec<String>) -> Connection {
-    let connection = open(servers).await;
+    connect_reading(servers, Readers::Own).await
+}
+
+pub async fn connect_reading(servers: Vec<String>, readers: Readers) -> Connection {
+    let connection = open_reading(servers, readers).await;
     within("connected", connection.connected()).await;
     connection
 }
