@@ -50,7 +50,11 @@ where
 {
     loop {
         match ensure().await {
-            Err(error @ (EnsureError::Missing { .. } | EnsureError::Unanswered { .. })) => {
+            Err(
+                error @ (EnsureError::Missing { .. }
+                | EnsureError::NoSlot { .. }
+                | EnsureError::Unanswered { .. }),
+            ) => {
                 tracing::warn!(%error, "waiting");
                 waits(&error);
             }

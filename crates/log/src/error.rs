@@ -35,6 +35,16 @@ pub enum EnsureError {
         /// Its name.
         stream: String,
     },
+    /// It has no consumer for this process to read through.
+    #[error(
+        "stream {stream} has no consumer for {process}: isthmus region init --process {process} makes it, with the operator's credentials"
+    )]
+    NoSlot {
+        /// The stream.
+        stream: String,
+        /// The process's name.
+        process: String,
+    },
     /// It exists with another setting.
     #[error("stream {stream} has {difference}")]
     Differs {
@@ -82,7 +92,9 @@ impl EnsureError {
         match self {
             Self::Differs { difference, .. } if difference.setting == "num_replicas" => Some("replicas"),
             Self::Differs { .. } | Self::NoStorage { .. } => Some("max_bytes"),
-            Self::Missing { .. } | Self::Refused { .. } | Self::Unanswered { .. } => None,
+            Self::Missing { .. } | Self::NoSlot { .. } | Self::Refused { .. } | Self::Unanswered { .. } => {
+                None
+            }
         }
     }
 }

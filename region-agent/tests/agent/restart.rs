@@ -1,6 +1,8 @@
 //! Agents that end and come back, and agents beside each other.
 
 use isthmus_log::testing::until;
+use isthmus_replication::coordinates::Shard;
+use isthmus_replication::names::{GroupName, ProcessName};
 
 use crate::support::{BOUND, Region, equal};
 
@@ -15,6 +17,19 @@ async fn an_agent_waits_for_streams_that_it_may_not_create_and_says_what_is_miss
     })
     .await;
     let other = region.agent("agent-2").await;
+    until("the agent says that it may not read", BOUND, || async {
+        let told = waiting.not_ready_now("read").await?;
+        told.contains("isthmus region init --process agent-1")
+            .then_some(())
+    })
+    .await;
+    let (operator, _) = region.ports().await;
+    let name = ProcessName::parse("agent-1").unwrap();
+    let shard = |partition| Shard {
+        group: GroupName::parse("default").unwrap(),
+        partition,
+    };
+    operator.provide(&name, &[0, 1].map(shard), 2).await.unwrap();
     waiting.ready("write").await;
     assert_eq!(waiting.put("carts/a", "1").await.status(), 200);
     equal(&[&waiting, &other]).await;

@@ -9,11 +9,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_nats::jetstream::consumer::pull::Config;
 use async_nats::jetstream::consumer::{AckPolicy, Consumer, DeliverPolicy, ReplayPolicy};
+use async_nats::jetstream::context::ConsumerInfoErrorKind;
 use isthmus_replication::coordinates::{Sequence, Shard};
 use isthmus_replication::names::ProcessName;
 
 use super::connection::Connection;
 use super::session::NoConsumer;
+use crate::EnsureError;
 
 /// What a process reads streams through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +59,23 @@ impl Slots {
             slots: self.clone(),
             stream: stream.to_owned(),
             number,
+        }
+    }
+
+    /// Whether the operator has made slots of `stream`.
+    pub(super) async fn ensure(&self, connection: &Connection, stream: &str) -> Result<(), EnsureError> {
+        let unanswered = || EnsureError::Unanswered {
+            stream: stream.to_owned(),
+        };
+        let handle = connection.requests().get_stream_no_info(stream).await;
+        let handle = handle.map_err(|_| unanswered())?;
+        match handle.consumer_info(name(&self.process, 0)).await {
+            Ok(_) => Ok(()),
+            Err(error) if error.kind() == ConsumerInfoErrorKind::NotFound => Err(EnsureError::NoSlot {
+                stream: stream.to_owned(),
+                process: self.process.to_string(),
+            }),
+            Err(_) => Err(unanswered()),
         }
     }
 
