@@ -212,3 +212,49 @@ async fn addresses_that_cannot_be_used_are_told_with_the_mend() {
         Err(BindError::InUse { .. } | BindError::Open { .. })
     ));
 }
+
+/// TLS of a certificate that signs itself; its files are read once.
+fn tls() -> Arc<DoorTls> {
+    let folder = tempfile::tempdir().unwrap();
+    let own = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let (certificate, key) = (folder.path().join("door.crt"), folder.path().join("door.key"));
+    std::fs::write(&certificate, own.cert.pem()).unwrap();
+    std::fs::write(&key, own.signing_key.serialize_pem()).unwrap();
+    let files = isthmus_link::DoorFiles {
+        certificate,
+        key,
+        clients: None,
+    };
+    Arc::new(DoorTls::load(files).unwrap())
+}
+
+#[tokio::test]
+async fn scenario_27_a_handshake_that_does_not_come_or_is_garbage_ends_the_connection_and_holds_no_stop() {
+    let settings = DoorSettings::<()> {
+        listen: "127.0.0.1:0".parse().unwrap(),
+        tls: None,
+        callers: std::collections::BTreeMap::new(),
+    };
+    let door = Door::bind("test", &settings, Some(tls())).await.unwrap();
+    let door = door.within(Limits {
+        handshake: Duration::from_millis(300),
+        ..Limits::default()
+    });
+    let (address, stop) = (door.address(), CancellationToken::new());
+    let router = Router::new().route("/slow", get(async || "answered"));
+    let mut served = JoinSet::from_iter([door.serve(router, stop.clone())]);
+    for sent in [&b""[..], &b"\x16"[..], REQUEST, &[0xff; 100_000]] {
+        let mut client = TcpStream::connect(address).await.unwrap();
+        client.write_all(sent).await.ok();
+        let mut answer = Vec::new();
+        within(client.read_to_end(&mut answer)).await.ok();
+        assert!(
+            !answer.starts_with(b"HTTP"),
+            "{}",
+            String::from_utf8_lossy(&answer)
+        );
+    }
+    let _waiting = TcpStream::connect(address).await.unwrap();
+    stop.cancel();
+    within(served.join_next()).await.unwrap().unwrap().unwrap();
+}
