@@ -27,6 +27,24 @@ impl Met {
     pub fn signal(&self, signal: Signal) -> anyhow::Result<()> {
         kill_process(self.pid, signal).with_context(|| format!("{} takes no signal", self.name))
     }
+
+    /// Pauses it, and waits until none of its threads runs: the first to take the signal has to be scheduled before the others hear of it.
+    ///
+    /// # Errors
+    /// When it has ended, or goes on.
+    pub async fn pause(&self) -> anyhow::Result<()> {
+        self.signal(Signal::STOP)?;
+        let threads = format!("/proc/{}/task", self.pid.as_raw_nonzero());
+        until(&format!("{} is paused", self.name), LEADS_WITHIN, || async {
+            for thread in std::fs::read_dir(&threads)? {
+                let state = std::fs::read_to_string(thread?.path().join("stat"))?;
+                let state = state.rsplit(')').next().unwrap_or_default().trim_start();
+                ensure!(state.starts_with('T'), "a thread is {state}");
+            }
+            Ok(())
+        })
+        .await
+    }
 }
 
 impl Running {

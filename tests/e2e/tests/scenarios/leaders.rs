@@ -62,7 +62,7 @@ async fn scenario_10_a_leader_paused_past_its_lease_repeats_nothing_that_counts(
     load.seen_by(&reader, SOON).await?;
     for _ in 0..4 {
         let paused = running.leader(EU).await?;
-        paused.signal(Signal::STOP)?;
+        paused.pause().await?;
         let other = running.leader(EU).await?;
         ensure!(other.name != paused.name, "a paused gateway answers");
         load.seen_by(&reader, SOON).await?;
