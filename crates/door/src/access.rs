@@ -20,7 +20,7 @@ use isthmus_replication::time::Mono;
 use isthmus_runtime::Process;
 use isthmus_runtime::clock::Clock;
 use isthmus_runtime::events::{Events, Severity};
-use isthmus_runtime::settings::{BucketRights, Buckets, CallerSettings, Role};
+use isthmus_runtime::settings::{BucketRights, Buckets, CallerSettings, DoorSettings, Role};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use serde_json::json;
@@ -119,8 +119,9 @@ struct Callers<R> {
 }
 
 impl<R: Rights + Clone> Callers<R> {
-    fn new(settings: &BTreeMap<CallerName, CallerSettings<R>>) -> Self {
-        let everybody = settings.is_empty().then(|| {
+    /// Where nobody is named: everybody if only this machine reaches the door, else nobody.
+    fn new(settings: &BTreeMap<CallerName, CallerSettings<R>>, on_loopback: bool) -> Self {
+        let everybody = (settings.is_empty() && on_loopback).then(|| {
             Arc::new(Caller {
                 name: None,
                 rights: R::all(),
@@ -152,6 +153,8 @@ impl<R: Rights + Clone> Callers<R> {
 /// What stands before a door. Clones share it.
 pub struct Gate<R> {
     door: &'static str,
+    /// Whether only this machine reaches the door, as long as it is open: settings that are read again may say another address.
+    on_loopback: bool,
     tls: Option<Arc<DoorTls>>,
     callers: Arc<ArcSwap<Callers<R>>>,
     refusals: Refusals,
@@ -161,6 +164,7 @@ impl<R> Clone for Gate<R> {
     fn clone(&self) -> Self {
         Self {
             door: self.door,
+            on_loopback: self.on_loopback,
             tls: self.tls.clone(),
             callers: Arc::clone(&self.callers),
             refusals: self.refusals.clone(),
@@ -177,26 +181,32 @@ impl<R> fmt::Debug for Gate<R> {
 }
 
 impl<R: Rights + Clone> Gate<R> {
-    /// The gate of a door with these callers.
+    /// The gate of the door that `settings` describe.
     #[must_use]
     pub fn new(
         door: &'static str,
         tls: Option<Arc<DoorTls>>,
-        callers: &BTreeMap<CallerName, CallerSettings<R>>,
+        settings: &DoorSettings<R>,
         refusals: Refusals,
     ) -> Self {
         refusals.prepare(door);
+        let on_loopback = settings.listen.ip().is_loopback();
         Self {
             door,
+            on_loopback,
             tls,
-            callers: Arc::new(ArcSwap::from_pointee(Callers::new(callers))),
+            callers: Arc::new(ArcSwap::from_pointee(Callers::new(
+                &settings.callers,
+                on_loopback,
+            ))),
             refusals,
         }
     }
 
-    /// Lets `callers` in from now on, and nobody else.
+    /// Lets `callers` in from now on, and nobody else. A door that other machines reach is open to nobody when they are none.
     pub fn replace(&self, callers: &BTreeMap<CallerName, CallerSettings<R>>) {
-        self.callers.store(Arc::new(Callers::new(callers)));
+        self.callers
+            .store(Arc::new(Callers::new(callers, self.on_loopback)));
     }
 
     /// Whether the door has TLS.

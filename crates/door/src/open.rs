@@ -61,7 +61,7 @@ impl<R: Rights + Clone> OpenDoor<R> {
         if let Some(tls) = &tls {
             certificates::keep(process, &doors.ends, name, tls)?;
         }
-        let gate = Gate::new(name, tls, &told.callers, doors.refusals.clone());
+        let gate = Gate::new(name, tls, told, doors.refusals.clone());
         let guarded = gate.clone();
         let take = move |told: &S| guarded.replace(&settings(told).callers);
         process.on_reload(format!("callers of the {name} door"), take)?;

@@ -112,7 +112,7 @@ impl<S: Settings> Process<S> {
         self.reloaded.borrow().clone()
     }
 
-    /// Calls `take` with the settings each time that they have been read again, in a task of this name.
+    /// Calls `take` with the settings, and again each time that they have been read again, in a task of this name.
     ///
     /// # Errors
     /// The task could not be started.
@@ -120,8 +120,9 @@ impl<S: Settings> Process<S> {
         let mut reloads = self.reloaded.subscribe();
         self.supervisor.spawn(TaskKind::Work, name, |stop| async move {
             loop {
+                take(&reloads.borrow_and_update());
                 tokio::select! {
-                    Ok(()) = reloads.changed() => take(&reloads.borrow_and_update()),
+                    Ok(()) = reloads.changed() => {}
                     () = stop.cancelled() => return Ok::<(), Infallible>(()),
                 }
             }

@@ -23,7 +23,16 @@ impl Doorway {
     }
 
     fn gate(&self, operators: &[(&str, &str, Role)]) -> Gate<Role> {
-        Gate::new("admin", None, &callers(operators), self.refusals.clone())
+        self.gate_at("127.0.0.1:7111", operators)
+    }
+
+    fn gate_at(&self, listen: &str, operators: &[(&str, &str, Role)]) -> Gate<Role> {
+        let settings = DoorSettings {
+            listen: listen.parse().unwrap(),
+            tls: None,
+            callers: callers(operators),
+        };
+        Gate::new("admin", None, &settings, self.refusals.clone())
     }
 
     fn counted(&self, reason: &str) -> bool {
@@ -102,6 +111,17 @@ fn callers_are_replaced_while_the_door_is_open() {
     gate.replace(&callers(&[("alice", "new", Role::Operate)]));
     assert!(name_of(&shared, Some("Bearer old")).is_err());
     assert_eq!(name_of(&shared, Some("Bearer new")), Ok(Some("alice".to_owned())));
+}
+
+#[test]
+fn a_door_that_other_machines_reach_is_never_open_to_everybody() {
+    let doorway = Doorway::new();
+    let gate = doorway.gate_at("0.0.0.0:7111", &[("alice", "secret", Role::Operate)]);
+    assert!(name_of(&gate, Some("Bearer secret")).is_ok());
+    // A file that names nobody is good for an address on loopback, where this door does not listen before its next start.
+    gate.replace(&callers(&[]));
+    assert!(name_of(&gate, None).is_err());
+    assert!(name_of(&gate, Some("Bearer secret")).is_err());
 }
 
 #[test]
