@@ -161,7 +161,7 @@ certificate_of next-reports 200 || fail "the next CA is not trusted"
 
 say "a token is taken away and another given while it serves; a broken file changes nothing"
 cp "$set/eu-west/guarded.yaml" "$work/before.yaml"
-echo "clients: [" >>"$set/eu-west/guarded.yaml"
+echo "clients: { a: { tokens: $(cat "$work/checkout.token") } }" >>"$set/eu-west/guarded.yaml"
 # logged TEXT: the agent says it.
 logged() {
     grep -q "$1" "$work/guarded.log"
@@ -169,12 +169,27 @@ logged() {
 within 10 "the broken file is refused" logged 'kind="settings_refused"'
 same "the token before" "$(as checkout "$door/v1/kv/carts/a")" 200
 token next >"$work/next.hash"
+# A batch that stands: a line now, and one when $work/later says so.
+mkfifo "$work/lines"
+ask -N -H "Authorization: Bearer $(cat "$work/checkout.token")" -T - -X POST "$door/v1/batch" <"$work/lines" >"$work/standing" 2>/dev/null &
+standing=$!
+exec 9>"$work/lines"
+echo '{"op":"get","bucket":"carts","key":"a"}' >&9
+answered() {
+    [ "$(wc -l <"$work/standing")" -ge "$1" ]
+}
+within 10 "the batch is answered" answered 1
 sed "s/$(json 'd["hash"]' <"$work/checkout.json")/$(cat "$work/next.hash")/" "$work/before.yaml" >"$set/eu-west/guarded.yaml"
 replaced() {
     [ "$(as next "$door/v1/kv/carts/a")" = 200 ] && [ "$(as checkout "$door/v1/kv/carts/a")" = 401 ]
 }
 within 10 "the next token has taken the place of the one before" replaced
 logged "in effect: clients.checkout" || fail "what is in effect is not told"
+echo '{"op":"get","bucket":"carts","key":"a"}' >&9
+within 10 "the batch that stands is answered" answered 2
+exec 9>&-
+wait "$standing" || true
+same "the lines of a batch that stood" "$("$python" -c 'import json, sys; print([json.loads(line)["status"] for line in sys.stdin])' <"$work/standing")" "[200, 401]"
 
 say "no secret shows"
 ask -H "Authorization: Bearer $(cat "$work/root.token")" "$admin/v1/status" "$admin/metrics" "$admin/v1/events" "$admin/v1/events?since=1h" "$admin/v1/doctor" "$admin/v1/traces" >"$work/shown.txt"

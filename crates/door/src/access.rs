@@ -215,29 +215,25 @@ impl<R: Rights + Clone> Gate<R> {
         self.tls.is_some()
     }
 
-    /// Who asks. A token decides where there is one.
+    /// Who presents `proof`, as things stand at this moment. A token decides where there is one.
     ///
     /// # Errors
     /// The problem to answer with; the refusal has been counted.
-    pub fn identify(&self, request: &Request) -> Result<Arc<Caller<R>>, Box<Problem>> {
-        self.find(request)
-            .map_err(|why| self.refuse(why, None, origin(request), why.detail()))
+    pub fn identify(&self, proof: &Proof) -> Result<Arc<Caller<R>>, Box<Problem>> {
+        self.find(proof)
+            .map_err(|why| self.refuse(why, None, proof.from, why.detail()))
     }
 
-    fn find(&self, request: &Request) -> Result<Arc<Caller<R>>, Refused> {
+    fn find(&self, proof: &Proof) -> Result<Arc<Caller<R>>, Refused> {
         let callers = self.callers.load();
         if let Some(everybody) = &callers.everybody {
             return Ok(Arc::clone(everybody));
         }
-        if let Some(token) = token(request.headers()) {
-            let hash = Fingerprint::of_bytes(&token);
-            let known = callers.tokens.get(hash.as_bytes());
+        if let Some(token) = &proof.token {
+            let known = callers.tokens.get(token.as_bytes());
             return known.cloned().ok_or(Refused::UnknownToken);
         }
-        let (Some(certificate), Some(tls)) = (
-            request.extensions().get::<Arc<ClientCertificate>>(),
-            self.tls.as_ref(),
-        ) else {
+        let (Some(certificate), Some(tls)) = (&proof.certificate, &self.tls) else {
             return Err(Refused::NoCredentials);
         };
         if !tls.still_holds(certificate) {
@@ -273,10 +269,28 @@ impl<R: Rights + Clone> Gate<R> {
     }
 }
 
-/// Where a request comes from.
-#[must_use]
-pub fn origin(request: &Request) -> Option<SocketAddr> {
-    request.extensions().get::<From>().map(|from| from.0)
+/// What a request presented, and where it comes from. Whoever answers for long asks [`Gate::identify`] again and again with it: what was
+/// taken away meanwhile ends what goes on, too.
+#[derive(Debug, Clone)]
+pub struct Proof {
+    /// The hash of its token.
+    token: Option<Fingerprint>,
+    certificate: Option<Arc<ClientCertificate>>,
+    /// The address that it comes from.
+    pub from: Option<SocketAddr>,
+}
+
+impl Proof {
+    /// What `request` presents.
+    #[must_use]
+    pub fn of(request: &Request) -> Self {
+        let extensions = request.extensions();
+        Self {
+            token: token(request.headers()).map(|token| Fingerprint::of_bytes(&token)),
+            certificate: extensions.get::<Arc<ClientCertificate>>().cloned(),
+            from: extensions.get::<From>().map(|from| from.0),
+        }
+    }
 }
 
 /// What a request presents: a bearer token, or one as the password of a browser's dialogue.

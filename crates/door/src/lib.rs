@@ -18,7 +18,7 @@ pub mod operators;
 pub mod problem;
 pub mod serve;
 
-pub use access::{Caller, Gate};
+pub use access::{Gate, Proof};
 pub use admin::{Admin, Currency, admin_router};
 pub use aside::Aside;
 pub use body::read_body;

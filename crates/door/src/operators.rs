@@ -1,5 +1,7 @@
 //! The gate of an admin listener: which role a request needs, and a record of what operators did.
 
+use std::net::SocketAddr;
+
 use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::Method;
@@ -10,7 +12,7 @@ use isthmus_runtime::events::{Events, Severity};
 use isthmus_runtime::settings::Role;
 use serde_json::json;
 
-use crate::access::{Gate, origin};
+use crate::access::{Gate, Proof};
 use crate::browser::{no_foreign_pages, only_own_pages};
 
 /// Answers with what applications stored.
@@ -38,21 +40,19 @@ async fn guard(State(guard): State<Guard>, request: Request, next: Next) -> Resp
     let Some(needed) = needed(request.method(), request.uri().path()) else {
         return next.run(request).await;
     };
-    let caller = match guard.gate.identify(&request) {
+    let proof = Proof::of(&request);
+    let caller = match guard.gate.identify(&proof) {
         Ok(caller) => caller,
         Err(problem) => return problem.into_response(),
     };
     if caller.rights < needed {
         let detail = format!("this needs the role {}", name(needed));
-        return guard
-            .gate
-            .forbid(&caller, origin(&request), &detail)
-            .into_response();
+        return guard.gate.forbid(&caller, proof.from, &detail).into_response();
     }
     if is_reading(request.method()) {
         return next.run(request).await;
     }
-    let act = Act::of(&request, caller.name.clone());
+    let act = Act::of(&request, caller.name.clone(), proof.from);
     let response = next.run(request).await;
     act.record(&guard.events, response.status().as_u16());
     response
@@ -91,14 +91,14 @@ struct Act {
 }
 
 impl Act {
-    fn of(request: &Request, operator: Option<CallerName>) -> Self {
+    fn of(request: &Request, operator: Option<CallerName>, from: Option<SocketAddr>) -> Self {
         let route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
         let path = request.uri().path();
         // The rest of such a path is a key of an application.
         let shown = route.filter(|route| route.contains("{*")).unwrap_or(path);
         Self {
             operator,
-            from: origin(request).map(|from| from.ip().to_string()),
+            from: from.map(|from| from.ip().to_string()),
             what: format!("{} {shown}", request.method()),
         }
     }

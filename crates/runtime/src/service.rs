@@ -2,17 +2,22 @@
 //! settings again, what it waits for, and that it still turns. Without `NOTIFY_SOCKET` nothing is told.
 
 use std::convert::Infallible;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sd_notify::NotifyState;
 
 use crate::health::{Health, Probe};
 
+/// Whether [`ready`] has been said, once for a process.
+static READY: AtomicBool = AtomicBool::new(false);
+
 /// What the process waits for is looked at this often; so is, for the watchdog, whether it lives.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// It is assembled: its region's NATS answers and holds what it needs.
 pub(crate) fn ready() {
+    READY.store(true, Ordering::Relaxed);
     tell(&[NotifyState::Ready]);
 }
 
@@ -21,8 +26,11 @@ pub(crate) fn stopping() {
     tell(&[NotifyState::Stopping]);
 }
 
-/// It reads its settings again with `reload`.
+/// It reads its settings again with `reload`. A process that is not ready yet says nothing of it: the end of a reload says ready.
 pub(crate) fn reloading(reload: impl FnOnce()) {
+    if !READY.load(Ordering::Relaxed) {
+        return reload();
+    }
     match NotifyState::monotonic_usec_now() {
         Ok(now) => tell(&[NotifyState::Reloading, now]),
         Err(error) => tracing::debug!(%error, "the service manager is not told of a reload"),

@@ -1,25 +1,20 @@
 //! Who asks at the door for applications, and which buckets it may use.
 
-use std::net::SocketAddr;
-use std::sync::Arc;
-
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use isthmus_door::access::origin;
-use isthmus_door::{Caller, Gate};
+use isthmus_door::{Gate, Proof};
 use isthmus_replication::names::BucketName;
-use isthmus_runtime::settings::BucketRights;
+use isthmus_runtime::settings::{BucketRights, Buckets};
 
 use super::Rejection;
 
-/// Who asks.
+/// Who asks. What it may is looked up each time, so that a batch that goes on for long ends with the rights of its caller.
 #[derive(Debug, Clone)]
 pub struct Asker {
     gate: Gate<BucketRights>,
-    caller: Arc<Caller<BucketRights>>,
-    from: Option<SocketAddr>,
+    proof: Proof,
 }
 
 /// Lets into `router` who has proven who it is; handlers find it as an [`Asker`].
@@ -28,12 +23,11 @@ pub fn guarded(router: Router, gate: Gate<BucketRights>) -> Router {
 }
 
 async fn identify(State(gate): State<Gate<BucketRights>>, mut request: Request, next: Next) -> Response {
-    let caller = match gate.identify(&request) {
-        Ok(caller) => caller,
-        Err(problem) => return problem.into_response(),
-    };
-    let from = origin(&request);
-    request.extensions_mut().insert(Asker { gate, caller, from });
+    let proof = Proof::of(&request);
+    if let Err(problem) = gate.identify(&proof) {
+        return problem.into_response();
+    }
+    request.extensions_mut().insert(Asker { gate, proof });
     next.run(request).await
 }
 
@@ -43,10 +37,7 @@ impl Asker {
     /// # Errors
     /// The problem to answer with.
     pub fn reads(&self, bucket: &BucketName) -> Result<(), Rejection> {
-        match self.caller.rights.read.contains(bucket) {
-            true => Ok(()),
-            false => Err(self.refused("read", bucket)),
-        }
+        self.may("read", bucket, |rights| &rights.read)
     }
 
     /// Whether it may put and delete in `bucket`.
@@ -54,16 +45,22 @@ impl Asker {
     /// # Errors
     /// The problem to answer with.
     pub fn writes(&self, bucket: &BucketName) -> Result<(), Rejection> {
-        match self.caller.rights.write.contains(bucket) {
-            true => Ok(()),
-            false => Err(self.refused("write", bucket)),
-        }
+        self.may("write", bucket, |rights| &rights.write)
     }
 
-    fn refused(&self, right: &str, bucket: &BucketName) -> Rejection {
+    fn may(
+        &self,
+        right: &str,
+        bucket: &BucketName,
+        buckets: impl Fn(&BucketRights) -> &Buckets,
+    ) -> Result<(), Rejection> {
+        let caller = self.gate.identify(&self.proof)?;
+        if buckets(&caller.rights).contains(bucket) {
+            return Ok(());
+        }
         let detail = format!(
             "the caller may not {right} the bucket {bucket}; `clients` of the agent's settings say who may"
         );
-        self.gate.forbid(&self.caller, self.from, &detail)
+        Err(self.gate.forbid(&caller, self.proof.from, &detail))
     }
 }

@@ -57,10 +57,15 @@ locals {
 
   nats_conf = {
     for zone, number in local.zone_numbers : zone => templatefile("${path.module}/templates/nats.conf.tftpl", {
-      server   = "${var.region}-nats-${number}"
-      region   = var.region
-      subject  = "isthmus.${local.set.set}.${var.region}"
-      leases   = "ISTHMUS_${local.set.set}_${var.region}_LEASES"
+      server  = "${var.region}-nats-${number}"
+      region  = var.region
+      subject = "isthmus.${local.set.set}.${var.region}"
+      leases  = "ISTHMUS_${local.set.set}_${var.region}_LEASES"
+      events  = "ISTHMUS_${local.set.set}_${var.region}_EVENTS"
+      asides = [
+        for name, group in local.groups : "ISTHMUS_${local.set.set}_${var.region}_ASIDE_${name}"
+        if try(contains(group.regions, var.region), true)
+      ]
       file_gib = local.nats_file_gib
       routes   = [for other in local.zones : "nats://${local.nats_names[other]}:${local.cluster_port}" if other != zone]
       peers    = sort(keys(var.peers))

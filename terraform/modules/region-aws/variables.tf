@@ -293,8 +293,8 @@ variable "secrets_interval_minutes" {
   nullable    = false
 
   validation {
-    condition     = var.secrets_interval_minutes >= 1 && var.secrets_interval_minutes <= 60
-    error_message = "secrets_interval_minutes is 1 to 60."
+    condition     = var.secrets_interval_minutes >= 1 && var.secrets_interval_minutes <= 20
+    error_message = "secrets_interval_minutes is 1 to 20: an instance's name, kept as often, lapses after an hour."
   }
 }
 

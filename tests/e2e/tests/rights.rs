@@ -252,7 +252,15 @@ fn nobody_may_do_more(nats: &NatsServer, users: &Users) -> anyhow::Result<()> {
     let not_gateways: Vec<&str> = everything.into_iter().chain([agents.as_str()]).collect();
     let other = "isthmus.dev.eu-west.log.default.0.us-east";
     let own = "isthmus.dev.eu-west.log.default.0.eu-west";
+    let of_agent: Vec<(String, &str)> = [
+        "KV_ISTHMUS_dev_eu-west_LEASES",
+        "ISTHMUS_dev_eu-west_EVENTS",
+        "ISTHMUS_dev_eu-west_ASIDE_default",
+    ]
+    .map(|stream| (format!("STREAM.PURGE.{stream}"), ""))
+    .into();
     refused("an agent", &users.agent, &of_both, &not_agents, other)?;
+    refused("an agent", &users.agent, &of_agent, &[], other)?;
     refused("a gateway", &users.gateway, &of_both, &not_gateways, own)?;
     refused("a gateway", &users.gateway, &of_gateway, &[], own)?;
     // What is asked is asked rightly: the operator is not refused.

@@ -68,7 +68,7 @@ fn asks(authorization: Option<&str>) -> Request {
 }
 
 fn name_of(gate: &Gate<Role>, authorization: Option<&str>) -> Result<Option<String>, ErrorCode> {
-    match gate.identify(&asks(authorization)) {
+    match gate.identify(&Proof::of(&asks(authorization))) {
         Ok(caller) => Ok(caller.name.as_ref().map(ToString::to_string)),
         Err(problem) => Err(problem.code()),
     }
@@ -77,7 +77,7 @@ fn name_of(gate: &Gate<Role>, authorization: Option<&str>) -> Result<Option<Stri
 #[test]
 fn where_nobody_is_named_everybody_may_do_everything() {
     let gate = Doorway::new().gate(&[]);
-    let caller = gate.identify(&asks(None)).unwrap();
+    let caller = gate.identify(&Proof::of(&asks(None))).unwrap();
     assert_eq!((&caller.name, caller.rights), (&None, Role::Destroy));
 }
 

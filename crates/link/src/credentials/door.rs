@@ -178,6 +178,10 @@ impl Snapshot {
     fn of(contents: &Contents, files: &DoorFiles, number: u64) -> Result<Self, CredentialsError> {
         let key = Arc::new(contents.certified_key(&files.certificate, &files.key)?);
         let own = key.cert.first().cloned().unwrap_or_else(|| Vec::new().into());
+        if identity::not_after(&own) < UnixTime::now().as_secs() {
+            let path = files.certificate.clone();
+            return Err(CredentialsError::Ended { path });
+        }
         let callers = files.clients.as_ref().map(|path| {
             let roots = Arc::new(contents.roots(path)?);
             let verifier = WebPkiClientVerifier::builder_with_provider(roots, tls::provider());

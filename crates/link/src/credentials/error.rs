@@ -62,6 +62,12 @@ pub enum CredentialsError {
         #[source]
         source: rustls::Error,
     },
+    /// The certificate of a door has ended.
+    #[error("the certificate in {} has ended: put a new one there", path.display())]
+    Ended {
+        /// The certificate's file.
+        path: PathBuf,
+    },
     /// The certificate does not speak for this region.
     #[error("{} does not speak for region {region} {}: put the certificate of this region's gateways there ({refusal})", path.display(), as_end(*.end))]
     Unfit {
@@ -134,6 +140,7 @@ impl CredentialsError {
             | Self::Pem { path, .. }
             | Self::NoCertificate { path }
             | Self::NoKey { path }
+            | Self::Ended { path }
             | Self::Key { key: path, .. }
             | Self::Unfit { path, .. }
             | Self::Anchor { path, .. }

@@ -8,8 +8,6 @@ use serde::de::{Deserialize, DeserializeOwned, Deserializer, MapAccess, SeqAcces
 use serde_json::Value;
 use serde_saphyr::{Error as YamlError, MessageFormatter, Spanned, UserMessageFormatter};
 
-use super::access::InvalidTokenHash;
-use super::address::InvalidAddress;
 use super::environment::{Environment, Override};
 use super::error::{Fault, Place, SettingsError};
 
@@ -140,8 +138,8 @@ impl Document {
     }
 
     fn invalid(&self, place: Option<Place>, message: String, mend: String) -> SettingsError {
-        let shown = place.filter(|_| !is_of_secret(&message));
-        let line = shown.and_then(|place| usize::try_from(place.line).ok()?.checked_sub(1));
+        let line = place.and_then(|place| usize::try_from(place.line).ok()?.checked_sub(1));
+        let line = line.filter(|line| !self.may_hold_secret(*line));
         let excerpt = line
             .and_then(|line| self.text.lines().nth(line))
             .map(str::to_owned);
@@ -149,9 +147,21 @@ impl Document {
             file: self.path.clone(),
             place,
             excerpt,
-            message,
+            message: masked(&message),
             mend,
         }))
+    }
+
+    /// Whether a line may hold a token or a password: by what it says, or by the key of the file that it stands under.
+    fn may_hold_secret(&self, line: usize) -> bool {
+        let lines: Vec<&str> = self.text.lines().take(line + 1).collect();
+        let says = |word| lines.last().is_some_and(|text| text.contains(word));
+        let top = lines
+            .iter()
+            .rfind(|text| text.starts_with(|first: char| first.is_ascii_alphabetic()));
+        let section = top.and_then(|text| text.split(':').next());
+        ["token", "isthmus_", "sha256:", "@"].into_iter().any(says)
+            || section.is_some_and(|key| SECRET_SECTIONS.contains(&key))
     }
 
     /// The error for the value at `keys`, which reads well and is refused for its meaning. It shows the line of the
@@ -219,10 +229,24 @@ fn keys_of(trees: [&Value; 2]) -> BTreeSet<String> {
     objects.flat_map(|object| object.keys().cloned()).collect()
 }
 
-/// Whether a line that is refused so may hold a secret, which no error repeats.
-fn is_of_secret(message: &str) -> bool {
-    [InvalidTokenHash.to_string(), InvalidAddress::Secret.to_string()].contains(&message.to_owned())
+/// Keys of the file under which tokens and passwords may stand, in their place or by mistake: no error repeats what does.
+pub(super) const SECRET_SECTIONS: [&str; 3] = ["admin", "clients", "nats"];
+
+/// `text` without what looks like a token of `isthmus token`.
+pub(super) fn masked(text: &str) -> String {
+    let is_of_token = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    let mut parts = text.split(TOKEN);
+    let mut masked = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        masked.push_str(TOKEN);
+        masked.push('…');
+        masked.push_str(part.trim_start_matches(is_of_token));
+    }
+    masked
 }
+
+/// What the tokens of `isthmus token` begin with.
+const TOKEN: &str = "isthmus_";
 
 fn mend_of(error: &YamlError) -> String {
     match error.without_snippet() {

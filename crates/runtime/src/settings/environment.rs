@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value};
 
+use super::document::{SECRET_SECTIONS, masked};
 use super::error::SettingsError;
 
 const PREFIX: &str = "ISTHMUS_";
@@ -97,6 +98,11 @@ impl Override {
     }
 
     pub(super) fn error(&self, message: String) -> SettingsError {
+        let section = self.path.first().map(String::as_str).unwrap_or_default();
+        let message = match SECRET_SECTIONS.contains(&section) && message.contains("invalid type") {
+            true => "the value is not of the kind that this setting takes".to_owned(),
+            false => masked(&message),
+        };
         SettingsError::Override {
             variable: self.variable.clone(),
             message,

@@ -116,13 +116,29 @@ fn an_error_repeats_no_secret() {
     let agents = [
         "clients: { a: { tokens: [isthmus_secret] } }\n",
         "clients:\n  a:\n    tokens:\n      - isthmus_secret\n",
+        "clients: { a: { tokens: isthmus_secret, read: [sessions] } }\n",
+        "clients:\n  a:\n    tokens: isthmus_secret\n",
+        "clients: { a: { reed: [sessions], tokens: [isthmus_secret] } }\n",
+        "clients: { a: { tokens: [isthmus_secret } }\n",
+        "clients: isthmus_secret\n",
+        "admin: { listen: 127.0.0.1:1, operators: { a: { tokens: isthmus_secret } } }\n",
+        "isthmus_secret: 1\n",
     ];
     for more in agents {
         let error = with(&folder, more).map(|_| ()).unwrap_err().to_string();
-        assert!(
-            error.contains("isthmus token") && !error.contains("isthmus_secret"),
-            "{error}"
-        );
+        assert!(!error.contains("isthmus_secret"), "{more}: {error}");
+    }
+    folder.write("eu-west/region-agent.yaml", AGENT);
+    for (variable, value) in [
+        ("ISTHMUS_CLIENTS__A__TOKENS", "isthmus_secret"),
+        ("ISTHMUS_CLIENTS__A__TOKENS", "another-secret"),
+        ("ISTHMUS_CLIENTS", "isthmus_secret"),
+        ("ISTHMUS_ADMIN__OPERATORS", "another-secret"),
+        ("ISTHMUS_NATS__SERVERS", "another-secret"),
+    ] {
+        let error = folder.agent(&[("ISTHMUS_NAME", "a"), (variable, value)]);
+        let error = error.map(|_| ()).unwrap_err().to_string();
+        assert!(error.contains("ISTHMUS_") && !error.contains("secret"), "{error}");
     }
     folder.write(
         "eu-west/region-agent.yaml",
