@@ -129,6 +129,8 @@ same "nobody" "$(status "$admin/v1/status")" 401
 isthmus events --since 1h --json --via "$admin" --ca "$work/doors.crt" --token-file "$work/prometheus.token" >"$work/events.json"
 json 'any(e["kind"] == "operator_act" and e["fields"]["operator"] == "root" and e["fields"]["status"] == 404 for e in d)' <"$work/events.json" ||
     fail "what root did is not recorded: $(cat "$work/events.json")"
+json 'any(e["kind"] == "access_refused" and e["fields"]["door"] == "http" and e["fields"]["reason"] == "handshake" and "UnknownIssuer" in e["message"] for e in d)' <"$work/events.json" ||
+    fail "a certificate of an unknown CA is not recorded: $(cat "$work/events.json")"
 json 'any(e["kind"] == "access_refused" and e["fields"]["caller"] == "reports" and e["fields"]["reason"] == "forbidden" for e in d)' <"$work/events.json" ||
     fail "what reports may not do is not recorded"
 isthmus doctor --json --via "$admin" --ca "$work/doors.crt" --token-file "$work/prometheus.token" >"$work/findings.json" || true
@@ -171,7 +173,7 @@ same "the token before" "$(as checkout "$door/v1/kv/carts/a")" 200
 token next >"$work/next.hash"
 # A batch that stands: a line now, and one when $work/later says so.
 mkfifo "$work/lines"
-ask -N -H "Authorization: Bearer $(cat "$work/checkout.token")" -T - -X POST "$door/v1/batch" <"$work/lines" >"$work/standing" 2>/dev/null &
+ask -N -H "Authorization: Bearer $(cat "$work/checkout.token")" -T . -X POST "$door/v1/batch" <"$work/lines" >"$work/standing" 2>/dev/null &
 standing=$!
 exec 9>"$work/lines"
 echo '{"op":"get","bucket":"carts","key":"a"}' >&9

@@ -75,15 +75,18 @@ pub enum Refused {
     EndedCertificate,
     /// It may do less than this.
     Forbidden,
+    /// No TLS came to be: it speaks none, or trusts or shows a certificate that the other end does not.
+    Handshake,
 }
 
 impl Refused {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 6] = [
         Self::NoCredentials,
         Self::UnknownToken,
         Self::UnknownCertificate,
         Self::EndedCertificate,
         Self::Forbidden,
+        Self::Handshake,
     ];
 
     fn label(self) -> &'static str {
@@ -93,6 +96,7 @@ impl Refused {
             Self::UnknownCertificate => "unknown_certificate",
             Self::EndedCertificate => "ended_certificate",
             Self::Forbidden => "forbidden",
+            Self::Handshake => "handshake",
         }
     }
 
@@ -107,6 +111,7 @@ impl Refused {
                 "the certificate has ended, or its CA is no longer trusted; connect with another"
             }
             Self::Forbidden => "the caller may not do this",
+            Self::Handshake => "no TLS came to be",
         }
     }
 }
@@ -259,7 +264,7 @@ impl<R: Rights + Clone> Gate<R> {
         from: Option<SocketAddr>,
         detail: &str,
     ) -> Box<Problem> {
-        self.refusals.count(self.door, why, caller, from);
+        self.refusals.count(self.door, why, caller, from, why.detail());
         if why == Refused::Forbidden {
             return Box::new(Problem::new(ErrorCode::Forbidden, detail));
         }
@@ -367,7 +372,19 @@ impl Refusals {
         }
     }
 
-    fn count(&self, door: &'static str, why: Refused, caller: Option<&CallerName>, from: Option<SocketAddr>) {
+    /// A handshake that failed; `cause` is what TLS says.
+    pub(crate) fn of_handshake(&self, door: &'static str, cause: &str, from: SocketAddr) {
+        self.count(door, Refused::Handshake, None, Some(from), cause);
+    }
+
+    fn count(
+        &self,
+        door: &'static str,
+        why: Refused,
+        caller: Option<&CallerName>,
+        from: Option<SocketAddr>,
+        detail: &str,
+    ) {
         self.counts.get_or_create(&labels(door, why)).inc();
         let Some(before) = self.news(door, why, caller) else {
             return;
@@ -380,7 +397,7 @@ impl Refusals {
             "from": from.map(|from| from.ip().to_string()),
             "untold_before": before,
         });
-        let message = format!("the {door} door refused {who}: {}", why.detail());
+        let message = format!("the {door} door refused {who}: {detail}");
         self.events
             .record(Severity::Warning, "access_refused", message, fields);
     }

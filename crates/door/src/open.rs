@@ -58,6 +58,7 @@ impl<R: Rights + Clone> OpenDoor<R> {
         let told = settings(&process.settings);
         let tls = certificates::load(document, within, told)?;
         let door = Door::bind(name, told, tls.clone()).await?;
+        let door = door.telling(name, doors.refusals.clone());
         if let Some(tls) = &tls {
             certificates::keep(process, &doors.ends, name, tls)?;
         }

@@ -25,6 +25,8 @@ use tokio_io_timeout::TimeoutWriter;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
+use crate::access::Refusals;
+
 /// Every bound of a door. [`Limits::default`] is what production runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -89,6 +91,7 @@ pub struct Door {
     address: SocketAddr,
     tls: Option<Arc<DoorTls>>,
     limits: Limits,
+    refusals: Option<(&'static str, Refusals)>,
 }
 
 /// Where a request comes from.
@@ -124,6 +127,7 @@ impl Door {
             address: bound,
             tls,
             limits: Limits::default(),
+            refusals: None,
         })
     }
 
@@ -137,6 +141,15 @@ impl Door {
     #[must_use]
     pub fn tls(&self) -> Option<Arc<DoorTls>> {
         self.tls.clone()
+    }
+
+    /// The same door; what fails in a handshake is told there as a refusal of the door of this name.
+    #[must_use]
+    pub fn telling(self, name: &'static str, refusals: Refusals) -> Self {
+        Self {
+            refusals: Some((name, refusals)),
+            ..self
+        }
     }
 
     /// The same door within other bounds.
@@ -155,6 +168,7 @@ impl Door {
             listener,
             tls,
             limits,
+            refusals,
             ..
         } = self;
         let permits = Arc::new(Semaphore::new(limits.connections));
@@ -169,6 +183,7 @@ impl Door {
                         router: router.clone(),
                         tls: tls.clone(),
                         limits,
+                        refusals: refusals.clone(),
                         from,
                         stop: stop.clone(),
                         stopping: stopping.watcher(),
@@ -215,6 +230,7 @@ struct Connection {
     router: Router,
     tls: Option<Arc<DoorTls>>,
     limits: Limits,
+    refusals: Option<(&'static str, Refusals)>,
     from: SocketAddr,
     stop: CancellationToken,
     stopping: Watcher,
@@ -242,8 +258,15 @@ impl Connection {
         };
         match finished {
             Ok(Ok((stream, certificate))) => self.speak(stream, certificate).await,
-            Ok(Err(error)) => tracing::debug!(from = %self.from, %error, "no TLS came to be"),
-            Err(_) => tracing::debug!(from = %self.from, "the handshake took too long"),
+            Ok(Err(error)) => self.no_tls(&error.to_string()),
+            Err(_) => self.no_tls("the handshake took too long"),
+        }
+    }
+
+    fn no_tls(&self, why: &str) {
+        tracing::debug!(from = %self.from, why, "no TLS came to be");
+        if let Some((door, refusals)) = &self.refusals {
+            refusals.of_handshake(door, why, self.from);
         }
     }
 

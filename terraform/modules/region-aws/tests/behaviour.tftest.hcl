@@ -396,6 +396,13 @@ run "nats_servers_with_certificates_speak_tls_among_each_other" {
     error_message = "The servers take each other's word."
   }
   assert {
+    condition = alltrue([
+      for file in ["nats.crt", "nats.key", "authority.pem"] :
+      strcontains(output.files["nats-1"]["/etc/nats/nats.conf"], "_file: /etc/nats/tls/${file}")
+    ])
+    error_message = "nats-server looks for its TLS where it was started."
+  }
+  assert {
     condition     = strcontains(output.user_data["nats-1"], "arn:aws:secretsmanager:eu-west-1:123456789012:secret:nats-key-AbCdEf tls/nats.key")
     error_message = "A server does not know where its key is."
   }
