@@ -215,10 +215,7 @@ async fn connect(settings: &GatewaySettings, names: &dyn Names) -> anyhow::Resul
         domain: process.nats.domain.clone(),
         role: Some(Role::Gateway),
         process: process.name.to_string(),
-        readers: match process.log.create {
-            true => Readers::Own,
-            false => Readers::Slots,
-        },
+        readers: Readers::of(process.log.create),
         names: RegionNames {
             set: process.set.name.clone(),
             region: process.region.clone(),

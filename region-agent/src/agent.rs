@@ -113,10 +113,7 @@ async fn connect(process: &Process<AgentSettings>) -> anyhow::Result<Connection>
         domain: settings.nats.domain.clone(),
         role: Some(Role::Agent),
         process: settings.name.to_string(),
-        readers: match settings.log.create {
-            true => Readers::Own,
-            false => Readers::Slots,
-        },
+        readers: Readers::of(settings.log.create),
         names: RegionNames {
             set: settings.set.name.clone(),
             region: settings.region.clone(),

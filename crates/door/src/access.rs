@@ -264,7 +264,7 @@ impl<R: Rights + Clone> Gate<R> {
         from: Option<SocketAddr>,
         detail: &str,
     ) -> Box<Problem> {
-        self.refusals.count(self.door, why, caller, from, why.detail());
+        self.refusals.count(self.door, why, caller, from, detail);
         if why == Refused::Forbidden {
             return Box::new(Problem::new(ErrorCode::Forbidden, detail));
         }

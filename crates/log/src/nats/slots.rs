@@ -26,6 +26,14 @@ pub enum Readers {
     Slots,
 }
 
+impl Readers {
+    /// Those of a process that may, or may not, create what it needs (`log.create`).
+    #[must_use]
+    pub fn of(create: bool) -> Self {
+        if create { Self::Own } else { Self::Slots }
+    }
+}
+
 /// Which slots of a process are taken.
 #[derive(Debug, Clone)]
 pub(super) struct Slots {
