@@ -215,7 +215,7 @@ async fn connect(settings: &GatewaySettings, names: &dyn Names) -> anyhow::Resul
         domain: process.nats.domain.clone(),
         role: Some(Role::Gateway),
         process: process.name.to_string(),
-        readers: Readers::of(process.log.create),
+        readers: Readers::of(process.log.create, process.set.readers()),
         names: RegionNames {
             set: process.set.name.clone(),
             region: process.region.clone(),

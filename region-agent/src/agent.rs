@@ -113,7 +113,7 @@ async fn connect(process: &Process<AgentSettings>) -> anyhow::Result<Connection>
         domain: settings.nats.domain.clone(),
         role: Some(Role::Agent),
         process: settings.name.to_string(),
-        readers: Readers::of(settings.log.create),
+        readers: Readers::of(settings.log.create, settings.set.readers()),
         names: RegionNames {
             set: settings.set.name.clone(),
             region: settings.region.clone(),

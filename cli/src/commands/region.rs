@@ -143,15 +143,13 @@ impl Init {
         tokio::time::timeout(within, ensured)
             .await
             .map_err(|_| late())??;
-        // An agent reads a log once, or twice while it looks back; a gateway at its head and for each other region.
-        let readers = u32::try_from(process.set.regions.len() + 1).unwrap_or(u32::MAX);
         let of_settings = [process.name.clone()];
         let names = match self.process.as_slice() {
             [] => &of_settings[..],
             names => names,
         };
         for name in names {
-            let provided = connection.provide(name, &shards, readers);
+            let provided = connection.provide(name, &shards, process.set.readers());
             tokio::time::timeout(within, provided)
                 .await
                 .map_err(|_| late())??;

@@ -35,15 +35,17 @@ pub enum EnsureError {
         /// Its name.
         stream: String,
     },
-    /// It has no consumer for this process to read through.
+    /// It has too few consumers for this process to read through.
     #[error(
-        "stream {stream} has no consumer for {process}: isthmus region init --process {process} makes it, with the operator's credentials"
+        "stream {stream} has fewer than {needed} consumers for {process}: isthmus region init --process {process} makes them, with the operator's credentials"
     )]
     NoSlot {
         /// The stream.
         stream: String,
         /// The process's name.
         process: String,
+        /// How many it reads through at once.
+        needed: u32,
     },
     /// It exists with another setting.
     #[error("stream {stream} has {difference}")]

@@ -23,7 +23,7 @@ async fn scenario_44_a_region_of_three_servers_survives_the_death_of_its_streams
 /// The slot that is read through has a leader of its own, which dies here.
 #[tokio::test(flavor = "multi_thread")]
 async fn scenario_44_a_region_of_three_servers_survives_the_death_of_its_slots_leader() {
-    survives(Readers::Slots).await;
+    survives(Readers::Slots { each: 2 }).await;
 }
 
 async fn survives(readers: Readers) {
@@ -56,7 +56,7 @@ async fn survives(readers: Readers) {
     let stream = ports.names.stream(&shard());
     let leader = match readers {
         Readers::Own => leader(&cluster, &stream).await,
-        Readers::Slots => leader_of_slot(&cluster, &stream, "agent-1_0").await,
+        Readers::Slots { .. } => leader_of_slot(&cluster, &stream, "agent-1_0").await,
     };
     cluster.server(&leader).unwrap().kill();
     let answers: Vec<_> = (101..=150).map(|id| append_at_last(&ports, id)).collect();

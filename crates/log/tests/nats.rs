@@ -9,12 +9,16 @@ use async_nats::jetstream;
 use async_nats::jetstream::stream::Config;
 use bytes::Bytes;
 use common::*;
+use isthmus_log::nats::Readers;
 use isthmus_log::testing::{NatsServer, free_port};
 use isthmus_log::{
-    EnsureError, LeaseEvent, LeaseName, PeerError, Ports, ReadError, Revision, newest_mark_describing,
+    EnsureError, LeaseEvent, LeaseName, LogSettings, PeerError, Ports, ReadError, Revision,
+    newest_mark_describing,
 };
 use isthmus_replication::coordinates::{Anchor, MessageId, Sequence};
 use isthmus_replication::header::HeaderError;
+use isthmus_replication::names::ProcessName;
+use tokio::sync::watch;
 
 /// A client of the operator's, beside the ports.
 async fn operator(server: &NatsServer) -> jetstream::Context {
@@ -370,4 +374,34 @@ async fn a_subscription_hears_again_after_a_restart() {
         .await
         .unwrap();
     assert_eq!(within("it is heard", heard.next()).await.unwrap().payload, "1");
+}
+
+/// A set that has grown: the streams are there, and slots for one region less.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_is_short_of_slots_waits_until_the_operator_has_made_them() {
+    let region = OnNats::start_with_slots().await;
+    let operator = connect(vec![region.server.url()]).await;
+    let process = connect_reading(vec![region.server.url()], Readers::Slots { each: 5 }).await;
+    let wanted = LogSettings {
+        create: false,
+        ..settings()
+    };
+    let (waits, mut told) = watch::channel(None);
+    let ports = process.ports();
+    let shards = [shard()];
+    let ensured = ports.ensure(&shards, &wanted, |error| {
+        waits.send_replace(Some(error.clone()));
+    });
+    let made = async {
+        let said = told.wait_for(Option::is_some).await.unwrap().clone().unwrap();
+        assert!(
+            said.to_string()
+                .contains("fewer than 5 consumers for agent-1: isthmus region init --process agent-1"),
+            "{said}"
+        );
+        let name = ProcessName::parse("agent-1").unwrap();
+        operator.provide(&name, &shards, 5).await.unwrap();
+    };
+    let (ensured, ()) = within("the process goes on", async { tokio::join!(ensured, made) }).await;
+    assert_eq!(ensured, Ok(()));
 }

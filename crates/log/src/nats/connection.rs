@@ -106,7 +106,10 @@ impl Connection {
                 .build(client.clone()),
             client,
             names: settings.names,
-            slots: (settings.readers == Readers::Slots).then(|| Slots::new(&settings.process)),
+            slots: match settings.readers {
+                Readers::Own => None,
+                Readers::Slots { each } => Some(Slots::new(&settings.process, each)),
+            },
             state,
         })))
     }

@@ -87,7 +87,8 @@ pub(super) fn holds_value(headers: Option<&HeaderMap>) -> bool {
 impl Leases for NatsLeases {
     async fn ensure(&self, create: bool, replicas: u8) -> Result<(), EnsureError> {
         let wanted = stream::leases(self.connection.names(), replicas);
-        stream::ensure(&self.connection, &wanted, create, stream::Bounds::Exact).await
+        stream::ensure(&self.connection, &wanted, create, stream::Bounds::Exact).await?;
+        self.connection.ensure_slots(&wanted.name).await
     }
 
     async fn put(

@@ -74,10 +74,7 @@ impl ChangeLog for NatsLog {
     async fn ensure(&self, shard: &Shard, settings: &LogSettings) -> Result<(), EnsureError> {
         let wanted = stream::log(self.names(), shard, settings);
         stream::ensure(&self.connection, &wanted, settings.create, stream::Bounds::Exact).await?;
-        match self.connection.slots() {
-            Some(slots) => slots.ensure(&self.connection, &wanted.name).await,
-            None => Ok(()),
-        }
+        self.connection.ensure_slots(&wanted.name).await
     }
 
     async fn append(&self, shard: &Shard, token: &Token, header: &Header, body: Bytes) -> Appending {

@@ -23,14 +23,17 @@ pub enum Readers {
     /// Consumers that it makes itself and that end with it. For development.
     Own,
     /// Its slots, which the operator has made: [`Connection::provide`].
-    Slots,
+    Slots {
+        /// How many it needs of each stream at once.
+        each: u32,
+    },
 }
 
 impl Readers {
-    /// Those of a process that may, or may not, create what it needs (`log.create`).
+    /// Those of a process that may, or may not, create what it needs (`log.create`); `each` is how many it needs of a stream at once.
     #[must_use]
-    pub fn of(create: bool) -> Self {
-        if create { Self::Own } else { Self::Slots }
+    pub fn of(create: bool, each: u32) -> Self {
+        if create { Self::Own } else { Self::Slots { each } }
     }
 }
 
@@ -38,6 +41,7 @@ impl Readers {
 #[derive(Debug, Clone)]
 pub(super) struct Slots {
     process: Arc<str>,
+    each: u32,
     taken: Arc<Mutex<BTreeSet<(String, u32)>>>,
 }
 
@@ -50,9 +54,10 @@ pub(super) struct Slot {
 }
 
 impl Slots {
-    pub(super) fn new(process: &str) -> Self {
+    pub(super) fn new(process: &str, each: u32) -> Self {
         Self {
             process: process.into(),
+            each,
             taken: Arc::default(),
         }
     }
@@ -70,18 +75,22 @@ impl Slots {
         }
     }
 
-    /// Whether the operator has made slots of `stream`.
+    /// Whether the operator has made as many slots of `stream` as are needed: they are made in order, so the last one tells.
     pub(super) async fn ensure(&self, connection: &Connection, stream: &str) -> Result<(), EnsureError> {
         let unanswered = || EnsureError::Unanswered {
             stream: stream.to_owned(),
         };
         let handle = connection.requests().get_stream_no_info(stream).await;
         let handle = handle.map_err(|_| unanswered())?;
-        match handle.consumer_info(name(&self.process, 0)).await {
+        match handle
+            .consumer_info(name(&self.process, self.each.saturating_sub(1)))
+            .await
+        {
             Ok(_) => Ok(()),
             Err(error) if error.kind() == ConsumerInfoErrorKind::NotFound => Err(EnsureError::NoSlot {
                 stream: stream.to_owned(),
                 process: self.process.to_string(),
+                needed: self.each,
             }),
             Err(_) => Err(unanswered()),
         }
@@ -123,6 +132,14 @@ fn name(process: &str, number: u32) -> String {
 }
 
 impl Connection {
+    /// Whether `stream` has what the process reads it through.
+    pub(super) async fn ensure_slots(&self, stream: &str) -> Result<(), EnsureError> {
+        match self.slots() {
+            Some(slots) => slots.ensure(self, stream).await,
+            None => Ok(()),
+        }
+    }
+
     /// Makes the slots of `process`, with the operator's credentials: of the log of each of `shards`, and of the leases, as many as it
     /// has readers at once. What is there already stays as it is.
     ///
@@ -176,7 +193,7 @@ mod tests {
 
     #[test]
     fn a_slot_is_free_again_once_its_reader_is_gone() {
-        let slots = Slots::new("agent-1");
+        let slots = Slots::new("agent-1", 2);
         let (first, second) = (slots.take("LOG"), slots.take("LOG"));
         let other = slots.take("LEASES");
         assert_eq!((first.number, second.number, other.number), (0, 1, 0));

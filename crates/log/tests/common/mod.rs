@@ -85,7 +85,7 @@ impl OnNats {
         let process = ProcessName::parse("agent-1").unwrap();
         connection.provide(&process, &[shard()], 4).await.unwrap();
         connection.provide(&process, &[shard()], 4).await.unwrap();
-        let connection = connect_reading(vec![server.url()], Readers::Slots).await;
+        let connection = connect_reading(vec![server.url()], Readers::Slots { each: 4 }).await;
         Self { server, connection }
     }
 

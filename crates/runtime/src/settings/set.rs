@@ -201,6 +201,13 @@ impl SetSettings {
         self.shards(|group| group.regions.contains(region))
     }
 
+    /// How many readers of one log a process has at once, at most: a gateway one for each other region and one at the log's head, an agent two
+    /// while it looks back. One more is to spare while one takes another's place.
+    #[must_use]
+    pub fn readers(&self) -> u32 {
+        u32::try_from(self.regions.len()).map_or(u32::MAX, |regions| regions.saturating_add(1))
+    }
+
     /// The shards that both ends of a link hold: what it carries (design.md section 3).
     #[must_use]
     pub fn shards_between(&self, one: &RegionName, other: &RegionName) -> Vec<Shard> {
