@@ -129,7 +129,7 @@ async fn context(
     mut connection: watch::Receiver<ConnectionState>,
 ) -> anyhow::Result<Context> {
     let settings = &process.settings.process;
-    let nats = process.health.condition("nats", &[Probe::Read]);
+    let nats = process.health.condition("nats", &[Probe::Read, Probe::Write]);
     nats.unmet("the region's NATS has not answered yet");
     connection.wait_for(|state| state.connected).await?;
     if let Some(max_payload) = ports.log.max_message_bytes() {

@@ -216,3 +216,43 @@ header() {
 code() {
     json 'd["code"]' <"$work/body"
 }
+
+# nkey NAME: a NATS user: its seed in $work/NAME.nk, its public nkey in $work/NAME.nkey.
+nkey() {
+    openssl genpkey -algorithm ed25519 -out "$work/$1.pem"
+    "$python" - "$work/$1" <<'NKEY'
+import base64, binascii, pathlib, subprocess, sys
+
+def raw(*which):
+    return subprocess.check_output(["openssl", "pkey", "-in", sys.argv[1] + ".pem", "-outform", "DER", *which])[-32:]
+
+def encoded(data):
+    return base64.b32encode(data + binascii.crc_hqx(data, 0).to_bytes(2, "little")).decode().rstrip("=")
+
+user = 20 << 3
+pathlib.Path(sys.argv[1] + ".nk").write_text(encoded(bytes([18 << 3 | user >> 5, (user & 31) << 3]) + raw()) + "\n")
+pathlib.Path(sys.argv[1] + ".nkey").write_text(encoded(bytes([user]) + raw("-pubout")))
+NKEY
+}
+
+# production_nats REGION OTHER...: the one NATS server of a region as configs/production has it, for these other regions.
+production_nats() {
+    local region=$1 other others=()
+    for other in "${@:2}"; do others+=("\"isthmus.shop.$region.log.*.*.$other\","); done
+    sed '/^cluster {/,/^}/d; s/^ *"isthmus.shop.eu-west.log.\*.\*.eu-central".*/OTHERS/' "$root/configs/production/nats.conf" |
+        sed "s/eu-west/$region/g; s/OTHERS/${others[*]}/; s/\\\$SYSTEM_NKEY/$(cat "$work/system.nkey")/
+            s/\\\$OPERATOR_NKEY/$(cat "$work/operator.nkey")/; s/\\\$AGENT_NKEY/$(cat "$work/agent.nkey")/; s/\\\$GATEWAY_NKEY/$(cat "$work/gateway.nkey")/"
+}
+
+# region_init REGION NATS NAME...: an operator makes what the region's NATS must hold for these processes.
+region_init() {
+    local names=() name
+    for name in "${@:3}"; do names+=(--process "$name"); done
+    ISTHMUS_NATS__SERVERS="[\"$2\"]" isthmus region init --settings "$set/$1/gateway.yaml" --credentials "$work/operator.nk" "${names[@]}" >/dev/null
+}
+
+# nkeys: those of all users of configs/production/nats.conf; the tests' regions have the same.
+nkeys() {
+    local user
+    for user in operator agent gateway system; do nkey "$user"; done
+}

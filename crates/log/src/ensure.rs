@@ -48,6 +48,7 @@ async fn until_there<F>(waits: impl Fn(&EnsureError), ensure: impl Fn() -> F) ->
 where
     F: Future<Output = Result<(), EnsureError>>,
 {
+    let mut told = None;
     loop {
         match ensure().await {
             Err(
@@ -55,8 +56,11 @@ where
                 | EnsureError::NoSlot { .. }
                 | EnsureError::Unanswered { .. }),
             ) => {
-                tracing::warn!(%error, "waiting");
                 waits(&error);
+                if told.as_ref() != Some(&error) {
+                    tracing::warn!(%error, "waiting");
+                    told = Some(error);
+                }
             }
             answer => return answer,
         }

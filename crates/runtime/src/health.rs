@@ -21,6 +21,9 @@ pub enum Probe {
 #[derive(Debug, Clone, Default)]
 pub struct Health(Arc<watch::Sender<Conditions>>);
 
+/// Why a condition is unmet that nobody has set.
+pub(crate) const STARTING: &str = "starting";
+
 type Conditions = BTreeMap<Arc<str>, State>;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,7 +76,7 @@ impl Health {
         };
         let state = State {
             probes: probes.to_vec(),
-            unmet: Some("starting".to_owned()),
+            unmet: Some(STARTING.to_owned()),
         };
         self.0.send_modify(|conditions| {
             conditions.insert(Arc::clone(&condition.name), state);

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use sd_notify::NotifyState;
 
-use crate::health::{Health, Probe};
+use crate::health::{ConditionReport, Health, Probe, STARTING};
 
 /// Whether [`ready`] has been said, once for a process.
 static READY: AtomicBool = AtomicBool::new(false);
@@ -57,11 +57,12 @@ pub(crate) async fn keep(health: &Health) -> Infallible {
     }
 }
 
-/// One line for `systemctl status`.
+/// One line for `systemctl status`. What has a reason of its own tells more than what only starts.
 fn status(health: &Health) -> String {
     let report = health.report(Probe::Write);
-    let waits = report.conditions.into_iter().find(|condition| !condition.met);
-    match waits {
+    let unmet = report.conditions.into_iter().filter(|condition| !condition.met);
+    let only_starts = |condition: &ConditionReport| condition.reason.as_deref() == Some(STARTING);
+    match unmet.min_by_key(only_starts) {
         None => "takes writes".to_owned(),
         Some(condition) => {
             let reason = condition.reason.unwrap_or_default().replace('\n', " ");
@@ -84,10 +85,13 @@ mod tests {
     fn the_status_is_one_line_with_what_is_waited_for() {
         let health = Health::new();
         assert_eq!(status(&health), "takes writes");
+        let running = health.condition("a process", &[Probe::Write]);
+        assert_eq!(status(&health), "waits for a process: starting");
         let log = health.condition("log", &[Probe::Write]);
         log.unmet("connecting\nto NATS");
         assert_eq!(status(&health), "waits for log: connecting to NATS");
         log.met();
+        running.met();
         assert_eq!(status(&health), "takes writes");
     }
 }
