@@ -100,7 +100,8 @@ fn open_door(
     door: OpenDoor<BucketRights>,
     core: Arc<Core>,
 ) -> anyhow::Result<()> {
-    let routes = isthmus_door::no_foreign_pages(door::router(core, door.gate().clone()));
+    let gate = door.gate().clone();
+    let routes = isthmus_door::no_foreign_pages(door::router(core, gate.clone()), gate);
     door.serve(process, TaskKind::Door, routes)?;
     Ok(())
 }

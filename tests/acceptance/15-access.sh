@@ -40,11 +40,12 @@ install_door() {
 }
 install_door
 cp "$work/callers.crt" "$set/eu-west/tls/callers.crt"
+touch "$set/eu-west/tls/revoked.txt"
 grep -v '^\(listen\|admin\|name\|data\)' "$set/eu-west/region-agent.yaml" >"$set/eu-west/guarded.yaml"
 cat >>"$set/eu-west/guarded.yaml" <<SETTINGS
 name: guarded
 listen: 0.0.0.0:0
-tls: { certificate: tls/door.crt, key: tls/door.key, clients: tls/callers.crt }
+tls: { certificate: tls/door.crt, key: tls/door.key, clients: tls/callers.crt, revoked: tls/revoked.txt }
 clients:
   checkout: { tokens: ["$(token checkout)"], read: ["*"], write: [carts] }
   reports: { certificates: ["spiffe://example.org/reports"], read: [carts] }
@@ -160,6 +161,10 @@ expelled() {
 }
 within 10 "the CA before is trusted no longer" expelled
 certificate_of next-reports 200 || fail "the next CA is not trusted"
+certificate another next-callers "URI:spiffe://example.org/reports"
+(cd "$set/eu-west/tls" && openssl x509 -in "$work/next-reports.crt" -noout -fingerprint -sha256 >>revoked.txt)
+within 10 "a certificate is revoked" certificate_of next-reports 401
+certificate_of another 200 || fail "another certificate of the same name was revoked too"
 
 say "a token is taken away and another given while it serves; a broken file changes nothing"
 cp "$set/eu-west/guarded.yaml" "$work/before.yaml"

@@ -71,21 +71,24 @@ pub enum Refused {
     UnknownToken,
     /// Its certificate names nobody.
     UnknownCertificate,
-    /// Its certificate holds no longer.
+    /// Its certificate holds no longer: it has ended, is revoked, or its CA is not trusted any more.
     EndedCertificate,
     /// It may do less than this.
     Forbidden,
+    /// A browser sends it for a page of another site, or asks by a name that is none of the door's.
+    ForeignPage,
     /// No TLS came to be: it speaks none, or trusts or shows a certificate that the other end does not.
     Handshake,
 }
 
 impl Refused {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::NoCredentials,
         Self::UnknownToken,
         Self::UnknownCertificate,
         Self::EndedCertificate,
         Self::Forbidden,
+        Self::ForeignPage,
         Self::Handshake,
     ];
 
@@ -96,6 +99,7 @@ impl Refused {
             Self::UnknownCertificate => "unknown_certificate",
             Self::EndedCertificate => "ended_certificate",
             Self::Forbidden => "forbidden",
+            Self::ForeignPage => "foreign_page",
             Self::Handshake => "handshake",
         }
     }
@@ -108,9 +112,10 @@ impl Refused {
             Self::UnknownToken => "this door does not know the token; it may have been replaced",
             Self::UnknownCertificate => "this door knows none of the names in the certificate",
             Self::EndedCertificate => {
-                "the certificate has ended, or its CA is no longer trusted; connect with another"
+                "the certificate has ended or is revoked, or its CA is no longer trusted; connect with another"
             }
             Self::Forbidden => "the caller may not do this",
+            Self::ForeignPage => "a page of another site asks",
             Self::Handshake => "no TLS came to be",
         }
     }
@@ -257,6 +262,12 @@ impl<R: Rights + Clone> Gate<R> {
         self.refuse(Refused::Forbidden, caller.name.as_ref(), from, detail)
     }
 
+    /// The answer to a request that a page of another site may have caused, and why; it is counted and told.
+    #[must_use]
+    pub fn forbid_page(&self, request: &Request, why: &str) -> Box<Problem> {
+        self.refuse(Refused::ForeignPage, None, from(request), why)
+    }
+
     fn refuse(
         &self,
         why: Refused,
@@ -265,7 +276,7 @@ impl<R: Rights + Clone> Gate<R> {
         detail: &str,
     ) -> Box<Problem> {
         self.refusals.count(self.door, why, caller, from, detail);
-        if why == Refused::Forbidden {
+        if matches!(why, Refused::Forbidden | Refused::ForeignPage) {
             return Box::new(Problem::new(ErrorCode::Forbidden, detail));
         }
         let challenge = HeaderValue::from_static("Bearer, Basic realm=\"isthmus\"");
@@ -293,9 +304,14 @@ impl Proof {
         Self {
             token: token(request.headers()).map(|token| Fingerprint::of_bytes(&token)),
             certificate: extensions.get::<Arc<ClientCertificate>>().cloned(),
-            from: extensions.get::<From>().map(|from| from.0),
+            from: from(request),
         }
     }
+}
+
+/// The address that a request comes from.
+fn from(request: &Request) -> Option<SocketAddr> {
+    request.extensions().get::<From>().map(|from| from.0)
 }
 
 /// What a request presents: a bearer token, or one as the password of a browser's dialogue.
@@ -425,4 +441,4 @@ impl Refusals {
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
-mod tests;
+pub(crate) mod tests;

@@ -10,35 +10,37 @@ use axum::extract::Request;
 use axum::http::header::{HOST, ORIGIN};
 use axum::http::{HeaderName, Method};
 use axum::middleware::{Next, from_fn};
-use axum::response::{IntoResponse, Response};
+use axum::response::IntoResponse;
 
-use crate::code::ErrorCode;
-use crate::problem::Problem;
+use crate::access::{Gate, Rights};
 
 /// What a browser says of a request (Fetch Metadata, W3C).
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 
 /// `router` for operators: closed to the pages of other sites, and asked by an address or as `localhost` only.
-pub fn only_own_pages(router: Router) -> Router {
-    router.layer(from_fn(async |request: Request, next: Next| {
-        let why = other_host(&request).or_else(|| foreign_page(&request));
-        answer(why, request, next).await
-    }))
+pub fn only_own_pages<R: Rights + Clone>(router: Router, gate: Gate<R>) -> Router {
+    guarded(router, gate, |request| {
+        other_host(request).or_else(|| foreign_page(request))
+    })
 }
 
 /// `router` for applications: closed to the pages of other sites.
-pub fn no_foreign_pages(router: Router) -> Router {
-    router.layer(from_fn(async |request: Request, next: Next| {
-        answer(foreign_page(&request), request, next).await
-    }))
+pub fn no_foreign_pages<R: Rights + Clone>(router: Router, gate: Gate<R>) -> Router {
+    guarded(router, gate, foreign_page)
 }
 
-async fn answer(refused: Option<String>, request: Request, next: Next) -> Response {
-    match refused {
-        Some(why) => Problem::new(ErrorCode::Forbidden, why).into_response(),
-        None => next.run(request).await,
-    }
+/// `router`, where `gate` refuses what `why` has a word against.
+fn guarded<R: Rights + Clone>(router: Router, gate: Gate<R>, why: fn(&Request) -> Option<String>) -> Router {
+    router.layer(from_fn(move |request: Request, next: Next| {
+        let refused = why(&request).map(|why| gate.forbid_page(&request, &why));
+        async move {
+            match refused {
+                Some(problem) => problem.into_response(),
+                None => next.run(request).await,
+            }
+        }
+    }))
 }
 
 /// The host that is asked: the `Host` header, or HTTP/2's word for it.
@@ -92,6 +94,7 @@ mod tests {
     use tower::ServiceExt;
 
     use super::*;
+    use crate::access::tests::Doorway;
 
     fn door() -> Router {
         Router::new().route("/", get(|| async { "here" }).post(|| async { "done" }))
@@ -121,7 +124,7 @@ mod tests {
             &own,
             &[("host", "localhost:7055"), ("sec-fetch-site", "none")],
         ] {
-            let status = asked(only_own_pages(door()), "GET", headers).await;
+            let status = asked(only_own_pages(door(), Doorway::new().gate(&[])), "GET", headers).await;
             assert_eq!(status, StatusCode::OK, "{headers:?}");
         }
     }
@@ -141,9 +144,19 @@ mod tests {
             &[here, ("origin", "null")],
             &[here, ("sec-fetch-site", "cross-site")],
         ] {
-            let status = asked(only_own_pages(door()), "GET", headers).await;
+            let status = asked(only_own_pages(door(), Doorway::new().gate(&[])), "GET", headers).await;
             assert_eq!(status, StatusCode::FORBIDDEN, "{headers:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn what_a_foreign_page_asks_is_counted_and_told() {
+        let doorway = Doorway::new();
+        let router = no_foreign_pages(door(), doorway.gate(&[]));
+        let foreign = [("host", "127.0.0.1:7055"), ("origin", "https://evil.example")];
+        assert_eq!(asked(router, "POST", &foreign).await, StatusCode::FORBIDDEN);
+        assert!(doorway.counted("foreign_page"));
+        assert_eq!(doorway.told("access_refused"), 1);
     }
 
     #[tokio::test]
@@ -154,8 +167,13 @@ mod tests {
             ("sec-fetch-mode", "navigate"),
         ];
         let answers = [
-            asked(only_own_pages(door()), "GET", &followed).await,
-            asked(only_own_pages(door()), "POST", &followed).await,
+            asked(only_own_pages(door(), Doorway::new().gate(&[])), "GET", &followed).await,
+            asked(
+                only_own_pages(door(), Doorway::new().gate(&[])),
+                "POST",
+                &followed,
+            )
+            .await,
         ];
         assert_eq!(answers, [StatusCode::OK, StatusCode::FORBIDDEN]);
     }
@@ -165,8 +183,18 @@ mod tests {
         let named = ("host", "kv.internal:7050");
         let foreign = [named, ("origin", "https://evil.example")];
         let answers = [
-            asked(no_foreign_pages(door()), "POST", &[named]).await,
-            asked(no_foreign_pages(door()), "POST", &foreign).await,
+            asked(
+                no_foreign_pages(door(), Doorway::new().gate(&[])),
+                "POST",
+                &[named],
+            )
+            .await,
+            asked(
+                no_foreign_pages(door(), Doorway::new().gate(&[])),
+                "POST",
+                &foreign,
+            )
+            .await,
         ];
         assert_eq!(answers, [StatusCode::OK, StatusCode::FORBIDDEN]);
     }

@@ -45,6 +45,7 @@ pub fn load<R>(
         certificate: tls.certificate.clone(),
         key: tls.key.clone(),
         clients: tls.clients.clone(),
+        revoked: tls.revoked.clone(),
     };
     DoorTls::load(files)
         .map(|tls| Some(Arc::new(tls)))
@@ -53,6 +54,7 @@ pub fn load<R>(
             let key = match () {
                 () if file == Some(&*tls.key) => "key",
                 () if file == tls.clients.as_deref() => "clients",
+                () if file == tls.revoked.as_deref() => "revoked",
                 () => "certificate",
             };
             let keys: Vec<&str> = within.iter().copied().chain(["tls", key]).collect();
@@ -149,9 +151,12 @@ pub fn watch_end<S: Settings>(
                 None => told = None,
                 Some((severity, kind)) if is_news(severity) => {
                     told = Some((now.mono, severity));
+                    let when = match left {
+                        0 => "has ended".to_owned(),
+                        left => format!("ends in {} h", left.div_ceil(3_600)),
+                    };
                     let text = format!(
-                        "the {of} certificate ends in {} h: put a new one in its place, it is taken up without a restart",
-                        left / 3_600
+                        "the {of} certificate {when}: put a new one in its place, it is taken up without a restart"
                     );
                     let fields =
                         json!({ "of": of, "fingerprint": fingerprint.to_string(), "seconds_left": left });

@@ -1,22 +1,30 @@
 //! The gate of an admin listener: which role a request needs, and a record of what operators did.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
+use axum::body::{Body, HttpBody as _};
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::Method;
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
+use futures::StreamExt as _;
 use isthmus_replication::names::CallerName;
 use isthmus_runtime::events::{Events, Severity};
 use isthmus_runtime::settings::Role;
 use serde_json::json;
+use tokio::time::interval;
 
-use crate::access::{Gate, Proof};
+use crate::access::{Caller, Gate, Proof};
 use crate::browser::{no_foreign_pages, only_own_pages};
+use crate::problem::Problem;
 
 /// Answers with what applications stored.
 const SHOWS_VALUES: [&str; 2] = ["/v1/why/", "/v1/aside"];
+/// Whoever is told something for as long as it listens is asked this often who it is.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 #[derive(Clone)]
 struct Guard {
@@ -24,15 +32,42 @@ struct Guard {
     events: Events,
 }
 
+impl Guard {
+    /// Who presents `proof`, if it has the role.
+    fn admit(&self, proof: &Proof, needed: Role) -> Result<Arc<Caller<Role>>, Box<Problem>> {
+        let caller = self.gate.identify(proof)?;
+        if caller.rights < needed {
+            let detail = format!("this needs the role {}", name(needed));
+            return Err(self.gate.forbid(&caller, proof.from, &detail));
+        }
+        Ok(caller)
+    }
+
+    /// An answer that has no end of its own ends when the role of who listens does.
+    fn while_admitted(self, proof: Proof, needed: Role, response: Response) -> Response {
+        if response.body().size_hint().exact().is_some() {
+            return response;
+        }
+        let expelled = async move {
+            let mut looks = interval(ASK_AGAIN);
+            while self.admit(&proof, needed).is_ok() {
+                looks.tick().await;
+            }
+        };
+        response.map(|body| Body::from_stream(body.into_data_stream().take_until(expelled)))
+    }
+}
+
 /// `router` for operators: each request needs its role, and everything but reading is recorded. Without TLS it is also
 /// closed to names that are made to resolve to this machine.
 pub fn for_operators(router: Router, gate: Gate<Role>, events: Events) -> Router {
     let has_tls = gate.has_tls();
+    let pages = gate.clone();
     let guarded = router.layer(from_fn_with_state(Guard { gate, events }, guard));
     if has_tls {
-        no_foreign_pages(guarded)
+        no_foreign_pages(guarded, pages)
     } else {
-        only_own_pages(guarded)
+        only_own_pages(guarded, pages)
     }
 }
 
@@ -41,16 +76,13 @@ async fn guard(State(guard): State<Guard>, request: Request, next: Next) -> Resp
         return next.run(request).await;
     };
     let proof = Proof::of(&request);
-    let caller = match guard.gate.identify(&proof) {
+    let caller = match guard.admit(&proof, needed) {
         Ok(caller) => caller,
         Err(problem) => return problem.into_response(),
     };
-    if caller.rights < needed {
-        let detail = format!("this needs the role {}", name(needed));
-        return guard.gate.forbid(&caller, proof.from, &detail).into_response();
-    }
     if is_reading(request.method()) {
-        return next.run(request).await;
+        let response = next.run(request).await;
+        return guard.while_admitted(proof, needed, response);
     }
     let act = Act::of(&request, caller.name.clone(), proof.from);
     let response = next.run(request).await;

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use common::{Authority, Leaf, World, provider, soon};
-use isthmus_link::{ClientCertificate, DoorFiles, DoorTls, Reload};
+use isthmus_link::{ClientCertificate, DoorFiles, DoorTls, Fingerprint, Reload};
 use rustls::client::Resumption;
 use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject};
 use rustls::version::{TLS12, TLS13};
@@ -74,6 +74,7 @@ fn files(world: &World, clients: bool) -> DoorFiles {
         certificate: path("eu-west.crt"),
         key: path("eu-west.key"),
         clients: clients.then(|| path("us-east.pem")),
+        revoked: clients.then(|| path("revoked")),
     }
 }
 
@@ -137,6 +138,26 @@ async fn a_caller_whose_ca_is_taken_away_holds_no_longer_on_a_connection_that_st
     assert!(!door.tls.still_holds(&certificate));
     assert!(door.call(Some(&leaf), &TLS13).await.is_err());
     assert!(door.call(Some(&next.issue(&[REPORTS])), &TLS13).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_certificate_that_is_revoked_holds_neither_where_it_stands_nor_when_it_comes_again() {
+    let door = Door::new(true);
+    let (stolen, next) = (door.world.us.issue(&[REPORTS]), door.world.us.issue(&[REPORTS]));
+    let certificate = door.call(Some(&stolen), &TLS13).await.unwrap().unwrap();
+    assert!(door.tls.still_holds(&certificate));
+    let fingerprint = Fingerprint::of(&stolen.der);
+    door.world
+        .write("revoked", &format!("{fingerprint} # a laptop\n"));
+    assert_eq!(door.tls.reload().unwrap(), Reload::Published(2));
+    assert!(!door.tls.still_holds(&certificate));
+    let again = door.call(Some(&stolen), &TLS13).await.unwrap().unwrap();
+    assert!(!door.tls.still_holds(&again));
+    let another = door.call(Some(&next), &TLS13).await.unwrap().unwrap();
+    assert!(door.tls.still_holds(&another));
+    door.world.write("revoked", "nonsense");
+    let refused = door.tls.reload().unwrap_err().to_string();
+    assert!(refused.contains("line 1"), "{refused}");
 }
 
 #[tokio::test]

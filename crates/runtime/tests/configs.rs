@@ -13,7 +13,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// Files that the examples name and that an operator has.
-const NAMED_FILES: [&str; 16] = [
+const NAMED_FILES: [&str; 18] = [
     "trust/eu-west.pem",
     "trust/eu-central.pem",
     "trust/us-east.pem",
@@ -30,6 +30,8 @@ const NAMED_FILES: [&str; 16] = [
     "tls/gateway-admin.crt",
     "tls/gateway-admin.key",
     "tls/operators.pem",
+    "tls/revoked-clients.txt",
+    "tls/revoked-operators.txt",
 ];
 /// Public keys of the right form for the variables of the NATS examples.
 const NKEYS: [(&str, &str); 4] = [

@@ -34,6 +34,7 @@ variable "regions" {
         door_certificate        = string
         door_key                = string
         door_client_authorities = optional(string)
+        door_clients_revoked    = optional(string)
       })
       gateway = object({ nats_seed = string, certificate = string, key = string, revoked = optional(string) })
       nats    = optional(object({ certificate = string, key = string, authority = string }))

@@ -36,7 +36,8 @@ locals {
       listen = "0.0.0.0:${local.door_port}"
       tls = merge(
         { certificate = "tls/agent.crt", key = "tls/agent.key" },
-        { for file in keys(local.secret_files.agent) : "clients" => file if file == "tls/clients.pem" }
+        { for file in keys(local.secret_files.agent) : "clients" => file if file == "tls/clients.pem" },
+        { for file in keys(local.secret_files.agent) : "revoked" => file if file == "tls/revoked-clients.txt" }
       )
       clients = {
         for name, client in var.clients : name => { for key, list in client : key => list if length(list) > 0 }

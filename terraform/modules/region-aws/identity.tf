@@ -12,7 +12,8 @@ locals {
         "tls/agent.crt" = var.secrets.agent.door_certificate
         "tls/agent.key" = var.secrets.agent.door_key
       },
-      { for arn in compact([var.secrets.agent.door_client_authorities]) : "tls/clients.pem" => arn }
+      { for arn in compact([var.secrets.agent.door_client_authorities]) : "tls/clients.pem" => arn },
+      { for arn in compact([var.secrets.agent.door_clients_revoked]) : "tls/revoked-clients.txt" => arn }
     )
     gateway = merge(
       {

@@ -215,10 +215,10 @@ variable "artifacts" {
 variable "secrets" {
   description = <<-TEXT
     The ARNs of what instances fetch for themselves, in Secrets Manager (text) or the Parameter Store. nats_seed: the
-    seed of the role's nkey. agent.door_*: the certificate and key of the agents' door, and the CAs of clients that
-    have certificates. gateway.*: the region's link certificate and key, and the fingerprints that are refused.
-    nats.*: certificate and key of the NATS servers and the CA that vouches for them; with them the servers speak TLS
-    among each other.
+    seed of the role's nkey. agent.door_*: the certificate and key of the agents' door, the CAs of clients that
+    have certificates, and the fingerprints of those that are refused. gateway.*: the region's link certificate and
+    key, and the fingerprints that are refused. nats.*: certificate and key of the NATS servers and the CA that
+    vouches for them; with them the servers speak TLS among each other.
   TEXT
   type = object({
     agent = object({
@@ -226,6 +226,7 @@ variable "secrets" {
       door_certificate        = string
       door_key                = string
       door_client_authorities = optional(string)
+      door_clients_revoked    = optional(string)
     })
     gateway = object({
       nats_seed   = string
@@ -251,6 +252,10 @@ variable "secrets" {
   validation {
     condition     = length(setintersection(compact(values(var.secrets.agent)), compact(values(var.secrets.gateway)))) == 0
     error_message = "Agents and gateways share no secret."
+  }
+  validation {
+    condition     = var.secrets.agent.door_clients_revoked == null || var.secrets.agent.door_client_authorities != null
+    error_message = "Without secrets.agent.door_client_authorities no client has a certificate that could be revoked."
   }
 }
 

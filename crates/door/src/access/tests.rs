@@ -2,27 +2,31 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{Method, StatusCode};
 use axum::routing::get;
+use bytes::Bytes;
+use futures::StreamExt as _;
 use isthmus_runtime::metrics::Metrics;
 use isthmus_runtime::settings::TokenHash;
 use isthmus_runtime::telemetry::Tracer;
+use tokio::time::timeout;
 use tower::ServiceExt;
 
 use super::*;
 use crate::operators::for_operators;
 
-struct Doorway {
+/// A process, and the gates of its doors.
+pub(crate) struct Doorway {
     process: Process<()>,
     refusals: Refusals,
 }
 
 impl Doorway {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let process = Process::new((), Clock::system(), Metrics::new("test", "0"), Tracer::off());
         let refusals = Refusals::new(&process);
         Self { process, refusals }
     }
 
-    fn gate(&self, operators: &[(&str, &str, Role)]) -> Gate<Role> {
+    pub(crate) fn gate(&self, operators: &[(&str, &str, Role)]) -> Gate<Role> {
         self.gate_at("127.0.0.1:7111", operators)
     }
 
@@ -35,12 +39,12 @@ impl Doorway {
         Gate::new("admin", None, &settings, self.refusals.clone())
     }
 
-    fn counted(&self, reason: &str) -> bool {
+    pub(crate) fn counted(&self, reason: &str) -> bool {
         let wanted = format!("isthmus_door_refused_total{{door=\"admin\",reason=\"{reason}\"}} 1");
         self.process.metrics.text().lines().any(|line| line == wanted)
     }
 
-    fn told(&self, kind: &str) -> usize {
+    pub(crate) fn told(&self, kind: &str) -> usize {
         let events = self.process.events.after(0);
         events.iter().filter(|event| event.kind == kind).count()
     }
@@ -194,4 +198,25 @@ async fn each_request_of_an_operator_needs_its_role_and_acts_are_recorded() {
     ];
     let expected = expected.map(|(operator, act)| (operator.into(), act.into()));
     assert_eq!(acts.collect::<Vec<_>>(), expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_without_an_end_ends_with_the_role_of_who_listens() {
+    let doorway = Doorway::new();
+    let gate = doorway.gate(&[("alice", "secret", Role::Read)]);
+    let live = get(async || Body::from_stream(futures::stream::pending::<std::io::Result<Bytes>>()));
+    let routes = Router::new().route("/", live);
+    let routes = for_operators(routes, gate.clone(), doorway.process.events.clone());
+    let answer = routes.oneshot(asks(Some("Bearer secret"))).await.unwrap();
+    assert_eq!(answer.status(), StatusCode::OK);
+    let mut listens = answer.into_body().into_data_stream();
+    let news = timeout(Duration::from_secs(60), listens.next()).await;
+    assert!(
+        news.is_err(),
+        "the answer ended before its listener's role: {news:?}"
+    );
+    gate.replace(&callers(&[("alice", "another", Role::Read)]));
+    let end = timeout(Duration::from_secs(2), listens.next()).await;
+    assert!(matches!(end, Ok(None)), "{end:?}");
+    assert!(doorway.counted("unknown_token"));
 }

@@ -224,6 +224,7 @@ fn tls() -> Arc<DoorTls> {
         certificate,
         key,
         clients: None,
+        revoked: None,
     };
     Arc::new(DoorTls::load(files).unwrap())
 }

@@ -31,7 +31,7 @@ use crate::tls;
 /// What is spoken over a door.
 const PROTOCOL: &[u8] = b"http/1.1";
 
-/// The files of a door, all PEM.
+/// The files of a door, all PEM but the list of revoked fingerprints.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DoorFiles {
     /// The door's certificate, then its intermediates.
@@ -40,11 +40,14 @@ pub struct DoorFiles {
     pub key: PathBuf,
     /// The CAs that may vouch for callers; without them no caller is asked for a certificate.
     pub clients: Option<PathBuf>,
+    /// The fingerprints of certificates that are refused: callers' own, and intermediates that they present.
+    pub revoked: Option<PathBuf>,
 }
 
 impl DoorFiles {
     fn paths(&self) -> impl Iterator<Item = &PathBuf> {
-        [&self.certificate, &self.key].into_iter().chain(&self.clients)
+        let named = [&self.certificate, &self.key].into_iter();
+        named.chain(&self.clients).chain(&self.revoked)
     }
 }
 
@@ -63,6 +66,7 @@ struct Snapshot {
     contents: Fingerprint,
     server: Arc<ServerConfig>,
     callers: Option<Arc<dyn ClientCertVerifier>>,
+    revoked: BTreeSet<Fingerprint>,
     own: CertificateDer<'static>,
 }
 
@@ -148,13 +152,13 @@ impl DoorTls {
                 names: identity::names(own).into_iter().collect(),
                 not_after: identity::not_after(own),
                 chain: chain.iter().cloned().map(CertificateDer::into_owned).collect(),
-                verdict: AtomicU64::new(current.verdict(true)),
+                verdict: AtomicU64::new(current.verdict(!current.has_revoked(chain))),
             })
         });
         Ok((stream, proven))
     }
 
-    /// Whether a caller's certificate holds at this time, by the CAs in use.
+    /// Whether a caller's certificate holds at this time, by the CAs and the list of revoked ones in use.
     #[must_use]
     pub fn still_holds(&self, certificate: &ClientCertificate) -> bool {
         let current = self.current.load();
@@ -212,6 +216,7 @@ impl Snapshot {
             contents: contents.fingerprint(),
             server: Arc::new(server),
             callers,
+            revoked: contents.revoked(files.revoked.as_deref())?,
             own,
         })
     }
@@ -224,6 +229,11 @@ impl Snapshot {
         let (Some(callers), Some((own, intermediates))) = (&self.callers, chain.split_first()) else {
             return false;
         };
-        callers.verify_client_cert(own, intermediates, now).is_ok()
+        !self.has_revoked(chain) && callers.verify_client_cert(own, intermediates, now).is_ok()
+    }
+
+    fn has_revoked(&self, chain: &[CertificateDer<'static>]) -> bool {
+        let mut fingerprints = chain.iter().map(Fingerprint::of);
+        fingerprints.any(|fingerprint| self.revoked.contains(&fingerprint))
     }
 }

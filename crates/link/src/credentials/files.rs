@@ -59,7 +59,7 @@ impl Contents {
         Ok(Trust::new(
             place.clone(),
             self.bundles(place, files)?,
-            self.revoked(files)?,
+            self.revoked(files.revoked.as_deref())?,
         ))
     }
 
@@ -190,13 +190,14 @@ impl Contents {
         }
     }
 
-    fn revoked(&self, files: &CredentialFiles) -> Result<BTreeSet<Fingerprint>, CredentialsError> {
-        let Some(path) = &files.revoked else {
+    /// The certificates that the list at `path` names; none without a list.
+    pub(super) fn revoked(&self, path: Option<&Path>) -> Result<BTreeSet<Fingerprint>, CredentialsError> {
+        let Some(path) = path else {
             return Ok(BTreeSet::new());
         };
         fingerprint::parse_list(&String::from_utf8_lossy(self.bytes(path))).map_err(|line| {
             CredentialsError::Revoked {
-                path: path.clone(),
+                path: path.to_owned(),
                 line,
                 source: fingerprint::InvalidFingerprint,
             }

@@ -29,6 +29,8 @@ pub struct TlsSettings {
     pub key: PathBuf,
     /// The CAs (PEM) that may vouch for callers' certificates; without it callers have tokens.
     pub clients: Option<PathBuf>,
+    /// The SHA-256 fingerprints, one a line, of callers' certificates that are refused, and of intermediates that callers present.
+    pub revoked: Option<PathBuf>,
 }
 
 /// The SHA-256 of a bearer token, as `isthmus token` prints it: the token itself is in no file of Isthmus.
@@ -259,10 +261,16 @@ impl At<'_> {
 
     fn tls(&self, document: &Document, tls: TlsSettings) -> Result<TlsSettings, SettingsError> {
         let file = |key, path: &PathBuf| check_file(document, &self.keys(&["tls", key]), path);
+        if tls.revoked.is_some() && tls.clients.is_none() {
+            let message = "no caller has a certificate here that could be revoked";
+            let mend = "name the CAs of callers with tls.clients, or leave it out";
+            return Err(document.fault(&self.keys(&["tls", "revoked"]), message, mend));
+        }
         Ok(TlsSettings {
             certificate: file("certificate", &tls.certificate)?,
             key: file("key", &tls.key)?,
             clients: tls.clients.map(|path| file("clients", &path)).transpose()?,
+            revoked: tls.revoked.map(|path| file("revoked", &path)).transpose()?,
         })
     }
 

@@ -374,9 +374,11 @@ run "nats_servers_with_certificates_speak_tls_among_each_other" {
   variables {
     secrets = {
       agent = {
-        nats_seed        = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:agent-nats-AbCdEf"
-        door_certificate = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:agent-crt-AbCdEf"
-        door_key         = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:agent-key-AbCdEf"
+        nats_seed               = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:agent-nats-AbCdEf"
+        door_certificate        = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:agent-crt-AbCdEf"
+        door_key                = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:agent-key-AbCdEf"
+        door_client_authorities = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:clients-AbCdEf"
+        door_clients_revoked    = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:revoked-clients-AbCdEf"
       }
       gateway = {
         nats_seed   = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:gateway-nats-AbCdEf"
@@ -409,6 +411,10 @@ run "nats_servers_with_certificates_speak_tls_among_each_other" {
   assert {
     condition     = yamldecode(output.files["gateway"]["/etc/isthmus/gateway.yaml"]).link.revoked == "tls/revoked.txt"
     error_message = "Nothing is revoked."
+  }
+  assert {
+    condition     = yamldecode(output.files["agent"]["/etc/isthmus/region-agent.yaml"]).tls.revoked == "tls/revoked-clients.txt"
+    error_message = "No client's certificate is revoked."
   }
 }
 

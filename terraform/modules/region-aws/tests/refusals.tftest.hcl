@@ -289,6 +289,17 @@ run "refused_a_pattern_of_secrets" {
   expect_failures = [var.secrets]
 }
 
+run "refused_revoked_certificates_without_an_authority" {
+  command = plan
+  variables {
+    secrets = {
+      agent   = { nats_seed = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:a", door_certificate = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:b", door_key = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:c", door_clients_revoked = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:r" }
+      gateway = { nats_seed = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:d", certificate = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:e", key = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:g" }
+    }
+  }
+  expect_failures = [var.secrets]
+}
+
 run "refused_a_secret_that_agents_and_gateways_share" {
   command = plan
   variables {

@@ -93,6 +93,14 @@ const BAD: &[(&str, &[&str])] = &[
         &["region-agent.yaml:4:34", "none.key cannot be read"],
     ),
     (
+        "tls: { certificate: gateway.crt, key: gateway.key, revoked: gateway.crt }\n",
+        &[
+            "region-agent.yaml:4:52",
+            "no caller has a certificate",
+            "tls.clients",
+        ],
+    ),
+    (
         "admin: { listen: 127.0.0.1:1, operators: { a: { tokens: [HASH], role: admin } } }\n",
         &["read, operate, destroy"],
     ),
