@@ -88,6 +88,8 @@ pub struct Link {
     pub since: Option<Wall>,
     /// The name of the gateway at the other end.
     pub gateway: Option<ProcessName>,
+    /// The version of the protocol that both ends speak.
+    pub version: Option<u32>,
     /// When the certificate ends of the gateway that was at the other end last, in seconds since the Unix epoch.
     pub certificate_ends: Option<u64>,
     /// The estimate of its path and clock.
@@ -155,6 +157,8 @@ pub struct AcceptedLink {
     pub peer: RegionName,
     /// Its gateway, once it has said its name.
     pub gateway: Option<ProcessName>,
+    /// The version of the protocol that both ends speak, once they have greeted each other.
+    pub version: Option<u32>,
     /// When its certificate ends, in seconds since the Unix epoch.
     pub certificate_ends: u64,
     /// The other end's address.

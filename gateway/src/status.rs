@@ -131,6 +131,7 @@ fn of_link(peer: &RegionName, link: &Link, heads: &BTreeMap<Shard, Head>, now: N
         "state": link.label(),
         "address": link.address.map(|address| address.to_string()),
         "gateway": link.gateway.as_ref().map(|name| name.as_str()),
+        "protocol_version": link.version,
         "since_ms": link.since.map(|since| since.millis()),
         "paused": link.paused,
         "last_error": link.last_error,
@@ -145,6 +146,7 @@ fn of_accepted(link: &AcceptedLink) -> Value {
         "peer": link.peer.as_str(),
         "address": link.address.to_string(),
         "gateway": link.gateway.as_ref().map(|name| name.as_str()),
+        "protocol_version": link.version,
         "since_ms": link.since.millis(),
     });
     add_path(&mut shown, link.path);

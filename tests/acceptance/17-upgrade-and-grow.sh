@@ -146,6 +146,21 @@ isthmus-check "$history" --json >"$work/verdict" || fail "$(head -c 2000 "$work/
 json 'd["acknowledged"] >= 5000' <"$work/verdict" || fail "$(cat "$work/verdict")"
 within 60 "all is well after" doctor
 
+say "no secret shows"
+for url in $(printf '%s\n' "${vias[@]}" | grep http) "$new_admin" "$new_gateway"; do
+    for page in status events events?since=1h doctor traces; do curl -sS "$url/v1/$page"; done
+    curl -sS "$url/metrics"
+done >"$work/shown.txt"
+find "$work" -name '*.log' -exec cat {} + >>"$work/shown.txt"
+cat "$work/findings.json" "$work/status.json" >>"$work/shown.txt"
+shows() {
+    grep -qF -- "$1" "$work/shown.txt"
+}
+for text in gateway-2 agent-1 isthmus_door_refused_total; do shows "$text" || fail "not everything was looked at: $text"; done
+for user in operator agent gateway; do expect_fail shows "$(cat "$work/$user.nk")"; done
+expect_fail shows "PRIVATE KEY"
+for key in "$set"/*/gateway.key; do expect_fail shows "$(sed -n 2p "$key")"; done
+
 say "every key of the history is in the new region as in the others"
 digests() {
     local admin

@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use reqwest::Client;
 
-use super::proof::Proof;
+use super::proof::{Proof, ProofError};
 use crate::failure::Failure;
 use crate::folder::run_file::{RegionRun, RunFile, RunFileError};
 
@@ -36,6 +37,11 @@ pub(crate) enum DoorError {
 }
 
 impl Door {
+    /// A client that proves itself there.
+    pub(crate) fn client(&self) -> Result<Client, ProofError> {
+        self.proof.client(&self.via)
+    }
+
     /// The URL of an agent's door, without a slash at the end.
     pub(crate) fn url(&self) -> Result<String, DoorError> {
         if let Some(via) = &self.via {

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::door::{self, DoorError};
 use super::http::{self, HttpError};
-use super::proof::Proof;
+use super::proof::{Proof, ProofError};
 use crate::folder::run_file::{RegionRun, RunFile};
 
 /// Which regions are asked, and where.
@@ -66,6 +66,11 @@ impl NoAnswer {
 }
 
 impl Operators {
+    /// A client that proves itself there.
+    pub(crate) fn client(&self) -> Result<Client, ProofError> {
+        self.proof.client(&self.via)
+    }
+
     /// Where each region is asked.
     pub(crate) fn listeners(&self, asked: Asked) -> Result<Vec<Listeners>, DoorError> {
         if let Some(via) = &self.via {

@@ -1,10 +1,11 @@
 //! What a command proves itself with at a door that asks for it.
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
-use reqwest::{Certificate, Client, Identity};
+use reqwest::{Certificate, Client, Identity, Url};
 
 use super::http;
 use crate::failure::Failure;
@@ -38,15 +39,20 @@ pub(crate) enum ProofError {
         #[source]
         source: reqwest::Error,
     },
+    #[error("whoever is on the way to {0} could read the token: ask at https://, or on the machine itself")]
+    InTheClear(String),
     #[error("no client came to be")]
     Client(#[source] reqwest::Error),
 }
 
 impl Proof {
-    /// A client that presents it.
-    pub(crate) fn client(&self) -> Result<Client, ProofError> {
+    /// A client that presents it at the doors `via`, where any are named; a folder's own are on this machine.
+    pub(crate) fn client<'a>(&self, via: impl IntoIterator<Item = &'a String>) -> Result<Client, ProofError> {
         let mut builder = http::bounded();
         if let Some(path) = &self.token_file {
+            if let Some(open) = via.into_iter().find(|url| is_read_on_the_way(url)) {
+                return Err(ProofError::InTheClear(open.clone()));
+            }
             builder = builder.default_headers(HeaderMap::from_iter([(AUTHORIZATION, bearer(path)?)]));
         }
         if let Some(path) = &self.ca {
@@ -67,6 +73,15 @@ impl From<ProofError> for Failure {
     fn from(error: ProofError) -> Self {
         Self::settings(error)
     }
+}
+
+/// Whether what is sent to `url` is neither encrypted nor stays on this machine.
+fn is_read_on_the_way(url: &str) -> bool {
+    let Ok(url) = Url::parse(url) else { return false };
+    let host = url.host_str().unwrap_or_default();
+    let address: Result<IpAddr, _> = host.trim_start_matches('[').trim_end_matches(']').parse();
+    let is_here = host == "localhost" || address.is_ok_and(|address| address.is_loopback());
+    url.scheme() == "http" && !is_here
 }
 
 fn bearer(path: &Path) -> Result<HeaderValue, ProofError> {
@@ -91,4 +106,46 @@ fn read(path: &Path) -> Result<Vec<u8>, ProofError> {
 fn pem(path: &Path, wanted: &'static str) -> impl FnOnce(reqwest::Error) -> ProofError {
     let path = path.to_owned();
     move |source| ProofError::Pem { path, wanted, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_goes_nowhere_where_it_could_be_read_on_the_way() {
+        for (url, read) in [
+            ("http://127.0.0.1:7110", false),
+            ("http://[::1]:7110", false),
+            ("http://LOCALHOST:7110", false),
+            ("https://10.0.8.21:7110", false),
+            ("http://10.0.8.21:7110", true),
+            ("http://agent.example.org", true),
+            ("HTTP://[2001:db8::1]:7110/", true),
+            ("http://127.0.0.1.example.org", true),
+            ("not a url", false),
+        ] {
+            assert_eq!(is_read_on_the_way(url), read, "{url}");
+        }
+    }
+
+    #[test]
+    fn a_command_with_a_token_asks_no_open_door_of_another_machine() -> Result<(), Box<dyn std::error::Error>>
+    {
+        let file = tempfile::NamedTempFile::new()?;
+        std::fs::write(file.path(), "isthmus_x\n")?;
+        let proof = Proof {
+            token_file: Some(file.path().to_owned()),
+            ..Proof::default()
+        };
+        let (here, there) = ("http://127.0.0.1:1".to_owned(), "http://10.0.8.21:1".to_owned());
+        assert!(proof.client([&here]).is_ok());
+        let refused = proof.client([&here, &there]);
+        assert!(
+            matches!(&refused, Err(ProofError::InTheClear(url)) if *url == there),
+            "{refused:?}"
+        );
+        assert!(Proof::default().client([&there]).is_ok());
+        Ok(())
+    }
 }

@@ -100,6 +100,8 @@ pub(crate) fn worst(values: impl Iterator<Item = Option<f64>>) -> Option<f64> {
 pub(crate) struct LinkStatus {
     pub(crate) peer: String,
     pub(crate) state: String,
+    /// Of the link's protocol.
+    pub(crate) protocol_version: Option<u32>,
     pub(crate) rtt_ms: Option<f64>,
     pub(crate) clock_offset_ms: Option<f64>,
 }

@@ -132,7 +132,7 @@ impl Entry {
     /// Asks each region in turn until one has the entry.
     async fn ask(&self, method: Method, what: &str) -> Result<Value, Failure> {
         let path = format!("/v1/aside/{}{what}", self.id);
-        let client = self.at.proof.client()?;
+        let client = self.at.client()?;
         let (mut absent, mut silent) = (None, None);
         for region in self.at.listeners(Asked::Agents)? {
             match region.ask(&client, method.clone(), &path, &[]).await {
@@ -152,7 +152,7 @@ impl Entry {
 
 impl List {
     async fn run(self) -> Result<(), Failure> {
-        let client = self.at.proof.client()?;
+        let client = self.at.client()?;
         let (mut entries, mut silent) = (Vec::new(), Vec::new());
         for region in self.at.listeners(Asked::Agents)? {
             match self.of_region(&client, &region).await {

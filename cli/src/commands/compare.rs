@@ -38,14 +38,8 @@ impl Compare {
         let rows = Rows::read(&self.file, self.rows.format, self.rows.key.as_deref())?;
         let door = self.door.url()?;
         let until = Instant::now() + self.wait;
-        let different = bulk::compare(
-            &self.door.proof.client()?,
-            &door,
-            &self.rows.bucket,
-            &rows.rows,
-            until,
-        )
-        .await?;
+        let different =
+            bulk::compare(&self.door.client()?, &door, &self.rows.bucket, &rows.rows, until).await?;
         self.tell(&rows, &different)
     }
 

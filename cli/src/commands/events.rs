@@ -37,7 +37,7 @@ pub struct Events {
 
 impl Events {
     pub(super) async fn run(self) -> Result<(), Failure> {
-        let client = self.at.proof.client()?;
+        let client = self.at.client()?;
         let (mut events, mut silent) = (Vec::new(), Vec::new());
         for region in self.at.listeners(Asked::All)? {
             match self.of_region(&client, &region).await {

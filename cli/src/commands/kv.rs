@@ -128,7 +128,7 @@ impl Kv {
                 } else {
                     value.into_bytes()
                 };
-                let (client, door) = (how.door.proof.client()?, how.door.url()?);
+                let (client, door) = (how.door.client()?, how.door.url()?);
                 let terms = how.terms(ttl);
                 let written = kv::put(&client, &door, &place, value, &content_type, &terms).await?;
                 print_written(&written, how.json)
@@ -140,12 +140,12 @@ impl Kv {
                 door,
                 json,
             } => {
-                let client = door.proof.client()?;
+                let client = door.client()?;
                 let found = kv::get(&client, &door.url()?, &place, session.as_deref(), timeout).await?;
                 print_found(&place, &found, json)
             }
             Verb::Delete { place, how } => {
-                let client = how.door.proof.client()?;
+                let client = how.door.client()?;
                 let written = kv::delete(&client, &how.door.url()?, &place, &how.terms(None)).await?;
                 print_written(&written, how.json)
             }
@@ -154,7 +154,7 @@ impl Kv {
                 prefix,
                 door,
                 json,
-            } => list(&door.proof.client()?, &door.url()?, &bucket, &prefix, json).await,
+            } => list(&door.client()?, &door.url()?, &bucket, &prefix, json).await,
         }
     }
 }

@@ -70,7 +70,7 @@ impl Load {
         let door = self.door.url()?;
         let start = Instant::now();
         bulk::write(
-            &self.door.proof.client()?,
+            &self.door.client()?,
             &door,
             &self.rows.bucket,
             &rows.rows,

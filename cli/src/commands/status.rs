@@ -90,7 +90,7 @@ impl Status {
                 gateways.map(|gateway| gateway.admin.clone()).collect()
             }
         };
-        let client = self.proof.client()?;
+        let client = self.proof.client(&self.via)?;
         let asked = admins.into_iter().map(|admin| {
             let request = client.get(format!("{admin}/v1/status"));
             Box::pin(async move { http::json(request).await.map(|status| (admin, status)) })
@@ -214,6 +214,7 @@ fn links_table(regions: &[(String, RegionStatus)], lag: &[LagStatus]) -> Table {
         "from",
         "to",
         "link",
+        "version",
         "rtt",
         "clock offset",
         "lag",
@@ -235,6 +236,8 @@ fn links_table(regions: &[(String, RegionStatus)], lag: &[LagStatus]) -> Table {
                 from.clone(),
                 link.peer.clone(),
                 link.state.clone(),
+                link.protocol_version
+                    .map_or_else(|| "-".to_owned(), |version| version.to_string()),
                 millis(link.rtt_ms),
                 millis(link.clock_offset_ms),
                 millis(worst(shards.iter().map(|lag| lag.lag_ms))),

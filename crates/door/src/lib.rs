@@ -16,6 +16,7 @@ pub mod history;
 pub mod open;
 pub mod operators;
 pub mod problem;
+pub mod refusals;
 pub mod serve;
 
 pub use access::{Gate, Proof};

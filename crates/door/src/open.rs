@@ -7,9 +7,10 @@ use isthmus_runtime::Process;
 use isthmus_runtime::settings::{DoorSettings, Role, Settings};
 use isthmus_runtime::supervise::{SpawnRefused, TaskKind};
 
-use crate::access::{Gate, Refusals, Rights};
+use crate::access::{Gate, Rights};
 use crate::certificates::{self, Ends, OfDoor};
 use crate::operators::for_operators;
+use crate::refusals::Refusals;
 use crate::serve::Door;
 
 /// What the doors of a process have in common.

@@ -25,7 +25,7 @@ use tokio_io_timeout::TimeoutWriter;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-use crate::access::Refusals;
+use crate::refusals::Refusals;
 
 /// Every bound of a door. [`Limits::default`] is what production runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -94,6 +94,7 @@ impl Inbound {
         let link = AcceptedLink {
             peer: origin.clone(),
             gateway: None,
+            version: None,
             certificate_ends: peer.not_after(),
             address,
             since,
@@ -194,6 +195,7 @@ impl Inbound {
         tracing::info!(%origin, gateway = %hello.party.process, lanes = lanes.len(), "a link from another region stands");
         if let Some(link) = self.shared.board.state().accepted.get_mut(&self.number) {
             link.gateway = Some(hello.party.process.clone());
+            link.version = Some(line.session.version());
         }
         let taken: Vec<Shard> = lanes.iter().map(|lane| lane.shard.clone()).collect();
         line.session.welcome(self.shared.log_now(), lanes);

@@ -304,6 +304,7 @@ impl PeerLink {
         self.shared.board.link(&self.peer, |link| {
             link.phase = Phase::Connected;
             link.gateway = Some(welcome.party.process.clone());
+            link.version = Some(welcome.version);
             link.certificate_ends = Some(line.peer.not_after());
             link.since = Some(since);
             link.last_error = None;

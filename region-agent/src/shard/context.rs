@@ -49,7 +49,18 @@ impl Context {
     /// The size above which a log is trimmed, as the settings say at this moment.
     #[must_use]
     pub fn retention(&self) -> u64 {
-        self.process.current().process.log.retention.0
+        let (started, now) = (
+            &self.process.settings.process.log,
+            &self.process.current().process.log,
+        );
+        // It lies below the bound of the streams, which is what the settings said at the start.
+        if now.max_bytes == started.max_bytes {
+            now
+        } else {
+            started
+        }
+        .retention
+        .0
     }
 
     /// The time by the clock that stamps the logs: what lag is reckoned by, so that this process's own clock may be wrong.

@@ -1,9 +1,13 @@
+use std::time::Duration;
+
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Method, StatusCode};
 use axum::routing::get;
 use bytes::Bytes;
 use futures::StreamExt as _;
+use isthmus_runtime::Process;
+use isthmus_runtime::clock::Clock;
 use isthmus_runtime::metrics::Metrics;
 use isthmus_runtime::settings::TokenHash;
 use isthmus_runtime::telemetry::Tracer;

@@ -127,6 +127,12 @@ impl Session {
         }
     }
 
+    /// The version of the protocol that both ends speak, once they have greeted each other.
+    #[must_use]
+    pub fn version(&self) -> u32 {
+        self.version
+    }
+
     /// Takes the bytes of a frame.
     pub fn handle_bytes(&mut self, now: Now, bytes: Bytes) {
         match Frame::decode(bytes) {

@@ -1,0 +1,185 @@
+//! What doors refuse: it is counted, and told as an event: of one kind of refusal of one caller at most once a minute, with
+//! the number of those that were not told.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use isthmus_replication::names::CallerName;
+use isthmus_replication::time::Mono;
+use isthmus_runtime::Process;
+use isthmus_runtime::clock::Clock;
+use isthmus_runtime::events::{Events, Severity};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use serde_json::json;
+
+/// A refusal of one kind and caller is told at most this often.
+const TELL_AGAIN: Duration = Duration::from_secs(60);
+
+/// Why a request is refused. The label of a metric and of an event; never renamed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Refused {
+    /// It presents nothing.
+    NoCredentials,
+    /// Its token is nobody's.
+    UnknownToken,
+    /// Its certificate names nobody.
+    UnknownCertificate,
+    /// Its certificate holds no longer: it has ended, is revoked, or its CA is not trusted any more.
+    EndedCertificate,
+    /// It may do less than this.
+    Forbidden,
+    /// A browser sends it for a page of another site, or asks by a name that is none of the door's.
+    ForeignPage,
+    /// No TLS came to be: it speaks none, or trusts or shows a certificate that the other end does not.
+    Handshake,
+}
+
+impl Refused {
+    const ALL: [Self; 7] = [
+        Self::NoCredentials,
+        Self::UnknownToken,
+        Self::UnknownCertificate,
+        Self::EndedCertificate,
+        Self::Forbidden,
+        Self::ForeignPage,
+        Self::Handshake,
+    ];
+
+    fn label(self) -> &'static str {
+        match self {
+            Self::NoCredentials => "no_credentials",
+            Self::UnknownToken => "unknown_token",
+            Self::UnknownCertificate => "unknown_certificate",
+            Self::EndedCertificate => "ended_certificate",
+            Self::Forbidden => "forbidden",
+            Self::ForeignPage => "foreign_page",
+            Self::Handshake => "handshake",
+        }
+    }
+
+    pub(crate) fn detail(self) -> &'static str {
+        match self {
+            Self::NoCredentials => {
+                "send Authorization: Bearer with a token, or a certificate, that this door knows"
+            }
+            Self::UnknownToken => "this door does not know the token; it may have been replaced",
+            Self::UnknownCertificate => "this door knows none of the names in the certificate",
+            Self::EndedCertificate => {
+                "the certificate has ended or is revoked, or its CA is no longer trusted; connect with another"
+            }
+            Self::Forbidden => "the caller may not do this",
+            Self::ForeignPage => "a page of another site asks",
+            Self::Handshake => "no TLS came to be",
+        }
+    }
+}
+
+/// Counts and tells what the doors of a process refuse. Clones share it.
+#[derive(Clone)]
+pub struct Refusals {
+    clock: Clock,
+    events: Events,
+    counts: Family<Vec<(&'static str, &'static str)>, Counter>,
+    told: Arc<Mutex<HashMap<Kind, Told>>>,
+}
+
+/// Which door, why, and whom.
+type Kind = (&'static str, Refused, Option<CallerName>);
+
+fn labels(door: &'static str, why: Refused) -> Vec<(&'static str, &'static str)> {
+    vec![("door", door), ("reason", why.label())]
+}
+
+/// When a refusal was told, and how often it happened since.
+struct Told {
+    at: Mono,
+    untold: u64,
+}
+
+impl fmt::Debug for Refusals {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Refusals").finish_non_exhaustive()
+    }
+}
+
+impl Refusals {
+    /// Nothing refused yet. Called once for a process.
+    #[must_use]
+    pub fn new<S>(process: &Process<S>) -> Self {
+        let counts = Family::default();
+        process.metrics.register(|registry| {
+            registry.register(
+                "door_refused",
+                "Requests that a door refused to their caller, by reason",
+                counts.clone(),
+            );
+        });
+        Self {
+            clock: process.clock.clone(),
+            events: process.events.clone(),
+            counts,
+            told: Arc::default(),
+        }
+    }
+
+    /// Every reason is counted from the start.
+    pub(crate) fn prepare(&self, door: &'static str) {
+        for why in Refused::ALL {
+            drop(self.counts.get_or_create(&labels(door, why)));
+        }
+    }
+
+    /// A handshake that failed; `cause` is what TLS says.
+    pub(crate) fn of_handshake(&self, door: &'static str, cause: &str, from: SocketAddr) {
+        self.count(door, Refused::Handshake, None, Some(from), cause);
+    }
+
+    pub(crate) fn count(
+        &self,
+        door: &'static str,
+        why: Refused,
+        caller: Option<&CallerName>,
+        from: Option<SocketAddr>,
+        detail: &str,
+    ) {
+        self.counts.get_or_create(&labels(door, why)).inc();
+        let Some(before) = self.news(door, why, caller) else {
+            return;
+        };
+        let who = caller.map_or("somebody", CallerName::as_str);
+        let fields = json!({
+            "door": door,
+            "reason": why.label(),
+            "caller": caller.map(CallerName::as_str),
+            "from": from.map(|from| from.ip().to_string()),
+            "untold_before": before,
+        });
+        let message = format!("the {door} door refused {who}: {detail}");
+        self.events
+            .record(Severity::Warning, "access_refused", message, fields);
+    }
+
+    /// How many refusals of this kind were not told, if this one is to be.
+    fn news(&self, door: &'static str, why: Refused, caller: Option<&CallerName>) -> Option<u64> {
+        let now = self.clock.now().mono;
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        match told.get_mut(&(door, why, caller.cloned())) {
+            Some(last) if now.since(last.at) < TELL_AGAIN => {
+                last.untold += 1;
+                None
+            }
+            Some(last) => {
+                last.at = now;
+                Some(std::mem::take(&mut last.untold))
+            }
+            None => {
+                told.insert((door, why, caller.cloned()), Told { at: now, untold: 0 });
+                Some(0)
+            }
+        }
+    }
+}
