@@ -1,7 +1,6 @@
 //! From settings to running tasks.
 
 use std::collections::BTreeMap;
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -229,26 +228,20 @@ fn watch_connection(
     mut state: watch::Receiver<ConnectionState>,
     log: Condition,
 ) -> anyhow::Result<()> {
-    let supervisor = &shared.process.supervisor;
-    supervisor.spawn(TaskKind::Work, "NATS connection", |stop| async move {
-        let follow = async {
-            loop {
-                if state.borrow_and_update().connected {
-                    log.met();
-                } else {
-                    log.unmet("the region's NATS is away");
-                }
-                if state.changed().await.is_err() {
-                    std::future::pending::<()>().await;
-                }
+    let follow = async move {
+        loop {
+            if state.borrow_and_update().connected {
+                log.met();
+            } else {
+                log.unmet("the region's NATS is away");
             }
-        };
-        tokio::select! {
-            () = follow => {}
-            () = stop.cancelled() => {}
+            if state.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
         }
-        Ok::<(), Infallible>(())
-    })?;
+    };
+    let supervisor = &shared.process.supervisor;
+    supervisor.spawn_until_stopped(TaskKind::Work, "NATS connection", follow)?;
     Ok(())
 }
 
@@ -258,26 +251,20 @@ fn follow_server_clock(shared: &Shared) -> anyhow::Result<()> {
     let Some(shard) = shared.shards().into_iter().next() else {
         return Ok(());
     };
-    let supervisor = &shared.process.supervisor;
-    supervisor.spawn(TaskKind::Work, "server clock", |stop| async move {
-        let follow = async {
-            if let Err(error) = clock.settle(&*ports.log, &shard).await {
+    let follow = async move {
+        if let Err(error) = clock.settle(&*ports.log, &shard).await {
+            tracing::debug!(%error, "the log's clock gave no answer");
+        }
+        loop {
+            if let Err(error) = clock.sample(&*ports.log, &shard).await {
                 tracing::debug!(%error, "the log's clock gave no answer");
             }
-            loop {
-                if let Err(error) = clock.sample(&*ports.log, &shard).await {
-                    tracing::debug!(%error, "the log's clock gave no answer");
-                }
-                board.state().clock = clock.offset();
-                tokio::time::sleep(CLOCK_INTERVAL).await;
-            }
-        };
-        tokio::select! {
-            () = follow => {}
-            () = stop.cancelled() => {}
+            board.state().clock = clock.offset();
+            tokio::time::sleep(CLOCK_INTERVAL).await;
         }
-        Ok::<(), Infallible>(())
-    })?;
+    };
+    let supervisor = &shared.process.supervisor;
+    supervisor.spawn_until_stopped(TaskKind::Work, "server clock", follow)?;
     Ok(())
 }
 

@@ -78,15 +78,10 @@ pub fn watch(
 ) -> anyhow::Result<()> {
     let (watched, events) = (Arc::clone(credentials), process.events.clone());
     let report = move |outcome| certificates::tell_reload(&events, LINK, outcome);
+    let watching = watched.watch(certificates::POLL, report);
     process
         .supervisor
-        .spawn(TaskKind::Work, "credentials", |stop| async move {
-            tokio::select! {
-                () = watched.watch(certificates::POLL, report) => {}
-                () = stop.cancelled() => {}
-            }
-            Ok::<(), std::convert::Infallible>(())
-        })?;
+        .spawn_until_stopped(TaskKind::Work, "credentials", watching)?;
     let own = Arc::clone(credentials);
     certificates::watch_end(process, ends, LINK, move || {
         let own = own.own();

@@ -10,7 +10,6 @@ use std::convert::Infallible;
 use std::future::Future;
 
 use isthmus_runtime::supervise::{SpawnRefused, TaskKind};
-use tokio_util::sync::CancellationToken;
 
 use crate::shared::Shared;
 
@@ -23,12 +22,8 @@ pub use reports::REPORT_BYTES;
 /// A task could not be started.
 pub fn start(shared: &Shared) -> Result<(), SpawnRefused> {
     let spawn = |name: &'static str, task: fn(Shared) -> Work| {
-        let shared = shared.clone();
-        shared
-            .process
-            .supervisor
-            .clone()
-            .spawn(TaskKind::Work, name, move |stop| until(stop, task(shared)))
+        let supervisor = &shared.process.supervisor;
+        supervisor.spawn_until_stopped(TaskKind::Work, name, task(shared.clone()))
     };
     spawn("applied positions", |shared| Box::pin(applied::listen(shared)))?;
     spawn("peers' cursors", |shared| Box::pin(cursors::tell(shared)))?;
@@ -47,11 +42,3 @@ pub fn start(shared: &Shared) -> Result<(), SpawnRefused> {
 }
 
 type Work = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
-
-async fn until(stop: CancellationToken, work: impl Future<Output = ()>) -> Result<(), Infallible> {
-    tokio::select! {
-        () = work => {}
-        () = stop.cancelled() => {}
-    }
-    Ok(())
-}

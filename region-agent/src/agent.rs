@@ -199,13 +199,9 @@ fn spawn_region(process: &Process<AgentSettings>, region: &Region) -> anyhow::Re
     supervisor.spawn(TaskKind::Work, "members", |stop| {
         region::watch_members(each(), stop)
     })?;
-    supervisor.spawn(TaskKind::Work, "positions", |stop| {
-        region::tell_positions(each(), stop)
-    })?;
-    supervisor.spawn(TaskKind::Work, "cursors", |stop| {
-        region::hear_cursors(each(), stop)
-    })?;
-    supervisor.spawn(TaskKind::Work, "doubts", |stop| region::hear_doubts(each(), stop))?;
+    supervisor.spawn_until_stopped(TaskKind::Work, "positions", region::tell_positions(each()))?;
+    supervisor.spawn_until_stopped(TaskKind::Work, "cursors", region::hear_cursors(each()))?;
+    supervisor.spawn_until_stopped(TaskKind::Work, "doubts", region::hear_doubts(each()))?;
     supervisor.spawn(TaskKind::Work, "logs", |stop| region::watch_logs(each(), stop))?;
     supervisor.spawn(TaskKind::Work, "candidacy", |stop| {
         region::stand(each(), own, stop)

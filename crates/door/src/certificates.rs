@@ -1,7 +1,6 @@
 //! The certificates of a process's listeners: loaded, taken up again when their files change, and told of before they
 //! end.
 
-use std::convert::Infallible;
 use std::error::Error;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -86,17 +85,11 @@ pub fn keep<S: Settings>(
 ) -> Result<(), SpawnRefused> {
     let (events, watched) = (process.events.clone(), Arc::clone(tls));
     let report = move |outcome| tell_reload(&events, name, outcome);
-    process.supervisor.spawn(
-        TaskKind::Work,
-        format!("credentials of the {name}"),
-        |stop| async move {
-            tokio::select! {
-                () = watched.watch(POLL, report) => {}
-                () = stop.cancelled() => {}
-            }
-            Ok::<(), Infallible>(())
-        },
-    )?;
+    let task = format!("credentials of the {name}");
+    let watching = watched.watch(POLL, report);
+    process
+        .supervisor
+        .spawn_until_stopped(TaskKind::Work, task, watching)?;
     let tls = Arc::clone(tls);
     watch_end(process, ends, name, move || tls.own())
 }
@@ -167,18 +160,10 @@ pub fn watch_end<S: Settings>(
             sleep(LOOK).await;
         }
     };
-    process.supervisor.spawn(
-        TaskKind::Work,
-        format!("end of the {of}'s certificate"),
-        |stop| async move {
-            tokio::select! {
-                () = watching => {}
-                () = stop.cancelled() => {}
-            }
-            Ok::<(), Infallible>(())
-        },
-    )?;
-    Ok(())
+    let task = format!("end of the {of}'s certificate");
+    process
+        .supervisor
+        .spawn_until_stopped(TaskKind::Work, task, watching)
 }
 
 /// The ends of all certificates that a process has or sees, as one metric. Clones share it.

@@ -7,6 +7,7 @@
 
 use std::any::Any;
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -151,6 +152,25 @@ impl Supervisor {
         );
         self.0.count(&table);
         Ok(())
+    }
+
+    /// Starts `work`, which is dropped where it stands when it is told to stop.
+    ///
+    /// # Errors
+    /// [`SpawnRefused`] like [`Supervisor::spawn`].
+    pub fn spawn_until_stopped(
+        &self,
+        kind: TaskKind,
+        name: impl Into<Arc<str>>,
+        work: impl Future<Output = ()> + Send + 'static,
+    ) -> Result<(), SpawnRefused> {
+        self.spawn(kind, name, |stop| async move {
+            tokio::select! {
+                () = work => {}
+                () = stop.cancelled() => {}
+            }
+            Ok::<(), Infallible>(())
+        })
     }
 
     /// Starts `task` again each time it fails, until it is told to stop or ends well.

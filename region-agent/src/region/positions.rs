@@ -1,7 +1,5 @@
 //! What agents and gateways tell each other: positions applied, cursors of peers.
 
-use std::convert::Infallible;
-
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use isthmus_log::PeerMessage;
@@ -11,26 +9,18 @@ use isthmus_replication::peer::{
     PeerDoubt,
 };
 use tokio::time::sleep;
-use tokio_util::sync::CancellationToken;
 
 use super::Region;
 use crate::shard::{Command, ShardHandle};
 
-/// Tells how far every shard is, until `stop`.
-///
-/// # Errors
-/// None: what can't be told is told again.
-pub async fn tell_positions(region: Region, stop: CancellationToken) -> Result<(), Infallible> {
+/// Tells how far every shard is; what can't be told is told again.
+pub async fn tell_positions(region: Region) {
     let shards: FuturesUnordered<_> = region
         .core
         .shards()
         .map(|shard| tell_shard(&region, shard))
         .collect();
-    tokio::select! {
-        () = stop.cancelled() => {}
-        () = shards.for_each(|()| async {}) => {}
-    }
-    Ok(())
+    shards.for_each(|()| async {}).await;
 }
 
 async fn tell_shard(region: &Region, shard: &ShardHandle) {
@@ -77,25 +67,18 @@ fn positions(region: &Region, shard: &ShardHandle) -> AppliedPositions {
     }
 }
 
-/// Hears what gateways tell of peers, until `stop`.
-///
-/// # Errors
-/// None.
-pub async fn hear_cursors(region: Region, stop: CancellationToken) -> Result<(), Infallible> {
+/// Hears what gateways tell of peers.
+pub async fn hear_cursors(region: Region) {
     let note = |message: &PeerMessage| {
         let told = PeerCursors::decode(&message.payload)?;
         region.core.peers().note(region.context().now().mono, told);
         Ok(())
     };
-    hear(&region, "cursors.>", note, &stop).await;
-    Ok(())
+    hear(&region, "cursors.>", note).await;
 }
 
-/// Hears what peers have of this region's logs that is not there, until `stop`.
-///
-/// # Errors
-/// None.
-pub async fn hear_doubts(region: Region, stop: CancellationToken) -> Result<(), Infallible> {
+/// Hears what peers have of this region's logs that is not there.
+pub async fn hear_doubts(region: Region) {
     let pass_on = |message: &PeerMessage| {
         let doubt = PeerDoubt::decode(&message.payload)?;
         if let Ok(shard) = region.core.handle(&doubt.shard) {
@@ -103,27 +86,15 @@ pub async fn hear_doubts(region: Region, stop: CancellationToken) -> Result<(), 
         }
         Ok(())
     };
-    hear(&region, "doubts.>", pass_on, &stop).await;
-    Ok(())
+    hear(&region, "doubts.>", pass_on).await;
 }
 
-/// Takes what is told under `pattern`, until `stop`.
-async fn hear(
-    region: &Region,
-    pattern: &str,
-    take: impl Fn(&PeerMessage) -> Result<(), InvalidPeerMessage>,
-    stop: &CancellationToken,
-) {
-    let follow = async {
-        let mut told = region.context().ports.peers.hear(pattern).await;
-        while let Some(message) = told.next().await {
-            if let Err(error) = take(&message) {
-                tracing::warn!(suffix = %message.suffix, %error, "what was told can't be read");
-            }
+/// Takes what is told under `pattern`.
+async fn hear(region: &Region, pattern: &str, take: impl Fn(&PeerMessage) -> Result<(), InvalidPeerMessage>) {
+    let mut told = region.context().ports.peers.hear(pattern).await;
+    while let Some(message) = told.next().await {
+        if let Err(error) = take(&message) {
+            tracing::warn!(suffix = %message.suffix, %error, "what was told can't be read");
         }
-    };
-    tokio::select! {
-        () = stop.cancelled() => {}
-        () = follow => {}
     }
 }
