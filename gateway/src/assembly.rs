@@ -211,6 +211,7 @@ async fn connect(settings: &GatewaySettings, names: &dyn Names) -> anyhow::Resul
     let connection = ConnectionSettings {
         servers,
         credentials: process.nats.credentials.clone(),
+        ca: process.nats.ca.clone(),
         domain: process.nats.domain.clone(),
         role: Some(Role::Gateway),
         process: process.name.to_string(),

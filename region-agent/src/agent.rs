@@ -111,6 +111,7 @@ async fn connect(process: &Process<AgentSettings>) -> anyhow::Result<Connection>
     let connection = Connection::open(ConnectionSettings {
         servers: servers::urls(&settings.nats.servers).await?,
         credentials: settings.nats.credentials.clone(),
+        ca: settings.nats.ca.clone(),
         domain: settings.nats.domain.clone(),
         role: Some(Role::Agent),
         process: settings.name.to_string(),

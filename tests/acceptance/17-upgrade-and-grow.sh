@@ -9,18 +9,19 @@ every=$work/every
 isthmus init "$every" --set shop --regions eu-west,us-east,ap-south >/dev/null
 
 nkeys
+nats_certificate
 for region in eu-west us-east ap-south; do
     for role in agent gateway; do
         settings=$every/$region/${role/agent/region-agent}.yaml
-        sed -i "s|^\(nats: .*\) }$|\1, credentials: $work/$role.nk, domain: $region }|; s/^log: .*/log: { create: false }/" "$settings"
+        sed -i "s|^\(nats: .*\) }$|\1, credentials: $work/$role.nk, ca: $work/nats/ca.pem, domain: $region }|; s/^log: .*/log: { create: false }/" "$settings"
     done
 done
 set=$work/set
 cp -r "$every" "$set"
 rm -r "$set/ap-south"
 sed -i '/^  ap-south:/d' "$set/set.yaml"
-production_nats eu-west us-east >"$set/eu-west/nats.conf"
-production_nats us-east eu-west >"$set/us-east/nats.conf"
+production_nats "$work/nats" eu-west us-east >"$set/eu-west/nats.conf"
+production_nats "$work/nats" us-east eu-west >"$set/us-east/nats.conf"
 start up isthmus up "$set" --port-base auto --rtt 20ms
 within 30 "what runs is known" test -s "$set/run.json"
 for region in eu-west us-east; do region_init "$region" "$(nats_url "$region")" agent-1 agent-2 gateway-1 gateway-2; done
@@ -80,13 +81,29 @@ sed "s/^generation: 1/generation: 2/; s/^  ap-south:.*/  ap-south: { gateways: [
 cp "$every/trust/ap-south.pem" "$set/trust/"
 mv "$work/next.yaml" "$set/set.yaml"
 isthmus config check "$set/eu-west/gateway.yaml" >/dev/null
+# shown REGION: the serial number of the certificate that the region's NATS server shows.
+shown() {
+    "$python" - "$(nats_url "$1")" "$work/nats/ca.pem" <<'SHOWN'
+import socket, ssl, sys, urllib.parse
+
+url = urllib.parse.urlsplit(sys.argv[1])
+with socket.create_connection((url.hostname, url.port), 5) as plain:
+    while not plain.recv(4096).endswith(b"\r\n"):
+        pass
+    with ssl.create_default_context(cafile=sys.argv[2]).wrap_socket(plain, server_hostname=url.hostname) as sealed:
+        print(sealed.getpeercert()["serialNumber"])
+SHOWN
+}
+before=$(shown eu-west)
+nats_certificate
 for region in eu-west us-east; do
     region_init "$region" "$(nats_url "$region")" agent-1 agent-2 gateway-1 gateway-2
     other=eu-westus-east
-    production_nats "$region" "${other/$region/}" ap-south >"$set/$region/nats.conf"
+    production_nats "$work/nats" "$region" "${other/$region/}" ap-south >"$set/$region/nats.conf"
     "$ISTHMUS_NATS_SERVER" --signal reload="$(run_json 'd["regions"][r]["nats"]["pid"]' r="$region")"
     within 10 "the servers of $region give the next rights" grep -q "Reloaded server configuration" "$set/$region/nats.log"
 done
+[ "$(shown eu-west)" != "$before" ] || fail "the NATS server shows the certificate before"
 replace_all
 generations() {
     isthmus status --via "$(gateway_admin eu-west)" --json >"$work/status.json"
@@ -97,7 +114,7 @@ within 20 "both regions run on generation 2" generations
 say "the third region begins"
 cp -r "$every/ap-south" "$set/ap-south"
 cd "$set/ap-south"
-production_nats ap-south eu-west us-east | sed "s/^listen: .*/listen: 127.0.0.1:$nats_port/; /^http:/d" >nats.conf
+production_nats "$work/nats" ap-south eu-west us-east | sed "s/^listen: .*/listen: 127.0.0.1:$nats_port/; /^http:/d" >nats.conf
 start ap-nats "$ISTHMUS_NATS_SERVER" -c nats.conf
 region_init ap-south "nats://127.0.0.1:$nats_port" agent-1 gateway-1
 # The links of the regions that run here go through a network of their own, which set.yaml does not know.
@@ -159,7 +176,7 @@ shows() {
 for text in gateway-2 agent-1 isthmus_door_refused_total; do shows "$text" || fail "not everything was looked at: $text"; done
 for user in operator agent gateway; do expect_fail shows "$(cat "$work/$user.nk")"; done
 expect_fail shows "PRIVATE KEY"
-for key in "$set"/*/gateway.key; do expect_fail shows "$(sed -n 2p "$key")"; done
+for key in "$set"/*/gateway.key "$work/nats/server.key"; do expect_fail shows "$(sed -n 2p "$key")"; done
 
 say "every key of the history is in the new region as in the others"
 digests() {

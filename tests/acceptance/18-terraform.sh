@@ -233,7 +233,11 @@ mv "$host/trust/us-east.pem" "$work/us-east.pem"
 expect_fail isthmus config check "$host/gateway.yaml"
 mv "$work/us-east.pem" "$host/trust/us-east.pem"
 unpack eu-west nats-1
-nats_conf=$work/host/eu-west-nats-1/etc/nats/nats.conf
+host=$work/host/eu-west-nats-1
+nats_conf=$host/etc/nats/nats.conf
+sed -i "s|^OWNER=.*|OWNER=$(id -un)|; s|^FOLDER=|&$host|" "$host/etc/isthmus/instance.env"
+fetch "$host" >"$work/fetch.txt" 2>&1 || fail "$(cat "$work/fetch.txt")"
+sed -i "s|_file: /etc/nats|_file: $host/etc/nats|" "$nats_conf"
 "$ISTHMUS_NATS_SERVER" -t -c "$nats_conf" >"$work/nats.txt" 2>&1 || fail "$(cat "$work/nats.txt")"
 sed 's/sync_interval/sinc_interval/' "$nats_conf" >"$work/bad-nats.conf"
 expect_fail "$ISTHMUS_NATS_SERVER" -t -c "$work/bad-nats.conf"

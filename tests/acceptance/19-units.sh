@@ -26,12 +26,14 @@ tar -C "$work/files" -czf "$work/files/$release.tar.gz" "$release"
 rm -r "${work:?}/files/$release"
 cp "$ISTHMUS_NATS_SERVER" "$work/files/nats-server"
 nkeys
+nats_certificate
 set=$work/set
 isthmus init "$set" --set shop --regions eu-west >/dev/null
-production_nats eu-west >"$work/files/nats.conf"
+production_nats /etc/nats eu-west >"$work/files/nats.conf"
 cp -r "$set/set.yaml" "$set/trust" "$set"/eu-west/{gateway.crt,gateway.key,gateway.yaml,region-agent.yaml} "$work/files/etc/"
-cp "$work/agent.nk" "$work/gateway.nk" "$work/files/etc/nats/"
-sed -i 's|^set: .*|set: set.yaml|; s|^nats: .*|nats: { servers: ["nats://127.0.0.1:4222"], credentials: nats/agent.nk, domain: eu-west }|; s/^log: .*/log: { create: false }/
+cp "$work/agent.nk" "$work/gateway.nk" "$work/nats/ca.pem" "$work/files/etc/nats/"
+cp -r "$work/nats" "$work/files/nats"
+sed -i 's|^set: .*|set: set.yaml|; s|^nats: .*|nats: { servers: ["nats://127.0.0.1:4222"], credentials: nats/agent.nk, ca: nats/ca.pem, domain: eu-west }|; s/^log: .*/log: { create: false }/
     s|^listen: .*|listen: 127.0.0.1:7110|; s|^data: .*|data: /var/lib/isthmus|' "$work/files/etc/region-agent.yaml" "$work/files/etc/gateway.yaml"
 sed -i 's/agent\.nk/gateway.nk/; s/^admin: .*/admin: { listen: "127.0.0.1:7115" }/' "$work/files/etc/gateway.yaml"
 sed -i 's/^admin: .*/admin: { listen: "127.0.0.1:7111" }/' "$work/files/etc/region-agent.yaml"
@@ -127,7 +129,7 @@ say "install.md"
 cd_files() {
     on sh -ec "cd /mnt/files; $1"
 }
-cd_files "tar -C /tmp -xzf $release.tar.gz && install -m 0755 /tmp/$release/bin/* nats-server /usr/local/bin/ && cp nats.conf /etc/ && cp nats-server.service /etc/systemd/system/"
+cd_files "tar -C /tmp -xzf $release.tar.gz && install -m 0755 /tmp/$release/bin/* nats-server /usr/local/bin/ && cp nats.conf /etc/ && cp -r nats /etc/ && cp nats-server.service /etc/systemd/system/"
 on useradd --system --home-dir /nonexistent --shell /usr/sbin/nologin isthmus
 cd_files "cp -r etc /etc/isthmus && chown -R root:isthmus /etc/isthmus && chmod -R u=rwX,g=rX,o= /etc/isthmus"
 on isthmus config check /etc/isthmus/gateway.yaml >/dev/null

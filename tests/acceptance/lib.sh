@@ -235,12 +235,22 @@ pathlib.Path(sys.argv[1] + ".nkey").write_text(encoded(bytes([user]) + raw("-pub
 NKEY
 }
 
-# production_nats REGION OTHER...: the one NATS server of a region as configs/production has it, for these other regions.
+# nats_certificate: of the NATS servers of this machine, in $work/nats; the CA that vouches for it is made the first time, in $work/nats/ca.pem.
+nats_certificate() {
+    if mkdir "$work/nats" 2>/dev/null; then
+        openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout "$work/nats/ca.key" -out "$work/nats/ca.pem" -days 2 -subj /CN=nats 2>/dev/null
+    fi
+    openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout "$work/nats/server.key" -out "$work/nats/server.csr" -subj /CN=nats 2>/dev/null
+    openssl x509 -req -in "$work/nats/server.csr" -CA "$work/nats/ca.pem" -CAkey "$work/nats/ca.key" -CAcreateserial -CAserial "$work/nats/serial" -days 2 \
+        -out "$work/nats/server.crt" -extfile <(printf 'subjectAltName=IP:127.0.0.1\n') 2>/dev/null
+}
+
+# production_nats FOLDER REGION OTHER...: the one NATS server of a region as configs/production has it, for these other regions; its certificate is in FOLDER.
 production_nats() {
-    local region=$1 other others=()
-    for other in "${@:2}"; do others+=("\"isthmus.shop.$region.log.*.*.$other\","); done
+    local folder=$1 region=$2 other others=()
+    for other in "${@:3}"; do others+=("\"isthmus.shop.$region.log.*.*.$other\","); done
     sed '/^cluster {/,/^}/d; s/^ *"isthmus.shop.eu-west.log.\*.\*.eu-central".*/OTHERS/' "$root/configs/production/nats.conf" |
-        sed "s/eu-west/$region/g; s/OTHERS/${others[*]}/; s/\\\$SYSTEM_NKEY/$(cat "$work/system.nkey")/
+        sed "s|nats/server|$folder/server|; s/eu-west/$region/g; s/OTHERS/${others[*]}/; s/\\\$SYSTEM_NKEY/$(cat "$work/system.nkey")/
             s/\\\$OPERATOR_NKEY/$(cat "$work/operator.nkey")/; s/\\\$AGENT_NKEY/$(cat "$work/agent.nkey")/; s/\\\$GATEWAY_NKEY/$(cat "$work/gateway.nkey")/"
 }
 

@@ -173,6 +173,7 @@ impl Init {
                 .credentials
                 .clone()
                 .or_else(|| process.nats.credentials.clone()),
+            ca: process.nats.ca.clone(),
             domain: process.nats.domain.clone(),
             role: None,
             process: "isthmus region init".to_owned(),

@@ -19,6 +19,12 @@ pub enum ConnectError {
         /// Why.
         source: std::io::Error,
     },
+    /// The file of CAs holds none.
+    #[error("{} holds no certificate: nats.ca names the CAs of the NATS servers, in PEM", path.display())]
+    Authorities {
+        /// The file.
+        path: std::path::PathBuf,
+    },
     /// The client refused its options.
     #[error("no connection to NATS can be set up: {0}; correct nats.servers and nats.credentials")]
     Options(String),

@@ -13,7 +13,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// Files that the examples name and that an operator has.
-const NAMED_FILES: [&str; 18] = [
+const NAMED_FILES: [&str; 19] = [
     "trust/eu-west.pem",
     "trust/eu-central.pem",
     "trust/us-east.pem",
@@ -23,6 +23,7 @@ const NAMED_FILES: [&str; 18] = [
     "tls/gateway.key",
     "tls/revoked.txt",
     "nats/agent.nk",
+    "nats/ca.pem",
     "nats/gateway.nk",
     "tls/agent.crt",
     "tls/agent.key",
@@ -139,6 +140,7 @@ fn keys(schema: &Value) -> BTreeSet<String> {
 fn the_nats_server_takes_its_files() {
     for kind in ["minimal", "production"] {
         let folder = folder(kind);
+        certify(&folder.path().join("nats"));
         let check = Command::new(nats_server())
             .args(["-t", "-c", "nats.conf"])
             .current_dir(folder.path())
@@ -147,6 +149,19 @@ fn the_nats_server_takes_its_files() {
         let output = check.unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{kind}: {said}");
+    }
+}
+
+/// What a NATS server shows, and the CA that vouches for it: itself.
+fn certify(folder: &Path) {
+    let made = rcgen::generate_simple_self_signed(vec!["nats-1.example.org".to_owned()]).unwrap();
+    let files = [
+        ("server.crt", made.cert.pem()),
+        ("server.key", made.signing_key.serialize_pem()),
+        ("ca.pem", made.cert.pem()),
+    ];
+    for (name, text) in files {
+        std::fs::write(folder.join(name), text).unwrap();
     }
 }
 

@@ -209,6 +209,7 @@ impl Place {
         let connection = Connection::open(ConnectionSettings {
             servers: vec![nats.url()],
             credentials: None,
+            ca: None,
             domain: None,
             role: Some(Role::Agent),
             process: "publisher".to_owned(),

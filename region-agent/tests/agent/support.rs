@@ -113,6 +113,7 @@ impl Region {
         let connection = Connection::open(ConnectionSettings {
             servers: vec![self.nats.url()],
             credentials: None,
+            ca: None,
             domain: None,
             role: Some(Role::Gateway),
             process: "test".to_owned(),

@@ -52,6 +52,7 @@ variable "secrets" {
   type = object({
     agent   = object({ nats_seed = string, door_certificate = string, door_key = string })
     gateway = object({ nats_seed = string, certificate = string, key = string })
+    nats    = object({ certificate = string, key = string, authority = string })
   })
 }
 

@@ -37,7 +37,7 @@ variable "regions" {
         door_clients_revoked    = optional(string)
       })
       gateway = object({ nats_seed = string, certificate = string, key = string, revoked = optional(string) })
-      nats    = optional(object({ certificate = string, key = string, authority = string }))
+      nats    = object({ certificate = string, key = string, authority = string })
     })
     trust_arns = map(string)
     nats_nkeys = object({ operator = string, agent = string, gateway = string, system = string })

@@ -26,6 +26,7 @@ locals {
     for role in ["agent", "gateway"] : role => {
       servers     = [for zone in local.zones : "nats://${local.nats_names[zone]}:${local.nats_port}"]
       credentials = "nats/${role}.nk"
+      ca          = "nats/ca.pem"
       domain      = var.region
     }
   }
@@ -71,7 +72,6 @@ locals {
       routes   = [for other in local.zones : "nats://${local.nats_names[other]}:${local.cluster_port}" if other != zone]
       peers    = sort(keys(var.peers))
       nkeys    = var.nats_nkeys
-      tls      = var.secrets.nats != null
     })
   }
 

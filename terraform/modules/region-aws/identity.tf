@@ -9,6 +9,7 @@ locals {
     agent = merge(
       {
         "nats/agent.nk" = var.secrets.agent.nats_seed
+        "nats/ca.pem"   = var.secrets.nats.authority
         "tls/agent.crt" = var.secrets.agent.door_certificate
         "tls/agent.key" = var.secrets.agent.door_key
       },
@@ -18,13 +19,14 @@ locals {
     gateway = merge(
       {
         "nats/gateway.nk" = var.secrets.gateway.nats_seed
+        "nats/ca.pem"     = var.secrets.nats.authority
         "tls/gateway.crt" = var.secrets.gateway.certificate
         "tls/gateway.key" = var.secrets.gateway.key
       },
       { for arn in compact([var.secrets.gateway.revoked]) : "tls/revoked.txt" => arn },
       { for name, arn in var.trust : local.set.regions[name].trust => arn }
     )
-    nats = var.secrets.nats == null ? {} : {
+    nats = {
       "tls/nats.crt"      = var.secrets.nats.certificate
       "tls/nats.key"      = var.secrets.nats.key
       "tls/authority.pem" = var.secrets.nats.authority

@@ -217,8 +217,9 @@ variable "secrets" {
     The ARNs of what instances fetch for themselves, in Secrets Manager (text) or the Parameter Store. nats_seed: the
     seed of the role's nkey. agent.door_*: the certificate and key of the agents' door, the CAs of clients that
     have certificates, and the fingerprints of those that are refused. gateway.*: the region's link certificate and
-    key, and the fingerprints that are refused. nats.*: certificate and key of the NATS servers and the CA that
-    vouches for them; with them the servers speak TLS among each other.
+    key, and the fingerprints that are refused. nats.*: certificate and key of the NATS servers, for
+    their names nats-1 to nats-3.<region>.<set>.internal, and the CA that vouches for them: they speak TLS with agents
+    and gateways, and among each other.
   TEXT
   type = object({
     agent = object({
@@ -234,24 +235,27 @@ variable "secrets" {
       key         = string
       revoked     = optional(string)
     })
-    nats = optional(object({
+    nats = object({
       certificate = string
       key         = string
       authority   = string
-    }))
+    })
   })
   nullable = false
 
   validation {
     condition = alltrue([
-      for arn in compact(concat(values(var.secrets.agent), values(var.secrets.gateway), try(values(var.secrets.nats), []))) :
+      for arn in compact(concat(values(var.secrets.agent), values(var.secrets.gateway), values(var.secrets.nats))) :
       can(regex("^arn:[a-z-]+:(secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:|ssm:[a-z0-9-]+:[0-9]{12}:parameter/)[\\w/+=.@-]+$", arn))
     ])
     error_message = "A secret is given by its whole ARN, in Secrets Manager or the Parameter Store: never its value, never a pattern."
   }
   validation {
-    condition     = length(setintersection(compact(values(var.secrets.agent)), compact(values(var.secrets.gateway)))) == 0
-    error_message = "Agents and gateways share no secret."
+    condition = alltrue([
+      for pair in [["agent", "gateway"], ["agent", "nats"], ["gateway", "nats"]] :
+      length(setintersection(compact(values(var.secrets[pair[0]])), compact(values(var.secrets[pair[1]])))) == 0
+    ])
+    error_message = "Agents, gateways and NATS servers share no secret."
   }
   validation {
     condition     = var.secrets.agent.door_clients_revoked == null || var.secrets.agent.door_client_authorities != null

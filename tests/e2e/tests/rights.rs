@@ -48,15 +48,22 @@ impl Users {
     }
 }
 
-/// One node of `region`, with everything but its cluster and its addresses as the production file has it.
+/// A configuration without its block of this name.
+fn without(text: &str, block: &str) -> anyhow::Result<String> {
+    let (before, rest) = text
+        .split_once(&format!("\n{block} {{"))
+        .context("the block begins")?;
+    let (_, after) = rest.split_once("\n}\n").context("the block ends")?;
+    Ok(format!("{before}\n{after}"))
+}
+
+/// One node of `region`, with everything but its cluster, its TLS and its addresses as the production file has it.
 fn server(region: &str, users: &Users) -> anyhow::Result<NatsServer> {
     // As it is when the test runs: a build folder may be shared by several checkouts.
     let package = std::env::var("CARGO_MANIFEST_DIR")?;
     let file = Path::new(&package).join("../../configs/production/nats.conf");
     let written = std::fs::read_to_string(file)?;
-    let (before, rest) = written.split_once("cluster {").context("a cluster")?;
-    let (_, after) = rest.split_once("}\n").context("the end of the cluster")?;
-    let mut text = format!("{before}{after}").replace("shop", "dev");
+    let mut text = without(&without(&written, "cluster")?, "tls")?.replace("shop", "dev");
     if region == "us-east" {
         text = text
             .replace("eu-west", "ELSEWHERE")
@@ -92,6 +99,7 @@ async fn connect(
     let connection = Connection::open(ConnectionSettings {
         servers: vec![server.url()],
         credentials: Some(seed.into()),
+        ca: None,
         domain: Some(region.to_owned()),
         role: Some(role),
         process: "test".to_owned(),

@@ -35,6 +35,8 @@ pub struct ConnectionSettings {
     pub servers: Vec<String>,
     /// A NATS credentials file, or a file with the seed of an nkey.
     pub credentials: Option<PathBuf>,
+    /// The CAs (PEM) that vouch for the servers; with it every connection is TLS. The file is read at each connection.
+    pub ca: Option<PathBuf>,
     /// The JetStream domain, where the region has one.
     pub domain: Option<String>,
     /// What the process is, which decides the prefix of its inboxes; none for an operator's command.
@@ -92,6 +94,9 @@ impl Connection {
             options = identified(options, &path)
                 .await
                 .map_err(|source| ConnectError::Credentials { path, source })?;
+        }
+        if let Some(path) = settings.ca {
+            options = trusting(options, path).await?;
         }
         let client = options
             .connect(servers)
@@ -194,6 +199,16 @@ async fn identified(options: ConnectOptions, path: &Path) -> io::Result<ConnectO
     }
 }
 
+/// A file without certificates would be noticed at the first connection, in words of TLS.
+async fn trusting(options: ConnectOptions, path: PathBuf) -> Result<ConnectOptions, ConnectError> {
+    let text = tokio::fs::read_to_string(&path).await;
+    let has_certificates = text.is_ok_and(|text| text.contains("-----BEGIN CERTIFICATE-----"));
+    if !has_certificates {
+        return Err(ConnectError::Authorities { path });
+    }
+    Ok(options.add_root_certificates(path).require_tls(true))
+}
+
 fn addresses(servers: &[String]) -> Result<Vec<ServerAddr>, ConnectError> {
     servers
         .iter()
@@ -231,7 +246,11 @@ fn note(state: &watch::Sender<ConnectionState>, event: &Event) {
         }
         Event::SlowConsumer(_) => tracing::warn!("a subscription is too slow and missed messages"),
         Event::ServerError(error) => tracing::warn!(%error, "NATS refused something"),
-        Event::ClientError(error) => tracing::warn!(%error, "the connection to NATS failed"),
+        // The client keeps the cause to itself.
+        Event::ClientError(error) => tracing::warn!(
+            %error,
+            "the connection to NATS failed: look at nats.servers, at nats.ca where they speak TLS, and at their own log"
+        ),
         Event::LameDuckMode | Event::Draining => tracing::info!(%event, "the NATS server is leaving"),
     }
 }

@@ -115,6 +115,7 @@ async fn open_reading(servers: Vec<String>, readers: Readers) -> Connection {
     let settings = ConnectionSettings {
         servers,
         credentials: None,
+        ca: None,
         domain: None,
         role: Some(Role::Agent),
         process: "agent-1".to_owned(),

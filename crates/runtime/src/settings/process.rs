@@ -27,6 +27,9 @@ pub struct NatsSettings {
     pub servers: Vec<NatsServer>,
     /// A NATS credentials file or the seed of an nkey, relative to the settings file; resolved once checked.
     pub credentials: Option<PathBuf>,
+    /// The CAs (PEM) that vouch for the servers, relative to the settings file; resolved once checked. With it every connection is
+    /// TLS; without it those to `tls://` servers are, by the system's CAs.
+    pub ca: Option<PathBuf>,
     /// The JetStream domain, where the region has one.
     pub domain: Option<String>,
 }
@@ -284,11 +287,15 @@ fn check_nats(document: &Document, nats: NatsSettings) -> Result<NatsSettings, S
             "use the domain of the NATS server's jetstream block",
         ));
     }
-    let credentials = nats.credentials.as_deref();
-    let credentials = credentials
-        .map(|path| check_file(document, &["nats", "credentials"], path))
-        .transpose()?;
-    Ok(NatsSettings { credentials, ..nats })
+    let file = |key, path: &PathBuf| check_file(document, &["nats", key], path);
+    let credentials = nats.credentials.as_ref();
+    let credentials = credentials.map(|path| file("credentials", path)).transpose()?;
+    let ca = nats.ca.as_ref().map(|path| file("ca", path)).transpose()?;
+    Ok(NatsSettings {
+        credentials,
+        ca,
+        ..nats
+    })
 }
 
 fn check_log(document: &Document, log: &LogSettings) -> Result<(), SettingsError> {

@@ -73,6 +73,11 @@ variables {
       certificate = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:gateway-crt-AbCdEf"
       key         = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:gateway-key-AbCdEf"
     }
+    nats = {
+      certificate = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:nats-crt-AbCdEf"
+      key         = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:nats-key-AbCdEf"
+      authority   = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:nats-ca-AbCdEf"
+    }
   }
   trust = {
     eu-west    = "arn:aws:ssm:eu-west-1:123456789012:parameter/isthmus/trust/eu-west"
@@ -198,21 +203,22 @@ run "a_role_may_read_its_own_secrets_alone" {
   assert {
     condition = toset(flatten([
       for statement in jsondecode(aws_iam_role_policy.this["agent"].policy).Statement : statement.Resource if statement.Sid == "Secrets"
-    ])) == toset(compact(values(var.secrets.agent)))
+    ])) == toset(concat(compact(values(var.secrets.agent)), [var.secrets.nats.authority]))
     error_message = "Agents may read other secrets than theirs."
   }
   assert {
     condition = toset(flatten([
       for statement in jsondecode(aws_iam_role_policy.this["gateway"].policy).Statement : statement.Resource
       if contains(["Secrets", "Parameters"], statement.Sid)
-    ])) == toset(concat(compact(values(var.secrets.gateway)), values(var.trust)))
+    ])) == toset(concat(compact(values(var.secrets.gateway)), values(var.trust), [var.secrets.nats.authority]))
     error_message = "Gateways may read other secrets than theirs."
   }
   assert {
-    condition = !anytrue([
-      for statement in jsondecode(aws_iam_role_policy.this["nats"].policy).Statement : contains(["Secrets", "Parameters"], statement.Sid)
-    ])
-    error_message = "NATS servers without TLS of their own may read a secret."
+    condition = toset(flatten([
+      for statement in jsondecode(aws_iam_role_policy.this["nats"].policy).Statement : statement.Resource
+      if contains(["Secrets", "Parameters"], statement.Sid)
+    ])) == toset(values(var.secrets.nats))
+    error_message = "NATS servers may read other secrets than theirs."
   }
   assert {
     condition = alltrue(flatten([
@@ -364,13 +370,9 @@ run "nats_is_three_servers_that_keep_their_names_and_data" {
     condition     = strcontains(output.files["nats-1"]["/etc/nats/nats.conf"], "max_file_store: 152GB")
     error_message = "The limit of the server is not below its volume."
   }
-  assert {
-    condition     = !strcontains(output.files["nats-1"]["/etc/nats/nats.conf"], "tls {")
-    error_message = "There is TLS without certificates."
-  }
 }
 
-run "nats_servers_with_certificates_speak_tls_among_each_other" {
+run "nats_servers_speak_tls_and_agents_and_gateways_know_whom_to_trust" {
   variables {
     secrets = {
       agent = {
@@ -392,6 +394,17 @@ run "nats_servers_with_certificates_speak_tls_among_each_other" {
         authority   = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:nats-ca-AbCdEf"
       }
     }
+  }
+  assert {
+    condition = alltrue([
+      for file in [output.files["agent"]["/etc/isthmus/region-agent.yaml"], output.files["gateway"]["/etc/isthmus/gateway.yaml"]] :
+      yamldecode(file).nats.ca == "nats/ca.pem"
+    ])
+    error_message = "A process trusts any NATS server."
+  }
+  assert {
+    condition     = length(regexall("(?m)^ *tls \\{", output.files["nats-1"]["/etc/nats/nats.conf"])) == 2
+    error_message = "A port of NATS is without TLS."
   }
   assert {
     condition     = strcontains(output.files["nats-1"]["/etc/nats/nats.conf"], "verify: true")
@@ -429,6 +442,7 @@ run "processes_are_told_what_the_region_is" {
           "nats://nats-3.eu-west.shop.internal:4222"
         ]
         credentials = "nats/agent.nk"
+        ca          = "nats/ca.pem"
         domain      = "eu-west"
       }
       listen = "0.0.0.0:7110"

@@ -70,6 +70,11 @@ variables {
       certificate = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:gateway-crt-AbCdEf"
       key         = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:gateway-key-AbCdEf"
     }
+    nats = {
+      certificate = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:nats-crt-AbCdEf"
+      key         = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:nats-key-AbCdEf"
+      authority   = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:nats-ca-AbCdEf"
+    }
   }
   trust = {
     eu-west    = "arn:aws:ssm:eu-west-1:123456789012:parameter/isthmus/trust/eu-west"
@@ -273,6 +278,7 @@ run "refused_a_secret_itself" {
     secrets = {
       agent   = { nats_seed = "SUAEXAMPLE", door_certificate = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:b", door_key = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:c" }
       gateway = { nats_seed = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:d", certificate = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:e", key = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:g" }
+      nats    = { certificate = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:h", key = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:i", authority = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:j" }
     }
   }
   expect_failures = [var.secrets]
@@ -284,6 +290,7 @@ run "refused_a_pattern_of_secrets" {
     secrets = {
       agent   = { nats_seed = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:*", door_certificate = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:b", door_key = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:c" }
       gateway = { nats_seed = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:d", certificate = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:e", key = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:g" }
+      nats    = { certificate = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:h", key = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:i", authority = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:j" }
     }
   }
   expect_failures = [var.secrets]
@@ -295,6 +302,7 @@ run "refused_revoked_certificates_without_an_authority" {
     secrets = {
       agent   = { nats_seed = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:a", door_certificate = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:b", door_key = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:c", door_clients_revoked = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:r" }
       gateway = { nats_seed = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:d", certificate = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:e", key = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:g" }
+      nats    = { certificate = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:h", key = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:i", authority = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:j" }
     }
   }
   expect_failures = [var.secrets]
@@ -306,6 +314,7 @@ run "refused_a_secret_that_agents_and_gateways_share" {
     secrets = {
       agent   = { nats_seed = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:a", door_certificate = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:b", door_key = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:c" }
       gateway = { nats_seed = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:d", certificate = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:e", key = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:a" }
+      nats    = { certificate = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:h", key = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:i", authority = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:j" }
     }
   }
   expect_failures = [var.secrets]
