@@ -4,7 +4,13 @@
 # seconds: 120
 . "$(dirname "$0")/lib.sh"
 
-regions eu-west,us-east --rtt 20ms
+set=$work/set
+isthmus init "$set" --regions eu-west,us-east >/dev/null
+for region in eu-west us-east; do
+    touch "$set/$region/revoked.txt"
+    sed -i 's/key: gateway.key }/key: gateway.key, revoked: revoked.txt }/' "$set/$region/gateway.yaml"
+done
+run_regions --rtt 20ms
 set_name=$(sed -n 's/^set: *\([a-z0-9-]*\).*/\1/p' "$set/set.yaml")
 
 # client FILE: writes a beat in each region 50 times a second, looks for it in the other one, and writes a line for each write and each
@@ -153,6 +159,29 @@ say "$(cat "$work/verdict.json")"
 for region in eu-west us-east; do
     ! told "$region" 'kind="credentials_refused"' 1 || fail "credentials were refused in $region"
 done
+isthmus events --since 10m --kind credentials_reloaded --via "$(gateway_admin us-east)" >"$work/events.txt"
+grep -q "were read again" "$work/events.txt" || fail "what was taken up is no event"
+
+say "a key that somebody else may have: its links are cut, and a new one is let in"
+# link STATE: of eu-west to us-east, as a gateway of eu-west sees it.
+link() {
+    isthmus status --via "$(gateway_admin eu-west)" --json >"$work/status.json"
+    json '[k["state"] for k in d["regions"]["eu-west"]["links"]] == [s]' s="$1" <"$work/status.json"
+}
+within 20 "the link stands" link connected
+ends_of_peers() {
+    for gateway in 0 1; do curl -sS "$(gateway_admin eu-west "$gateway")/metrics"; done >"$work/metrics.txt"
+    grep -q '^isthmus_certificate_not_after_timestamp_seconds{of="peer",peer="us-east"} 1' "$work/metrics.txt"
+}
+within 20 "when the peer's certificate ends is a metric" ends_of_peers
+(cd "$set/eu-west" && openssl x509 -in ../us-east/gateway.crt -noout -pubkey | openssl pkey -pubin -outform DER | openssl dgst -sha256 >>revoked.txt)
+is_cut() {
+    ! link connected
+}
+within 20 "the link is cut" is_cut
+within 20 "a gateway of eu-west says why" grep -q "is revoked, by" "$set/eu-west/gateway-1.log" "$set/eu-west/gateway-2.log"
+issue after
+within 30 "the link stands again" link connected
 
 say "a link that is cut for 2 s is a gap that the same verdict sees"
 clients cut

@@ -190,10 +190,15 @@ clean() {
             case $line in
                 "" | -----*) continue ;;
             esac
-            ! grep -qF -- "$line" "$@" || return 1
+            # The last line of a certificate may be four characters, which are found by chance.
+            [ "${#line}" -ge 16 ] || continue
+            if grep -lF -- "$line" "$@"; then
+                echo "holds a line of $secret"
+                return 1
+            fi
         done <"$secret"
     done
-    ! grep -qE -- 'PRIVATE KEY|BEGIN CERTIFICATE|\bS[UAON][A-Z2-7]{56}\b' "$@"
+    ! grep -lE -- 'PRIVATE KEY|BEGIN CERTIFICATE|\bS[UAON][A-Z2-7]{56}\b' "$@"
 }
 clean "$three/terraform.tfstate" "$work/shown.json" "$work"/begun/* "$three/terraform.tfvars.json" || fail "a secret is where it must not be"
 expect_fail clean "$work/secrets/eu-west-link-key"

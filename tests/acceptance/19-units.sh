@@ -6,7 +6,7 @@
 
 # A binary of a machine; systemd is not on every path.
 systemd=/lib/systemd/systemd
-for needed in unshare nsenter pivot_root ip systemctl "$systemd"; do
+for needed in unshare nsenter setpriv pivot_root ip systemctl "$systemd"; do
     if ! command -v "$needed" >/dev/null; then
         say "SKIPPED: without $needed nothing of running units can be shown"
         exit 0
@@ -17,12 +17,11 @@ if [ "$(id -u)" != 0 ] || ! findmnt --types cgroup2 >/dev/null; then
     exit 0
 fi
 
-# What the machine gets: a release, packed as tools/release does, with the programs of this build; NATS; and settings.
-release=isthmus-next-linux
-mkdir -p "$work/files/$release/bin" "$work/files/etc/nats" "$work/machine"
-cp "$binaries"/{isthmus,isthmus-check,isthmus-gateway,isthmus-region-agent} "$work/files/$release/bin/"
-cp -r "$root/configs" "$work/files/$release/"
-tar -C "$work/files" -czf "$work/files/$release.tar.gz" "$release"
+# What the machine gets: a release with the programs of this build; NATS; and settings.
+mkdir -p "$work/files/etc/nats" "$work/machine"
+archive=$("$root/tools/pack" "$binaries" "$work/files")
+(cd "$work/files" && sha256sum --check --quiet "$archive.sha256")
+release=$(basename "$archive" .tar.gz)
 rm -r "${work:?}/files/$release"
 cp "$ISTHMUS_NATS_SERVER" "$work/files/nats-server"
 nkeys
@@ -45,7 +44,7 @@ ExecStart=/usr/local/bin/nats-server -c /etc/nats.conf
 UNIT
 
 # first FOLDER FILES: becomes the first process of a machine that has what this one has on its disk, of which it changes a copy in memory. Nothing but
-# loopback, no devices, no sight of other processes; the kernel's settings can only be read.
+# loopback, no devices, no sight of other processes; the kernel's settings can only be read, and nobody there may load modules or set the clock.
 cat >"$work/first" <<'FIRST'
 set -euo pipefail
 mount --make-rprivate /
@@ -71,14 +70,13 @@ for folder in run tmp mnt var/tmp var/log; do mount -t tmpfs tmpfs "$folder"; do
 mkdir mnt/files run/old
 mount --bind "$2" mnt/files
 # Of the services of this machine none.
-rm -rf etc/systemd/system etc/isthmus
+rm -rf etc/systemd/system etc/isthmus var/lib/isthmus
 mkdir etc/systemd/system
 ip link set lo up
 pivot_root . run/old
 umount -l /run/old
-echo "the machine is made"
 exec env -i container=isthmus "ACCEPTANCE_SCRIPT=${ACCEPTANCE_SCRIPT:-}" PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
-    "$3" --system --unit=basic.target --log-target=console --show-status=no
+    setpriv --bounding-set=-sys_module,-sys_time,-sys_rawio,-sys_boot,-syslog "$3" --system --unit=basic.target --log-target=console --show-status=no
 FIRST
 # own GROUP COMMAND...: runs it in a control group of its own, and ends everything of it when told to.
 cat >"$work/own" <<'OWN'
@@ -87,14 +85,18 @@ group=$1
 shift
 mkdir "$group"
 end() {
-    trap - TERM
-    pkill -KILL -P "$!" || true
-    wait
+    trap '' TERM
+    while kill -0 "$made" 2>/dev/null; do
+        pkill -KILL -P "$made" || kill -KILL "$made"
+        wait "$made" || true
+    done
     find "$group" -depth -type d -exec rmdir {} \;
 }
+made=0
 trap 'end; exit 0' TERM
-(echo "$BASHPID" >"$group/cgroup.procs" && exec "$@") &
-wait
+(echo "$BASHPID" >"$group/cgroup.procs" && exec setpriv --pdeathsig KILL "$@") &
+made=$!
+wait "$made" || true
 end
 OWN
 own_group=$(findmnt --types cgroup2 --first-only --noheadings --output TARGET)/isthmus-acceptance.$$
@@ -104,22 +106,18 @@ start machine bash "$work/own" "$own_group" unshare --fork --pid --mount --uts -
 on() {
     nsenter --target "$first" --mount --uts --ipc --net --pid --cgroup --root --wd env -i HOME=/tmp PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "$@"
 }
-made() {
-    grep -q "the machine is made" "$work/machine.log"
+# is_up: the machine's first process is systemd, and it has started what it had to.
+is_up() {
+    first=$(pgrep -P "$(pgrep -P "${pids[machine]}")") && [ "$(cat "/proc/$first/comm")" = systemd ] && [[ "$(on systemctl is-system-running)" =~ ^(running|degraded)$ ]]
 }
-made_or_ended() {
-    made || ! runs machine
+up_or_ended() {
+    is_up || ! runs machine
 }
-within 30 "the machine is made" made_or_ended
-if ! made; then
+within 30 "the machine is up" up_or_ended
+if ! runs machine; then
     say "SKIPPED: no machine can be made here: $(tail -n 1 "$work/machine.log")"
     exit 0
 fi
-# is_up: the machine's first process is systemd, and it has started what it had to.
-is_up() {
-    first=$(pgrep -P "$(pgrep -P "${pids[machine]}")") && [ "$(cat "/proc/$first/comm")" = systemd ] && [ "$(on systemctl is-system-running)" = running ]
-}
-within 30 "the machine is up" is_up
 # property UNIT NAME: what systemd knows of a unit.
 property() {
     on systemctl show --property "$2" --value "$1"
@@ -130,7 +128,7 @@ cd_files() {
     on sh -ec "cd /mnt/files; $1"
 }
 cd_files "tar -C /tmp -xzf $release.tar.gz && install -m 0755 /tmp/$release/bin/* nats-server /usr/local/bin/ && cp nats.conf /etc/ && cp -r nats /etc/ && cp nats-server.service /etc/systemd/system/"
-on useradd --system --home-dir /nonexistent --shell /usr/sbin/nologin isthmus
+on id isthmus >/dev/null 2>&1 || on useradd --system --home-dir /nonexistent --shell /usr/sbin/nologin isthmus
 cd_files "cp -r etc /etc/isthmus && chown -R root:isthmus /etc/isthmus && chmod -R u=rwX,g=rX,o= /etc/isthmus"
 on isthmus config check /etc/isthmus/gateway.yaml >/dev/null
 on isthmus config check /etc/isthmus/region-agent.yaml >/dev/null
@@ -140,7 +138,7 @@ on systemctl enable --quiet --now --no-block isthmus-region-agent isthmus-gatewa
 
 say "units wait for their NATS, and say what they wait for"
 says() {
-    property "$1" StatusText | grep -q "$2"
+    [[ "$(property "$1" StatusText)" =~ $2 ]]
 }
 within 20 "the gateway waits for NATS" says isthmus-gateway "connecting to NATS"
 on systemctl start nats-server
@@ -168,7 +166,8 @@ same "whose its checkpoints are" "$(on stat -c %U:%a /var/lib/isthmus)" isthmus:
 say "settings are read again"
 on sh -c 'echo "drain: 5s" >>/etc/isthmus/region-agent.yaml && systemctl reload isthmus-region-agent'
 told() {
-    on isthmus events --since 10m --kind settings_changed --via http://127.0.0.1:7111 | grep -q drain
+    on isthmus events --since 10m --kind settings_changed --via http://127.0.0.1:7111 >"$work/events.txt"
+    grep -q drain "$work/events.txt"
 }
 within 20 "the agent has read them" told
 

@@ -46,6 +46,14 @@ pub(crate) enum ProofError {
 }
 
 impl Proof {
+    /// The same for those who have no business with the token.
+    pub(crate) fn without_token(&self) -> Self {
+        Self {
+            token_file: None,
+            ..self.clone()
+        }
+    }
+
     /// A client that presents it at the doors `via`, where any are named; a folder's own are on this machine.
     pub(crate) fn client<'a>(&self, via: impl IntoIterator<Item = &'a String>) -> Result<Client, ProofError> {
         let mut builder = http::bounded();

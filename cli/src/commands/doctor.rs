@@ -104,10 +104,9 @@ impl Doctor {
     pub(super) async fn run(self) -> Result<(), Failure> {
         let (processes, servers) = self.asked()?;
         let client = self.proof.client(&self.via)?;
-        // A NATS server is shown no proof.
-        let plain = http::client();
+        let of_nats = self.proof.without_token().client(&self.monitor)?;
         let of_processes = join_all(processes.iter().map(|asked| of_process(&client, asked)));
-        let of_servers = join_all(servers.iter().map(|asked| of_server(&plain, asked)));
+        let of_servers = join_all(servers.iter().map(|asked| of_server(&of_nats, asked)));
         let (mut told, of_servers) = futures::join!(of_processes, of_servers);
         told.extend(of_servers);
         let mut told: Vec<Told> = told.into_iter().flatten().collect();

@@ -18,6 +18,9 @@ use crate::access::{Gate, Rights};
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 
+/// A name is at most so long (RFC 1035); of a longer text no more is repeated.
+const LONGEST_NAME: usize = 255;
+
 /// `router` for operators: closed to the pages of other sites, and asked by an address or as `localhost` only.
 pub fn only_own_pages<R: Rights + Clone>(router: Router, gate: Gate<R>) -> Router {
     guarded(router, gate, |request| {
@@ -56,6 +59,7 @@ fn text<'a>(request: &'a Request, name: &HeaderName) -> Option<&'a str> {
 
 fn other_host(request: &Request) -> Option<String> {
     let host = host(request).filter(|host| !is_local(host))?;
+    let host: String = host.chars().take(LONGEST_NAME).collect();
     Some(format!(
         "{host} is no name of this listener: ask at 127.0.0.1 or localhost; a proxy in front sets Host to that"
     ))

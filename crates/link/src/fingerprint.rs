@@ -1,4 +1,4 @@
-//! SHA-256 fingerprints of certificates, and the file that lists revoked ones.
+//! SHA-256 fingerprints of certificates and their keys, and the file that lists revoked ones.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -6,8 +6,10 @@ use std::str::FromStr;
 
 use aws_lc_rs::digest;
 use rustls_pki_types::CertificateDer;
+use x509_parser::certificate::X509Certificate;
+use x509_parser::prelude::FromDer;
 
-/// The SHA-256 digest of a certificate's DER bytes. Shown as 64 hexadecimal digits.
+/// The SHA-256 digest of the DER bytes of a certificate or a key. Shown as 64 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Fingerprint([u8; 32]);
 
@@ -16,6 +18,13 @@ impl Fingerprint {
     #[must_use]
     pub fn of(certificate: &CertificateDer<'_>) -> Self {
         Self::of_bytes(certificate)
+    }
+
+    /// The fingerprint of the public key that `certificate` is for: of its `SubjectPublicKeyInfo` (RFC 5280).
+    #[must_use]
+    pub fn of_key(certificate: &CertificateDer<'_>) -> Option<Self> {
+        let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
+        Some(Self::of_bytes(parsed.tbs_certificate.subject_pki.raw))
     }
 
     /// The SHA-256 of any bytes.
@@ -48,17 +57,17 @@ impl fmt::Debug for Fingerprint {
 /// Text that is not a SHA-256 fingerprint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "not a SHA-256 fingerprint: write 64 hexadecimal digits, with or without colons, as \
-     `openssl x509 -noout -fingerprint -sha256` prints them"
+    "not a SHA-256 fingerprint: write 64 hexadecimal digits, with or without colons, as `openssl dgst -sha256` or \
+     `openssl x509 -noout -fingerprint -sha256` print them"
 )]
 pub struct InvalidFingerprint;
 
 impl FromStr for Fingerprint {
     type Err = InvalidFingerprint;
 
-    /// Takes hexadecimal digits of either case, with or without colons, after an optional `…Fingerprint=`.
+    /// Takes hexadecimal digits of either case, with or without colons, after an optional `…=`.
     fn from_str(text: &str) -> Result<Self, InvalidFingerprint> {
-        let digits = text.rsplit_once('=').map_or(text, |(_, digits)| digits);
+        let digits = text.rsplit_once('=').map_or(text, |(_, digits)| digits.trim());
         let nibbles: Vec<u8> = digits
             .chars()
             .filter(|c| *c != ':')
@@ -79,11 +88,32 @@ impl FromStr for Fingerprint {
     }
 }
 
+/// What is refused though a CA vouches for it: by the fingerprint of its key, or its own.
+///
+/// Its own is enough against a certificate that went astray. Against somebody who has the key it is not: a signature does not cover itself, and who
+/// writes the one of a CA in another way has a certificate of another fingerprint that holds as well.
+#[derive(Debug, Default)]
+pub(crate) struct Revoked(BTreeSet<Fingerprint>);
+
+impl Revoked {
+    /// Reads the list; see [`parse_list`].
+    pub(crate) fn parse(text: &str) -> Result<Self, usize> {
+        parse_list(text).map(Self)
+    }
+
+    /// What of `certificate` is listed.
+    pub(crate) fn find(&self, certificate: &CertificateDer<'_>) -> Option<Fingerprint> {
+        let key = Fingerprint::of_key(certificate);
+        let mut of_it = [Some(Fingerprint::of(certificate)), key].into_iter().flatten();
+        of_it.find(|fingerprint| self.0.contains(fingerprint))
+    }
+}
+
 /// Reads a list of fingerprints: one a line, empty lines and what follows `#` ignored.
 ///
 /// # Errors
 /// The number of the first line that is not a fingerprint, counted from 1.
-pub(crate) fn parse_list(text: &str) -> Result<BTreeSet<Fingerprint>, usize> {
+fn parse_list(text: &str) -> Result<BTreeSet<Fingerprint>, usize> {
     let entry = |line: &str| line.split('#').next().unwrap_or_default().trim().to_owned();
     text.lines()
         .enumerate()
@@ -108,6 +138,8 @@ mod tests {
             .map(|c| String::from_utf8_lossy(c).to_uppercase())
             .collect();
         let openssl = format!("sha256 Fingerprint={}", pairs.join(":"));
+        let dgst = format!("SHA2-256(stdin)= {plain}");
+        assert_eq!(dgst.parse(), Ok(fingerprint));
         assert_eq!(plain.parse(), Ok(fingerprint));
         assert_eq!(openssl.parse(), Ok(fingerprint));
     }

@@ -206,11 +206,11 @@ pub enum Refusal {
         not_before: u64,
     },
     /// See [`RefusalReason::Revoked`].
-    #[error("certificate {fingerprint} of region {region} is revoked: issue a new one")]
+    #[error("a certificate of region {region} is revoked, by {fingerprint}: issue a new one, for a new key")]
     Revoked {
         /// The region claimed.
         region: RegionName,
-        /// The certificate listed.
+        /// What is listed of it: the fingerprint of its key, or its own.
         fingerprint: Fingerprint,
     },
     /// See [`RefusalReason::WrongPurpose`].

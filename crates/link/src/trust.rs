@@ -3,7 +3,7 @@
 //! The certificate's one URI name claims a region; that claim alone selects the CAs that the chain is checked against.
 //! So the CA of one region, stolen or misused, can sign for its own region and for no other.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use isthmus_replication::names::RegionName;
@@ -13,7 +13,7 @@ use rustls::server::{ParsedCertificate, VerifierBuilderError, WebPkiClientVerifi
 use rustls::{CertificateError, RootCertStore};
 use rustls_pki_types::{CertificateDer, UnixTime};
 
-use crate::fingerprint::Fingerprint;
+use crate::fingerprint::Revoked;
 use crate::identity::{self, Place};
 use crate::peer::{End, Peer};
 use crate::refusal::Refusal;
@@ -86,15 +86,11 @@ impl<'a> Chain<'a> {
 pub struct Trust {
     place: Place,
     bundles: BTreeMap<RegionName, Bundle>,
-    revoked: BTreeSet<Fingerprint>,
+    revoked: Revoked,
 }
 
 impl Trust {
-    pub(crate) fn new(
-        place: Place,
-        bundles: BTreeMap<RegionName, Bundle>,
-        revoked: BTreeSet<Fingerprint>,
-    ) -> Self {
+    pub(crate) fn new(place: Place, bundles: BTreeMap<RegionName, Bundle>, revoked: Revoked) -> Self {
         Self {
             place,
             bundles,
@@ -146,8 +142,7 @@ impl Trust {
     fn check_revoked(&self, region: &RegionName, chain: &Chain<'_>) -> Result<(), Refusal> {
         match chain
             .certificates()
-            .map(Fingerprint::of)
-            .find(|fingerprint| self.revoked.contains(fingerprint))
+            .find_map(|certificate| self.revoked.find(certificate))
         {
             Some(fingerprint) => Err(Refusal::Revoked {
                 region: region.clone(),

@@ -14,6 +14,9 @@ use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 use tokio_rustls::TlsConnector;
+use x509_parser::certificate::X509Certificate;
+use x509_parser::der_parser::parse_der;
+use x509_parser::prelude::FromDer;
 
 const REPORTS: &str = "spiffe://example.org/reports";
 
@@ -158,6 +161,75 @@ async fn a_certificate_that_is_revoked_holds_neither_where_it_stands_nor_when_it
     door.world.write("revoked", "nonsense");
     let refused = door.tls.reload().unwrap_err().to_string();
     assert!(refused.contains("line 1"), "{refused}");
+}
+
+/// DER: a tag, a length and the content.
+fn der(tag: u8, content: &[u8]) -> Vec<u8> {
+    let length = match content.len() {
+        short @ 0..128 => vec![u8::try_from(short).unwrap()],
+        long @ 128..256 => vec![0x81, u8::try_from(long).unwrap()],
+        long => [&[0x82], &u16::try_from(long).unwrap().to_be_bytes()[..]].concat(),
+    };
+    [&[tag], &length[..], content].concat()
+}
+
+/// An unsigned INTEGER.
+fn integer(bytes: &[u8]) -> Vec<u8> {
+    let digits: Vec<u8> = bytes.iter().copied().skip_while(|byte| *byte == 0).collect();
+    let sign = digits.first().is_some_and(|first| first & 0x80 != 0);
+    der(2, &[&vec![0; usize::from(sign)][..], &digits].concat())
+}
+
+/// The order of P-256.
+const ORDER: &str = "ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551";
+
+/// The same certificate with its ECDSA signature (r, s) written as (r, n - s), which holds as well: what anybody can do.
+fn written_in_another_way(certificate: &CertificateDer<'_>) -> CertificateDer<'static> {
+    let (_, parsed) = X509Certificate::from_der(certificate).unwrap();
+    let (_, signature) = parse_der(&parsed.signature_value.data).unwrap();
+    let [r, s] = [0, 1].map(|place| signature.as_sequence().unwrap()[place].as_slice().unwrap());
+    let order: Vec<u8> = (0..64)
+        .step_by(2)
+        .map(|at| u8::from_str_radix(&ORDER[at..at + 2], 16).unwrap())
+        .collect();
+    let mut borrow = 0;
+    let mut other = [0; 32];
+    for place in 0..32 {
+        let taken = s.len().checked_sub(place + 1).map_or(0, |at| i16::from(s[at])) + borrow;
+        let digit = i16::from(order[31 - place]) - taken;
+        borrow = i16::from(digit < 0);
+        other[31 - place] = u8::try_from(digit.rem_euclid(256)).unwrap();
+    }
+    let signature = der(0x30, &[integer(r), integer(&other)].concat());
+    let algorithm = der(0x30, &der(6, parsed.signature_algorithm.algorithm.as_bytes()));
+    let parts = [
+        parsed.tbs_certificate.as_ref(),
+        &algorithm,
+        &der(3, &[&[0], &signature[..]].concat()),
+    ];
+    der(0x30, &parts.concat()).into()
+}
+
+#[tokio::test]
+async fn a_revoked_key_is_refused_however_its_certificate_is_written() {
+    let door = Door::new(true);
+    let mut stolen = door.world.us.issue(&[REPORTS]);
+    let (before, key) = (
+        Fingerprint::of(&stolen.der),
+        Fingerprint::of_key(&stolen.der).unwrap(),
+    );
+    stolen.der = written_in_another_way(&stolen.der);
+    assert_ne!(Fingerprint::of(&stolen.der), before);
+    let certificate = door.call(Some(&stolen), &TLS13).await.unwrap().unwrap();
+    door.world.write("revoked", &before.to_string());
+    assert_eq!(door.tls.reload().unwrap(), Reload::Published(2));
+    assert!(
+        door.tls.still_holds(&certificate),
+        "the CA's signature holds, and the certificate is another"
+    );
+    door.world.write("revoked", &key.to_string());
+    assert_eq!(door.tls.reload().unwrap(), Reload::Published(3));
+    assert!(!door.tls.still_holds(&certificate));
 }
 
 #[tokio::test]

@@ -72,7 +72,7 @@ fn misfit(world: &World, reason: RefusalReason) -> Arc<CertifiedKey> {
             .certified(),
         RefusalReason::Revoked => {
             let leaf = world.us.issue(&[&own]);
-            world.write("revoked", &Fingerprint::of(&leaf.der).to_string());
+            world.write("revoked", &Fingerprint::of_key(&leaf.der).unwrap().to_string());
             leaf.certified()
         }
         RefusalReason::WrongPurpose => {

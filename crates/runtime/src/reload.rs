@@ -20,9 +20,6 @@ use crate::telemetry::Telemetry;
 /// Files are looked at this often; what has changed must then stay as it is for as long.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Waits for the next start where `log.max_bytes` has changed too.
-const RETENTION: &str = "log.retention";
-
 /// Reads the settings at `path` again and publishes them.
 pub(crate) fn reload<S: Settings>(path: &Path, process: &Process<S>, telemetry: &Telemetry) {
     let events = &process.events;
@@ -41,11 +38,7 @@ pub(crate) fn reload<S: Settings>(path: &Path, process: &Process<S>, telemetry: 
     if changed.is_empty() {
         return tracing::info!("the settings are what they were");
     }
-    // What is kept of a log lies below what its stream may hold.
-    let is_bounded_anew = told.log.max_bytes != process.settings.process().log.max_bytes;
-    let waits = |key: &str| key == RETENTION && is_bounded_anew;
-    let keys = changed.iter().map(String::as_str);
-    let (now, later): (Vec<_>, Vec<_>) = keys.partition(|key| is_live::<S>(key) && !waits(key));
+    let (now, later): (Vec<_>, Vec<_>) = changed.into_iter().partition(|key| is_live::<S>(key));
     telemetry.filter_logs(&told.telemetry.log);
     process.publish(settings);
     let mut message = "the settings have changed".to_owned();

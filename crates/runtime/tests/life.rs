@@ -126,30 +126,6 @@ fn a_hangup_reads_the_settings_again_and_keeps_the_old_ones_when_they_are_bad() 
     running.says("stopped");
 }
 
-/// What is kept of a log lies below the bound of its stream, which is what the settings said at the start.
-#[test]
-fn what_is_kept_of_a_log_changes_at_once_as_long_as_its_bound_does_not() {
-    let folder = Folder::new();
-    let mut running = folder.start();
-    for (log, expected) in [
-        ("retention: 8MiB", "; in effect: log.retention"),
-        (
-            "retention: 9MiB, max_bytes: 20GiB",
-            "changed; at the next start: log.max_bytes, log.retention",
-        ),
-        (
-            "retention: 10MiB, max_bytes: 20GiB",
-            "changed; at the next start: log.retention",
-        ),
-    ] {
-        folder.write(&format!("{AGENT}log: {{ {log} }}\n"));
-        running.signal(Signal::HUP);
-        running.says(expected);
-    }
-    running.signal(Signal::TERM);
-    running.says("stopped");
-}
-
 #[test]
 fn a_file_that_has_changed_is_read_again_without_a_signal() {
     let folder = Folder::new();

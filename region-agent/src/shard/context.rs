@@ -8,13 +8,16 @@ use isthmus_log::{Ports, ServerClock};
 use isthmus_replication::coordinates::WriterId;
 use isthmus_replication::time::{Now, Wall};
 use isthmus_runtime::Process;
-use isthmus_runtime::settings::AgentSettings;
+use isthmus_runtime::settings::{AgentSettings, LogSettings};
 
 use tokio::sync::watch;
 
 use crate::memory::Memory;
 use crate::metrics::AgentMetrics;
 use crate::traced::TracedChanges;
+
+/// Where settings that are read again ask for more of a log than its stream may hold, so much of that is kept, in percent.
+const MOST_PERCENT: u64 = 90;
 
 /// What every shard of a process shares with its process. Clones share it.
 #[derive(Debug, Clone)]
@@ -49,23 +52,50 @@ impl Context {
     /// The size above which a log is trimmed, as the settings say at this moment.
     #[must_use]
     pub fn retention(&self) -> u64 {
-        let (started, now) = (
-            &self.process.settings.process.log,
-            &self.process.current().process.log,
-        );
-        // It lies below the bound of the streams, which is what the settings said at the start.
-        if now.max_bytes == started.max_bytes {
-            now
-        } else {
-            started
-        }
-        .retention
-        .0
+        let (started, now) = (&self.process.settings.process.log, self.process.current());
+        kept(started, &now.process.log)
     }
 
     /// The time by the clock that stamps the logs: what lag is reckoned by, so that this process's own clock may be wrong.
     #[must_use]
     pub fn log_time(&self) -> Wall {
         self.server_clock.server_time()
+    }
+}
+
+/// What is kept of a log: what the settings say `now`, with room left below the bound of its stream, which is what they said at the start.
+fn kept(started: &LogSettings, now: &LogSettings) -> u64 {
+    if now.max_bytes == started.max_bytes {
+        return now.retention.0;
+    }
+    let most = started.max_bytes.0 / 100 * MOST_PERCENT;
+    now.retention.0.min(most.max(started.retention.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use isthmus_runtime::settings::ByteSize;
+
+    use super::*;
+
+    #[test]
+    fn what_is_kept_stays_below_the_bound_that_the_stream_has_and_never_shrinks_by_a_higher_one() {
+        let log = |retention, max_bytes| LogSettings {
+            retention: ByteSize(retention),
+            max_bytes: ByteSize(max_bytes),
+            ..LogSettings::default()
+        };
+        let started = log(8_000, 16_000);
+        for (now, expected) in [
+            (log(12_000, 16_000), 12_000),
+            (log(15_900, 16_000), 15_900),
+            (log(4_000, 16_000), 4_000),
+            (log(12_000, 32_000), 12_000),
+            (log(24_000, 32_000), 14_400),
+            (log(4_000, 8_000), 4_000),
+        ] {
+            assert_eq!(kept(&started, &now), expected, "{now:?}");
+        }
+        assert_eq!(kept(&log(15_900, 16_000), &log(24_000, 32_000)), 15_900);
     }
 }

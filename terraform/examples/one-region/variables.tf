@@ -50,8 +50,14 @@ variable "artifacts" {
 variable "secrets" {
   description = "The ARNs of the region's secrets: see the module region-aws."
   type = object({
-    agent   = object({ nats_seed = string, door_certificate = string, door_key = string })
-    gateway = object({ nats_seed = string, certificate = string, key = string })
+    agent = object({
+      nats_seed               = string
+      door_certificate        = string
+      door_key                = string
+      door_client_authorities = optional(string)
+      door_clients_revoked    = optional(string)
+    })
+    gateway = object({ nats_seed = string, certificate = string, key = string, revoked = optional(string) })
     nats    = object({ certificate = string, key = string, authority = string })
   })
 }

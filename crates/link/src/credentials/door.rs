@@ -24,7 +24,7 @@ use tokio_rustls::server::TlsStream;
 
 use super::files::Contents;
 use super::{CredentialsError, Reload, watch};
-use crate::fingerprint::Fingerprint;
+use crate::fingerprint::{Fingerprint, Revoked};
 use crate::identity;
 use crate::tls;
 
@@ -40,7 +40,7 @@ pub struct DoorFiles {
     pub key: PathBuf,
     /// The CAs that may vouch for callers; without them no caller is asked for a certificate.
     pub clients: Option<PathBuf>,
-    /// The fingerprints of certificates that are refused: callers' own, and intermediates that they present.
+    /// The fingerprints of keys and certificates that are refused: callers' own, and those of intermediates that they present.
     pub revoked: Option<PathBuf>,
 }
 
@@ -66,7 +66,7 @@ struct Snapshot {
     contents: Fingerprint,
     server: Arc<ServerConfig>,
     callers: Option<Arc<dyn ClientCertVerifier>>,
-    revoked: BTreeSet<Fingerprint>,
+    revoked: Revoked,
     own: CertificateDer<'static>,
 }
 
@@ -233,7 +233,8 @@ impl Snapshot {
     }
 
     fn has_revoked(&self, chain: &[CertificateDer<'static>]) -> bool {
-        let mut fingerprints = chain.iter().map(Fingerprint::of);
-        fingerprints.any(|fingerprint| self.revoked.contains(&fingerprint))
+        chain
+            .iter()
+            .any(|certificate| self.revoked.find(certificate).is_some())
     }
 }

@@ -1,6 +1,6 @@
 //! Reading credentials from disk and checking them as a whole.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 
 use super::{CredentialFiles, CredentialsError, Own};
-use crate::fingerprint::{self, Fingerprint};
+use crate::fingerprint::{self, Fingerprint, Revoked};
 use crate::identity::Place;
 use crate::limits::CREDENTIAL_FILE_BYTES;
 use crate::peer::End;
@@ -191,16 +191,14 @@ impl Contents {
     }
 
     /// The certificates that the list at `path` names; none without a list.
-    pub(super) fn revoked(&self, path: Option<&Path>) -> Result<BTreeSet<Fingerprint>, CredentialsError> {
+    pub(super) fn revoked(&self, path: Option<&Path>) -> Result<Revoked, CredentialsError> {
         let Some(path) = path else {
-            return Ok(BTreeSet::new());
+            return Ok(Revoked::default());
         };
-        fingerprint::parse_list(&String::from_utf8_lossy(self.bytes(path))).map_err(|line| {
-            CredentialsError::Revoked {
-                path: path.to_owned(),
-                line,
-                source: fingerprint::InvalidFingerprint,
-            }
+        Revoked::parse(&String::from_utf8_lossy(self.bytes(path))).map_err(|line| CredentialsError::Revoked {
+            path: path.to_owned(),
+            line,
+            source: fingerprint::InvalidFingerprint,
         })
     }
 

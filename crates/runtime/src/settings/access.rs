@@ -29,7 +29,7 @@ pub struct TlsSettings {
     pub key: PathBuf,
     /// The CAs (PEM) that may vouch for callers' certificates; without it callers have tokens.
     pub clients: Option<PathBuf>,
-    /// The SHA-256 fingerprints, one a line, of callers' certificates that are refused, and of intermediates that callers present.
+    /// The SHA-256 fingerprints, one a line, of keys and certificates of callers that are refused, and of intermediates that they present.
     pub revoked: Option<PathBuf>,
 }
 
