@@ -89,7 +89,8 @@ dialled() {
 
 say "whom a gateway of eu-west dials"
 lab down gateways@eu-west >/dev/null
-port=$("$python" -c 'import socket; s = socket.create_server(("127.0.0.1", 0)); print(s.getsockname()[1])')
+free_port
+port=$free
 cd "$set/eu-west"
 start gateway env ISTHMUS_NAME=gateway-3 ISTHMUS_NATS__SERVERS="[\"$(nats_url eu-west)\"]" \
     ISTHMUS_ADMIN__LISTEN=127.0.0.1:0 ISTHMUS_LINK__LISTEN=127.0.0.1:0 ISTHMUS_LINK__DIAL="{us-east: [\"127.0.0.1:$port\"]}" \

@@ -3,15 +3,7 @@
 # seconds: 180
 . "$(dirname "$0")/lib.sh"
 
-rotel=$("$python" -c 'import os, rotel; print(os.path.join(os.path.dirname(rotel.__file__), "rotel-agent"))')
-read -r grpc http < <("$python" -c '
-import socket
-kept = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
-print(*(s.getsockname()[1] for s in kept))')
-start receiver "$rotel" start --otlp-grpc-endpoint "127.0.0.1:$grpc" --otlp-http-endpoint "127.0.0.1:$http" \
-    --debug-log traces --debug-log-verbosity detailed --exporter blackhole
-within 20 "the receiver runs" grep -q "Starting Rotel" "$work/receiver.log"
-
+receiver
 set=$work/set
 isthmus init "$set" --regions eu-west,us-east,ap-south >/dev/null
 for file in "$set"/*/region-agent.yaml "$set"/*/gateway.yaml; do

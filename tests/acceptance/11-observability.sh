@@ -36,7 +36,8 @@ for kind in ("agents", "gateways"):
 print(text.replace("interval: 5s", "interval: 1s"))
 PYTHON
 cp "$configs/alerts.yaml" .
-port=$("$python" -c 'import socket; s = socket.create_server(("127.0.0.1", 0)); print(s.getsockname()[1])')
+free_port
+port=$free
 start prometheus "$prometheus/prometheus" --config.file prometheus.yaml --storage.tsdb.path "$work/tsdb" \
     --web.listen-address "127.0.0.1:$port" --enable-feature=exemplar-storage
 api=http://127.0.0.1:$port/api/v1

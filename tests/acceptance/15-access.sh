@@ -32,6 +32,7 @@ certificate reports callers "URI:spiffe://example.org/reports"
 certificate stranger callers "URI:spiffe://example.org/stranger"
 certificate next-reports next-callers "URI:spiffe://example.org/reports"
 
+receiver
 regions eu-west
 mkdir "$set/eu-west/tls"
 install_door() {
@@ -44,6 +45,7 @@ touch "$set/eu-west/tls/revoked.txt"
 grep -v '^\(listen\|admin\|name\|data\)' "$set/eu-west/region-agent.yaml" >"$set/eu-west/guarded.yaml"
 cat >>"$set/eu-west/guarded.yaml" <<SETTINGS
 name: guarded
+telemetry: { otlp: { endpoint: "http://127.0.0.1:$grpc", protocol: grpc }, ratio: 1 }
 listen: 0.0.0.0:0
 tls: { certificate: tls/door.crt, key: tls/door.key, clients: tls/callers.crt, revoked: tls/revoked.txt }
 clients:
@@ -88,7 +90,8 @@ as() {
 }
 
 say "an application is who its token or certificate says, and may do what the settings say"
-same "a put with a token" "$(as checkout -X PUT -d 1 "$door/v1/kv/carts/a")" 200
+same "a put with a token" "$(as checkout -X PUT -d apples-and-pears "$door/v1/kv/carts/apricot")" 200
+same "a put with it" "$(as checkout -X PUT -d 1 "$door/v1/kv/carts/a")" 200
 same "a get with it" "$(as checkout "$door/v1/kv/carts/a")" 200
 same "a put elsewhere" "$(as checkout -X PUT -d 1 "$door/v1/kv/sessions/a")" 403
 same "a get with a certificate" "$(status --cert "$work/reports.pem" "$door/v1/kv/carts/a")" 200
@@ -200,11 +203,16 @@ same "the lines of a batch that stood" "$("$python" -c 'import json, sys; print(
 
 say "no secret shows"
 ask -H "Authorization: Bearer $(cat "$work/root.token")" "$admin/v1/status" "$admin/metrics" "$admin/v1/events" "$admin/v1/events?since=1h" "$admin/v1/doctor" "$admin/v1/traces" >"$work/shown.txt"
-cat "$work/guarded.log" "$work/events.json" "$work/refused" "$work/open.txt" >>"$work/shown.txt"
+spans_of() {
+    grep -q "isthmus.process.*$1\|$1.*isthmus.process\|service.instance.id.*$1" "$work/receiver.log"
+}
+within 20 "the receiver has spans" spans_of guarded
+cat "$work/guarded.log" "$work/events.json" "$work/refused" "$work/open.txt" "$work/receiver.log" >>"$work/shown.txt"
 shows() {
     grep -qF -- "$1" "$work/shown.txt"
 }
 shows guarded || fail "nothing was looked at"
+for text in apples-and-pears apricot; do expect_fail shows "$text"; done
 for name in checkout next prometheus alice root; do
     expect_fail shows "$(cat "$work/$name.token")"
     expect_fail shows "$(json 'd["hash"]' <"$work/$name.json" | cut -d : -f 2)"

@@ -75,8 +75,10 @@ replace_all() {
 }
 
 say "every process is replaced in turn, and takes up the next set.yaml"
-free=("$("$python" -c 'import socket; s = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]; print(*[x.getsockname()[1] for x in s])')")
-read -r nats_port link_port <<<"${free[0]}"
+free_port
+nats_port=$free
+free_port
+link_port=$free
 sed "s/^generation: 1/generation: 2/; s/^  ap-south:.*/  ap-south: { gateways: [\"127.0.0.1:$link_port\"], trust: trust\/ap-south.pem }/" "$every/set.yaml" >"$work/next.yaml"
 cp "$every/trust/ap-south.pem" "$set/trust/"
 mv "$work/next.yaml" "$set/set.yaml"

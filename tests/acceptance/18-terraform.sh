@@ -151,7 +151,8 @@ if ! programs=$("$root/tools/terraform-venv"); then
     say "SKIPPED: apply and destroy against an emulator, and checkov: neither can be installed here"
     exit 0
 fi
-port=$("$python" -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+free_port
+port=$free
 start emulator "$programs/python3" "$root/tools/terraform-emulator" "$port"
 export AWS_ENDPOINT_URL=http://127.0.0.1:$port AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test
 export AWS_EC2_METADATA_DISABLED=true AWS_CONFIG_FILE=$work/aws.config AWS_SHARED_CREDENTIALS_FILE=$work/aws.credentials

@@ -212,6 +212,42 @@ header() {
     tr -d '\r' <"$work/headers" | sed -n "s/^$1: //Ip"
 }
 
+# free_port: $free is a port that nobody else is given: of a block, below the ports of outgoing connections, that is held while this script
+# runs. Rust tests and isthmus up --port-base auto keep to the same blocks.
+free_port() {
+    if [ -z "${block:-}" ]; then
+        start ports "$python" -c '
+import os, socket, time
+for step in range(87):
+    guard = socket.socket()
+    try:
+        guard.bind(("127.0.0.1", 10240 + (os.getpid() + step) % 87 * 256))
+        guard.listen()
+    except OSError:
+        continue
+    print(guard.getsockname()[1], flush=True)
+    while True:
+        time.sleep(3600)'
+        within 10 "a block of ports is free" test -s "$work/ports.log"
+        block=$(cat "$work/ports.log")
+    fi
+    block=$((block + 1))
+    free=$block
+}
+
+# receiver: a receiver of traces that nobody here wrote (rotel): over gRPC at port $grpc, what it gets in $work/receiver.log.
+receiver() {
+    local rotel http
+    rotel=$("$python" -c 'import os, rotel; print(os.path.join(os.path.dirname(rotel.__file__), "rotel-agent"))')
+    free_port
+    grpc=$free
+    free_port
+    http=$free
+    start receiver "$rotel" start --otlp-grpc-endpoint "127.0.0.1:$grpc" --otlp-http-endpoint "127.0.0.1:$http" \
+        --debug-log traces --debug-log-verbosity detailed --exporter blackhole
+    within 20 "the receiver runs" grep -q "Starting Rotel" "$work/receiver.log"
+}
+
 # code: the stable code of the problem that the last request was answered with.
 code() {
     json 'd["code"]' <"$work/body"

@@ -30,7 +30,7 @@ use crate::refusals::Refusals;
 /// Every bound of a door. [`Limits::default`] is what production runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Connections at a time; more wait to be accepted.
+    /// Connections at a time, and so requests: a connection has one at a time. More wait to be accepted.
     pub connections: usize,
     /// A TLS handshake must be finished within this.
     pub handshake: Duration,
