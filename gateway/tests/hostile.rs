@@ -306,10 +306,10 @@ async fn scenario_28_a_gateway_of_the_next_release_is_linked_with_and_one_of_the
         let mut peer = Peer::of(&world, EU, port);
         tokio::task::block_in_place(|| {
             peer.send(&hello(least, newest));
-            peer.hears()
+            (peer.hears(), peer)
         })
     };
-    let welcomed = answer(VERSIONS.newest, next);
+    let (welcomed, _stays) = answer(VERSIONS.newest, next);
     assert!(
         matches!(&welcomed, Frame::Welcome(welcome) if welcome.version == VERSIONS.newest),
         "{welcomed:?}"
@@ -319,7 +319,7 @@ async fn scenario_28_a_gateway_of_the_next_release_is_linked_with_and_one_of_the
         status["accepted"][0]["protocol_version"], VERSIONS.newest,
         "{status}"
     );
-    let refused = answer(next, next + 1);
+    let (refused, _) = answer(next, next + 1);
     assert!(
         matches!(&refused, Frame::Goodbye(goodbye) if goodbye.reason == GoodbyeReason::Version),
         "{refused:?}"
