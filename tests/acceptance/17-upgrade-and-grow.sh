@@ -90,8 +90,9 @@ import socket, ssl, sys, urllib.parse
 
 url = urllib.parse.urlsplit(sys.argv[1])
 with socket.create_connection((url.hostname, url.port), 5) as plain:
-    while not plain.recv(4096).endswith(b"\r\n"):
-        pass
+    said = b"-"
+    while said and not said.endswith(b"\r\n"):
+        said = plain.recv(4096)
     with ssl.create_default_context(cafile=sys.argv[2]).wrap_socket(plain, server_hostname=url.hostname) as sealed:
         print(sealed.getpeercert()["serialNumber"])
 SHOWN
@@ -105,7 +106,8 @@ for region in eu-west us-east; do
     "$ISTHMUS_NATS_SERVER" --signal reload="$(run_json 'd["regions"][r]["nats"]["pid"]' r="$region")"
     within 10 "the servers of $region give the next rights" grep -q "Reloaded server configuration" "$set/$region/nats.log"
 done
-[ "$(shown eu-west)" != "$before" ] || fail "the NATS server shows the certificate before"
+after=$(shown eu-west)
+[ "$after" != "$before" ] || fail "the NATS server shows the certificate before"
 replace_all
 generations() {
     isthmus status --via "$(gateway_admin eu-west)" --json >"$work/status.json"

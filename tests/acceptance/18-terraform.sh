@@ -159,8 +159,9 @@ export AWS_EC2_METADATA_DISABLED=true AWS_CONFIG_FILE=$work/aws.config AWS_SHARE
 unset AWS_PROFILE AWS_SESSION_TOKEN AWS_REGION AWS_DEFAULT_REGION
 within 60 "the emulator answers" curl -fsS "$AWS_ENDPOINT_URL/moto-api/"
 isthmus init "$work/certificates" --regions eu-west,eu-central,us-east --set shop --trust-domain example.org >/dev/null
+nats_certificate
 three=$examples/three-regions
-"$programs/python3" "$root/tools/terraform-seed" "$AWS_ENDPOINT_URL" "$work/certificates" "$three/terraform.tfvars.json" "$work/secrets"
+"$programs/python3" "$root/tools/terraform-seed" "$AWS_ENDPOINT_URL" "$work/certificates" "$work/nats" "$three/terraform.tfvars.json" "$work/secrets"
 
 say "three AWS regions: apply, and a plan that is empty"
 tf "$three" apply -auto-approve || fail "apply: $(grep -A 12 Error: "$work/terraform.log" | head -n 60)"

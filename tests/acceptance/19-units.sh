@@ -75,6 +75,7 @@ mkdir etc/systemd/system
 ip link set lo up
 pivot_root . run/old
 umount -l /run/old
+echo "the machine is made"
 exec env -i container=isthmus "ACCEPTANCE_SCRIPT=${ACCEPTANCE_SCRIPT:-}" PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
     setpriv --bounding-set=-sys_module,-sys_time,-sys_rawio,-sys_boot,-syslog "$3" --system --unit=basic.target --log-target=console --show-status=no
 FIRST
@@ -92,10 +93,11 @@ end() {
     done
     find "$group" -depth -type d -exec rmdir {} \;
 }
-made=0
-trap 'end; exit 0' TERM
+trap 'early=1' TERM
 (echo "$BASHPID" >"$group/cgroup.procs" && exec setpriv --pdeathsig KILL "$@") &
 made=$!
+trap 'end; exit 0' TERM
+[ -z "${early:-}" ] || kill -TERM "$$"
 wait "$made" || true
 end
 OWN
@@ -115,6 +117,7 @@ up_or_ended() {
 }
 within 30 "the machine is up" up_or_ended
 if ! runs machine; then
+    ! grep -q "the machine is made" "$work/machine.log" || fail "the machine was made, and has ended: $(tail -n 3 "$work/machine.log")"
     say "SKIPPED: no machine can be made here: $(tail -n 1 "$work/machine.log")"
     exit 0
 fi

@@ -278,7 +278,7 @@ nats_certificate() {
     fi
     openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout "$work/nats/server.key" -out "$work/nats/server.csr" -subj /CN=nats 2>/dev/null
     openssl x509 -req -in "$work/nats/server.csr" -CA "$work/nats/ca.pem" -CAkey "$work/nats/ca.key" -CAcreateserial -CAserial "$work/nats/serial" -days 2 \
-        -out "$work/nats/server.crt" -extfile <(printf 'subjectAltName=IP:127.0.0.1\n') 2>/dev/null
+        -out "$work/nats/server.crt" -extfile <(printf 'subjectAltName=IP:127.0.0.1\nextendedKeyUsage=clientAuth,serverAuth\nkeyUsage=digitalSignature\n') 2>/dev/null
 }
 
 # production_nats FOLDER REGION OTHER...: the one NATS server of a region as configs/production has it, for these other regions; its certificate is in FOLDER.

@@ -17,7 +17,7 @@ pub(crate) struct Proof {
     /// A file that holds the token to present
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
-    /// The CAs (PEM) that vouch for the door, in the place of the system's
+    /// The CAs (PEM) that vouch for who is asked, in the place of the system's
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
     /// The certificate to present, with its key in the same file (PEM)
@@ -46,11 +46,11 @@ pub(crate) enum ProofError {
 }
 
 impl Proof {
-    /// The same for those who have no business with the token.
-    pub(crate) fn without_token(&self) -> Self {
+    /// For those who are trusted alike, and have no business with who asks.
+    pub(crate) fn of_nobody(&self) -> Self {
         Self {
-            token_file: None,
-            ..self.clone()
+            ca: self.ca.clone(),
+            ..Self::default()
         }
     }
 

@@ -104,7 +104,7 @@ impl Doctor {
     pub(super) async fn run(self) -> Result<(), Failure> {
         let (processes, servers) = self.asked()?;
         let client = self.proof.client(&self.via)?;
-        let of_nats = self.proof.without_token().client(&self.monitor)?;
+        let of_nats = self.proof.of_nobody().client(&self.monitor)?;
         let of_processes = join_all(processes.iter().map(|asked| of_process(&client, asked)));
         let of_servers = join_all(servers.iter().map(|asked| of_server(&of_nats, asked)));
         let (mut told, of_servers) = futures::join!(of_processes, of_servers);

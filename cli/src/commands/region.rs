@@ -69,12 +69,14 @@ enum RegionError {
     #[error("{0}: give the settings of an agent or a gateway; say which with --kind agent or gateway")]
     Kind(PathBuf),
     #[error(
-        "nats.servers: {0} is looked up by the processes alone; name a server for this command with ISTHMUS_NATS__SERVERS"
+        "nats.servers: {0} is looked up by the processes alone; name a server for this command with ISTHMUS_NATS__SERVERS, as its certificate has it"
     )]
     Discovered(String),
     #[error(transparent)]
     Connect(#[from] ConnectError),
-    #[error("NATS has not answered within {0:?}: look at nats.servers, the credentials and the servers")]
+    #[error(
+        "NATS has not answered within {0:?}: look at nats.servers, the credentials and the servers, and where they speak TLS at nats.ca and at whether their certificates hold the names of nats.servers"
+    )]
     Late(Duration),
     #[error(transparent)]
     Ensure(#[from] EnsureError),

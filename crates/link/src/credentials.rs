@@ -48,7 +48,7 @@ pub struct CredentialFiles {
     pub certificate: PathBuf,
     /// The certificate's private key.
     pub key: PathBuf,
-    /// SHA-256 fingerprints of certificates that hold no longer, one a line.
+    /// SHA-256 fingerprints of keys and certificates that hold no longer, one a line.
     pub revoked: Option<PathBuf>,
     /// The trust of every region of the set, this one's included.
     pub trust: BTreeMap<RegionName, TrustSource>,

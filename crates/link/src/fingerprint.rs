@@ -57,7 +57,7 @@ impl fmt::Debug for Fingerprint {
 /// Text that is not a SHA-256 fingerprint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "not a SHA-256 fingerprint: write 64 hexadecimal digits, with or without colons, as `openssl dgst -sha256` or \
+    "not a SHA-256 fingerprint of anything: write 64 hexadecimal digits, with or without colons, as `openssl dgst -sha256` or \
      `openssl x509 -noout -fingerprint -sha256` print them"
 )]
 pub struct InvalidFingerprint;
@@ -82,6 +82,8 @@ impl FromStr for Fingerprint {
             .map(|pair| pair[0] << 4 | pair[1])
             .collect();
         match (nibbles.len(), bytes.try_into()) {
+            // What a tool prints that was given nothing.
+            (64, Ok(sha256)) if Self(sha256) == Self::of_bytes(b"") => Err(InvalidFingerprint),
             (64, Ok(sha256)) => Ok(Self(sha256)),
             _ => Err(InvalidFingerprint),
         }
@@ -148,7 +150,8 @@ mod tests {
     fn refuses_anything_else() {
         let short = "ab".repeat(31);
         let odd = "a".repeat(65);
-        for bad in ["", "=", "xyz", "é", short.as_str(), odd.as_str()] {
+        let of_nothing = Fingerprint::of_bytes(b"").to_string();
+        for bad in ["", "=", "xyz", "é", &short, &odd, &of_nothing] {
             assert_eq!(bad.parse::<Fingerprint>(), Err(InvalidFingerprint), "{bad}");
         }
     }

@@ -19,6 +19,14 @@ pub enum ConnectError {
         /// Why.
         source: std::io::Error,
     },
+    /// The file of CAs can't be read.
+    #[error("the CAs {} cannot be read: {source}; nats.ca names the CAs of the NATS servers, in PEM", path.display())]
+    Unreadable {
+        /// The file.
+        path: std::path::PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
     /// The file of CAs holds none.
     #[error("{} holds no certificate: nats.ca names the CAs of the NATS servers, in PEM", path.display())]
     Authorities {

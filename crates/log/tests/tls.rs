@@ -7,10 +7,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use common::*;
-use isthmus_log::ConnectError;
 use isthmus_log::nats::{Connection, ConnectionSettings, Readers};
-use isthmus_log::testing::{NatsServer, until};
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use isthmus_log::testing::{NatsServer, free_port, until};
+use isthmus_log::{ConnectError, LogSettings};
+use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
 use tempfile::TempDir;
 use tokio::time::timeout;
 
@@ -31,7 +31,11 @@ impl Certified {
         let own = params.self_signed(&key).unwrap();
         let authority = Issuer::new(params, key);
         let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+        let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+        params.extended_key_usages = vec![
+            ExtendedKeyUsagePurpose::ServerAuth,
+            ExtendedKeyUsagePurpose::ClientAuth,
+        ];
         let server = params.signed_by(&key, &authority).unwrap();
         for (name, text) in [
             ("ca.pem", own.pem()),
@@ -47,17 +51,39 @@ impl Certified {
         self.folder.path().join(name)
     }
 
-    fn server(&self) -> NatsServer {
+    fn tls(&self, more: &str) -> String {
         let file = |name: &str| self.path(name).display().to_string();
-        let tls = format!(
-            "tls {{ cert_file: '{}', key_file: '{}' }}",
+        format!(
+            "tls {{ cert_file: '{}', key_file: '{}', {more} }}",
             file("nats.crt"),
             file("nats.key")
-        );
+        )
+    }
+
+    fn server(&self) -> NatsServer {
+        let tls = self.tls("");
         NatsServer::start_as(|port, store| {
             let store = store.display();
             format!(
                 "listen: 127.0.0.1:{port}\nserver_name: n1\n{tls}\njetstream {{ store_dir: '{store}' }}\n"
+            )
+        })
+    }
+
+    /// One of the servers of a cluster, whose servers listen for each other at `ports`.
+    fn one_of(&self, ports: &[u16], own: usize) -> NatsServer {
+        let ca = self.path("ca.pem").display().to_string();
+        let (tls, verified) = (self.tls(""), self.tls(&format!("ca_file: '{ca}', verify: true")));
+        let routes: Vec<String> = ports
+            .iter()
+            .map(|port| format!("'nats://127.0.0.1:{port}'"))
+            .collect();
+        let (listen, routes) = (ports[own], routes.join(", "));
+        NatsServer::start_as(|port, store| {
+            let store = store.display();
+            format!(
+                "listen: 127.0.0.1:{port}\nserver_name: n{own}\n{tls}\njetstream {{ store_dir: '{store}' }}\n\
+                 cluster {{ name: region, listen: 127.0.0.1:{listen}, no_advertise: true, routes: [{routes}], {verified} }}\n"
             )
         })
     }
@@ -104,4 +130,35 @@ async fn with_a_ca_only_servers_that_it_vouches_for_are_spoken_to_and_none_in_th
     std::fs::write(stranger.path("ca.pem"), "nothing").unwrap();
     let refused = stranger.open(server.url()).await.unwrap_err().to_string();
     assert!(refused.contains("holds no certificate: nats.ca"), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn servers_with_certificates_of_their_ca_are_a_cluster_and_no_other_joins_it() {
+    let (certified, stranger) = (Certified::new(), Certified::new());
+    let ports = [free_port(), free_port(), free_port()];
+    let servers: Vec<NatsServer> = (0..3).map(|own| certified.one_of(&ports, own)).collect();
+    let connection = certified.open(servers[0].url()).await.unwrap();
+    within("connected", connection.connected()).await;
+    let ports_of_log = connection.ports();
+    let replicated = LogSettings {
+        replicas: 3,
+        ..settings()
+    };
+    until(
+        "a log of three copies is made",
+        Duration::from_secs(90),
+        || async { ports_of_log.log.ensure(&shard(), &replicated).await.ok() },
+    )
+    .await;
+    append(&ports_of_log, 1).await;
+
+    let with_another = [ports[0], free_port()];
+    let _another = stranger.one_of(&with_another, 1);
+    until("a server of another CA is refused", SOON, || async {
+        servers[0]
+            .log()
+            .contains("TLS route handshake error")
+            .then_some(())
+    })
+    .await;
 }

@@ -218,8 +218,8 @@ variable "secrets" {
     seed of the role's nkey. agent.door_*: the certificate and key of the agents' door, the CAs of clients that
     have certificates, and the fingerprints of those that are refused. gateway.*: the region's link certificate and
     key, and the fingerprints that are refused. nats.*: certificate and key of the NATS servers, for
-    their names nats-1 to nats-3.<region>.<set>.internal, and the CA that vouches for them: they speak TLS with agents
-    and gateways, and among each other.
+    their names nats-1 to nats-3.<region>.<set>.internal, for both ends of connections, and the CA
+    that vouches for them and for nothing else: they speak TLS with agents and gateways, and among each other.
   TEXT
   type = object({
     agent = object({

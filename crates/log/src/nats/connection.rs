@@ -201,10 +201,13 @@ async fn identified(options: ConnectOptions, path: &Path) -> io::Result<ConnectO
 
 /// A file without certificates would be noticed at the first connection, in words of TLS.
 async fn trusting(options: ConnectOptions, path: PathBuf) -> Result<ConnectOptions, ConnectError> {
-    let text = tokio::fs::read_to_string(&path).await;
-    let has_certificates = text.is_ok_and(|text| text.contains("-----BEGIN CERTIFICATE-----"));
-    if !has_certificates {
-        return Err(ConnectError::Authorities { path });
+    const BEGIN: &[u8] = b"-----BEGIN CERTIFICATE-----";
+    match tokio::fs::read(&path).await {
+        Err(source) => return Err(ConnectError::Unreadable { path, source }),
+        Ok(bytes) if !bytes.windows(BEGIN.len()).any(|part| part == BEGIN) => {
+            return Err(ConnectError::Authorities { path });
+        }
+        Ok(_) => {}
     }
     Ok(options.add_root_certificates(path).require_tls(true))
 }

@@ -62,7 +62,7 @@ struct LinkFile {
     /// Where this region finds a peer's gateways, in the place of what set.yaml says.
     #[serde(default)]
     dial: BTreeMap<Name<RegionName>, Vec<Address>>,
-    /// A file of SHA-256 fingerprints of certificates that are refused, one a line.
+    /// A file of SHA-256 fingerprints of keys and certificates that are refused, one a line.
     revoked: Option<PathBuf>,
 }
 
@@ -77,7 +77,7 @@ pub struct LinkSettings {
     pub key: PathBuf,
     /// Where to find the gateways of each other region of the set.
     pub dial: BTreeMap<RegionName, Vec<Address>>,
-    /// A file of SHA-256 fingerprints of certificates that are refused.
+    /// A file of SHA-256 fingerprints of keys and certificates that are refused.
     pub revoked: Option<PathBuf>,
 }
 
