@@ -18,6 +18,18 @@ for shell in zsh fish; do
 done
 expect_fail isthmus completions tcsh
 
+say "the image: built in a stage of its own, with the programs and the Rust of the workspace, and run by nobody in particular"
+# image FILE: whether it is so.
+image() {
+    [ "$(grep -c '^FROM ' "$1")" -ge 2 ] &&
+        [ "$(sed -n 's/^FROM rust:\([0-9.]*\)-.* AS build$/\1/p' "$1")" = "$(sed -n 's/^rust-version = "\(.*\)"$/\1/p' "$root/Cargo.toml")" ] &&
+        [ "$(grep -o 'target/release/[a-z-]*' "$1" | cut -d / -f 3 | sort -u | xargs)" = "isthmus isthmus-check isthmus-gateway isthmus-region-agent" ] &&
+        sed '1,/^FROM debian/d' "$1" | grep -Eq '^USER [1-9][0-9]*:[1-9][0-9]*$'
+}
+image "$root/configs/container/Containerfile" || fail "the Containerfile is not what the workspace needs"
+sed '/^USER/d' "$root/configs/container/Containerfile" >"$work/Containerfile"
+expect_fail image "$work/Containerfile"
+
 say "units"
 if ! command -v systemd-analyze >/dev/null; then
     say "SKIPPED: without systemd-analyze nothing of units can be shown"
