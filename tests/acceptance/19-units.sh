@@ -157,6 +157,10 @@ ready() {
     on sh -c 'curl -fs http://127.0.0.1:7111/readyz/write && curl -fs http://127.0.0.1:7115/readyz/write'
 }
 within 30 "both processes are ready" ready
+status() {
+    on systemctl status --no-pager isthmus-gateway >"$work/status.txt" && grep -q "takes writes" "$work/status.txt"
+}
+within 10 "the unit says that it takes writes" status
 on isthmus kv put carts/alice apples --via http://127.0.0.1:7110 >/dev/null
 well() {
     on isthmus doctor --via http://127.0.0.1:7111 --via http://127.0.0.1:7115 --monitor http://127.0.0.1:8222 --json >"$work/findings.json" || true

@@ -60,12 +60,13 @@ impl Certified {
         )
     }
 
-    fn server(&self) -> NatsServer {
+    /// A server with TLS for clients, and with these lines beside.
+    fn server(&self, name: &str, lines: &str) -> NatsServer {
         let tls = self.tls("");
         NatsServer::start_as(|port, store| {
             let store = store.display();
             format!(
-                "listen: 127.0.0.1:{port}\nserver_name: n1\n{tls}\njetstream {{ store_dir: '{store}' }}\n"
+                "listen: 127.0.0.1:{port}\nserver_name: {name}\n{tls}\njetstream {{ store_dir: '{store}' }}\n{lines}\n"
             )
         })
     }
@@ -73,19 +74,16 @@ impl Certified {
     /// One of the servers of a cluster, whose servers listen for each other at `ports`.
     fn one_of(&self, ports: &[u16], own: usize) -> NatsServer {
         let ca = self.path("ca.pem").display().to_string();
-        let (tls, verified) = (self.tls(""), self.tls(&format!("ca_file: '{ca}', verify: true")));
+        let tls = self.tls(&format!("ca_file: '{ca}', verify: true"));
         let routes: Vec<String> = ports
             .iter()
             .map(|port| format!("'nats://127.0.0.1:{port}'"))
             .collect();
         let (listen, routes) = (ports[own], routes.join(", "));
-        NatsServer::start_as(|port, store| {
-            let store = store.display();
-            format!(
-                "listen: 127.0.0.1:{port}\nserver_name: n{own}\n{tls}\njetstream {{ store_dir: '{store}' }}\n\
-                 cluster {{ name: region, listen: 127.0.0.1:{listen}, no_advertise: true, routes: [{routes}], {verified} }}\n"
-            )
-        })
+        let cluster = format!(
+            "cluster {{ name: region, listen: 127.0.0.1:{listen}, no_advertise: true, routes: [{routes}], {tls} }}"
+        );
+        self.server(&format!("n{own}"), &cluster)
     }
 
     async fn open(&self, url: String) -> Result<Connection, ConnectError> {
@@ -106,7 +104,7 @@ impl Certified {
 #[tokio::test(flavor = "multi_thread")]
 async fn with_a_ca_only_servers_that_it_vouches_for_are_spoken_to_and_none_in_the_clear() {
     let (certified, stranger) = (Certified::new(), Certified::new());
-    let server = certified.server();
+    let server = certified.server("n1", "");
     let connection = certified.open(server.url()).await.unwrap();
     within("connected", connection.connected()).await;
     let ports = connection.ports();

@@ -374,26 +374,13 @@ run "nats_is_three_servers_that_keep_their_names_and_data" {
 
 run "nats_servers_speak_tls_and_agents_and_gateways_know_whom_to_trust" {
   variables {
-    secrets = {
-      agent = {
-        nats_seed               = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:agent-nats-AbCdEf"
-        door_certificate        = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:agent-crt-AbCdEf"
-        door_key                = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:agent-key-AbCdEf"
+    secrets = merge(var.secrets, {
+      agent = merge(var.secrets.agent, {
         door_client_authorities = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:clients-AbCdEf"
         door_clients_revoked    = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:revoked-clients-AbCdEf"
-      }
-      gateway = {
-        nats_seed   = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:gateway-nats-AbCdEf"
-        certificate = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:gateway-crt-AbCdEf"
-        key         = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:gateway-key-AbCdEf"
-        revoked     = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:revoked-AbCdEf"
-      }
-      nats = {
-        certificate = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:nats-crt-AbCdEf"
-        key         = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:nats-key-AbCdEf"
-        authority   = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:nats-ca-AbCdEf"
-      }
-    }
+      })
+      gateway = merge(var.secrets.gateway, { revoked = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:revoked-AbCdEf" })
+    })
   }
   assert {
     condition = alltrue([

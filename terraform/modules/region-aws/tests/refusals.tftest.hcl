@@ -275,11 +275,7 @@ run "refused_a_key_with_a_quote" {
 run "refused_a_secret_itself" {
   command = plan
   variables {
-    secrets = {
-      agent   = { nats_seed = "SUAEXAMPLE", door_certificate = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:b", door_key = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:c" }
-      gateway = { nats_seed = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:d", certificate = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:e", key = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:g" }
-      nats    = { certificate = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:h", key = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:i", authority = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:j" }
-    }
+    secrets = merge(var.secrets, { agent = merge(var.secrets.agent, { nats_seed = "SUAEXAMPLE" }) })
   }
   expect_failures = [var.secrets]
 }
@@ -287,11 +283,7 @@ run "refused_a_secret_itself" {
 run "refused_a_pattern_of_secrets" {
   command = plan
   variables {
-    secrets = {
-      agent   = { nats_seed = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:*", door_certificate = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:b", door_key = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:c" }
-      gateway = { nats_seed = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:d", certificate = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:e", key = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:g" }
-      nats    = { certificate = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:h", key = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:i", authority = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:j" }
-    }
+    secrets = merge(var.secrets, { agent = merge(var.secrets.agent, { nats_seed = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:*" }) })
   }
   expect_failures = [var.secrets]
 }
@@ -299,11 +291,7 @@ run "refused_a_pattern_of_secrets" {
 run "refused_revoked_certificates_without_an_authority" {
   command = plan
   variables {
-    secrets = {
-      agent   = { nats_seed = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:a", door_certificate = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:b", door_key = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:c", door_clients_revoked = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:r" }
-      gateway = { nats_seed = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:d", certificate = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:e", key = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:g" }
-      nats    = { certificate = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:h", key = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:i", authority = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:j" }
-    }
+    secrets = merge(var.secrets, { agent = merge(var.secrets.agent, { door_clients_revoked = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:r" }) })
   }
   expect_failures = [var.secrets]
 }
@@ -311,11 +299,15 @@ run "refused_revoked_certificates_without_an_authority" {
 run "refused_a_secret_that_agents_and_gateways_share" {
   command = plan
   variables {
-    secrets = {
-      agent   = { nats_seed = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:a", door_certificate = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:b", door_key = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:c" }
-      gateway = { nats_seed = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:d", certificate = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:e", key = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:a" }
-      nats    = { certificate = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:h", key = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:i", authority = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:j" }
-    }
+    secrets = merge(var.secrets, { gateway = merge(var.secrets.gateway, { key = var.secrets.agent.door_key }) })
+  }
+  expect_failures = [var.secrets]
+}
+
+run "refused_a_secret_that_gateways_and_nats_servers_share" {
+  command = plan
+  variables {
+    secrets = merge(var.secrets, { nats = merge(var.secrets.nats, { key = var.secrets.gateway.key }) })
   }
   expect_failures = [var.secrets]
 }
