@@ -1,14 +1,13 @@
 //! `isthmus-check`: judges a history that `isthmus load --history` wrote.
 
 use std::fs::File;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
 use isthmus_cli::failure::{Code, Failure};
 use isthmus_cli::history::{Verdict, record, verdict};
-use isthmus_cli::output::counted;
+use isthmus_cli::output::{counted, failed, json_line, line, usage};
 
 const SHOWN: usize = 20;
 
@@ -33,19 +32,14 @@ struct Check {
 fn main() -> ExitCode {
     let check = match Check::try_parse() {
         Ok(check) => check,
-        Err(error) => {
-            let wrong = error.use_stderr();
-            return match (error.print(), wrong) {
-                (Ok(()), false) => ExitCode::SUCCESS,
-                _ => Code::Settings.into(),
-            };
-        }
+        Err(error) if usage(&error) => return ExitCode::SUCCESS,
+        Err(_) => return Code::Settings.into(),
     };
     match judge(&check.file).and_then(|verdict| print(&verdict, check.json)) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => Code::Difference.into(),
         Err(failure) => {
-            eprintln!("isthmus-check: {}: {failure}", check.file.display());
+            failed(format_args!("isthmus-check: {}", check.file.display()), &failure);
             failure.code.into()
         }
     }
@@ -58,10 +52,8 @@ fn judge(file: &Path) -> Result<Verdict, Failure> {
 }
 
 fn print(verdict: &Verdict, json: bool) -> Result<bool, Failure> {
-    let mut out = std::io::stdout().lock();
-    let mut line = |text: String| writeln!(out, "{text}").map_err(Failure::environment);
     if json {
-        line(serde_json::to_string(verdict).map_err(Failure::environment)?)?;
+        json_line(verdict)?;
         return Ok(verdict.violations.is_empty());
     }
     let Verdict {
@@ -79,10 +71,10 @@ fn print(verdict: &Verdict, json: bool) -> Result<bool, Failure> {
         counted(*agents, "agent", "agents")
     ))?;
     for violation in violations.iter().take(SHOWN) {
-        line(serde_json::to_string(violation).map_err(Failure::environment)?)?;
+        json_line(violation)?;
     }
     match violations.len() {
-        0 => line("no acknowledged write is lost".to_owned())?,
+        0 => line("no acknowledged write is lost")?,
         count => line(counted(count, "violation", "violations"))?,
     }
     Ok(violations.is_empty())

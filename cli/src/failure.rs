@@ -5,6 +5,8 @@ use std::fmt;
 use std::io;
 use std::process::ExitCode;
 
+use isthmus_runtime::printable;
+
 /// The exit codes of `isthmus` beside 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Code {
@@ -29,12 +31,13 @@ impl From<Code> for ExitCode {
     }
 }
 
-/// An error with the exit code it asks for. Displays the error and its causes in one line.
+/// An error with the exit code it asks for. Displays the error and its causes in one line, unless the error has its own lines.
 #[derive(Debug)]
 pub struct Failure {
     /// The exit code.
     pub code: Code,
     cause: Box<dyn Error + Send + Sync>,
+    has_lines: bool,
 }
 
 impl Failure {
@@ -43,6 +46,7 @@ impl Failure {
         Self {
             code: Code::Environment,
             cause: cause.into(),
+            has_lines: false,
         }
     }
 
@@ -51,6 +55,7 @@ impl Failure {
         Self {
             code: Code::Difference,
             cause: cause.into(),
+            has_lines: false,
         }
     }
 
@@ -59,6 +64,7 @@ impl Failure {
         Self {
             code: Code::Warning,
             cause: cause.into(),
+            has_lines: false,
         }
     }
 
@@ -76,11 +82,21 @@ impl Failure {
         Self {
             code: Code::Settings,
             cause: cause.into(),
+            has_lines: false,
         }
     }
 }
 
 impl Failure {
+    /// The same; its text has several lines, whose ends are its own.
+    #[must_use]
+    pub fn with_lines(self) -> Self {
+        Self {
+            has_lines: true,
+            ..self
+        }
+    }
+
     /// Whether nobody reads the output any more: no failure of the command.
     pub fn is_closed_output(&self) -> bool {
         let cause = self.cause.downcast_ref::<io::Error>();
@@ -90,11 +106,14 @@ impl Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut said = self.cause.to_string();
+        let mut said = match self.has_lines {
+            true => printable::lines(&self.cause),
+            false => printable::line(&self.cause),
+        };
         f.write_str(&said)?;
         let mut next = self.cause.source();
         while let Some(cause) = next {
-            let text = cause.to_string();
+            let text = printable::line(cause);
             if !said.contains(&text) {
                 write!(f, ": {text}")?;
             }
@@ -121,6 +140,21 @@ mod tests {
         assert_eq!(
             Failure::settings(Outer(cause)).to_string(),
             "settings of eu-west: invalid digit found in string"
+        );
+    }
+
+    #[test]
+    fn what_an_error_repeats_forges_no_line() {
+        let repeated = "the answer is ok\nisthmus: all is well\x1b[1A";
+        assert_eq!(
+            Failure::environment(repeated).to_string(),
+            "the answer is ok\\nisthmus: all is well\\u{1b}[1A"
+        );
+        assert_eq!(
+            Failure::settings("a.yaml:8: \x1b\n  mend: b")
+                .with_lines()
+                .to_string(),
+            "a.yaml:8: \\u{1b}\n  mend: b"
         );
     }
 }

@@ -10,7 +10,6 @@ pub mod folder;
 pub mod history;
 mod lab;
 pub mod output;
-mod random;
 mod recording;
 pub mod rows;
 

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 mod fake;
 mod shell;
+mod terminal;
 
 use fake::{Door, problem, value_bytes, written};
 use shell::{isthmus, printed, said};

@@ -1,7 +1,7 @@
 // Per pair of regions: the lag, and below it the delay by its stages, over the last minutes.
 
 import { svg } from "./picture.js";
-import { lag, millis, STAGES, time } from "./text.js";
+import { lag, list, millis, object, STAGES, time } from "./text.js";
 
 const SPAN_MS = 300_000;
 // One a second, and some to spare.
@@ -163,7 +163,7 @@ export class Charts {
   // Forgets what it has: the gateway tells its own samples.
   begin(samples) {
     for (const chart of this.#charts.values()) chart.samples = [];
-    for (const { at_ms, pairs } of samples) pairs.forEach((pair) => this.#take(at_ms, pair));
+    for (const { at_ms, pairs } of list(samples).map(object)) list(pairs).forEach((pair) => this.#take(at_ms, pair));
     this.draw();
   }
 
@@ -179,7 +179,7 @@ export class Charts {
       this.#charts.set(name, chart);
       this.place.append(chart.element);
     }
-    this.#charts.get(name).add({ at, state, lag: lag_ms, stages: stages_ms });
+    this.#charts.get(name).add({ at, state, lag: Number.isFinite(lag_ms) ? lag_ms : null, stages: object(stages_ms) });
   }
 
   // As it is when the gateway has told nothing for so long.

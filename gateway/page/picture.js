@@ -62,7 +62,7 @@ export function draw(picture, status, pairs) {
     drawn.push(svg("g", { class: name === status.region ? "region own" : "region", "data-region": name },
       svg("circle", { cx: x, cy: y, r: NODE }),
       svg("text", { x, y: y - 2, "text-anchor": "middle" }, name),
-      svg("text", { x, y: y + 14, "text-anchor": "middle", class: "leader" }, region.leader ?? "no leader")));
+      svg("text", { x, y: y + 14, "text-anchor": "middle", class: "leader" }, region.unreadable ? "unknown" : String(region.leader ?? "no leader"))));
   }
   const [xs, ys] = [[...places.values()].map(({ x }) => x), [...places.values()].map(({ y }) => y)];
   const [left, top] = [Math.min(...xs) - MARGIN.x, Math.min(...ys) - MARGIN.y];

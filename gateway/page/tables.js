@@ -1,6 +1,6 @@
 // The tables: regions, links, events.
 
-import { count, lag, levelOf, millis, or, regionsOf, seconds, signed, stateOf, time } from "./text.js";
+import { count, lag, levelOf, list, millis, object, or, regionsOf, seconds, signed, stateOf, time } from "./text.js";
 
 // Of each severity, so that many of one push out none of another.
 const KEPT_EVENTS = 500;
@@ -31,14 +31,16 @@ function rows(table, wanted) {
 
 export function showRegions(table, status) {
   rows(table, regionsOf(status).map(([name, region]) => {
-    const members = (role) => (region.members ?? []).filter((member) => member.role === role).map((member) => member.name);
+    const all = list(region.members).map(object);
+    const members = (role) => all.filter((member) => member.role === role).map((member) => or(member.name));
     const never = name === status.region ? "now" : "never";
-    const told = region.age_ms === undefined ? never : `${millis(region.age_ms)} ago`;
+    const age = region.age_ms === undefined ? never : `${millis(region.age_ms)} ago`;
+    const told = region.unreadable ? `can't be read: ${or(region.unreadable)}` : age;
     return {
       data: { region: name },
       cells: [
         { name: "region", text: name },
-        { name: "leader", text: or(region.leader) },
+        { name: "leader", text: region.unreadable ? "unknown" : or(region.leader) },
         { name: "epoch", text: or(region.epoch?.revision) },
         { name: "gateways", text: or(members("gateway").join(" ")) },
         { name: "agents", text: or(members("agent").join(" ")) },
@@ -65,13 +67,13 @@ export function showLinks(table, pairs) {
         { name: "link", text: or(link?.state) },
         { name: "rtt", text: millis(link?.rtt_ms), number: true },
         { name: "clock", text: signed(link?.clock_offset_ms), number: true },
-        { name: "why", text: row.reason ?? "" },
+        { name: "why", text: row.reason ? or(row.reason) : "" },
       ],
     };
   }));
 }
 
-const newestFirst = (named) => [...named].sort(([, one], [, other]) => other.at_ms - one.at_ms);
+const newestFirst = (named) => [...named].sort(([, one], [, other]) => other.at_ms - one.at_ms || 0);
 
 // Keeps the newest events, each once, and shows those of a severity and above.
 export class EventTable {
@@ -83,7 +85,7 @@ export class EventTable {
   }
 
   add({ events, reason }) {
-    for (const event of events) this.#kept.get(event.severity)?.set(`${event.process} ${event.at_ms} ${event.sequence}`, event);
+    for (const event of list(events).map(object)) this.#kept.get(event.severity)?.set(`${event.process} ${event.at_ms} ${event.sequence}`, event);
     for (const [severity, kept] of this.#kept) this.#kept.set(severity, new Map(newestFirst(kept).slice(0, KEPT_EVENTS)));
     this.reason.textContent = reason ? `New ones are of this gateway alone: ${reason}` : "";
     this.#show();
@@ -99,9 +101,9 @@ export class EventTable {
       cells: [
         { name: "time", text: time(event.at_ms) },
         { name: "severity", text: event.severity },
-        { name: "process", text: event.process },
-        { name: "kind", text: event.kind },
-        { name: "message", text: event.message },
+        { name: "process", text: or(event.process) },
+        { name: "kind", text: or(event.kind) },
+        { name: "message", text: or(event.message) },
       ],
     })));
   }

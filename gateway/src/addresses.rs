@@ -8,14 +8,12 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use isthmus_door::names::{LookupError, Names};
 use isthmus_replication::time::Mono;
 use isthmus_runtime::settings::Address;
 
-mod names;
 #[cfg(test)]
 mod tests;
-
-pub use names::{LookupError, Names, SystemNames};
 
 /// A name is looked up again when its answer is older than this.
 pub const POLL: Duration = Duration::from_secs(2);

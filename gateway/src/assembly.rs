@@ -4,24 +4,25 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
 use isthmus_door::aside::Waiting;
 use isthmus_door::history::Teller;
+use isthmus_door::names::{Names, SystemNames};
+use isthmus_door::region::{Client, check_region, connect_region, log_settings};
 use isthmus_door::{Doors, History};
+use isthmus_link::LinkLimits;
 use isthmus_link::{Accepts, Links};
-use isthmus_log::nats::{Connection, ConnectionSettings, ConnectionState, Readers};
-use isthmus_log::{EnsureError, LogSettings, Ports, RegionNames, Role, ServerClock};
+use isthmus_log::nats::ConnectionState;
+use isthmus_log::{Ports, Role, ServerClock};
 use isthmus_replication::coordinates::Shard;
 use isthmus_replication::names::RegionName;
 use isthmus_runtime::Process;
 use isthmus_runtime::health::{Condition, Probe};
 use isthmus_runtime::metrics::Labels;
-use isthmus_runtime::random;
 use isthmus_runtime::settings::GatewaySettings;
 use isthmus_runtime::supervise::TaskKind;
+use isthmus_runtime::{open_files, random};
 use tokio::sync::watch;
 
-use crate::addresses::{Names, SystemNames};
 use crate::board::Board;
 use crate::cursors::PeerBoard;
 use crate::doctor::Doctor;
@@ -42,10 +43,13 @@ pub async fn assemble(process: Process<GatewaySettings>) -> anyhow::Result<()> {
     let settings = Arc::clone(&process.settings);
     let credentials = credentials::load(&settings)?;
     let doors = Doors::new(&process);
-    let admin_door = isthmus_door::bind_admin(&process, &doors).await?;
+    let connections = open_files::share(open_files::limit(), links(&settings), false)?;
+    connections.tell();
+    let admin_door = isthmus_door::bind_admin(&process, &doors, &connections).await?;
     let listener = inbound::bind(&settings, &credentials).await?;
     let names: Arc<dyn Names> = Arc::new(SystemNames::default());
-    let connection = connect(&settings, &*names).await?;
+    let client = Client::of_process(&settings.process, Role::Gateway);
+    let connection = connect_region(&settings.process, client, &*names).await?;
     let gateway = Gateway::new(&process, connection.ports(), Arc::clone(&credentials) as _)?;
     let live = Live::default();
     let doctor = Doctor {
@@ -53,6 +57,7 @@ pub async fn assemble(process: Process<GatewaySettings>) -> anyhow::Result<()> {
         connection: connection.clone(),
         credentials: Arc::clone(&credentials),
         admin: admin_door.tls(),
+        connections,
     };
     let examine = move || doctor.clone().examine();
     let router = admin::router(&gateway.shared, gateway.history.clone(), live.clone())
@@ -66,6 +71,13 @@ pub async fn assemble(process: Process<GatewaySettings>) -> anyhow::Result<()> {
     let board = gateway.shared.board.clone();
     doors.ends.add(move || of_peers(&board));
     gateway.start(connection.state(), Box::new(listener), names).await
+}
+
+/// How many files links take at the most: of each peer those that it dials and the one that is dialled, and handshakes.
+fn links(settings: &GatewaySettings) -> u64 {
+    let peers = settings.process.set.regions.len().saturating_sub(1);
+    let each = inbound::LINKS_AT_ONCE + 1;
+    (peers * each + LinkLimits::default().handshakes) as u64
 }
 
 /// When the certificates of peers end, for the metric.
@@ -160,27 +172,17 @@ impl Gateway {
             .process
             .health
             .condition("log", &[Probe::Read, Probe::Write]);
-        log.unmet("connecting to NATS");
-        connection.wait_for(|state| state.connected).await?;
-        if let Some(max_payload) = shared.ports.log.max_message_bytes() {
-            shared.set().check_max_payload(max_payload as u64)?;
-        }
-        let told = &shared.settings().log;
-        let wanted = LogSettings {
-            create: told.create,
-            replicas: told.replicas,
-            max_bytes: told.max_bytes.0,
-        };
-        let waits = |error: &EnsureError| log.unmet(error.to_string());
-        let ensured = shared.ports.ensure(&shared.shards(), &wanted, waits).await;
-        ensured.map_err(|error| shared.settings().at_log(error.setting(), error))?;
-        log.met();
+        check_region(shared.settings(), &shared.ports, &mut connection, &log).await?;
+        let wanted = log_settings(shared.settings());
         let supervisor = &shared.process.supervisor;
         let journal = Arc::clone(&shared.ports.journal);
-        supervisor.spawn(TaskKind::Work, "events", |stop| history.carry(journal, stop))?;
+        let carried = history.clone();
+        supervisor.spawn(TaskKind::Work, "events", |stop| carried.carry(journal, stop))?;
         let journal = Arc::clone(&shared.ports.journal);
         supervisor.spawn(TaskKind::Work, "aside", |stop| set_aside.append(journal, stop))?;
         watch_connection(&shared, connection, log)?;
+        let (ports, missing) = (shared.ports.clone(), shared.board.state().missing_streams.clone());
+        isthmus_door::streams::watch(&shared.process, ports, shared.shards(), wanted, missing, history)?;
         region::start(&shared)?;
         follow_server_clock(&shared)?;
         let caught_up = inbound::start(&shared, listener)?;
@@ -188,40 +190,6 @@ impl Gateway {
         stand_for_leader(&shared, leading, caught_up)?;
         Ok(())
     }
-}
-
-async fn connect(settings: &GatewaySettings, names: &dyn Names) -> anyhow::Result<Connection> {
-    let process = &settings.process;
-    let mut servers = Vec::new();
-    for server in &process.nats.servers {
-        match server.url() {
-            Ok(url) => servers.push(url),
-            Err(name) => {
-                let found = names
-                    .services(name)
-                    .await
-                    .with_context(|| format!("nats.servers: srv:{name}"))?;
-                servers.extend(found.into_iter().map(|(host, port)| {
-                    let host = host.trim_end_matches('.');
-                    format!("nats://{host}:{port}")
-                }));
-            }
-        }
-    }
-    let connection = ConnectionSettings {
-        servers,
-        credentials: process.nats.credentials.clone(),
-        ca: process.nats.ca.clone(),
-        domain: process.nats.domain.clone(),
-        role: Some(Role::Gateway),
-        process: process.name.to_string(),
-        readers: Readers::of(process.log.create, process.set.readers()),
-        names: RegionNames {
-            set: process.set.name.clone(),
-            region: process.region.clone(),
-        },
-    };
-    Ok(Connection::open(connection).await?)
 }
 
 fn watch_connection(

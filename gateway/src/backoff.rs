@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use fastrand::Rng;
+
 /// After the first failure.
 const FIRST: Duration = Duration::from_millis(100);
 /// At most. It bounds how long a healed link stays down.
@@ -11,7 +13,7 @@ const MOST: Duration = Duration::from_secs(2);
 /// The waits of one dialer.
 #[derive(Debug, Clone)]
 pub struct Backoff {
-    state: u64,
+    random: Rng,
     next: Duration,
 }
 
@@ -20,7 +22,7 @@ impl Backoff {
     #[must_use]
     pub fn new(seed: u64) -> Self {
         Self {
-            state: seed,
+            random: Rng::with_seed(seed),
             next: FIRST,
         }
     }
@@ -31,21 +33,12 @@ impl Backoff {
         self.next = (due * 2).min(MOST);
         let half = due / 2;
         let spread = u64::try_from(half.as_micros()).unwrap_or(u64::MAX).max(1);
-        half + Duration::from_micros(self.draw() % spread)
+        half + Duration::from_micros(self.random.u64(..spread))
     }
 
     /// A link stood: the next failure is a first one.
     pub fn reset(&mut self) {
         self.next = FIRST;
-    }
-
-    /// splitmix64.
-    fn draw(&mut self) -> u64 {
-        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.state;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
     }
 }
 

@@ -5,15 +5,16 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use isthmus_log::{ClockOffset, Member};
+use isthmus_log::{ClockOffset, Member, MissingStreams};
 use isthmus_replication::coordinates::{AppliedThrough, Cursor, Life, Position, Sequence, Shard};
 use isthmus_replication::delay::Delay;
 use isthmus_replication::names::{ProcessName, RegionName};
 use isthmus_replication::sending::{LagRecord, OriginLag};
 use isthmus_replication::time::{Mono, Wall};
-use serde_json::Value;
 
 use crate::applied::AppliedTable;
+use crate::compared::Compared;
+use crate::report::RegionReport;
 
 /// The state that status and metrics show. Clones share it.
 #[derive(Debug, Clone, Default)]
@@ -40,6 +41,10 @@ pub struct State {
     pub clock: Option<ClockOffset>,
     /// What this region's agents told.
     pub applied: AppliedTable,
+    /// What of this region's stores is known to equal other regions'.
+    pub compared: Compared,
+    /// The streams of the region that are missing.
+    pub missing_streams: MissingStreams,
 }
 
 impl State {
@@ -202,8 +207,8 @@ pub struct Receiving {
 /// What a region told of itself.
 #[derive(Debug, Clone)]
 pub struct Told {
-    /// Its report.
-    pub report: Value,
+    /// Its report, or that it can't be read.
+    pub report: RegionReport,
     /// When it arrived.
     pub heard: Mono,
 }

@@ -9,12 +9,15 @@ use isthmus_link::Credentials;
 use isthmus_log::nats::{Connection, Surveyed};
 use isthmus_replication::limits::LANE_WINDOW_BYTES;
 use isthmus_replication::names::RegionName;
-use isthmus_runtime::blocking;
 use isthmus_runtime::doctor::machine::TcpWindows;
 use isthmus_runtime::doctor::{self, Finding, StreamCopies, Verdict};
+use isthmus_runtime::open_files::Connections;
+use isthmus_runtime::{blocking, private};
 
 use crate::board::{Link, PathEstimate, Phase, State};
 use crate::shared::Shared;
+
+mod convergence;
 
 /// What a gateway looks at. Clones look at the same.
 #[derive(Clone)]
@@ -27,6 +30,8 @@ pub struct Doctor {
     pub credentials: Arc<Credentials>,
     /// What its admin listener proves itself with.
     pub admin: Option<OfDoor>,
+    /// How many connections it takes.
+    pub connections: Connections,
 }
 
 impl Doctor {
@@ -39,6 +44,12 @@ impl Doctor {
         let own = left(self.credentials.own().not_after());
         findings.push(doctor::certificate("this gateway", own));
         findings.extend(certificates::findings(self.admin.clone(), now));
+        let settings = &self.shared.process.settings;
+        let link = settings.link.key.clone();
+        let secrets: Vec<_> = settings.process.secrets().chain([link]).collect();
+        let wider = blocking::spawn(move || private::wider(secrets, private::EVERYBODY)).await;
+        findings.extend(wider.ok().map(|wider| doctor::permissions(&wider)));
+        findings.push(self.connections.finding());
         findings.extend(self.of_state(&self.shared.board.state(), windows, left));
         findings
     }
@@ -67,6 +78,7 @@ impl Doctor {
         left: impl Fn(u64) -> Option<Duration>,
     ) -> Vec<Finding> {
         let mut findings = vec![of_leader(state)];
+        findings.extend(isthmus_door::streams::findings(&state.missing_streams));
         let mut paths = BTreeMap::new();
         for link in state.accepted.values() {
             paths.insert(&link.peer, link.path);
@@ -84,10 +96,20 @@ impl Doctor {
         for (peer, path) in paths {
             findings.extend(self.of_path(peer, path, windows));
         }
+        findings.extend(convergence::findings(
+            self.shared.settings(),
+            state,
+            self.shared.log_now(),
+        ));
+        findings.extend(isthmus_door::doctor::of_health(&self.shared.process.health));
         let digest = self.shared.set().digest.to_string();
         for (region, told) in &state.regions {
-            let theirs = told.report["set_digest"].as_str();
-            if theirs.is_some_and(|theirs| theirs != digest) {
+            if let Some(why) = &told.report.unreadable {
+                let mend = "compare the versions of both regions' gateways; an older region reads what a newer one tells";
+                findings.push(Finding::warn("report", region.as_str(), why.as_str(), mend));
+            }
+            let theirs = &told.report.set_digest;
+            if !theirs.is_empty() && *theirs != digest {
                 let found = "it runs on another set.yaml";
                 let mend = "give every region the same bytes, the one of the higher generation";
                 findings.push(Finding::warn("set", region.as_str(), found, mend));

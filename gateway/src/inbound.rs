@@ -15,7 +15,7 @@ use std::sync::Arc;
 use isthmus_link::listen::AcceptError;
 use isthmus_link::{Accepts, Credentials, LinkLimits, Listener};
 use isthmus_replication::coordinates::Shard;
-use isthmus_runtime::events::Severity;
+use isthmus_runtime::events::{Severity, Source};
 use isthmus_runtime::health::Probe;
 use isthmus_runtime::settings::GatewaySettings;
 use isthmus_runtime::supervise::{SpawnRefused, TaskKind};
@@ -26,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 use crate::shared::Shared;
 use head::HeadTask;
 pub use head::ToHead;
+pub use session::LINKS_AT_ONCE;
 
 /// Inputs of one shard's head that wait.
 const WAITING: usize = 256;
@@ -111,8 +112,14 @@ fn accept(shared: &Shared, mut listener: Box<dyn Accepts>, heads: Heads) -> Resu
                     let task = session::Inbound::new(shared.clone(), Arc::clone(&heads), number);
                     let name = format!("link {number} from {}", connection.peer.region());
                     let run = |stop: CancellationToken| task.run(connection, stop);
-                    if let Err(refused) = shared.process.supervisor.spawn(TaskKind::Session, name, run) {
-                        tracing::warn!(%refused, "a link was not taken");
+                    let taken = shared.process.supervisor.spawn(TaskKind::Session, name, run);
+                    if let Err(refused) = taken
+                        && let Some(before) = shared
+                            .process
+                            .events
+                            .may_log("link not taken", &Source::default())
+                    {
+                        tracing::warn!(%refused, before, "a link was not taken");
                     }
                 }
                 Err(error) => refused(&shared, &error),
@@ -123,10 +130,18 @@ fn accept(shared: &Shared, mut listener: Box<dyn Accepts>, heads: Heads) -> Resu
 
 fn refused(shared: &Shared, error: &AcceptError) {
     let text = error.to_string();
-    let fields = json!({ "reason": error.label() });
-    shared
-        .process
-        .events
-        .record(Severity::Warning, "link_refused", text, fields);
+    let from = match error {
+        AcceptError::Refused { address, .. } => Some(address.ip()),
+        AcceptError::System(_) | AcceptError::Defect(_) => None,
+    };
+    let source = from.map_or_else(Source::default, Source::address);
+    let fields = json!({ "reason": error.label(), "from": from.map(|from| from.to_string()) });
     shared.metrics.refused(error.label());
+    shared.process.events.record_from(
+        &source.because(error.label()),
+        Severity::Warning,
+        "link_refused",
+        text,
+        fields,
+    );
 }

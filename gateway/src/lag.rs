@@ -15,10 +15,10 @@ use isthmus_replication::names::RegionName;
 use isthmus_replication::receiving::lag::Freshness;
 use isthmus_replication::time::Now;
 use isthmus_runtime::settings::ProcessSettings;
-use serde::{Deserialize, Serialize, Serializer};
-use serde_json::Value;
+use serde::{Serialize, Serializer};
 
 use crate::board::State;
+use crate::report::{LaneStatus, LinkStatus, ReceivingStatus, RegionReport};
 use crate::status::{self, millis};
 
 /// A report that is older says nothing of the present.
@@ -65,85 +65,12 @@ pub struct Lag {
     pub needs_sync: bool,
 }
 
-/// What is taken of a region's report.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default)]
-struct Report {
-    links: Vec<Link>,
-    receiving: Vec<Received>,
-    agents: Vec<Agent>,
-}
-
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default)]
-struct Link {
-    peer: String,
-    state: String,
-    last_error: Option<String>,
-    lanes: Vec<Lane>,
-}
-
-impl Link {
-    fn lane(&self, shard: &Shard) -> Option<&Lane> {
-        let mut lanes = self.lanes.iter();
-        lanes.find(|lane| lane.group == shard.group.as_str() && lane.partition == shard.partition)
-    }
-}
-
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default)]
-struct Lane {
-    group: String,
-    partition: u16,
-    reason: Option<String>,
-    lag_ms: Option<f64>,
-    lag_proven: bool,
-    still_ms: f64,
-    backlog: Option<u64>,
-    needs_sync: bool,
-}
-
-impl Lane {
-    fn still(&self) -> Duration {
-        from_millis(self.still_ms).unwrap_or_default()
-    }
-}
-
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default)]
-struct Received {
-    origin: String,
-    group: String,
-    partition: u16,
-    state: String,
-    reason: Option<String>,
-    delay_ms: Option<f64>,
-    stages_ms: BTreeMap<String, f64>,
-    uncertainty_ms: Option<f64>,
-    proof_age_ms: Option<f64>,
-    needs_sync: bool,
-}
-
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default)]
-struct Agent {
-    shards: Vec<AgentShard>,
-}
-
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default)]
-struct AgentShard {
-    group: String,
-    partition: u16,
-    runways_s: BTreeMap<String, f64>,
-}
-
 /// What a region told and how old that is: of its links, and of all else, which another gateway may have told.
 #[derive(Debug, Default)]
 struct Word {
-    links: Report,
+    links: RegionReport,
     links_age: Option<Duration>,
-    rest: Report,
+    rest: RegionReport,
     rest_age: Option<Duration>,
 }
 
@@ -184,14 +111,14 @@ fn worst_first(one: &Lag, other: &Lag) -> Ordering {
 
 /// The lag of the lane to `peer` that a region's report tells.
 #[must_use]
-pub fn told(report: &Value, peer: &RegionName, shard: &Shard) -> Option<Duration> {
-    let report = read(report);
-    let lane = report
-        .links
-        .iter()
-        .find(|link| link.peer == peer.as_str())?
-        .lane(shard)?;
-    from_millis(lane.lag_ms?)
+pub fn told(report: &RegionReport, peer: &RegionName, shard: &Shard) -> Option<Duration> {
+    let link = report.links.iter().find(|link| link.peer == peer.as_str())?;
+    from_millis(lane_of(link, shard)?.lag_ms?)
+}
+
+fn lane_of<'a>(link: &'a LinkStatus, shard: &Shard) -> Option<&'a LaneStatus> {
+    let mut lanes = link.lanes.iter();
+    lanes.find(|lane| lane.group == shard.group.as_str() && lane.partition == shard.partition)
 }
 
 /// The age of what this region has of every other one, a shard at a time, with what it may be off by; none where nothing of it is
@@ -210,7 +137,7 @@ pub fn of_own(process: &ProcessSettings, state: &State, now: Now) -> Vec<(Region
 
 fn word(process: &ProcessSettings, state: &State, region: &RegionName, now: Now) -> Word {
     let told = state.regions.get(region);
-    let told = told.map(|told| (read(&told.report), now.mono.since(told.heard)));
+    let told = told.map(|told| (told.report.clone(), now.mono.since(told.heard)));
     if *region != process.region {
         let Some((report, age)) = told else {
             return Word::default();
@@ -222,7 +149,7 @@ fn word(process: &ProcessSettings, state: &State, region: &RegionName, now: Now)
             rest_age: Some(age),
         };
     }
-    let own = read(&status::of_region_state(process, state, now));
+    let own = status::of_region_state(process, state, now);
     let (links, links_age) = match told.filter(|_| !state.leadership.leading) {
         Some((report, age)) => (report, Some(age)),
         None => (own.clone(), Some(Duration::ZERO)),
@@ -235,11 +162,6 @@ fn word(process: &ProcessSettings, state: &State, region: &RegionName, now: Now)
     }
 }
 
-/// A report of another version may hold what this one can't read: it says nothing then.
-fn read(report: &Value) -> Report {
-    Report::deserialize(report).unwrap_or_default()
-}
-
 fn between(
     (origin, theirs): (&RegionName, &Word),
     (peer, receivers): (&RegionName, &Word),
@@ -247,7 +169,7 @@ fn between(
 ) -> Lag {
     let (group, partition) = (shard.group.as_str(), shard.partition);
     let link = theirs.links.links.iter().find(|link| link.peer == peer.as_str());
-    let lane = link.and_then(|link| link.lane(shard));
+    let lane = link.and_then(|link| lane_of(link, shard));
     let received = receivers.rest.receiving.iter().find(|received| {
         received.origin == origin.as_str() && received.group == group && received.partition == partition
     });
@@ -255,7 +177,15 @@ fn between(
         received.and_then(|received| Some(received.proof_age_ms? + millis(receivers.rest_age?)));
     let needs_sync =
         lane.is_some_and(|lane| lane.needs_sync) || received.is_some_and(|received| received.needs_sync);
-    let sent = lane.and_then(|lane| Some(lane.lag_ms? + millis(unheard(lane.still(), theirs.links_age?))));
+    let sent = lane.and_then(|lane| {
+        Some(
+            lane.lag_ms?
+                + millis(unheard(
+                    from_millis(lane.still_ms).unwrap_or_default(),
+                    theirs.links_age?,
+                )),
+        )
+    });
     let proved = proof_age_ms.map(|age| (age - millis(MARK_INTERVAL)).max(0.0));
     let (lag_ms, state, reason) = if heard(theirs.links_age) && sent.is_some() {
         let told = theirs.links_age > Some(Duration::ZERO) && heard(receivers.rest_age);
@@ -268,7 +198,11 @@ fn between(
     } else {
         let lag = sent.into_iter().chain(proved).reduce(f64::max);
         let age = theirs.links_age.into_iter().chain(receivers.rest_age).min();
-        (lag, Freshness::Unknown.label(), Some(why_unknown(age, received)))
+        let unreadable = [(origin, theirs), (peer, receivers)]
+            .into_iter()
+            .find_map(unreadable);
+        let reason = unreadable.unwrap_or_else(|| why_unknown(age, received));
+        (lag, Freshness::Unknown.label(), Some(reason))
     };
     Lag {
         origin: origin.clone(),
@@ -308,8 +242,8 @@ pub(crate) fn heard(age: Option<Duration>) -> bool {
 }
 
 fn as_sent(
-    link: Option<&Link>,
-    lane: Option<&Lane>,
+    link: Option<&LinkStatus>,
+    lane: Option<&LaneStatus>,
     lag_ms: Option<f64>,
     needs_sync: bool,
 ) -> (&'static str, Option<String>) {
@@ -329,7 +263,7 @@ fn as_sent(
     }
 }
 
-fn why_behind(link: Option<&Link>, lane: Option<&Lane>) -> String {
+fn why_behind(link: Option<&LinkStatus>, lane: Option<&LaneStatus>) -> String {
     let of_lane = lane.and_then(|lane| lane.reason.clone());
     let Some(link) = link.filter(|link| link.state != "connected") else {
         return of_lane.unwrap_or_else(|| "what was sent is not reported applied".to_owned());
@@ -340,7 +274,7 @@ fn why_behind(link: Option<&Link>, lane: Option<&Lane>) -> String {
     }
 }
 
-fn as_received(received: Option<&Received>) -> (&'static str, Option<String>) {
+fn as_received(received: Option<&ReceivingStatus>) -> (&'static str, Option<String>) {
     let told = received.map_or("", |received| received.state.as_str());
     let state = Freshness::ALL.into_iter().find(|state| state.label() == told);
     let state = state.unwrap_or(Freshness::Unknown);
@@ -349,7 +283,7 @@ fn as_received(received: Option<&Received>) -> (&'static str, Option<String>) {
 }
 
 /// Why nobody can say how far it is, where the region that told last did so `age` ago.
-fn why_unknown(age: Option<Duration>, received: Option<&Received>) -> String {
+fn why_unknown(age: Option<Duration>, received: Option<&ReceivingStatus>) -> String {
     let Some(age) = age else {
         return "neither region has told of itself".to_owned();
     };
@@ -358,6 +292,13 @@ fn why_unknown(age: Option<Duration>, received: Option<&Received>) -> String {
     }
     let told = received.and_then(|received| received.reason.clone());
     told.unwrap_or_else(|| "what is there of it is not known yet".to_owned())
+}
+
+fn unreadable((region, word): (&RegionName, &Word)) -> Option<String> {
+    let why = word.rest.unreadable.as_ref()?;
+    Some(format!(
+        "what region {region} tells of itself can't be read: {why}"
+    ))
 }
 
 /// The least that an agent of the origin told, less the time since then.

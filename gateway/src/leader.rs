@@ -98,3 +98,15 @@ fn show(shared: &Shared, candidacy: &mut Candidacy, leading: &watch::Sender<bool
         changed
     });
 }
+
+/// Waits until this gateway leads.
+pub async fn won(leading: &mut watch::Receiver<bool>) {
+    if leading.wait_for(|leading| *leading).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// Waits until it leads no more, or the candidacy has ended.
+pub async fn lost(leading: &mut watch::Receiver<bool>) {
+    let _ = leading.wait_for(|leading| !*leading).await;
+}

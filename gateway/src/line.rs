@@ -5,15 +5,18 @@ use std::time::Duration;
 
 use isthmus_link::connection::LinkReader;
 use isthmus_link::{Connection, FrameError, Passed, Peer};
+use isthmus_replication::agreement;
 use isthmus_replication::limits;
 use isthmus_replication::link::frame::{GoodbyeReason, Party, Request};
 use isthmus_replication::link::session::{End, Session, SessionEvent};
-use isthmus_runtime::events::Severity;
+use isthmus_replication::names::RegionName;
+use isthmus_runtime::events::{Severity, Source};
 use serde_json::json;
 use tokio::task::JoinSet;
 use tokio::time::{sleep_until, timeout};
 
 use crate::board::PathEstimate;
+use crate::outbound::compare;
 use crate::outbox::{Outbox, outbox};
 use crate::shared::Shared;
 use crate::status;
@@ -225,10 +228,14 @@ pub fn party(shared: &Shared) -> Party {
 
 /// Answers a call of the other end.
 pub fn answer(shared: &Shared, session: &mut Session, request: &Request) {
-    let outcome = if request.method == STATUS {
+    let outcome = if request.method == agreement::METHOD {
+        compare::answer(shared, &request.body)
+    } else if request.method == STATUS {
         let now = shared.log_now();
         let report = status::of_region(shared.settings(), &shared.board, now);
-        Ok(report.to_string().into())
+        serde_json::to_vec(&report)
+            .map(Into::into)
+            .map_err(|error| error.to_string())
     } else {
         Err(format!("this version does not answer {:?}", request.method))
     };
@@ -237,7 +244,8 @@ pub fn answer(shared: &Shared, session: &mut Session, request: &Request) {
 
 /// Says that the other end runs on another set.yaml.
 pub fn set_differs(shared: &Shared, peer: &Party) {
-    shared.process.events.record(
+    shared.process.events.record_from(
+        &Source::region(&peer.region),
         Severity::Warning,
         "set_differs",
         format!(
@@ -251,11 +259,12 @@ pub fn set_differs(shared: &Shared, peer: &Party) {
 }
 
 /// Passes on what the other end wants this operator to know.
-pub fn told(shared: &Shared, region: &str, event: &isthmus_replication::link::frame::Event) {
-    shared.process.events.record(
+pub fn told(shared: &Shared, region: &RegionName, event: &isthmus_replication::link::frame::Event) {
+    shared.process.events.record_from(
+        &Source::region(region),
         Severity::Notice,
         "told_by_peer",
         format!("region {region} says: {}", event.text),
-        json!({ "peer": region, "kind": event.kind }),
+        json!({ "peer": region.as_str(), "kind": event.kind }),
     );
 }

@@ -3,15 +3,16 @@
 //! A link falls and is made again; its lanes stay, since lag must grow while it is down. When this gateway leads no more
 //! both end: the next leader's lanes begin at the receivers' cursors.
 
+pub mod compare;
 mod doubts;
 mod lane;
 mod link;
 
 use std::sync::Arc;
 
+use isthmus_door::names::Names;
 use isthmus_runtime::supervise::TaskKind;
 
-use crate::addresses::Names;
 use crate::shared::Shared;
 
 /// Starts a task for each peer region.

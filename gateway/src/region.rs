@@ -2,6 +2,7 @@
 
 mod applied;
 mod cursors;
+mod digests;
 mod links;
 mod member;
 mod reports;
@@ -14,7 +15,7 @@ use isthmus_runtime::supervise::{SpawnRefused, TaskKind};
 use crate::shared::Shared;
 
 pub use links::{UnknownPeer, tell as tell_link};
-pub use reports::REPORT_BYTES;
+pub use reports::take as take_report;
 
 /// Starts the tasks that listen and tell.
 ///
@@ -26,6 +27,7 @@ pub fn start(shared: &Shared) -> Result<(), SpawnRefused> {
         supervisor.spawn_until_stopped(TaskKind::Work, name, task(shared.clone()))
     };
     spawn("applied positions", |shared| Box::pin(applied::listen(shared)))?;
+    spawn("digests", |shared| Box::pin(digests::listen(shared)))?;
     spawn("peers' cursors", |shared| Box::pin(cursors::tell(shared)))?;
     spawn("region reports", |shared| Box::pin(reports::answer(shared)))?;
     spawn("leader's report", |shared| Box::pin(reports::ask_leader(shared)))?;

@@ -3,16 +3,21 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use isthmus_log::Member;
 use isthmus_replication::coordinates::{AppliedThrough, Cursor, Position, Shard};
 use isthmus_replication::delay::Delay;
-use isthmus_replication::names::RegionName;
+use isthmus_replication::names::{ProcessName, RegionName};
 use isthmus_replication::peer::AppliedPositions;
 use isthmus_replication::time::Now;
 use isthmus_runtime::settings::ProcessSettings;
 use serde_json::{Map, Value, json};
 
-use crate::board::{AcceptedLink, Board, Head, Lane, Link, PathEstimate, Receiving, State};
+use crate::board::{AcceptedLink, Board, Head, Lane, Link, Receiving, State};
 use crate::lag;
+use crate::report::{
+    AgentShard, AgentStatus, Epoch, LaneStatus, LinkStatus, LogPosition, MemberStatus, ReceivingStatus,
+    RegionReport,
+};
 
 /// What `/v1/status` answers with.
 #[must_use]
@@ -20,14 +25,17 @@ pub fn of_gateway(process: &ProcessSettings, board: &Board, now: Now) -> Value {
     let state = board.state();
     let mut own = of_region_state(process, &state, now);
     as_the_leader_told(process, &state, now, &mut own);
-    let mut regions: Map<String, Value> = state
+    let own = json!(own);
+    let others = state
         .regions
         .iter()
-        .map(|(region, told)| {
-            let report = json!({ "age_ms": millis(now.mono.since(told.heard)), "report": told.report });
-            (region.to_string(), flatten(report))
-        })
-        .collect();
+        .filter(|(region, _)| **region != process.region);
+    let others = others.map(|(region, told)| {
+        let mut report = json!(told.report);
+        report["age_ms"] = json!(millis(now.mono.since(told.heard)));
+        (region.to_string(), report)
+    });
+    let mut regions: Map<String, Value> = others.collect();
     regions.insert(process.region.to_string(), own.clone());
     json!({
         "process": "gateway",
@@ -46,11 +54,15 @@ pub fn of_gateway(process: &ProcessSettings, board: &Board, now: Now) -> Value {
         })),
         "links": own["links"],
         "accepted": state.accepted.values().map(of_accepted).collect::<Vec<_>>(),
-        "heads": state.heads.iter().map(|(shard, head)| with_shard(shard, json!({
+        "heads": state.heads.iter().map(|(shard, head)| json!({
+            "group": shard.group.as_str(),
+            "partition": shard.partition,
             "state": head.state,
             "position": head.position.map(of_position),
-        }))).collect::<Vec<_>>(),
+        })).collect::<Vec<_>>(),
         "receiving": own["receiving"],
+        "compared": of_compared(&state, now),
+        "missing_streams": isthmus_door::streams::shown(&state.missing_streams),
         "lag": lag::of_all(process, &state, now),
         "regions": regions,
     })
@@ -58,7 +70,7 @@ pub fn of_gateway(process: &ProcessSettings, board: &Board, now: Now) -> Value {
 
 /// What a region tells others of itself: by the gateway that answers, of what its agents and its leader told.
 #[must_use]
-pub fn of_region(process: &ProcessSettings, board: &Board, now: Now) -> Value {
+pub fn of_region(process: &ProcessSettings, board: &Board, now: Now) -> RegionReport {
     let state = board.state();
     let mut report = of_region_state(process, &state, now);
     as_the_leader_told(process, &state, now, &mut report);
@@ -66,79 +78,85 @@ pub fn of_region(process: &ProcessSettings, board: &Board, now: Now) -> Value {
 }
 
 /// The links and the epoch are the leader's, which tells the standbys of them; not any more when it is silent.
-fn as_the_leader_told(process: &ProcessSettings, state: &State, now: Now, report: &mut Value) {
+fn as_the_leader_told(process: &ProcessSettings, state: &State, now: Now, report: &mut RegionReport) {
     let told = state.regions.get(&process.region);
     if let Some(told) = told.filter(|_| !state.leadership.leading) {
         let heard = lag::heard(Some(now.mono.since(told.heard)));
-        report["links"] = if heard {
-            told.report["links"].clone()
-        } else {
-            json!([])
-        };
-        report["epoch"] = told.report["epoch"].clone();
+        let links = heard.then(|| told.report.links.clone());
+        report.links = links.unwrap_or_default();
+        report.epoch.clone_from(&told.report.epoch);
     }
+}
+
+/// What comparisons with other regions have found; empty where this gateway does not lead.
+fn of_compared(state: &State, now: Now) -> Value {
+    let found = state.compared.found(now.mono).map(|(peer, shard, found)| {
+        json!({
+            "group": shard.group.as_str(),
+            "partition": shard.partition,
+            "peer": peer.as_str(),
+            "differing_parts": found.differing,
+            "compared_within_ms": millis(found.compared_within),
+            "all_compared": found.all_compared,
+        })
+    });
+    found.collect()
 }
 
 /// The same as this gateway knows it by itself: without what the leader told of its links.
-pub(crate) fn of_region_state(process: &ProcessSettings, state: &State, now: Now) -> Value {
+pub(crate) fn of_region_state(process: &ProcessSettings, state: &State, now: Now) -> RegionReport {
     let agents = state.applied.by_agent(now.mono);
-    json!({
-        "told_by": process.name.as_str(),
-        "generation": process.set.generation,
-        "set_digest": process.set.digest.to_string(),
-        "leader": state.leadership.leader.as_ref().map(|name| name.as_str()),
-        "epoch": state.leadership.epoch.map(|(life, revision)| json!({
-            "life": life.to_string(),
-            "revision": revision,
-        })),
-        "members": state.members.iter().map(|(member, offset)| json!({
-            "name": member.process.as_str(),
-            "role": member.role.as_str(),
-            "clock_offset_ms": offset.map(|micros| micros as f64 / 1e3),
-        })).collect::<Vec<_>>(),
-        "links": state.links.iter().map(|(peer, link)| of_link(peer, link, &state.heads, now)).collect::<Vec<_>>(),
-        "receiving": state.receiving.iter()
-            .map(|((origin, shard), held)| of_receiving(origin, shard, held, now)).collect::<Vec<_>>(),
-        "agents": agents.iter().map(|(name, shards)| json!({
-            "name": name.as_str(),
-            "shards": shards.iter().map(|told| of_agent(told)).collect::<Vec<_>>(),
-        })).collect::<Vec<_>>(),
-    })
-}
-
-/// The report with its age beside it.
-fn flatten(told: Value) -> Value {
-    let age = told["age_ms"].clone();
-    match told {
-        Value::Object(mut fields) => {
-            let mut report = fields.remove("report").unwrap_or_default();
-            if report.is_object() {
-                report["age_ms"] = age;
-            }
-            report
-        }
-        other => other,
+    let epoch = state.leadership.epoch;
+    let links = state.links.iter();
+    let receiving = state.receiving.iter();
+    RegionReport {
+        unreadable: None,
+        told_by: process.name.to_string(),
+        generation: process.set.generation,
+        set_digest: process.set.digest.to_string(),
+        leader: state.leadership.leader.as_ref().map(ToString::to_string),
+        epoch: epoch.map(|(life, revision)| Epoch {
+            life: life.to_string(),
+            revision,
+        }),
+        members: state.members.iter().map(of_member).collect(),
+        links: links
+            .map(|(peer, link)| of_link(peer, link, &state.heads, now))
+            .collect(),
+        receiving: receiving
+            .map(|((origin, shard), held)| of_receiving(origin, shard, held, now))
+            .collect(),
+        agents: agents.iter().map(|(name, told)| of_agent(name, told)).collect(),
     }
 }
 
-fn of_link(peer: &RegionName, link: &Link, heads: &BTreeMap<Shard, Head>, now: Now) -> Value {
-    let of_lane = |shard: &Shard, lane: &Lane| {
-        let head = heads.get(shard).and_then(|head| head.position);
-        with_shard(shard, of_lane(lane, head, now))
-    };
-    let mut shown = json!({
-        "peer": peer.as_str(),
-        "state": link.label(),
-        "address": link.address.map(|address| address.to_string()),
-        "gateway": link.gateway.as_ref().map(|name| name.as_str()),
-        "protocol_version": link.version,
-        "since_ms": link.since.map(|since| since.millis()),
-        "paused": link.paused,
-        "last_error": link.last_error,
-        "lanes": link.lanes.iter().map(|(shard, lane)| of_lane(shard, lane)).collect::<Vec<_>>(),
-    });
-    add_path(&mut shown, link.path);
-    shown
+fn of_member((member, clock_offset_micros): &(Member, Option<i64>)) -> MemberStatus {
+    MemberStatus {
+        name: member.process.to_string(),
+        role: member.role.as_str().to_owned(),
+        clock_offset_ms: clock_offset_micros.map(of_micros),
+    }
+}
+
+fn of_link(peer: &RegionName, link: &Link, heads: &BTreeMap<Shard, Head>, now: Now) -> LinkStatus {
+    let position = |shard: &Shard| heads.get(shard).and_then(|head| head.position);
+    let lanes = link.lanes.iter();
+    LinkStatus {
+        peer: peer.to_string(),
+        state: link.label().to_owned(),
+        address: link.address.map(|address| address.to_string()),
+        gateway: link.gateway.as_ref().map(ToString::to_string),
+        protocol_version: link.version,
+        since_ms: link.since.map(|since| since.millis()),
+        paused: link.paused,
+        last_error: link.last_error.clone(),
+        lanes: lanes
+            .map(|(shard, lane)| of_lane(shard, lane, position(shard), now))
+            .collect(),
+        rtt_ms: link.path.rtt.map(millis),
+        clock_offset_ms: link.path.clock_offset_micros.map(of_micros),
+        clock_uncertainty_ms: link.path.uncertainty_micros.map(|micros| micros as f64 / 1e3),
+    }
 }
 
 fn of_accepted(link: &AcceptedLink) -> Value {
@@ -149,108 +167,106 @@ fn of_accepted(link: &AcceptedLink) -> Value {
         "protocol_version": link.version,
         "since_ms": link.since.millis(),
     });
-    add_path(&mut shown, link.path);
+    let path = link.path;
+    shown["rtt_ms"] = json!(path.rtt.map(millis));
+    shown["clock_offset_ms"] = json!(path.clock_offset_micros.map(of_micros));
+    shown["clock_uncertainty_ms"] = json!(path.uncertainty_micros.map(|micros| micros as f64 / 1e3));
     shown
 }
 
-fn add_path(shown: &mut Value, path: PathEstimate) {
-    shown["rtt_ms"] = json!(path.rtt.map(millis));
-    shown["clock_offset_ms"] = json!(path.clock_offset_micros.map(|micros| micros as f64 / 1e3));
-    shown["clock_uncertainty_ms"] = json!(path.uncertainty_micros.map(|micros| micros as f64 / 1e3));
-}
-
-fn of_lane(lane: &Lane, head: Option<Position>, now: Now) -> Value {
+fn of_lane(shard: &Shard, lane: &Lane, head: Option<Position>, now: Now) -> LaneStatus {
     let lag = lane.lag.at(now.wall);
     let applied = lane.applied.map(|applied| applied.0);
     let backlog = head
         .zip(applied)
         .filter(|(head, applied)| head.life == applied.life);
-    let backlog = backlog.map(|(head, applied)| head.sequence.0.saturating_sub(applied.sequence.0));
-    json!({
-        "state": lane.state,
-        "reason": lane.reason,
-        "cursor": lane.cursor.map(of_cursor),
-        "applied": lane.applied.map(of_applied),
-        "read": lane.read.map(|read| read.0),
-        "in_flight_bytes": lane.in_flight_bytes,
-        "window_bytes": lane.window_bytes,
-        "lag_ms": millis(lag.at_least),
-        "lag_proven": lag.proven,
-        "still_ms": millis(lag.still),
-        "backlog": backlog,
-        "needs_sync": lane.needs_sync,
-    })
+    LaneStatus {
+        group: shard.group.to_string(),
+        partition: shard.partition,
+        state: lane.state.to_owned(),
+        reason: lane.reason.clone(),
+        cursor: lane.cursor.map(of_cursor),
+        applied: lane.applied.map(of_applied),
+        read: lane.read.map(|read| read.0),
+        in_flight_bytes: lane.in_flight_bytes,
+        window_bytes: lane.window_bytes,
+        lag_ms: Some(millis(lag.at_least)),
+        lag_proven: lag.proven,
+        still_ms: millis(lag.still),
+        backlog: backlog.map(|(head, applied)| head.sequence.0.saturating_sub(applied.sequence.0)),
+        needs_sync: lane.needs_sync,
+    }
 }
 
-fn of_receiving(origin: &RegionName, shard: &Shard, held: &Receiving, now: Now) -> Value {
-    let aged = held.proof_age.map(|age| millis(age + now.mono.since(held.as_of)));
-    let mut shown = with_shard(
-        shard,
-        json!({
-            "state": held.state,
-            "reason": held.reason,
-            "cursor": held.cursor.map(of_cursor),
-            "delay_ms": held.delay.map(|delay| millis(delay.total())),
-            "stages_ms": of_stages(held.delay.unwrap_or_default()),
-            "uncertainty_ms": held.delay.and_then(|delay| delay.uncertainty).map(millis),
-            "proof_age_ms": aged,
-            "proof_uncertainty_ms": held.uncertainty.map(millis),
-            "needs_sync": held.needs_sync,
-        }),
-    );
-    shown["origin"] = json!(origin.as_str());
-    shown
+fn of_receiving(origin: &RegionName, shard: &Shard, held: &Receiving, now: Now) -> ReceivingStatus {
+    let delay = held.delay;
+    ReceivingStatus {
+        origin: origin.to_string(),
+        group: shard.group.to_string(),
+        partition: shard.partition,
+        state: held.state.to_owned(),
+        reason: held.reason.clone(),
+        cursor: held.cursor.map(of_cursor),
+        delay_ms: delay.map(|delay| millis(delay.total())),
+        stages_ms: of_stages(delay.unwrap_or_default()),
+        uncertainty_ms: delay.and_then(|delay| delay.uncertainty).map(millis),
+        proof_age_ms: held.proof_age.map(|age| millis(age + now.mono.since(held.as_of))),
+        proof_uncertainty_ms: held.uncertainty.map(millis),
+        needs_sync: held.needs_sync,
+    }
 }
 
-fn of_stages(delay: Delay) -> Value {
+fn of_stages(delay: Delay) -> BTreeMap<String, f64> {
     let stages = delay.stages();
-    stages
-        .map(|(stage, took)| (stage.label().to_owned(), json!(millis(took))))
-        .collect::<Map<_, _>>()
-        .into()
+    let named = stages.map(|(stage, took)| (stage.label().to_owned(), millis(took)));
+    named.into_iter().collect()
 }
 
-fn of_agent(told: &AppliedPositions) -> Value {
-    let origins: Map<String, Value> = told
-        .origins
-        .iter()
-        .map(|origin| (origin.origin.to_string(), of_applied(origin.applied)))
-        .collect();
-    let runways: Map<String, Value> = told
-        .runways
-        .iter()
-        .map(|(peer, runway)| (peer.to_string(), json!(runway.as_secs_f64())))
-        .collect();
-    with_shard(
-        &told.shard,
-        json!({
-            "own": told.own.map(of_applied),
-            "checkpointed": told.checkpointed.0,
-            "needs_sync": told.needs_sync,
-            "applied": origins,
-            "runways_s": runways,
-        }),
-    )
+fn of_agent(name: &ProcessName, told: &[&AppliedPositions]) -> AgentStatus {
+    AgentStatus {
+        name: name.to_string(),
+        shards: told.iter().map(|told| of_agent_shard(told)).collect(),
+    }
 }
 
-fn with_shard(shard: &Shard, mut shown: Value) -> Value {
-    shown["group"] = json!(shard.group.as_str());
-    shown["partition"] = json!(shard.partition);
-    shown
+fn of_agent_shard(told: &AppliedPositions) -> AgentShard {
+    let (origins, runways) = (told.origins.iter(), told.runways.iter());
+    AgentShard {
+        group: told.shard.group.to_string(),
+        partition: told.shard.partition,
+        own: told.own.map(of_applied),
+        checkpointed: told.checkpointed.0,
+        needs_sync: told.needs_sync,
+        applied: origins
+            .map(|origin| (origin.origin.to_string(), of_applied(origin.applied)))
+            .collect(),
+        runways_s: runways
+            .map(|(peer, runway)| (peer.to_string(), runway.as_secs_f64()))
+            .collect(),
+    }
 }
 
-fn of_cursor(cursor: Cursor) -> Value {
-    let mut shown = of_position(cursor.position);
-    shown["message_id"] = json!(cursor.message_id.to_string());
-    shown
+fn of_cursor(cursor: Cursor) -> LogPosition {
+    LogPosition {
+        message_id: Some(cursor.message_id.to_string()),
+        ..of_position(cursor.position)
+    }
 }
 
-fn of_applied(applied: AppliedThrough) -> Value {
+fn of_applied(applied: AppliedThrough) -> LogPosition {
     of_position(applied.0)
 }
 
-fn of_position(position: Position) -> Value {
-    json!({ "life": position.life.to_string(), "sequence": position.sequence.0 })
+fn of_position(position: Position) -> LogPosition {
+    LogPosition {
+        life: position.life.to_string(),
+        sequence: position.sequence.0,
+        message_id: None,
+    }
+}
+
+fn of_micros(micros: i64) -> f64 {
+    micros as f64 / 1e3
 }
 
 pub(crate) fn millis(duration: Duration) -> f64 {

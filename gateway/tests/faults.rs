@@ -6,7 +6,7 @@ mod common;
 
 use std::time::Duration;
 
-use common::{Contents, EU, SOON, US, World, expected, link, region};
+use common::{Contents, EU, GatewayProcess, SOON, US, World, expected, link, region};
 use isthmus_replication::peer::{PeerCursors, PeerDoubt};
 use isthmus_wan::Command;
 use tokio::time::Instant;
@@ -271,6 +271,57 @@ async fn scenario_34_a_tail_that_only_the_peer_has_is_told_to_the_agents_with_wh
         expected(24),
         "what the lost tail displaced arrives with the next life"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_suspicion_that_lasts_is_told_once_and_its_end_once() {
+    let mut world = World::two_regions(RTT).await;
+    let mut eu = world.publisher(EU).await;
+    let us = world.publisher(US).await;
+    let (one, _other) = world.one_gateway_each();
+    one.connected(US).await;
+    eu.put_numbered(0, 10).await;
+    let shared = Contents::with_keys(&us.ports, &region(EU), 10).await;
+    let shared = shared.fold.origin(&region(EU)).unwrap().cursor;
+
+    let backup = world.back_up(EU);
+    eu.ready().await;
+    eu.put_numbered(10, 5).await;
+    Contents::with_keys(&us.ports, &region(EU), 15).await;
+    world.put_back(EU, &backup);
+    eu.ready().await;
+    let mut doubts = eu.ports.peers.subscribe("doubts.*.*").await.unwrap();
+    eu.put_numbered(15, 9).await;
+    for doubt in 0..4 {
+        let told = tokio::time::timeout(SOON, doubts.next()).await;
+        assert!(
+            told.unwrap().is_some(),
+            "the agents are told again, {doubt} times so far"
+        );
+    }
+    assert_eq!(told_of_us(&one, "life_suspected").await, 1);
+    assert_eq!(told_of_us(&one, "life_suspicion_ended").await, 0);
+
+    eu.begin_second_life(shared.position.sequence).await;
+    Contents::with_keys(&us.ports, &region(EU), 24).await;
+    let ended = tokio::time::timeout(SOON, async {
+        while told_of_us(&one, "life_suspicion_ended").await == 0 {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    });
+    assert!(ended.await.is_ok(), "its end was not told\n{}", one.log());
+    assert_eq!(told_of_us(&one, "life_suspected").await, 1, "{}", one.log());
+    assert_eq!(told_of_us(&one, "life_suspicion_ended").await, 1);
+}
+
+/// How many events of this kind the lane to the peer has told.
+async fn told_of_us(gateway: &GatewayProcess, kind: &str) -> usize {
+    let events = gateway.text("/v1/events?after=0").await.unwrap();
+    let events: serde_json::Value = serde_json::from_str(&events).unwrap();
+    let all = events.as_array().unwrap();
+    all.iter()
+        .filter(|event| event["kind"] == kind && event["fields"]["peer"] == US)
+        .count()
 }
 
 #[tokio::test(flavor = "multi_thread")]

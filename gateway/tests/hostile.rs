@@ -6,17 +6,12 @@ mod common;
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use isthmus_replication::coordinates::WriterId;
-use isthmus_replication::link::frame::{Frame, GoodbyeReason, Hello, Party, VERSIONS, Versions};
-use isthmus_replication::names::{ProcessName, SetName};
+use isthmus_replication::link::frame::{Frame, GoodbyeReason, VERSIONS};
 
-use common::{Contents, EU, GatewayProcess, US, World, expected, region};
+use common::{Contents, EU, GatewayProcess, Peer, REFUSED_WITHIN, US, World, expected, hello, region};
 
-/// A handshake or a greeting that is not finished ends within 10 s; a loaded machine is given three times that.
-const REFUSED_WITHIN: Duration = Duration::from_secs(30);
 /// What hostile peers may cost a gateway. The largest frame has 8 MiB.
 const MOST_GROWTH_BYTES: u64 = 96 * 1024 * 1024;
 const FRAME_BYTES: u32 = isthmus_replication::limits::FRAME_BYTES as u32;
@@ -100,79 +95,6 @@ fn closes(mut stream: TcpStream, what: &str) {
             }
             Err(_) => return,
         }
-    }
-}
-
-/// A TLS end with the certificate of a region, which sends raw bytes; ended when dropped.
-struct Peer {
-    openssl: Child,
-    bytes: Option<ChildStdin>,
-    answers: Option<ChildStdout>,
-}
-
-impl Peer {
-    fn of(world: &World, name: &str, port: u16) -> Self {
-        let folder = world.folder_of(name);
-        let mut openssl = Command::new("openssl")
-            .args([
-                "s_client",
-                "-quiet",
-                "-ign_eof",
-                "-noservername",
-                "-alpn",
-                "isthmus/1",
-            ])
-            .args(["-connect", &format!("127.0.0.1:{port}")])
-            .arg("-cert")
-            .arg(folder.join("gateway.crt"))
-            .arg("-key")
-            .arg(folder.join("gateway.key"))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        Self {
-            bytes: openssl.stdin.take(),
-            answers: openssl.stdout.take(),
-            openssl,
-        }
-    }
-
-    /// The next frame of the gateway, which must come.
-    fn hears(&mut self) -> Frame {
-        let answers = self.answers.as_mut().unwrap();
-        let mut length = [0; 4];
-        answers.read_exact(&mut length).unwrap();
-        let mut frame = vec![0; u32::from_be_bytes(length) as usize];
-        answers.read_exact(&mut frame).unwrap();
-        Frame::decode(frame.into()).unwrap()
-    }
-
-    /// Sends until the other end takes no more.
-    fn send(&mut self, bytes: &[u8]) {
-        if let Some(pipe) = &mut self.bytes {
-            // A gateway that has refused already closes the pipe under the rest.
-            let _ = pipe.write_all(bytes).and_then(|()| pipe.flush());
-        }
-    }
-
-    fn must_end(mut self, what: &str) {
-        let deadline = Instant::now() + REFUSED_WITHIN;
-        while self.openssl.try_wait().unwrap().is_none() {
-            assert!(
-                Instant::now() < deadline,
-                "a peer that sent {what} is still linked after {REFUSED_WITHIN:?}"
-            );
-            std::thread::park_timeout(Duration::from_millis(20));
-        }
-    }
-}
-
-impl Drop for Peer {
-    fn drop(&mut self) {
-        let _ = self.openssl.kill();
-        let _ = self.openssl.wait();
     }
 }
 
@@ -274,25 +196,6 @@ async fn scenario_27_what_is_no_frame_ends_a_session_with_a_valid_certificate_wh
         "the honest link fell: {reconnects:?}"
     );
     serves_as_before(&other, resident).await;
-}
-
-/// The first frame of a gateway of eu-west that speaks these versions.
-fn hello(least: u32, newest: u32) -> Vec<u8> {
-    let party = Party {
-        set: SetName::parse("shop").unwrap(),
-        set_digest: [0; 16],
-        generation: 1,
-        region: region(EU),
-        process: ProcessName::parse("of-another-release").unwrap(),
-        run: WriterId(1),
-    };
-    let frame = Frame::Hello(Hello {
-        versions: Versions { least, newest },
-        party,
-        lanes: Vec::new(),
-    });
-    let frame = frame.encode();
-    [&u32::try_from(frame.len()).unwrap().to_be_bytes()[..], &frame].concat()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -73,22 +73,22 @@ async fn why(State(assembled): State<Assembled>, request: Request) -> Response {
         return Problem::new(ErrorCode::NotReady, "the agent is starting").into_response();
     };
     match region.core.held(&bucket, &key) {
-        Ok(Some(held)) => Json(told(&held, region)).into_response(),
+        Ok(Some((held, wall))) => Json(told(&held, wall)).into_response(),
         Ok(None) => Problem::new(ErrorCode::NotFound, "this agent never heard of the key").into_response(),
         Err(refusal) => door::problem(&refusal).into_response(),
     }
 }
 
-fn told(held: &isthmus_replication::store::HeldCell, region: &Region) -> Value {
+fn told(held: &isthmus_replication::store::HeldCell, wall: isthmus_replication::time::Wall) -> Value {
     let cell = &held.cell;
     let mut told = json!({
         "version": cell.version.to_string(),
         "origin": cell.version.region.as_str(),
         "applied_at": door::timestamp(held.applied_at),
         "expires_at": cell.expires_at.map(door::timestamp),
-        "seen": cell.seen.iter().map(|(region, hlc)| (region.to_string(), json!(hlc.to_string()))).collect::<serde_json::Map<_, _>>(),
+        "seen": cell.seen.iter().map(|(region, stamp)| (region.to_string(), json!(stamp.hlc.to_string()))).collect::<serde_json::Map<_, _>>(),
     });
-    if let Some((value, content_type)) = cell.live_value(region.core.context().now().wall) {
+    if let Some((value, content_type)) = cell.live_value(wall) {
         told["content_type"] = content_type.as_str().into();
         match std::str::from_utf8(value) {
             Ok(text) => told["value"] = text.into(),

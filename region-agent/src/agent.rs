@@ -3,16 +3,18 @@
 use std::sync::Arc;
 
 use isthmus_door::history::Teller;
-use isthmus_door::{Doors, History, OpenDoor};
-use isthmus_log::nats::{Connection, ConnectionSettings, ConnectionState, Readers};
-use isthmus_log::{EnsureError, LogSettings, Ports, RegionNames, Role, ServerClock};
+use isthmus_door::names::SystemNames;
+use isthmus_door::region::{Client, check_region, connect_region, log_settings};
+use isthmus_door::{Doors, History, Limits, OpenDoor};
+use isthmus_log::nats::{Connection, ConnectionState};
+use isthmus_log::{Ports, Role, ServerClock};
 use isthmus_replication::coordinates::WriterId;
 use isthmus_replication::lease::Holder;
 use isthmus_replication::planted::{self, Planted};
 use isthmus_runtime::health::Probe;
 use isthmus_runtime::settings::{AgentSettings, BucketRights};
 use isthmus_runtime::supervise::TaskKind;
-use isthmus_runtime::{Process, random};
+use isthmus_runtime::{Process, open_files, random};
 use tokio::sync::watch;
 
 use crate::admin::{self, Assembled};
@@ -23,7 +25,6 @@ use crate::metrics::{AgentMetrics, gauges};
 use crate::operation::{Core, Policy};
 use crate::peers::Peers;
 use crate::region::{self, Region};
-use crate::servers;
 use crate::shard::{self, Context};
 use crate::traced::TracedChanges;
 
@@ -34,8 +35,12 @@ use crate::traced::TracedChanges;
 pub async fn assemble(process: Process<AgentSettings>) -> anyhow::Result<()> {
     let settings = Arc::clone(&process.settings);
     let doors = Doors::new(&process);
-    let admin = isthmus_door::bind_admin(&process, &doors).await?;
-    let door = OpenDoor::bind(&process, "http", &[], |told| &told.door, &doors).await?;
+    let shards = settings.process.set.shards_for(&settings.process.region).len();
+    let connections = open_files::share(open_files::limit(), shards as u64, true)?;
+    connections.tell();
+    let admin = isthmus_door::bind_admin(&process, &doors, &connections).await?;
+    let limits = Limits::of_applications(&connections);
+    let door = OpenDoor::bind(&process, "http", &[], |told| &told.door, &doors, limits).await?;
     let (admin_at, door_at) = (admin.address(), door.address());
     let assembled = Assembled::default();
     let teller = Teller {
@@ -50,6 +55,7 @@ pub async fn assemble(process: Process<AgentSettings>) -> anyhow::Result<()> {
         connection: Arc::clone(&connected),
         assembled: Arc::clone(&assembled),
         doors: [admin.tls(), door.tls()].into_iter().flatten().collect(),
+        connections,
         clock: process.clock.clone(),
     };
     let examine = move || doctor.clone().examine();
@@ -78,10 +84,11 @@ pub async fn start(
 ) -> anyhow::Result<Region> {
     let settings = &process.settings.process;
     let context = context(process, ports, connection).await?;
-    let journal = Arc::clone(&context.ports.journal);
+    let (journal, ports) = (Arc::clone(&context.ports.journal), context.ports.clone());
+    let carried = history.clone();
     process
         .supervisor
-        .spawn(TaskKind::Work, "events", |stop| history.carry(journal, stop))?;
+        .spawn(TaskKind::Work, "events", |stop| carried.carry(journal, stop))?;
     let mut shards = Vec::new();
     for shard in settings.set.shards_for(&settings.region) {
         shards.push(shard::spawn(context.clone(), &shard).await?);
@@ -92,6 +99,9 @@ pub async fn start(
     let shown = region.clone();
     process.metrics.sampled(move || gauges::of_region(&shown));
     spawn_region(process, &region)?;
+    let held = settings.set.shards_for(&settings.region);
+    let missing = region.missing_streams.clone();
+    isthmus_door::streams::watch(process, ports, held, log_settings(settings), missing, history)?;
     Ok(region)
 }
 
@@ -108,20 +118,8 @@ fn open_door(
 
 async fn connect(process: &Process<AgentSettings>) -> anyhow::Result<Connection> {
     let settings = &process.settings.process;
-    let connection = Connection::open(ConnectionSettings {
-        servers: servers::urls(&settings.nats.servers).await?,
-        credentials: settings.nats.credentials.clone(),
-        ca: settings.nats.ca.clone(),
-        domain: settings.nats.domain.clone(),
-        role: Some(Role::Agent),
-        process: settings.name.to_string(),
-        readers: Readers::of(settings.log.create, settings.set.readers()),
-        names: RegionNames {
-            set: settings.set.name.clone(),
-            region: settings.region.clone(),
-        },
-    });
-    Ok(connection.await?)
+    let client = Client::of_process(settings, Role::Agent);
+    Ok(connect_region(settings, client, &SystemNames::default()).await?)
 }
 
 /// Waits for the region's NATS, and makes sure that its streams and leases are what they must be.
@@ -132,21 +130,7 @@ async fn context(
 ) -> anyhow::Result<Context> {
     let settings = &process.settings.process;
     let nats = process.health.condition("nats", &[Probe::Read, Probe::Write]);
-    nats.unmet("the region's NATS has not answered yet");
-    connection.wait_for(|state| state.connected).await?;
-    if let Some(max_payload) = ports.log.max_message_bytes() {
-        settings.set.check_max_payload(max_payload as u64)?;
-    }
-    let wanted = LogSettings {
-        create: settings.log.create,
-        replicas: settings.log.replicas,
-        max_bytes: settings.log.max_bytes.0,
-    };
-    let shards = settings.set.shards_for(&settings.region);
-    let waits = |error: &EnsureError| nats.unmet(error.to_string());
-    let ensured = ports.ensure(&shards, &wanted, waits).await;
-    ensured.map_err(|error| settings.at_log(error.setting(), error))?;
-    nats.met();
+    check_region(settings, &ports, &mut connection, &nats).await?;
     let (aside, waiting) = isthmus_door::aside::queue(process);
     let journal = Arc::clone(&ports.journal);
     process
@@ -201,6 +185,7 @@ fn spawn_region(process: &Process<AgentSettings>, region: &Region) -> anyhow::Re
         region::watch_members(each(), stop)
     })?;
     supervisor.spawn_until_stopped(TaskKind::Work, "positions", region::tell_positions(each()))?;
+    supervisor.spawn_until_stopped(TaskKind::Work, "digests", region::tell_digests(each()))?;
     supervisor.spawn_until_stopped(TaskKind::Work, "cursors", region::hear_cursors(each()))?;
     supervisor.spawn_until_stopped(TaskKind::Work, "doubts", region::hear_doubts(each()))?;
     supervisor.spawn(TaskKind::Work, "logs", |stop| region::watch_logs(each(), stop))?;

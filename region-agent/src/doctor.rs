@@ -2,16 +2,26 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use isthmus_door::certificates::{self, OfDoor};
 use isthmus_log::nats::Connection;
-use isthmus_runtime::blocking;
 use isthmus_runtime::clock::Clock;
 use isthmus_runtime::doctor::{self, Finding, machine};
+use isthmus_runtime::open_files::Connections;
 use isthmus_runtime::settings::AgentSettings;
+use isthmus_runtime::{blocking, private};
 use tokio::sync::OnceCell;
 
 use crate::admin::Assembled;
+use crate::checkpoint;
+use crate::region::Region;
+use crate::status;
+
+/// A checkpoint that is older is late.
+const LATE: Duration = Duration::from_secs(60);
+/// And this one was missed, whatever the reason.
+const TOO_LATE: Duration = Duration::from_secs(300);
 
 /// What an agent looks at. Clones look at the same.
 #[derive(Clone)]
@@ -24,6 +34,8 @@ pub struct Doctor {
     pub assembled: Assembled,
     /// What its doors prove themselves with.
     pub doors: Vec<OfDoor>,
+    /// How many connections they take.
+    pub connections: Connections,
     /// The time.
     pub clock: Clock,
 }
@@ -37,13 +49,33 @@ impl Doctor {
         let limit = self.settings.process.set.clock.max_ahead;
         let mut findings = isthmus_door::doctor::of_nats(server.as_ref(), offset, limit).to_vec();
         findings.push(self.of_disk().await);
+        let (data, secrets) = (self.settings.data.clone(), self.secrets());
+        let wider = blocking::spawn(move || {
+            let mut wider = private::wider(checkpoint::files(&data), private::OTHERS);
+            wider.extend(private::wider(secrets, private::EVERYBODY));
+            wider
+        });
+        findings.extend(wider.await.ok().map(|wider| doctor::permissions(&wider)));
+        findings.push(self.connections.finding());
         let now = self.clock.now().wall.millis() / 1000;
         findings.extend(certificates::findings(self.doors.clone(), now));
+        if let Some(region) = region {
+            let context = region.core.context();
+            findings.extend(isthmus_door::streams::findings(&region.missing_streams));
+            findings.extend(isthmus_door::doctor::of_health(&context.process.health));
+            findings.extend(missing_changes(region));
+            findings.extend(checkpoints(region));
+        }
         findings.extend(region.map(|region| {
             let memory = &region.core.context().memory;
             doctor::memory(memory.used(), memory.limits().0)
         }));
         findings
+    }
+
+    fn secrets(&self) -> Vec<PathBuf> {
+        let own = self.settings.door.tls.iter().map(|tls| tls.key.clone());
+        own.chain(self.settings.process.secrets()).collect()
     }
 
     /// A checkpoint is written beside the one before it, so that twice the store may be wanted.
@@ -67,8 +99,83 @@ impl Doctor {
     }
 }
 
+/// Changes of an origin that are missing until a sync brings them.
+fn missing_changes(region: &Region) -> Vec<Finding> {
+    let own = region.core.policy().region();
+    let mut findings = Vec::new();
+    for shard in region.core.shards() {
+        for (origin, reason) in status::missing_of(&shard.served(), own) {
+            let of = format!("{origin} {}", shard.shard());
+            let mend = "docs/operations/alerts/IsthmusNeedsSync.md says what can be done";
+            findings.push(Finding::fail("needs sync", &of, reason, mend));
+        }
+    }
+    findings
+}
+
+/// Shards that have something to checkpoint and have not for long.
+fn checkpoints(region: &Region) -> Vec<Finding> {
+    let context = region.core.context();
+    let (now, failed) = (context.now().wall, context.metrics.failed_checkpoints() > 0);
+    let mut findings = Vec::new();
+    for shard in region.core.shards() {
+        let served = shard.served();
+        let age = served.checkpointed_at.map(|at| now.since(at));
+        let dirty = served.store.dirty() > 0;
+        findings.extend(checkpoint(&shard.shard().to_string(), dirty, age, failed));
+    }
+    if findings.is_empty() {
+        findings.push(Finding::ok("checkpoints", "", "as they should be"));
+    }
+    findings
+}
+
+/// One is due every few seconds. Without a first one, that some have failed says why.
+fn checkpoint(of: &str, dirty: bool, age: Option<Duration>, failed: bool) -> Option<Finding> {
+    let check = "checkpoints";
+    let mend = "look at the events checkpoint_failed of this agent, and at the folder that `data` names: room, rights, the disk";
+    let age = match age {
+        None if dirty && failed => {
+            let found = "none could be written since the start of this agent: the log can't be trimmed";
+            return Some(Finding::fail(check, of, found, mend));
+        }
+        None => return None,
+        Some(age) => age,
+    };
+    let found = format!(
+        "the last one is {} s old: the log can't be trimmed",
+        age.as_secs()
+    );
+    match age {
+        age if !dirty || age < LATE => None,
+        age if failed || age >= TOO_LATE => Some(Finding::fail(check, of, found, mend)),
+        _ => Some(Finding::warn(check, of, found, mend)),
+    }
+}
+
 /// The folder, or the nearest one above it that is there.
 fn existing(mut folder: PathBuf) -> PathBuf {
     while !folder.exists() && folder.pop() {}
     folder
+}
+
+#[cfg(test)]
+mod tests {
+    use isthmus_runtime::doctor::Verdict;
+
+    use super::*;
+
+    #[test]
+    fn a_checkpoint_that_fails_is_told_within_a_minute_and_one_that_is_slow_within_five() {
+        let seconds = |seconds| Some(Duration::from_secs(seconds));
+        let told =
+            |dirty, age, failed| checkpoint("default/0", dirty, age, failed).map(|finding| finding.verdict);
+        assert_eq!(told(true, seconds(59), true), None);
+        assert_eq!(told(true, seconds(60), true), Some(Verdict::Fail));
+        assert_eq!(told(true, seconds(60), false), Some(Verdict::Warn));
+        assert_eq!(told(true, seconds(300), false), Some(Verdict::Fail));
+        assert_eq!(told(false, seconds(900), true), None, "there is nothing to write");
+        assert_eq!(told(true, None, true), Some(Verdict::Fail));
+        assert_eq!(told(true, None, false), None, "it has only begun");
+    }
 }

@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use isthmus_replication::coordinates::Shard;
 use isthmus_replication::delay::Delay;
+use isthmus_replication::follow::Phase;
 use isthmus_replication::names::RegionName;
 use isthmus_replication::receiving::lag::Freshness;
 
 use crate::region::Region;
-use crate::shard::{Phase, Served, ShardHandle};
+use crate::shard::{Served, ShardHandle};
 
 /// What this agent has of another region in one shard.
 #[derive(Debug, Clone, PartialEq, Eq)]

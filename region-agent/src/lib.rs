@@ -14,7 +14,6 @@ pub mod metrics;
 pub mod operation;
 pub mod peers;
 pub mod region;
-pub mod servers;
 pub mod shard;
 pub mod status;
 pub mod traced;

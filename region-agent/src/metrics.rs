@@ -109,6 +109,14 @@ pub struct AgentMetrics {
 }
 
 impl AgentMetrics {
+    /// How many checkpoints have failed since the start.
+    #[must_use]
+    pub fn failed_checkpoints(&self) -> u64 {
+        self.checkpoints
+            .get_or_create(&OfOutcome { outcome: "failed" })
+            .get()
+    }
+
     /// Registers every metric.
     #[must_use]
     pub fn new(metrics: &Metrics) -> Self {

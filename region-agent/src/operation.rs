@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use isthmus_replication::cell::ContentType;
+use isthmus_replication::change::Op;
 use isthmus_replication::names::{BucketName, Key, RegionName};
 use isthmus_replication::session_token::SessionToken;
 use isthmus_replication::time::Wall;
@@ -39,7 +40,9 @@ pub struct Write {
     /// The key.
     pub key: Key,
     /// What is written.
-    pub content: WriteContent,
+    pub op: Op,
+    /// How long a value lives; the bucket's ttl if the caller names none. None for a delete.
+    pub ttl: Option<Duration>,
     /// Which regions must have it before it is acknowledged.
     pub consistency: Consistency,
     /// How long the caller waits.
@@ -50,22 +53,6 @@ pub struct Write {
     pub trace: Option<TraceContext>,
     /// An operator follows the write: its trace is recorded as it says, whatever clients may decide.
     pub followed: bool,
-}
-
-/// What a write leaves.
-#[derive(Debug, Clone)]
-pub enum WriteContent {
-    /// A value.
-    Put {
-        /// Its bytes.
-        value: Bytes,
-        /// Their media type.
-        content_type: ContentType,
-        /// How long it lives; the bucket's ttl when the caller names none.
-        ttl: Option<Duration>,
-    },
-    /// A tombstone.
-    Delete,
 }
 
 /// Reads a key.

@@ -3,12 +3,13 @@
 use isthmus_log::Role;
 use isthmus_replication::delay::Delay;
 use isthmus_replication::digests::Summary;
+use isthmus_replication::follow::Phase;
 use isthmus_replication::names::RegionName;
 use serde_json::{Value, json};
 
 use crate::lag::{self, Lag};
 use crate::region::Region;
-use crate::shard::{Phase, Served, ShardHandle};
+use crate::shard::{Served, ShardHandle};
 
 /// What `/v1/status` answers with.
 #[must_use]
@@ -40,6 +41,7 @@ pub fn of_agent(region: &Region) -> Value {
         "members": members.collect::<Vec<_>>(),
         "clock_offset_ms": offset.map(|offset| -(offset.micros as f64) / 1000.0),
         "clock_uncertainty_ms": offset.map(|offset| offset.uncertainty.as_secs_f64() * 1000.0),
+        "missing_streams": isthmus_door::streams::shown(&region.missing_streams),
         "memory": { "used": context.memory.used(), "soft": soft, "hard": hard },
         "shards": region.core.shards().map(|shard| of_shard(region, shard)).collect::<Vec<_>>(),
     })
@@ -96,7 +98,7 @@ fn phase(phase: &Phase) -> &'static str {
         Phase::Serving => "serving",
         Phase::NewLife => "new_life",
         Phase::UpgradeNeeded { .. } => "upgrade_needed",
-        Phase::NeedsSync(_) => "needs_sync",
+        Phase::NeedsSync(_) | Phase::LostBefore => "needs_sync",
         Phase::Unreadable(_) => "unreadable",
     }
 }
@@ -125,19 +127,22 @@ pub(crate) fn of_delay(delay: Option<&Delay>) -> Value {
 }
 
 fn needs_sync(served: &Served, own: &RegionName) -> Vec<Value> {
-    let shard = match &served.phase {
-        Phase::NeedsSync(reason) => Some(json!({ "origin": own.as_str(), "reason": reason })),
-        _ => None,
-    };
-    let missing = served
-        .missing
-        .iter()
-        .map(|(origin, reason)| json!({ "origin": origin.as_str(), "reason": reason }));
-    let gaps = served
-        .fold
-        .origins()
+    let missing = missing_of(served, own).into_iter();
+    missing
+        .map(|(origin, reason)| json!({ "origin": origin.as_str(), "reason": reason }))
+        .collect()
+}
+
+/// Whose changes are missing until a sync brings them, and why.
+pub(crate) fn missing_of(served: &Served, own: &RegionName) -> Vec<(RegionName, String)> {
+    let shard = served.phase.needs_sync();
+    let shard = shard.map(|reason| (own.clone(), reason.to_owned()));
+    let missing = served.missing.iter();
+    let missing = missing.map(|(origin, reason)| (origin.clone(), reason.clone()));
+    let gaps = served.fold.origins();
+    let gaps = gaps
         .filter(|(origin, state)| state.needs_sync() && !served.missing.contains_key(*origin))
-        .map(|(origin, _)| json!({ "origin": origin.as_str(), "reason": "a range could not be decoded" }));
+        .map(|(origin, _)| (origin.clone(), "a range could not be decoded".to_owned()));
     shard.into_iter().chain(missing).chain(gaps).collect()
 }
 

@@ -70,7 +70,7 @@ async def messages(client, stream):
         message = (await ask("STREAM.MSG.GET", {"seq": sequence})).get("message")
         if not message:
             continue
-        header = [line for line in base64.b64decode(message["hdrs"]).decode().split("\r\n") if line.startswith("Isthmus-Header:")]
+        header = [line for line in base64.b64decode(message.get("hdrs", "")).decode().split("\r\n") if line.startswith("Isthmus-Header:")]
         yield [message["subject"], *(header or [message["subject"]])]
 
 async def main(places):

@@ -37,5 +37,7 @@ start traffic write
 test_page() {
     ISTHMUS_SET=$1 CHROMIUM=$chromium SCREENSHOTS=${SCREENSHOTS:+$(realpath "$SCREENSHOTS")} HOME=$work node --test --test-reporter spec "$root/tests/page/page.test.mjs"
 }
+say "its words stand whatever a region tells of itself"
+node --test "$root/tests/page/text.test.mjs" >"$work/text.log" 2>&1 || fail "$(cat "$work/text.log")"
 expect_fail test_page "$work/nothing"
 test_page "$set"

@@ -32,8 +32,12 @@ within 30 "only what is of development is told" only_development
 found 'sum(f["check"] == "replicas" and f["verdict"] == "warn" for f in d)' >"$work/told"
 same "gateways that tell of one copy" "$(cat "$work/told")" 4
 found 'sorted((f["region"], f["verdict"]) for f in d if f["check"] == "sync interval") == [("eu-west", "ok"), ("us-east", "warn")]' || fail "$(cat "$work/findings.json")"
+compared() {
+    doctor 3 && found 'sum(f["check"] == "regions" and f["verdict"] == "ok" for f in d) == 2'
+}
+within 60 "both leaders compare the regions" compared
 same "the checks" "$(found '" ".join(sorted({f["check"] for f in d}))')" \
-    "certificate clock disk leader memory nats storage nats version path replicas stream limit sync interval"
+    "certificate checkpoints clock disk leader memory nats storage nats version open files path permissions ready regions replicas stream limit streams sync interval"
 found 'any(f["check"] == "path" and f["found"].startswith(("round trip 79.", "round trip 8")) for f in d)' || fail "no round trip of 80 ms"
 found 'sum(f["check"] == "disk" and "nats" in f["of"] for f in d) == 2' || fail "the disks of NATS are not looked at"
 expect 0 isthmus doctor --via "$(admin eu-west)" >"$work/one.txt" 2>"$work/one.err"

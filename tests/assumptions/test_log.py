@@ -125,7 +125,9 @@ class Log(RegionTest):
 
     async def test_what_was_acknowledged_survives_kill_9_of_the_server(self):
         await self.log_stream(self.client)
-        sequences = await asyncio.gather(*(self.append(self.client, data=bytes(512)) for _ in range(5000)))
+        # All are asked at once, so that the last one waits for all the others.
+        appends = (self.append(self.client, data=bytes(512), timeout=60) for _ in range(5000))
+        sequences = await asyncio.gather(*appends)
         self.nats.kill()
         self.nats.start()
         await self.back(self.client)

@@ -21,6 +21,8 @@ authorization {
     { user: creator, password: p, permissions: {
         publish: [ "log.a", "$JS.API.CONSUMER.CREATE.OTHER.>", "$JS.API.INFO" ], subscribe: [ "_INBOX.>" ] } }
     { user: neighbour, password: p, permissions: { publish: [ "log.b" ], subscribe: [ "_INBOX.>" ] } }
+    { user: responder, password: p, permissions: {
+        publish: [ "peer.>" ], subscribe: [ "peer.>" ], allow_responses: { max: 1, expires: "1m" } } }
   ]
 }
 """
@@ -122,6 +124,29 @@ class Rights(RegionTest):
         await neighbour.subscribe("_INBOX_agent.>")
         await self.processed(neighbour)
         self.assertIn("permissions violation", str(neighbour.last_error).lower())
+
+
+    async def test_who_may_answer_names_itself_any_subject_as_the_reply_and_may_publish_there(self):
+        responder = await self.connect_as("responder")
+        purge = "$JS.API.STREAM.PURGE.LOG"
+        await responder.publish(purge)
+        await self.processed(responder)
+        self.assertEqual((await self.state(self.operator))["messages"], 10)
+        heard = asyncio.get_running_loop().create_future()
+
+        async def hear(message):
+            heard.set_result(message.reply)
+
+        await responder.subscribe("peer.question", cb=hear)
+        await responder.publish("peer.question", reply=purge)
+        self.assertEqual(await asyncio.wait_for(heard, 3), purge)
+        await responder.publish(purge)
+        await self.processed(responder)
+
+        async def purged():
+            return (await self.state(self.operator))["messages"] == 0
+
+        await until(purged, 5, "the log is purged")
 
 
 class Domain(RegionTest):

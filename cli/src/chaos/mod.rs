@@ -14,7 +14,7 @@ use crate::fleet::{self, Fleet};
 use crate::folder::PORT_BASE;
 use crate::folder::init;
 use crate::history::{record, verdict};
-use crate::output::note;
+use crate::output::note_lines;
 use crate::recording::Recording;
 use kind::Kind;
 use schedule::Planned;
@@ -69,7 +69,7 @@ impl Chaos {
             ports: PortChoice::Auto,
             round_trip: ROUND_TRIP,
         };
-        let fleet = Fleet::start(&up, &|line| note(line)).await?;
+        let fleet = Fleet::start(&up, &|line| note_lines(line)).await?;
         Ok(Self {
             fleet,
             order,
@@ -94,7 +94,7 @@ impl Chaos {
         tokio::pin!(work);
         let (recorded, fates) = loop {
             tokio::select! {
-                event = self.fleet.next_event() => note(format_args!("           {event}")),
+                event = self.fleet.next_event() => note_lines(format_args!("           {event}")),
                 done = &mut work => break done,
             }
         };

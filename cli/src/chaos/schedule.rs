@@ -7,13 +7,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use fastrand::Rng;
 use isthmus_wan::Command;
 
 use super::kind::Kind;
 use crate::lab::clock::Offset;
 use crate::lab::target::Target;
 use crate::lab::{Act, Fault};
-use crate::random::Random;
 
 /// Before the first fault.
 const FIRST_AFTER_MS: u64 = 3_000;
@@ -50,7 +50,7 @@ pub(crate) struct Planned {
 /// Draws faults for writes of this length, all healed before they end.
 pub(crate) fn draw(seed: u64, writes: Duration, kinds: &[Kind], regions: &[String]) -> Vec<Planned> {
     let mut dealer = Dealer {
-        random: Random::of_seed(seed),
+        random: Rng::with_seed(seed),
         regions,
         taken_until: BTreeMap::new(),
     };
@@ -73,25 +73,23 @@ pub(crate) fn draw(seed: u64, writes: Duration, kinds: &[Kind], regions: &[Strin
 }
 
 struct Dealer<'a> {
-    random: Random,
+    random: Rng,
     regions: &'a [String],
     taken_until: BTreeMap<String, u64>,
 }
 
 impl Dealer<'_> {
     fn between(&mut self, (least, most): (u64, u64)) -> u64 {
-        least + self.random.below(most - least + 1)
+        self.random.u64(least..=most)
     }
 
     fn any<T: Clone>(&mut self, of: &[T]) -> Option<T> {
-        of.get(self.random.below(of.len() as u64) as usize).cloned()
+        self.random.choice(of).cloned()
     }
 
     fn shuffled(&mut self, kinds: &[Kind]) -> Vec<Kind> {
         let mut deck = kinds.to_vec();
-        for index in (1..deck.len()).rev() {
-            deck.swap(index, self.random.below(index as u64 + 1) as usize);
-        }
+        self.random.shuffle(&mut deck);
         deck
     }
 
@@ -103,7 +101,7 @@ impl Dealer<'_> {
     }
 
     fn plan(&mut self, kind: Kind, at: u64) -> Option<Planned> {
-        let start = self.random.below(self.regions.len() as u64) as usize;
+        let start = self.random.usize(..self.regions.len().max(1));
         let regions: Vec<String> = self.regions[start..]
             .iter()
             .chain(&self.regions[..start])

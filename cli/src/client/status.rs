@@ -4,10 +4,13 @@
 use std::collections::BTreeMap;
 
 use reqwest::Client;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use super::http::{HttpError, json};
+
+/// So much is shown of why something can't be read.
+const SHOWN_CHARS: usize = 256;
 
 /// What a gateway says: of its own region, and of every region what that one said last.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -19,13 +22,31 @@ pub(crate) struct GatewayStatus {
     pub(crate) own: RegionStatus,
     /// Every pair of regions and shard.
     pub(crate) lag: Vec<LagStatus>,
+    #[serde(deserialize_with = "each_region")]
     pub(crate) regions: BTreeMap<String, RegionStatus>,
+}
+
+/// A region of which something was told that can't be read hides none of the others.
+fn each_region<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<String, RegionStatus>, D::Error> {
+    let told: BTreeMap<String, Value> = BTreeMap::deserialize(from)?;
+    let read = |told: &Value| {
+        RegionStatus::deserialize(told).unwrap_or_else(|error| RegionStatus {
+            unreadable: Some(error.to_string().chars().take(SHOWN_CHARS).collect()),
+            ..RegionStatus::default()
+        })
+    };
+    Ok(told
+        .into_iter()
+        .map(|(region, told)| (region, read(&told)))
+        .collect())
 }
 
 /// What is known of a region.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub(crate) struct RegionStatus {
+    /// Why what it told can't be read; nothing else is known of it then.
+    pub(crate) unreadable: Option<String>,
     /// The name of the leading gateway.
     pub(crate) leader: Option<String>,
     pub(crate) epoch: Option<Epoch>,
@@ -198,6 +219,31 @@ mod tests {
         let regions = status.every_region();
         assert_eq!((regions[1].0.as_str(), regions.len()), ("us-east", 2));
         assert!(serde_json::from_str::<GatewayStatus>("{}").is_ok());
+        Ok(())
+    }
+
+    #[test]
+    fn a_region_that_cant_be_read_hides_none_of_the_others() -> Result<(), serde_json::Error> {
+        let long = "x".repeat(5_000);
+        let told = serde_json::json!({
+            "name": "gateway-1", "region": "eu-west",
+            "regions": {
+                "ap-south": {"leader": 7, "links": {}},
+                "eu-west": {"leader": "gateway-1"},
+                "me-east": {"epoch": long},
+                "sa-east": null,
+                "us-east": {"unreadable": "nonsense"},
+            },
+        });
+        let regions = serde_json::from_value::<GatewayStatus>(told)?.every_region();
+        let unreadable = regions.iter().filter(|(_, region)| region.unreadable.is_some());
+        let unreadable: Vec<&str> = unreadable.map(|(region, _)| region.as_str()).collect();
+        assert_eq!(unreadable, ["ap-south", "me-east", "sa-east", "us-east"]);
+        assert_eq!(regions[1].1.leader.as_deref(), Some("gateway-1"));
+        let shown = regions
+            .iter()
+            .filter_map(|(_, region)| region.unreadable.as_ref());
+        assert!(shown.clone().all(|why| why.len() <= SHOWN_CHARS), "{regions:?}");
         Ok(())
     }
 }

@@ -1,13 +1,12 @@
 //! `isthmus aside`.
 
 use clap::{Args, Subcommand};
-use comfy_table::Table;
 use reqwest::{Client, Method};
 use serde_json::Value;
 
 use crate::client::operators::{Asked, Listeners, NoAnswer, Operators};
 use crate::failure::Failure;
-use crate::output::line;
+use crate::output::{Table, json_line, line, lines};
 
 /// Entries of one region that are read at most.
 const MOST: usize = 100_000;
@@ -162,9 +161,9 @@ impl List {
             }
         }
         if self.json {
-            line(Value::Array(entries))?;
+            json_line(&entries)?;
         } else {
-            line(table(&entries))?;
+            lines(table(&entries))?;
         }
         match silent.is_empty() {
             true => Ok(()),
@@ -205,7 +204,7 @@ fn text(value: &Value) -> String {
 
 fn print(told: &Value, json: bool, fields: &[&str]) -> Result<(), Failure> {
     if json {
-        return line(told);
+        return json_line(told);
     }
     for field in fields.iter().filter(|field| !told[**field].is_null()) {
         line(format_args!("{field}: {}", text(&told[*field])))?;
@@ -214,9 +213,7 @@ fn print(told: &Value, json: bool, fields: &[&str]) -> Result<(), Failure> {
 }
 
 fn table(entries: &[Value]) -> Table {
-    let mut table = Table::new();
-    table.load_style(comfy_table::presets::NOTHING);
-    table.set_header(["at", "origin", "reason", "bucket/key", "holds", "id"]);
+    let mut table = Table::new(["at", "origin", "reason", "bucket/key", "holds", "id"]);
     for entry in entries {
         let name = match (entry["bucket"].as_str(), entry["key"].as_str()) {
             (Some(bucket), Some(key)) => format!("{bucket}/{key}"),
@@ -227,7 +224,7 @@ fn table(entries: &[Value]) -> Table {
             Some(bytes) => format!("{} of {bytes} B", text(&entry["content"])),
             None => text(&entry["content"]),
         };
-        table.add_row([
+        table.row([
             text(&entry["at"]),
             text(&entry["origin"]),
             text(&entry["reason"]),

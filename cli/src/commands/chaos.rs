@@ -10,7 +10,7 @@ use crate::chaos::kind::Kind;
 use crate::chaos::{Chaos as Running, Order};
 use crate::demo::{fresh_folder, remove_folder};
 use crate::failure::Failure;
-use crate::output::{note, show};
+use crate::output::{json_line, lines, note};
 
 /// Break three regions on this machine at random while they are written and read, and judge what clients saw
 ///
@@ -81,11 +81,10 @@ impl Chaos {
         };
         running.stop().await;
         let summary = summary?;
-        let text = match self.json {
-            true => serde_json::to_string(&summary).map_err(Failure::environment)?,
-            false => summary.to_string(),
-        };
-        show(&format!("{text}\n"), false);
+        match self.json {
+            true => json_line(&summary)?,
+            false => lines(&summary)?,
+        }
         Ok(summary.wrongs().is_empty())
     }
 }

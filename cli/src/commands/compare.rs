@@ -10,7 +10,7 @@ use super::load::FileArgs;
 use crate::client::bulk::{self, Different};
 use crate::client::door::Door;
 use crate::failure::Failure;
-use crate::output::{counted, line};
+use crate::output::{counted, json_line, line};
 use crate::rows::Rows;
 
 const SHOWN: usize = 20;
@@ -46,7 +46,7 @@ impl Compare {
     fn tell(&self, rows: &Rows, different: &[Different]) -> Result<(), Failure> {
         let keys = rows.rows.len();
         if self.json {
-            line(json!({"keys": keys, "equal": different.is_empty(), "different": different}))?;
+            json_line(&json!({"keys": keys, "equal": different.is_empty(), "different": different}))?;
         } else {
             for one in different.iter().take(SHOWN) {
                 line(format_args!("{}: {}", one.key, one.how))?;

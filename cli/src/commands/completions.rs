@@ -1,12 +1,11 @@
 //! `isthmus completions`.
 
-use std::io::{Write, stdout};
-
 use clap::{Args, CommandFactory};
 use clap_complete::Shell;
 
 use super::Cli;
 use crate::failure::Failure;
+use crate::output;
 
 /// Print the completions of a shell, for it to read at its start
 #[derive(Args, Debug)]
@@ -23,6 +22,6 @@ impl Completions {
         // Into memory first: a reader that goes away is no panic.
         let mut script = Vec::new();
         clap_complete::generate(self.shell, &mut Cli::command(), "isthmus", &mut script);
-        stdout().lock().write_all(&script).map_err(Failure::environment)
+        output::script(&script)
     }
 }

@@ -10,7 +10,7 @@ use isthmus_runtime::settings::{
 
 use crate::failure::Failure;
 use crate::folder::{Folder, FolderError};
-use crate::output::line;
+use crate::output::{json_line, line, pretty_json};
 
 mod finding;
 
@@ -80,7 +80,7 @@ impl Config {
                 let checked = check(&path, kind);
                 if json {
                     let findings: Vec<Finding> = checked.iter().filter_map(Finding::of).collect();
-                    line(serde_json::to_string(&findings).map_err(Failure::environment)?)?;
+                    json_line(&findings)?;
                 }
                 for file in first_fault(checked)? {
                     if !json {
@@ -89,9 +89,7 @@ impl Config {
                 }
             }
             Verb::Schema { kind } => {
-                let schema =
-                    serde_json::to_string_pretty(&schema(kind.into())).map_err(Failure::environment)?;
-                line(schema)?;
+                pretty_json(&schema(kind.into()))?;
             }
         }
         Ok(())
@@ -203,7 +201,7 @@ impl From<FileKind> for SettingsFile {
 
 impl From<ConfigError> for Failure {
     fn from(error: ConfigError) -> Self {
-        Self::settings(error)
+        Self::settings(error).with_lines()
     }
 }
 

@@ -10,7 +10,7 @@ use super::up::addresses;
 use crate::demo::{Demo as Show, Order, fresh_folder, remove_folder};
 use crate::failure::Failure;
 use crate::fleet::ports::PortChoice;
-use crate::output::{note, show};
+use crate::output::{json_line, lines, note, note_lines};
 use crate::rows::Rows;
 
 /// Show three regions on this machine: a fresh folder, every process, traffic in all regions, and their agreement
@@ -64,7 +64,10 @@ impl Demo {
             () = signals.arrive() => return Err(Failure::environment("ended before everything was up")),
         };
         let told = addresses(&demo.run_file(), &folder);
-        show(&told, self.json);
+        match self.json {
+            true => note_lines(told),
+            false => lines(told).unwrap_or_default(),
+        }
         let mut again = EndSignals::listen().map_err(Failure::environment)?;
         let impatient = async {
             again.arrive().await;
@@ -75,11 +78,11 @@ impl Demo {
             () = impatient => return Err(Failure::environment("ended before the agents were compared")),
         };
         if let Ok(summary) = &shown {
-            let text = match self.json {
-                true => serde_json::to_string(summary).map_err(Failure::environment)?,
-                false => summary.to_string(),
-            };
-            show(&format!("{text}\n"), false);
+            match self.json {
+                true => json_line(summary),
+                false => lines(summary),
+            }
+            .ok();
         }
         demo.stop().await;
         if !shown?.identical {

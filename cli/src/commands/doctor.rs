@@ -13,7 +13,7 @@ use crate::client::http;
 use crate::client::proof::Proof;
 use crate::failure::Failure;
 use crate::folder::run_file::RunFile;
-use crate::output::{counted, line, note, show};
+use crate::output::{counted, line, note, pretty_json};
 
 /// Look at what every process stands on, before trouble comes, and tell what to mend
 ///
@@ -119,9 +119,9 @@ impl Doctor {
             graver.then_with(|| place(one).cmp(&place(other)))
         });
         if self.json {
-            line(serde_json::to_string_pretty(&told).map_err(Failure::environment)?)?;
+            pretty_json(&told)?;
         } else {
-            show(&text(&told), false);
+            text(&told).into_iter().try_for_each(line)?;
         }
         verdict(&told)
     }
@@ -243,8 +243,8 @@ fn of_store(folder: &Path, stats: &JetStreamStats) -> Option<Finding> {
 }
 
 /// One line for each finding, the worst last, where it is seen; the mend below.
-fn text(told: &[Told]) -> String {
-    let mut text = String::new();
+fn text(told: &[Told]) -> Vec<String> {
+    let mut lines = Vec::new();
     for Told {
         region,
         process,
@@ -259,12 +259,12 @@ fn text(told: &[Told]) -> String {
         let place = [region.as_str(), process.as_str()].join(" ");
         let what = [finding.check.as_str(), finding.of.as_str()].join(" ");
         let (place, what) = (place.trim_start(), what.trim_end());
-        text.push_str(&format!("{verdict:<5} {place}, {what}: {}\n", finding.found));
+        lines.push(format!("{verdict:<5} {place}, {what}: {}", finding.found));
         if let Some(mend) = &finding.mend {
-            text.push_str(&format!("      mend: {mend}\n"));
+            lines.push(format!("      mend: {mend}"));
         }
     }
-    text
+    lines
 }
 
 /// The worst decides.
@@ -330,7 +330,11 @@ mod tests {
         told[0].finding.of = "data".to_owned();
         assert_eq!(
             text(&told),
-            "ok    eu-west agent-1, disk: \nwarn  eu-west agent-1, disk data: \n      mend: mend\n"
+            [
+                "ok    eu-west agent-1, disk: ",
+                "warn  eu-west agent-1, disk data: ",
+                "      mend: mend"
+            ]
         );
     }
 

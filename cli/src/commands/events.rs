@@ -1,15 +1,12 @@
 //! `isthmus events`.
 
-use std::time::{Duration, UNIX_EPOCH};
-
 use clap::Args;
-use comfy_table::Table;
 use reqwest::{Client, Method};
 use serde_json::Value;
 
 use crate::client::operators::{Asked, Listeners, NoAnswer, Operators};
 use crate::failure::Failure;
-use crate::output::{line, note};
+use crate::output::{Table, json_line, lines, note};
 
 /// Events of one region that are read at most.
 const MOST: usize = 10_000;
@@ -48,9 +45,9 @@ impl Events {
         }
         events.sort_by_key(|event| event["at_ms"].as_u64());
         if self.json {
-            line(Value::Array(events))?;
+            json_line(&events)?;
         } else {
-            line(table(&events))?;
+            lines(table(&events))?;
         }
         match silent.is_empty() {
             true => Ok(()),
@@ -88,12 +85,10 @@ impl Events {
 }
 
 fn table(events: &[Value]) -> Table {
-    let mut table = Table::new();
-    table.load_style(comfy_table::presets::NOTHING);
-    table.set_header(["at", "region", "process", "severity", "kind", "what happened"]);
+    let mut table = Table::new(["at", "region", "process", "severity", "kind", "what happened"]);
     for event in events {
         let text = |name: &str| event[name].as_str().unwrap_or("-").to_owned();
-        table.add_row([
+        table.row([
             time(event["at_ms"].as_u64()),
             text("region"),
             text("process"),
@@ -107,9 +102,5 @@ fn table(events: &[Value]) -> Table {
 
 /// A time in milliseconds since 1970 for people.
 fn time(millis: Option<u64>) -> String {
-    let at = millis.and_then(|millis| UNIX_EPOCH.checked_add(Duration::from_millis(millis)));
-    at.map_or_else(
-        || "-".to_owned(),
-        |at| humantime::format_rfc3339_millis(at).to_string(),
-    )
+    millis.map_or_else(|| "-".to_owned(), isthmus_runtime::timestamp::rfc3339)
 }

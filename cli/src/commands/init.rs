@@ -51,8 +51,9 @@ impl Init {
         for file in &written {
             line(dir.join(file).display())?;
         }
+        line("")?;
         line(format_args!(
-            "\nStart it on this machine with: isthmus up {}",
+            "Start it on this machine with: isthmus up {}",
             dir.display()
         ))?;
         Ok(())

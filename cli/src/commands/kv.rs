@@ -1,6 +1,6 @@
 //! `isthmus kv`.
 
-use std::io::{Read, Write};
+use std::io::Read;
 use std::time::Duration;
 
 use base64::Engine;
@@ -12,7 +12,7 @@ use crate::client::door::Door;
 use crate::client::http::HttpError;
 use crate::client::kv::{self, Found, Place, Terms, Written};
 use crate::failure::Failure;
-use crate::output::line;
+use crate::output::{json_line, line, value};
 
 const PAGE: usize = 1000;
 
@@ -47,7 +47,7 @@ enum Verb {
         #[command(flatten)]
         how: WriteArgs,
     },
-    /// Print a value; exit 2 if there is none
+    /// Print a value, its bytes as they are unless to a terminal; exit 2 if there is none
     #[command(after_help = "Example:\n  isthmus kv get carts/alice --dir shop --region us-east")]
     Get {
         /// BUCKET/KEY
@@ -72,7 +72,7 @@ enum Verb {
         #[command(flatten)]
         how: WriteArgs,
     },
-    /// Print the keys of a bucket in order
+    /// Print the keys of a bucket in order, each as one line with what a terminal would act on escaped
     #[command(after_help = "Example:\n  isthmus kv list carts --prefix a --via http://127.0.0.1:7050")]
     List {
         /// The bucket
@@ -169,7 +169,7 @@ fn standard_input() -> Result<Vec<u8>, Failure> {
 
 fn print_written(written: &Written, json: bool) -> Result<(), Failure> {
     if json {
-        line(serde_json::to_string(written).map_err(Failure::environment)?)?;
+        json_line(written)?;
         return Ok(());
     }
     line(format_args!("version {}", written.version))?;
@@ -183,12 +183,9 @@ fn print_written(written: &Written, json: bool) -> Result<(), Failure> {
 
 fn print_found(place: &Place, found: &Found, json: bool) -> Result<(), Failure> {
     if json {
-        line(as_json(found))?;
-    } else if let Some(value) = &found.value {
-        let mut out = std::io::stdout().lock();
-        out.write_all(value)
-            .and_then(|()| out.write_all(b"\n"))
-            .map_err(Failure::environment)?;
+        json_line(&as_json(found))?;
+    } else if let Some(bytes) = &found.value {
+        value(bytes)?;
     }
     match &found.value {
         Some(_) => Ok(()),
@@ -234,7 +231,7 @@ async fn list(
         let page = kv::list(client, door, bucket, prefix, after.as_deref(), PAGE).await?;
         for listed in &page.keys {
             match json {
-                true => line(serde_json::to_string(listed).map_err(Failure::environment)?)?,
+                true => json_line(listed)?,
                 false => line(&listed.key)?,
             }
         }

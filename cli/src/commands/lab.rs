@@ -1,6 +1,6 @@
 //! `isthmus lab`: faults in a running folder.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
@@ -11,7 +11,7 @@ use crate::folder::run_file::RunFile;
 use crate::lab::clock::Offset;
 use crate::lab::target::Target;
 use crate::lab::{self, Act, Fault};
-use crate::output::line;
+use crate::output::{line, pretty_json};
 
 /// Put faults into a running folder: its network, processes and clocks
 #[derive(Args, Debug)]
@@ -134,7 +134,7 @@ struct Whom {
 impl Lab {
     pub(super) async fn run(self) -> Result<(), Failure> {
         let Some(fault) = self.order.into_fault() else {
-            return show(&RunFile::of_running(&self.dir)?).await;
+            return show(&self.dir, &RunFile::of_running(&self.dir)?).await;
         };
         for done in lab::put(&self.dir, &fault).await? {
             line(done)?;
@@ -143,9 +143,9 @@ impl Lab {
     }
 }
 
-async fn show(run: &RunFile) -> Result<(), Failure> {
-    let answer = lab::control(run).await?.send(&Command::Show).await?;
-    line(serde_json::to_string_pretty(&answer.paths).map_err(Failure::environment)?)
+async fn show(dir: &Path, run: &RunFile) -> Result<(), Failure> {
+    let answer = lab::control(dir, run).await?.send(&Command::Show).await?;
+    pretty_json(&answer.paths)
 }
 
 impl Order {

@@ -10,7 +10,7 @@ use super::record_history::RecordHistory;
 use crate::client::bulk;
 use crate::client::door::Door;
 use crate::failure::Failure;
-use crate::output::{counted, line};
+use crate::output::{counted, json_line, line};
 use crate::rows::{Format, Rows, RowsError};
 
 /// Write the rows of a file into a region, or record a history of random writes
@@ -80,7 +80,9 @@ impl Load {
         let (keys, repeated, took) = (rows.rows.len(), rows.repeated, start.elapsed());
         let total = keys + repeated;
         if self.json {
-            line(json!({"rows": total, "keys": keys, "repeated": repeated, "seconds": took.as_secs_f64()}))?;
+            json_line(
+                &json!({"rows": total, "keys": keys, "repeated": repeated, "seconds": took.as_secs_f64()}),
+            )?;
         } else {
             line(format_args!(
                 "{}, {} written in {:.1} s",

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::failure::Failure;
 use crate::folder::run_file::RunFile;
-use crate::output::line;
+use crate::output::{json_line, line};
 use crate::recording::{Counts, Recording};
 
 /// Options of a recorded history.
@@ -53,7 +53,7 @@ impl RecordHistory {
             unknown,
         } = recorded.counts;
         if json {
-            line(json!({"acknowledged": acknowledged, "failed": failed, "unknown": unknown}))?;
+            json_line(&json!({"acknowledged": acknowledged, "failed": failed, "unknown": unknown}))?;
         } else {
             line(format_args!(
                 "{acknowledged} acknowledged, {unknown} unknown, {failed} refused"

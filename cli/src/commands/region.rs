@@ -4,8 +4,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use isthmus_log::nats::{Connection, ConnectionSettings, NoConsumer, Readers, Surveyed};
-use isthmus_log::{ConnectError, EnsureError, LogError, LogSettings, RegionNames};
+use isthmus_door::names::SystemNames;
+use isthmus_door::region::{Client, ConnectRegionError, connect_region};
+use isthmus_log::nats::{Connection, NoConsumer, Readers, Surveyed};
+use isthmus_log::{EnsureError, LogError, LogSettings};
 use isthmus_replication::names::ProcessName;
 use isthmus_runtime::settings::{
     AgentSettings, ByteSize, Environment, GatewaySettings, ProcessSettings, Settings, SettingsError,
@@ -14,7 +16,7 @@ use serde_json::{Value, json};
 
 use super::config::FileKind;
 use crate::failure::Failure;
-use crate::output::{line, note};
+use crate::output::{line, note, pretty_json};
 
 /// Make what a region's NATS must hold before its processes start
 #[derive(Args, Debug)]
@@ -68,12 +70,8 @@ enum RegionError {
     Settings(#[from] SettingsError),
     #[error("{0}: give the settings of an agent or a gateway; say which with --kind agent or gateway")]
     Kind(PathBuf),
-    #[error(
-        "nats.servers: {0} is looked up by the processes alone; name a server for this command with ISTHMUS_NATS__SERVERS, as its certificate has it"
-    )]
-    Discovered(String),
     #[error(transparent)]
-    Connect(#[from] ConnectError),
+    Connect(#[from] ConnectRegionError),
     #[error(
         "NATS has not answered within {0:?}: look at nats.servers, the credentials and the servers, and where they speak TLS at nats.ca and at whether their certificates hold the names of nats.servers"
     )]
@@ -100,7 +98,7 @@ impl Init {
         let streams = self.create(&process).await?;
         if self.json {
             let all: Vec<Value> = streams.iter().map(told).collect();
-            return line(serde_json::to_string_pretty(&all).map_err(Failure::environment)?);
+            return pretty_json(&all);
         }
         for stream in &streams {
             let limit = stream.refuses_at.map_or_else(
@@ -160,32 +158,15 @@ impl Init {
         Ok(connection.survey(&shards).await?)
     }
 
-    async fn connect(&self, process: &ProcessSettings) -> Result<Connection, RegionError> {
-        // Services are looked up by agents and gateways alone.
-        let discovered = |name: &str| RegionError::Discovered(format!("srv:{name}"));
-        let urls = process
-            .nats
-            .servers
-            .iter()
-            .map(|server| server.url().map_err(discovered));
-        let servers: Result<Vec<String>, RegionError> = urls.collect();
-        let settings = ConnectionSettings {
-            servers: servers?,
-            credentials: self
-                .credentials
-                .clone()
-                .or_else(|| process.nats.credentials.clone()),
-            ca: process.nats.ca.clone(),
-            domain: process.nats.domain.clone(),
+    async fn connect(&self, process: &ProcessSettings) -> Result<Connection, ConnectRegionError> {
+        let own = self.credentials.clone();
+        let client = Client {
             role: None,
-            process: "isthmus region init".to_owned(),
+            name: "isthmus region init".to_owned(),
             readers: Readers::Own,
-            names: RegionNames {
-                set: process.set.name.clone(),
-                region: process.region.clone(),
-            },
+            credentials: own.or_else(|| process.nats.credentials.clone()),
         };
-        Ok(Connection::open(settings).await?)
+        connect_region(process, client, &SystemNames::default()).await
     }
 }
 
@@ -200,12 +181,14 @@ fn told(stream: &Surveyed) -> Value {
 
 impl From<RegionError> for Failure {
     fn from(error: RegionError) -> Self {
-        use RegionError::{Connect, Discovered, Ensure, Kind, Settings};
+        use RegionError::{Connect, Ensure, Kind, Settings};
         let of_settings = match &error {
-            Settings(_) | Kind(_) | Discovered(_) | Connect(_) => true,
+            Settings(_) | Kind(_) | Connect(_) => true,
             Ensure(error) => matches!(error, EnsureError::Differs { .. }),
             RegionError::Late(_) | RegionError::Log(_) | RegionError::Consumer(_) => false,
         };
-        Self::blaming(of_settings, error)
+        let has_lines = matches!(error, Settings(_));
+        let failure = Self::blaming(of_settings, error);
+        if has_lines { failure.with_lines() } else { failure }
     }
 }

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use comfy_table::Table;
 use futures::stream::FuturesUnordered;
 use futures::{Stream, StreamExt};
+use serde::Deserialize as _;
 use serde_json::Value;
 
 use crate::client::http::{self, HttpError};
@@ -15,7 +15,7 @@ use crate::client::proof::{Proof, ProofError};
 use crate::client::status::{GatewayStatus, LagStatus, RegionStatus, states, worst};
 use crate::failure::Failure;
 use crate::folder::run_file::{RunFile, RunFileError};
-use crate::output::line;
+use crate::output::{Table, line, lines, pretty_json};
 
 /// Tell what every region says of itself, its links and its lag, as any gateway knows it
 #[derive(Args, Debug)]
@@ -59,23 +59,27 @@ impl Status {
     pub(super) async fn run(self) -> Result<(), Failure> {
         let told = self.ask().await?;
         if self.json {
-            line(serde_json::to_string_pretty(&told).map_err(Failure::environment)?)?;
+            pretty_json(&told)?;
             return Ok(());
         }
         let mut status: GatewayStatus = serde_json::from_value(told).map_err(StatusError::from)?;
-        line(format_args!("told by {} of {}\n", status.name, status.region))?;
+        line(format_args!("told by {} of {}", status.name, status.region))?;
         let lag = std::mem::take(&mut status.lag);
         let regions = status.every_region();
-        line(format_args!(
-            "{}\n\n{}\n\n{}\n\n{}",
+        let tables = [
             regions_table(&regions),
             members_table(&regions),
             links_table(&regions, &lag),
-            stages_table(&lag)
-        ))?;
-        reasons(&lag)
-            .iter()
-            .try_for_each(|reason| line(format_args!("\n{reason}")))?;
+            stages_table(&lag),
+        ];
+        for table in tables {
+            line("")?;
+            lines(table)?;
+        }
+        for reason in reasons(&lag) {
+            line("")?;
+            line(reason)?;
+        }
         Ok(())
     }
 
@@ -96,16 +100,21 @@ impl Status {
             Box::pin(async move { http::json(request).await.map(|status| (admin, status)) })
         });
         let mut asked: FuturesUnordered<_> = asked.collect();
-        let mut last = None;
+        let (mut last, mut unusable) = (None, None);
         while let Some(answer) = asked.next().await {
             match answer {
-                Ok((admin, status)) => {
-                    let mut status = of_a_gateway(admin, status)?;
-                    hear_others(&mut status, asked).await;
-                    return Ok(status);
-                }
+                Ok((admin, status)) => match of_a_gateway(admin, status) {
+                    Ok(mut status) => {
+                        hear_others(&mut status, asked).await;
+                        return Ok(status);
+                    }
+                    Err(error) => unusable = Some(error),
+                },
                 Err(error) => last = Some(error),
             }
+        }
+        if let Some(unusable) = unusable {
+            return Err(unusable);
         }
         Err(match (last, self.via.clone()) {
             (Some(HttpError::Refused { status: 404, .. } | HttpError::Unreadable { .. }), Some(admin)) => {
@@ -153,7 +162,10 @@ fn take_greater(status: &mut Value, row: &Value) {
 fn of_a_gateway(admin: String, status: Value) -> Result<Value, StatusError> {
     let text = |name: &str| status[name].as_str().unwrap_or("?");
     let answers = match text("process") {
-        "gateway" => return Ok(status),
+        "gateway" => {
+            GatewayStatus::deserialize(&status)?;
+            return Ok(status);
+        }
         "agent" => format!("is the admin address of {} in {}", text("name"), text("region")),
         _ => "does not answer as a gateway".to_owned(),
     };
@@ -164,27 +176,24 @@ fn not_a_gateway(admin: String, answers: String) -> StatusError {
     StatusError::NotAGateway { admin, answers }
 }
 
-fn empty_table(header: &[&str]) -> Table {
-    let mut table = Table::new();
-    table.load_style(comfy_table::presets::NOTHING);
-    table.set_header(header);
-    table
-}
-
 fn regions_table(regions: &[(String, RegionStatus)]) -> Table {
-    let mut table = empty_table(&["region", "leader", "epoch", "agents", "told"]);
+    let mut table = Table::new(["region", "leader", "epoch", "agents", "told"]);
     for (name, region) in regions {
         let agents: Vec<&str> = region.agents.iter().map(|agent| agent.name.as_str()).collect();
         let epoch = region
             .epoch
             .as_ref()
             .map(|epoch| format!("{}/{}", epoch.life, epoch.revision));
-        let told = region
+        let age = region
             .age_ms
             .map_or_else(|| "now".to_owned(), |age| format!("{:.1} s ago", age / 1000.0));
-        table.add_row([
+        let (leader, told) = match &region.unreadable {
+            Some(why) => ("unknown", format!("can't be read: {why}")),
+            None => (region.leader.as_deref().unwrap_or("none"), age),
+        };
+        table.row([
             name.clone(),
-            region.leader.clone().unwrap_or_else(|| "none".to_owned()),
+            leader.to_owned(),
             epoch.unwrap_or_else(|| "-".to_owned()),
             agents.join(" "),
             told,
@@ -194,11 +203,11 @@ fn regions_table(regions: &[(String, RegionStatus)]) -> Table {
 }
 
 fn members_table(regions: &[(String, RegionStatus)]) -> Table {
-    let mut table = empty_table(&["region", "member", "role", "clock offset"]);
+    let mut table = Table::new(["region", "member", "role", "clock offset"]);
     for (name, region) in regions {
         for member in &region.members {
             let offset = member.clock_offset_ms;
-            table.add_row([
+            table.row([
                 name.clone(),
                 member.name.clone(),
                 member.role.clone(),
@@ -223,7 +232,7 @@ fn links_table(regions: &[(String, RegionStatus)], lag: &[LagStatus]) -> Table {
         "proof age",
         "runway",
     ];
-    let mut table = empty_table(&header);
+    let mut table = Table::new(header);
     let millis = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.1} ms"));
     for (from, region) in regions {
         for link in &region.links {
@@ -232,7 +241,7 @@ fn links_table(regions: &[(String, RegionStatus)], lag: &[LagStatus]) -> Table {
                 .filter(|lag| lag.origin == *from && lag.peer == link.peer);
             let shards: Vec<_> = between.collect();
             let runways = shards.iter().filter_map(|lag| lag.runway_s);
-            table.add_row([
+            table.row([
                 from.clone(),
                 link.peer.clone(),
                 link.state.clone(),
@@ -261,12 +270,12 @@ fn stages_table(lag: &[LagStatus]) -> Table {
         }
     }
     let header = ["from", "to", "delay"].into_iter().chain(STAGES);
-    let mut table = empty_table(&header.collect::<Vec<_>>());
+    let mut table = Table::new(header);
     let millis = |value: Option<&f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.1} ms"));
     for ((from, to), lag) in slowest {
         let stages = STAGES.map(|stage| millis(lag.stages_ms.get(stage)));
         let row = [from.to_owned(), to.to_owned(), millis(lag.delay_ms.as_ref())];
-        table.add_row(row.into_iter().chain(stages));
+        table.row(row.into_iter().chain(stages));
     }
     table
 }

@@ -7,7 +7,7 @@ use clap::Args;
 use serde_json::json;
 
 use crate::failure::Failure;
-use crate::output::{line, note};
+use crate::output::{json_line, line, note};
 
 /// Bytes of randomness in a token.
 const BYTES: usize = 32;
@@ -32,7 +32,7 @@ impl Token {
         let token = format!("isthmus_{}", URL_SAFE_NO_PAD.encode(random));
         let hash = hash(&token);
         if self.json {
-            return line(json!({ "token": token, "hash": hash }));
+            return json_line(&json!({ "token": token, "hash": hash }));
         }
         line(&token)?;
         note(format_args!("for tokens in the settings: {hash}"));

@@ -15,7 +15,7 @@ use crate::client::http;
 use crate::client::kv::Place;
 use crate::failure::Failure;
 use crate::folder::run_file::{AgentRun, RunFile};
-use crate::output::line;
+use crate::output::{line, pretty_json};
 
 /// Agents are asked again after this while a probe is under way.
 const AGAIN: Duration = Duration::from_millis(20);
@@ -149,13 +149,14 @@ impl Trace {
                 key: &key,
                 applied: arrivals,
             };
-            return line(serde_json::to_string_pretty(&report).map_err(Failure::environment)?);
+            return pretty_json(&report);
         }
         line(format_args!("{key}, written in {}", probe.region))?;
         line(format_args!(
-            "trace {}, version {}\n",
+            "trace {}, version {}",
             probe.trace_id, probe.version
         ))?;
+        line("")?;
         let delays = arrivals
             .iter()
             .filter_map(|arrival| arrival.applied.as_ref()?.delay_ms);

@@ -12,7 +12,7 @@ use crate::failure::Failure;
 use crate::fleet::ports::PortChoice;
 use crate::fleet::{Fleet, Order, StartError};
 use crate::folder::run_file::RunFile;
-use crate::output::{note, show};
+use crate::output::{lines, note_lines};
 
 /// Run what a folder describes on this machine: per region one nats-server, two agents, two gateways
 ///
@@ -34,6 +34,8 @@ pub struct Up {
 
 impl Up {
     pub(super) async fn run(self) -> Result<(), Failure> {
+        // What the processes store holds values, and their logs name who asked.
+        isthmus_runtime::private::by_default();
         let mut signals = EndSignals::listen().map_err(Failure::environment)?;
         config::check_folder(&self.dir)?;
         let order = Order {
@@ -41,12 +43,13 @@ impl Up {
             ports: self.port_base,
             round_trip: self.rtt,
         };
-        let say = |line: &str| note(line);
+        let say = |line: &str| note_lines(line);
         let mut fleet = tokio::select! {
             fleet = Fleet::start(&order, &say) => fleet?,
             () = signals.arrive() => return Ok(()),
         };
-        show(&addresses(&fleet.run_file(), &self.dir), false);
+        // It runs on where nobody reads.
+        lines(addresses(&fleet.run_file(), &self.dir)).ok();
         loop {
             tokio::select! {
                 event = fleet.next_event() => say(&event.to_string()),
@@ -62,7 +65,8 @@ impl Up {
 impl From<StartError> for Failure {
     fn from(error: StartError) -> Self {
         match error {
-            StartError::Folder(_) => Self::settings(error),
+            StartError::Folder(_) => Self::settings(error).with_lines(),
+            StartError::NotReady(_) => Self::environment(error).with_lines(),
             _ => Self::environment(error),
         }
     }
@@ -125,5 +129,6 @@ pub(super) fn addresses(run: &RunFile, dir: &Path) -> String {
         ));
     }
     line("\nEverything ends with Ctrl-C.".to_owned());
+    text.truncate(text.trim_end().len());
     text
 }

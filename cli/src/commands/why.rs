@@ -1,10 +1,9 @@
 //! `isthmus why`.
 
 use std::path::PathBuf;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
 use clap::Args;
-use comfy_table::Table;
 use futures::future::join_all;
 use isthmus_replication::version::Version;
 use reqwest::Client;
@@ -15,7 +14,7 @@ use crate::client::http::{self, HttpError};
 use crate::client::kv::{self, Found, Place};
 use crate::failure::Failure;
 use crate::folder::run_file::{AgentRun, RunFile};
-use crate::output::line;
+use crate::output::{Table, json_line, lines};
 
 const ANSWER_WITHIN: Duration = Duration::from_secs(3);
 
@@ -65,9 +64,9 @@ impl Why {
             .map(|(region, processes)| ask(&client, &self.place, region, &processes.agents));
         let answers = join_all(asked).await;
         if self.json {
-            line(told(&answers))?;
+            json_line(&told(&answers))?;
         } else {
-            line(table(&answers))?;
+            lines(table(&answers))?;
         }
         judge(answers)
     }
@@ -119,8 +118,7 @@ fn judge(answers: Vec<Answer>) -> Result<(), Failure> {
 /// When a version was written, by the clock of the region that wrote it.
 fn written(found: &Found) -> Option<String> {
     let version: Version = found.version.as_ref()?.parse().ok()?;
-    let at = UNIX_EPOCH.checked_add(Duration::from_millis(version.hlc.millis()))?;
-    Some(humantime::format_rfc3339_millis(at).to_string())
+    Some(isthmus_runtime::timestamp::rfc3339(version.hlc.millis()))
 }
 
 fn told(answers: &[Answer]) -> Value {
@@ -139,9 +137,7 @@ fn told(answers: &[Answer]) -> Value {
 }
 
 fn table(answers: &[Answer]) -> Table {
-    let mut table = Table::new();
-    table.load_style(comfy_table::presets::NOTHING);
-    table.set_header([
+    let mut table = Table::new([
         "region", "agent", "value", "version", "origin", "written", "applied",
     ]);
     for answer in answers {
@@ -163,7 +159,7 @@ fn table(answers: &[Answer]) -> Table {
             }
             Err(error) => row.push(error.to_string()),
         }
-        table.add_row(row);
+        table.row(row);
     }
     table
 }
@@ -174,11 +170,8 @@ fn shown(found: &Found) -> String {
         (Some(value), _) => {
             let text = String::from_utf8_lossy(value);
             let cut: String = text.chars().take(LONGEST).collect();
-            if cut.len() < text.len() {
-                format!("{}…", cut.escape_debug())
-            } else {
-                cut.escape_debug().to_string()
-            }
+            let more = if cut.len() < text.len() { "…" } else { "" };
+            cut + more
         }
         (None, Some(_)) => "(deleted or expired)".to_owned(),
         (None, None) => "(never heard of)".to_owned(),

@@ -1,6 +1,6 @@
 //! `isthmus demo`: a fresh folder, everything up, real traffic from all regions, and the proof that they end identical.
 
-use crate::output::note;
+use crate::output::{note, note_lines};
 mod lag;
 mod links;
 mod summary;
@@ -104,7 +104,7 @@ impl Demo {
             ports,
             round_trip,
         };
-        let fleet = Fleet::start(&up, &|line| note(line)).await?;
+        let fleet = Fleet::start(&up, &|line| note_lines(line)).await?;
         Ok(Self {
             fleet,
             order,
@@ -163,7 +163,7 @@ impl Demo {
         let mut rows_written = false;
         loop {
             tokio::select! {
-                event = self.fleet.next_event() => note(event),
+                event = self.fleet.next_event() => note_lines(event),
                 done = &mut written, if !rows_written => {
                     done?;
                     rows_written = true;
@@ -191,7 +191,7 @@ impl Demo {
         tokio::pin!(settled);
         loop {
             tokio::select! {
-                event = self.fleet.next_event() => note(event),
+                event = self.fleet.next_event() => note_lines(event),
                 _identical = &mut settled => break,
             }
         }
@@ -267,6 +267,7 @@ impl From<DemoError> for Failure {
     fn from(error: DemoError) -> Self {
         match error {
             DemoError::Init(error) => error.into(),
+            DemoError::Start(_) => Self::environment(error).with_lines(),
             error => Self::environment(error),
         }
     }

@@ -1,7 +1,6 @@
 //! The live table: redrawn on a terminal, one line a second elsewhere.
 
 use std::collections::BTreeMap;
-use std::io::IsTerminal;
 use std::time::Duration;
 
 use super::Watched;
@@ -9,14 +8,12 @@ use super::lag::{Pair, Probes};
 use super::links::Links;
 use super::traffic::Traffic;
 use crate::folder::run_file::RunFile;
-use crate::output::show;
+use crate::output::Live;
 
 /// Draws what goes on.
 #[derive(Debug)]
 pub(super) struct LiveTable {
-    to_error: bool,
-    redraws: bool,
-    drawn: usize,
+    live: Live,
     before: BTreeMap<String, u64>,
     before_at: Duration,
 }
@@ -24,15 +21,8 @@ pub(super) struct LiveTable {
 impl LiveTable {
     /// A table on standard error if `to_error`, else on standard output.
     pub(super) fn new(to_error: bool) -> Self {
-        let redraws = if to_error {
-            std::io::stderr().is_terminal()
-        } else {
-            std::io::stdout().is_terminal()
-        };
         Self {
-            to_error,
-            redraws,
-            drawn: 0,
+            live: Live::new(to_error),
             before: BTreeMap::new(),
             before_at: Duration::ZERO,
         }
@@ -49,12 +39,12 @@ impl LiveTable {
         let links = pairs(run)
             .map(|pair| LinkLine::new(&pair, links, probes))
             .collect::<Vec<_>>();
-        let text = if self.redraws {
-            self.table(elapsed, &regions, &links)
+        let lines = if self.live.redraws() {
+            table(elapsed, &regions, &links)
         } else {
-            line(elapsed, &regions, &links)
+            vec![line(elapsed, &regions, &links)]
         };
-        show(&text, self.to_error);
+        self.live.show(&lines);
     }
 
     fn regions(&mut self, elapsed: Duration, traffic: &Traffic, links: &Links) -> Vec<RegionLine> {
@@ -72,45 +62,6 @@ impl LiveTable {
             }
         };
         traffic.regions().iter().map(line).collect()
-    }
-
-    fn table(&mut self, elapsed: Duration, regions: &[RegionLine], links: &[LinkLine]) -> String {
-        let mut lines = vec![format!(
-            "{:>4} s  {:<12} {:<12} {:>9} {:>9} {:>9}",
-            elapsed.as_secs(),
-            "region",
-            "leader",
-            "writes",
-            "refused",
-            "writes/s"
-        )];
-        lines.extend(regions.iter().map(|one| {
-            format!(
-                "        {:<12} {:<12} {:>9} {:>9} {:>9.0}",
-                one.name, one.leader, one.writes, one.refused, one.per_second
-            )
-        }));
-        lines.push(format!(
-            "        {:<25} {:<12} {:>8} {:>10}",
-            "link", "state", "rtt", "lag"
-        ));
-        lines.extend(links.iter().map(|one| {
-            format!(
-                "        {:<25} {:<12} {:>8} {:>10}",
-                format!("{} > {}", one.pair.0, one.pair.1),
-                one.state,
-                one.rtt,
-                one.lag
-            )
-        }));
-        let up = if self.drawn > 0 {
-            format!("\x1b[{}A", self.drawn)
-        } else {
-            String::new()
-        };
-        self.drawn = lines.len();
-        let cleared: Vec<String> = lines.iter().map(|line| format!("\x1b[2K{line}\n")).collect();
-        format!("{up}{}", cleared.concat())
     }
 }
 
@@ -155,6 +106,38 @@ pub(super) fn pairs(run: &RunFile) -> impl Iterator<Item = Pair> {
     })
 }
 
+fn table(elapsed: Duration, regions: &[RegionLine], links: &[LinkLine]) -> Vec<String> {
+    let mut lines = vec![format!(
+        "{:>4} s  {:<12} {:<12} {:>9} {:>9} {:>9}",
+        elapsed.as_secs(),
+        "region",
+        "leader",
+        "writes",
+        "refused",
+        "writes/s"
+    )];
+    lines.extend(regions.iter().map(|one| {
+        format!(
+            "        {:<12} {:<12} {:>9} {:>9} {:>9.0}",
+            one.name, one.leader, one.writes, one.refused, one.per_second
+        )
+    }));
+    lines.push(format!(
+        "        {:<25} {:<12} {:>8} {:>10}",
+        "link", "state", "rtt", "lag"
+    ));
+    lines.extend(links.iter().map(|one| {
+        format!(
+            "        {:<25} {:<12} {:>8} {:>10}",
+            format!("{} > {}", one.pair.0, one.pair.1),
+            one.state,
+            one.rtt,
+            one.lag
+        )
+    }));
+    lines
+}
+
 fn line(elapsed: Duration, regions: &[RegionLine], links: &[LinkLine]) -> String {
     let regions: Vec<String> = regions
         .iter()
@@ -170,7 +153,7 @@ fn line(elapsed: Duration, regions: &[RegionLine], links: &[LinkLine]) -> String
         .map(|one| format!("{}>{} {} lag {}", one.pair.0, one.pair.1, one.state, one.lag))
         .collect();
     format!(
-        "{} s: {}; {}\n",
+        "{} s: {}; {}",
         elapsed.as_secs(),
         regions.join(", "),
         links.join(", ")

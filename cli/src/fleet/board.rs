@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::folder::Folder;
+use crate::folder::control_secret::{self, ControlSecretError};
 use crate::folder::run_file::{RunFile, RunFileError};
 
 /// What runs, kept in step with the folder's `run.json`.
@@ -11,6 +12,17 @@ use crate::folder::run_file::{RunFile, RunFileError};
 pub struct Board {
     folder: PathBuf,
     run: Mutex<RunFile>,
+}
+
+/// Why something was not removed.
+#[derive(Debug, thiserror::Error)]
+pub enum CloseError {
+    /// `run.json`.
+    #[error(transparent)]
+    RunFile(#[from] RunFileError),
+    /// The secret.
+    #[error(transparent)]
+    Secret(#[from] ControlSecretError),
 }
 
 impl Board {
@@ -54,10 +66,11 @@ impl Board {
         })
     }
 
-    /// Removes `run.json`.
-    pub fn close(&self) -> Result<(), RunFileError> {
+    /// Removes `run.json` and the secret beside it.
+    pub fn close(&self) -> Result<(), CloseError> {
         let _writing = self.lock();
-        RunFile::remove(&self.folder)
+        RunFile::remove(&self.folder)?;
+        Ok(control_secret::remove(&self.folder)?)
     }
 
     fn change(&self, change: impl FnOnce(&mut RunFile)) -> Result<(), RunFileError> {

@@ -23,6 +23,7 @@ use isthmus_wan::{Shape, Wan};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
+use crate::folder::control_secret::{self, ControlSecretError};
 use crate::folder::run_file::{LinkRun, RunFile, RunFileError, WanRun};
 use crate::folder::{Folder, FolderError};
 use binaries::{Binaries, BinaryError};
@@ -94,6 +95,9 @@ pub enum StartError {
     /// The network's control door could not listen.
     #[error("the network's control door could not listen")]
     Control(#[source] std::io::Error),
+    /// Its secret could not be written.
+    #[error(transparent)]
+    Secret(#[from] ControlSecretError),
     /// What an earlier run left could not be cleared.
     #[error("what an earlier run left in {folder} could not be cleared")]
     Leftovers {
@@ -128,8 +132,9 @@ impl Fleet {
         let binaries = Binaries::find()?;
         let wan = Wan::new(Shape::of_round_trip(order.round_trip));
         let links = open_links(&wan, &folder, &ports).await?;
+        let secret = control_secret::draw(&folder.root)?;
         let control = wan
-            .serve_control(loopback(0))
+            .serve_control(loopback(0), secret)
             .await
             .map_err(StartError::Control)?;
         let network = WanRun {

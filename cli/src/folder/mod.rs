@@ -1,6 +1,7 @@
 //! The folder that `isthmus init` writes and `isthmus up` runs: where each file is, and which regions it holds.
 
 pub mod certificates;
+pub mod control_secret;
 pub mod init;
 pub mod run_file;
 mod templates;

@@ -13,6 +13,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::client::{http, status};
 use crate::failure::Failure;
+use crate::folder::control_secret;
 use crate::folder::run_file::{RunFile, RunFileError};
 use clock::Offset;
 use target::{Process, Target, TargetError};
@@ -62,20 +63,22 @@ pub(crate) struct Done {
 pub(crate) async fn put(dir: &Path, fault: &Fault) -> Result<Vec<Done>, Failure> {
     match fault {
         Fault::Network(command) => {
-            control(&RunFile::of_running(dir)?).await?.send(command).await?;
+            let run = RunFile::of_running(dir)?;
+            control(dir, &run).await?.send(command).await?;
             Ok(Vec::new())
         }
         Fault::Processes(act, target) => processes(dir, act, target).await,
     }
 }
 
-/// The control door of the network.
-pub(crate) async fn control(run: &RunFile) -> Result<ControlClient, Failure> {
+/// The control door of the network that runs in `dir`.
+pub(crate) async fn control(dir: &Path, run: &RunFile) -> Result<ControlClient, Failure> {
     let door = run
         .wan
         .control
         .ok_or_else(|| Failure::settings("this folder has no network between regions"))?;
-    Ok(ControlClient::connect(door).await?)
+    let secret = control_secret::read(dir).map_err(Failure::environment)?;
+    Ok(ControlClient::connect(door, &secret).await?)
 }
 
 async fn processes(dir: &Path, act: &Act, target: &Target) -> Result<Vec<Done>, Failure> {

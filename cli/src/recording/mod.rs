@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
+use fastrand::Rng;
 use futures::stream::{StreamExt, TryStreamExt, iter};
 use reqwest::Client;
 use tokio::sync::mpsc;
@@ -22,7 +23,6 @@ use crate::client::kv::{self, Place};
 use crate::folder::run_file::RunFile;
 use crate::history::Entry;
 use crate::output::note;
-use crate::random::Random;
 pub(crate) use file::Counts;
 use reader::Reader;
 use recent::Recent;
@@ -141,7 +141,7 @@ impl Recording {
                     doors: doors.clone(),
                     door: number as usize % doors.len().max(1),
                     keys: self.keys,
-                    random: Random::seeded(),
+                    random: Rng::new(),
                 };
                 clients.spawn(writer.write_until(until, recorder.clone()));
             }
@@ -150,7 +150,7 @@ impl Recording {
             let reader = Reader {
                 bucket: self.bucket.clone(),
                 agents: agents(run),
-                random: Random::seeded(),
+                random: Rng::new(),
             };
             clients.spawn(reader.read_until(until, recorder.clone()));
         }

@@ -2,13 +2,13 @@
 
 use std::time::{Duration, Instant};
 
+use fastrand::Rng;
 use tokio::time::sleep;
 
 use super::recent::Sight;
 use super::{RecordError, Recorder, text};
 use crate::client::kv::{self, Place};
 use crate::history::Entry;
-use crate::random::Random;
 
 const PAUSE: Duration = Duration::from_millis(5);
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(50);
@@ -21,14 +21,14 @@ const NEW_SESSIONS_IN_100: u64 = 30;
 pub(super) struct Reader {
     pub(super) bucket: String,
     pub(super) agents: Vec<(String, String)>,
-    pub(super) random: Random,
+    pub(super) random: Rng,
 }
 
 impl Reader {
     pub(super) async fn read_until(mut self, until: Instant, recorder: Recorder) -> Result<(), RecordError> {
         let mut own: Option<Sight> = None;
         while Instant::now() < until {
-            let anew = self.random.below(100) < NEW_SESSIONS_IN_100;
+            let anew = self.random.u64(..100) < NEW_SESSIONS_IN_100;
             let sight = match own.take().filter(|_| !anew) {
                 Some(sight) => Some(sight),
                 None => recorder.recent.draw(&mut self.random),
@@ -44,8 +44,7 @@ impl Reader {
 
     /// Reads the key that a session has seen on any agent; `None` = the agent refused or did not answer, which it may.
     async fn look_again(&mut self, recorder: &Recorder, sight: Sight) -> Result<Option<Sight>, RecordError> {
-        let at = self.random.below(self.agents.len() as u64) as usize;
-        let Some((agent, door)) = self.agents.get(at) else {
+        let Some((agent, door)) = self.random.choice(&self.agents) else {
             return Ok(None);
         };
         let place = Place {

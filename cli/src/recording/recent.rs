@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
-use crate::random::Random;
+use fastrand::Rng;
 
 const KEPT: usize = 256;
 
@@ -29,8 +29,8 @@ impl Recent {
     }
 
     /// Any of them; `None` = there is none yet.
-    pub(super) fn draw(&self, random: &mut Random) -> Option<Sight> {
+    pub(super) fn draw(&self, random: &mut Rng) -> Option<Sight> {
         let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.get(random.below(kept.len() as u64) as usize).cloned()
+        random.choice(kept.iter()).cloned()
     }
 }

@@ -3,12 +3,13 @@
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use fastrand::Rng;
+
 use super::recent::Sight;
 use super::{RecordError, Recorder, key};
 use crate::client::http::HttpError;
 use crate::client::kv::{self, Place, Terms};
 use crate::history::Entry;
-use crate::random::Random;
 
 const DELETES_IN_100: u64 = 5;
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(50);
@@ -20,16 +21,16 @@ pub(super) struct Writer {
     pub(super) doors: Vec<String>,
     pub(super) door: usize,
     pub(super) keys: u64,
-    pub(super) random: Random,
+    pub(super) random: Rng,
 }
 
 impl Writer {
     pub(super) async fn write_until(mut self, until: Instant, recorder: Recorder) -> Result<(), RecordError> {
         while Instant::now() < until {
             let write = recorder.next_write.fetch_add(1, Ordering::Relaxed);
-            let key = key(self.random.below(self.keys));
+            let key = key(self.random.u64(..self.keys.max(1)));
             let value =
-                (self.random.below(100) >= DELETES_IN_100).then(|| format!("{}-{write}", self.region));
+                (self.random.u64(..100) >= DELETES_IN_100).then(|| format!("{}-{write}", self.region));
             let invoke = Entry::Invoke {
                 write,
                 region: self.region.clone(),

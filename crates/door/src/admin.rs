@@ -16,6 +16,7 @@ use isthmus_runtime::metrics::{CONTENT_TYPE, Metrics};
 use isthmus_runtime::settings::Duration;
 use serde::Deserialize;
 use serde_json::Value;
+use tokio::sync::Semaphore;
 
 use crate::code::ErrorCode;
 use crate::history::{History, PAGE};
@@ -29,7 +30,11 @@ pub struct Admin {
     history: History,
     status: Arc<dyn Fn() -> Value + Send + Sync>,
     currency: Arc<dyn Fn() -> Vec<Currency> + Send + Sync>,
+    journal_turns: Arc<Semaphore>,
 }
+
+/// Requests that hold a page of the region's journal at a time; the others wait.
+const JOURNAL_PAGES: usize = 4;
 
 /// How current what a process has of another region is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,6 +66,7 @@ impl Admin {
             history,
             status: Arc::new(status),
             currency: Arc::new(currency),
+            journal_turns: Arc::new(Semaphore::new(JOURNAL_PAGES)),
         }
     }
 }
@@ -218,6 +224,7 @@ async fn events(
     match asked {
         Ok(Asked::OfProcess(after)) => Json(admin.history.of_process(after)).into_response(),
         Ok(Asked::OfRegion(since, from, limit)) => {
+            let _turn = admin.journal_turns.acquire().await;
             Json(admin.history.of_region(since, from, limit).await).into_response()
         }
         Err(detail) => Problem::new(ErrorCode::InvalidRequest, detail).into_response(),

@@ -3,7 +3,6 @@
 //! Whoever sees one never waits: what finds the queue full is counted, and said once. One task appends what is queued, as long as
 //! that takes.
 
-use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,13 +11,15 @@ use std::time::Duration;
 use isthmus_log::{AppendError, Appended, EntryName, Journal, JournalName};
 use isthmus_replication::aside::{Entry, Reason};
 use isthmus_runtime::Process;
-use isthmus_runtime::events::{Events, Severity};
+use isthmus_runtime::clock::Clock;
+use isthmus_runtime::events::throttle::Throttle;
+use isthmus_runtime::events::{Events, Severity, Source};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use serde_json::json;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 /// Entries that wait.
@@ -31,8 +32,6 @@ const AGAIN: Duration = Duration::from_secs(1);
 const LAST: Duration = Duration::from_secs(2);
 /// A journal that takes longer than this does not answer at once.
 const AT_ONCE: Duration = Duration::from_secs(1);
-/// That something of one reason was set aside is told again after this.
-const TELL_AGAIN: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OfReason {
@@ -48,6 +47,7 @@ pub struct Aside {
 
 #[derive(Debug)]
 struct Shared {
+    clock: Clock,
     events: Events,
     waiting_bytes: AtomicUsize,
     lost_told: AtomicBool,
@@ -55,7 +55,7 @@ struct Shared {
     late: AtomicBool,
     kept: Family<OfReason, Counter>,
     lost: Family<OfReason, Counter>,
-    told: Mutex<BTreeMap<Reason, Told>>,
+    told: Mutex<Throttle<Reason>>,
 }
 
 /// What was handed over and is to be appended.
@@ -65,18 +65,12 @@ pub struct Waiting {
     shared: Arc<Shared>,
 }
 
-/// What of a reason was told, and what was not yet.
-#[derive(Debug)]
-struct Told {
-    at: Instant,
-    untold: u64,
-}
-
 /// The queue of `process`, and what is to be appended of it.
 #[must_use]
 pub fn queue<S>(process: &Process<S>) -> (Aside, Waiting) {
     let (sender, receiver) = mpsc::channel(WAITING);
     let shared = Arc::new(Shared {
+        clock: process.clock.clone(),
         events: process.events.clone(),
         waiting_bytes: AtomicUsize::new(0),
         lost_told: AtomicBool::new(false),
@@ -134,22 +128,17 @@ impl Aside {
 
 impl Shared {
     fn kept(&self, entry: &Entry) {
-        let (reason, now) = (entry.reason(), Instant::now());
+        let (reason, now) = (entry.reason(), self.clock.mono());
         let label = OfReason {
             reason: reason.as_str(),
         };
         self.kept.get_or_create(&label).inc();
-        let mut all_told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        let entries = match all_told.get_mut(&reason) {
-            Some(told) if now.duration_since(told.at) < TELL_AGAIN => {
-                told.untold += 1;
-                return;
-            }
-            Some(told) => told.untold + 1,
-            None => 1,
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(untold) = told.take(now, reason, 1) else {
+            return;
         };
-        all_told.insert(reason, Told { at: now, untold: 0 });
-        drop(all_told);
+        drop(told);
+        let entries = untold + 1;
         let (severity, kind) = match reason {
             Reason::Conflict => (Severity::Notice, "aside"),
             Reason::Clock | Reason::TooLate | Reason::Undecodable => (Severity::Warning, "aside"),
@@ -157,7 +146,8 @@ impl Shared {
         let text = format!("set aside ({}): see isthmus aside list", reason.as_str());
         let id = format!("{}.{}", entry.shard.group, entry.name());
         let fields = json!({ "reason": reason.as_str(), "entries": entries, "newest": id });
-        self.events.record(severity, kind, text, fields);
+        let source = Source::default().because(reason.as_str());
+        self.events.record_from(&source, severity, kind, text, fields);
     }
 
     fn lost(&self, reason: Reason, why: &str) {
@@ -182,12 +172,10 @@ impl Waiting {
         stop: CancellationToken,
     ) -> Result<(), Infallible> {
         loop {
+            // Where nobody is left to hand anything over, as after a start that failed, it waits to be stopped.
             let entry = tokio::select! {
                 () = stop.cancelled() => break,
-                entry = self.queue.recv() => entry,
-            };
-            let Some(entry) = entry else {
-                return Ok(());
+                Some(entry) = self.queue.recv() => entry,
             };
             let kept = tokio::select! {
                 kept = until_kept(&*journal, &entry) => Some(kept),
@@ -261,6 +249,7 @@ mod tests {
     use isthmus_runtime::telemetry::Tracer;
 
     use super::*;
+    use tokio::time::Instant;
 
     fn process() -> Process<()> {
         Process::new((), Clock::system(), Metrics::new("test", "0"), Tracer::off())

@@ -1,5 +1,6 @@
 //! `/v1/doctor`: what a process finds when it looks at what it stands on.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use axum::routing::get;
 use isthmus_log::ClockOffset;
 use isthmus_log::nats::Server;
 use isthmus_runtime::doctor::{self, Finding};
+use isthmus_runtime::health::{Health, Probe};
 use serde_json::json;
 
 use crate::history::Teller;
@@ -28,6 +30,23 @@ where
         Json(json!({ "region": region, "role": role, "process": process, "findings": findings }))
     };
     Router::new().route("/v1/doctor", get(answer))
+}
+
+/// Every reason why the process is not ready: each is a failure.
+#[must_use]
+pub fn of_health(health: &Health) -> Vec<Finding> {
+    let mut unmet: BTreeMap<String, String> = BTreeMap::new();
+    for probe in [Probe::Live, Probe::Read, Probe::Write] {
+        let conditions = health.report(probe).conditions.into_iter();
+        unmet.extend(conditions.filter_map(|condition| Some((condition.name, condition.reason?))));
+    }
+    if unmet.is_empty() {
+        return vec![Finding::ok("ready", "", "for reads and writes")];
+    }
+    let mend = "the reason says what to do; isthmus events tells what came before it";
+    let told = unmet.into_iter();
+    told.map(|(name, reason)| Finding::fail("ready", &name, reason, mend))
+        .collect()
 }
 
 /// Of the NATS server that a process is connected to, and of the process's clock beside that of the region's NATS, where `limit` is what

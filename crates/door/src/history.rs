@@ -1,10 +1,12 @@
 //! The events of a region: carried from each process to the region's journal, and read from there (docs/events.md).
 //!
-//! An event is kept by the process that records it, in a ring of [`KEPT_EVENTS`](isthmus_runtime::events::KEPT_EVENTS). One task
-//! carries the ring to the journal in order; while the region's NATS is away it stands still, and what the ring loses
-//! meanwhile is counted. Nothing that records an event ever waits for it.
+//! An event is kept by the process that records it, in a ring of its [`Class`](isthmus_runtime::events::Class). One task carries
+//! them to the journal in order; while the region's NATS is away it stands still, and what the rings lose meanwhile is counted.
+//! Nothing that records an event ever waits for it. What others can bring about again and again has a number of
+//! [places](isthmus_runtime::events::Slot) in the journal for each run of a process: it pushes out its like and nothing else.
 
 use std::convert::Infallible;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -16,7 +18,7 @@ use isthmus_replication::coordinates::Sequence;
 use isthmus_replication::time::Wall;
 use isthmus_runtime::Process;
 use isthmus_runtime::clock::Clock;
-use isthmus_runtime::events::{Event, Events};
+use isthmus_runtime::events::{Event, Events, Slot};
 use isthmus_runtime::random::{self, NoRandomness};
 use prometheus_client::metrics::counter::Counter;
 use serde_json::{Value, json};
@@ -54,6 +56,8 @@ pub struct History {
     /// Begins the names of this run's entries.
     run: u64,
     journal: Arc<OnceLock<Arc<dyn Journal>>>,
+    /// The journal was made anew: what is kept here goes into it again.
+    again: Arc<AtomicBool>,
     lost: Counter,
 }
 
@@ -77,6 +81,7 @@ impl History {
             teller: Arc::new(teller),
             run: random::bits()?,
             journal: Arc::default(),
+            again: Arc::default(),
             lost,
         })
     }
@@ -115,17 +120,22 @@ impl History {
         Ok(())
     }
 
+    /// The journal was made anew: carries all that is kept here once more, with the next event that is recorded.
+    pub fn carry_again(&self) {
+        self.again.store(true, Ordering::Relaxed);
+    }
+
     /// Carries what was recorded after `carried`; whether all of it is there, or never will be.
     async fn carry_after(&self, carried: &mut u64, journal: &Arc<dyn Journal>) -> bool {
+        if self.again.swap(false, Ordering::Relaxed) {
+            let oldest = self.events.after(0).first().map_or(0, |event| event.sequence - 1);
+            *carried = oldest.min(*carried);
+        }
         for event in self.events.after(*carried) {
             self.lost.inc_by(event.sequence - *carried - 1);
             *carried = event.sequence - 1;
-            let entry = Bytes::from(self.told(&event).to_string());
-            match journal
-                .append(&JournalName::Events, &self.name(&event), entry)
-                .await
-            {
-                Ok(_) => {}
+            match self.carry_one(&event, journal).await {
+                Ok(()) => {}
                 Err(error @ (AppendError::TooLarge { .. } | AppendError::Refused { .. })) => {
                     tracing::warn!(kind = event.kind, %error, "an event is not kept");
                     self.lost.inc();
@@ -140,11 +150,23 @@ impl History {
         true
     }
 
+    async fn carry_one(&self, event: &Event, journal: &Arc<dyn Journal>) -> Result<(), AppendError> {
+        let entry = Bytes::from(self.told(event).to_string());
+        let name = self.name(event);
+        if event.slot.is_some() {
+            return journal.replace(&JournalName::Events, &name, entry).await;
+        }
+        journal.append(&JournalName::Events, &name, entry).await.map(drop)
+    }
+
     fn name(&self, event: &Event) -> EntryName {
-        let of_run = format!("{:016x}-{}", self.run, event.sequence);
+        let of_run = match event.slot {
+            Some(Slot { class, place }) => format!("{:016x}-{class}-{place}", self.run),
+            None => format!("{:016x}-{}", self.run, event.sequence),
+        };
         let fact = event.fact.as_ref().map(|fact| format!("{}-{fact}", event.kind));
         let named = fact.and_then(|fact| EntryName::parse(&fact).ok());
-        named.unwrap_or_else(|| EntryName::parse(&of_run).expect("hexadecimal digits, '-' and digits"))
+        named.unwrap_or_else(|| EntryName::parse(&of_run).expect("hexadecimal digits, '-', a-z and digits"))
     }
 
     /// An event with who recorded it.
@@ -288,157 +310,4 @@ fn millis(duration: Duration) -> u64 {
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
-mod tests {
-    use isthmus_log::memory::{MemoryRegion, Servers};
-    use isthmus_log::{LocalClock, RegionNames};
-    use isthmus_replication::names::{RegionName, SetName};
-    use isthmus_runtime::events::{KEPT_EVENTS, Severity};
-    use isthmus_runtime::metrics::Metrics;
-    use isthmus_runtime::supervise::TaskKind;
-    use isthmus_runtime::telemetry::Tracer;
-
-    use super::*;
-
-    const HOUR: Duration = Duration::from_secs(3600);
-
-    fn process() -> Process<()> {
-        Process::new((), Clock::system(), Metrics::new("test", "0"), Tracer::off())
-    }
-
-    fn history(process: &Process<()>, name: &str) -> History {
-        let teller = Teller {
-            region: "eu-west".to_owned(),
-            role: "agent",
-            process: name.to_owned(),
-        };
-        History::new(process, teller).unwrap()
-    }
-
-    async fn region() -> MemoryRegion {
-        let clock = Clock::system();
-        let clock: LocalClock = Arc::new(move || clock.now());
-        let names = RegionNames {
-            set: SetName::parse("shop").unwrap(),
-            region: RegionName::parse("eu-west").unwrap(),
-        };
-        let region = MemoryRegion::new(names, clock);
-        let journal = region.ports().journal;
-        journal.ensure(&JournalName::Events, true, 1).await.unwrap();
-        region
-    }
-
-    fn carry(process: &Process<()>, name: &str, region: &MemoryRegion) -> History {
-        let (history, journal) = (history(process, name), region.ports().journal);
-        let carried = history.clone();
-        process
-            .supervisor
-            .spawn(TaskKind::Work, "events", |stop| carried.carry(journal, stop))
-            .unwrap();
-        history
-    }
-
-    /// The messages that the region tells once there are `count` of them.
-    async fn told(history: &History, count: usize) -> Vec<String> {
-        let all = async {
-            loop {
-                let told = history.of_region(HOUR, None, PAGE).await;
-                let events = told["events"].as_array().unwrap();
-                if told["source"] == "region" && events.len() >= count {
-                    let message = |event: &Value| event["message"].as_str().unwrap().to_owned();
-                    return events.iter().map(message).collect();
-                }
-                sleep(Duration::from_millis(50)).await;
-            }
-        };
-        timeout(HOUR, all).await.unwrap()
-    }
-
-    fn record(process: &Process<()>, numbers: std::ops::Range<usize>) {
-        for n in numbers {
-            process
-                .events
-                .record(Severity::Notice, "counted", n.to_string(), json!({}));
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn events_wait_for_the_journal_as_far_as_there_is_room_and_the_rest_is_counted() {
-        let (process, region) = (process(), region().await);
-        let history = carry(&process, "agent-1", &region);
-        record(&process, 0..3);
-        assert_eq!(told(&history, 3).await, ["0", "1", "2"]);
-        region.set_servers(Servers::Away);
-        record(&process, 3..KEPT_EVENTS + 13);
-        let own = history.of_region(HOUR, None, PAGE).await;
-        assert_eq!(
-            (&own["source"], own["events"].as_array().unwrap().len()),
-            (&json!("process"), PAGE)
-        );
-        assert!(
-            own["reason"].as_str().unwrap().contains("no answer"),
-            "{}",
-            own["reason"]
-        );
-        region.set_servers(Servers::Answer);
-        let expected: Vec<String> = (0..3).chain(13..PAGE + 10).map(|n| n.to_string()).collect();
-        assert_eq!(told(&history, PAGE).await, expected);
-        assert!(process.metrics.text().contains("isthmus_events_lost_total 10\n"));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn what_every_process_sees_is_kept_once_and_pages_follow_each_other() {
-        let region = region().await;
-        let processes = [process(), process(), process()];
-        for (n, process) in processes.iter().enumerate() {
-            let history = carry(process, &format!("agent-{n}"), &region);
-            let fact = "agent-agent-9-feed-1".to_owned();
-            process
-                .events
-                .record_shared(Severity::Notice, "node_up", fact, "agent-9 is up", json!({}));
-            record(process, 0..2);
-            assert_eq!(told(&history, 3 + 2 * n).await.len(), 3 + 2 * n);
-        }
-        let history = history(&processes[0], "agent-0");
-        history.journal.set(region.ports().journal).unwrap();
-        let (mut from, mut read) = (None, Vec::new());
-        loop {
-            let page = history.of_region(HOUR, from, 3).await;
-            read.extend(page["events"].as_array().unwrap().iter().cloned());
-            match page["next"].as_u64() {
-                Some(next) => from = Some(Sequence(next)),
-                None => break,
-            }
-        }
-        let ups = read.iter().filter(|event| event["kind"] == "node_up");
-        assert_eq!((read.len(), ups.count()), (7, 1));
-    }
-    #[tokio::test(start_paused = true)]
-    async fn who_follows_is_told_what_is_new_and_of_its_own_process_while_the_journal_is_silent() {
-        let (process, region) = (process(), region().await);
-        let history = carry(&process, "agent-1", &region);
-        record(&process, 0..2);
-        assert_eq!(told(&history, 2).await, ["0", "1"]);
-        let mut follower = history.follow(HOUR);
-        let mut news = async || {
-            let news = timeout(HOUR, follower.next()).await.unwrap();
-            let messages = news["events"].as_array().unwrap().iter();
-            let messages: Vec<_> = messages
-                .map(|event| event["message"].as_str().unwrap().to_owned())
-                .collect();
-            (news["source"].as_str().unwrap().to_owned(), messages)
-        };
-        assert_eq!(
-            news().await,
-            ("region".to_owned(), vec!["0".to_owned(), "1".to_owned()])
-        );
-        region.set_servers(Servers::Away);
-        record(&process, 2..3);
-        let own = ["0", "1", "2"].map(str::to_owned).to_vec();
-        assert_eq!(news().await, ("process".to_owned(), own));
-        region.set_servers(Servers::Answer);
-        assert_eq!(told(&history, 3).await.len(), 3);
-        assert_eq!(news().await, ("region".to_owned(), vec!["2".to_owned()]));
-        record(&process, 3..4);
-        assert_eq!(news().await, ("region".to_owned(), vec!["3".to_owned()]));
-    }
-}
+mod tests;

@@ -1,17 +1,22 @@
 //! A door as its settings describe it: bound, with its certificate watched and its callers known.
 
 use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
 use isthmus_runtime::Process;
+use isthmus_runtime::metrics::Gauge;
+use isthmus_runtime::open_files::Connections;
 use isthmus_runtime::settings::{DoorSettings, Role, Settings};
 use isthmus_runtime::supervise::{SpawnRefused, TaskKind};
+use prometheus_client::registry::Unit;
 
 use crate::access::{Gate, Rights};
 use crate::certificates::{self, Ends, OfDoor};
+use crate::held::HeldBytes;
 use crate::operators::for_operators;
 use crate::refusals::Refusals;
-use crate::serve::Door;
+use crate::serve::{Door, Limits};
 
 /// What the doors of a process have in common.
 #[derive(Debug)]
@@ -20,16 +25,34 @@ pub struct Doors {
     pub refusals: Refusals,
     /// When certificates end.
     pub ends: Ends,
+    /// What they hold, by name.
+    held: Arc<Mutex<Vec<(&'static str, HeldBytes)>>>,
 }
 
 impl Doors {
     /// Called once for a process: it registers metrics.
     #[must_use]
     pub fn new<S>(process: &Process<S>) -> Self {
+        let held: Arc<Mutex<Vec<(&'static str, HeldBytes)>>> = Arc::default();
+        let doors = Arc::clone(&held);
+        process.metrics.sampled(move || {
+            let help = "What a door holds for its callers: bodies that arrive, answers that are not read yet";
+            let mut gauge = Gauge::new("door_held", help, Some(Unit::Bytes));
+            for (name, held) in &*doors.lock().unwrap_or_else(PoisonError::into_inner) {
+                gauge.sample(vec![("door", (*name).to_owned())], Some(held.held() as f64));
+            }
+            vec![gauge]
+        });
         Self {
             refusals: Refusals::new(process),
             ends: Ends::new(process),
+            held,
         }
+    }
+
+    fn show(&self, name: &'static str, held: HeldBytes) {
+        let mut doors = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        doors.push((name, held));
     }
 }
 
@@ -54,12 +77,14 @@ impl<R: Rights + Clone> OpenDoor<R> {
         within: &[&str],
         settings: fn(&S) -> &DoorSettings<R>,
         doors: &Doors,
+        limits: Limits,
     ) -> anyhow::Result<Self> {
         let document = &process.settings.process().document;
         let told = settings(&process.settings);
         let tls = certificates::load(document, within, told)?;
         let door = Door::bind(name, told, tls.clone()).await?;
-        let door = door.telling(name, doors.refusals.clone());
+        let door = door.telling(name, doors.refusals.clone()).within(limits);
+        doors.show(name, door.held());
         if let Some(tls) = &tls {
             certificates::keep(process, &doors.ends, name, tls)?;
         }
@@ -104,8 +129,21 @@ impl<R: Rights + Clone> OpenDoor<R> {
 ///
 /// # Errors
 /// As [`OpenDoor::bind`].
-pub async fn bind_admin<S: Settings>(process: &Process<S>, doors: &Doors) -> anyhow::Result<OpenDoor<Role>> {
-    OpenDoor::bind(process, "admin", &["admin"], |told| &told.process().admin, doors).await
+pub async fn bind_admin<S: Settings>(
+    process: &Process<S>,
+    doors: &Doors,
+    connections: &Connections,
+) -> anyhow::Result<OpenDoor<Role>> {
+    let limits = Limits::of_operators(connections);
+    OpenDoor::bind(
+        process,
+        "admin",
+        &["admin"],
+        |told| &told.process().admin,
+        doors,
+        limits,
+    )
+    .await
 }
 
 /// Serves `router` to operators until everything else has stopped.

@@ -23,6 +23,8 @@ use crate::problem::Problem;
 
 /// Answers with what applications stored.
 const SHOWS_VALUES: [&str; 2] = ["/v1/why/", "/v1/aside"];
+/// So much of a path is repeated.
+const SHOWN_PATH_BYTES: usize = 256;
 /// Whoever is told something for as long as it listens is asked this often who it is.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 
@@ -115,6 +117,11 @@ fn name(role: Role) -> &'static str {
     }
 }
 
+/// A path of no route may be as long as a head.
+fn shortened(path: &str) -> &str {
+    &path[..path.floor_char_boundary(SHOWN_PATH_BYTES)]
+}
+
 /// Something that an operator does.
 struct Act {
     operator: Option<CallerName>,
@@ -131,7 +138,7 @@ impl Act {
         Self {
             operator,
             from: from.map(|from| from.ip().to_string()),
-            what: format!("{} {shown}", request.method()),
+            what: format!("{} {}", request.method(), shortened(shown)),
         }
     }
 

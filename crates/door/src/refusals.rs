@@ -1,23 +1,15 @@
-//! What doors refuse: it is counted, and told as an event: of one kind of refusal of one caller at most once a minute, with
-//! the number of those that were not told.
+//! What doors refuse: it is counted, and told as an event: of one kind of refusal of one caller, or of one address where nobody has
+//! proven who it is, at most once a minute, with the number of those that were not told.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use isthmus_replication::names::CallerName;
-use isthmus_replication::time::Mono;
 use isthmus_runtime::Process;
-use isthmus_runtime::clock::Clock;
-use isthmus_runtime::events::{Events, Severity};
+use isthmus_runtime::events::{Events, Severity, Source};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use serde_json::json;
-
-/// A refusal of one kind and caller is told at most this often.
-const TELL_AGAIN: Duration = Duration::from_secs(60);
 
 /// Why a request is refused. The label of a metric and of an event; never renamed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -81,23 +73,12 @@ impl Refused {
 /// Counts and tells what the doors of a process refuse. Clones share it.
 #[derive(Clone)]
 pub struct Refusals {
-    clock: Clock,
     events: Events,
     counts: Family<Vec<(&'static str, &'static str)>, Counter>,
-    told: Arc<Mutex<HashMap<Kind, Told>>>,
 }
-
-/// Which door, why, and whom.
-type Kind = (&'static str, Refused, Option<CallerName>);
 
 fn labels(door: &'static str, why: Refused) -> Vec<(&'static str, &'static str)> {
     vec![("door", door), ("reason", why.label())]
-}
-
-/// When a refusal was told, and how often it happened since.
-struct Told {
-    at: Mono,
-    untold: u64,
 }
 
 impl fmt::Debug for Refusals {
@@ -119,10 +100,8 @@ impl Refusals {
             );
         });
         Self {
-            clock: process.clock.clone(),
             events: process.events.clone(),
             counts,
-            told: Arc::default(),
         }
     }
 
@@ -147,39 +126,21 @@ impl Refusals {
         detail: &str,
     ) {
         self.counts.get_or_create(&labels(door, why)).inc();
-        let Some(before) = self.news(door, why, caller) else {
-            return;
+        let source = match (caller, from) {
+            (Some(caller), _) => Source::caller(caller),
+            (None, Some(from)) => Source::address(from.ip()),
+            (None, None) => Source::default(),
         };
+        let source = source.at(door).because(why.label());
         let who = caller.map_or("somebody", CallerName::as_str);
         let fields = json!({
             "door": door,
             "reason": why.label(),
             "caller": caller.map(CallerName::as_str),
             "from": from.map(|from| from.ip().to_string()),
-            "untold_before": before,
         });
         let message = format!("the {door} door refused {who}: {detail}");
         self.events
-            .record(Severity::Warning, "access_refused", message, fields);
-    }
-
-    /// How many refusals of this kind were not told, if this one is to be.
-    fn news(&self, door: &'static str, why: Refused, caller: Option<&CallerName>) -> Option<u64> {
-        let now = self.clock.now().mono;
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        match told.get_mut(&(door, why, caller.cloned())) {
-            Some(last) if now.since(last.at) < TELL_AGAIN => {
-                last.untold += 1;
-                None
-            }
-            Some(last) => {
-                last.at = now;
-                Some(std::mem::take(&mut last.untold))
-            }
-            None => {
-                told.insert((door, why, caller.cloned()), Told { at: now, untold: 0 });
-                Some(0)
-            }
-        }
+            .record_from(&source, Severity::Warning, "access_refused", message, fields);
     }
 }

@@ -1,4 +1,4 @@
-//! Listeners: bound early, served late, with a bound on everything that a caller may hold: connections, the time of a
+//! Listeners: bound early, served late, with a bound on everything that a caller may hold: connections, bytes, the time of a
 //! handshake, of a request's head and of an answer that is not read.
 
 use std::io;
@@ -10,21 +10,25 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
+use axum::middleware::from_fn_with_state;
 use hyper::body::Incoming;
 use hyper::server::conn::http1::Builder;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
 use isthmus_link::{ClientCertificate, DoorTls};
+use isthmus_runtime::open_files::Connections;
 use isthmus_runtime::settings::DoorSettings;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
 use tokio_io_timeout::TimeoutWriter;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
+use crate::held::{HeldBytes, hold_answer};
 use crate::refusals::Refusals;
 
 /// Every bound of a door. [`Limits::default`] is what production runs.
@@ -40,6 +44,8 @@ pub struct Limits {
     pub head_bytes: usize,
     /// A caller that takes nothing of an answer for so long is cut off.
     pub unread: Duration,
+    /// Bytes of bodies and answers that all callers share beyond their [allowances](crate::held::ALLOWANCE).
+    pub held_bytes: usize,
 }
 
 impl Default for Limits {
@@ -50,12 +56,36 @@ impl Default for Limits {
             head: Duration::from_secs(75),
             head_bytes: 64 * 1024,
             unread: Duration::from_secs(30),
+            held_bytes: 128 * 1024 * 1024,
+        }
+    }
+}
+
+impl Limits {
+    /// Those of a door for operators: they are few, and what they see is small.
+    #[must_use]
+    pub fn of_operators(connections: &Connections) -> Self {
+        Self {
+            connections: connections.operators,
+            held_bytes: 32 * 1024 * 1024,
+            ..Self::default()
+        }
+    }
+
+    /// Those of a door for applications.
+    #[must_use]
+    pub fn of_applications(connections: &Connections) -> Self {
+        Self {
+            connections: connections.applications,
+            ..Self::default()
         }
     }
 }
 
 /// How long accepting rests after the system refused it (out of file descriptors).
 const REST: Duration = Duration::from_millis(100);
+/// That it does is told again after this.
+const TELL_AGAIN: Duration = Duration::from_secs(60);
 
 /// A door that can't be opened.
 #[derive(Debug, thiserror::Error)]
@@ -91,6 +121,7 @@ pub struct Door {
     address: SocketAddr,
     tls: Option<Arc<DoorTls>>,
     limits: Limits,
+    held: HeldBytes,
     refusals: Option<(&'static str, Refusals)>,
 }
 
@@ -127,6 +158,7 @@ impl Door {
             address: bound,
             tls,
             limits: Limits::default(),
+            held: HeldBytes::new(Limits::default().held_bytes),
             refusals: None,
         })
     }
@@ -155,7 +187,14 @@ impl Door {
     /// The same door within other bounds.
     #[must_use]
     pub fn within(self, limits: Limits) -> Self {
-        Self { limits, ..self }
+        let held = HeldBytes::new(limits.held_bytes);
+        Self { limits, held, ..self }
+    }
+
+    /// What it holds for its callers.
+    #[must_use]
+    pub fn held(&self) -> HeldBytes {
+        self.held.clone()
     }
 
     /// Serves `router` until `stop`, then finishes the requests that have begun. Each request carries [`From`], and its
@@ -168,17 +207,19 @@ impl Door {
             listener,
             tls,
             limits,
+            held,
             refusals,
             ..
         } = self;
-        let permits = Arc::new(Semaphore::new(limits.connections));
+        let router = router.layer(from_fn_with_state(held, hold_answer));
+        let mut accepting = Accepting::new(listener, limits.connections);
         let stopping = GracefulShutdown::new();
         let mut connections = JoinSet::new();
         loop {
             tokio::select! {
                 () = stop.cancelled() => break,
                 Some(ended) = connections.join_next() => told(ended),
-                (permit, stream, from) = accept(&listener, &permits) => {
+                (permit, stream, from) = accepting.next() => {
                     let connection = Connection {
                         router: router.clone(),
                         tls: tls.clone(),
@@ -193,7 +234,7 @@ impl Door {
                 }
             }
         }
-        drop(listener);
+        drop(accepting);
         stopping.shutdown().await;
         while let Some(ended) = connections.join_next().await {
             told(ended);
@@ -208,19 +249,45 @@ fn told(ended: Result<(), tokio::task::JoinError>) {
     }
 }
 
-/// The next connection, once there is a permit for it.
-async fn accept(
-    listener: &TcpListener,
-    permits: &Arc<Semaphore>,
-) -> (Option<OwnedSemaphorePermit>, TcpStream, SocketAddr) {
-    let permit = Arc::clone(permits).acquire_owned().await.ok();
-    loop {
-        match listener.accept().await {
-            Ok((stream, from)) => return (permit, stream, from),
-            Err(error) => {
-                tracing::warn!(%error, "the system can't accept connections: check the limit of open files");
-                tokio::time::sleep(REST).await;
+/// Takes connections while there are permits and the system gives any.
+struct Accepting {
+    listener: TcpListener,
+    permits: Arc<Semaphore>,
+    rest_until: Option<Instant>,
+    tell_from: Option<Instant>,
+}
+
+impl Accepting {
+    fn new(listener: TcpListener, connections: usize) -> Self {
+        Self {
+            listener,
+            permits: Arc::new(Semaphore::new(connections)),
+            rest_until: None,
+            tell_from: None,
+        }
+    }
+
+    /// The next connection, once there is a permit for it. May be dropped and called again; a rest goes on then.
+    async fn next(&mut self) -> (Option<OwnedSemaphorePermit>, TcpStream, SocketAddr) {
+        let permit = Arc::clone(&self.permits).acquire_owned().await.ok();
+        loop {
+            if let Some(until) = self.rest_until {
+                sleep_until(until).await;
+                self.rest_until = None;
             }
+            match self.listener.accept().await {
+                Ok((stream, from)) => return (permit, stream, from),
+                Err(error) => self.rest(&error),
+            }
+        }
+    }
+
+    fn rest(&mut self, error: &io::Error) {
+        let now = Instant::now();
+        self.rest_until = Some(now + REST);
+        if self.tell_from.is_none_or(|from| now >= from) {
+            self.tell_from = Some(now + TELL_AGAIN);
+            tracing::warn!(%error, "the system can't accept connections: check the limit of open files");
         }
     }
 }

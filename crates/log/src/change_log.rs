@@ -27,6 +27,12 @@ pub trait ChangeLog: Debug + Send + Sync {
     /// [`EnsureError`]; a setting that differs is named together with the mend.
     async fn ensure(&self, shard: &Shard, settings: &LogSettings) -> Result<(), EnsureError>;
 
+    /// Makes sure that this process still has what it reads the log of `shard` through.
+    ///
+    /// # Errors
+    /// [`EnsureError::NoSlot`]; anything else says nothing of it.
+    async fn check_readers(&self, shard: &Shard) -> Result<(), EnsureError>;
+
     /// Hands a message over to the log. Messages reach the log in the order in which these calls return; the answer
     /// comes from the [`Appending`], of which any number may be under way.
     ///
@@ -103,14 +109,6 @@ pub struct Bounds {
     pub last_at: Wall,
     /// When this was told, by the log's clock.
     pub told_at: Wall,
-}
-
-impl Bounds {
-    /// Whether nothing was ever stored.
-    #[must_use]
-    pub fn never_written(&self) -> bool {
-        self.last == Sequence::NONE
-    }
 }
 
 /// A message as it stands in a log.

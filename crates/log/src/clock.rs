@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use isthmus_replication::coordinates::Shard;
-use isthmus_replication::time::{Now, Wall};
+use isthmus_replication::time::{Mono, Now, Wall};
 
 use crate::{ChangeLog, LogError};
 
@@ -54,6 +54,8 @@ impl ClockOffset {
 pub struct ServerClock {
     local: LocalClock,
     kept: Arc<Mutex<VecDeque<ClockOffset>>>,
+    /// The server's time of the last exchange, and when that ended.
+    told: Arc<Mutex<Option<(Wall, Mono)>>>,
 }
 
 impl ServerClock {
@@ -63,6 +65,7 @@ impl ServerClock {
         Self {
             local,
             kept: Arc::default(),
+            told: Arc::default(),
         }
     }
 
@@ -73,7 +76,9 @@ impl ServerClock {
     pub async fn sample(&self, log: &dyn ChangeLog, shard: &Shard) -> Result<ClockOffset, LogError> {
         let began = (self.local)();
         let told = log.server_time(shard).await?;
-        let offset = ClockOffset::of_exchange(began, told, (self.local)());
+        let ended = (self.local)();
+        *self.told.lock().unwrap_or_else(PoisonError::into_inner) = Some((told, ended.mono));
+        let offset = ClockOffset::of_exchange(began, told, ended);
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.len() == KEPT {
             kept.pop_front();
@@ -84,6 +89,14 @@ impl ServerClock {
         }
         kept.push_back(offset);
         Ok(offset)
+    }
+
+    /// The server's time of the last exchange plus monotonic time since: no wall clock of this process enters it. None before
+    /// the first.
+    #[must_use]
+    pub fn by_its_own_pace(&self) -> Option<Wall> {
+        let (told, ended) = (*self.told.lock().unwrap_or_else(PoisonError::into_inner))?;
+        Some(told.after((self.local)().mono.since(ended)))
     }
 
     /// Asks a few times at once: the first answers to a process that starts are late ones.

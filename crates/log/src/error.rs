@@ -1,6 +1,7 @@
 //! What can go wrong with a region's log, leases and talk; each says the mend.
 
-use isthmus_replication::coordinates::{Anchor, MessageId, Sequence};
+use isthmus_replication::coordinates::Sequence;
+use isthmus_replication::follow::LifeSuspected;
 
 /// No connection can be made with these settings. A server that is away is no such error: it is awaited for ever.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +34,9 @@ pub enum ConnectError {
         /// The file.
         path: std::path::PathBuf,
     },
+    /// There is no randomness for the names of inboxes.
+    #[error("no name can be drawn for the inboxes of the process: {0}")]
+    NoRandomness(getrandom::Error),
     /// The client refused its options.
     #[error("no connection to NATS can be set up: {0}; correct nats.servers and nats.credentials")]
     Options(String),
@@ -242,18 +246,6 @@ pub enum ReadError {
     /// The process ends.
     #[error("the reader was stopped")]
     Stopped,
-}
-
-/// The message at an anchor is another one, or the log ends before it: a tail was lost (design.md section 5, lives).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the log is not what was read: at {} it has {found:?} where {} was, and ends at {last}", anchor.sequence, anchor.message_id)]
-pub struct LifeSuspected {
-    /// What was read before.
-    pub anchor: Anchor,
-    /// The message that is there; none when the log ends before it.
-    pub found: Option<MessageId>,
-    /// The last message of the log.
-    pub last: Sequence,
 }
 
 /// A lease that could not be taken, renewed or read.

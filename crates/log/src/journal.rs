@@ -29,6 +29,12 @@ pub trait Journal: fmt::Debug + Send + Sync {
     /// [`EnsureError`].
     async fn ensure(&self, journal: &JournalName, create: bool, replicas: u8) -> Result<(), EnsureError>;
 
+    /// When the journal was made, if it is there.
+    ///
+    /// # Errors
+    /// [`EnsureError`]; an election says that it is missing, too.
+    async fn made_at(&self, journal: &JournalName) -> Result<Wall, EnsureError>;
+
     /// Appends an entry unless the journal has, or had, one of that name. Empty bytes are no entry.
     ///
     /// # Errors
@@ -39,6 +45,13 @@ pub trait Journal: fmt::Debug + Send + Sync {
         name: &EntryName,
         entry: Bytes,
     ) -> Result<Appended, AppendError>;
+
+    /// Appends an entry in the place of the one of that name, if there is one. For names that one process alone uses.
+    ///
+    /// # Errors
+    /// [`AppendError`]; after one that [may be stored](AppendError::may_be_stored) the same call does no harm.
+    async fn replace(&self, journal: &JournalName, name: &EntryName, entry: Bytes)
+    -> Result<(), AppendError>;
 
     /// At most `limit` entries from a place on, oldest first.
     ///

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use isthmus_replication::time::Wall;
 use tokio::sync::mpsc;
 
 use crate::task::OwnedTask;
@@ -22,6 +23,12 @@ pub trait Leases: Debug + Send + Sync {
     /// # Errors
     /// [`EnsureError`].
     async fn ensure(&self, create: bool, replicas: u8) -> Result<(), EnsureError>;
+
+    /// When the bucket was made, if it is there with all that this process reads it through.
+    ///
+    /// # Errors
+    /// [`EnsureError`]; an election says that it is missing, too.
+    async fn made_at(&self) -> Result<Wall, EnsureError>;
 
     /// Takes, renews or takes over: writes `payload` for `ttl` if the lease is at `expected`, and says its new revision.
     ///

@@ -9,6 +9,7 @@
 //! Only this crate names async-nats. It never deletes a message, never writes a stream's settings after its creation,
 //! and holds no state that a restart would miss.
 
+mod absences;
 mod candidacy;
 mod change_log;
 mod clock;
@@ -23,17 +24,18 @@ pub mod memory;
 mod names;
 pub mod nats;
 mod peers;
+mod presence;
 mod reader;
 mod task;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod unguessable;
 
 pub use candidacy::{Candidacy, payload as candidacy_payload};
 pub use change_log::{Appending, Bounds, ChangeLog, LogSettings, StoredMessage};
 pub use clock::{ClockOffset, LocalClock, ServerClock};
 pub use error::{
-    AppendError, ConnectError, Difference, EnsureError, LeaseError, LifeSuspected, LogError, PeerError,
-    ReadError,
+    AppendError, ConnectError, Difference, EnsureError, LeaseError, LogError, PeerError, ReadError,
 };
 pub use journal::{
     Appended, EntryName, InvalidEntryName, Journal, JournalEntry, JournalName, JournalPage, PageFrom,
@@ -44,6 +46,7 @@ pub use members::{Member, MemberChange, Members, Role};
 pub use membership::{Membership, Renewal};
 pub use names::RegionNames;
 pub use peers::{PeerBus, PeerMessage, PeerSubscription, Reply};
+pub use presence::{MissingStreams, StreamChange};
 pub use reader::{Reader, ReaderCounts};
 
 use std::sync::Arc;

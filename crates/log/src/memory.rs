@@ -17,8 +17,10 @@ pub use log::MemoryLog;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use isthmus_replication::coordinates::{Sequence, Shard};
+use isthmus_replication::time::{Mono, Wall};
 use tokio::sync::watch;
 
 use crate::{JournalName, LocalClock, Ports, RegionNames};
@@ -40,10 +42,14 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     servers: Servers,
+    /// Consumers that were opened before the one moment deliver nothing until the other.
+    silent: (Mono, Mono),
     flights: flight::Flights,
     logs: BTreeMap<Shard, MemoryLog>,
     journals: BTreeMap<JournalName, journal::MemoryJournal>,
     leases: MemoryLeases,
+    /// When the stream of the leases was made; none while it is gone.
+    leases_made: Option<Wall>,
 }
 
 /// What the region's servers do.
@@ -69,7 +75,10 @@ impl MemoryRegion {
             names,
             clock,
             max_message_bytes: MAX_MESSAGE_BYTES,
-            state: Mutex::default(),
+            state: Mutex::new(State {
+                leases_made: Some(Wall::default()),
+                ..State::default()
+            }),
             changed: watch::Sender::new(0),
             peers: peer::Bus::default(),
         }))
@@ -114,6 +123,38 @@ impl MemoryRegion {
     /// Loses what the log of `shard` stored after `keep_through`, as a power loss can.
     pub fn lose_tail(&self, shard: &Shard, keep_through: Sequence) {
         self.of_log(shard, |log| log.lose_tail(keep_through));
+    }
+
+    /// Loses everything that was stored; the streams are made again, empty.
+    pub fn lose_disk(&self) {
+        self.change(|state| {
+            for log in state.logs.values_mut() {
+                *log = MemoryLog::new(*log.settings());
+            }
+            for journal in state.journals.values_mut() {
+                *journal = journal::MemoryJournal::default();
+            }
+            state.leases.end_all();
+        });
+    }
+
+    /// Deletes the streams of leases and journals, and those of the logs `with_logs`, until somebody makes them again.
+    pub fn delete_streams(&self, with_logs: bool) {
+        self.change(|state| {
+            state.leases.end_all();
+            state.leases_made = None;
+            state.journals.clear();
+            if with_logs {
+                state.logs.clear();
+            }
+        });
+    }
+
+    /// Lets every consumer that is open deliver nothing for so long, as after a restart of the servers that clients have not
+    /// noticed yet.
+    pub fn silence_readers(&self, lasts: Duration) {
+        let now = (self.0.clock)().mono;
+        self.change(|state| state.silent = (now, now.after(lasts)));
     }
 
     /// Elects another leader of the log of `shard`, whose clock stamps what comes; its stamps may step back.

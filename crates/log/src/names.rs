@@ -5,7 +5,8 @@ use isthmus_replication::coordinates::Shard;
 use isthmus_replication::fold::{LogName, Token};
 use isthmus_replication::names::{RegionName, SetName};
 
-use crate::{EntryName, JournalName};
+use crate::unguessable::Unguessable;
+use crate::{EntryName, JournalName, Role};
 
 /// The names of one region of one set.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,12 +100,39 @@ impl RegionNames {
         format!("isthmus.{}.{}.peer.{suffix}", self.set, self.region)
     }
 
-    /// The prefix of the inboxes of a role, or of operators: with a prefix of its own nobody overhears what another role asked for.
-    #[must_use]
-    pub fn inbox(&self, role: Option<crate::Role>) -> String {
-        let who = role.map_or("operator", crate::Role::as_str);
-        format!("_INBOX.isthmus.{}.{}.{who}", self.set, self.region)
+    /// The prefix of the inboxes of one process of a role, or of an operator's command, for what servers answer. Who may subscribe to what
+    /// begins with the role overhears no other role; nobody has to publish there.
+    pub(crate) fn inbox(&self, role: Option<Role>, process: &Unguessable) -> String {
+        format!("{}{}.{process}", self.inboxes(), who(role))
     }
+
+    /// The inbox for the answer to one question among processes, apart from what servers answer.
+    pub(crate) fn answer_inbox(&self, role: Option<Role>, question: &Unguessable) -> String {
+        format!("{}{}.answer.{question}", self.inboxes(), who(role))
+    }
+
+    /// Whether `subject` is an [`RegionNames::answer_inbox`] of this region: what is asked names where the answer goes, and an answer to
+    /// any other subject would be written with the rights of who answers.
+    pub(crate) fn is_answer_inbox(&self, subject: &str) -> bool {
+        let Some(inbox) = subject.strip_prefix(&self.inboxes()) else {
+            return false;
+        };
+        let roles = [None, Some(Role::Agent), Some(Role::Gateway)];
+        match inbox.split('.').collect::<Vec<_>>()[..] {
+            [whose, "answer", question] => {
+                roles.iter().any(|role| who(*role) == whose) && Unguessable::is_one(question)
+            }
+            _ => false,
+        }
+    }
+
+    fn inboxes(&self) -> String {
+        format!("_INBOX.isthmus.{}.{}.", self.set, self.region)
+    }
+}
+
+fn who(role: Option<Role>) -> &'static str {
+    role.map_or("operator", Role::as_str)
 }
 
 /// The token of a log subject; none if it is no token of ours.
@@ -118,12 +146,42 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn names_are_those_of_the_design() {
-        let names = RegionNames {
+    fn names() -> RegionNames {
+        RegionNames {
             set: SetName::parse("shop").expect("a valid name"),
             region: RegionName::parse("eu-west").expect("a valid name"),
-        };
+        }
+    }
+
+    #[test]
+    fn answers_go_to_inboxes_for_answers_of_the_region_alone() {
+        let names = names();
+        let (one, other) = (Unguessable::draw(), Unguessable::draw());
+        let (one, other) = (one.expect("randomness"), other.expect("randomness"));
+        assert_ne!(one, other);
+        let inbox = names.inbox(Some(Role::Agent), &one);
+        assert_eq!(inbox, format!("_INBOX.isthmus.shop.eu-west.agent.{one}"));
+        for role in [None, Some(Role::Agent), Some(Role::Gateway)] {
+            assert!(names.is_answer_inbox(&names.answer_inbox(role, &one)));
+        }
+        let subjects = [
+            inbox,
+            format!("_INBOX.isthmus.shop.eu-west.agent.{one}.answer.{one}"),
+            format!("_INBOX.isthmus.shop.us-east.agent.answer.{one}"),
+            format!("_INBOX.isthmus.shop.eu-west.nobody.answer.{one}"),
+            "_INBOX.isthmus.shop.eu-west.gateway.answer.*".to_owned(),
+            "$JS.API.STREAM.PURGE.ISTHMUS_shop_eu-west_default_0".to_owned(),
+            "isthmus.shop.eu-west.log.default.0.us-east".to_owned(),
+            "$KV.ISTHMUS_shop_eu-west_LEASES.leader".to_owned(),
+        ];
+        for subject in subjects {
+            assert!(!names.is_answer_inbox(&subject), "{subject}");
+        }
+    }
+
+    #[test]
+    fn names_are_those_of_the_design() {
+        let names = names();
         let shard = Shard {
             group: GroupName::parse("default").expect("a valid name"),
             partition: 3,

@@ -24,7 +24,8 @@ pub trait PeerBus: Debug + Send + Sync {
     /// [`PeerError::Away`].
     async fn publish(&self, suffix: &str, payload: Bytes) -> Result<(), PeerError>;
 
-    /// Hears what is told from now on, over every interruption.
+    /// Hears what is told from now on, over every interruption. What others tell is heard a moment later, as soon as the servers know of
+    /// the subscription.
     ///
     /// # Errors
     /// [`PeerError::Away`].

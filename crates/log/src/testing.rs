@@ -18,7 +18,18 @@ use std::time::Duration;
 ///
 /// # Panics
 /// When the bound is reached; `what` says what was waited for.
-pub async fn until<T, F>(what: &str, bound: Duration, mut condition: impl FnMut() -> F) -> T
+pub async fn until<T, F>(what: &str, bound: Duration, condition: impl FnMut() -> F) -> T
+where
+    F: Future<Output = Option<T>>,
+{
+    match try_until(bound, condition).await {
+        Some(value) => value,
+        None => panic!("not within {bound:?}: {what}"),
+    }
+}
+
+/// As [`until`]; none when the bound is reached.
+pub async fn try_until<T, F>(bound: Duration, mut condition: impl FnMut() -> F) -> Option<T>
 where
     F: Future<Output = Option<T>>,
 {
@@ -31,8 +42,5 @@ where
             tokio::time::sleep(PAUSE).await;
         }
     });
-    match waited.await {
-        Ok(value) => value,
-        Err(_) => panic!("not within {bound:?}: {what}"),
-    }
+    waited.await.ok()
 }

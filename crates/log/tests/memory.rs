@@ -6,8 +6,9 @@ mod common;
 use bytes::Bytes;
 use common::*;
 use isthmus_log::memory::Servers;
-use isthmus_log::{AppendError, LifeSuspected, LogError, PeerError};
+use isthmus_log::{AppendError, LogError, PeerError};
 use isthmus_replication::coordinates::{Anchor, MessageId, Sequence};
+use isthmus_replication::follow::LifeSuspected;
 
 #[tokio::test]
 async fn a_reader_notices_that_the_tail_was_lost() {

@@ -15,7 +15,6 @@ use crate::header::Codec;
 use crate::hlc::Hlc;
 use crate::limits;
 use crate::names::{BucketName, Key, RegionName};
-use crate::seen::Seen;
 use crate::time::Wall;
 use crate::trace::TraceContext;
 use crate::version::Version;
@@ -127,6 +126,21 @@ fn check_sizes(body: &[u8]) -> Result<(), BodyError> {
     }
 }
 
+/// The bytes that one entry of `seen` takes in a body at most.
+pub(crate) const SEEN_ENTRY_BYTES: usize = 56;
+
+/// An upper bound of the bytes that a change with so many entries of `seen` takes in a body.
+pub(crate) fn size_bound(id: &CellId, op: &Op, seen_entries: usize) -> usize {
+    /// Tags, lengths, stamp, expiry and trace.
+    const OVERHEAD: usize = 128;
+    let content = match op {
+        Op::Put { value, content_type } => value.len() + content_type.as_str().len(),
+        Op::Delete => 0,
+    };
+    let names = id.bucket.as_str().len() + id.key.as_str().len() + id.field.bytes().len();
+    OVERHEAD + names + content + SEEN_ENTRY_BYTES * seen_entries
+}
+
 /// What op, bucket and key of a change take at least.
 const LEAST_BYTES: usize = 2 + 3 + 3;
 const OP_PUT: u32 = 1;
@@ -143,14 +157,7 @@ fn change_to_wire(change: &Change) -> wire::Change {
         key: change.id.key.as_str().to_owned(),
         field: change.id.field.bytes().clone(),
         hlc: change.version.hlc.bits(),
-        seen: change
-            .seen
-            .iter()
-            .map(|(r, hlc)| wire::SeenEntry {
-                region: r.as_str().to_owned(),
-                hlc: hlc.bits(),
-            })
-            .collect(),
+        seen: wire::SeenEntry::all_of(&change.seen),
         expires_at_ms: change.expires_at.map_or(0, Wall::millis),
         content_type,
         trace: change
@@ -176,16 +183,7 @@ fn change_from_wire(
         OP_DELETE => Op::Delete,
         _ => return Err("op"),
     };
-    if wire.seen.len() > limits::REGIONS {
-        return Err("seen");
-    }
-    let mut seen = Seen::default();
-    for entry in &wire.seen {
-        seen.observe(
-            &RegionName::parse(&entry.region).map_err(|_| "seen")?,
-            Hlc::from_bits(entry.hlc),
-        );
-    }
+    let seen = wire::SeenEntry::read(&wire.seen).ok_or("seen")?;
     Ok(Change {
         id: CellId {
             bucket: BucketName::parse(&wire.bucket).map_err(|_| "bucket")?,
@@ -211,6 +209,7 @@ mod tests {
 
     use super::*;
     use crate::header::tests::region_name;
+    use crate::seen::{Seen, Stamp};
 
     fn change() -> impl Strategy<Value = Change> {
         let op = prop_oneof![
@@ -226,10 +225,12 @@ mod tests {
                 key: Key::parse(&key).expect("drawn as a valid key"),
                 field: Field::new(field.into()).expect("short"),
             });
-        let seen = vec((region_name(), any::<u64>()), 0..3).prop_map(|entries| {
+        let stamp = (any::<u64>(), prop_oneof![any::<u64>(), Just(0), Just(u64::MAX)]);
+        let seen = vec((region_name(), stamp), 0..3).prop_map(|entries| {
             let mut seen = Seen::default();
-            for (region, hlc) in entries {
-                seen.observe(&region, Hlc::from_bits(hlc));
+            for (region, (hlc, writer)) in entries {
+                let (hlc, writer) = (Hlc::from_bits(hlc), WriterId(writer));
+                seen.note(&region, Stamp { hlc, writer });
             }
             seen
         });

@@ -156,6 +156,12 @@ impl Cell {
         self.expires_at.is_some_and(|at| wall >= at)
     }
 
+    /// Whether this write, which wins, did not know of `loser`: a true conflict. A process knows what it wrote before.
+    #[must_use]
+    pub fn overwrites_unseen(&self, loser: &Version) -> bool {
+        self.version.writer != loser.writer && !self.seen.covers(loser)
+    }
+
     /// Drops the bytes of a value, keeping version and hash.
     pub fn sweep(&mut self) {
         if matches!(self.content, Content::Value { .. }) {

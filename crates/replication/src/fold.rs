@@ -74,6 +74,7 @@ pub struct Fold {
     last_mark: Option<(Sequence, Hlc)>,
     recent: Recent,
     origins: BTreeMap<RegionName, Origin>,
+    lost_before: bool,
 }
 
 /// What a fold knows of another region's log.
@@ -125,6 +126,7 @@ impl Fold {
             last_mark: None,
             recent: Recent::default(),
             origins: BTreeMap::new(),
+            lost_before: false,
         }
     }
 
@@ -165,6 +167,13 @@ impl Fold {
     #[must_use]
     pub fn own_appended(&self) -> Wall {
         self.own_appended
+    }
+
+    /// Whether the log was made anew and what it held before is with other regions alone: reads here would miss it until a sync.
+    /// A later life that begins at the log's begin ends this: its agents hold what was before, and give it back.
+    #[must_use]
+    pub fn lost_before(&self) -> bool {
+        self.lost_before
     }
 
     /// The newest membership record.
@@ -282,6 +291,7 @@ impl Fold {
         if !self.lineage.begin(record.link) {
             return Err(Void::LifeNotCurrent);
         }
+        self.lost_before = record.lost_before || self.lost_before && record.link.fork != Sequence::NONE;
         Ok(Accepted::Life(record.link))
     }
 

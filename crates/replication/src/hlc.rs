@@ -47,6 +47,12 @@ impl Hlc {
         (self.0 & 0xffff) as u16
     }
 
+    /// The greatest stamp below this one; [`Hlc::ZERO`] at the least.
+    #[must_use]
+    pub const fn before(self) -> Self {
+        Self(self.0.saturating_sub(1))
+    }
+
     /// The stamp `duration` (whole milliseconds) earlier with the same counter; [`Hlc::ZERO`] at the least.
     #[must_use]
     pub fn back(self, duration: Duration) -> Self {

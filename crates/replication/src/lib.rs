@@ -8,6 +8,7 @@
 //! Reading order: [`coordinates`] and [`version`] (where and which), [`cell`] (the one merge rule), [`change`] and
 //! [`header`] (what is stored), [`fold`] (which stored messages count), then the machines.
 
+pub mod agreement;
 pub mod aside;
 pub mod body;
 pub mod cell;
@@ -17,9 +18,11 @@ pub mod credit;
 pub mod delay;
 pub mod digests;
 pub mod fold;
+pub mod follow;
 pub mod header;
 pub mod history;
 pub mod hlc;
+mod ids;
 pub mod lease;
 pub mod limits;
 pub mod link;

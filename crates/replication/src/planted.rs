@@ -42,11 +42,17 @@ pub enum Planted {
     CheckpointLate,
     /// What a change had seen is dropped where it stands in for another.
     SeenDropped,
+    /// A write that loses as it arrives counts as known if its winner has seen a greater stamp of its region.
+    SeenByRegion,
+    /// Expired values are swept by the clock of the process that holds them.
+    SweptByOwnClock,
+    /// What agents hold of a lost tail is not given back where a peer was the first to notice the loss.
+    DoubtGivesNothingBack,
 }
 
 impl Planted {
     /// All of them.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 21] = [
         Self::TieRule,
         Self::AcknowledgedEarly,
         Self::RangeRule,
@@ -65,6 +71,9 @@ impl Planted {
         Self::StampsIgnoreApplied,
         Self::CheckpointLate,
         Self::SeenDropped,
+        Self::SeenByRegion,
+        Self::SweptByOwnClock,
+        Self::DoubtGivesNothingBack,
     ];
 
     /// Its name on the simulator's command line.
@@ -89,6 +98,9 @@ impl Planted {
             Self::StampsIgnoreApplied => "stamps-ignore-applied",
             Self::CheckpointLate => "checkpoint-late",
             Self::SeenDropped => "seen-dropped",
+            Self::SeenByRegion => "seen-by-region",
+            Self::SweptByOwnClock => "swept-by-own-clock",
+            Self::DoubtGivesNothingBack => "doubt-gives-nothing-back",
         }
     }
 }

@@ -24,7 +24,7 @@ use crate::aside::Entry;
 use crate::coordinates::{AppliedThrough, Cursor, Life, Sequence};
 use crate::credit::fits;
 use crate::fold::{Fold, LogName, Origin, Token, Verdict};
-use crate::header::{Header, Range, Record, Standing};
+use crate::header::{Header, Range, Record, StageTimes, Standing};
 use crate::limits;
 use crate::link::frame::Frame;
 use crate::link::lane::{Hold, LaneReport, RangeFrame};
@@ -42,7 +42,7 @@ mod tests;
 pub use check::Violation;
 pub use queue::AppendId;
 use queue::{Held, Queue};
-pub use state::{Append, AppendFailure, Deadline, ReceivingEvent, ResetReason};
+pub use state::{Append, AppendFailure, Deadline, ReceivingEvent, ResetReason, Taken};
 
 /// A receiving lane.
 #[derive(Debug)]
@@ -142,13 +142,13 @@ impl Receiving {
         std::mem::replace(&mut self.cursor, held.map(|origin| origin.cursor))
     }
 
-    /// Takes a range from the link.
+    /// Takes a range from the link; none where it is not the next one, and another report says so.
     ///
     /// # Errors
     /// [`Violation`]: the session is to end with it as the reason.
-    pub fn handle_range(&mut self, now: Now, frame: RangeFrame) -> Result<(), Violation> {
+    pub fn handle_range(&mut self, now: Now, frame: RangeFrame) -> Result<Option<Taken>, Violation> {
         if frame.generation < self.generation {
-            return Ok(());
+            return Ok(None);
         }
         if frame.generation > self.generation {
             return Err(Violation::Generation {
@@ -156,17 +156,23 @@ impl Receiving {
                 found: frame.generation,
             });
         }
-        let (header, range) = check::range(&self.log, &self.origin, &frame)?;
+        let (range, seal, stages) = check::range(&self.log, &self.origin, &frame)?;
         let (held, cost) = (self.queue.bytes(), frame.cost());
         let window = if self.life.is_some() { self.window } else { 0 };
         if !fits(u64::from(window), held, cost) {
             return Err(Violation::Credit { held, cost, window });
         }
-        if self.follows(&range) {
-            self.hold_range(now, header, range, frame);
-            self.look_at_clock(now);
+        if !self.follows(&range) {
+            return Ok(None);
         }
-        Ok(())
+        let taken = Taken {
+            through: range.through.sequence,
+            codec: seal.codec,
+        };
+        let stages = self.received(now, stages);
+        self.hold_range(now, Held::new(range, seal, stages, frame.body, cost));
+        self.look_at_clock(now);
+        Ok(Some(taken))
     }
 
     /// Whether a range comes after the last one, or after the cursor. If it does not, does what is to be done.
@@ -192,23 +198,25 @@ impl Receiving {
         self.refused = Some(hold);
     }
 
-    fn hold_range(&mut self, now: Now, mut header: Header, range: Range, frame: RangeFrame) {
-        let cost = frame.cost();
-        header.stages.received = now.wall.micros();
-        if let Some(clock) = self.origin_clock {
-            header.stages.offset = clock.offset_micros;
-            header.stages.uncertainty = u64::try_from(clock.uncertainty.as_micros()).unwrap_or(u64::MAX);
-        }
-        let sound = check::body(&header, &self.origin, &frame.body);
-        let (bytes, body) = match &sound {
-            Ok(()) => (header.encode(), frame.body),
-            Err(reason) => {
-                self.undecodable(now, &range, reason.clone(), frame.body);
-                (check::gap(&self.log, &range, header.stages), Bytes::new())
-            }
+    /// The stage times of a range that came now.
+    fn received(&self, now: Now, stages: StageTimes) -> StageTimes {
+        let mut stages = StageTimes {
+            received: now.wall.micros(),
+            ..stages
         };
-        self.queue
-            .push(Held::new(range, bytes, body, sound.is_err(), cost));
+        if let Some(clock) = self.origin_clock {
+            stages.offset = clock.offset_micros;
+            stages.uncertainty = u64::try_from(clock.uncertainty.as_micros()).unwrap_or(u64::MAX);
+        }
+        stages
+    }
+
+    fn hold_range(&mut self, now: Now, mut held: Held) {
+        if let Err(unusable) = check::body(&held.seal, &self.origin, &held.body) {
+            let body = held.become_gap();
+            self.undecodable(now, &held.range, unusable.to_string(), body);
+        }
+        self.queue.push(held);
     }
 
     fn undecodable(&mut self, now: Now, range: &Range, detail: String, body: Bytes) {
@@ -298,16 +306,11 @@ impl Receiving {
             }
             AppendFailure::TooLarge => Duration::ZERO,
         };
-        let log = self.log.clone();
         let Some(held) = self.queue.failed(now.mono, id, pause) else {
             return;
         };
         if failure == AppendFailure::TooLarge && !held.gap {
-            held.gap = true;
-            let stages =
-                Header::decode(&held.header).map_or_else(|_| Default::default(), |header| header.stages);
-            held.header = check::gap(&log, &held.range, stages);
-            let (range, body) = (held.range.clone(), std::mem::take(&mut held.body));
+            let (range, body) = (held.range.clone(), held.become_gap());
             let reason = "larger than this region's NATS takes: raise its max_payload".to_owned();
             self.undecodable(now, &range, reason, body);
         }
@@ -352,7 +355,7 @@ impl Receiving {
             } else {
                 Token::Origin(self.origin.clone())
             },
-            header: held.header.clone(),
+            header: held.header(&self.log),
             body: held.body.clone(),
         })
     }

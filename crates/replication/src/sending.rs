@@ -25,7 +25,7 @@ use crate::link::lane::{Hold, LaneReport, RangeFrame};
 use crate::planted::{self, Planted};
 use crate::time::{Mono, Now, Wall};
 
-mod conflation;
+pub(crate) mod conflation;
 mod lag;
 mod outbox;
 mod reading;
@@ -227,7 +227,7 @@ impl Sending {
         self.cursor = Some(cursor);
         self.moved = now.mono;
         let needs_sync = matches!(self.stall, Some(Stall::NeedsSync(_)));
-        match self.lineage.shared_through(cursor.position) {
+        match self.lineage.resumes_after(cursor.position) {
             Some(shared) if !needs_sync => self.verify(now, cursor, shared),
             _ => self.begin(now),
         }
@@ -303,11 +303,19 @@ impl Sending {
         }
         let shared = match self.cursor {
             None => Some(Sequence::NONE),
-            Some(cursor) => self.lineage.shared_through(cursor.position),
+            Some(cursor) => self.lineage.resumes_after(cursor.position),
         };
         let Some(shared) = shared else {
             return self.unknown_life(now);
         };
+        if let Some(cursor) = self
+            .cursor
+            .filter(|cursor| self.lineage.shared_through(cursor.position).is_none())
+        {
+            // The log was made anew: whoever made it may not know what it held before.
+            let found = Anchor::default();
+            self.events.push_back(LaneEvent::LifeSuspected { cursor, found });
+        }
         self.report_applied(now, None);
         let check = self.cursor.filter(|cursor| cursor.position.sequence == shared);
         self.start = Some(Start { shared, check });
@@ -318,7 +326,7 @@ impl Sending {
     fn unknown_life(&mut self, now: Now) {
         let Some(cursor) = self.cursor else { return };
         let newest = self.lineage.current().map(|life| life.number);
-        if newest < Some(cursor.position.life.number) {
+        if newest <= Some(cursor.position.life.number) {
             return self.suspect(now, cursor, Anchor::default());
         }
         self.need_sync(SyncReason::UnknownLife(cursor));

@@ -17,9 +17,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::agreement::Parts;
 use crate::cell::{Cell, CellId, Content, Digest, Field, Merged, merge};
 use crate::change::Change;
 use crate::names::{BucketName, Key};
+use crate::planted::{self, Planted};
 use crate::time::Wall;
 use crate::version::Version;
 
@@ -96,6 +98,7 @@ pub struct Store {
     cells: BTreeMap<CellId, HeldCell>,
     buckets: BTreeSet<BucketName>,
     digest: Digest,
+    parts: Parts,
     bytes: u64,
     expiries: BTreeSet<(Wall, CellId)>,
     checkpoint: checkpoint::Checkpoint,
@@ -112,6 +115,12 @@ impl Store {
     #[must_use]
     pub fn digest(&self) -> Digest {
         self.digest
+    }
+
+    /// The digests of its parts, which regions compare.
+    #[must_use]
+    pub fn parts(&self) -> &Parts {
+        &self.parts
     }
 
     /// Bytes of memory that the cells take: names, values and a fixed share of the maps, an estimate from above.
@@ -132,18 +141,30 @@ impl Store {
         self.held(&root(bucket, key))
     }
 
-    /// Merges a change in; `applied_at` is the agent's wall time.
+    /// Merges a change in that may have been read before: another region's, one that is given back, one that is read
+    /// again. `applied_at` is the agent's wall time.
     pub fn apply(&mut self, change: Change, applied_at: Wall) -> Applied {
         if let Some(newer) = self.newer_than(&change.id, &change) {
-            let unseen = newer.seen.conflicts_with(&change.version);
-            let winner = unseen.then(|| newer.version.clone());
-            return Applied::Superseded {
-                conflict: winner.map(|winner| Conflict {
-                    winner,
-                    loser: change.into_cell().1,
-                }),
-            };
+            let unseen = newer.overwrites_unseen(&change.version);
+            return superseded(newer.version.clone(), change, unseen);
         }
+        self.win(change, applied_at)
+    }
+
+    /// Merges a local write in at its place in its own region's log, over the cells as they were before it. Nobody has
+    /// read it yet, so that a write which keeps it out can't have known of it, unless one process wrote both.
+    pub fn apply_first(&mut self, change: Change, applied_at: Wall) -> Applied {
+        if planted::is(Planted::SeenByRegion) {
+            return self.apply(change, applied_at);
+        }
+        if let Some(newer) = self.newer_than(&change.id, &change) {
+            let unseen = newer.version.writer != change.version.writer;
+            return superseded(newer.version.clone(), change, unseen);
+        }
+        self.win(change, applied_at)
+    }
+
+    fn win(&mut self, change: Change, applied_at: Wall) -> Applied {
         let (id, cell) = change.into_cell();
         self.insert(id, cell, applied_at, true)
     }
@@ -157,7 +178,11 @@ impl Store {
         ];
         held.into_iter()
             .flatten()
-            .any(|cell| cell.version == change.version || !cell.seen.conflicts_with(&change.version))
+            .any(|cell| match cell.version.cmp(&change.version) {
+                std::cmp::Ordering::Equal => true,
+                std::cmp::Ordering::Greater => !cell.overwrites_unseen(&change.version),
+                std::cmp::Ordering::Less => false,
+            })
     }
 
     /// Puts back a cell of the checkpoint that this store starts from. It is not dirty unless it is covered.
@@ -213,11 +238,14 @@ impl Store {
     }
 
     fn insert(&mut self, id: CellId, incoming: Cell, applied_at: Wall, dirty: bool) -> Applied {
-        let (seen, version) = (incoming.seen.clone(), incoming.version.clone());
+        let version = incoming.version.clone();
         let (mut held, was_applied_at) = match self.take(&id) {
             Some(held) => (Some(held.cell), held.applied_at),
             None => (None, applied_at),
         };
+        let unseen = held
+            .as_ref()
+            .is_some_and(|held| incoming.overwrites_unseen(&held.version));
         let merged = merge(&mut held, incoming);
         let newest_at = if matches!(merged, Merged::Won { .. }) {
             applied_at
@@ -235,12 +263,10 @@ impl Store {
         }
         match merged {
             Merged::Won { replaced } => Applied::Won {
-                conflict: replaced
-                    .filter(|loser| seen.conflicts_with(&loser.version))
-                    .map(|loser| Conflict {
-                        winner: version,
-                        loser,
-                    }),
+                conflict: replaced.filter(|_| unseen).map(|loser| Conflict {
+                    winner: version,
+                    loser,
+                }),
             },
             Merged::Superseded => Applied::Superseded { conflict: None },
             Merged::Same => Applied::Same,
@@ -266,7 +292,9 @@ impl Store {
     /// Takes a cell out of the map and of every number kept of it.
     fn take(&mut self, id: &CellId) -> Option<HeldCell> {
         let held = self.cells.remove(id)?;
-        self.digest.remove(held.cell.digest(id));
+        let digest = held.cell.digest(id);
+        self.digest.remove(digest);
+        self.parts.remove(id, digest);
         self.bytes -= weight(id, &held.cell);
         if let Some(at) = held.cell.expires_at {
             self.expiries.remove(&(at, id.clone()));
@@ -281,13 +309,23 @@ impl Store {
                 self.buckets.insert(id.bucket.clone());
             }
         }
-        self.digest.add(cell.digest(&id));
+        let digest = cell.digest(&id);
+        self.digest.add(digest);
+        self.parts.add(&id, digest);
         self.bytes += weight(&id, &cell);
         if let (Some(at), Content::Value { .. }) = (cell.expires_at, &cell.content) {
             self.expiries.insert((at, id.clone()));
         }
         self.cells.insert(id, HeldCell { cell, applied_at });
     }
+}
+
+fn superseded(winner: Version, change: Change, unseen: bool) -> Applied {
+    let conflict = unseen.then(|| Conflict {
+        winner,
+        loser: change.into_cell().1,
+    });
+    Applied::Superseded { conflict }
 }
 
 fn root(bucket: &BucketName, key: &Key) -> CellId {
@@ -300,7 +338,7 @@ fn root(bucket: &BucketName, key: &Key) -> CellId {
 
 /// What a cell takes beside its own bytes: its node in the map, its entry among the expiries, allocation headers.
 const CELL_OVERHEAD: u64 = 256;
-const SEEN_ENTRY: u64 = 24;
+const SEEN_ENTRY: u64 = 32;
 
 fn weight(id: &CellId, cell: &Cell) -> u64 {
     let content = match &cell.content {

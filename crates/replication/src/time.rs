@@ -113,9 +113,71 @@ pub struct Now {
     pub wall: Wall,
 }
 
+/// The time of a log as its reader knows it: when the log stored the newest message that was read, and monotonic time
+/// since (design.md section 4). No process's wall clock enters it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct LogTime(Option<(Wall, Mono)>);
+
+impl LogTime {
+    /// Takes note of a message that the log stored at `stored`, by the log's clock, and that was read at `read`.
+    pub fn note(&mut self, stored: Wall, read: Mono) {
+        self.0 = Some((stored, read));
+    }
+
+    /// When the log stored the newest message that was read; none before the first.
+    #[must_use]
+    pub fn newest(&self) -> Option<Wall> {
+        self.0.map(|(stored, _)| stored)
+    }
+
+    /// By which time a reader sees what has ended: the process's own while it is within `max_offset` of the log's, else the
+    /// log's. A log that takes no appends stands still, and `servers` tells the time of its servers; none if it is not known.
+    #[must_use]
+    pub fn to_read_by(&self, now: Now, servers: Option<Wall>, max_offset: Duration) -> Wall {
+        let read = self.0.map(|(stored, read)| stored.after(now.mono.since(read)));
+        let Some(log) = read.max(servers) else {
+            return now.wall;
+        };
+        let off = now.wall.since(log).max(log.since(now.wall));
+        if off <= max_offset { now.wall } else { log }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_clock_that_is_far_from_the_logs_shows_nothing_as_ended() {
+        let max_offset = Duration::from_secs(2);
+        let now = |mono: u64, wall: u64| Now {
+            mono: Mono::default().after(Duration::from_secs(mono)),
+            wall: Wall::from_millis(wall * 1000),
+        };
+        let mut time = LogTime::default();
+        assert_eq!(
+            time.to_read_by(now(5, 9_000), None, max_offset),
+            now(5, 9_000).wall
+        );
+        time.note(Wall::from_millis(1_000_000), now(10, 0).mono);
+        for (mono, wall, expected) in [
+            (10, 1_001, 1_001),
+            (10, 1_002, 1_002),
+            (10, 1_003, 1_000),
+            (10, 998, 998),
+            (10, 997, 1_000),
+            (70, 1_061, 1_061),
+            (70, 4_661, 1_060),
+        ] {
+            let shown = time.to_read_by(now(mono, wall), None, max_offset);
+            assert_eq!(shown, now(0, expected).wall, "{mono} {wall}");
+        }
+        let servers = Some(now(0, 8_200).wall);
+        for (wall, expected) in [(8_201, 8_201), (1_010, 8_200)] {
+            let shown = time.to_read_by(now(10, wall), servers, max_offset);
+            assert_eq!(shown, now(0, expected).wall, "a log that stands still: {wall}");
+        }
+    }
 
     #[test]
     fn milliseconds_beyond_all_time_are_the_same_when_they_were_written() {

@@ -6,6 +6,12 @@
 use bytes::Bytes;
 use prost::Message;
 
+use crate::coordinates::WriterId;
+use crate::hlc::Hlc;
+use crate::limits;
+use crate::names::RegionName;
+use crate::seen::{Seen, Stamp};
+
 mod elements;
 
 pub(crate) use elements::elements;
@@ -102,6 +108,8 @@ pub struct Header {
     pub membership: Option<Membership>,
     #[prost(bool, tag = "23")]
     pub ended: bool,
+    #[prost(bool, tag = "25")]
+    pub lost_before: bool,
     #[prost(fixed64, tag = "24")]
     pub previous_id: u64,
 }
@@ -173,6 +181,36 @@ pub struct SeenEntry {
     pub region: String,
     #[prost(fixed64, tag = "2")]
     pub hlc: u64,
+    #[prost(fixed64, optional, tag = "3")]
+    pub writer: Option<u64>,
+}
+
+impl SeenEntry {
+    pub(crate) fn all_of(seen: &Seen) -> Vec<Self> {
+        let entry = |(region, stamp): (&RegionName, Stamp)| Self {
+            region: region.as_str().to_owned(),
+            hlc: stamp.hlc.bits(),
+            writer: (stamp != Stamp::of_any_writer(stamp.hlc)).then_some(stamp.writer.0),
+        };
+        seen.iter().map(entry).collect()
+    }
+
+    /// None if there are too many or a name is none.
+    pub(crate) fn read(entries: &[Self]) -> Option<Seen> {
+        let mut seen = Seen::default();
+        for entry in entries {
+            let hlc = Hlc::from_bits(entry.hlc);
+            let stamp = match entry.writer {
+                Some(writer) => Stamp {
+                    hlc,
+                    writer: WriterId(writer),
+                },
+                None => Stamp::of_any_writer(hlc),
+            };
+            seen.note(&RegionName::parse(&entry.region).ok()?, stamp);
+        }
+        (entries.len() <= limits::REGIONS).then_some(seen)
+    }
 }
 
 /// How far an origin has been accepted.
@@ -212,6 +250,8 @@ pub struct FoldState {
     pub recent: Bytes,
     #[prost(uint64, tag = "11")]
     pub own_appended: u64,
+    #[prost(bool, tag = "12")]
+    pub lost_before: bool,
 }
 
 /// What a fold knows of one origin.

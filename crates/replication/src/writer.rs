@@ -17,7 +17,7 @@
 //! Failure cases: the deadline passes first (unknown, if a copy may be in the log); the log is full (failed, if no copy
 //! may be in it); the log answers nothing (new writes are refused unsent, one message a second probes); an acknowledgement
 //! at or below a sequence already read (a life is suspected); a clock that ran ahead (void stamps are forgotten, so
-//! that a mended clock mends the process). One case is left: a void message that was lost with the log's tail, of which
+//! that a mended clock mends the process); a log that was made anew and has no life yet (sent again). One case is left: a void message that was lost with the log's tail, of which
 //! the network still holds a copy, may count in the next life although its client was told that it failed.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -28,6 +28,7 @@ use crate::coordinates::{Anchor, MessageId, Position, Sequence, WriterId};
 use crate::fold::{Accepted, Fold, LogName, Token, Verdict, Void};
 use crate::header::{ClockLimits, Header};
 use crate::hlc::{Clock, Hlc};
+use crate::ids::MessageIds;
 use crate::limits;
 use crate::seen::Seen;
 use crate::store::Store;
@@ -37,7 +38,6 @@ use crate::version::Version;
 mod append;
 mod flight;
 mod form;
-mod ids;
 mod outcome;
 mod queue;
 mod silence;
@@ -47,7 +47,6 @@ mod write;
 
 pub use append::{Append, Deadline, Event, PublishError};
 use flight::Flight;
-use ids::MessageIds;
 use queue::Queue;
 use silence::Silence;
 pub use write::{Failure, Outcome, Refused, Ticket, Write};

@@ -23,6 +23,9 @@ fn main() -> ExitCode {
 async fn assemble(process: Process<AgentSettings>) -> anyhow::Result<()> {
     let waiting = process.health.condition("waiting", &[Probe::Read, Probe::Write]);
     let broken = std::env::var_os("ISTHMUS_TEST_BROKEN").is_some();
+    if let Ok(text) = std::env::var("ISTHMUS_TEST_LOGGED") {
+        tracing::info!(of = %text, "{text}");
+    }
     process
         .supervisor
         .spawn(TaskKind::Work, "wait", move |stop| async move {

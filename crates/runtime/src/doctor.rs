@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 pub mod machine;
 mod storage;
 
-pub use storage::{StreamCopies, copies, disk, memory, server_storage, stream_room, sync_interval};
+pub use storage::{
+    StreamCopies, copies, disk, memory, permissions, server_storage, stream_room, sync_interval,
+};
 
 /// How grave a finding is; the greatest is the worst.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -1,16 +1,38 @@
 //! The last notable events of a process: for `/v1/events`, the log, and the region's journal of events (docs/events.md).
+//!
+//! Others can bring events about: whoever reaches a port, another region, a fault that lasts. So each event is counted, but of one
+//! kind and [`Source`] only so many a minute are told ([`throttle`]), and what is told of one [`Class`] never pushes out another:
+//! what operators did is there whatever a flood of refusals does.
 
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+mod class;
+mod ring;
+mod source;
+pub mod throttle;
 
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use isthmus_replication::time::Mono;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use tokio::sync::watch;
 
 use crate::clock::Clock;
+use crate::metrics::Metrics;
+pub use class::Class;
+use class::{OF_NOBODY, Policy};
+use ring::Ring;
+pub use source::Source;
+use throttle::Throttle;
 
-/// How many events are kept.
-pub const KEPT_EVENTS: usize = 1024;
+/// Longest message of an event, in bytes.
+const MESSAGE_BYTES: usize = 2048;
+/// Longest text among its fields, in bytes.
+const FIELD_BYTES: usize = 1024;
+/// Lines about one thing of one source that are logged within a minute.
+const LINES: u32 = 8;
 
 /// How much an event matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -42,36 +64,94 @@ pub struct Event {
     /// What names the fact among those of its kind, where other processes of the region see it too.
     #[serde(skip)]
     pub fact: Option<String>,
+    /// Its place in the journal, where it takes that of an older one.
+    #[serde(skip)]
+    pub slot: Option<Slot>,
+}
+
+/// One of the places that the events of a class have in the journal for a run of a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Slot {
+    /// See [`Class::journal_slots`].
+    pub class: &'static str,
+    /// Below [`Class::kept`].
+    pub place: usize,
 }
 
 /// The events of a process. Clones share them.
 #[derive(Debug, Clone)]
 pub struct Events {
     clock: Clock,
-    ring: Arc<Mutex<Ring>>,
+    held: Arc<Mutex<Held>>,
     recorded: Arc<watch::Sender<u64>>,
+    counts: Counts,
+    untold: Counts,
 }
 
-#[derive(Debug, Default)]
-struct Ring {
+type Counts = Family<Vec<(&'static str, &'static str)>, Counter>;
+
+#[derive(Debug)]
+struct Held {
     recorded: u64,
-    kept: VecDeque<Event>,
+    rings: BTreeMap<Class, Ring>,
+    throttles: BTreeMap<(&'static str, &'static str), Throttle<String>>,
+}
+
+impl Held {
+    /// How many of this kind and source were not told before, if one more is to be told.
+    fn take(&mut self, now: Mono, kind: &'static str, source: &Source, a_minute: u32) -> Option<u64> {
+        let throttle = self.throttles.entry((kind, source.reason)).or_default();
+        let a_minute = match a_minute {
+            several @ 2.. if source.who.is_empty() => several.max(OF_NOBODY),
+            a_minute => a_minute,
+        };
+        throttle.take(now, source.who.clone(), a_minute)
+    }
 }
 
 impl Events {
     /// No events; their times are read from `clock`.
     #[must_use]
     pub fn new(clock: Clock) -> Self {
+        let held = Held {
+            recorded: 0,
+            rings: Class::ALL.map(|class| (class, Ring::new(class))).into(),
+            throttles: BTreeMap::new(),
+        };
         Self {
             clock,
-            ring: Arc::default(),
+            held: Arc::new(Mutex::new(held)),
             recorded: Arc::new(watch::Sender::new(0)),
+            counts: Family::default(),
+            untold: Family::default(),
         }
+    }
+
+    /// Shows how many events of each kind there were, told or not.
+    pub(crate) fn register(&self, metrics: &Metrics) {
+        let (counts, untold) = (self.counts.clone(), self.untold.clone());
+        metrics.register(|registry| {
+            registry.register("events", "Events, also those that were counted alone", counts);
+            registry.register("events_untold", "Events that were counted alone", untold);
+        });
     }
 
     /// Keeps and logs an event. `fields` is a JSON object; anything else is kept under the name `value`.
     pub fn record(&self, severity: Severity, kind: &'static str, message: impl Into<String>, fields: Value) {
-        self.keep(severity, kind, None, message.into(), fields);
+        self.record_from(&Source::default(), severity, kind, message, fields);
+    }
+
+    /// As [`Events::record`], of an event that `source` brought about. Where others can do so again and again, only so many of
+    /// one kind and source are told within a minute; `untold_before` among the fields says how many were not.
+    pub fn record_from(
+        &self,
+        source: &Source,
+        severity: Severity,
+        kind: &'static str,
+        message: impl Into<String>,
+        fields: Value,
+    ) {
+        self.keep(source, severity, kind, None, message.into(), fields);
     }
 
     /// As [`Events::record`], of a fact that every process of the region may see: the region keeps it once, by `kind` and
@@ -84,44 +164,66 @@ impl Events {
         message: impl Into<String>,
         fields: Value,
     ) {
-        self.keep(severity, kind, Some(fact), message.into(), fields);
+        self.keep(
+            &Source::default(),
+            severity,
+            kind,
+            Some(fact),
+            message.into(),
+            fields,
+        );
+    }
+
+    /// Whether a line about `what` is to be logged that `source` brought about and that is no event: how many were not logged
+    /// before, if it is.
+    #[must_use]
+    pub fn may_log(&self, what: &'static str, source: &Source) -> Option<u64> {
+        self.held().take(self.clock.mono(), what, source, LINES)
     }
 
     fn keep(
         &self,
+        source: &Source,
         severity: Severity,
         kind: &'static str,
         fact: Option<String>,
-        message: String,
+        mut message: String,
         fields: Value,
     ) {
-        match severity {
-            Severity::Notice => tracing::info!(kind, %fields, "{message}"),
-            Severity::Warning => tracing::warn!(kind, %fields, "{message}"),
-            Severity::Alarm => tracing::error!(kind, %fields, "{message}"),
+        let (now, policy) = (self.clock.now(), Policy::of(kind));
+        let of_kind = vec![("kind", kind)];
+        self.counts.get_or_create(&of_kind).inc();
+        let mut fields = object(fields);
+        if let Some(a_minute) = policy.a_minute {
+            let Some(before) = self.held().take(now.mono, kind, source, a_minute) else {
+                self.untold.get_or_create(&of_kind).inc();
+                return tracing::debug!(kind, "not told: {message}");
+            };
+            fields.insert("untold_before".to_owned(), before.into());
+            if before > 0 {
+                message.push_str(&format!(" (and {before} times before that were not told)"));
+            }
         }
-        let fields = match fields {
-            Value::Object(fields) => fields,
-            Value::Null => Map::new(),
-            value => Map::from_iter([("value".to_owned(), value)]),
-        };
-        let at_ms = self.clock.now().wall.millis();
-        let mut ring = self.ring.lock().unwrap_or_else(PoisonError::into_inner);
-        ring.recorded += 1;
-        let sequence = ring.recorded;
-        if ring.kept.len() == KEPT_EVENTS {
-            ring.kept.pop_front();
-        }
-        ring.kept.push_back(Event {
-            sequence,
-            at_ms,
+        shorten(&mut message, &mut fields);
+        let mut event = Event {
+            sequence: 0,
+            at_ms: now.wall.millis(),
             severity,
             kind,
             message,
             fields,
             fact,
-        });
-        drop(ring);
+            slot: None,
+        };
+        log(&event);
+        let mut held = self.held();
+        held.recorded += 1;
+        event.sequence = held.recorded;
+        let sequence = event.sequence;
+        if let Some(ring) = held.rings.get_mut(&policy.class) {
+            ring.push(source, event);
+        }
+        drop(held);
         self.recorded.send_replace(sequence);
     }
 
@@ -134,38 +236,53 @@ impl Events {
     /// The kept events after `sequence`, oldest first.
     #[must_use]
     pub fn after(&self, sequence: u64) -> Vec<Event> {
-        let ring = self.ring.lock().unwrap_or_else(PoisonError::into_inner);
-        ring.kept
-            .iter()
-            .filter(|event| event.sequence > sequence)
-            .cloned()
-            .collect()
+        let held = self.held();
+        let kept = held.rings.values().flat_map(|ring| ring.after(sequence));
+        let mut kept: Vec<Event> = kept.cloned().collect();
+        kept.sort_unstable_by_key(|event| event.sequence);
+        kept
+    }
+
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn log(event: &Event) {
+    let (kind, message) = (event.kind, &event.message);
+    let fields = serde_json::to_string(&event.fields).unwrap_or_default();
+    match event.severity {
+        Severity::Notice => tracing::info!(kind, %fields, "{message}"),
+        Severity::Warning => tracing::warn!(kind, %fields, "{message}"),
+        Severity::Alarm => tracing::error!(kind, %fields, "{message}"),
+    }
+}
+
+fn object(fields: Value) -> Map<String, Value> {
+    match fields {
+        Value::Object(fields) => fields,
+        Value::Null => Map::new(),
+        value => Map::from_iter([("value".to_owned(), value)]),
+    }
+}
+
+/// What others said may be long.
+fn shorten(message: &mut String, fields: &mut Map<String, Value>) {
+    cut(message, MESSAGE_BYTES);
+    for value in fields.values_mut() {
+        if let Value::String(text) = value {
+            cut(text, FIELD_BYTES);
+        }
+    }
+}
+
+fn cut(text: &mut String, most: usize) {
+    const CUT: &str = "…";
+    if text.len() > most {
+        text.truncate(text.floor_char_boundary(most - CUT.len()));
+        text.push_str(CUT);
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    #[test]
-    fn the_newest_events_are_kept_in_order() {
-        let events = Events::new(Clock::system());
-        for n in 0..KEPT_EVENTS + 2 {
-            events.record(
-                Severity::Notice,
-                "counted",
-                format!("event {n}"),
-                json!({ "n": n }),
-            );
-        }
-        let kept = events.after(0);
-        assert_eq!(kept.len(), KEPT_EVENTS);
-        assert_eq!(kept.first().map(|event| event.sequence), Some(3));
-        assert_eq!(events.after(KEPT_EVENTS as u64 + 1).len(), 1);
-        assert_eq!(
-            events.after(KEPT_EVENTS as u64 + 1)[0].fields["n"],
-            json!(KEPT_EVENTS + 1)
-        );
-    }
-}
+mod tests;

@@ -10,6 +10,9 @@ pub mod doctor;
 pub mod events;
 pub mod health;
 pub mod metrics;
+pub mod open_files;
+pub mod printable;
+pub mod private;
 pub mod random;
 mod reload;
 pub mod run;
@@ -17,6 +20,7 @@ mod service;
 pub mod settings;
 pub mod supervise;
 pub mod telemetry;
+pub mod timestamp;
 mod version;
 
 pub use run::{Process, Program, run};

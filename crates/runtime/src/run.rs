@@ -16,6 +16,7 @@ use crate::clock::Clock;
 use crate::events::Events;
 use crate::health::{Health, Probe};
 use crate::metrics::Metrics;
+use crate::printable;
 use crate::random;
 use crate::reload::{Files, reload};
 use crate::service;
@@ -23,6 +24,7 @@ use crate::settings::{Environment, Settings, SettingsError};
 use crate::supervise::Supervisor;
 use crate::telemetry::{Telemetry, Tracer};
 use crate::version;
+use crate::{open_files, private};
 
 /// Arguments or settings that a process can't start with (`EX_USAGE` of sysexits).
 const EXIT_SETTINGS: u8 = 64;
@@ -85,13 +87,15 @@ impl<S> Process<S> {
     #[must_use]
     pub fn new(settings: S, clock: Clock, metrics: Metrics, tracer: Tracer) -> Self {
         let settings = Arc::new(settings);
+        let events = Events::new(clock.clone());
+        events.register(&metrics);
         Self {
             reloaded: Arc::new(watch::Sender::new(Arc::clone(&settings))),
             settings,
-            clock: clock.clone(),
+            clock,
             supervisor: Supervisor::new(TASKS),
             health: Health::new(),
-            events: Events::new(clock),
+            events,
             metrics,
             tracer,
         }
@@ -183,9 +187,9 @@ fn report_check<S: Settings>(path: &Path, settings: &S) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A closed pipe is no reason to fail.
+/// A closed pipe is no reason to fail. Settings errors have several lines.
 fn tell(to: &mut impl Write, text: &str) {
-    writeln!(to, "{text}").ok();
+    writeln!(to, "{}", printable::lines(text)).ok();
 }
 
 fn start<S, F, T>(program: Program, path: &Path, settings: S, assemble: F) -> anyhow::Result<()>
@@ -194,6 +198,8 @@ where
     F: FnOnce(Process<S>) -> T,
     T: Future<Output = anyhow::Result<()>>,
 {
+    private::by_default();
+    open_files::raise();
     random::bits()?;
     let clock = Clock::from_environment(&settings.listeners())?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use sd_notify::NotifyState;
 
 use crate::health::{ConditionReport, Health, Probe, STARTING};
+use crate::printable;
 
 /// Whether [`ready`] has been said, once for a process.
 static READY: AtomicBool = AtomicBool::new(false);
@@ -66,7 +67,7 @@ fn status(health: &Health) -> String {
         None => "takes writes".to_owned(),
         Some(condition) => {
             let reason = condition.reason.unwrap_or_default().replace('\n', " ");
-            format!("waits for {}: {reason}", condition.name)
+            printable::line(format_args!("waits for {}: {reason}", condition.name))
         }
     }
 }
@@ -90,6 +91,8 @@ mod tests {
         let log = health.condition("log", &[Probe::Write]);
         log.unmet("connecting\nto NATS");
         assert_eq!(status(&health), "waits for log: connecting to NATS");
+        log.unmet("a peer says \x1b[2J");
+        assert_eq!(status(&health), "waits for log: a peer says \\u{1b}[2J");
         log.met();
         running.met();
         assert_eq!(status(&health), "takes writes");

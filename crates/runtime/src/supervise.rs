@@ -16,7 +16,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 /// Why a task failed.
@@ -52,15 +52,6 @@ pub struct TaskFailed {
     pub task: Arc<str>,
     /// What it ended with.
     pub reason: String,
-}
-
-/// How long a restarted task waits: doubled from `first` to `most`, and from `first` again after a run longer than `most`.
-#[derive(Debug, Clone, Copy)]
-pub struct Backoff {
-    /// After the first failure.
-    pub first: Duration,
-    /// At most.
-    pub most: Duration,
 }
 
 /// The tasks of a process. Clones share one table.
@@ -171,27 +162,6 @@ impl Supervisor {
             }
             Ok::<(), Infallible>(())
         })
-    }
-
-    /// Starts `task` again each time it fails, until it is told to stop or ends well.
-    ///
-    /// # Errors
-    /// [`SpawnRefused`] like [`Supervisor::spawn`].
-    pub fn spawn_restarting<F, T, E>(
-        &self,
-        kind: TaskKind,
-        name: impl Into<Arc<str>>,
-        backoff: Backoff,
-        task: F,
-    ) -> Result<(), SpawnRefused>
-    where
-        F: FnMut(CancellationToken) -> T + Send + 'static,
-        T: Future<Output = Result<(), E>> + Send + 'static,
-        E: Into<TaskError> + Send + 'static,
-    {
-        let name = name.into();
-        let task = move |name, stop| restart(name, stop, backoff, task);
-        self.spawn(kind, Arc::clone(&name), |stop| task(name, stop))
     }
 
     /// Cancelled when the doors are to stop.
@@ -312,34 +282,6 @@ impl Shared {
                     first
                 });
             }
-        }
-    }
-}
-
-async fn restart<F, T, E>(
-    name: Arc<str>,
-    stop: CancellationToken,
-    backoff: Backoff,
-    mut task: F,
-) -> Result<(), TaskError>
-where
-    F: FnMut(CancellationToken) -> T,
-    T: Future<Output = Result<(), E>>,
-    E: Into<TaskError>,
-{
-    let mut wait = backoff.first;
-    loop {
-        let begun = Instant::now();
-        let Err(reason) = describe(AssertUnwindSafe(task(stop.clone())).catch_unwind().await) else {
-            return Ok(());
-        };
-        if begun.elapsed() > backoff.most {
-            wait = backoff.first;
-        }
-        tracing::warn!(task = %name, %reason, after_ms = wait.as_millis() as u64, "failed, starts again");
-        tokio::select! {
-            () = stop.cancelled() => return Ok(()),
-            () = sleep(wait) => wait = (wait * 2).min(backoff.most),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 use std::process::{Child, ChildStderr, Command, Output, Stdio};
@@ -44,9 +44,7 @@ impl Folder {
     }
 
     fn start_as(&self, mut command: Command) -> Running {
-        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
-        let log = BufReader::new(child.stderr.take().unwrap());
-        let mut running = Running { child, log };
+        let mut running = Running::of(command.stderr(Stdio::piped()).spawn().unwrap());
         running.says("waits");
         running
     }
@@ -74,8 +72,14 @@ struct Running {
 }
 
 impl Running {
-    /// Reads the log up to a line that holds `text`; the end of the log is a failure.
-    fn says(&mut self, text: &str) {
+    fn of(mut child: Child) -> Self {
+        let log = BufReader::new(child.stderr.take().unwrap());
+        Self { child, log }
+    }
+
+    /// Reads the log up to a line that holds `text`, and returns it; the end of the log is a failure.
+    fn says(&mut self, text: &str) -> String {
+        let mut read = String::new();
         let mut line = String::new();
         while !line.contains(text) {
             line.clear();
@@ -84,7 +88,9 @@ impl Running {
                 0,
                 "the process ended without saying {text:?}"
             );
+            read.push_str(&line);
         }
+        read
     }
 
     fn signal(&self, signal: Signal) {
@@ -108,6 +114,63 @@ fn a_signal_drains_and_the_exit_code_is_0() {
         running.says("stopped");
         assert_eq!(running.child.wait().unwrap().code(), Some(0));
     }
+}
+
+/// What the process wrote to its log, up to its end.
+fn logged(folder: &Folder, text: &str) -> String {
+    let mut command = folder.command();
+    command.env("ISTHMUS_TEST_LOGGED", text);
+    let child = command.stderr(Stdio::piped()).spawn().unwrap();
+    let mut running = Running::of(child);
+    let mut log = running.says("waits");
+    running.signal(Signal::TERM);
+    running.log.read_to_string(&mut log).unwrap();
+    log
+}
+
+#[test]
+fn text_from_others_is_escaped_in_logs_and_forges_no_line() {
+    let folder = Folder::new();
+    let evil = "peer\n2026-01-01T00:00:00Z  INFO forged\r\x1b[2J\u{9b}1m\u{202e}\u{200b}\u{2028}";
+    let log = logged(&folder, evil);
+    let shown = "peer\\n2026-01-01T00:00:00Z  INFO forged\\r";
+    assert_eq!(log.matches(shown).count(), 2, "{log}");
+    let acts = |c: char| c != '\n' && (c.is_control() || matches!(c, '\u{200b}' | '\u{2028}' | '\u{202e}'));
+    assert_eq!(log.find(acts), None, "{log:?}");
+    folder.write(&format!("{AGENT}telemetry: {{ log_format: json }}\n"));
+    let log = logged(&folder, evil);
+    assert_eq!(log.find(acts), None, "{log:?}");
+    let lines = log
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    let told: Vec<_> = lines
+        .filter(|line| line["message"] == evil && line["of"] == evil)
+        .collect();
+    assert_eq!(told.len(), 1, "{log}");
+}
+
+#[test]
+fn a_process_starts_beside_services_of_kubernetes_and_names_a_variable_that_is_none_of_theirs() {
+    let folder = Folder::new();
+    let links = [
+        ("ISTHMUS_SERVICE_HOST", "10.96.0.17"),
+        ("ISTHMUS_SERVICE_PORT_HTTP", "7110"),
+        ("ISTHMUS_AGENT_PORT", "tcp://10.96.0.17:7110"),
+        ("ISTHMUS_AGENT_PORT_7110_TCP_PROTO", "tcp"),
+    ];
+    let check = |stray: &[(&str, &str)]| {
+        let mut command = folder.command();
+        command.arg("--check").envs(links).envs(stray.iter().copied());
+        command.output().unwrap()
+    };
+    assert_eq!(check(&[]).status.code(), Some(0), "{}", stderr(&check(&[])));
+    let output = check(&[("ISTHMUS_AGENT_PORT", "7110"), ("ISTHMUS_ZONE", "a")]);
+    assert_eq!(output.status.code(), Some(64));
+    let said = stderr(&output);
+    assert!(
+        said.contains("environment variable ISTHMUS_AGENT_PORT: unknown field `agent_port`"),
+        "{said}"
+    );
 }
 
 #[test]

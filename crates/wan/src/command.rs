@@ -89,6 +89,26 @@ pub struct Answer {
     pub paths: Vec<PathReport>,
 }
 
+impl Answer {
+    /// It was carried out; these are the conditions after it.
+    pub(crate) fn done(paths: Vec<PathReport>) -> Self {
+        Self {
+            ok: true,
+            error: None,
+            paths,
+        }
+    }
+
+    /// It was not, for this reason.
+    pub(crate) fn refused(error: String) -> Self {
+        Self {
+            ok: false,
+            error: Some(error),
+            paths: Vec::new(),
+        }
+    }
+}
+
 /// The conditions of one direction as the control door tells them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PathReport {

@@ -1,4 +1,8 @@
 //! The control door: commands as JSON lines over loopback TCP, and the client that `isthmus lab` and tests use.
+//!
+//! Whatever runs on the machine can reach the port, and a web page in a browser there can make it send a request of HTTP. So a
+//! connection must first present the secret of this network, one line that is no line of HTTP, and ends at the first line that is
+//! not understood: of `POST / HTTP/1.1` nothing after that line is read.
 
 use std::io;
 use std::net::SocketAddr;
@@ -11,15 +15,21 @@ use tokio::time::timeout;
 
 use crate::command::{Answer, Command};
 use crate::network::{Wan, WeakWan};
+use crate::secret::ControlSecret;
 
 const LINE: u64 = 4096;
 const ANSWER: u64 = 1024 * 1024;
 const CLIENTS: usize = 32;
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+/// The secret must come within this time of the connection.
+const SECRET_WITHIN: Duration = Duration::from_secs(2);
+/// Each command must come whole within this time of the one before, and its answer be taken.
+const COMMAND_WITHIN: Duration = Duration::from_secs(60);
 
 impl Wan {
-    /// Serves commands at `listen` (loopback; port 0 = any) as long as the network lives; returns the bound address.
-    pub async fn serve_control(&self, listen: SocketAddr) -> io::Result<SocketAddr> {
+    /// Serves commands of who presents `secret` at `listen` (loopback; port 0 = any) as long as the network lives; returns the bound
+    /// address.
+    pub async fn serve_control(&self, listen: SocketAddr, secret: ControlSecret) -> io::Result<SocketAddr> {
         if !listen.ip().is_loopback() {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidInput,
@@ -28,19 +38,19 @@ impl Wan {
         }
         let listener = TcpListener::bind(listen).await?;
         let address = listener.local_addr()?;
-        self.spawn(accept(listener, self.downgrade()));
+        self.spawn(accept(listener, self.downgrade(), secret));
         Ok(address)
     }
 }
 
-async fn accept(listener: TcpListener, wan: WeakWan) {
+async fn accept(listener: TcpListener, wan: WeakWan, secret: ControlSecret) {
     let mut clients = JoinSet::new();
     loop {
         tokio::select! {
             Some(_) = clients.join_next() => {}
             accepted = listener.accept(), if clients.len() < CLIENTS => match accepted {
                 Ok((stream, _)) => {
-                    clients.spawn(serve(stream, wan.clone()));
+                    clients.spawn(serve(stream, wan.clone(), secret.clone()));
                 }
                 Err(error) => tracing::warn!(%error, "a control connection could not be accepted"),
             },
@@ -48,37 +58,40 @@ async fn accept(listener: TcpListener, wan: WeakWan) {
     }
 }
 
-async fn serve(stream: TcpStream, wan: WeakWan) {
+/// Serves one connection up to its end, its first bad line, or a time that passes.
+async fn serve(stream: TcpStream, wan: WeakWan, secret: ControlSecret) {
     let (reader, mut writer) = stream.into_split();
     let mut reader = BufReader::new(reader);
-    while let Ok(Some(line)) = read_line(&mut reader, LINE).await {
+    let presented = timeout(SECRET_WITHIN, read_line(&mut reader, LINE)).await;
+    let Ok(Ok(Some(line))) = presented else { return };
+    if !secret.is(&line) {
+        return;
+    }
+    let admitted = tell(&mut writer, &Answer::done(Vec::new())).await;
+    if admitted.is_none() {
+        return;
+    }
+    while let Ok(Ok(Some(line))) = timeout(COMMAND_WITHIN, read_line(&mut reader, LINE)).await {
         let Some(wan) = wan.upgrade() else { return };
-        let Ok(mut text) = serde_json::to_vec(&answer(&wan, &line)) else {
-            return;
+        let command = serde_json::from_str::<Command>(&line);
+        let answer = match &command {
+            Ok(command) => match wan.apply(command) {
+                Ok(()) => Answer::done(wan.report()),
+                Err(error) => Answer::refused(error.to_string()),
+            },
+            Err(error) => Answer::refused(format!("not a command: {error}")),
         };
-        text.push(b'\n');
-        if writer.write_all(&text).await.is_err() {
+        if tell(&mut writer, &answer).await.is_none() || command.is_err() {
             return;
         }
     }
 }
 
-fn answer(wan: &Wan, line: &str) -> Answer {
-    let done = serde_json::from_str::<Command>(line)
-        .map_err(|error| format!("not a command: {error}"))
-        .and_then(|command| wan.apply(&command).map_err(|error| error.to_string()));
-    match done {
-        Ok(()) => Answer {
-            ok: true,
-            error: None,
-            paths: wan.report(),
-        },
-        Err(error) => Answer {
-            ok: false,
-            error: Some(error),
-            paths: Vec::new(),
-        },
-    }
+/// Writes an answer; none if it is not taken.
+async fn tell(writer: &mut (impl AsyncWriteExt + Unpin), answer: &Answer) -> Option<()> {
+    let mut text = serde_json::to_vec(answer).ok()?;
+    text.push(b'\n');
+    timeout(COMMAND_WITHIN, writer.write_all(&text)).await.ok()?.ok()
 }
 
 /// One line without its end; `None` at the end of the stream; an error when it is longer than `longest`.
@@ -110,6 +123,11 @@ pub enum ControlError {
     /// The door could not be reached or closed the connection.
     #[error("the network's control door: {0}; is `isthmus up` still running?")]
     Unreachable(#[from] io::Error),
+    /// The door closes without a word: the secret is not the one of this network.
+    #[error(
+        "the network's control door does not take the secret of this folder; is `isthmus up` of this folder still running?"
+    )]
+    NotAdmitted,
     /// No answer within 5 s.
     #[error("the network's control door did not answer within 5 s")]
     Silent,
@@ -122,23 +140,31 @@ pub enum ControlError {
 }
 
 impl ControlClient {
-    /// Connects to the door that [`Wan::serve_control`] opened.
-    pub async fn connect(address: SocketAddr) -> Result<Self, ControlError> {
+    /// Connects to the door that [`Wan::serve_control`] opened, and presents its secret.
+    pub async fn connect(address: SocketAddr, secret: &ControlSecret) -> Result<Self, ControlError> {
         let stream = TcpStream::connect(address).await?;
-        Ok(Self {
+        let mut client = Self {
             stream: BufReader::new(stream),
-        })
+        };
+        match client.ask(secret.line().into_bytes()).await {
+            Ok(_) => Ok(client),
+            Err(ControlError::Unreachable(_)) => Err(ControlError::NotAdmitted),
+            Err(error) => Err(error),
+        }
     }
 
     /// Sends one command and returns the conditions after it.
     pub async fn send(&mut self, command: &Command) -> Result<Answer, ControlError> {
-        timeout(ANSWER_WITHIN, self.exchange(command))
+        self.ask(serde_json::to_vec(command)?).await
+    }
+
+    async fn ask(&mut self, line: Vec<u8>) -> Result<Answer, ControlError> {
+        timeout(ANSWER_WITHIN, self.exchange(line))
             .await
             .map_err(|_| ControlError::Silent)?
     }
 
-    async fn exchange(&mut self, command: &Command) -> Result<Answer, ControlError> {
-        let mut line = serde_json::to_vec(command)?;
+    async fn exchange(&mut self, mut line: Vec<u8>) -> Result<Answer, ControlError> {
         line.push(b'\n');
         self.stream.get_mut().write_all(&line).await?;
         let closed = || io::Error::new(io::ErrorKind::UnexpectedEof, "closed without an answer");

@@ -23,9 +23,11 @@ mod control;
 mod direction;
 mod link;
 mod network;
+mod secret;
 
 pub use command::{Answer, Command, PathReport};
 pub use conditions::{Conditions, Cut, Shape};
 pub use control::{ControlClient, ControlError};
 pub use link::Link;
 pub use network::{CommandError, Wan};
+pub use secret::{ControlSecret, NotASecret};

@@ -2,8 +2,7 @@
 //!
 //! What is appended is believed only when this fold has read it back, and lanes hear of nothing that was read on the way
 //! to the head. A log that turns out not to be what was read (a lost tail) is read again from its newest mark; the agents
-//! of the region begin its next life. The first time that a life is met the log is read again from its fork: what follows
-//! the fork may have been read before it was lost, and a message may stand where it stood before although others do not.
+//! of the region begin its next life. The first time that a life is met the log is read again from its fork ([`RereadRule`]).
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -14,8 +13,9 @@ use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use isthmus_log::{AppendError, ReadError, Reader, StoredMessage};
-use isthmus_replication::coordinates::{Life, Sequence, Shard};
+use isthmus_replication::coordinates::{Sequence, Shard};
 use isthmus_replication::fold::Fold;
+use isthmus_replication::follow::RereadRule;
 use isthmus_replication::link::landmarks::Landmarks;
 use isthmus_replication::link::lane::{LaneReport, RangeFrame};
 use isthmus_replication::link::session::ClockEstimate;
@@ -29,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 use crate::outbox::Outbox;
 use crate::shared::Shared;
 use crate::start::StartError;
+use crate::suspicion::Suspicion;
 
 mod follow;
 mod lanes;
@@ -105,13 +106,14 @@ pub(super) struct HeadTask {
     /// What the log's last message was when reading began; none once it has been reached.
     target: Option<Sequence>,
     reader: Option<Reader>,
+    /// When the reader was opened, or read a message.
+    read_at: Mono,
     starting: Option<Starting>,
     /// When to start reading; none while reading, or when the log can't be read any further.
     start_at: Option<Mono>,
     /// Reading starts from a state here or before.
     start_from: Sequence,
-    /// The newest life whose messages after its fork were read knowing of it.
-    reread: Option<Life>,
+    reread: RereadRule,
     state: String,
     /// The log has a record of a later version.
     stopped: bool,
@@ -121,6 +123,7 @@ pub(super) struct HeadTask {
     appends: FuturesUnordered<BoxFuture<'static, Appended>>,
     origins: Origins,
     landmarks: Landmarks,
+    suspicion: Suspicion,
     shown: Mono,
 }
 
@@ -147,7 +150,7 @@ impl HeadTask {
             target: Some(Sequence::NONE),
             start_at: Some(Mono::default()),
             start_from: NEWEST,
-            reread: None,
+            reread: RereadRule::default(),
             state: "starting".to_owned(),
             stopped: false,
             shared,
@@ -155,12 +158,14 @@ impl HeadTask {
             inputs,
             caught_up,
             reader: None,
+            read_at: Mono::default(),
             starting: None,
             lanes: BTreeMap::new(),
             offered: Vec::new(),
             appends: FuturesUnordered::new(),
             origins: Origins::default(),
             landmarks: Landmarks::default(),
+            suspicion: Suspicion::default(),
             shown: Mono::default(),
         }
     }
@@ -177,7 +182,9 @@ impl HeadTask {
 
     async fn step(&mut self) {
         self.start_if_due();
+        self.start_again_if_stalled();
         self.drive().await;
+        self.tell_end_of_suspicion();
         self.show();
         match self.wait().await {
             Happening::Input(input) => self.handle(input),
@@ -208,7 +215,8 @@ impl HeadTask {
             .values()
             .filter_map(|lane| lane.receiving.poll_timeout(now))
             .map(|(at, _)| at);
-        lanes.chain(self.start_at).fold(self.shown.after(SHOW), Mono::min)
+        let due = lanes.chain(self.start_at).chain(self.stalled_at());
+        due.fold(self.shown.after(SHOW), Mono::min)
     }
 
     fn is_at_head(&self) -> bool {

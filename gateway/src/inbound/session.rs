@@ -12,7 +12,7 @@ use isthmus_replication::link::frame::{GoodbyeReason, Hello, LaneReport};
 use isthmus_replication::link::landmarks;
 use isthmus_replication::link::session::{Session, SessionEvent};
 use isthmus_replication::names::RegionName;
-use isthmus_runtime::events::Severity;
+use isthmus_runtime::events::{Severity, Source};
 use serde_json::json;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, interval, timeout};
@@ -29,7 +29,7 @@ const OPENING: Duration = Duration::from_secs(4);
 /// A region has one leader and one link; others are of leaders before it, and end when they are found dead.
 const LINKS_OF_A_REGION: usize = 8;
 /// Beyond those that are greeted so many may wait for their greeting, or be told why they get none.
-const LINKS_AT_ONCE: usize = 2 * LINKS_OF_A_REGION;
+pub const LINKS_AT_ONCE: usize = 2 * LINKS_OF_A_REGION;
 /// What the path looks like is shown this often.
 const LOOK: Duration = Duration::from_millis(500);
 
@@ -58,7 +58,9 @@ impl Inbound {
         let address = connection.address;
         if !self.admit(&connection.peer, address) {
             self.shared.metrics.refused("too_many_links");
-            tracing::warn!(%origin, %address, "{LINKS_AT_ONCE} links of this region stand; another one is closed unheard");
+            if let Some(before) = self.may_log("too many links", &origin) {
+                tracing::warn!(%origin, %address, before, "{LINKS_AT_ONCE} links of this region stand; another one is closed unheard");
+            }
             return Ok(());
         }
         let session = Session::acceptor(self.shared.log_now(), line::party(&self.shared), origin.clone());
@@ -68,14 +70,15 @@ impl Inbound {
         self.shared.board.state().accepted.remove(&self.number);
         if over.is_refusal() {
             self.shared.metrics.refused(over.label());
-            self.shared.process.events.record(
+            self.shared.process.events.record_from(
+                &Source::region(&origin).because(over.label()),
                 Severity::Warning,
                 "link_refused",
                 format!("the link from {address} of region {origin} ended: {over}"),
                 json!({ "peer": origin.as_str(), "reason": over.label() }),
             );
-        } else {
-            tracing::info!(%origin, %address, reason = over.label(), "a link from another region ended: {over}");
+        } else if let Some(before) = self.may_log("link ended", &origin) {
+            tracing::info!(%origin, %address, before, reason = over.label(), "a link from another region ended: {over}");
         }
         if line.session.is_ended() {
             line.close().await;
@@ -160,13 +163,17 @@ impl Inbound {
                 }
             }
             SessionEvent::SetDiffers { peer } => line::set_differs(&self.shared, &peer),
-            SessionEvent::Told(event) => line::told(&self.shared, origin.as_str(), &event),
+            SessionEvent::Told(event) => line::told(&self.shared, origin, &event),
             SessionEvent::Request(request) if request.method == landmarks::METHOD => {
                 let outcome = self.landmarks(origin, &request.body).await;
                 line.session.respond(request.id, outcome);
             }
             SessionEvent::Request(request) => line::answer(&self.shared, &mut line.session, &request),
-            SessionEvent::Paused(paused) => tracing::info!(%origin, paused, "the link is paused or resumed"),
+            SessionEvent::Paused(paused) => {
+                if let Some(before) = self.may_log("link paused", origin) {
+                    tracing::info!(%origin, paused, before, "the link is paused or resumed");
+                }
+            }
             SessionEvent::Hello(_)
             | SessionEvent::Welcome(_)
             | SessionEvent::Ack(_)
@@ -192,7 +199,9 @@ impl Inbound {
             let text = "this gateway is still reading its region's log; dial another one";
             return line.session.refuse(GoodbyeReason::Draining, text);
         };
-        tracing::info!(%origin, gateway = %hello.party.process, lanes = lanes.len(), "a link from another region stands");
+        if let Some(before) = self.may_log("link stands", origin) {
+            tracing::info!(%origin, before, gateway = %hello.party.process, lanes = lanes.len(), "a link from another region stands");
+        }
         if let Some(link) = self.shared.board.state().accepted.get_mut(&self.number) {
             link.gateway = Some(hello.party.process.clone());
             link.version = Some(line.session.version());
@@ -272,6 +281,10 @@ impl Inbound {
                 hand_over(head, ToHead::Closed { session: self.number }).await;
             }
         }
+    }
+
+    fn may_log(&self, what: &'static str, origin: &RegionName) -> Option<u64> {
+        self.shared.process.events.may_log(what, &Source::region(origin))
     }
 
     fn look(&self, line: &Line) {

@@ -2,7 +2,8 @@
 
 use isthmus_replication::names::GroupName;
 use isthmus_replication::time::{Mono, Wall};
-use serde_json::json;
+use serde::Deserialize as _;
+use serde_json::{Value, json};
 
 use super::*;
 use crate::board::Told;
@@ -31,6 +32,10 @@ fn received(proof_age_ms: f64) -> Value {
         "delay_ms": 44.0, "stages_ms": { "wire": 40.0, "apply": 4.0 }, "uncertainty_ms": 1.0,
         "proof_age_ms": proof_age_ms,
     }]})
+}
+
+fn read(report: &Value) -> RegionReport {
+    RegionReport::deserialize(report).unwrap()
 }
 
 fn heard(report: &Value, age_ms: u64) -> Word {
@@ -130,7 +135,7 @@ fn every_pair_and_shard_has_a_row_also_of_regions_of_which_nothing_is_known() {
     };
     for (name, report) in [("us-east", received(100.0)), ("eu-west", sent(70.0, true))] {
         let told = Told {
-            report,
+            report: read(&report),
             heard: now.mono,
         };
         state.regions.insert(region(name), told);
@@ -197,7 +202,7 @@ fn the_worst_shard_of_a_pair_comes_first() {
     let report = json!({ "links": [{ "peer": "us-east", "state": "connected", "lanes": [lane(0, 10.0), lane(1, 20.0)] }] });
     let now = Now::default();
     let told = Told {
-        report,
+        report: read(&report),
         heard: now.mono,
     };
     state.regions.insert(region("eu-west"), told);
@@ -210,7 +215,7 @@ fn the_worst_shard_of_a_pair_comes_first() {
     };
     assert_eq!(first(&state), 1, "the greater lag");
     let report = &mut state.regions.get_mut(&region("eu-west")).unwrap().report;
-    report["links"][0]["lanes"][0]["needs_sync"] = json!(true);
+    report.links[0].lanes[0].needs_sync = true;
     assert_eq!(first(&state), 0, "what needs a sync");
 }
 
@@ -234,18 +239,32 @@ fn a_region_reads_its_own_report_however_little_it_knows() {
 }
 
 #[test]
-fn what_the_leader_before_told_is_found_and_a_report_that_is_none_says_nothing() {
-    let peer = region("us-east");
-    assert_eq!(
-        told(&sent(70.0, true), &peer, &shard()),
-        Some(Duration::from_millis(70))
-    );
-    for other in [
-        json!(null),
-        json!({ "links": 7 }),
-        json!({ "links": [{ "lanes": {} }] }),
-        sent(-1.0, true),
-    ] {
-        assert_eq!(told(&other, &peer, &shard()), None);
+fn what_the_leader_before_told_is_found() {
+    let (peer, found) = (region("us-east"), Some(Duration::from_millis(70)));
+    assert_eq!(told(&read(&sent(70.0, true)), &peer, &shard()), found);
+    for other in [json!({}), sent(-1.0, true)] {
+        assert_eq!(told(&read(&other), &peer, &shard()), None);
     }
+}
+
+#[test]
+fn a_region_that_tells_what_cant_be_read_is_named_where_nobody_else_knows() {
+    let bad = Word {
+        rest: RegionReport::of_unreadable(&"nonsense"),
+        rest_age: Some(Duration::ZERO),
+        ..Word::default()
+    };
+    let found = lag(&heard(&sent(40.0, true), 0), &bad);
+    assert_eq!(
+        (found.state, found.lag_ms),
+        ("live", Some(40.0)),
+        "the origin knows"
+    );
+    let found = lag(&Word::default(), &bad);
+    let reason = found.reason.unwrap();
+    assert_eq!(found.state, "unknown");
+    assert!(
+        reason.contains("us-east") && reason.contains("nonsense"),
+        "{reason}"
+    );
 }

@@ -15,6 +15,7 @@ pub(super) fn of_board(process: &ProcessSettings, state: &State, now: Now) -> Ve
     let mut gauges = of_links(state);
     gauges.extend(of_lanes(state));
     gauges.extend(of_lag(process, state, now));
+    gauges.extend(of_compared(state, now));
     gauges
 }
 
@@ -128,6 +129,25 @@ fn of_lag(process: &ProcessSettings, state: &State, now: Now) -> Vec<Gauge> {
         }
     }
     vec![lag, states, proof, runway, needs_sync]
+}
+
+fn of_compared(state: &State, now: Now) -> [Gauge; 2] {
+    let mut differ = Gauge::new(
+        "regions_differ",
+        "Parts of the shard in which the peer holds other values than this region, where both must hold the same",
+        None,
+    );
+    let mut age = Gauge::new(
+        "regions_compared_age",
+        "Every part of the shard was compared with the peer's within this, or could not be",
+        Some(Unit::Seconds),
+    );
+    for (peer, shard, found) in state.compared.found(now.mono) {
+        let labels = || [vec![("peer", peer.to_string())], of_shard(shard)].concat();
+        differ.sample(labels(), Some(found.differing as f64));
+        age.sample(labels(), Some(found.compared_within.as_secs_f64()));
+    }
+    [differ, age]
 }
 
 fn of_pair(row: &Lag) -> Labels {

@@ -10,6 +10,7 @@ use isthmus_replication::link::session::Session;
 use isthmus_replication::names::RegionName;
 use isthmus_replication::peer::PeerDoubt;
 use isthmus_replication::time::Now;
+use isthmus_runtime::events::Source;
 use tokio::time::timeout;
 
 use crate::shared::Shared;
@@ -47,9 +48,21 @@ pub(super) async fn pass_on(
 ) {
     let Answer { landmarks, lineage } = match Answer::decode(answer) {
         Ok(answer) => answer,
-        Err(error) => return tracing::warn!(%peer, %error, "landmarks that can't be read"),
+        Err(error) => {
+            if let Some(before) = shared
+                .process
+                .events
+                .may_log("bad landmarks", &Source::region(peer))
+            {
+                tracing::warn!(%peer, %error, before, "landmarks that can't be read");
+            }
+            return;
+        }
     };
-    tracing::info!(%peer, %shard, cursor = %cursor.position.sequence, landmarks = landmarks.len(), "tells the agents of a tail that the peer has and the log has not");
+    let source = Source::region(peer).of_shard(&shard);
+    if let Some(before) = shared.process.events.may_log("doubt", &source) {
+        tracing::info!(%peer, %shard, cursor = %cursor.position.sequence, landmarks = landmarks.len(), before, "tells the agents of a tail that the peer has and the log has not");
+    }
     let suffix = PeerDoubt::suffix(&shard);
     let doubt = PeerDoubt {
         shard,

@@ -13,7 +13,7 @@ use isthmus_replication::header::{Codec, Header, Record};
 use isthmus_replication::link::frame::Frame;
 use isthmus_replication::link::lane::LaneReport;
 use isthmus_replication::names::RegionName;
-use isthmus_replication::sending::{LaneEvent, ReaderFailure, ReaderOrder, Sending, Spared};
+use isthmus_replication::sending::{ReaderFailure, ReaderOrder, Sending, Spared};
 use isthmus_replication::time::{Mono, Wall};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -24,6 +24,7 @@ use crate::lag;
 use crate::outbox::{Outbox, Refused};
 use crate::shared::{Shared, Stored};
 use crate::start::{StartError, start_reader};
+use crate::suspicion::Suspicion;
 use crate::traces::{Hop, LaneTraces};
 
 mod show;
@@ -139,6 +140,7 @@ struct LaneTask {
     read: Option<Sequence>,
     spared: Spared,
     lag: LaneLag,
+    suspicion: Suspicion,
     shown: Mono,
 }
 
@@ -186,6 +188,7 @@ impl LaneTask {
             read: None,
             spared: Spared::default(),
             lag: LaneLag::default(),
+            suspicion: Suspicion::default(),
             shown: Mono::default(),
         }
     }
@@ -389,24 +392,6 @@ impl LaneTask {
             self.spared = spared;
         }
         false
-    }
-
-    fn report_events(&mut self) {
-        while let Some(event) = self.sending.poll_event() {
-            let told = match event {
-                LaneEvent::NoProgress => Some(FromLane::Stuck(self.shard.clone())),
-                LaneEvent::LifeSuspected { cursor, .. } => {
-                    Some(FromLane::Suspects(self.shard.clone(), cursor))
-                }
-                _ => None,
-            };
-            if let Some(told) = told {
-                // The machine says it again while it lasts.
-                let _ = self.teller.try_send(told);
-            }
-            self.tell(event);
-            self.show(true);
-        }
     }
 }
 

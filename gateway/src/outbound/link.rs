@@ -4,27 +4,34 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use isthmus_link::{Connection, LinkLimits, Refusal};
+use bytes::Bytes;
+use isthmus_door::names::Names;
+use isthmus_link::{Connection, LinkLimits};
 use isthmus_replication::coordinates::Shard;
 use isthmus_replication::link::frame::{GoodbyeReason, LaneOffer, Welcome};
-use isthmus_replication::link::session::{Session, SessionEvent};
+use isthmus_replication::link::session::{CallFailure, Session, SessionEvent};
 use isthmus_replication::names::RegionName;
-use isthmus_replication::time::Mono;
-use isthmus_runtime::events::Severity;
+use isthmus_runtime::events::throttle::Throttle;
+use isthmus_runtime::events::{Severity, Source};
 use isthmus_runtime::random;
 use serde_json::json;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
+use super::compare::{self, Comparing};
 use super::doubts::{self, Doubts};
 use super::lane::{FromLane, Lanes, ToLane};
-use crate::addresses::{Names, PeerAddresses};
+use crate::addresses::PeerAddresses;
 use crate::backoff::Backoff;
-use crate::board::{Link, Phase, Told};
+use crate::board::{Link, Phase};
+use crate::leader::{lost, won};
 use crate::line::{self, Line, Over, STATUS};
-use crate::region::REPORT_BYTES;
+use crate::region::take_report;
+use crate::report::{RegionReport, UnreadableReport};
 use crate::shared::Shared;
+
+mod tell;
 
 /// Whether the link answers is looked at this often.
 const LOOK: Duration = Duration::from_millis(100);
@@ -34,11 +41,6 @@ const REPORT: Duration = Duration::from_secs(1);
 const CONNECT: Duration = Duration::from_secs(3);
 /// A handshake takes one round trip, and a path may take seconds.
 const HANDSHAKE: Duration = Duration::from_secs(8);
-/// A failure that was told is not told again within this time.
-const TELL_AGAIN: Duration = Duration::from_secs(30);
-/// Different failures that are told within that time.
-const TOLD: usize = 16;
-
 /// A lane ended by itself: a fault of this program, after which its lag is not known.
 #[derive(Debug, thiserror::Error)]
 #[error("a lane to region {peer} has ended; report it with the log of this process")]
@@ -53,8 +55,10 @@ pub struct PeerLink {
     shards: Vec<Shard>,
     addresses: PeerAddresses,
     backoff: Backoff,
-    told: BTreeMap<String, Mono>,
+    /// The failures since the link stood last.
+    told: Throttle<String>,
     doubts: Doubts,
+    comparing: Comparing,
 }
 
 impl PeerLink {
@@ -83,8 +87,9 @@ impl PeerLink {
             shared,
             peer,
             shards,
-            told: BTreeMap::new(),
+            told: Throttle::default(),
             doubts: Doubts::default(),
+            comparing: Comparing::default(),
         })
     }
 
@@ -110,6 +115,7 @@ impl PeerLink {
                 }
             }
             drop(lanes);
+            self.shared.board.state().compared.forget(&self.peer);
             self.shared.board.link(&self.peer, |link| {
                 link.phase = Phase::Standby;
                 link.lanes.clear();
@@ -174,7 +180,7 @@ impl PeerLink {
             .board
             .link(&self.peer, |link| link.phase = Phase::Greeting);
         while from_lanes.try_recv().is_ok() {}
-        self.doubts = Doubts::default();
+        (self.doubts, self.comparing) = (Doubts::default(), Comparing::default());
         let session = Session::dialer(
             self.shared.log_now(),
             line::party(&self.shared),
@@ -226,6 +232,7 @@ impl PeerLink {
                     line.note_sent();
                     // A session that is not open yet, or has too many calls, is asked at the next tick.
                     let _ = line.session.request(self.shared.log_now(), STATUS, bytes::Bytes::new());
+                    self.comparing.ask(&self.shared, &self.peer, &mut line.session, &self.shards);
                 }
                 Ok(()) = paused.changed() => {
                     let paused = paused.borrow_and_update().contains(&self.peer);
@@ -256,13 +263,9 @@ impl PeerLink {
             SessionEvent::Reset(report) => lanes.tell(&report.shard.clone(), ToLane::Reset(report)).await,
             SessionEvent::Paused(paused) => lanes.tell_all(|| ToLane::Paused(paused)).await,
             SessionEvent::SetDiffers { peer } => line::set_differs(&self.shared, &peer),
-            SessionEvent::Told(event) => line::told(&self.shared, self.peer.as_str(), &event),
+            SessionEvent::Told(event) => line::told(&self.shared, &self.peer, &event),
             SessionEvent::Request(request) => line::answer(&self.shared, &mut line.session, &request),
-            SessionEvent::Response { id, outcome } => match (self.doubts.take(id), outcome) {
-                (Some(doubt), Ok(body)) => doubts::pass_on(&self.shared, &self.peer, doubt, &body).await,
-                (None, Ok(body)) => self.take_report(&body),
-                (_, Err(failure)) => tracing::debug!(peer = %self.peer, %failure, "a call has no answer"),
-            },
+            SessionEvent::Response { id, outcome } => self.answered(id, outcome).await,
             SessionEvent::Hello(_) | SessionEvent::Range(_) | SessionEvent::Ended(_) => {}
         }
     }
@@ -295,7 +298,8 @@ impl PeerLink {
             .get(&self.peer)
             .and_then(|link| link.address);
         let gateway = &welcome.party.process;
-        self.shared.process.events.record(
+        self.event(
+            "",
             Severity::Notice,
             "link_up",
             format!("the link to region {} stands: {gateway} took it", self.peer),
@@ -309,7 +313,7 @@ impl PeerLink {
             link.since = Some(since);
             link.last_error = None;
         });
-        self.told.clear();
+        self.told = Throttle::default();
         self.shared.cursors.connected(&self.peer, true);
         let taken: BTreeMap<_, _> = welcome
             .lanes
@@ -322,7 +326,8 @@ impl PeerLink {
                     "region {} does not take shard {shard}: compare both set.yaml",
                     self.peer
                 );
-                self.shared.process.events.record(
+                self.shared.process.events.record_from(
+                    &Source::region(&self.peer).of_shard(shard),
                     Severity::Warning,
                     "lane_refused",
                     text,
@@ -357,17 +362,6 @@ impl PeerLink {
         self.shared.board.link(&self.peer, |link| link.path = path);
     }
 
-    fn take_report(&self, body: &[u8]) {
-        if body.len() > REPORT_BYTES {
-            return;
-        }
-        if let Ok(report @ serde_json::Value::Object(_)) = serde_json::from_slice(body) {
-            let heard = self.shared.process.clock.mono();
-            let mut state = self.shared.board.state();
-            state.regions.insert(self.peer.clone(), Told { report, heard });
-        }
-    }
-
     fn offers(&self) -> Vec<LaneOffer> {
         let state = self.shared.board.state();
         let life = |shard| state.heads.get(shard)?.position.map(|position| position.life);
@@ -380,68 +374,23 @@ impl PeerLink {
             .collect()
     }
 
-    fn expel(&self, line: &mut Line, refusal: &Refusal) {
-        self.shared.metrics.refused(refusal.reason().label());
-        self.shared.process.events.record(
-            Severity::Warning,
-            "link_refused",
-            format!(
-                "the certificate of region {} holds no longer: {refusal}",
-                self.peer
-            ),
-            json!({ "peer": self.peer.as_str(), "reason": refusal.reason().label() }),
-        );
-        line.session
-            .refuse(GoodbyeReason::Certificate, &refusal.to_string());
-    }
-
-    fn fell(&mut self, over: &Over) {
-        if over.is_own_will() {
-            self.shared.process.events.record(
-                Severity::Notice,
-                "link_down",
-                format!("the link to region {} is given up: {over}", self.peer),
-                json!({ "peer": self.peer.as_str(), "reason": over.label() }),
-            );
+    /// A call of this end has come to its outcome.
+    async fn answered(&mut self, id: u64, outcome: Result<Bytes, CallFailure>) {
+        let (shared, peer) = (&self.shared, &self.peer);
+        if let Some(shard) = self.comparing.take(id) {
+            match outcome {
+                Ok(body) => compare::answered(shared, peer, &shard, &body),
+                Err(failure) => tracing::debug!(%peer, %failure, "a comparison has no answer"),
+            }
             return;
         }
-        self.shared.metrics.reconnected(&self.peer);
-        if over.is_refusal() {
-            self.shared.metrics.refused(over.label());
+        match (self.doubts.take(id), outcome) {
+            (Some(doubt), Ok(body)) => doubts::pass_on(shared, peer, doubt, &body).await,
+            (None, Ok(body)) => take_report(shared, peer, RegionReport::read(&body)),
+            (None, Err(CallFailure::Refused(why))) => {
+                take_report(shared, peer, Err(UnreadableReport::Refused(why)));
+            }
+            (_, Err(failure)) => tracing::debug!(%peer, %failure, "a call has no answer"),
         }
-        self.failed(over.label(), &over.to_string());
     }
-
-    /// Shows why there is no link, and tells it as an event where it is news.
-    fn failed(&mut self, reason: &'static str, text: &str) {
-        let now = self.shared.process.clock.mono();
-        self.shared.board.link(&self.peer, |link| {
-            link.last_error = Some(text.to_owned());
-            link.phase = Phase::Dialing;
-        });
-        self.told.retain(|_, at| now.since(*at) < TELL_AGAIN);
-        if self.told.len() >= TOLD || self.told.contains_key(text) {
-            tracing::debug!(peer = %self.peer, reason, "no link: {text}");
-            return;
-        }
-        self.told.insert(text.to_owned(), now);
-        self.shared.process.events.record(
-            Severity::Warning,
-            "link_down",
-            format!("no link to region {}: {text}", self.peer),
-            json!({ "peer": self.peer.as_str(), "reason": reason }),
-        );
-    }
-}
-
-/// Waits until this gateway leads.
-async fn won(leading: &mut watch::Receiver<bool>) {
-    if leading.wait_for(|leading| *leading).await.is_err() {
-        std::future::pending::<()>().await;
-    }
-}
-
-/// Waits until it leads no more, or the candidacy has ended.
-async fn lost(leading: &mut watch::Receiver<bool>) {
-    let _ = leading.wait_for(|leading| !*leading).await;
 }

@@ -1,6 +1,7 @@
 //! Listening to how far agents have applied the logs.
 
 use isthmus_replication::peer::AppliedPositions;
+use isthmus_runtime::events::Source;
 
 use crate::shared::Shared;
 
@@ -17,7 +18,11 @@ pub(super) async fn listen(shared: Shared) {
                     .note(shared.process.clock.mono(), positions);
                 shared.applied.send_modify(|heard| *heard = heard.wrapping_add(1));
             }
-            Err(error) => tracing::warn!(%error, suffix = message.suffix, "what an agent told can't be read"),
+            Err(error) => {
+                if let Some(before) = shared.process.events.may_log("bad positions", &Source::default()) {
+                    tracing::warn!(%error, before, suffix = message.suffix, "what an agent told can't be read");
+                }
+            }
         }
     }
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use isthmus_log::PeerError;
 use isthmus_replication::names::RegionName;
-use isthmus_runtime::events::Severity;
+use isthmus_runtime::events::{Severity, Source};
 use serde_json::json;
 
 use crate::shared::Shared;
@@ -56,7 +56,15 @@ pub(super) async fn listen(shared: Shared) {
         match (peer, command.payload.as_ref()) {
             (Some(peer), b"pause") => set(&shared, peer, true),
             (Some(peer), b"resume") => set(&shared, peer, false),
-            _ => tracing::warn!(suffix = command.suffix, "a link command that is none"),
+            _ => {
+                if let Some(before) = shared
+                    .process
+                    .events
+                    .may_log("bad link command", &Source::default())
+                {
+                    tracing::warn!(suffix = command.suffix, before, "a link command that is none");
+                }
+            }
         }
     }
 }

@@ -1,15 +1,16 @@
 //! What a region tells of itself. The leader answers the other gateways of its region, so that each of them can show the
 //! links and every region; other regions are asked over the links.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
 use isthmus_replication::names::RegionName;
-use serde_json::{Value, json};
+use isthmus_runtime::events::{Severity, Source};
+use serde_json::json;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::board::Told;
+use crate::report::{self, RegionReport, UnreadableReport};
 use crate::shared::Shared;
 use crate::status;
 
@@ -19,8 +20,6 @@ const INTERVAL: Duration = Duration::from_secs(1);
 const TIMEOUT: Duration = Duration::from_millis(500);
 /// Where the leader is asked.
 const SUFFIX: &str = "report";
-/// A longer report is not taken.
-pub const REPORT_BYTES: usize = 1024 * 1024;
 
 /// Answers for the region while this gateway leads, until dropped.
 pub(super) async fn answer(shared: Shared) {
@@ -44,10 +43,9 @@ pub(super) async fn ask_leader(shared: Shared) {
         if *shared.leading.borrow() {
             continue;
         }
-        let told = shared.ports.peers.request(SUFFIX, Bytes::new(), TIMEOUT).await;
-        match told.ok().filter(|told| told.len() <= REPORT_BYTES) {
-            Some(told) => take(&shared, &told),
-            None => tracing::debug!("no leader answered"),
+        match shared.ports.peers.request(SUFFIX, Bytes::new(), TIMEOUT).await {
+            Ok(told) => take_all(&shared, &told),
+            Err(error) => tracing::debug!(%error, "no leader answered"),
         }
     }
 }
@@ -55,29 +53,49 @@ pub(super) async fn ask_leader(shared: Shared) {
 fn all_regions(shared: &Shared) -> Bytes {
     let now = shared.log_now();
     let own = status::of_region(shared.settings(), &shared.board, now);
-    let mut regions = BTreeMap::from([(shared.region().to_string(), own)]);
     let state = shared.board.state();
-    for (region, told) in &state.regions {
-        let fresh = now.mono.since(told.heard) < INTERVAL * 10;
-        if fresh && region != shared.region() {
-            regions.insert(region.to_string(), told.report.clone());
-        }
-    }
-    json!(regions).to_string().into()
+    let fresh = |told: &Told| now.mono.since(told.heard) < INTERVAL * 10;
+    let others = state
+        .regions
+        .iter()
+        .filter(|(region, told)| fresh(told) && *region != shared.region());
+    let others = others.map(|(region, told)| (region.as_str(), &told.report));
+    report::write_all((shared.region().as_str(), &own), others).into()
 }
 
-fn take(shared: &Shared, told: &[u8]) {
-    let Ok(Value::Object(regions)) = serde_json::from_slice(told) else {
-        return;
-    };
-    let heard = shared.process.clock.mono();
-    let mut state = shared.board.state();
-    for (region, report) in regions {
-        let member = RegionName::parse(&region)
-            .ok()
-            .filter(|region| shared.set().regions.contains_key(region));
-        if let Some(region) = member {
-            state.regions.insert(region, Told { report, heard });
+/// Takes what the leader told of every region. Of a region that it can't tell of in a way that is understood nothing is known.
+fn take_all(shared: &Shared, told: &[u8]) {
+    match report::read_all(told) {
+        Ok(reports) => {
+            for (region, report) in reports {
+                let member = RegionName::parse(&region).ok();
+                if let Some(region) = member.filter(|region| shared.set().regions.contains_key(region)) {
+                    take(shared, &region, report);
+                }
+            }
         }
+        Err(unreadable) => take(shared, shared.region(), Err(unreadable)),
+    }
+}
+
+/// Takes a region's report. One that can't be read takes the place of what the region told before, and is told once.
+pub fn take(shared: &Shared, region: &RegionName, report: Result<RegionReport, UnreadableReport>) {
+    let (report, bad) = match report {
+        Ok(report) => (report, false),
+        Err(unreadable) => (RegionReport::of_unreadable(&unreadable), true),
+    };
+    let why = report.unreadable.clone().filter(|_| bad);
+    let heard = shared.process.clock.mono();
+    let told = Told { report, heard };
+    let before = shared.board.state().regions.insert(region.clone(), told);
+    let before = before.and_then(|told| told.report.unreadable);
+    if let Some(why) = why.filter(|_| before.is_none()) {
+        shared.process.events.record_from(
+            &Source::region(region),
+            Severity::Warning,
+            "report_refused",
+            format!("what region {region} tells of itself can't be read: {why}; compare the versions of both regions"),
+            json!({ "peer": region.as_str(), "reason": why }),
+        );
     }
 }

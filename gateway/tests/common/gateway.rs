@@ -57,6 +57,11 @@ impl GatewayProcess {
         }
     }
 
+    /// The URL of its admin listener.
+    pub fn admin(&self) -> String {
+        format!("http://{}", self.admin)
+    }
+
     pub fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }

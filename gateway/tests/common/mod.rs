@@ -2,8 +2,10 @@
 //! publisher in the place of agents.
 #![allow(dead_code, unused_imports, clippy::unwrap_used)]
 
+mod acceptor;
 mod certificates;
 mod gateway;
+mod peer;
 mod publisher;
 
 use std::collections::BTreeMap;
@@ -11,6 +13,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use acceptor::{Acceptor, Says};
 pub use certificates::Authority;
 pub use gateway::{GatewayProcess, link};
 use isthmus_log::nats::{Connection, ConnectionSettings, Readers};
@@ -19,6 +22,7 @@ use isthmus_log::{LogSettings, Ports, RegionNames, Role};
 use isthmus_replication::coordinates::Shard;
 use isthmus_replication::names::{GroupName, RegionName, SetName};
 use isthmus_wan::{Command, Shape, Wan};
+pub use peer::{Peer, REFUSED_WITHIN, framed, hello};
 pub use publisher::{Contents, Publisher, applied_by, expected};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
@@ -26,6 +30,7 @@ use tempfile::TempDir;
 
 pub const EU: &str = "eu-west";
 pub const US: &str = "us-east";
+pub const AP: &str = "ap-south";
 /// What is awaited comes within this or never.
 pub const SOON: Duration = Duration::from_secs(20);
 
@@ -63,14 +68,19 @@ pub struct Place {
 impl World {
     /// Two regions with one shard and a round trip of `rtt` between them.
     pub async fn two_regions(rtt: Duration) -> Self {
+        Self::of(&[EU, US], rtt).await
+    }
+
+    /// These regions with one shard and a round trip of `rtt` between them.
+    pub async fn of(names: &[&str], rtt: Duration) -> Self {
         let folder = tempfile::Builder::new()
             .prefix("isthmus-gateway-")
             .tempdir()
             .unwrap();
         let wan = Wan::new(Shape::of_round_trip(rtt));
         let mut regions = BTreeMap::new();
-        for name in [EU, US] {
-            regions.insert(name.to_owned(), Place::new(name).await);
+        for name in names {
+            regions.insert((*name).to_owned(), Place::new(name).await);
         }
         let mut world = Self { folder, wan, regions };
         world.write_files();

@@ -62,7 +62,11 @@ impl Publisher {
 
     async fn begin_life(&mut self, link: LifeLink) {
         let message_id = self.message_id();
-        let life = Record::Life(LifeRecord { message_id, link });
+        let life = Record::Life(LifeRecord {
+            message_id,
+            link,
+            lost_before: false,
+        });
         self.append(&Token::Agent, life, Bytes::new(), 0).await;
     }
 

@@ -5,28 +5,35 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, Query, Request, State};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::{get, post};
 use isthmus_door::{ErrorCode, Problem};
 use isthmus_log::{EntryName, Journal, JournalName, LogError, PageFrom};
 use isthmus_replication::aside::{Entry, Kept, KeptWrite, Reason, Why};
 use isthmus_replication::cell::Content;
+use isthmus_replication::change::Op;
 use isthmus_replication::coordinates::Sequence;
 use isthmus_replication::names::{BucketName, GroupName};
 use isthmus_replication::time::Wall;
 use isthmus_runtime::settings;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 
 use super::Assembled;
 use super::show::{id_of, shown, summary};
 use crate::door::{self, Rejection, WrittenBody};
-use crate::operation::{Consistency, DEFAULT_TIMEOUT, Operation, Outcome, Write, WriteContent};
+use crate::operation::{Consistency, DEFAULT_TIMEOUT, Operation, Outcome, Write};
 use crate::region::Region;
 
 /// Most entries of one answer.
 const PAGE: usize = 1000;
+/// Entries that are held with their bytes at a time: a listing shows them without.
+const STEP: usize = 4;
+/// Requests that hold entries at a time; the others wait.
+const AT_A_TIME: usize = 2;
 
 /// The routes for what is set aside.
 pub fn router(assembled: &Assembled) -> Router {
@@ -35,6 +42,12 @@ pub fn router(assembled: &Assembled) -> Router {
         .route("/v1/aside/{id}", get(show).delete(discard))
         .route("/v1/aside/{id}/restore", post(restore))
         .with_state(Arc::clone(assembled))
+        .route_layer(from_fn_with_state(Arc::new(Semaphore::new(AT_A_TIME)), in_turn))
+}
+
+async fn in_turn(State(turns): State<Arc<Semaphore>>, request: Request, next: Next) -> Response {
+    let _turn = turns.acquire().await;
+    next.run(request).await
 }
 
 #[derive(Debug, Deserialize)]
@@ -139,17 +152,24 @@ async fn listed(
             }
             (_, None) => PageFrom::Sequence(Sequence::NONE.next()),
         };
-        let page = journal.page(&aside, from, left).await?;
-        left -= page.entries.len();
-        for found in page.entries {
-            match Entry::decode(found.entry) {
-                Ok(entry) if wanted.has(&entry) => entries.push(summary(&entry)),
-                Ok(_) => {}
-                Err(error) => tracing::warn!(name = %found.name, %error, "of a later version"),
+        let mut from = from;
+        loop {
+            let page = journal.page(&aside, from, left.min(STEP)).await?;
+            left -= page.entries.len();
+            for found in page.entries {
+                match Entry::decode(found.entry) {
+                    Ok(entry) if wanted.has(&entry) => entries.push(summary(&entry)),
+                    Ok(_) => {}
+                    Err(error) => tracing::warn!(name = %found.name, %error, "of a later version"),
+                }
             }
-        }
-        if !page.is_last || left == 0 {
-            return Ok((entries, Some(format!("{group}.{}", page.next.0))));
+            if left == 0 {
+                return Ok((entries, Some(format!("{group}.{}", page.next.0))));
+            }
+            if page.is_last {
+                break;
+            }
+            from = PageFrom::Sequence(page.next);
         }
     }
     Ok((entries, None))
@@ -201,11 +221,12 @@ async fn restored(assembled: &Assembled, id: &str) -> Result<Value, Rejection> {
         return Err(reject(ErrorCode::InvalidRequest, detail));
     };
     let ttl = ends_of(&entry, write).map(|ends| ends.since(region.core.context().now().wall));
-    let content = content_of(write, ttl)?;
+    let op = op_of(write, ttl)?;
     let write = Write {
         bucket: write.id.bucket.clone(),
         key: write.id.key.clone(),
-        content,
+        op,
+        ttl,
         consistency: Consistency::Region,
         timeout: DEFAULT_TIMEOUT,
         session: None,
@@ -233,14 +254,14 @@ fn ends_of(entry: &Entry, write: &KeptWrite) -> Option<Wall> {
     }
 }
 
-/// What a restoring write leaves.
-fn content_of(write: &KeptWrite, ttl: Option<Duration>) -> Result<WriteContent, Rejection> {
+/// What a restoring write does.
+fn op_of(write: &KeptWrite, ttl: Option<Duration>) -> Result<Op, Rejection> {
     let gone = |detail: &str| reject(ErrorCode::InvalidRequest, detail.to_owned());
     if !write.id.field.is_none() {
         return Err(gone("a field of a key can't be restored by this version"));
     }
     match &write.content {
-        Content::Tombstone => Ok(WriteContent::Delete),
+        Content::Tombstone => Ok(Op::Delete),
         Content::Swept(_) => Err(gone(
             "the value had ended, and its bytes were dropped, before it was set aside",
         )),
@@ -248,10 +269,9 @@ fn content_of(write: &KeptWrite, ttl: Option<Duration>) -> Result<WriteContent, 
             if ttl.is_some_and(|ttl| ttl.is_zero()) {
                 return Err(gone("the value has ended"));
             }
-            Ok(WriteContent::Put {
+            Ok(Op::Put {
                 value: bytes.clone(),
                 content_type: content_type.clone(),
-                ttl,
             })
         }
     }

@@ -9,13 +9,14 @@ use axum::routing::{get, post};
 use bytes::Bytes;
 use isthmus_door::{ErrorCode, Problem};
 use isthmus_replication::cell::ContentType;
+use isthmus_replication::change::Op;
 use isthmus_replication::trace::TraceContext;
 use isthmus_runtime::random;
 use serde_json::{Value, json};
 
 use super::Assembled;
 use crate::door::{self, Rejection};
-use crate::operation::{Consistency, DEFAULT_TIMEOUT, Operation, Outcome, Write, WriteContent};
+use crate::operation::{Consistency, DEFAULT_TIMEOUT, Operation, Outcome, Write};
 use crate::region::Region;
 use crate::traced::Traced;
 
@@ -46,10 +47,9 @@ async fn probe(State(assembled): State<Assembled>, request: Request) -> Response
 async fn write(assembled: &Assembled, rest: &str) -> Result<Value, Rejection> {
     let (bucket, key) = door::key_of_path(rest)?;
     let region = running(assembled)?;
-    let now = region.core.context().now().wall;
     let refused = |refusal| Box::new(door::problem(&refusal));
     let held = region.core.held(&bucket, &key).map_err(refused)?;
-    if held.is_some_and(|held| held.cell.live_value(now).is_some()) {
+    if held.is_some_and(|(held, wall)| held.cell.live_value(wall).is_some()) {
         let detail = "the key holds a value, which a probe would replace; name one that holds none";
         return Err(Box::new(Problem::new(ErrorCode::InvalidKey, detail)));
     }
@@ -67,11 +67,11 @@ async fn write(assembled: &Assembled, rest: &str) -> Result<Value, Rejection> {
     let probe = Operation::Write(Write {
         bucket,
         key,
-        content: WriteContent::Put {
+        op: Op::Put {
             value: Bytes::from_static(b"a probe of isthmus trace"),
             content_type: ContentType::default(),
-            ttl: Some(PROBE_TTL),
         },
+        ttl: Some(PROBE_TTL),
         consistency: Consistency::Region,
         timeout: DEFAULT_TIMEOUT,
         session: None,

@@ -9,6 +9,13 @@
 //! Invariants: a checkpoint is either whole or not there (one transaction; a kill at any time leaves the one before);
 //! the sum over all rows is part of its head, and the head has a sum of its own, so that whatever was changed or lost behind
 //! our back is noticed. One that is not whole, is of another log, or lies behind the log's first message is discarded whole, never merged.
+//!
+//! After an error redb serves nothing more through the same handle. Such a file is let go and opened again for the next checkpoint,
+//! once what is in it was found whole: it is the checkpoint before, or the one whose commit was not answered, and either may be
+//! gone on from, since the store counts what was in the latter as unwritten. One that is not whole is deleted, and the whole store
+//! counts as unwritten.
+//!
+//! A checkpoint holds values: its folder and its file are for the agent's user alone, and are narrowed where they were not.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -18,26 +25,34 @@ use isthmus_replication::cell::CellId;
 use isthmus_replication::coordinates::{Anchor, MessageId, Sequence};
 use isthmus_replication::fold::{Fold, LogName};
 use isthmus_replication::store::HeldCell;
+use isthmus_runtime::private;
 use prost::Message;
+use redb::backends::FileBackend;
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 
+mod error;
 #[cfg(test)]
 mod tests;
 mod write;
 
+pub use error::{CheckpointError, Discarded};
 pub use write::Transaction;
+
+use error::at;
 
 const CELLS: TableDefinition<'static, &[u8], &[u8]> = TableDefinition::new("cells");
 const HEAD: TableDefinition<'static, &str, &[u8]> = TableDefinition::new("head");
 const HEAD_KEY: &str = "head";
 /// The layout of the file. Persisted: raised when a file of before can't be read.
 const FORMAT: u32 = 2;
+const EXTENSION: &str = "redb";
 const CACHE_BYTES: usize = 8 * 1024 * 1024;
 
 /// The checkpoint of one shard on disk.
 #[derive(Debug)]
 pub struct CheckpointFile {
-    database: Database,
+    /// None after an error, until it is opened again.
+    database: Option<Database>,
     path: PathBuf,
     rows: Rows,
 }
@@ -53,50 +68,6 @@ pub struct Loaded {
     pub serve_from: Anchor,
     /// Every cell.
     pub cells: Vec<(CellId, HeldCell)>,
-}
-
-/// Why a checkpoint can't be used or written.
-#[derive(Debug, thiserror::Error)]
-pub enum CheckpointError {
-    /// The folder can't be made.
-    #[error("the checkpoint folder {} cannot be made: {source}; correct `data` or its permissions", path.display())]
-    Folder {
-        /// The folder.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// Another process has the file open.
-    #[error("the checkpoint {} is in use by another process; give each agent its own `data` folder", path.display())]
-    InUse {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The file can't be opened, read or written.
-    #[error("the checkpoint {} cannot be used: {source}", path.display())]
-    Storage {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: Box<redb::Error>,
-    },
-}
-
-/// Why a checkpoint was discarded.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Discarded {
-    /// The file is not a checkpoint, or the disk changed it.
-    #[error("the file is corrupted: {0}")]
-    Corrupted(String),
-    /// Rows are missing or changed.
-    #[error("its rows are not the ones that were written")]
-    RowsDiffer,
-    /// It was written by another version.
-    #[error("it has format {0}, this version reads {FORMAT}")]
-    Format(u32),
-    /// It is of another set, region or shard.
-    #[error("it is of another log")]
-    AnotherLog,
 }
 
 /// The wrapping sum over all rows, and how many there are.
@@ -137,43 +108,41 @@ impl CheckpointFile {
         folder: &Path,
         log: &LogName,
     ) -> Result<(Self, Option<Loaded>, Option<Discarded>), CheckpointError> {
-        std::fs::create_dir_all(folder).map_err(|source| CheckpointError::Folder {
+        private::folder(folder, is_checkpoint).map_err(|source| CheckpointError::Folder {
             path: folder.to_owned(),
             source,
         })?;
-        let path = folder.join(format!("{}-{}.redb", log.shard.group, log.shard.partition));
-        let opened = catch_unwind(AssertUnwindSafe(|| {
+        let path = folder.join(format!("{}-{}.{EXTENSION}", log.shard.group, log.shard.partition));
+        let opened = unpanicked(&path, || {
             let mut database = database(&path)?;
             let intact = database.check_integrity().map_err(|error| at(&path, error))?;
             if !intact {
                 let repaired = Discarded::Corrupted("its bookkeeping was changed".to_owned());
                 return Ok((database, Read::Discard(repaired)));
             }
-            let read = load(&database, log).map_err(|error| at(&path, error))?;
-            Ok((database, read))
-        }));
-        // redb trusts the lengths within a page: where one has changed on the disk it panics.
-        let opened = opened.unwrap_or_else(|_| Err(at(&path, redb::Error::Corrupted("a page".to_owned()))));
+            let mut cells = Vec::new();
+            let read = read(&database, log, |key, value| {
+                let corrupted = |invalid: &dyn std::fmt::Display| Discarded::Corrupted(invalid.to_string());
+                let id = CellId::from_stored(key).map_err(|invalid| corrupted(&invalid))?;
+                let held = HeldCell::from_stored(value).map_err(|invalid| corrupted(&invalid))?;
+                cells.push((id, held));
+                Ok(())
+            });
+            let read = read.map_err(|error| at(&path, error))?;
+            Ok((database, read.with(cells)))
+        });
         let reason = match opened {
             Ok((database, Read::Empty)) => {
-                return Ok((
-                    Self {
-                        database,
-                        path,
-                        rows: Rows::default(),
-                    },
-                    None,
-                    None,
-                ));
+                return Ok((Self::of(database, path, Rows::default()), None, None));
             }
             Ok((database, Read::Whole(loaded, rows))) => {
-                return Ok((Self { database, path, rows }, Some(*loaded), None));
+                return Ok((Self::of(database, path, rows), Some(*loaded), None));
             }
             Ok((database, Read::Discard(reason))) => {
                 drop(database);
                 reason
             }
-            Err(CheckpointError::Storage { source, .. }) if is_corrupted(&source) => {
+            Err(CheckpointError::Storage { source, .. }) if error::is_corrupted(&source) => {
                 Discarded::Corrupted(source.to_string())
             }
             Err(error) => return Err(error),
@@ -181,27 +150,74 @@ impl CheckpointFile {
         Ok((Self::create(path)?, None, Some(reason)))
     }
 
-    fn create(path: PathBuf) -> Result<Self, CheckpointError> {
-        if let Err(error) = std::fs::remove_file(&path)
-            && error.kind() != std::io::ErrorKind::NotFound
-        {
-            return Err(at(&path, redb::Error::Io(error)));
-        }
-        Ok(Self {
-            database: database(&path)?,
+    fn of(database: Database, path: PathBuf, rows: Rows) -> Self {
+        Self {
+            database: Some(database),
             path,
-            rows: Rows::default(),
-        })
+            rows,
+        }
     }
 
-    /// Deletes everything: the log has moved on without it.
+    fn create(path: PathBuf) -> Result<Self, CheckpointError> {
+        remove(&path)?;
+        Ok(Self::of(database(&path)?, path, Rows::default()))
+    }
+
+    /// Does `work` with the file; that redb panics, on a page that has changed on the disk, is an error as any other.
     ///
     /// # Errors
-    /// [`CheckpointError`].
-    pub fn discard(self) -> Result<Self, CheckpointError> {
-        let Self { database, path, .. } = self;
-        drop(database);
-        Self::create(path)
+    /// Those of `work`.
+    pub fn unpanicked<T>(
+        &mut self,
+        work: impl FnOnce(&mut Self) -> Result<T, CheckpointError>,
+    ) -> Result<T, CheckpointError> {
+        let path = self.path.clone();
+        unpanicked(&path, || work(self))
+    }
+
+    /// Closes the file after an error; the next checkpoint opens it again.
+    pub fn let_go(&mut self) {
+        let database = self.database.take();
+        // A file that is not whole may make redb panic, and nothing is expected of closing it.
+        catch_unwind(AssertUnwindSafe(|| drop(database))).ok();
+    }
+
+    /// Deletes a file that was found lost or corrupted. The next checkpoint makes it anew, and must hold every cell.
+    ///
+    /// # Errors
+    /// It can't be deleted.
+    pub fn start_anew(&mut self) -> Result<(), CheckpointError> {
+        self.let_go();
+        remove(&self.path)?;
+        self.rows = Rows::default();
+        Ok(())
+    }
+
+    /// The database, opened again where an error closed it.
+    fn opened(&mut self, log: &LogName) -> Result<&Database, CheckpointError> {
+        if self.database.is_none() {
+            let (database, rows) = self.open_again(log)?;
+            self.rows = rows;
+            self.database = Some(database);
+        }
+        Ok(self.database.as_ref().expect("it was opened above"))
+    }
+
+    fn open_again(&self, log: &LogName) -> Result<(Database, Rows), CheckpointError> {
+        let path = &self.path;
+        let lost = |reason| CheckpointError::Lost {
+            path: path.clone(),
+            reason,
+        };
+        unpanicked(path, || {
+            let database = database(path)?;
+            match read(&database, log, |_, _| Ok(())).map_err(|error| at(path, error))? {
+                Read::Whole(_, rows) => Ok((database, rows)),
+                Read::Empty if self.rows == Rows::default() => Ok((database, Rows::default())),
+                Read::Empty => Err(lost(Discarded::Empty)),
+                Read::Discard(reason) => Err(lost(reason)),
+            }
+        })
     }
 
     /// The size of the file in bytes; zero when the file system does not tell.
@@ -211,36 +227,42 @@ impl CheckpointFile {
     }
 }
 
-fn at(path: &Path, source: impl Into<redb::Error>) -> CheckpointError {
-    match source.into() {
-        redb::Error::DatabaseAlreadyOpen => CheckpointError::InUse {
-            path: path.to_owned(),
-        },
-        source => CheckpointError::Storage {
-            path: path.to_owned(),
-            source: Box::new(source),
-        },
-    }
-}
-
 fn database(path: &Path) -> Result<Database, CheckpointError> {
     let mut builder = Database::builder();
     builder.set_cache_size(CACHE_BYTES);
-    builder.create(path).map_err(|error| at(path, error))
+    let file = private::file(path).map_err(|error| at(path, redb::Error::Io(error)))?;
+    let backend = FileBackend::new(file).map_err(|error| at(path, error))?;
+    builder
+        .create_with_backend(backend)
+        .map_err(|error| at(path, error))
 }
 
-fn is_corrupted(error: &redb::Error) -> bool {
-    match error {
-        redb::Error::Corrupted(_)
-        | redb::Error::UpgradeRequired(_)
-        | redb::Error::RepairAborted
-        | redb::Error::TableTypeMismatch { .. } => true,
-        redb::Error::Io(error) => matches!(
-            error.kind(),
-            std::io::ErrorKind::InvalidData | std::io::ErrorKind::UnexpectedEof
-        ),
-        _ => false,
+fn remove(path: &Path) -> Result<(), CheckpointError> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(at(path, redb::Error::Io(error))),
+        _ => Ok(()),
     }
+}
+
+fn is_checkpoint(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == EXTENSION)
+}
+
+/// The folder of checkpoints and what it holds, as far as it can be looked into.
+#[must_use]
+pub fn files(folder: &Path) -> Vec<PathBuf> {
+    let held = folder.read_dir().into_iter().flatten().flatten();
+    let held = held.map(|entry| entry.path()).filter(|path| is_checkpoint(path));
+    std::iter::once(folder.to_owned()).chain(held).collect()
+}
+
+/// Does `work`, where redb trusts the lengths within a page: where one has changed on the disk it panics.
+fn unpanicked<T>(
+    path: &Path,
+    work: impl FnOnce() -> Result<T, CheckpointError>,
+) -> Result<T, CheckpointError> {
+    let corrupted = || at(path, redb::Error::Corrupted("a page".to_owned()));
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err(corrupted()))
 }
 
 enum Read {
@@ -249,7 +271,21 @@ enum Read {
     Discard(Discarded),
 }
 
-fn load(database: &Database, log: &LogName) -> Result<Read, redb::Error> {
+impl Read {
+    fn with(mut self, cells: Vec<(CellId, HeldCell)>) -> Self {
+        if let Self::Whole(loaded, _) = &mut self {
+            loaded.cells = cells;
+        }
+        self
+    }
+}
+
+/// Reads the checkpoint and gives each row to `take`.
+fn read(
+    database: &Database,
+    log: &LogName,
+    mut take: impl FnMut(&[u8], &[u8]) -> Result<(), Discarded>,
+) -> Result<Read, redb::Error> {
     let transaction = database.begin_read()?;
     let head = match transaction.open_table(HEAD) {
         Err(redb::TableError::TableDoesNotExist(_)) => return Ok(Read::Empty),
@@ -266,22 +302,18 @@ fn load(database: &Database, log: &LogName) -> Result<Read, redb::Error> {
         return Ok(Read::Discard(Discarded::Corrupted("the fold state".to_owned())));
     };
     let mut rows = Rows::default();
-    let mut cells = Vec::new();
     for entry in transaction.open_table(CELLS)?.iter()? {
         let (key, value) = entry?;
         rows.add(key.value(), value.value());
-        let id = CellId::from_stored(key.value());
-        match id.and_then(|id| Ok((id, HeldCell::from_stored(value.value())?))) {
-            Ok(cell) => cells.push(cell),
-            Err(invalid) => return Ok(Read::Discard(Discarded::Corrupted(invalid.to_string()))),
+        if let Err(reason) = take(key.value(), value.value()) {
+            return Ok(Read::Discard(reason));
         }
     }
-    if rows
-        != (Rows {
-            sum: head.rows_sum,
-            count: head.rows_count,
-        })
-    {
+    let written = Rows {
+        sum: head.rows_sum,
+        count: head.rows_count,
+    };
+    if rows != written {
         return Ok(Read::Discard(Discarded::RowsDiffer));
     }
     let kept = head.kept.as_chunks::<2>().0.iter().map(|[sequence, id]| Anchor {
@@ -295,7 +327,7 @@ fn load(database: &Database, log: &LogName) -> Result<Read, redb::Error> {
             sequence: Sequence(head.serve_from),
             message_id: MessageId(head.serve_from_id),
         },
-        cells,
+        cells: Vec::new(),
     };
     Ok(Read::Whole(Box::new(loaded), rows))
 }

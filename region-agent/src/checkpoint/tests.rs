@@ -106,7 +106,7 @@ fn a_row_that_changed_behind_our_back_discards_the_whole() {
     let log = log("eu-west");
     let cells: Vec<_> = (0..10).map(cell).collect();
     let file = written(folder.path(), &log, &cells, 1);
-    let transaction = file.database.begin_write().unwrap();
+    let transaction = file.database.as_ref().unwrap().begin_write().unwrap();
     transaction
         .open_table(CELLS)
         .unwrap()
@@ -221,4 +221,56 @@ fn a_checkpoint_of_a_process_that_was_killed_is_loaded() {
     let (_, loaded, discarded) = CheckpointFile::open(killed.path(), &log).unwrap();
     assert_eq!(discarded, None);
     assert_eq!(loaded.map(|loaded| loaded.cells.len()), Some(1_000));
+}
+
+#[test]
+fn a_file_that_was_let_go_is_gone_on_from_whatever_became_of_the_last_commit() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = log("eu-west");
+    let cells: Vec<_> = (0..10).map(cell).collect();
+    let mut file = written(folder.path(), &log, &cells[..5], 7);
+    for serve_from in 8..11 {
+        file.let_go();
+        // As after a commit that landed though it failed: the same cells again, and one more.
+        let mut next = file.begin(&Fold::new(log.clone()), &[]).unwrap();
+        next.write(&cells[..serve_from as usize - 2]).unwrap();
+        next.commit(anchor(serve_from)).unwrap();
+    }
+    let mut unfinished = file.begin(&Fold::new(log.clone()), &[]).unwrap();
+    unfinished.write(&cells).unwrap();
+    drop(unfinished);
+    file.let_go();
+    drop(file);
+    let (_, loaded, discarded) = CheckpointFile::open(folder.path(), &log).unwrap();
+    let loaded = loaded.unwrap();
+    assert_eq!(
+        (discarded, loaded.cells.len(), loaded.serve_from),
+        (None, 8, anchor(10))
+    );
+}
+
+#[test]
+fn a_file_that_is_not_what_was_written_is_not_gone_on_from_and_is_made_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("default-0.redb");
+    let (own, other) = (log("eu-west"), log("us-east"));
+    let mut file = written(folder.path(), &own, &[cell(1)], 7);
+    file.let_go();
+    std::fs::remove_file(&path).unwrap();
+    let lost = |file: &mut CheckpointFile| match file.begin(&Fold::new(own.clone()), &[]) {
+        Err(error) if error.is_loss() => error.to_string(),
+        Err(error) => panic!("no loss: {error}"),
+        Ok(_) => panic!("it was gone on from"),
+    };
+    assert!(lost(&mut file).contains("it is empty; it is written anew"));
+    std::fs::remove_file(&path).unwrap();
+    drop(written(folder.path(), &other, &[cell(1)], 7));
+    assert!(lost(&mut file).contains("of another log"));
+    file.start_anew().unwrap();
+    let mut next = file.begin(&Fold::new(own.clone()), &[]).unwrap();
+    next.write(&[cell(2)]).unwrap();
+    next.commit(anchor(9)).unwrap();
+    drop(file);
+    let (_, loaded, discarded) = CheckpointFile::open(folder.path(), &own).unwrap();
+    assert_eq!((loaded.unwrap().cells.len(), discarded), (1, None));
 }

@@ -5,7 +5,8 @@ use isthmus_replication::fold::Fold;
 use isthmus_replication::store::{HeldCell, StoredCell};
 use redb::WriteTransaction;
 
-use super::{CELLS, CheckpointError, CheckpointFile, FORMAT, HEAD, HEAD_KEY, Head, Rows, at, log_text, seal};
+use super::error::at;
+use super::{CELLS, CheckpointError, CheckpointFile, FORMAT, HEAD, HEAD_KEY, Head, Rows, log_text, seal};
 
 /// A checkpoint that is being written. Dropped without [`Transaction::commit`] it leaves the one before.
 pub struct Transaction<'a> {
@@ -16,15 +17,15 @@ pub struct Transaction<'a> {
 }
 
 impl CheckpointFile {
-    /// Begins the next checkpoint with the fold as it is now and the anchors that are known of the log's history.
+    /// Begins the next checkpoint with the fold as it is now and the anchors that are known of the log's history. After an error
+    /// of this or of what follows, [`CheckpointFile::let_go`] is called before the next one.
     ///
     /// # Errors
     /// [`CheckpointError`].
     pub fn begin(&mut self, fold: &Fold, kept: &[Anchor]) -> Result<Transaction<'_>, CheckpointError> {
-        let transaction = self
-            .database
-            .begin_write()
-            .map_err(|error| at(&self.path, error))?;
+        let path = self.path.clone();
+        let database = self.opened(fold.log())?;
+        let transaction = database.begin_write().map_err(|error| at(&path, error))?;
         let head = Head {
             format: FORMAT,
             log: log_text(fold.log()),

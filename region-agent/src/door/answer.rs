@@ -1,7 +1,5 @@
 //! Outcomes and refusals as HTTP answers, and as the lines of a batch.
 
-use std::time::Duration;
-
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Json, Response};
@@ -120,8 +118,7 @@ fn value(found: Found) -> Response {
 /// A time in RFC 3339, with milliseconds.
 #[must_use]
 pub fn timestamp(wall: Wall) -> String {
-    let at = std::time::UNIX_EPOCH.checked_add(Duration::from_millis(wall.millis()));
-    at.map_or_else(String::new, |at| humantime::format_rfc3339_millis(at).to_string())
+    isthmus_runtime::timestamp::rfc3339(wall.millis())
 }
 
 /// There is no live value.

@@ -2,7 +2,8 @@
 //!
 //! Writes are pipelined: many wait for the log at a time, bounded by number and bytes. A get waits for the writes before
 //! it and is done before anything after it is sent, so that a batch reads what it wrote. The client reads answers
-//! while it sends: what it does not take holds back what is read of it.
+//! while it sends: what it does not take holds back what is read of it. No line is read while an answer is there, so that
+//! a batch holds writes, one line and the answers of one part of its body; the [door](isthmus_door::HeldBytes) counts them.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -14,13 +15,13 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use bytes::{Bytes, BytesMut};
 use futures::{FutureExt, Stream, StreamExt};
-use isthmus_door::{ErrorCode, Problem};
+use isthmus_door::{ALLOWANCE, ErrorCode, HeldBytes, Holding, HoldsItself, Problem, no_room};
 use isthmus_replication::limits;
 use isthmus_replication::session_token::SessionToken;
 use isthmus_replication::trace::TraceContext;
 
 use super::kv;
-use super::lines::{Line, Lines};
+use super::lines::{Line, Lines, Skipped};
 use super::query::Query;
 use super::rights::Asker;
 use super::{Rejection, reject};
@@ -35,8 +36,10 @@ pub use line::{Asked, parse as parse_line};
 const WAITING: usize = 1024;
 /// Bytes of values of one batch that wait for the log at a time.
 const WAITING_BYTES: usize = 4 * 1024 * 1024;
-/// Answers that are ready together travel together, up to about this size.
-const ANSWER_BYTES: usize = 64 * 1024;
+/// Answers that are ready together travel together, up to about this size: what a caller may hold in any case.
+const ANSWER_BYTES: usize = ALLOWANCE;
+/// What a write holds beside its line.
+const WRITE_BYTES: usize = 1024;
 
 type Answer = Pin<Box<dyn Future<Output = Bytes> + Send>>;
 
@@ -74,19 +77,23 @@ pub async fn batch(
         Err(problem) => return problem.into_response(),
     };
     let longest = core.policy().largest_value() * 4 / 3 + limits::MESSAGE_OVERHEAD_BYTES;
+    let held = HeldBytes::of(request.extensions());
     let batch = Batch {
-        lines: Lines::new(request.into_body().into_data_stream(), longest),
+        lines: Lines::new(request.into_body().into_data_stream(), longest, held.holding()),
+        holding: held.holding(),
+        held,
         core,
         asker,
         query,
         session,
         trace,
         waiting: VecDeque::new(),
-        waiting_bytes: 0,
+        read: None,
         ended: false,
     };
     let body = Body::from_stream(batch.answers().map(Ok::<_, std::convert::Infallible>));
-    ([(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response()
+    let kind = [(header::CONTENT_TYPE, "application/x-ndjson")];
+    (kind, Extension(HoldsItself), body).into_response()
 }
 
 struct Batch {
@@ -96,10 +103,22 @@ struct Batch {
     query: Query,
     session: Option<SessionToken>,
     trace: Option<TraceContext>,
-    /// Answers in order, each with the bytes that it holds.
+    held: HeldBytes,
+    /// What `waiting` holds.
+    holding: Holding,
+    /// Writes in order, each with the bytes that it holds.
     waiting: VecDeque<(Answer, usize)>,
-    waiting_bytes: usize,
+    /// A line that was read and has not begun. No other is read meanwhile.
+    read: Option<Begun>,
     ended: bool,
+}
+
+/// What a line came to, before what it asks for is done.
+enum Begun {
+    /// A write that takes so many bytes.
+    Write(Asked, usize),
+    Get(Get),
+    Refused(Rejection),
 }
 
 impl Batch {
@@ -110,23 +129,76 @@ impl Batch {
         })
     }
 
-    /// The next answers in order; none after the last.
+    /// The next answers in order: those that are there by then; none after the last.
     async fn next(&mut self) -> Option<Bytes> {
+        let mut answers = Answers::new(&self.held);
+        answers.add(self.answer().await?);
+        while answers.have_room()
+            && let Some(answer) = self.answer_at_once()
+        {
+            answers.add(answer);
+        }
+        Some(answers.finish())
+    }
+
+    /// The next answer.
+    async fn answer(&mut self) -> Option<Bytes> {
         loop {
-            let full = self.waiting.len() >= WAITING || self.waiting_bytes >= WAITING_BYTES;
-            if self.ended || full {
-                let first = self.first().await?;
-                return Some(self.joined(first));
+            let waits = !self.waiting.is_empty();
+            match &self.read {
+                Some(Begun::Write(..)) if !self.is_full() => self.write().await,
+                Some(_) if !waits => return self.after_writes().await,
+                None if !waits && self.ended => return None,
+                None if !self.ended && !self.is_full() => {}
+                Some(_) | None => return self.first().await,
             }
             tokio::select! {
                 biased;
-                line = self.lines.next() => self.take(line).await,
                 Some(first) = front(&mut self.waiting) => {
                     self.release();
-                    return Some(self.joined(first));
+                    return Some(first);
+                }
+                line = self.lines.next(), if self.read.is_none() => self.take(line),
+            }
+        }
+    }
+
+    /// The next answer if it is there, or takes no more than to look.
+    fn answer_at_once(&mut self) -> Option<Bytes> {
+        loop {
+            if !self.waiting.is_empty() {
+                let first = front(&mut self.waiting).now_or_never()??;
+                self.release();
+                return Some(first);
+            }
+            match &self.read {
+                Some(Begun::Write(..)) => return None,
+                Some(_) => return self.after_writes().now_or_never()?,
+                None if self.ended => return None,
+                None => {
+                    let line = self.lines.next().now_or_never()?;
+                    self.take(line);
                 }
             }
         }
+    }
+
+    /// What a line came to that is no write, once all writes before it have ended; none at the end. May be dropped and called
+    /// again.
+    async fn after_writes(&mut self) -> Option<Bytes> {
+        let answer = match self.read.as_ref()? {
+            Begun::Get(get) => line::answer(self.core.execute(Operation::Get(get.clone())).await),
+            Begun::Refused(problem) => line::failure(problem),
+            Begun::Write(..) => return None,
+        };
+        self.read = None;
+        Some(answer)
+    }
+
+    /// Whether no write may begin. One alone always may.
+    fn is_full(&self) -> bool {
+        let many = self.waiting.len() >= WAITING || self.holding.bytes() >= WAITING_BYTES;
+        many && !self.waiting.is_empty()
     }
 
     async fn first(&mut self) -> Option<Bytes> {
@@ -137,102 +209,73 @@ impl Batch {
 
     fn release(&mut self) {
         if let Some((_, bytes)) = self.waiting.pop_front() {
-            self.waiting_bytes -= bytes;
+            self.holding.force(self.holding.bytes() - bytes);
         }
     }
 
-    /// `first` with the answers after it that are ready too.
-    fn joined(&mut self, first: Bytes) -> Bytes {
-        let mut joined = BytesMut::from(first);
-        while joined.len() < ANSWER_BYTES
-            && let Some(Some(next)) = front(&mut self.waiting).now_or_never()
-        {
-            self.release();
-            joined.extend_from_slice(&next);
-        }
-        joined.freeze()
-    }
-
-    async fn take(&mut self, line: Option<Line>) {
-        let problem = match line {
+    fn take(&mut self, line: Option<Line>) {
+        self.read = match line {
             None => {
                 self.ended = true;
-                return;
+                None
             }
-            Some(Line::Text(text)) if text.trim_ascii().is_empty() => return,
-            Some(Line::Text(text)) => match line::parse(&text) {
-                Ok(asked) => match self.may(&asked) {
-                    Ok(()) => return self.start(asked, text.len()).await,
-                    Err(problem) => problem,
-                },
-                Err(problem) => problem,
-            },
-            Some(Line::TooLong) => {
+            Some(Line::Text(text)) if text.trim_ascii().is_empty() => None,
+            Some(Line::Text(text)) => Some(self.begin(&text).unwrap_or_else(Begun::Refused)),
+            Some(Line::Skipped(Skipped::TooLong)) => {
                 let detail = "the line is longer than the largest value of any bucket";
-                reject(ErrorCode::ValueTooLarge, detail)
+                Some(Begun::Refused(reject(ErrorCode::ValueTooLarge, detail)))
             }
+            Some(Line::Skipped(Skipped::NoRoom)) => Some(Begun::Refused(Box::new(no_room()))),
             Some(Line::Broken) => {
                 self.ended = true;
                 let detail = "the body broke off; the operations before it were done";
-                reject(ErrorCode::InvalidRequest, detail)
+                Some(Begun::Refused(reject(ErrorCode::InvalidRequest, detail)))
             }
         };
-        self.wait_for(Box::pin(std::future::ready(line::failure(&problem))), 0);
     }
 
-    fn may(&self, asked: &Asked) -> Result<(), Rejection> {
-        match asked {
-            Asked::Write(bucket, ..) => self.asker.writes(bucket),
-            Asked::Get(bucket, _) => self.asker.reads(bucket),
-        }
-    }
-
-    async fn start(&mut self, asked: Asked, bytes: usize) {
-        match asked {
-            Asked::Write(bucket, key, content) => {
-                let write = Write {
-                    bucket,
-                    key,
-                    content,
-                    consistency: self.query.consistency,
-                    timeout: self.query.timeout,
-                    session: None,
-                    trace: self.trace,
-                    followed: false,
-                };
-                let pending = self.core.submit(write).await;
-                let answer = async { line::answer(pending.outcome().await) };
-                self.wait_for(Box::pin(answer), bytes);
+    fn begin(&mut self, text: &[u8]) -> Result<Begun, Rejection> {
+        let asked = line::parse(text)?;
+        match &asked {
+            Asked::Write(bucket, ..) => {
+                self.asker.writes(bucket)?;
+                let bytes = text.len() + WRITE_BYTES;
+                if !self.holding.resize(self.holding.bytes() + bytes) {
+                    return Err(Box::new(no_room()));
+                }
+                Ok(Begun::Write(asked, bytes))
             }
-            Asked::Get(bucket, key) => self.get(bucket, key).await,
+            Asked::Get(bucket, key) => {
+                self.asker.reads(bucket)?;
+                Ok(Begun::Get(Get {
+                    bucket: bucket.clone(),
+                    key: key.clone(),
+                    session: self.session.clone(),
+                    timeout: self.query.timeout,
+                }))
+            }
         }
     }
 
-    /// Ends what waits, then reads.
-    async fn get(
-        &mut self,
-        bucket: isthmus_replication::names::BucketName,
-        key: isthmus_replication::names::Key,
-    ) {
-        let mut done = Vec::with_capacity(self.waiting.len());
-        while let Some(answer) = self.first().await {
-            done.push(answer);
-        }
-        let get = Get {
+    /// Hands over the write that was read.
+    async fn write(&mut self) {
+        let Some(Begun::Write(Asked::Write(bucket, key, op, ttl), bytes)) = self.read.take() else {
+            return;
+        };
+        let write = Write {
             bucket,
             key,
-            session: self.session.clone(),
+            op,
+            ttl,
+            consistency: self.query.consistency,
             timeout: self.query.timeout,
+            session: None,
+            trace: self.trace,
+            followed: false,
         };
-        done.push(line::answer(self.core.execute(Operation::Get(get)).await));
-        for answer in done {
-            self.wait_for(Box::pin(std::future::ready(answer)), 0);
-        }
-    }
-
-    fn wait_for(&mut self, answer: Answer, bytes: usize) {
-        self.waiting_bytes += bytes;
-        self.waiting.push_back((answer, bytes));
+        let pending = self.core.submit(write).await;
+        let answer = async { line::answer(pending.outcome().await) };
+        self.waiting.push_back((Box::pin(answer), bytes));
     }
 }
 
@@ -240,4 +283,42 @@ impl Batch {
 async fn front(waiting: &mut VecDeque<(Answer, usize)>) -> Option<Bytes> {
     let (answer, _) = waiting.front_mut()?;
     Some(answer.await)
+}
+
+/// Answers that travel together, and what they hold of the door until they have left.
+struct Answers {
+    joined: BytesMut,
+    holding: Holding,
+}
+
+impl Answers {
+    fn new(held: &HeldBytes) -> Self {
+        Self {
+            joined: BytesMut::new(),
+            holding: held.holding(),
+        }
+    }
+
+    fn have_room(&self) -> bool {
+        self.joined.len() < ANSWER_BYTES
+    }
+
+    /// Adds an answer. A large one that finds no room at the door is lost: it was a get's, which may be asked again.
+    fn add(&mut self, answer: Bytes) {
+        let length = self.joined.len() + answer.len();
+        if self.holding.resize(length) {
+            self.joined.extend_from_slice(&answer);
+        } else if answer.len() < ANSWER_BYTES {
+            self.holding.force(length);
+            self.joined.extend_from_slice(&answer);
+        } else {
+            let refused = line::failure(&no_room());
+            self.holding.force(self.joined.len() + refused.len());
+            self.joined.extend_from_slice(&refused);
+        }
+    }
+
+    fn finish(self) -> Bytes {
+        self.holding.keep(self.joined.freeze())
+    }
 }

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use axum::extract::{Extension, Request, State};
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
-use isthmus_door::{ErrorCode, Problem};
+use isthmus_door::{ErrorCode, HeldBytes, Problem};
 use isthmus_replication::cell::ContentType;
+use isthmus_replication::change::Op;
 use isthmus_replication::names::{BucketName, Key};
 use isthmus_replication::session_token::SessionToken;
 use isthmus_replication::trace::TraceContext;
@@ -17,7 +18,7 @@ use super::query::{InvalidParameter, Query};
 use super::rights::Asker;
 use super::target::{InvalidTarget, Target};
 use super::{Rejection, reject, value};
-use crate::operation::{Core, Get, List, Operation, Write, WriteContent};
+use crate::operation::{Core, Get, List, Operation, Write};
 
 const PREFIX: &str = "/v1/kv/";
 
@@ -45,6 +46,7 @@ pub async fn put(
     Extension(asker): Extension<Asker>,
     request: Request,
 ) -> Response {
+    let mut holding = HeldBytes::of(request.extensions()).holding();
     let written = async {
         let (bucket, key) = key_of(&request)?;
         asker.writes(&bucket)?;
@@ -55,13 +57,9 @@ pub async fn put(
             .policy()
             .max_value(&bucket)
             .map_err(|refusal| Box::new(problem(&refusal)))?;
-        let value = value::read(request.into_body(), limit).await?;
-        let content = WriteContent::Put {
-            value,
-            content_type,
-            ttl: query.ttl,
-        };
-        Ok(write((bucket, key), content, &query, session, trace))
+        let value = value::read(request.into_body(), limit, &mut holding).await?;
+        let op = Op::Put { value, content_type };
+        Ok(write((bucket, key), op, &query, session, trace))
     };
     run(&core, written.await).await
 }
@@ -91,7 +89,7 @@ pub async fn delete(
         asker.writes(&bucket)?;
         let query = query(&request, &["consistency", "timeout"])?;
         let (session, trace) = (session(request.headers())?, trace(request.headers()));
-        Ok(write((bucket, key), WriteContent::Delete, &query, session, trace))
+        Ok(write((bucket, key), Op::Delete, &query, session, trace))
     })();
     run(&core, deleted).await
 }
@@ -185,7 +183,7 @@ async fn run(core: &Arc<Core>, operation: Result<Operation, Rejection>) -> Respo
 
 fn write(
     (bucket, key): (BucketName, Key),
-    content: WriteContent,
+    op: Op,
     query: &Query,
     session: Option<SessionToken>,
     trace: Option<TraceContext>,
@@ -193,7 +191,8 @@ fn write(
     Operation::Write(Write {
         bucket,
         key,
-        content,
+        op,
+        ttl: query.ttl,
         consistency: query.consistency,
         timeout: query.timeout,
         session,

@@ -5,6 +5,7 @@ use std::time::Duration;
 use axum::body::BodyDataStream;
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
+use isthmus_door::{ALLOWANCE, Holding};
 
 /// The next part of a body must arrive within this time.
 const IDLE: Duration = Duration::from_secs(30);
@@ -16,8 +17,19 @@ pub struct Lines {
     buffer: BytesMut,
     searched: usize,
     longest: usize,
-    skipping: bool,
+    skipping: Option<Skipped>,
     ended: bool,
+    /// What the buffer takes.
+    holding: Holding,
+}
+
+/// Why a line is passed over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Skipped {
+    /// It was longer than the bound.
+    TooLong,
+    /// The door had no room for it.
+    NoRoom,
 }
 
 /// A line, or why there is none.
@@ -25,23 +37,24 @@ pub struct Lines {
 pub enum Line {
     /// A line without its end; may be empty.
     Text(Bytes),
-    /// The line was longer than the bound; it was passed over.
-    TooLong,
+    /// The line was passed over.
+    Skipped(Skipped),
     /// The body broke off, or did not go on in time. Nothing follows.
     Broken,
 }
 
 impl Lines {
-    /// The lines of `stream`, each of at most `longest` bytes.
+    /// The lines of `stream`, each of at most `longest` bytes; what is buffered of them is part of `holding`.
     #[must_use]
-    pub fn new(stream: BodyDataStream, longest: usize) -> Self {
+    pub fn new(stream: BodyDataStream, longest: usize, holding: Holding) -> Self {
         Self {
             stream,
             buffer: BytesMut::new(),
             searched: 0,
             longest,
-            skipping: false,
+            skipping: None,
             ended: false,
+            holding,
         }
     }
 
@@ -55,7 +68,7 @@ impl Lines {
                 return self.rest();
             }
             match tokio::time::timeout(IDLE, self.stream.next()).await {
-                Ok(Some(Ok(part))) => self.buffer.extend_from_slice(&part),
+                Ok(Some(Ok(part))) => self.add(&part),
                 Ok(None) => self.ended = true,
                 Ok(Some(Err(_))) | Err(_) => {
                     self.ended = true;
@@ -67,6 +80,27 @@ impl Lines {
         }
     }
 
+    fn add(&mut self, part: &[u8]) {
+        self.buffer.extend_from_slice(part);
+        if self.holding.resize(self.buffer.capacity()) {
+            return;
+        }
+        // A part is small beside a line that is too much.
+        if part.contains(&b'\n') || self.buffer.len() <= ALLOWANCE {
+            self.holding.force(self.buffer.capacity());
+        } else {
+            self.skip(Skipped::NoRoom);
+        }
+    }
+
+    /// Passes over the line that has begun.
+    fn skip(&mut self, why: Skipped) {
+        self.buffer = BytesMut::new();
+        self.holding.force(0);
+        self.searched = 0;
+        self.skipping.get_or_insert(why);
+    }
+
     /// A whole line of the buffer.
     fn complete(&mut self) -> Option<Line> {
         let found = self.buffer[self.searched..]
@@ -75,16 +109,18 @@ impl Lines {
         let Some(at) = found.map(|at| at + self.searched) else {
             self.searched = self.buffer.len();
             if self.searched > self.longest {
-                self.buffer.clear();
-                self.searched = 0;
-                self.skipping = true;
+                self.skip(Skipped::TooLong);
             }
             return None;
         };
         let line = self.buffer.split_to(at + 1).freeze().slice(..at);
+        self.holding.force(self.buffer.capacity());
         self.searched = 0;
-        if std::mem::take(&mut self.skipping) || line.len() > self.longest {
-            return Some(Line::TooLong);
+        if let Some(why) = self.skipping.take() {
+            return Some(Line::Skipped(why));
+        }
+        if line.len() > self.longest {
+            return Some(Line::Skipped(Skipped::TooLong));
         }
         Some(Line::Text(line))
     }
@@ -92,9 +128,10 @@ impl Lines {
     /// What follows the last line end.
     fn rest(&mut self) -> Option<Line> {
         let rest = self.buffer.split().freeze();
+        self.holding.force(0);
         self.searched = 0;
-        if std::mem::take(&mut self.skipping) {
-            return Some(Line::TooLong);
+        if let Some(why) = self.skipping.take() {
+            return Some(Line::Skipped(why));
         }
         (!rest.is_empty()).then_some(Line::Text(rest))
     }
@@ -104,6 +141,7 @@ impl Lines {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use axum::body::Body;
+    use isthmus_door::HeldBytes;
     use proptest::prelude::*;
 
     use super::*;
@@ -113,7 +151,11 @@ mod tests {
             .into_iter()
             .map(|part| Ok::<_, std::io::Error>(Bytes::from(part)));
         let body = Body::from_stream(futures::stream::iter(parts));
-        let mut lines = Lines::new(body.into_data_stream(), longest);
+        let mut lines = Lines::new(
+            body.into_data_stream(),
+            longest,
+            HeldBytes::new(1 << 20).holding(),
+        );
         let mut read = Vec::new();
         while let Some(line) = lines.next().await {
             read.push(line);
@@ -137,8 +179,32 @@ mod tests {
     #[tokio::test]
     async fn a_line_beyond_the_bound_is_passed_over() {
         let parts = ["12345\n123", "456", "7890\n12345\n", "123456"].map(|part| part.as_bytes().to_vec());
-        let expected = [text("12345"), Line::TooLong, text("12345"), Line::TooLong];
+        let expected = [
+            text("12345"),
+            Line::Skipped(Skipped::TooLong),
+            text("12345"),
+            Line::Skipped(Skipped::TooLong),
+        ];
         assert_eq!(read(parts.to_vec(), 5).await, expected);
+    }
+
+    #[tokio::test]
+    async fn a_line_that_finds_no_room_is_passed_over_and_the_others_are_not() {
+        let held = HeldBytes::new(64 * 1024);
+        let mut others = held.holding();
+        assert!(others.resize(64 * 1024 + ALLOWANCE));
+        let long = vec![b'x'; 20 * 1024];
+        let parts = [&b"a\n"[..], &long, &long, b"end\nb\n", &long, b"\n", &long];
+        let parts = parts.map(|part| Ok::<_, std::io::Error>(Bytes::copy_from_slice(part)));
+        let body = Body::from_stream(futures::stream::iter(parts));
+        let mut lines = Lines::new(body.into_data_stream(), 1 << 20, held.holding());
+        let mut read = Vec::new();
+        while let Some(line) = lines.next().await {
+            read.push(line);
+            assert!(held.held() < 64 * 1024 + 4 * ALLOWANCE, "{}", held.held());
+        }
+        let skipped = || Line::Skipped(Skipped::NoRoom);
+        assert_eq!(read, [text("a"), skipped(), text("b"), skipped(), skipped()]);
     }
 
     #[tokio::test]
@@ -148,7 +214,7 @@ mod tests {
             Err(std::io::Error::other("gone")),
         ];
         let body = Body::from_stream(futures::stream::iter(parts));
-        let mut lines = Lines::new(body.into_data_stream(), 10);
+        let mut lines = Lines::new(body.into_data_stream(), 10, HeldBytes::new(1 << 20).holding());
         assert_eq!(lines.next().await, Some(text("a")));
         assert_eq!(lines.next().await, Some(Line::Broken));
         assert_eq!(lines.next().await, None);

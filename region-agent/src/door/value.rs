@@ -8,7 +8,7 @@ use std::time::Duration;
 use axum::body::{Body, BodyDataStream};
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
-use isthmus_door::ErrorCode;
+use isthmus_door::{ErrorCode, Holding, no_room};
 use tokio::time::timeout;
 
 use super::answer::problem;
@@ -21,17 +21,21 @@ const ARRIVAL: Duration = Duration::from_secs(30);
 const PASSED_OVER: usize = 4 * 1024 * 1024;
 const PASSING: Duration = Duration::from_secs(2);
 
-/// Reads a value of at most `limit` bytes.
+/// Reads a value of at most `limit` bytes into `holding`, which is kept until the value is the writer's.
 ///
 /// # Errors
-/// A problem: `value_too_large`, `request_timeout`, or `invalid_request` for a body that breaks off.
-pub async fn read(body: Body, limit: usize) -> Result<Bytes, Rejection> {
+/// A problem: `value_too_large`, `overloaded`, `request_timeout`, or `invalid_request` for a body that breaks off.
+pub async fn read(body: Body, limit: usize, holding: &mut Holding) -> Result<Bytes, Rejection> {
     let mut stream = body.into_data_stream();
-    match timeout(ARRIVAL, collect(&mut stream, limit)).await {
-        Ok(Ok(Some(value))) => Ok(value),
-        Ok(Ok(None)) => {
+    match timeout(ARRIVAL, collect(&mut stream, limit, holding)).await {
+        Ok(Ok(Collected::Whole(value))) => Ok(value),
+        Ok(Ok(Collected::TooLarge)) => {
             timeout(PASSING, pass_over(&mut stream)).await.ok();
             Err(Box::new(problem(&Refusal::ValueTooLarge { limit })))
+        }
+        Ok(Ok(Collected::NoRoom)) => {
+            timeout(PASSING, pass_over(&mut stream)).await.ok();
+            Err(Box::new(no_room()))
         }
         Ok(Err(error)) => Err(reject(
             ErrorCode::InvalidRequest,
@@ -44,17 +48,31 @@ pub async fn read(body: Body, limit: usize) -> Result<Bytes, Rejection> {
     }
 }
 
-/// The whole body; none as soon as it is too large.
-async fn collect(stream: &mut BodyDataStream, limit: usize) -> Result<Option<Bytes>, axum::Error> {
+enum Collected {
+    Whole(Bytes),
+    TooLarge,
+    NoRoom,
+}
+
+/// The whole body, unless it is too large or the door has no room for it.
+async fn collect(
+    stream: &mut BodyDataStream,
+    limit: usize,
+    holding: &mut Holding,
+) -> Result<Collected, axum::Error> {
     let mut value = BytesMut::new();
     while let Some(part) = stream.next().await {
         let part = part?;
         if value.len() + part.len() > limit {
-            return Ok(None);
+            return Ok(Collected::TooLarge);
         }
         value.extend_from_slice(&part);
+        if !holding.resize(value.capacity()) {
+            holding.force(0);
+            return Ok(Collected::NoRoom);
+        }
     }
-    Ok(Some(value.freeze()))
+    Ok(Collected::Whole(value.freeze()))
 }
 
 async fn pass_over(stream: &mut BodyDataStream) {
@@ -69,7 +87,13 @@ async fn pass_over(stream: &mut BodyDataStream) {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use isthmus_door::HeldBytes;
+
     use super::*;
+
+    async fn read(body: Body, limit: usize) -> Result<Bytes, Rejection> {
+        super::read(body, limit, &mut HeldBytes::new(1 << 20).holding()).await
+    }
 
     fn code(result: Result<Bytes, Rejection>) -> ErrorCode {
         result.unwrap_err().code()
@@ -99,5 +123,17 @@ mod tests {
             code(read(Body::from_stream(endless), 5).await),
             ErrorCode::ValueTooLarge
         );
+    }
+
+    #[tokio::test]
+    async fn a_value_that_finds_no_room_is_refused_and_holds_nothing() {
+        let held = HeldBytes::new(1 << 20);
+        let (mut others, mut own) = (held.holding(), held.holding());
+        assert!(others.resize(1 << 20));
+        let value = Body::from(vec![0; 100_000]);
+        let refused = code(super::read(value, 1 << 20, &mut own).await);
+        assert_eq!((refused, own.bytes()), (ErrorCode::Overloaded, 0));
+        let small = super::read(Body::from("small"), 1 << 20, &mut own).await.unwrap();
+        assert_eq!((&small[..], own.bytes() > 0), (&b"small"[..], true));
     }
 }

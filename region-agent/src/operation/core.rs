@@ -9,14 +9,13 @@ use isthmus_replication::coordinates::Shard;
 use isthmus_replication::names::{BucketName, Key};
 use isthmus_replication::session_token::{Frontier, SessionToken};
 use isthmus_replication::store::Page;
-use isthmus_replication::time::Mono;
+use isthmus_replication::time::{Mono, Wall};
 use isthmus_replication::{store, writer};
 use isthmus_runtime::telemetry::{Side, Span};
 use tokio::sync::oneshot;
 
 use super::{
-    Consistency, Found, Get, List, Listed, Operation, Outcome, Policy, Refusal, Tombstone, Write,
-    WriteContent, Written,
+    Consistency, Found, Get, List, Listed, Operation, Outcome, Policy, Refusal, Tombstone, Write, Written,
 };
 use crate::peers::Peers;
 use crate::shard::{Accepted, Context, ShardHandle, WriteRequest};
@@ -103,9 +102,9 @@ impl Core {
     pub async fn submit(self: &Arc<Self>, write: Write) -> Pending {
         let began = self.context.now().mono;
         let tracer = &self.context.process.tracer;
-        let name = match write.content {
-            WriteContent::Put { .. } => "put",
-            WriteContent::Delete => "delete",
+        let name = match write.op {
+            Op::Put { .. } => "put",
+            Op::Delete => "delete",
         };
         let mut span = match write.trace.filter(|_| write.followed) {
             Some(trace) => tracer.child(&trace, name, Side::Server),
@@ -132,10 +131,10 @@ impl Core {
 
     async fn send(&self, write: Write, span: &Span, deadline: Mono) -> Result<Sent, Refusal> {
         self.policy.admit_session(write.session.as_ref())?;
-        let ttl = self.policy.admit(&write.bucket, &write.content)?;
+        let ttl = self.policy.admit(&write)?;
         let shard = self.policy.shard(&write.bucket, &write.key)?;
         let handle = self.handle(&shard)?;
-        let is_put = matches!(write.content, WriteContent::Put { .. });
+        let is_put = matches!(write.op, Op::Put { .. });
         if is_put && self.context.memory.refuses_puts() {
             return Err(Refusal::MemoryFull);
         }
@@ -148,22 +147,15 @@ impl Core {
         self.check_reachable(&shard, write.consistency)?;
         self.await_session(handle, write.session.as_ref(), deadline)
             .await?;
-        let op = match write.content {
-            WriteContent::Put {
-                value, content_type, ..
-            } => Op::Put { value, content_type },
-            WriteContent::Delete => Op::Delete,
-        };
-        let write_to_log = writer::Write {
-            id: root(write.bucket, write.key),
-            op,
-            ttl,
-            trace: span.context(),
-            deadline,
-        };
         let (reply, receiver) = oneshot::channel();
         let request = WriteRequest {
-            write: write_to_log,
+            write: writer::Write {
+                id: root(write.bucket, write.key),
+                op: write.op,
+                ttl,
+                trace: span.context(),
+                deadline,
+            },
             reply,
         };
         let until = self.context.process.clock.instant(deadline);
@@ -183,63 +175,45 @@ impl Core {
         let shard = self.policy.shard(&get.bucket, &get.key)?;
         let handle = self.handle(&shard)?;
         self.await_session(handle, get.session.as_ref(), deadline).await?;
-        let (held, frontier) = {
+        let (held, frontier, wall) = {
             let served = handle.served();
             served.refusal().map_or(Ok(()), Err)?;
             (
                 served.store.get(&get.bucket, &get.key).cloned(),
                 Frontier::of(&served.fold),
+                self.context.reading_time(&served),
             )
         };
         let session = seen(get.session, &frontier);
-        Ok(self.answer(held, session))
-    }
-
-    fn answer(&self, held: Option<store::HeldCell>, session: SessionToken) -> Outcome {
-        let Some(held) = held else {
-            let tombstone = None;
-            return Outcome::Absent { tombstone, session };
-        };
-        match held.cell.live_value(self.context.now().wall) {
-            Some((value, content_type)) => Outcome::Found(Found {
-                value: value.clone(),
-                content_type: content_type.clone(),
-                version: held.cell.version,
-                applied_at: held.applied_at,
-                session,
-            }),
-            None => Outcome::Absent {
-                tombstone: Some(Tombstone {
-                    version: held.cell.version,
-                    applied_at: held.applied_at,
-                }),
-                session,
-            },
-        }
+        Ok(answer(held, wall, session))
     }
 
     async fn list(&self, list: List) -> Result<Outcome, Refusal> {
         self.policy.admit_session(list.session.as_ref())?;
         let deadline = self.context.now().mono.after(list.timeout);
-        let wall = self.context.now().wall;
         let mut session = list.session.clone().unwrap_or_default();
-        let mut pages = Vec::new();
-        for shard in self.policy.shards(&list.bucket)? {
-            let handle = self.handle(&shard)?;
-            self.await_session(handle, list.session.as_ref(), deadline)
+        let shards = self.policy.shards(&list.bucket)?;
+        for shard in &shards {
+            self.await_session(self.handle(shard)?, list.session.as_ref(), deadline)
                 .await?;
-            let served = handle.served();
-            served.refusal().map_or(Ok(()), Err)?;
-            pages.push(
-                served
-                    .store
-                    .list(&list.bucket, &list.prefix, list.after.as_ref(), list.limit, wall),
-            );
-            let frontier = Frontier::of(&served.fold);
-            drop(served);
-            session = seen(Some(session), &frontier);
         }
-        let (keys, next) = merged(pages, list.limit);
+        // Nothing waits from here on: what is found is held for this moment alone, and never more than two pages of it.
+        let mut found: Option<Page> = None;
+        for shard in &shards {
+            let served = self.handle(shard)?.served();
+            served.refusal().map_or(Ok(()), Err)?;
+            let (store, wall) = (&served.store, self.context.reading_time(&served));
+            let page = store.list(&list.bucket, &list.prefix, list.after.as_ref(), list.limit, wall);
+            session = seen(Some(session), &Frontier::of(&served.fold));
+            drop(served);
+            found = Some(match found {
+                Some(found) => merged([found, page], list.limit),
+                None => page,
+            });
+        }
+        let Page { keys, next } = found.unwrap_or_default();
+        let keys = keys.into_iter().map(|listed| (listed.key, listed.version));
+        let keys = keys.collect();
         Ok(Outcome::Listed(Listed { keys, next, session }))
     }
 
@@ -253,13 +227,15 @@ impl Core {
             .ok_or(Refusal::Internal("a shard without a task"))
     }
 
-    /// The cell of a key as this store holds it, whatever it holds.
+    /// The cell of a key as this store holds it, whatever it holds, and by which time it is read.
     ///
     /// # Errors
     /// [`Refusal`] when no bucket of that name is held here.
-    pub fn held(&self, bucket: &BucketName, key: &Key) -> Result<Option<store::HeldCell>, Refusal> {
+    pub fn held(&self, bucket: &BucketName, key: &Key) -> Result<Option<(store::HeldCell, Wall)>, Refusal> {
         let shard = self.policy.shard(bucket, key)?;
-        Ok(self.handle(&shard)?.served().store.get(bucket, key).cloned())
+        let served = self.handle(&shard)?.served();
+        let held = served.store.get(bucket, key).cloned();
+        Ok(held.map(|held| (held, self.context.reading_time(&served))))
     }
 }
 
@@ -312,6 +288,30 @@ impl Pending {
     }
 }
 
+/// What a read of a cell is answered with by `wall`.
+fn answer(held: Option<store::HeldCell>, wall: Wall, session: SessionToken) -> Outcome {
+    let Some(held) = held else {
+        let tombstone = None;
+        return Outcome::Absent { tombstone, session };
+    };
+    match held.cell.live_value(wall) {
+        Some((value, content_type)) => Outcome::Found(Found {
+            value: value.clone(),
+            content_type: content_type.clone(),
+            version: held.cell.version,
+            applied_at: held.applied_at,
+            session,
+        }),
+        None => Outcome::Absent {
+            tombstone: Some(Tombstone {
+                version: held.cell.version,
+                applied_at: held.applied_at,
+            }),
+            session,
+        },
+    }
+}
+
 /// What a caller has seen once it has read; a session that has grown too large begins anew with this read.
 fn seen(session: Option<SessionToken>, frontier: &Frontier) -> SessionToken {
     let mut session = session.unwrap_or_default();
@@ -322,25 +322,21 @@ fn seen(session: Option<SessionToken>, frontier: &Frontier) -> SessionToken {
     session
 }
 
-/// The first keys over all shards, and where the next page begins: after the last key that every shard has passed.
-fn merged(
-    pages: Vec<Page>,
-    limit: usize,
-) -> (Vec<(Key, isthmus_replication::version::Version)>, Option<Key>) {
+/// The first keys of two pages, and where the next page begins: after the last key that both have passed.
+fn merged(pages: [Page; 2], limit: usize) -> Page {
     let passed = pages.iter().filter_map(|page| page.next.clone()).min();
     let mut keys: Vec<_> = pages
         .into_iter()
         .flat_map(|page| page.keys)
-        .map(|listed| (listed.key, listed.version))
-        .filter(|(key, _)| passed.as_ref().is_none_or(|passed| key <= passed))
+        .filter(|listed| passed.as_ref().is_none_or(|passed| &listed.key <= passed))
         .collect();
-    keys.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+    keys.sort_unstable_by(|a, b| a.key.cmp(&b.key));
     if keys.len() > limit {
         keys.truncate(limit);
-        let next = keys.last().map(|(key, _)| key.clone());
-        return (keys, next);
+        let next = keys.last().map(|listed| listed.key.clone());
+        return Page { keys, next };
     }
-    (keys, passed)
+    Page { keys, next: passed }
 }
 
 fn root(bucket: BucketName, key: Key) -> CellId {
@@ -406,10 +402,10 @@ mod tests {
             let mut listed = Vec::new();
             let mut after: Option<Key> = None;
             loop {
-                let pages = shards.iter().map(|keys| page(keys, after.as_ref(), limit)).collect();
-                let (keys, next) = merged(pages, limit);
+                let pages = shards.iter().map(|keys| page(keys, after.as_ref(), limit));
+                let Page { keys, next } = pages.reduce(|one, other| merged([one, other], limit)).unwrap();
                 prop_assert!(keys.len() <= limit);
-                listed.extend(keys.into_iter().map(|(key, _)| key));
+                listed.extend(keys.into_iter().map(|listed| listed.key));
                 match next {
                     Some(next) => after = Some(next),
                     None => break,

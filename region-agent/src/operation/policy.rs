@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use isthmus_replication::change::Op;
 use isthmus_replication::coordinates::Shard;
 use isthmus_replication::names::{BucketName, Key, RegionName};
 use isthmus_replication::session_token::SessionToken;
 use isthmus_runtime::settings::{BucketSettings, SetSettings};
 
-use super::{Refusal, WriteContent};
+use super::{Refusal, Write};
 
 /// The set as one region sees it.
 #[derive(Debug, Clone)]
@@ -62,13 +63,13 @@ impl Policy {
         Ok((0..partitions).map(shard).collect())
     }
 
-    /// Checks a write against its bucket and gives the time it lives.
+    /// Checks a write against its bucket and returns how long its value lives.
     ///
     /// # Errors
     /// [`Refusal::UnknownBucket`], [`Refusal::Elsewhere`], [`Refusal::ValueTooLarge`].
-    pub fn admit(&self, bucket: &BucketName, content: &WriteContent) -> Result<Option<Duration>, Refusal> {
-        let settings = self.bucket(bucket)?;
-        let WriteContent::Put { value, ttl, .. } = content else {
+    pub fn admit(&self, write: &Write) -> Result<Option<Duration>, Refusal> {
+        let settings = self.bucket(&write.bucket)?;
+        let Op::Put { value, .. } = &write.op else {
             return Ok(None);
         };
         if value.len() > settings.max_value.bytes() {
@@ -76,7 +77,7 @@ impl Policy {
                 limit: settings.max_value.bytes(),
             });
         }
-        Ok(ttl.or(settings.ttl))
+        Ok(write.ttl.or(settings.ttl))
     }
 
     /// Checks that a session is of this set: what it has seen of another would never be seen here.

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use isthmus_log::{ClockOffset, Member, Members};
+use isthmus_log::{ClockOffset, Member, Members, MissingStreams};
 use isthmus_replication::names::ProcessName;
 
 use crate::operation::Core;
 use crate::shard::Context;
 
 mod candidacy;
+mod digests;
 mod logs;
 mod members;
 mod payload;
@@ -17,6 +18,7 @@ mod positions;
 mod steward;
 
 pub use candidacy::stand;
+pub use digests::tell_digests;
 pub use logs::watch_logs;
 pub use members::{keep_member, watch_members};
 pub use payload::MemberPayload;
@@ -28,6 +30,8 @@ pub use steward::steward;
 pub struct Region {
     /// The operation core, with the shards.
     pub core: Arc<Core>,
+    /// The streams of the region that are missing.
+    pub missing_streams: MissingStreams,
     roster: Arc<Mutex<Roster>>,
 }
 
@@ -44,6 +48,7 @@ impl Region {
     pub fn new(core: Arc<Core>) -> Self {
         Self {
             core,
+            missing_streams: MissingStreams::default(),
             roster: Arc::default(),
         }
     }

@@ -8,6 +8,7 @@ use isthmus_replication::peer::{
     APPLIED_HEARTBEAT, APPLIED_INTERVAL, AppliedPositions, InvalidPeerMessage, OriginApplied, PeerCursors,
     PeerDoubt,
 };
+use isthmus_runtime::events::Source;
 use tokio::time::sleep;
 
 use super::Region;
@@ -61,7 +62,7 @@ fn positions(region: &Region, shard: &ShardHandle) -> AppliedPositions {
         run: context.run,
         own: served.fold.position().map(AppliedThrough),
         checkpointed: served.checkpointed,
-        needs_sync: matches!(served.phase, crate::shard::Phase::NeedsSync(_)),
+        needs_sync: served.phase.needs_sync().is_some(),
         origins: origins.collect(),
         runways: shard.runways(context.now().mono).into_iter().collect(),
     }
@@ -94,7 +95,10 @@ async fn hear(region: &Region, pattern: &str, take: impl Fn(&PeerMessage) -> Res
     let mut told = region.context().ports.peers.hear(pattern).await;
     while let Some(message) = told.next().await {
         if let Err(error) = take(&message) {
-            tracing::warn!(suffix = %message.suffix, %error, "what was told can't be read");
+            let events = &region.context().process.events;
+            if let Some(before) = events.may_log("bad message", &Source::default()) {
+                tracing::warn!(suffix = %message.suffix, %error, before, "what was told can't be read");
+            }
         }
     }
 }

@@ -8,7 +8,7 @@ use isthmus_replication::coordinates::{Sequence, Shard};
 use isthmus_replication::header::{ClockLimits, Membership};
 use isthmus_replication::limits;
 use isthmus_replication::names::RegionName;
-use isthmus_runtime::events::Severity;
+use isthmus_runtime::events::{Severity, Source};
 use isthmus_runtime::settings::SetSettings;
 use serde_json::json;
 use tokio::time::{MissedTickBehavior, interval};
@@ -151,11 +151,9 @@ fn name_left_behind(
                 shard.shard()
             );
             let fields = json!({ "peer": peer.as_str(), "shard": shard.shard().to_string(), "next": next.0, "kept_from": keep_from.0 });
-            region
-                .context()
-                .process
-                .events
-                .record(Severity::Alarm, "peer_needs_sync", text, fields);
+            let source = Source::region(&peer).of_shard(shard.shard());
+            let events = &region.context().process.events;
+            events.record_from(&source, Severity::Alarm, "peer_needs_sync", text, fields);
         }
     }
 }

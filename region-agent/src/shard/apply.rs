@@ -7,17 +7,17 @@ use isthmus_replication::aside::{self, Entry};
 use isthmus_replication::body;
 use isthmus_replication::cell::CellId;
 use isthmus_replication::change::Change;
-use isthmus_replication::coordinates::Anchor;
 use isthmus_replication::delay::Delay;
 use isthmus_replication::digests::Summary;
-use isthmus_replication::fold::{Accepted, Token, Verdict, Void};
+use isthmus_replication::fold::{Accepted, Gone, Token, Verdict, Void};
+use isthmus_replication::follow::{CheckpointDiffers, ReaderEnd};
 use isthmus_replication::header::BodySeal;
 use isthmus_replication::names::RegionName;
 use isthmus_replication::planted::{self, Planted};
 use isthmus_replication::store::{Applied, Conflict, Store};
 use isthmus_replication::time::{Now, Wall};
 use isthmus_replication::trace::TraceContext;
-use isthmus_runtime::events::Severity;
+use isthmus_runtime::events::{Severity, Source};
 use serde_json::json;
 
 use super::task::ShardTask;
@@ -35,6 +35,24 @@ struct Effects {
     carried: Carried,
 }
 
+/// A message that was applied.
+struct Done {
+    verdict: Verdict,
+    /// Whose changes it carries, and what they did.
+    changes: Option<(RegionName, Result<Effects, Unusable>)>,
+    delay: Option<(Delay, Wall)>,
+}
+
+/// Why nothing more may be applied.
+enum Halt {
+    /// The log was trimmed past the next message.
+    Gone(Gone),
+    /// The log holds what this version can't read.
+    Newer { what: &'static str, number: u32 },
+    /// The checkpoint holds effects of another message at this place.
+    CheckpointDiffers(CheckpointDiffers),
+}
+
 /// Why the changes of an accepted message are missing.
 #[derive(Debug)]
 struct Unusable {
@@ -46,44 +64,67 @@ impl ShardTask {
     /// Judges and applies one message; false when nothing after it may be applied.
     pub(super) fn apply(&mut self, message: StoredMessage) -> bool {
         let now = self.context.now();
+        match self.fold_and_store(now, &message) {
+            Ok(done) => {
+                if let Some((origin, effects)) = done.changes {
+                    self.report(&origin, &message, effects, done.delay, now);
+                }
+                self.take_verdict(&done.verdict, &message);
+                true
+            }
+            Err(halt) => {
+                self.halted(halt, &message);
+                false
+            }
+        }
+    }
+
+    fn halted(&mut self, halt: Halt, message: &StoredMessage) {
+        match halt {
+            Halt::Gone(gone) => self.reader_ended(ReaderEnd::Gone(gone.to_string())),
+            Halt::Newer { what, number } => self.reader_ended(ReaderEnd::Newer { what, number }),
+            Halt::CheckpointDiffers(CheckpointDiffers { known }) => {
+                tracing::warn!(shard = %self.log.shard, sequence = %message.sequence, found = %message.message_id(), known = %known.message_id, "the checkpoint holds effects of another message than the log has");
+                self.follow(|follow, now, fold| follow.handle_differing_checkpoint(now, fold));
+            }
+        }
+    }
+
+    fn reader_ended(&mut self, end: ReaderEnd) {
+        self.follow(|follow, now, fold| follow.handle_reader_end(now, fold, end));
+    }
+
+    /// What is applied and how far is changed under one lock.
+    fn fold_and_store(&mut self, now: Now, message: &StoredMessage) -> Result<Done, Halt> {
         let shared = std::sync::Arc::clone(&self.shared);
-        let mut served = shared.write();
+        let served = &mut *shared.write();
         let mut judged = message.as_message();
         if planted::is(Planted::ReaderClock) {
             judged.timestamp = now.wall;
         }
-        let verdict = match served.fold.apply(judged) {
-            Ok(verdict) => verdict,
-            Err(gone) => {
-                drop(served);
-                self.set_phase(Phase::NeedsSync(gone.to_string()));
-                return false;
-            }
-        };
+        let verdict = served.fold.apply(judged).map_err(Halt::Gone)?;
         if let Verdict::Stop { what, number } = verdict {
-            drop(served);
-            self.set_phase(Phase::UpgradeNeeded { what, number });
-            return false;
+            return Err(Halt::Newer { what, number });
         }
+        served.log_time.note(message.timestamp, now.mono);
         served.voids += u64::from(matches!(verdict, Verdict::Void(_)));
-        let (at, serve_from) = (served.fold.at(), served.serve_from);
-        if at.sequence == serve_from.sequence && at != serve_from && serve_from != Anchor::default() {
-            drop(served);
-            tracing::warn!(shard = %self.log.shard, sequence = %at.sequence, found = %at.message_id, known = %serve_from.message_id, "the checkpoint holds effects of another message than the log has");
-            self.checkpoint_differs();
-            return false;
-        }
-        if at.sequence > served.reach.sequence {
-            served.reach = at;
+        let at = served.fold.at();
+        let placement = self.follow.handle_folded(at).map_err(Halt::CheckpointDiffers)?;
+        if let Some(reach) = &mut served.reach {
+            *reach = at;
         }
         let before = served.store.bytes();
         let origin = origin_of(&verdict, &self.log.region);
         let mut effects = match &origin {
-            Some(origin) => apply_body(&mut served.store, origin, &message, now.wall),
+            Some(origin) => {
+                // Where the store held what stood here or after it, a local write may have been read and replaced before.
+                let first = placement.is_first && matches!(verdict, Verdict::Accepted(Accepted::Batch(_)));
+                apply_body(&mut served.store, origin, message, now.wall, first)
+            }
             None => Ok(Effects::default()),
         };
         if let Ok(effects) = &mut effects
-            && at.sequence <= serve_from.sequence
+            && placement.is_known
         {
             effects.conflicts.clear();
         }
@@ -91,21 +132,19 @@ impl ShardTask {
             .as_ref()
             .ok()
             .and_then(|effects| effects.carried.exemplar());
-        let delay = self.note_newest(&mut served, &verdict, &message, exemplar);
+        let delay = self.note_newest(served, &verdict, message, exemplar);
         self.context.memory.changed(before, served.store.bytes());
-        if at.sequence >= serve_from.sequence {
-            // Below it the store holds effects of what comes after, as the checkpoint had them.
-            self.digests.note(served.fold.at(), Summary::of(&served.store));
+        if !placement.is_below {
+            self.digests.note(at, Summary::of(&served.store));
         }
         let superseded = effects.as_ref().map_or(&[][..], |effects| &effects.superseded);
         self.writer
             .handle_message(now, &served.fold, &verdict, superseded);
-        drop(served);
-        if let Some(origin) = origin {
-            self.report(&origin, &message, effects, delay, now);
-        }
-        self.take_verdict(&verdict, &message);
-        true
+        Ok(Done {
+            verdict,
+            changes: origin.map(|origin| (origin, effects)),
+            delay,
+        })
     }
 
     /// Notes how new what was applied is, and how long it took to get here, by the clock of this region's log: a range tells how
@@ -251,6 +290,8 @@ impl ShardTask {
     }
 
     fn take_verdict(&mut self, verdict: &Verdict, message: &StoredMessage) {
+        let id = message.message_id();
+        self.follow(|follow, now, fold| follow.handle_message(now, fold, id, verdict));
         match verdict {
             Verdict::Accepted(accepted) => self.accepted(accepted, message),
             Verdict::Void(void) => {
@@ -259,18 +300,11 @@ impl ShardTask {
             }
             Verdict::Stop { .. } => {}
         }
-        if self.restoring.read(message.message_id(), verdict) {
-            self.lives.giving_back = None;
-        }
     }
 
     fn accepted(&mut self, accepted: &Accepted, message: &StoredMessage) {
         match accepted {
             Accepted::Mark(mark) => self.read_mark(mark, message),
-            Accepted::Life(link) => {
-                self.history.note(&self.shared.read().fold);
-                self.life_began(*link);
-            }
             Accepted::Range {
                 origin, gap: true, ..
             } => {
@@ -283,8 +317,11 @@ impl ShardTask {
             Accepted::Membership { number, .. } => {
                 tracing::info!(shard = %self.log.shard, number, "membership recorded");
             }
-            Accepted::Barrier(_) => self.history.note(&self.shared.read().fold),
-            Accepted::Batch(_) | Accepted::Range { .. } | Accepted::Restored { .. } => {}
+            Accepted::Batch(_)
+            | Accepted::Range { .. }
+            | Accepted::Restored { .. }
+            | Accepted::Barrier(_)
+            | Accepted::Life(_) => {}
         }
     }
 
@@ -296,7 +333,9 @@ impl ShardTask {
         text: impl Into<String>,
         fields: serde_json::Value,
     ) {
-        self.context.process.events.record(severity, kind, text, fields);
+        let source = Source::default().of_shard(&self.log.shard);
+        let events = &self.context.process.events;
+        events.record_from(&source, severity, kind, text, fields);
     }
 }
 
@@ -316,6 +355,7 @@ fn apply_body(
     origin: &RegionName,
     message: &StoredMessage,
     at: Wall,
+    first: bool,
 ) -> Result<Effects, Unusable> {
     let seal = message
         .header
@@ -334,12 +374,12 @@ fn apply_body(
         ..Effects::default()
     };
     for change in changes {
-        apply_change(store, change, at, &mut effects);
+        apply_change(store, change, at, first, &mut effects);
     }
     Ok(effects)
 }
 
-fn apply_change(store: &mut Store, change: Change, at: Wall, effects: &mut Effects) {
+fn apply_change(store: &mut Store, change: Change, at: Wall, first: bool, effects: &mut Effects) {
     let followed = || Followed {
         version: change.version.clone(),
         trace: change.trace,
@@ -350,7 +390,10 @@ fn apply_change(store: &mut Store, change: Change, at: Wall, effects: &mut Effec
         effects.carried.sampled.push(followed());
     }
     let id = change.id.clone();
-    let applied = store.apply(change, at);
+    let applied = match first {
+        true => store.apply_first(change, at),
+        false => store.apply(change, at),
+    };
     effects.superseded.push(applied.superseded());
     effects.clashes += u64::from(applied == Applied::Clash);
     let conflict = applied.into_conflict();

@@ -4,7 +4,7 @@ use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
-use isthmus_replication::coordinates::Anchor;
+use isthmus_replication::coordinates::{Anchor, Sequence};
 use isthmus_replication::fold::Fold;
 use isthmus_replication::planted::{self, Planted};
 use isthmus_replication::store::StoredCell;
@@ -14,8 +14,8 @@ use isthmus_runtime::events::Severity;
 use serde_json::json;
 use tokio::task::{JoinError, JoinHandle};
 
+use super::Shared;
 use super::task::ShardTask;
-use super::{Phase, Shared};
 use crate::checkpoint::{CheckpointError, CheckpointFile};
 use crate::metrics::OfOutcome;
 
@@ -25,12 +25,25 @@ const INTERVAL: Duration = Duration::from_secs(5);
 const DIRTY_CELLS: usize = 100_000;
 /// Bytes that are taken from the store under one lock.
 const PART_BYTES: u64 = 256 * 1024;
+/// That checkpoints fail is told again after this, while they do.
+const TELL_AGAIN: Duration = Duration::from_secs(60);
+
+/// Whether a checkpoint was committed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Committed {
+    Yes,
+    /// The fold was rewound meanwhile: the cells may have effects that the log has lost, and the file
+    /// does not say that they have to be given back.
+    NotAfterRewind,
+}
 
 /// What a checkpoint came to.
 pub(super) struct Done {
     file: CheckpointFile,
     at: Anchor,
-    result: Result<(), CheckpointError>,
+    result: Result<Committed, CheckpointError>,
+    /// What the file held before can't be gone on from.
+    lost: bool,
 }
 
 /// The checkpoints of one shard.
@@ -39,6 +52,8 @@ pub(super) struct Checkpointing {
     running: Option<JoinHandle<Done>>,
     next: Mono,
     written: Anchor,
+    /// While checkpoints fail: when that is told again.
+    tell_again: Option<Mono>,
 }
 
 impl Checkpointing {
@@ -48,6 +63,7 @@ impl Checkpointing {
             running: None,
             next: Mono::default(),
             written,
+            tell_again: None,
         }
     }
 
@@ -67,14 +83,13 @@ impl Checkpointing {
 impl ShardTask {
     /// Begins a checkpoint when one is due and the store is what the fold says.
     pub(super) fn checkpoint_if_due(&mut self, now: Now) {
-        let settled = matches!(self.phase(), Phase::Serving | Phase::CatchingUp) && self.finding.is_none();
-        if !settled || self.restoring.left() > 0 {
-            return;
-        }
         let (at, dirty) = {
             let served = self.shared.read();
             (served.fold.at(), served.store.dirty())
         };
+        if !self.follow.is_consistent(at) {
+            return;
+        }
         let due = now.mono >= self.checkpointing.next || dirty >= DIRTY_CELLS;
         if due && (dirty > 0 || at != self.checkpointing.written) {
             self.checkpointing.next = now.mono.after(INTERVAL);
@@ -90,10 +105,10 @@ impl ShardTask {
         let fold = {
             let mut served = shared.write();
             served.store.begin_checkpoint();
-            served.reach = served.fold.at();
+            served.reach = Some(served.fold.at());
             served.fold.clone()
         };
-        let known = self.known_past();
+        let known = self.follow.known_positions();
         let early = planted::is(Planted::CheckpointLate).then(|| parts(&shared).collect());
         self.checkpointing.running = Some(blocking::spawn(move || {
             checkpoint(&shared, file, &fold, &known, early)
@@ -103,7 +118,13 @@ impl ShardTask {
     /// Takes note of a checkpoint that is done.
     pub(super) fn checkpointed(&mut self, done: Result<Done, JoinError>) {
         let now = self.context.now();
-        let Ok(Done { file, at, result }) = done else {
+        let Ok(Done {
+            file,
+            at,
+            result,
+            lost,
+        }) = done
+        else {
             let text = "checkpoints have ended: the thread that writes them panicked";
             self.event(
                 Severity::Alarm,
@@ -114,29 +135,52 @@ impl ShardTask {
             return;
         };
         self.checkpointing.file = Some(file);
+        let outcome = match &result {
+            Ok(Committed::Yes) => "written",
+            Ok(Committed::NotAfterRewind) => "abandoned",
+            Err(_) => "failed",
+        };
         let mut served = self.shared.write();
-        let outcome = match result {
-            Ok(()) => {
+        match &result {
+            Ok(Committed::Yes) => {
                 served.store.checkpoint_committed();
                 served.checkpointed = at.sequence;
                 served.checkpointed_at = Some(now.wall);
                 self.checkpointing.written = at;
-                "written"
             }
-            Err(error) => {
-                served.store.checkpoint_failed();
-                let text = format!("{error}; the log keeps what is not in a checkpoint");
-                let fields = json!({ "shard": self.log.shard.to_string() });
-                self.event(Severity::Alarm, "checkpoint_failed", text, fields);
-                "failed"
+            Err(_) if lost => {
+                served.store.checkpoint_lost();
+                served.checkpointed = Sequence::NONE;
             }
-        };
+            Ok(Committed::NotAfterRewind) | Err(_) => served.store.checkpoint_failed(),
+        }
         drop(served);
         self.context
             .metrics
             .checkpoints
             .get_or_create(&OfOutcome { outcome })
             .inc();
+        self.tell_checkpoint(now, result.map(drop));
+    }
+
+    /// Tells that checkpoints fail, and later that they are written again.
+    fn tell_checkpoint(&mut self, now: Now, result: Result<(), CheckpointError>) {
+        let fields = json!({ "shard": self.log.shard.to_string() });
+        let tell_again = &mut self.checkpointing.tell_again;
+        match result {
+            Ok(()) => {
+                if tell_again.take().is_some() {
+                    let text = "checkpoints are written again";
+                    self.event(Severity::Notice, "checkpoint_resumed", text, fields);
+                }
+            }
+            Err(error) if tell_again.is_none_or(|again| now.mono >= again) => {
+                *tell_again = Some(now.mono.after(TELL_AGAIN));
+                let text = format!("{error}; the log keeps what is not in a checkpoint");
+                self.event(Severity::Alarm, "checkpoint_failed", text, fields);
+            }
+            Err(error) => tracing::debug!(%error, "checkpoints still fail"),
+        }
     }
 
     /// Writes a last checkpoint before the process ends.
@@ -165,14 +209,29 @@ fn checkpoint(
     let late = early.is_some().then(|| shared.read().fold.clone());
     let fold = late.as_ref().unwrap_or(fold);
     let at = fold.at();
-    let result = (|| {
+    let result = file.unpanicked(|file| {
         let mut transaction = file.begin(fold, known)?;
         for part in early.into_iter().flatten().chain(parts(shared)) {
             transaction.write(&part)?;
         }
-        transaction.commit(shared.read().reach)
-    })();
-    Done { file, at, result }
+        let reach = shared.read().reach;
+        match reach {
+            Some(reach) => transaction.commit(reach).map(|()| Committed::Yes),
+            None => Ok(Committed::NotAfterRewind),
+        }
+    });
+    let lost = result.as_ref().is_err_and(CheckpointError::is_loss);
+    let result = result.map_err(|error| {
+        file.let_go();
+        let undone = lost.then(|| file.start_anew().err()).flatten();
+        undone.unwrap_or(error)
+    });
+    Done {
+        file,
+        at,
+        result,
+        lost,
+    }
 }
 
 /// What is left to write, part by part.

@@ -12,6 +12,7 @@ use isthmus_runtime::settings::{AgentSettings, LogSettings};
 
 use tokio::sync::watch;
 
+use super::Served;
 use crate::memory::Memory;
 use crate::metrics::AgentMetrics;
 use crate::traced::TracedChanges;
@@ -54,6 +55,15 @@ impl Context {
     pub fn retention(&self) -> u64 {
         let (started, now) = (&self.process.settings.process.log, self.process.current());
         kept(started, &now.process.log)
+    }
+
+    /// By which time a reader of `served` sees values as ended.
+    #[must_use]
+    pub fn reading_time(&self, served: &Served) -> Wall {
+        let max_offset = self.process.settings.process.set.clock.max_offset;
+        served
+            .log_time
+            .to_read_by(self.now(), self.server_clock.by_its_own_pace(), max_offset)
     }
 
     /// The time by the clock that stamps the logs: what lag is reckoned by, so that this process's own clock may be wrong.

@@ -46,8 +46,7 @@ impl ShardTask {
         };
         let (record, body) = {
             let served = self.shared.read();
-            // Below where it serves from, the store holds effects of what comes after.
-            let Some(position) = served.fold.position().filter(|_| served.refusal().is_none()) else {
+            let Some(position) = served.fold.position() else {
                 return;
             };
             let mut clock = hlc::Clock::default();
@@ -88,7 +87,6 @@ impl ShardTask {
 
     /// Keeps the state at a mark, and compares with what its steward held.
     pub(super) fn read_mark(&mut self, mark: &MarkRecord, message: &StoredMessage) {
-        self.history.note(&self.shared.read().fold);
         self.marks.described.push_back(mark.described.sequence);
         if self.marks.described.len() > limits::KEPT_MARKS {
             self.marks.described.pop_front();
@@ -119,9 +117,9 @@ impl ShardTask {
     fn compare(&mut self, mark: &MarkRecord, theirs: Summary) {
         match self.digests.compare(mark.described, theirs) {
             Comparison::Equal => self.marks.differs = None,
-            Comparison::Differs { ours, theirs } if !self.lives.unsettled(self.context.now().mono) => {
+            Comparison::Differs { ours, theirs } if !self.follow.is_unsettled(self.context.now().mono) => {
                 let text = format!(
-                    "this store is not what another agent's is at {}: {} with {} cells here, {} with {} there; restart this agent without its data folder",
+                    "this store is not what another agent's is at {}: {} with {} cells here, {} with {} there; keep its data folder, which may hold the only copy of a write, and compare with isthmus doctor",
                     mark.described.sequence, ours.digest, ours.cells, theirs.digest, theirs.cells
                 );
                 if self.marks.differs.is_none() {
@@ -132,7 +130,7 @@ impl ShardTask {
             }
             Comparison::OtherMessage { read } => {
                 tracing::warn!(shard = %self.log.shard, described = ?mark.described, ?read, "a mark describes what was not read");
-                self.check_anchor();
+                self.follow(|follow, now, fold| follow.handle_contradiction(now, fold));
             }
             Comparison::Differs { .. } | Comparison::TooOld | Comparison::NotRead => {}
         }

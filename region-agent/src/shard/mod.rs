@@ -12,11 +12,12 @@ use std::time::Duration;
 use isthmus_replication::coordinates::{Anchor, Position, Sequence, Shard};
 use isthmus_replication::delay::Delay;
 use isthmus_replication::fold::{Fold, LogName};
+use isthmus_replication::follow::Phase;
 use isthmus_replication::header::Membership;
 use isthmus_replication::names::RegionName;
 use isthmus_replication::peer::PeerDoubt;
 use isthmus_replication::store::Store;
-use isthmus_replication::time::{Mono, Wall};
+use isthmus_replication::time::{LogTime, Mono, Wall};
 use isthmus_replication::version::Version;
 use isthmus_replication::writer;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -27,12 +28,9 @@ mod appends;
 mod apply;
 mod checkpointing;
 mod context;
-mod fork;
-mod lives;
+mod following;
 mod marks;
-mod past;
 mod reading;
-mod restore;
 mod start;
 mod task;
 mod traces;
@@ -89,10 +87,8 @@ pub struct Served {
     pub newest: BTreeMap<RegionName, Newest>,
     /// Messages that this process read and that do not count, those that it read again included.
     pub voids: u64,
-    /// Nothing is served below it: a checkpoint may hold effects up to here.
-    pub serve_from: Anchor,
-    /// The furthest that was applied since the last checkpoint began, also if the log was rewound since.
-    pub reach: Anchor,
+    /// The last message that was applied since the last checkpoint began; none if the fold was rewound since.
+    pub reach: Option<Anchor>,
     /// Through where a checkpoint holds this region's log.
     pub checkpointed: Sequence,
     /// When that checkpoint was written.
@@ -101,6 +97,8 @@ pub struct Served {
     pub phase: Phase,
     /// Whose changes are missing here, and why.
     pub missing: BTreeMap<RegionName, String>,
+    /// The log's time.
+    pub log_time: LogTime,
 }
 
 /// The newest record of a region that was applied.
@@ -110,28 +108,6 @@ pub struct Newest {
     pub appended: Wall,
     /// How long it took to be applied here.
     pub delay: Delay,
-}
-
-/// Whether a shard serves.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Phase {
-    /// It reads what is in the log already.
-    CatchingUp,
-    /// It serves reads and writes.
-    Serving,
-    /// The log lost a tail; a new life begins.
-    NewLife,
-    /// The log holds what this version can't read.
-    UpgradeNeeded {
-        /// "kind" or "codec".
-        what: &'static str,
-        /// Its number.
-        number: u32,
-    },
-    /// The log does not hold what is missing here.
-    NeedsSync(String),
-    /// The log can't be read.
-    Unreadable(String),
 }
 
 /// A write for the task.
@@ -165,37 +141,41 @@ pub enum Command {
     Doubt(Box<PeerDoubt>),
 }
 
-impl Phase {
-    /// Why reads are refused; none when they are not.
-    #[must_use]
-    pub fn refusal(&self) -> Option<Refusal> {
-        let not_ready = |reason: &str| {
-            Some(Refusal::NotReady {
-                reason: reason.to_owned(),
-            })
-        };
-        match self {
-            Self::Serving => None,
-            Self::CatchingUp => not_ready("it reads the log up to its end"),
-            Self::NewLife => not_ready("the log lost a tail and a new life begins"),
-            Self::UpgradeNeeded { what, number } => Some(Refusal::UpgradeNeeded {
-                what,
-                number: *number,
-            }),
-            Self::NeedsSync(reason) => not_ready(&format!("it needs sync: {reason}")),
-            Self::Unreadable(reason) => not_ready(reason),
+/// Why a shard in this phase refuses; none when it serves.
+fn refusal_in(phase: &Phase) -> Option<Refusal> {
+    let not_ready = |reason: &str| {
+        Some(Refusal::NotReady {
+            reason: reason.to_owned(),
+        })
+    };
+    match phase {
+        Phase::Serving => None,
+        Phase::CatchingUp => not_ready("it reads the log up to its end"),
+        Phase::NewLife => not_ready("the log lost a tail and a new life begins"),
+        Phase::UpgradeNeeded { what, number } => Some(Refusal::UpgradeNeeded {
+            what,
+            number: *number,
+        }),
+        Phase::NeedsSync(_) | Phase::LostBefore => {
+            let why = phase.needs_sync().unwrap_or_default();
+            not_ready(&format!("it needs sync: {why}"))
         }
+        Phase::Unreadable(reason) => not_ready(reason),
     }
 }
 
 impl Served {
+    /// Through when values have ended for whatever is kept: by the log's clock and by the stamps that count in it, so that neither
+    /// a process's clock nor a NATS server's alone destroys anything.
+    pub(super) fn ended_through(&self) -> Wall {
+        let stamped = Wall::from_millis(self.fold.highest_stamp().millis());
+        self.log_time.newest().unwrap_or_default().min(stamped)
+    }
+
     /// Why reads are refused; none when they are not.
     #[must_use]
     pub fn refusal(&self) -> Option<Refusal> {
-        let below = self.fold.at().sequence < self.serve_from.sequence;
-        self.phase
-            .refusal()
-            .or_else(|| below.then(|| Phase::CatchingUp.refusal()).flatten())
+        refusal_in(&self.phase)
     }
 }
 
@@ -206,12 +186,12 @@ impl Shared {
             fold: Fold::new(log.clone()),
             newest: BTreeMap::new(),
             voids: 0,
-            serve_from: Anchor::default(),
-            reach: Anchor::default(),
+            reach: None,
             checkpointed: Sequence::NONE,
             checkpointed_at: None,
             phase: Phase::CatchingUp,
             missing: BTreeMap::new(),
+            log_time: LogTime::default(),
         };
         Self {
             shard: log.shard,

@@ -6,7 +6,7 @@ use futures::stream::FuturesUnordered;
 use isthmus_replication::coordinates::{Anchor, Shard};
 use isthmus_replication::digests::Digests;
 use isthmus_replication::fold::LogName;
-use isthmus_replication::history::History;
+use isthmus_replication::follow::{Follow, Start};
 use isthmus_replication::time::Mono;
 use isthmus_replication::writer::Writer;
 use isthmus_runtime::blocking;
@@ -19,9 +19,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinError;
 
 use super::checkpointing::Checkpointing;
-use super::lives::Lives;
 use super::marks::Marks;
-use super::restore::Restoring;
 use super::task::{Conditions, ShardTask};
 use super::traces::Slow;
 use super::voids::Voids;
@@ -63,8 +61,7 @@ pub async fn spawn(context: Context, shard: &Shard) -> Result<ShardHandle, Shard
             .record(Severity::Alarm, "checkpoint_discarded", text, fields);
     }
     let shared = Arc::new(Shared::new(log.clone()));
-    let (written, remembered) =
-        loaded.map_or_else(Default::default, |loaded| take_up(&context, &shared, loaded));
+    let taken_up = loaded.map_or_else(TakenUp::default, |loaded| take_up(&context, &shared, loaded));
     let (requests, request_receiver) = mpsc::channel(REQUESTS);
     let (commands, command_receiver) = mpsc::channel(COMMANDS);
     let handle = ShardHandle {
@@ -76,7 +73,7 @@ pub async fn spawn(context: Context, shard: &Shard) -> Result<ShardHandle, Shard
         context,
         log,
         shared,
-        (file, written, remembered),
+        (file, taken_up),
         (request_receiver, command_receiver),
     )?;
     let supervisor = task.context.process.supervisor.clone();
@@ -84,8 +81,16 @@ pub async fn spawn(context: Context, shard: &Shard) -> Result<ShardHandle, Shard
     Ok(handle)
 }
 
+/// What is told of a checkpoint beside the cells and the fold.
+#[derive(Default)]
+struct TakenUp {
+    written: Anchor,
+    serve_from: Anchor,
+    known_positions: Vec<Anchor>,
+}
+
 /// Puts a checkpoint into the store.
-fn take_up(context: &Context, shared: &Shared, loaded: Loaded) -> (Anchor, Vec<Anchor>) {
+fn take_up(context: &Context, shared: &Shared, loaded: Loaded) -> TakenUp {
     let mut served = shared.write();
     let cells = loaded.cells.len();
     for (id, held) in loaded.cells {
@@ -93,11 +98,14 @@ fn take_up(context: &Context, shared: &Shared, loaded: Loaded) -> (Anchor, Vec<A
     }
     context.memory.changed(0, served.store.bytes());
     served.checkpointed = loaded.fold.at().sequence;
-    served.serve_from = loaded.serve_from;
     served.fold = loaded.fold;
     let at = served.fold.at();
     tracing::info!(shard = %shared.shard, cells, sequence = %at.sequence, "loaded a checkpoint");
-    (at, loaded.kept)
+    TakenUp {
+        written: at,
+        serve_from: loaded.serve_from,
+        known_positions: loaded.kept,
+    }
 }
 
 type Receivers = (
@@ -109,16 +117,20 @@ fn assemble(
     context: Context,
     log: LogName,
     shared: Arc<Shared>,
-    (file, written, remembered): (CheckpointFile, Anchor, Vec<Anchor>),
+    (file, taken_up): (CheckpointFile, TakenUp),
     (requests, commands): Receivers,
 ) -> Result<ShardTask, NoRandomness> {
-    let seed = u128::from(random::bits()?) << 64 | u128::from(random::bits()?);
-    let mut history = History::default();
-    let (writer, lives) = {
+    let (writer, follow) = {
         let served = shared.read();
-        history.note(&served.fold);
-        let writer = Writer::new(&served.fold, context.run, seed);
-        (writer, Lives::new(&served.fold, remembered))
+        let writer = Writer::new(&served.fold, context.run, seed()?);
+        let follow = Follow::new(Start {
+            fold: &served.fold,
+            known_positions: taken_up.known_positions,
+            serve_from: taken_up.serve_from,
+            writer: context.run,
+            seed: seed()?,
+        });
+        (writer, follow)
     };
     let health = &context.process.health;
     let condition = |what: &str, probes: &[Probe]| health.condition(format!("{} {what}", log.shard), probes);
@@ -135,20 +147,20 @@ fn assemble(
         writer,
         waiting: Default::default(),
         appends: FuturesUnordered::new(),
-        history,
+        follow,
+        asking: None,
         digests: Digests::default(),
         marks: Marks::default(),
-        lives,
-        restoring: Restoring::default(),
         voids: Voids::default(),
-        checkpointing: Checkpointing::new(file, written),
-        asking: None,
-        finding: None,
-        read_again: None,
+        checkpointing: Checkpointing::new(file, taken_up.written),
         maintain_from: Mono::default(),
         conditions,
         slow: Slow::default(),
         context,
         log,
     })
+}
+
+fn seed() -> Result<u128, NoRandomness> {
+    Ok(u128::from(random::bits()?) << 64 | u128::from(random::bits()?))
 }

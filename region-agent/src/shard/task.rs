@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use isthmus_log::{Bounds, Reader};
+use isthmus_log::Reader;
 use isthmus_replication::digests::Digests;
 use isthmus_replication::fold::LogName;
-use isthmus_replication::history::History;
+use isthmus_replication::follow::{Follow, Phase};
+use isthmus_replication::planted::{self, Planted};
 use isthmus_replication::time::Mono;
 use isthmus_replication::writer::{Ticket, Writer};
 use isthmus_runtime::health::Condition;
@@ -21,14 +22,12 @@ use tokio_util::sync::CancellationToken;
 use super::appends::Appended;
 use super::checkpointing::Checkpointing;
 use super::context::Context;
-use super::fork::Finding;
-use super::lives::Lives;
+use super::following::{Asking, answer};
 use super::marks::Marks;
-use super::restore::Restoring;
 use super::traces::Slow;
 use super::voids::Voids;
 use super::writes::Waiting;
-use super::{Command, Phase, Shared, WriteRequest};
+use super::{Command, Shared, WriteRequest};
 
 /// How long the task sleeps at most.
 const TICK: Duration = Duration::from_millis(200);
@@ -39,9 +38,6 @@ const SWEEP_AFTER: Duration = Duration::from_secs(600);
 const SWEEP_BUDGET: usize = 1024;
 /// Requests that are taken together.
 const REQUESTS_TOGETHER: usize = 1024;
-
-/// A question to the log whose answer is awaited beside everything else.
-pub(super) type Asking<T> = Option<futures::future::BoxFuture<'static, T>>;
 
 /// The task.
 pub(super) struct ShardTask {
@@ -54,19 +50,13 @@ pub(super) struct ShardTask {
     pub(super) writer: Writer,
     pub(super) waiting: BTreeMap<Ticket, Waiting>,
     pub(super) appends: FuturesUnordered<futures::future::BoxFuture<'static, Appended>>,
-    pub(super) history: History,
+    pub(super) follow: Follow,
+    /// What the follow machine asks the log.
+    pub(super) asking: Option<Asking>,
     pub(super) digests: Digests,
     pub(super) marks: Marks,
-    pub(super) lives: Lives,
-    pub(super) restoring: Restoring,
     pub(super) voids: Voids,
     pub(super) checkpointing: Checkpointing,
-    /// What the log holds, asked when a reader begins.
-    pub(super) asking: Asking<Bounds>,
-    /// Where a lost tail forks, sought in the log.
-    pub(super) finding: Asking<Finding>,
-    /// When a reader that could not go on is begun again.
-    pub(super) read_again: Option<Mono>,
     /// When the store is swept, a checkpoint may begin and health is told again.
     pub(super) maintain_from: Mono,
     pub(super) conditions: Conditions,
@@ -84,7 +74,6 @@ pub(super) struct Conditions {
 impl ShardTask {
     /// Runs until `stop`.
     pub(super) async fn run(mut self, stop: CancellationToken) -> Result<(), super::ShardError> {
-        self.begin_reading();
         loop {
             self.pump().await;
             let wake = self.context.process.clock.instant(self.wake_at());
@@ -92,8 +81,9 @@ impl ShardTask {
             tokio::select! {
                 () = stop.cancelled() => break,
                 read = next_message(&mut self.reader), if reads => self.read(read),
-                bounds = answer(&mut self.asking) => self.bounded(bounds),
-                fork = answer(&mut self.finding) => self.fork_found(fork),
+                (number, answer) = answer(&mut self.asking) => {
+                    self.follow(|follow, now, fold| follow.handle_answer(now, fold, number, answer));
+                }
                 Some(appended) = self.appends.next(), if !self.appends.is_empty() => self.appended(appended),
                 Some(request) = self.requests.recv() => self.requests(request),
                 Some(command) = self.commands.recv() => self.command(command).await,
@@ -108,9 +98,8 @@ impl ShardTask {
     /// Does what is due and hands out what is ready.
     async fn pump(&mut self) {
         let now = self.context.now();
-        self.begin_again(now);
         self.writer.handle_timeout(now);
-        self.advance(now).await;
+        self.drive_follow(now).await;
         if *self.phase() == Phase::Serving {
             self.publish(now).await;
         }
@@ -125,7 +114,11 @@ impl ShardTask {
     /// Sweeps expired values, begins checkpoints, and sets the gauges.
     fn maintain(&mut self, now: isthmus_replication::time::Now) {
         let mut served = self.shared.write();
-        let due = Wall::from_micros(now.wall.micros().saturating_sub(SWEEP_AFTER.as_micros() as u64));
+        let ended_through = match planted::is(Planted::SweptByOwnClock) {
+            true => now.wall,
+            false => served.ended_through(),
+        };
+        let due = ended_through.before(SWEEP_AFTER);
         let before = served.store.bytes();
         served.store.sweep(due, SWEEP_BUDGET);
         self.context.memory.changed(before, served.store.bytes());
@@ -146,18 +139,18 @@ impl ShardTask {
     }
 
     async fn command(&mut self, command: Command) {
-        if *self.phase() != Phase::Serving {
+        if !matches!(self.phase(), Phase::Serving | Phase::LostBefore) {
             return;
         }
         match command {
             Command::Mark => self.append_mark().await,
             Command::Membership(membership) => self.append_membership(membership).await,
-            Command::Doubt(doubt) => self.doubted(*doubt),
+            Command::Doubt(doubt) => self.follow(|follow, now, fold| follow.handle_doubt(now, fold, *doubt)),
         }
     }
 
     pub(super) fn phase(&self) -> &Phase {
-        self.lives.phase()
+        self.follow.phase()
     }
 
     fn wake_at(&self) -> Mono {
@@ -165,19 +158,9 @@ impl ShardTask {
         let tick = now.after(TICK);
         let writer = self.writer.poll_timeout().map(|(at, _)| at);
         let writer = writer.filter(|_| *self.phase() == Phase::Serving);
-        writer.map_or(tick, |at| at.min(tick))
-    }
-}
-
-/// The answer to a question once it is there; for ever when there is none.
-async fn answer<T>(asking: &mut Asking<T>) -> T {
-    match asking {
-        Some(question) => {
-            let answer = question.await;
-            *asking = None;
-            answer
-        }
-        None => pending().await,
+        let follow = self.follow.poll_timeout(now).map(|(at, _)| at);
+        let due = writer.into_iter().chain(follow);
+        due.fold(tick, Mono::min)
     }
 }
 
@@ -189,4 +172,3 @@ async fn next_message(
         None => pending().await,
     }
 }
-use isthmus_replication::time::Wall;

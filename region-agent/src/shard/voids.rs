@@ -7,12 +7,12 @@ use isthmus_log::StoredMessage;
 use isthmus_replication::fold::Void;
 use isthmus_replication::header::Record;
 use isthmus_replication::time::Mono;
-use isthmus_runtime::events::Severity;
+use isthmus_runtime::events::{Severity, Source};
 use serde_json::json;
 
-use super::Phase;
 use super::task::ShardTask;
 use crate::metrics::Reason;
+use isthmus_replication::follow::Phase;
 
 /// So many voids of one reason within [`WINDOW`] are a burst.
 const BURST: u64 = 32;
@@ -73,10 +73,13 @@ impl ShardTask {
     pub(super) fn void(&mut self, void: Void, message: &StoredMessage) {
         let reason = Reason { reason: void.label() };
         self.context.metrics.voids.get_or_create(&reason).inc();
-        tracing::info!(
-            shard = %self.log.shard, sequence = %message.sequence, message_id = %message.message_id(),
-            reason = void.label(), "void: {void}"
-        );
+        let source = Source::default().of_shard(&self.log.shard).because(void.label());
+        if let Some(before) = self.context.process.events.may_log("void", &source) {
+            tracing::info!(
+                shard = %self.log.shard, sequence = %message.sequence, message_id = %message.message_id(),
+                reason = void.label(), before, "void: {void}"
+            );
+        }
         if *self.phase() != Phase::Serving {
             return;
         }

@@ -10,7 +10,7 @@ use serde_json::json;
 use tokio::sync::oneshot;
 
 use super::task::ShardTask;
-use super::{Accepted, Phase, WriteRequest};
+use super::{Accepted, Phase, WriteRequest, refusal_in};
 use crate::operation::Refusal;
 
 /// A write whose outcome is awaited.
@@ -28,7 +28,7 @@ impl ShardTask {
         let trace = write.trace;
         let taken = match self.phase() {
             Phase::Serving => self.writer.handle_write(now, write).map_err(refusal),
-            phase => Err(phase.refusal().unwrap_or(Refusal::Internal("no reason"))),
+            phase => Err(refusal_in(phase).unwrap_or(Refusal::Internal("no reason"))),
         };
         match taken {
             Ok(ticket) => {
@@ -92,7 +92,7 @@ impl ShardTask {
                 }
                 Event::LifeSuspected { acknowledged, read } => {
                     tracing::warn!(%shard, ?acknowledged, %read, "the log acknowledged where other messages were read");
-                    self.check_anchor();
+                    self.follow(|follow, now, fold| follow.handle_contradiction(now, fold));
                 }
             }
         }

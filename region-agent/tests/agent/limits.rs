@@ -118,3 +118,45 @@ async fn scenario_08_a_clock_that_is_ahead_refuses_its_writes_and_hands_stewards
     })
     .await;
 }
+
+/// An hour ahead for a moment: nothing that lives may be hidden for longer or be destroyed, also over a restart.
+#[tokio::test]
+async fn a_clock_an_hour_ahead_destroys_no_value_that_lives() {
+    let region = Region::alone();
+    let offset = region.folder.path().join("offset");
+    std::fs::write(&offset, "0s").unwrap();
+    let variables = [("ISTHMUS_CLOCK_OFFSET_FILE", offset.to_str().unwrap())];
+    let mut wrong = region.agent_with("agent-1", &variables);
+    wrong.ready("write").await;
+    let right = region.agent("agent-2").await;
+    let keys: Vec<String> = (0..20).map(|n| format!("carts/{n}")).collect();
+    for key in &keys {
+        assert_eq!(right.put(&format!("{key}?ttl=45m"), "alive").await.status(), 200);
+    }
+    crate::support::equal(&[&wrong, &right]).await;
+    std::fs::write(&offset, "+1h").unwrap();
+    until("the clock is an hour ahead", BOUND, || async {
+        let status = wrong.status().await;
+        (status["clock_offset_ms"].as_f64()?.abs() > 3_000_000.0).then_some(())
+    })
+    .await;
+    for key in &keys {
+        assert_eq!(wrong.value(key).await.as_deref(), Some("alive"), "{key}");
+    }
+    let checkpointed = |status: &serde_json::Value| {
+        let shards = status["shards"].as_array().cloned().unwrap_or_default();
+        let written = |shard: &serde_json::Value| shard["checkpoint"]["dirty"] == 0;
+        !shards.is_empty() && shards.iter().all(written)
+    };
+    wrong
+        .until_status("everything is in a checkpoint", checkpointed)
+        .await;
+    std::fs::write(&offset, "0s").unwrap();
+    wrong.signal("-TERM");
+    assert_eq!(wrong.ended().await, Some(0));
+    wrong.start_again();
+    wrong.ready("read").await;
+    for key in &keys {
+        assert_eq!(wrong.value(key).await.as_deref(), Some("alive"), "{key}");
+    }
+}

@@ -1,7 +1,7 @@
 //! A log whose tail was lost: the NATS server's folder is put back to what it was before.
 
-use isthmus_log::Ports;
 use isthmus_log::testing::until;
+use isthmus_log::{PeerError, Ports};
 use isthmus_replication::coordinates::{Anchor, Cursor, Life, MessageId, Position, Sequence, Shard};
 use isthmus_replication::fold::Fold;
 use isthmus_replication::header::{LifeLink, Lineage};
@@ -11,16 +11,16 @@ use serde_json::Value;
 
 use crate::support::{Agent, BOUND, Region, equal};
 
-fn life(status: &Value, shard: usize) -> u64 {
+pub fn life(status: &Value, shard: usize) -> u64 {
     status["shards"][shard]["life"]["number"].as_u64().unwrap_or(0)
 }
 
-fn all_in_life(status: &Value, number: u64) -> bool {
+pub fn all_in_life(status: &Value, number: u64) -> bool {
     (0..2).all(|shard| life(status, shard) == number && status["shards"][shard]["phase"] == "serving")
 }
 
 /// Writes, again while NATS is on its way back.
-async fn write_all(agent: &Agent, prefix: &str) {
+pub async fn write_all(agent: &Agent, prefix: &str) {
     for n in 0..40 {
         let key = format!("carts/{prefix}-{n}");
         until("the write is acknowledged", BOUND, || async {
@@ -30,7 +30,7 @@ async fn write_all(agent: &Agent, prefix: &str) {
     }
 }
 
-async fn read_all(agent: &Agent, prefix: &str) {
+pub async fn read_all(agent: &Agent, prefix: &str) {
     for n in 0..40 {
         assert_eq!(
             agent.value(&format!("carts/{prefix}-{n}")).await,
@@ -180,7 +180,7 @@ async fn a_log_that_was_trimmed_past_a_checkpoint_needs_sync_and_says_so() {
 }
 
 /// The numbers of the lives of the first shard's log.
-async fn lives_of(ports: &Ports) -> Vec<u64> {
+pub async fn lives_of(ports: &Ports) -> Vec<u64> {
     let mut fold = Fold::new(ports.names.log(&shard(0)));
     let last = ports.log.bounds(&shard(0)).await.unwrap().last;
     let mut reader = ports.log.reader(&shard(0), Anchor::default());
@@ -199,7 +199,7 @@ fn shard(partition: u16) -> Shard {
 }
 
 /// What the log has at `sequence`, as a peer in the log's first life has it.
-async fn cursor(ports: &Ports, status: &Value, sequence: u64) -> Cursor {
+pub async fn cursor(ports: &Ports, status: &Value, sequence: u64) -> Cursor {
     let message = ports.log.message_at(&shard(0), Sequence(sequence)).await.unwrap();
     let life = &status["shards"][0]["life"];
     Cursor {
@@ -214,7 +214,17 @@ async fn cursor(ports: &Ports, status: &Value, sequence: u64) -> Cursor {
     }
 }
 
-async fn tell_doubt(ports: &Ports, cursor: Cursor, landmarks: Vec<Cursor>, lineage: Lineage) {
+pub async fn tell_doubt(ports: &Ports, cursor: Cursor, landmarks: Vec<Cursor>, lineage: Lineage) {
+    let told = try_to_tell_doubt(ports, cursor, landmarks, lineage);
+    told.await.unwrap();
+}
+
+pub async fn try_to_tell_doubt(
+    ports: &Ports,
+    cursor: Cursor,
+    landmarks: Vec<Cursor>,
+    lineage: Lineage,
+) -> Result<(), PeerError> {
     let doubt = PeerDoubt {
         shard: shard(0),
         gateway: ProcessName::parse("gateway-1").unwrap(),
@@ -224,7 +234,7 @@ async fn tell_doubt(ports: &Ports, cursor: Cursor, landmarks: Vec<Cursor>, linea
         lineage,
     };
     let suffix = PeerDoubt::suffix(&doubt.shard);
-    ports.peers.publish(&suffix, doubt.encode()).await.unwrap();
+    ports.peers.publish(&suffix, doubt.encode()).await
 }
 
 #[tokio::test]

@@ -4,9 +4,14 @@
 mod consistency;
 mod door;
 mod foreign;
+mod held;
 mod hostile;
 mod limits;
 mod lives;
+mod lost;
+mod open_files;
+mod passing;
+mod private;
 mod restart;
 mod support;
 mod traces;

@@ -3,18 +3,24 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use isthmus_log::nats::{Connection, ConnectionSettings, Readers};
-use isthmus_log::testing::{NatsServer, NatsServerSettings, free_port, until};
+use isthmus_log::testing::{NatsServer, NatsServerSettings, free_port, try_until, until};
 use isthmus_log::{Ports, RegionNames, Role};
 use isthmus_replication::names::{RegionName, SetName};
 use reqwest::{Client, RequestBuilder, Response, StatusCode};
 use serde_json::Value;
 use tempfile::TempDir;
 
+mod limits;
+
 /// Whatever must happen happens within this.
-pub const BOUND: Duration = Duration::from_secs(30);
+pub const BOUND: Duration = Duration::from_secs(60);
+
+/// What a shell does before it becomes an agent.
+const PRELUDE: &str = "TEST_PRELUDE";
 
 const TWO_REGIONS: &str = r#"
 set: shop
@@ -55,6 +61,15 @@ impl Region {
     /// One of two regions; there are no gateways, so the other one is whatever the test says.
     pub fn one_of_two() -> Self {
         Self::with_set(TWO_REGIONS)
+    }
+
+    /// One region of its own that takes values of up to 950 KiB.
+    pub fn with_large_values() -> Self {
+        let region = Self::alone();
+        let set = region.folder.path().join("set.yaml");
+        let text = std::fs::read_to_string(&set).unwrap();
+        std::fs::write(&set, text.replace("max_value: 64KiB", "max_value: 950KiB")).unwrap();
+        region
     }
 
     fn with_set(set: &str) -> Self {
@@ -99,6 +114,11 @@ impl Region {
         );
         std::fs::write(&settings, text).unwrap();
         Agent::start(settings, http, admin, variables, self.client.clone())
+    }
+
+    /// Starts an agent after the shell has done `prelude`.
+    pub fn agent_after(&self, name: &str, prelude: &str) -> Agent {
+        self.agent_with(name, &[(PRELUDE, prelude)])
     }
 
     pub fn names(&self) -> RegionNames {
@@ -307,21 +327,24 @@ impl Agent {
         .await
     }
 
-    /// Waits until `condition` holds for the status.
+    /// Waits until `condition` holds for the status; what it was instead is in the panic.
     pub async fn until_status(&self, what: &str, condition: impl Fn(&Value) -> bool) -> Value {
-        until(what, BOUND, || async {
-            let status: Value = self
-                .client
-                .get(self.admin("/v1/status"))
-                .send()
-                .await
-                .ok()?
-                .json()
-                .await
-                .ok()?;
-            condition(&status).then_some(status)
+        let last = Mutex::new(Value::Null);
+        let look = async || {
+            let answer = self.client.get(self.admin("/v1/status")).send().await.ok()?;
+            let status: Value = answer.json().await.ok()?;
+            let holds = condition(&status);
+            *last.lock().unwrap() = status.clone();
+            holds.then_some(status)
+        };
+        let found = try_until(BOUND, look).await;
+        found.unwrap_or_else(|| {
+            panic!(
+                "not within {BOUND:?}: {what}; the status is {}\n{}",
+                last.lock().unwrap(),
+                self.log()
+            )
         })
-        .await
     }
 }
 
@@ -339,7 +362,14 @@ fn spawn(settings: &Path, variables: &[(String, String)]) -> Child {
         .append(true)
         .open(settings.with_extension("log"))
         .unwrap();
-    Command::new(env!("CARGO_BIN_EXE_isthmus-region-agent"))
+    // What the shell ignores the agent ignores: a file beyond a limit is an error then, as on a full disk. And whoever starts
+    // it may have any umask.
+    Command::new("sh")
+        .args([
+            "-c",
+            "trap '' XFSZ; umask 000; eval \"$TEST_PRELUDE\"; exec \"$0\" \"$@\"",
+            env!("CARGO_BIN_EXE_isthmus-region-agent"),
+        ])
         .arg("--settings")
         .arg(settings)
         .envs(variables.iter().map(|(name, value)| (name, value)))

@@ -1,6 +1,6 @@
 //! A user of NATS that speaks the bare protocol, so that a test can ask for what no process of ours would.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
@@ -70,6 +70,23 @@ impl NatsUser {
         self.refusal()
     }
 
+    /// Where the next message that asks for an answer wants it; messages without are passed over.
+    ///
+    /// # Errors
+    /// None comes for 10 s.
+    pub fn next_question(&mut self) -> anyhow::Result<String> {
+        loop {
+            let line = self.line()?;
+            let words: Vec<&str> = line.split(' ').collect();
+            if let ["MSG", _, _, reply, _] = words[..] {
+                return Ok(reply.to_owned());
+            }
+            if line == "PING" {
+                self.send("PONG\r\n")?;
+            }
+        }
+    }
+
     /// What the server has said against the line before: it answers in order.
     fn refusal(&mut self) -> anyhow::Result<Option<String>> {
         self.send("PING\r\n")?;
@@ -89,12 +106,18 @@ impl NatsUser {
         Ok(self.lines.get_mut().write_all(text.as_bytes())?)
     }
 
+    /// The next line of the protocol; the payload of a message is passed over.
     fn line(&mut self) -> anyhow::Result<String> {
-        let mut line = String::new();
+        let mut line = Vec::new();
         ensure!(
-            self.lines.read_line(&mut line)? > 0,
+            self.lines.read_until(b'\n', &mut line)? > 0,
             "the server closed the connection"
         );
-        Ok(line.trim_end().to_owned())
+        let line = String::from_utf8(line)?.trim_end().to_owned();
+        if line.starts_with("MSG ") {
+            let bytes = line.rsplit(' ').next().unwrap_or_default().parse::<usize>()?;
+            self.lines.read_exact(&mut vec![0; bytes + "\r\n".len()])?;
+        }
+        Ok(line)
     }
 }

@@ -35,19 +35,45 @@ impl Site {
     /// # Errors
     /// When it does not start.
     pub fn gateway(&self, set: &Path, settings: &[(&'static str, String)]) -> anyhow::Result<Process> {
-        let mut settings = self.common("gateway", settings);
+        let (process, _) = self.gateway_at(set, "gateway", self.link, settings)?;
+        Ok(process)
+    }
+
+    /// Starts another gateway of the set in `set`, called `name`. Also its admin address.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn standby(
+        &self,
+        set: &Path,
+        name: &str,
+        settings: &[(&'static str, String)],
+    ) -> anyhow::Result<(Process, String)> {
+        self.gateway_at(set, name, free_port(), settings)
+    }
+
+    fn gateway_at(
+        &self,
+        set: &Path,
+        name: &str,
+        link: u16,
+        settings: &[(&'static str, String)],
+    ) -> anyhow::Result<(Process, String)> {
+        let mut settings = self.common(name, settings);
+        let admin = admin_address(&settings);
         let (peer, port) = self.dial;
-        settings.push(("ISTHMUS_LINK__LISTEN", address(self.link)));
+        settings.push(("ISTHMUS_LINK__LISTEN", address(link)));
         settings.push((
             "ISTHMUS_LINK__DIAL",
             format!("{{{peer}: [\"{}\"]}}", address(port)),
         ));
-        Process::start(
+        let process = Process::start(
             set,
             "isthmus-gateway",
             &format!("{}/gateway.yaml", self.name),
             &settings,
-        )
+        )?;
+        Ok((process, admin))
     }
 
     /// Starts the agent `name` of the set in `set`, with further settings.
@@ -64,8 +90,7 @@ impl Site {
         let (http, data) = (address(free_port()), set.join(format!("{}-{name}", self.name)));
         settings.push(("ISTHMUS_LISTEN", http.clone()));
         settings.push(("ISTHMUS_DATA", text(data)?));
-        let admin = settings.iter().find(|(key, _)| *key == "ISTHMUS_ADMIN__LISTEN");
-        let admin = admin.map(|(_, address)| address.clone()).unwrap_or_default();
+        let admin = admin_address(&settings);
         let process = Process::start(
             set,
             "isthmus-region-agent",
@@ -79,6 +104,11 @@ impl Site {
         );
         Ok((process, agent))
     }
+}
+
+fn admin_address(settings: &[(&'static str, String)]) -> String {
+    let admin = settings.iter().find(|(key, _)| *key == "ISTHMUS_ADMIN__LISTEN");
+    admin.map(|(_, address)| address.clone()).unwrap_or_default()
 }
 
 fn address(port: u16) -> String {

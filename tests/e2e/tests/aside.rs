@@ -127,6 +127,39 @@ async fn scenario_42_a_write_that_lost_across_a_cut_is_set_aside_where_it_was_wr
     Ok(())
 }
 
+/// A write that loses as it reaches its own region's log was never readable: none may vanish, whoever of the region wrote the winner.
+#[tokio::test(flavor = "multi_thread")]
+async fn scenario_42_writes_that_lose_to_another_agent_of_their_region_are_set_aside() -> anyhow::Result<()> {
+    const ROUNDS: usize = 40;
+    let running = Running::start(&["eu-west"], &[]).await?;
+    let agents = running.agents("eu-west");
+    let mut lost = std::collections::BTreeSet::new();
+    for round in 0..ROUNDS {
+        let value = round.to_string();
+        let puts = (0..8).map(|n| agents[n % 2].put("shop", "hot", "", &value));
+        for answer in futures::future::join_all(puts).await {
+            let answer = answer?.ok()?.json()?;
+            if answer["superseded"] == true {
+                lost.insert(answer["version"].as_str().context("a version")?.to_owned());
+            }
+        }
+    }
+    ensure!(!lost.is_empty(), "no write lost as it arrived");
+    until("every write that lost is set aside", SOON, || async {
+        let entries = list(&running, &["--reason", "conflict"])?;
+        let named = |version: &&String| entries.iter().any(|entry| entry["version"] == version.as_str());
+        let missing: Vec<&String> = lost.iter().filter(|version| !named(version)).collect();
+        ensure!(
+            missing.is_empty(),
+            "{} of {} are missing",
+            missing.len(),
+            lost.len()
+        );
+        Ok(())
+    })
+    .await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn scenario_08_what_an_agent_with_a_clock_ahead_writes_is_refused_and_set_aside_once()
 -> anyhow::Result<()> {

@@ -7,6 +7,8 @@ use anyhow::{Context, ensure};
 use isthmus_e2e::{Running, until};
 
 const SOON: Duration = Duration::from_secs(30);
+/// Regions are compared for the first time once they have settled.
+const COMPARED: Duration = Duration::from_secs(120);
 
 /// What shows itself only after a fault that this test does not make.
 const AFTER_A_FAULT: [&str; 8] = [
@@ -122,7 +124,7 @@ async fn the_page_lists_what_is_exported() -> anyhow::Result<()> {
     conflict(&running).await?;
 
     let common = of("Every process")?;
-    until("everything that is listed is exported", SOON, || async {
+    until("everything that is listed is exported", COMPARED, || async {
         let mut texts: BTreeMap<&str, String> = BTreeMap::new();
         for agent in running.all_agents() {
             texts

@@ -20,6 +20,7 @@ use tempfile::TempDir;
 
 const SOON: Duration = Duration::from_secs(30);
 const MIB: u64 = 1024 * 1024;
+const STANDBY: &str = "standby";
 
 /// The users of one region's NATS.
 struct Users {
@@ -140,6 +141,8 @@ fn create(settings: &str, nats: &NatsServer, region: &str, operator: &str) -> an
                 &format!("{region}-agent-1"),
                 "--process",
                 &format!("{region}-gateway"),
+                "--process",
+                &format!("{region}-{STANDBY}"),
                 "--json",
             ])
             .envs([
@@ -236,7 +239,7 @@ fn nobody_may_do_more(nats: &NatsServer, users: &Users) -> anyhow::Result<()> {
         (format!("STREAM.LEADER.STEPDOWN.{log}"), ""),
     ];
     let of_gateway = [(format!("STREAM.PURGE.{log}"), r#"{"filter":"none"}"#)];
-    let refused = |who: &str, user: &KeyPair, asks: &[(String, &str)], heard: &[&str], written: &str| {
+    let refused = |who: &str, user: &KeyPair, asks: &[(String, &str)], heard: &[&str], written: &[String]| {
         let mut user = NatsUser::connect(&address, user)?;
         for (ask, payload) in asks {
             for prefix in ["$JS.API", "$JS.eu-west.API"] {
@@ -250,7 +253,9 @@ fn nobody_may_do_more(nats: &NatsServer, users: &Users) -> anyhow::Result<()> {
                 "{who} hears what is said at {subject}"
             );
         }
-        ensure!(user.publish(written, "")?.is_some(), "{who} may write {written}");
+        for subject in written {
+            ensure!(user.publish(subject, "")?.is_some(), "{who} may write {subject}");
+        }
         anyhow::Ok(())
     };
     let inbox = |role: &str| format!("_INBOX.isthmus.dev.eu-west.{role}.>");
@@ -258,8 +263,20 @@ fn nobody_may_do_more(nats: &NatsServer, users: &Users) -> anyhow::Result<()> {
     let (agents, gateways) = (inbox("agent"), inbox("gateway"));
     let not_agents: Vec<&str> = everything.into_iter().chain([gateways.as_str()]).collect();
     let not_gateways: Vec<&str> = everything.into_iter().chain([agents.as_str()]).collect();
-    let other = "isthmus.dev.eu-west.log.default.0.us-east";
-    let own = "isthmus.dev.eu-west.log.default.0.eu-west";
+    let inboxes = |roles: &[&str]| -> Vec<String> {
+        let of_role = |role: &&str| format!("_INBOX.isthmus.dev.eu-west.{role}");
+        roles.iter().map(of_role).collect()
+    };
+    let mut other = inboxes(&[
+        "agent.x.y",
+        "agent.answer.x",
+        "gateway.x.y",
+        "gateway.answer.x",
+        "operator.x.y",
+    ]);
+    other.push("isthmus.dev.eu-west.log.default.0.us-east".to_owned());
+    let mut own = inboxes(&["agent.x.y", "agent.answer.x", "gateway.x.y", "operator.x.y"]);
+    own.push("isthmus.dev.eu-west.log.default.0.eu-west".to_owned());
     let of_agent: Vec<(String, &str)> = [
         "KV_ISTHMUS_dev_eu-west_LEASES",
         "ISTHMUS_dev_eu-west_EVENTS",
@@ -267,16 +284,52 @@ fn nobody_may_do_more(nats: &NatsServer, users: &Users) -> anyhow::Result<()> {
     ]
     .map(|stream| (format!("STREAM.PURGE.{stream}"), ""))
     .into();
-    refused("an agent", &users.agent, &of_both, &not_agents, other)?;
-    refused("an agent", &users.agent, &of_agent, &[], other)?;
-    refused("a gateway", &users.gateway, &of_both, &not_gateways, own)?;
-    refused("a gateway", &users.gateway, &of_gateway, &[], own)?;
+    refused("an agent", &users.agent, &of_both, &not_agents, &other)?;
+    refused("an agent", &users.agent, &of_agent, &[], &[])?;
+    refused("a gateway", &users.gateway, &of_both, &not_gateways, &own)?;
+    refused("a gateway", &users.gateway, &of_gateway, &[], &[])?;
     // What is asked is asked rightly: the operator is not refused.
     let mut operator = NatsUser::connect(&address, &users.operator)?;
     let list = operator.publish(&format!("$JS.API.STREAM.SNAPSHOT.{log}"), "{}")?;
     ensure!(
         list.is_none() && operator.subscribe("nothing.>")?.is_none(),
         "{list:?}"
+    );
+    Ok(())
+}
+
+/// A standby hears from its leader, and whoever has an agent's credentials can't answer in the leader's place.
+async fn only_gateways_answer_gateways(
+    nats: &NatsServer,
+    users: &Users,
+    standby: &str,
+) -> anyhow::Result<()> {
+    until("the standby is told of the leader's links", SOON, || async {
+        let status: Value = reqwest::get(format!("http://{standby}/v1/status"))
+            .await?
+            .json()
+            .await?;
+        ensure!(status["links"][0]["state"] == "connected", "{}", status["links"]);
+        Ok(())
+    })
+    .await?;
+    let address = format!("127.0.0.1:{}", nats.port());
+    let mut stolen = NatsUser::connect(&address, &users.agent)?;
+    ensure!(stolen.subscribe("isthmus.dev.eu-west.peer.>")?.is_none());
+    let reply = stolen.next_question()?;
+    ensure!(
+        reply.starts_with("_INBOX.isthmus.dev.eu-west.gateway.answer."),
+        "{reply}"
+    );
+    let forged = r#"{"eu-west":{"links":[]}}"#;
+    ensure!(
+        stolen.publish(&reply, forged)?.is_some(),
+        "an agent answers a gateway at {reply}"
+    );
+    let mut gateway = NatsUser::connect(&address, &users.gateway)?;
+    ensure!(
+        gateway.publish(&reply, forged)?.is_none(),
+        "a gateway can't answer at {reply}"
     );
     Ok(())
 }
@@ -310,6 +363,7 @@ async fn the_rights_of_the_production_file_are_enough_and_no_more() -> anyhow::R
     let mut running = Vec::new();
     let mut agents = Vec::new();
     let mut homes = Vec::new();
+    let mut sites = Vec::new();
     for (region, peer) in [(0, 1), (1, 0)] {
         let (name, link) = links[region];
         let users = Users::new();
@@ -338,6 +392,7 @@ async fn the_rights_of_the_production_file_are_enough_and_no_more() -> anyhow::R
         running.push(process);
         running.push(site.gateway(&set, &settings(&gateway_seed))?);
         agents.push(agent);
+        sites.push((site, settings(&gateway_seed)));
         homes.push((nats, users, agent_seed, gateway_seed));
     }
     travels(&agents).await.with_context(|| {
@@ -348,6 +403,11 @@ async fn the_rights_of_the_production_file_are_enough_and_no_more() -> anyhow::R
     let (nats, users, agent_seed, gateway_seed) = &homes[0];
     let name = "eu-west";
     nobody_may_do_more(nats, users)?;
+    let (site, settings) = &sites[0];
+    let (process, standby) = site.standby(&set, STANDBY, settings)?;
+    only_gateways_answer_gateways(nats, users, &standby)
+        .await
+        .with_context(|| process.said())?;
     let (_connection, as_agent) = connect(nats, name, Role::Agent, agent_seed).await?;
     let (_connection, as_gateway) = connect(nats, name, Role::Gateway, gateway_seed).await?;
     ensure!(append_as(&as_agent, "eu-west").await?.is_ok());

@@ -1,6 +1,7 @@
 //! What is stored: headers and bodies of the log, marks, fold states, cells of a checkpoint, and what peers of a region say.
 
 use bytes::Bytes;
+use isthmus_replication::agreement::{self, Sample};
 use isthmus_replication::body;
 use isthmus_replication::cell::CellId;
 use isthmus_replication::coordinates::Shard;
@@ -135,6 +136,12 @@ pub(crate) fn peer(input: &[u8]) {
     }
     if let Ok(applied) = AppliedPositions::decode(input) {
         assert_eq!(AppliedPositions::decode(&applied.encode()).as_ref(), Ok(&applied));
+    }
+    if let Ok(sample) = Sample::decode(input) {
+        assert_eq!(Sample::decode(&sample.encode()).as_ref(), Ok(&sample));
+        for found in agreement::compare(&sample, &sample).flatten() {
+            assert!(found, "a sample differs from itself");
+        }
     }
     if let Ok(doubt) = PeerDoubt::decode(input) {
         assert_eq!(PeerDoubt::decode(&doubt.encode()).as_ref(), Ok(&doubt));

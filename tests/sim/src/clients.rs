@@ -6,9 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use isthmus_region_agent::operation::{Consistency, Get, Operation, Outcome, Refusal, Write, WriteContent};
+use isthmus_region_agent::operation::{Consistency, Get, Operation, Outcome, Refusal, Write};
 use isthmus_region_agent::region::Region;
 use isthmus_replication::cell::ContentType;
+use isthmus_replication::change::Op;
 use isthmus_replication::names::{BucketName, Key};
 use isthmus_replication::session_token::SessionToken;
 use isthmus_replication::version::Version;
@@ -93,14 +94,11 @@ pub fn ask(
         Some(value) => Operation::Write(Write {
             bucket: bucket(),
             key: asked.key.clone(),
-            content: match value {
-                Some(value) => WriteContent::Put {
-                    value: value.clone(),
-                    content_type: ContentType::default(),
-                    ttl: (random.u32(0..20) == 0).then(|| Duration::from_secs(random.u64(1..20))),
-                },
-                None => WriteContent::Delete,
-            },
+            op: value.clone().map_or(Op::Delete, |value| Op::Put {
+                value,
+                content_type: ContentType::default(),
+            }),
+            ttl: (value.is_some() && random.u32(0..20) == 0).then(|| Duration::from_secs(random.u64(1..20))),
             consistency: match random.u32(0..12) {
                 0 => Consistency::Majority,
                 _ => Consistency::Region,

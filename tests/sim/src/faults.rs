@@ -10,7 +10,7 @@ mod tails;
 use self::tails::Tails;
 use crate::network::Path;
 use crate::node::Role;
-use crate::plan::{Fault, Plan};
+use crate::plan::{Fault, LOSSES, Plan};
 use crate::site::Site;
 use crate::trace;
 use crate::world::World;
@@ -24,6 +24,7 @@ enum Heal {
     Path(usize, usize),
     Narrow(usize, usize),
     Servers(usize),
+    Disk(usize),
     Clock(usize),
     NatsClock(usize),
 }
@@ -76,8 +77,8 @@ impl Faults {
         for (_, heal) in due {
             self.heal(world, &heal);
         }
-        if self.tails.step(world) {
-            *self.fired.entry(Fault::LostTail).or_default() += 1;
+        if let Some(fault) = self.tails.step(world) {
+            *self.fired.entry(fault).or_default() += 1;
         }
         self.note_garbled(world);
         if now < self.next || self.on.is_empty() {
@@ -95,7 +96,7 @@ impl Faults {
         for (_, heal) in std::mem::take(&mut self.heals) {
             self.heal(world, &heal);
         }
-        self.tails = Tails::default();
+        self.tails.heal(world);
         world.network.garble_nothing();
         self.note_garbled(world);
         let soon = world.time.now();
@@ -209,6 +210,22 @@ impl Faults {
                 self.until(world, lasts, Heal::Servers(site));
             }
             Fault::LostTail => return self.tails.begin(world),
+            Fault::TornRestore => return self.tails.begin_restore(world),
+            Fault::DiskLost => return self.tails.lose_disk(world),
+            Fault::StreamsDeleted => return self.tails.delete_streams(world),
+            Fault::DiskFull => {
+                let Some(slot) = self.any_slot(world, Some(Role::Agent)) else {
+                    return false;
+                };
+                let lasts = millis(world, 3_000..15_000);
+                say(
+                    world,
+                    fault,
+                    &format!("{} for {lasts:?}", world.slots[slot].machine.name),
+                );
+                world.slots[slot].disk_full = true;
+                self.until(world, lasts, Heal::Disk(slot));
+            }
             Fault::ClockStep | Fault::ClockAhead => {
                 let Some(slot) = self.any_slot(world, None) else {
                     return false;
@@ -279,6 +296,7 @@ impl Faults {
             Heal::Path(from, to) => change_path(world, from, to, |path| path.cut = false),
             Heal::Narrow(from, to) => change_path(world, from, to, |path| path.bytes_per_second = None),
             Heal::Servers(site) => world.sites[site].set_servers(Servers::Answer),
+            Heal::Disk(slot) => world.slots[slot].disk_full = false,
             Heal::Clock(slot) => world.slots[slot].machine.clock.correct(),
             Heal::NatsClock(site) => step_nats_clock(world, site, None),
         }
@@ -320,6 +338,8 @@ impl Faults {
     /// Alarms that no fault explains.
     pub fn unexpected_alarms(&self) -> Vec<String> {
         let has = |fault| self.fired.contains_key(&fault) || self.on.contains(&fault);
+        let loses_logs = LOSSES.into_iter().any(has);
+        let disks_lost = self.fired.get(&Fault::DiskLost).copied().unwrap_or(0);
         let explained = |kind: &str| match kind {
             "log_not_writable" => [
                 Fault::NatsAway,
@@ -328,11 +348,21 @@ impl Faults {
                 Fault::LateAppend,
                 Fault::LostAnswer,
                 Fault::Pause,
+                Fault::StreamsDeleted,
             ]
             .into_iter()
             .any(has),
-            "checkpoint_discarded" => has(Fault::BitFlip) || has(Fault::LostTail) || has(Fault::SmallLog),
-            "new_life" | "tail_lost" | "life_suspected" | "tail_held_by_peer" => has(Fault::LostTail),
+            "checkpoint_discarded" => has(Fault::BitFlip) || has(Fault::SmallLog) || loses_logs,
+            "new_life" | "tail_lost" | "life_suspected" | "tail_held_by_peer" | "peer_lost_tail"
+            | "regions_differ" => loses_logs,
+            // Agents that were killed with the disk come back without lives that peers know.
+            "log_made_anew" => disks_lost >= 1,
+            // What a region lost with its disk can be with one agent of another one that lost its own.
+            "agents_differ" => disks_lost >= 2,
+            // Elections may follow one another for longer than one lasts.
+            "stream_missing" => has(Fault::Election) || has(Fault::StreamsDeleted),
+            "log_unreadable" => has(Fault::StreamsDeleted),
+            "checkpoint_failed" => has(Fault::DiskFull),
             "undecodable" | "changes_missing" => has(Fault::Garble),
             // One step alone is within what is allowed, as is the drift.
             "clock_ahead" | "lane_held" => {
@@ -362,6 +392,14 @@ fn pair(world: &mut World) -> (usize, usize) {
     let one = world.random.usize(0..world.sites.len());
     let other = (one + world.random.usize(1..world.sites.len())) % world.sites.len();
     (one, other)
+}
+
+/// Cuts or heals every path from and to a region.
+fn cut_off(world: &World, site: usize, cut: bool) {
+    for other in (0..world.sites.len()).filter(|other| *other != site) {
+        change_path(world, site, other, |path| path.cut = cut);
+        change_path(world, other, site, |path| path.cut = cut);
+    }
 }
 
 /// Changes one direction between two regions.

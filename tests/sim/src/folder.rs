@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use isthmus_replication::names::RegionName;
+use tempfile::TempDir;
 
 use crate::node::Role;
 use crate::plan::Plan;
@@ -70,4 +71,12 @@ pub fn write_process(
     let path = folder.join(format!("{name}.yaml"));
     std::fs::write(&path, text)?;
     Ok(path)
+}
+
+/// A folder in memory where there is one: checkpoints are written often.
+///
+/// # Errors
+/// There is room in neither.
+pub fn scratch() -> std::io::Result<TempDir> {
+    TempDir::new_in("/dev/shm").or_else(|_| TempDir::new())
 }

@@ -6,8 +6,8 @@
 
 use std::time::Duration;
 
-use isthmus_region_agent::shard::Phase;
 use isthmus_replication::coordinates::{Position, Shard};
+use isthmus_replication::follow::Phase;
 use isthmus_replication::limits::MARK_INTERVAL;
 use isthmus_replication::names::RegionName;
 use isthmus_replication::time::Wall;
@@ -25,7 +25,7 @@ const TOLD_WITHIN: Duration = Duration::from_millis(400);
 
 /// With a clock that is wrong there is no one time that is true; a log that lost its tail has no one history; an agent that was paused
 /// counts as gone until it has told where it is.
-const UNTRUE: [Fault; 7] = [
+const UNTRUE: [Fault; 9] = [
     Fault::Pause,
     Fault::ClockStep,
     Fault::ClockDrift,
@@ -33,6 +33,8 @@ const UNTRUE: [Fault; 7] = [
     Fault::NatsClockStep,
     Fault::NatsClockDrift,
     Fault::LostTail,
+    Fault::TornRestore,
+    Fault::DiskLost,
 ];
 /// While these last readers may get nothing.
 const UNREAD: [Fault; 3] = [Fault::NatsAway, Fault::Election, Fault::Break];

@@ -10,6 +10,7 @@
 
 pub mod clients;
 pub mod command;
+pub mod disk;
 pub mod entropy;
 pub mod faults;
 pub mod folder;

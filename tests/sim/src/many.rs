@@ -38,6 +38,8 @@ pub struct Arguments {
 struct Batch {
     done: u64,
     failed: BTreeMap<u64, Vec<String>>,
+    /// What the newest seed came to, where it failed.
+    newest_failure: Option<String>,
     fired: BTreeMap<String, u64>,
     on: BTreeMap<String, u64>,
     acknowledged: u64,
@@ -55,6 +57,9 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         from, count, jobs, ..
     } = arguments;
     let batch = simulate_all(*from, *count, *jobs, &arguments.given.arguments(), |batch| {
+        if let (false, Some(failure)) = (arguments.json, &batch.newest_failure) {
+            eprintln!("{failure}");
+        }
         if !arguments.json && batch.done % 100 == 0 {
             let seconds = began.elapsed().as_secs();
             eprintln!(
@@ -135,10 +140,9 @@ fn simulate(seed: u64, more: &[String]) -> Result<Summary, String> {
 impl Batch {
     fn take(&mut self, seed: u64, outcome: Result<Summary, String>) {
         self.done += 1;
+        self.newest_failure = None;
         match outcome {
-            Err(text) => {
-                self.failed.insert(seed, vec![text]);
-            }
+            Err(text) => self.fail(seed, vec![text]),
             Ok(summary) => {
                 self.acknowledged += summary.acknowledged;
                 self.conflated += summary.conflated;
@@ -150,10 +154,16 @@ impl Batch {
                     *self.on.entry(fault).or_default() += 1;
                 }
                 if !summary.violations.is_empty() {
-                    self.failed.insert(seed, summary.violations);
+                    self.fail(seed, summary.violations);
                 }
             }
         }
+    }
+
+    fn fail(&mut self, seed: u64, violations: Vec<String>) {
+        let first = violations.first().map_or("", String::as_str);
+        self.newest_failure = Some(format!("seed {seed} failed: {first}"));
+        self.failed.insert(seed, violations);
     }
 
     fn report(&self, json: bool) -> ExitCode {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use tracing::Level;
 
 use crate::world::World;
-use crate::{entropy, trace};
+use crate::{disk, entropy, trace};
 
 /// Which seed, and how much of it is shown.
 #[derive(Debug, clap::Args)]
@@ -57,6 +57,8 @@ pub struct Summary {
     pub conflated: u64,
     /// How often a lag that was told was compared with what is.
     pub lags: u64,
+    /// How many parts of two regions' stores had to be equal.
+    pub compared: u64,
     /// Writes that were overwritten unseen.
     pub conflicts: u64,
 }
@@ -71,6 +73,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         isthmus_replication::planted::plant(fault);
     }
     entropy::seed(arguments.seed);
+    disk::begin()?;
     trace::begin((!arguments.json).then_some(arguments.level))?;
     let world = World::new(arguments.seed, &arguments.given)?;
     let on = world
@@ -98,6 +101,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         unknown: report.told.unknown,
         conflated: report.conflated,
         lags: report.lags,
+        compared: report.compared,
         conflicts: report.conflicts,
         violations: report.violations,
     };

@@ -6,12 +6,14 @@ use bytes::Bytes;
 use isthmus_log::StoredMessage;
 use isthmus_region_agent::operation::{Outcome, Refusal};
 use isthmus_region_agent::shard::ShardHandle;
-use isthmus_replication::cell::{CellId, Field};
+use isthmus_replication::cell::{CellId, Content, Field};
 use isthmus_replication::coordinates::{Anchor, Sequence, Shard};
 use isthmus_replication::names::RegionName;
+use isthmus_replication::time::Wall;
 use isthmus_replication::version::Version;
 
 mod aside;
+mod compared;
 mod conflation;
 mod lag;
 mod rest;
@@ -32,6 +34,7 @@ pub struct Oracle {
     acknowledged: BTreeMap<CellId, BTreeMap<Version, usize>>,
     refused: BTreeSet<Bytes>,
     agents: BTreeMap<(usize, Shard), Sampled>,
+    compared: compared::Compared,
     /// Writes that nobody held any more when their log lost them.
     excused: BTreeSet<Version>,
     /// Writes that may be in one region and not in another until a sync: no agent of their region held them when their log lost them,
@@ -129,24 +132,29 @@ impl Oracle {
         fresh.unwrap_or_default()
     }
 
-    /// A log has lost what comes after `keep_through`; whether any agent of its region may have read that, and `held` whether one
-    /// still holds a write.
+    /// A log has lost what comes after `keep_through`. `held` says whether an agent of its region still holds a write that stood at
+    /// a place; `agents_run` whether those that may have read what was lost go on.
     pub fn lost_tail(
         &mut self,
         id: &LogId,
         keep_through: Sequence,
-        is_read: bool,
-        held: impl Fn(&CellId, &Version) -> bool,
+        agents_run: bool,
+        held: impl Fn(&CellId, &Version, Sequence) -> bool,
     ) {
         let Some(log) = self.logs.get_mut(id) else {
             return;
         };
         let region = log.reference.region().clone();
         let keep = usize::try_from(keep_through.0).unwrap_or(usize::MAX);
-        let lost: BTreeSet<(CellId, Version)> = log.reference.history
+        let lost: BTreeMap<(CellId, Version), Sequence> = log.reference.history
             [keep.min(log.reference.history.len())..]
             .iter()
-            .flat_map(|after| after.versions.iter().cloned())
+            .flat_map(|after| {
+                after
+                    .versions
+                    .iter()
+                    .map(|lost| (lost.clone(), after.anchor.sequence))
+            })
             .collect();
         log.stored.truncate(keep);
         log.disturbed = true;
@@ -154,20 +162,20 @@ impl Oracle {
         for message in &log.stored {
             log.reference.read(message);
         }
-        if !is_read {
-            for (cell, version) in lost.iter().filter(|(_, version)| version.region == region) {
+        for ((cell, version), at) in &lost {
+            if held(cell, version, *at) {
+                continue;
+            }
+            if !agents_run && version.region == region {
                 let left = self.left_behind.entry(cell.clone()).or_default();
                 left.insert(version.clone());
             }
-        }
-        for (cell, versions) in &self.acknowledged {
-            for version in versions
-                .keys()
-                .filter(|version| lost.contains(&(cell.clone(), (*version).clone())))
+            if self
+                .acknowledged
+                .get(cell)
+                .is_some_and(|versions| versions.contains_key(version))
             {
-                if !held(cell, version) {
-                    self.excused.insert(version.clone());
-                }
+                self.excused.insert(version.clone());
             }
         }
     }
@@ -268,6 +276,11 @@ impl Oracle {
                     .keys()
                     .filter_map(|id| Some((id, served.store.held(id)?)))
                     .collect();
+                let swept = held
+                    .iter()
+                    .find(|(_, held)| matches!(held.cell.content, Content::Swept(_)));
+                wrong
+                    .extend(swept.map(|(id, _)| format!("has swept {} within minutes of its write", id.key)));
                 let cells = held.len() as u64;
                 let held = sum(held
                     .into_iter()
@@ -296,7 +309,7 @@ impl Oracle {
     }
 
     /// Takes note of an answer, and of what its client must see from now on.
-    pub fn answered(&mut self, client: &mut Client, answered: &Answered) {
+    pub fn answered(&mut self, client: &mut Client, answered: &Answered, now: Wall) {
         client.busy = false;
         let asked = &answered.asked;
         let cell = cell(&asked.key);
@@ -338,6 +351,14 @@ impl Oracle {
             }
             Ok(Outcome::Absent { tombstone, session }) => {
                 self.told.read += 1;
+                if let Some(tombstone) = tombstone
+                    && self.is_live(asked.site, &cell, &tombstone.version, now)
+                {
+                    self.violated(format!(
+                        "{} read as absent, and {} is a value that has not ended",
+                        asked.key, tombstone.version
+                    ));
+                }
                 self.saw(
                     client,
                     answered,

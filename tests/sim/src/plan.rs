@@ -41,6 +41,14 @@ pub enum Fault {
     DoubleAppend,
     /// A log loses an acknowledged tail.
     LostTail,
+    /// A region's NATS is put back to an earlier copy while its agents are stopped and its peers have some of what is lost.
+    TornRestore,
+    /// A region's NATS loses its disk, and its streams are made again.
+    DiskLost,
+    /// The streams of a region's leases and journals are deleted, and at times those of its logs.
+    StreamsDeleted,
+    /// The disk of an agent takes nothing more for a while.
+    DiskFull,
     /// A machine's clock steps.
     ClockStep,
     /// A machine's clock drifts.
@@ -59,7 +67,7 @@ pub enum Fault {
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 26] = [
         Self::Kill,
         Self::Vanish,
         Self::Pause,
@@ -75,6 +83,10 @@ impl Fault {
         Self::LostAnswer,
         Self::DoubleAppend,
         Self::LostTail,
+        Self::TornRestore,
+        Self::DiskLost,
+        Self::StreamsDeleted,
+        Self::DiskFull,
         Self::ClockStep,
         Self::ClockDrift,
         Self::ClockAhead,
@@ -111,6 +123,10 @@ impl Fault {
             Self::LostAnswer => "lost-answer",
             Self::DoubleAppend => "double-append",
             Self::LostTail => "lost-tail",
+            Self::TornRestore => "torn-restore",
+            Self::DiskLost => "disk-lost",
+            Self::StreamsDeleted => "streams-deleted",
+            Self::DiskFull => "disk-full",
             Self::ClockStep => "clock-step",
             Self::ClockDrift => "clock-drift",
             Self::ClockAhead => "clock-ahead",
@@ -127,6 +143,14 @@ impl fmt::Display for Fault {
         f.write_str(self.name())
     }
 }
+
+/// The faults after which a log may lack what it acknowledged.
+pub const LOSSES: [Fault; 4] = [
+    Fault::LostTail,
+    Fault::TornRestore,
+    Fault::DiskLost,
+    Fault::StreamsDeleted,
+];
 
 /// How appends fare while there is trouble.
 #[derive(Debug, Clone, Copy)]
@@ -271,6 +295,11 @@ impl Plan {
                 0
             },
         }
+    }
+
+    /// Whether a log may lose what it acknowledged.
+    pub fn loses_logs(&self) -> bool {
+        LOSSES.into_iter().any(|fault| self.has(fault))
     }
 
     /// Whether `fault` is on.

@@ -29,7 +29,7 @@ pub struct Held {
 }
 
 /// The newest stamp of each region that a write had seen.
-type Seen = BTreeMap<RegionName, u64>;
+type Seen = BTreeMap<RegionName, (u64, u64)>;
 
 /// What was true after one message.
 #[derive(Debug, Clone, PartialEq)]
@@ -135,9 +135,11 @@ impl Reference {
             let codec = message.header.as_ref().map(|header| header.body.codec);
             match body::open(codec.unwrap_or_default(), &origin, message.body.clone()) {
                 Ok(changes) => {
+                    let header = message.header.as_ref();
+                    let written_here = header.is_ok_and(|header| matches!(header.record, Record::Batch(_)));
                     for change in changes {
                         versions.push((change.id.clone(), change.version.clone()));
-                        self.merge(change);
+                        self.merge(change, written_here);
                     }
                 }
                 Err(error) => self.broken.push(format!(
@@ -163,20 +165,21 @@ impl Reference {
         });
     }
 
-    /// The greater version stays.
-    fn merge(&mut self, change: Change) {
+    /// The greater version stays. A write that comes to its own region's log for the first time has been read by nobody: a greater
+    /// one that is there already can't have known of it, unless the same process wrote both.
+    fn merge(&mut self, change: Change, first: bool) {
         let value = match change.op {
             Op::Put { value, .. } => Some(bytes::Bytes::copy_from_slice(&value)),
             Op::Delete => None,
         };
         let had_seen = |seen: &Seen, loser: &Version| {
             let newest = seen.get(&loser.region);
-            newest.is_some_and(|hlc| *hlc >= loser.hlc.bits())
+            newest.is_some_and(|newest| *newest >= (loser.hlc.bits(), loser.writer.0))
         };
         let seen: Seen = change
             .seen
             .iter()
-            .map(|(region, hlc)| (region.clone(), hlc.bits()))
+            .map(|(region, stamp)| (region.clone(), (stamp.hlc.bits(), stamp.writer.0)))
             .collect();
         let new = Held {
             version: change.version,
@@ -184,17 +187,20 @@ impl Reference {
             value,
         };
         let held = self.cells.get(&change.id);
-        let loser = match held {
+        let (loser, known) = match held {
             Some(held) if held.version > new.version => {
                 let winner = self.seen.get(&change.id);
-                (!winner.is_some_and(|winner| had_seen(winner, &new.version))).then_some(&new.version)
+                let had_seen = winner.is_some_and(|winner| had_seen(winner, &new.version));
+                let known = held.version.writer == new.version.writer || !first && had_seen;
+                (Some(&new.version), known)
             }
             Some(held) if held.version < new.version => {
-                (!had_seen(&seen, &held.version)).then_some(&held.version)
+                let known = held.version.writer == new.version.writer || had_seen(&seen, &held.version);
+                (Some(&held.version), known)
             }
-            _ => None,
+            _ => (None, true),
         };
-        if let Some(loser) = loser.filter(|loser| loser.region == self.region) {
+        if let Some(loser) = loser.filter(|loser| !known && loser.region == self.region) {
             self.conflicts.insert(loser.clone());
         }
         match held {
@@ -321,11 +327,21 @@ impl Reference {
         let shared = match held {
             None => Sequence::NONE,
             Some((life, anchor)) => {
-                let Some(at) = links.iter().position(|link| link.life == *life) else {
-                    return false;
-                };
-                let forks = links[at + 1..].iter().map(|link| link.fork);
-                forks.chain([anchor.sequence]).min().unwrap_or(anchor.sequence)
+                match links.iter().position(|link| link.life == *life) {
+                    Some(at) => {
+                        let forks = links[at + 1..].iter().map(|link| link.fork);
+                        forks.chain([anchor.sequence]).min().unwrap_or(anchor.sequence)
+                    }
+                    // All lives of the log are told, and this is none of them: it was made anew.
+                    None if links[0].parent.is_none()
+                        && links
+                            .last()
+                            .is_some_and(|newest| newest.life.number > life.number) =>
+                    {
+                        Sequence::NONE
+                    }
+                    None => return false,
+                }
             }
         };
         let follows = held

@@ -10,10 +10,12 @@ use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
+use crate::disk;
 use crate::time::Time;
 
 static TRACE: Mutex<Trace> = Mutex::new(Trace {
     shown: None,
+    unsaid: String::new(),
     at: Duration::ZERO,
     machine: None,
     hash: 0xcbf2_9ce4_8422_2325,
@@ -24,6 +26,8 @@ static TRACE: Mutex<Trace> = Mutex::new(Trace {
 
 struct Trace {
     shown: Option<Level>,
+    /// Lines that wait for a full disk.
+    unsaid: String,
     at: Duration,
     machine: Option<Arc<str>>,
     hash: u64,
@@ -93,8 +97,12 @@ impl Trace {
         }
         self.lines += 1;
         if self.shown.is_some_and(|shown| level <= shown) {
-            // Who reads may have seen enough.
-            let _ = writeln!(std::io::stdout(), "{line}");
+            self.unsaid.push_str(&line);
+            self.unsaid.push('\n');
+            if !disk::is_full() {
+                // Who reads may have seen enough.
+                let _ = std::io::stdout().write_all(std::mem::take(&mut self.unsaid).as_bytes());
+            }
         }
     }
 }

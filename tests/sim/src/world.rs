@@ -14,6 +14,7 @@ use isthmus_replication::names::{GroupName, Key, RegionName, SetName};
 use tempfile::TempDir;
 
 use crate::clients::{self, Answers, Asked, Client};
+use crate::disk;
 use crate::faults::Faults;
 use crate::folder;
 use crate::lag;
@@ -42,6 +43,8 @@ pub struct Slot {
     pub run: Option<Run>,
     /// It is paused.
     pub paused: bool,
+    /// Its disk takes nothing more.
+    pub disk_full: bool,
     /// Which run of its process this is, of all runs in the world.
     pub number: usize,
     /// A process that is down starts again then.
@@ -91,6 +94,8 @@ pub struct Report {
     pub conflated: u64,
     /// How often a lag that was told was compared with what is.
     pub lags: u64,
+    /// How many parts of two regions' stores had to be equal.
+    pub compared: u64,
     /// Writes that were overwritten unseen.
     pub conflicts: u64,
 }
@@ -104,7 +109,7 @@ impl World {
         let mut random = fastrand::Rng::with_seed(seed);
         let plan = Plan::draw(&mut random, given);
         let time = Time::default();
-        let folder = scratch()?;
+        let folder = folder::scratch()?;
         let set = SetName::parse("sim")?;
         let sites: Vec<Site> = (0..plan.regions.len())
             .map(|index| {
@@ -177,6 +182,7 @@ impl World {
                     machine,
                     run: None,
                     paused: false,
+                    disk_full: false,
                     number: 0,
                     starts_at: Some(Duration::ZERO),
                 });
@@ -216,6 +222,7 @@ impl World {
             told: self.oracle.told,
             conflated: self.oracle.conflated,
             lags: self.oracle.lags,
+            compared: self.oracle.compared_parts(),
             conflicts: self.oracle.conflicts(),
         })
     }
@@ -276,7 +283,7 @@ impl World {
     /// A log that is read again over a store that has newer writes can name a conflict that was none, and what an agent has not
     /// stored when it ends is not set aside (docs/known-gaps.md).
     fn aside_differs(&self) -> Option<String> {
-        if self.plan.has(Fault::LostTail) {
+        if self.plan.loses_logs() {
             return None;
         }
         let ends = [Fault::Kill, Fault::Vanish, Fault::BitFlip];
@@ -295,6 +302,7 @@ impl World {
         self.restart()?;
         for slot in self.slots.iter().filter(|slot| !slot.paused) {
             if let Some(run) = &slot.run {
+                let _full = slot.disk_full.then(disk::fill);
                 run.step(&self.time);
             }
         }
@@ -312,6 +320,8 @@ impl World {
             let (lies, compared) = lag::lies(self);
             self.oracle.violations.extend(lies);
             self.oracle.lags += compared;
+            let handles = self.handles();
+            self.oracle.compare(&handles);
         }
         if self.oracle.any_disturbed() {
             let handles = self.handles();
@@ -412,10 +422,10 @@ impl World {
     }
 
     fn take_answers(&mut self) {
+        let now = MachineClock::default().wall(self.time.now());
         for answered in self.answers.take() {
-            if let Some(client) = self.clients.get_mut(answered.asked.client) {
-                self.oracle.answered(client, &answered);
-            }
+            let client = &mut self.clients[answered.asked.client];
+            self.oracle.answered(client, &answered, now);
         }
     }
 
@@ -437,9 +447,4 @@ impl World {
 fn address(site: usize, gateway: usize) -> SocketAddr {
     let [site, gateway] = [site, gateway].map(|index| u8::try_from(index + 1).unwrap_or(u8::MAX));
     (Ipv4Addr::new(10, site, 0, gateway), 7443).into()
-}
-
-/// A folder in memory where there is one: checkpoints are written often.
-fn scratch() -> std::io::Result<TempDir> {
-    TempDir::new_in("/dev/shm").or_else(|_| TempDir::new())
 }

@@ -122,6 +122,13 @@ fn logs_that_do_not_answer_or_are_not_found_lose_nothing() {
 }
 
 #[test]
+fn deleted_streams_lost_disks_and_full_ones_lose_nothing_that_an_agent_holds() {
+    seeds("3", "streams-deleted", &[]);
+    seeds("3", "disk-full,kill", &[]);
+    seeds("3", "disk-lost,disk-full", &[]);
+}
+
+#[test]
 fn a_log_with_little_room_is_trimmed_and_goes_on() {
     seeds("3", "small-log,break", &[]);
 }
@@ -138,6 +145,7 @@ fn scenario_30_the_lag_that_leaders_tell_is_what_is_true() {
     let calm = summary("18", &[]);
     assert!(calm.on.is_empty(), "another seed has no faults: {:?}", calm.on);
     assert!(calm.lags > 200, "{} lags", calm.lags);
+    assert!(calm.compared > 10_000, "{} parts compared", calm.compared);
     for (seed, faults) in [
         ("22", "cut,kill"),
         ("23", "one-way-cut,break,nats-away"),
@@ -145,6 +153,11 @@ fn scenario_30_the_lag_that_leaders_tell_is_what_is_true() {
     ] {
         let summary = summary(seed, &["--faults", faults]);
         assert!(summary.lags > 200, "seed {seed}: {} lags", summary.lags);
+        assert!(
+            summary.compared > 10_000,
+            "seed {seed}: {} parts compared",
+            summary.compared
+        );
     }
 }
 

@@ -5,6 +5,7 @@
 
 pub mod arrows;
 pub mod code;
+pub mod containers;
 pub mod events;
 pub mod licences;
 pub mod manifest;

@@ -3,7 +3,9 @@
 
 use std::sync::LazyLock;
 
-use isthmus_tidy::{Tree, Violation, arrows, code, events, licences, markdown, purity, scripts, text};
+use isthmus_tidy::{
+    Tree, Violation, arrows, code, containers, events, licences, markdown, purity, scripts, text,
+};
 
 static TREE: LazyLock<Tree> =
     LazyLock::new(|| Tree::of_this_repository().expect("the repository is readable"));
@@ -52,6 +54,21 @@ fn every_task_has_an_owner() {
 #[test]
 fn every_channel_has_a_bound() {
     keeps(code::unbounded_channels);
+}
+
+#[test]
+fn one_module_of_the_command_line_writes_to_the_terminal() {
+    keeps(code::raw_output);
+}
+
+#[test]
+fn images_are_built_on_digests() {
+    let files = TREE
+        .files
+        .iter()
+        .filter(|file| file.path.ends_with("/Containerfile"));
+    assert!(files.count() > 0);
+    keeps(containers::bases_by_digest);
 }
 
 #[test]

@@ -7,6 +7,8 @@ use tokio::task::JoinSet;
 
 use super::*;
 
+mod held;
+
 const BOUND: Duration = Duration::from_secs(10);
 const REQUEST: &[u8] = b"GET /slow HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
 

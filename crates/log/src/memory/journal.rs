@@ -25,6 +25,7 @@ pub(super) struct MemoryJournal {
     names: BTreeMap<EntryName, Sequence>,
     bytes: u64,
     last: Sequence,
+    made_at: Wall,
 }
 
 impl MemoryJournal {
@@ -62,7 +63,12 @@ impl MemoryJournal {
         }
     }
 
+    /// From a place beyond its end it is read from its beginning: it was made anew.
     fn page(&self, from: PageFrom, limit: usize) -> JournalPage {
+        let from = match from {
+            PageFrom::Sequence(sequence) if sequence > self.last.next() => PageFrom::Sequence(Sequence::NONE),
+            from => from,
+        };
         let mut entries = self
             .held
             .iter()
@@ -95,6 +101,11 @@ impl MemoryRegion {
         entries.filter(|held| !held.entry.is_empty()).cloned().collect()
     }
 
+    /// Deletes a journal with all that it holds, as an operator may by mistake.
+    pub fn delete_journal(&self, journal: &JournalName) {
+        self.change(|state| state.journals.remove(journal));
+    }
+
     /// Acts on a journal that is there; none when it is not, or the region is away.
     fn with_journal<T>(
         &self,
@@ -111,6 +122,14 @@ impl MemoryRegion {
         let done = act(held, now);
         held.bound(journal, now);
         Some(done)
+    }
+
+    fn fits(&self, entry: &Bytes) -> Result<(), AppendError> {
+        let (bytes, max_payload) = (entry.len(), self.0.max_message_bytes);
+        if bytes > max_payload {
+            return Err(AppendError::TooLarge { bytes, max_payload });
+        }
+        Ok(())
     }
 
     fn no_answer(&self, journal: &JournalName) -> AppendError {
@@ -133,12 +152,27 @@ impl MemoryRegion {
 impl Journal for MemoryRegion {
     async fn ensure(&self, journal: &JournalName, create: bool, _replicas: u8) -> Result<(), EnsureError> {
         let stream = self.0.names.journal(journal);
+        let made_at = (self.0.clock)().wall;
         self.change(|state| {
             if !create && !state.journals.contains_key(journal) {
                 return Err(EnsureError::Missing { stream });
             }
-            state.journals.entry(journal.clone()).or_default();
+            let made = || MemoryJournal {
+                made_at,
+                ..MemoryJournal::default()
+            };
+            state.journals.entry(journal.clone()).or_insert_with(made);
             Ok(())
+        })
+    }
+
+    async fn made_at(&self, journal: &JournalName) -> Result<Wall, EnsureError> {
+        let made_at = self.with_journal(journal, |held, _| held.made_at);
+        made_at.ok_or_else(|| match self.without_answer(journal) {
+            LogError::Missing { stream } => EnsureError::Missing { stream },
+            LogError::Refused { stream, .. } | LogError::Unanswered { stream } => {
+                EnsureError::Unanswered { stream }
+            }
         })
     }
 
@@ -148,10 +182,7 @@ impl Journal for MemoryRegion {
         name: &EntryName,
         entry: Bytes,
     ) -> Result<Appended, AppendError> {
-        let (bytes, max_payload) = (entry.len(), self.0.max_message_bytes);
-        if bytes > max_payload {
-            return Err(AppendError::TooLarge { bytes, max_payload });
-        }
+        self.fits(&entry)?;
         let appended = self.with_journal(journal, |held, now| {
             if held.of(name).is_some() {
                 return Appended::Known;
@@ -160,6 +191,17 @@ impl Journal for MemoryRegion {
             Appended::New
         });
         appended.ok_or_else(|| self.no_answer(journal))
+    }
+
+    async fn replace(
+        &self,
+        journal: &JournalName,
+        name: &EntryName,
+        entry: Bytes,
+    ) -> Result<(), AppendError> {
+        self.fits(&entry)?;
+        let replaced = self.with_journal(journal, |held, now| held.put(now, name, entry));
+        replaced.ok_or_else(|| self.no_answer(journal))
     }
 
     async fn page(

@@ -105,6 +105,14 @@ impl MemoryLeases {
         }
     }
 
+    /// Ends every lease: the bucket was lost.
+    pub fn end_all(&mut self) {
+        let names: Vec<LeaseName> = self.leases.keys().cloned().collect();
+        for name in names {
+            self.set(name, State::Free(Ended::Expired));
+        }
+    }
+
     /// When the next lease ends unless it is renewed.
     #[must_use]
     pub fn next_end(&self) -> Option<Mono> {

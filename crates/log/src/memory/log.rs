@@ -5,10 +5,11 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use isthmus_replication::coordinates::{Anchor, MessageId, Sequence};
 use isthmus_replication::fold::Token;
+use isthmus_replication::follow::LifeSuspected;
 use isthmus_replication::header::Header;
 use isthmus_replication::time::Wall;
 
-use crate::{Bounds, LifeSuspected, LogSettings, ReadError, StoredMessage};
+use crate::{Bounds, LogSettings, ReadError, StoredMessage};
 
 /// Bytes that a stored message takes beside header and body.
 const ENTRY_BYTES: usize = 64;

@@ -76,7 +76,14 @@ impl MemoryRegion {
     async fn read(self, shard: Shard, mut at: Anchor, delivery: Delivery, counts: Arc<ReaderCounts>) {
         let mut changed = self.0.changed.subscribe();
         counts.count_opened();
+        let opened = (self.0.clock)().mono;
         loop {
+            let (since, until) = self.state().silent;
+            let silence = until.since((self.0.clock)().mono);
+            if opened < since && !silence.is_zero() {
+                tokio::time::sleep(silence).await;
+                continue;
+            }
             changed.mark_unchanged();
             let messages = match self.ask(&shard, |log| log.after(at, BATCH)) {
                 Ok(Ok(messages)) => messages,
@@ -100,7 +107,7 @@ impl MemoryRegion {
         act: impl FnOnce(&mut MemoryLeases) -> Result<T, LeaseError>,
     ) -> Result<T, LeaseError> {
         let away = matches!(self.servers(), Servers::Away | Servers::Elect);
-        if away {
+        if away || self.state().leases_made.is_none() {
             self.unanswered().await;
             return Err(LeaseError::Unanswered);
         }
@@ -151,6 +158,10 @@ impl ChangeLog for MemoryRegion {
             None => Err(EnsureError::Missing { stream }),
             Some(log) => compare(stream, log.settings(), settings),
         })
+    }
+
+    async fn check_readers(&self, _shard: &Shard) -> Result<(), EnsureError> {
+        Ok(())
     }
 
     async fn append(&self, shard: &Shard, token: &Token, header: &Header, body: Bytes) -> Appending {
@@ -219,8 +230,23 @@ fn compare(stream: String, found: &LogSettings, wanted: &LogSettings) -> Result<
 
 #[async_trait]
 impl Leases for MemoryRegion {
-    async fn ensure(&self, _create: bool, _replicas: u8) -> Result<(), EnsureError> {
-        Ok(())
+    async fn ensure(&self, create: bool, _replicas: u8) -> Result<(), EnsureError> {
+        let now = (self.0.clock)().wall;
+        self.change(|state| {
+            if create {
+                state.leases_made.get_or_insert(now);
+            }
+        });
+        Leases::made_at(self).await.map(drop)
+    }
+
+    async fn made_at(&self) -> Result<Wall, EnsureError> {
+        let stream = format!("KV_{}", self.0.names.lease_bucket());
+        if self.servers() == Servers::Away {
+            self.unanswered().await;
+            return Err(EnsureError::Unanswered { stream });
+        }
+        self.state().leases_made.ok_or(EnsureError::Missing { stream })
     }
 
     async fn put(

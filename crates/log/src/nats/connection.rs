@@ -10,12 +10,9 @@ use async_nats::jetstream::{self, ContextBuilder};
 use async_nats::{Client, ConnectOptions, Event, ServerAddr};
 use tokio::sync::watch;
 
-use super::journal::NatsJournal;
-use super::lease::NatsLeases;
-use super::log::NatsLog;
-use super::peer::NatsPeers;
 use super::slots::{Readers, Slots};
-use crate::{ConnectError, Ports, RegionNames, Role};
+use crate::unguessable::Unguessable;
+use crate::{ConnectError, RegionNames, Role};
 
 /// How long a JetStream request is waited for.
 const ANSWER: Duration = Duration::from_secs(5);
@@ -67,6 +64,7 @@ struct Inner {
     requests: jetstream::Context,
     appends: jetstream::Context,
     names: RegionNames,
+    role: Option<Role>,
     slots: Option<Slots>,
     state: watch::Receiver<ConnectionState>,
 }
@@ -79,9 +77,10 @@ impl Connection {
     pub async fn open(settings: ConnectionSettings) -> Result<Self, ConnectError> {
         let servers = addresses(&settings.servers)?;
         let (teller, state) = watch::channel(ConnectionState::default());
+        let process = Unguessable::draw().map_err(ConnectError::NoRandomness)?;
         let mut options = ConnectOptions::new()
             .name(&settings.process)
-            .custom_inbox_prefix(settings.names.inbox(settings.role))
+            .custom_inbox_prefix(settings.names.inbox(settings.role, &process))
             .retry_on_initial_connect()
             .max_reconnects(None)
             .reconnect_delay_callback(reconnect_pause)
@@ -111,24 +110,13 @@ impl Connection {
                 .build(client.clone()),
             client,
             names: settings.names,
+            role: settings.role,
             slots: match settings.readers {
                 Readers::Own => None,
                 Readers::Slots { each } => Some(Slots::new(&settings.process, each)),
             },
             state,
         })))
-    }
-
-    /// The ports that hang from this connection.
-    #[must_use]
-    pub fn ports(&self) -> Ports {
-        Ports {
-            names: self.0.names.clone(),
-            log: Arc::new(NatsLog::new(self.clone())),
-            journal: Arc::new(NatsJournal::new(self.clone())),
-            leases: Arc::new(NatsLeases::new(self.clone())),
-            peers: Arc::new(NatsPeers::new(self.clone())),
-        }
     }
 
     /// Whether it stands, to be watched.
@@ -165,6 +153,12 @@ impl Connection {
 
     pub(crate) fn names(&self) -> &RegionNames {
         &self.0.names
+    }
+
+    /// A new inbox for the answer to one question among processes.
+    pub(super) fn answer_inbox(&self) -> Result<String, getrandom::Error> {
+        let question = Unguessable::draw()?;
+        Ok(self.0.names.answer_inbox(self.0.role, &question))
     }
 
     /// The slots of the process, if it reads through them.

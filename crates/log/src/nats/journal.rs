@@ -108,42 +108,14 @@ impl NatsJournal {
         }
         Ok(Sequence(low))
     }
-}
 
-#[async_trait]
-impl Journal for NatsJournal {
-    async fn ensure(&self, journal: &JournalName, create: bool, replicas: u8) -> Result<(), EnsureError> {
-        let wanted = stream::journal(self.connection.names(), journal, replicas);
-        stream::ensure(&self.connection, &wanted, create, Bounds::AnyButNone).await
-    }
-
-    async fn append(
+    /// The entries from `at` on.
+    async fn page_at(
         &self,
         journal: &JournalName,
-        name: &EntryName,
-        entry: Bytes,
-    ) -> Result<Appended, AppendError> {
-        if self.write(journal, name, entry, Sequence::NONE).await? {
-            return Ok(Appended::New);
-        }
-        match self.last(journal, name).await {
-            Ok(Some(_)) => Ok(Appended::Known),
-            Ok(None) | Err(_) => Err(AppendError::Unanswered {
-                stream: self.connection.names().journal(journal),
-            }),
-        }
-    }
-
-    async fn page(
-        &self,
-        journal: &JournalName,
-        from: PageFrom,
+        mut at: Sequence,
         limit: usize,
     ) -> Result<JournalPage, LogError> {
-        let mut at = match from {
-            PageFrom::Sequence(sequence) => sequence,
-            PageFrom::Time(time) => self.first_at(journal, time).await?,
-        };
         let prefix = self.connection.names().journal_prefix(journal);
         let mut entries = Vec::new();
         while let Some(found) = self.next(journal, at).await? {
@@ -170,6 +142,70 @@ impl Journal for NatsJournal {
             next: at,
             is_last: true,
         })
+    }
+
+    /// Whether the journal ends before where its reader stands: it was made anew.
+    async fn is_beyond(&self, journal: &JournalName, at: Sequence) -> Result<bool, LogError> {
+        let end = Sequence(self.info(journal).await?.state.last_seq).next();
+        Ok(at > end)
+    }
+}
+
+#[async_trait]
+impl Journal for NatsJournal {
+    async fn ensure(&self, journal: &JournalName, create: bool, replicas: u8) -> Result<(), EnsureError> {
+        let wanted = stream::journal(self.connection.names(), journal, replicas);
+        stream::ensure(&self.connection, &wanted, create, Bounds::AnyButNone).await
+    }
+
+    async fn made_at(&self, journal: &JournalName) -> Result<Wall, EnsureError> {
+        stream::made_at(&self.connection, &self.connection.names().journal(journal)).await
+    }
+
+    async fn append(
+        &self,
+        journal: &JournalName,
+        name: &EntryName,
+        entry: Bytes,
+    ) -> Result<Appended, AppendError> {
+        if self.write(journal, name, entry, Sequence::NONE).await? {
+            return Ok(Appended::New);
+        }
+        match self.last(journal, name).await {
+            Ok(Some(_)) => Ok(Appended::Known),
+            Ok(None) | Err(_) => Err(AppendError::Unanswered {
+                stream: self.connection.names().journal(journal),
+            }),
+        }
+    }
+
+    async fn replace(
+        &self,
+        journal: &JournalName,
+        name: &EntryName,
+        entry: Bytes,
+    ) -> Result<(), AppendError> {
+        let names = self.connection.names();
+        let (stream, subject) = (names.journal(journal), names.journal_subject(journal, name));
+        let appending = self.connection.append(stream, subject, HeaderMap::new(), entry);
+        appending.await.await.map(drop)
+    }
+
+    async fn page(
+        &self,
+        journal: &JournalName,
+        from: PageFrom,
+        limit: usize,
+    ) -> Result<JournalPage, LogError> {
+        let at = match from {
+            PageFrom::Sequence(sequence) => sequence,
+            PageFrom::Time(time) => self.first_at(journal, time).await?,
+        };
+        let page = self.page_at(journal, at, limit).await?;
+        if page.entries.is_empty() && self.is_beyond(journal, at).await? {
+            return self.page_at(journal, Sequence::NONE, limit).await;
+        }
+        Ok(page)
     }
 
     async fn time(&self, journal: &JournalName) -> Result<Wall, LogError> {

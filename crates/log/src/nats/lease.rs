@@ -10,6 +10,7 @@ use async_nats::jetstream;
 use async_nats::jetstream::context::{PublishError, PublishErrorKind};
 use async_trait::async_trait;
 use bytes::Bytes;
+use isthmus_replication::time::Wall;
 
 use super::connection::Connection;
 use super::lease_watch;
@@ -89,6 +90,12 @@ impl Leases for NatsLeases {
         let wanted = stream::leases(self.connection.names(), replicas);
         stream::ensure(&self.connection, &wanted, create, stream::Bounds::Exact).await?;
         self.connection.ensure_slots(&wanted.name).await
+    }
+
+    async fn made_at(&self) -> Result<Wall, EnsureError> {
+        let made_at = stream::made_at(&self.connection, &self.stream()).await?;
+        self.connection.check_slots(&self.stream()).await?;
+        Ok(made_at)
     }
 
     async fn put(

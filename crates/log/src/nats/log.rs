@@ -77,6 +77,10 @@ impl ChangeLog for NatsLog {
         self.connection.ensure_slots(&wanted.name).await
     }
 
+    async fn check_readers(&self, shard: &Shard) -> Result<(), EnsureError> {
+        self.connection.check_slots(&self.names().stream(shard)).await
+    }
+
     async fn append(&self, shard: &Shard, token: &Token, header: &Header, body: Bytes) -> Appending {
         let names = self.names();
         let (stream, subject) = (names.stream(shard), names.subject(shard, token));

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures::StreamExt as _;
 
 use super::connection::Connection;
-use crate::{PeerBus, PeerError, PeerMessage, PeerSubscription, Reply};
+use crate::{PeerBus, PeerError, PeerMessage, PeerSubscription, RegionNames, Reply};
 
 /// Talk among the processes of a region over core NATS. Without a connection nothing is queued: what would be told late
 /// is told again by then.
@@ -35,6 +35,15 @@ impl NatsPeers {
     }
 }
 
+/// Where an answer goes, unless a message names a subject that no question of a process of the region has.
+fn answerable(names: &RegionNames, reply: &str) -> Option<Reply> {
+    let answerable = names.is_answer_inbox(reply);
+    if !answerable {
+        tracing::debug!(reply, "a message wants its answer where none goes");
+    }
+    answerable.then(|| Reply(reply.to_owned()))
+}
+
 #[async_trait]
 impl PeerBus for NatsPeers {
     async fn publish(&self, suffix: &str, payload: Bytes) -> Result<(), PeerError> {
@@ -52,6 +61,7 @@ impl PeerBus for NatsPeers {
             client.flush().await.map_err(|_| PeerError::Away)?;
         }
         let prefix = self.subject("");
+        let names = self.connection.names().clone();
         Ok(PeerSubscription(
             heard
                 .filter_map(move |message| {
@@ -59,7 +69,7 @@ impl PeerBus for NatsPeers {
                     let message = suffix.map(|suffix| PeerMessage {
                         suffix,
                         payload: message.payload,
-                        reply: message.reply.map(|reply| Reply(reply.to_string())),
+                        reply: message.reply.and_then(|reply| answerable(&names, &reply)),
                     });
                     std::future::ready(message)
                 })
@@ -68,7 +78,11 @@ impl PeerBus for NatsPeers {
     }
 
     async fn request(&self, suffix: &str, payload: Bytes, timeout: Duration) -> Result<Bytes, PeerError> {
-        let request = Request::new().payload(payload).timeout(Some(timeout));
+        let inbox = self.connection.answer_inbox().map_err(|_| PeerError::Away)?;
+        let request = Request::new()
+            .payload(payload)
+            .timeout(Some(timeout))
+            .inbox(inbox);
         let answer = self
             .connected()?
             .send_request(self.subject(suffix), request)

@@ -10,14 +10,16 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use isthmus_replication::coordinates::{Anchor, MessageId, Sequence};
+use isthmus_replication::follow::LifeSuspected;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::connection::{Connection, ConnectionState};
 use super::message::delivered;
 use super::request::{Query, Unfulfilled};
 use super::session::{self, Begin, Session};
+use crate::absences::Absences;
 use crate::reader::{Abandoned, Delivery};
-use crate::{Bounds, LifeSuspected, ReadError, ReaderCounts, StoredMessage};
+use crate::{Bounds, ReadError, ReaderCounts, StoredMessage};
 
 /// With no message for this long the log is asked whether it moved.
 const IDLE: Duration = Duration::from_secs(5);
@@ -25,8 +27,7 @@ const IDLE: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(200);
 /// A log that ends before the reader's place is asked so often: a leader that was just elected may not have caught up.
 const SHORT_ANSWERS: u32 = 3;
-/// A stream is gone for good after so many answers that say so, each this long after the one before (design.md section 5).
-const ABSENCES: u32 = 3;
+/// Answers that the stream does not exist count when they come so long after each other.
 const ABSENCE_APART: Duration = Duration::from_secs(10);
 
 /// A reader at work.
@@ -73,7 +74,7 @@ impl Reading {
             last: Sequence::NONE,
             counts,
             short_answers: 0,
-            absences: Absences::default(),
+            absences: Absences::new(ABSENCE_APART),
             told: None,
         }
     }
@@ -117,7 +118,7 @@ impl Reading {
             Ok(info) => Bounds::from(&info),
             Err(unfulfilled) => return Err(self.no_bounds(unfulfilled)),
         };
-        self.absences = Absences::default();
+        self.absences.clear();
         self.compare(&bounds)
     }
 
@@ -248,40 +249,5 @@ impl Reading {
             tracing::warn!(stream = self.stream, at = %self.at.sequence, %last, "a consumer stalled; making another");
         }
         Err(Interrupted::Again)
-    }
-}
-
-/// Answers that a stream does not exist.
-#[derive(Debug, Default)]
-struct Absences {
-    counted: u32,
-    last: Option<Instant>,
-}
-
-impl Absences {
-    /// Counts one more if it comes long enough after the one before; whether it was the last straw.
-    fn another(&mut self, now: Instant) -> bool {
-        if self
-            .last
-            .is_none_or(|last| now.duration_since(last) >= ABSENCE_APART)
-        {
-            self.counted += 1;
-            self.last = Some(now);
-        }
-        self.counted >= ABSENCES
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_stream_is_gone_only_after_three_answers_ten_seconds_apart() {
-        let (start, mut absences) = (Instant::now(), Absences::default());
-        let answers: Vec<bool> = (0..=100)
-            .map(|tenths| absences.another(start + Duration::from_millis(tenths * 200)))
-            .collect();
-        assert_eq!(answers.iter().position(|gone| *gone), Some(100));
     }
 }

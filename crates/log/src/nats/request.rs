@@ -66,6 +66,8 @@ pub(super) struct StreamInfo {
     #[serde(default)]
     pub cluster: Option<Cluster>,
     #[serde(default)]
+    created: String,
+    #[serde(default)]
     ts: String,
 }
 
@@ -106,6 +108,11 @@ impl StreamInfo {
     /// When the server answered, by its clock.
     pub(super) fn told_at(&self) -> Wall {
         wall(&self.ts)
+    }
+
+    /// When the stream was made.
+    pub(super) fn made_at(&self) -> Wall {
+        wall(&self.created)
     }
 
     pub(super) fn first_at(&self) -> Wall {

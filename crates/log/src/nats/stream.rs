@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, StorageType};
 use isthmus_replication::coordinates::Shard;
+use isthmus_replication::time::Wall;
 use serde::Deserialize;
 use tokio::time::{Instant, sleep};
 
@@ -124,6 +125,22 @@ pub(super) async fn ensure(
     Err(EnsureError::Unanswered {
         stream: stream.clone(),
     })
+}
+
+/// When the stream was made.
+pub(super) async fn made_at(connection: &Connection, stream: &str) -> Result<Wall, EnsureError> {
+    match connection.stream_info(stream).await {
+        Ok(info) => Ok(info.made_at()),
+        Err(Unfulfilled::NoStream) => Err(EnsureError::Missing {
+            stream: stream.to_owned(),
+        }),
+        Err(Unfulfilled::Refused { code, description }) if !passes(code) => {
+            Err(refused(stream, code, description))
+        }
+        Err(_) => Err(EnsureError::Unanswered {
+            stream: stream.to_owned(),
+        }),
+    }
 }
 
 fn to_compare(found: &Config, wanted: &Config, bounds: Bounds) -> Config {

@@ -128,6 +128,27 @@ pub async fn a_removed_entry_is_gone_and_does_not_come_back(ports: Ports) {
     assert_eq!((names(&page), page.is_last), (vec!["d"], true));
 }
 
+pub async fn an_entry_takes_the_place_of_the_one_of_its_name(ports: Ports) {
+    with_journals(&ports).await;
+    let events = JournalName::Events;
+    let replace = async |named: &str, text: &'static str| {
+        let entry = Bytes::from_static(text.as_bytes());
+        let replaced = ports.journal.replace(&events, &name(named), entry).await;
+        assert_eq!(replaced, Ok(()));
+    };
+    append(&ports, &events, "a").await;
+    for text in ["first", "second", "third"] {
+        replace("slot-0", text).await;
+        replace("slot-1", text).await;
+    }
+    append(&ports, &events, "b").await;
+    let page = ports.journal.page(&events, BEGIN, 10).await.unwrap();
+    assert_eq!(names(&page), ["a", "slot-0", "slot-1", "b"]);
+    assert_eq!(page.entries[1].entry, "third");
+    let held = ports.journal.get(&events, &name("slot-1")).await.unwrap();
+    assert_eq!(held.unwrap().entry, "third");
+}
+
 /// The events of a region take 16 MiB.
 pub async fn the_oldest_entries_give_way(ports: Ports) {
     with_journals(&ports).await;

@@ -52,6 +52,7 @@ conformance! {
     an_entry_comes_once_by_its_name_however_many_append_it
     entries_are_paged_in_order_from_a_place_or_a_time
     a_removed_entry_is_gone_and_does_not_come_back
+    an_entry_takes_the_place_of_the_one_of_its_name
     the_oldest_entries_give_way
     a_missing_journal_is_said_to_be_missing;
     marks:

@@ -26,6 +26,7 @@ pub async fn the_newest_mark_at_or_below_a_position_is_found(ports: Ports) {
     let record = LifeRecord {
         message_id: MessageId(1000),
         link,
+        lost_before: false,
     };
     put_agent(&ports, Record::Life(record), Bytes::new()).await;
     let mut described = Vec::new();

@@ -3,11 +3,10 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use isthmus_log::{
-    AppendError, EnsureError, LifeSuspected, LogError, LogSettings, Ports, ReadError, ServerClock,
-};
+use isthmus_log::{AppendError, EnsureError, LogError, LogSettings, Ports, ReadError, ServerClock};
 use isthmus_replication::coordinates::{Anchor, MessageId, Sequence};
 use isthmus_replication::fold::Token;
+use isthmus_replication::follow::LifeSuspected;
 
 use super::common::*;
 

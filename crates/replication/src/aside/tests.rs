@@ -13,6 +13,8 @@ use crate::hlc::Hlc;
 use crate::names::{BucketName, GroupName, Key, SetName};
 use crate::seen::Seen;
 
+mod writers;
+
 const REGIONS: [&str; 3] = ["a", "b", "c"];
 
 fn region(at: usize) -> RegionName {
@@ -141,12 +143,12 @@ fn write(store: &Store, at: usize, hlc: u64, deletes: bool) -> Change {
     let mut seen = Seen::default();
     if let Some(held) = store.held(&id) {
         seen.join(&held.cell.seen);
-        seen.observe(&held.cell.version.region, held.cell.version.hlc);
+        seen.observe(&held.cell.version);
     }
     let version = Version {
         hlc: Hlc::from_bits(hlc),
         region: region(at),
-        writer: WriterId(7),
+        writer: WriterId(at as u64),
     };
     let op = match deletes {
         true => Op::Delete,
@@ -206,7 +208,7 @@ fn name_of(change: &Change) -> String {
 }
 
 fn has_seen(later: &Change, earlier: &Change) -> bool {
-    !later.seen.conflicts_with(&earlier.version)
+    !later.clone().into_cell().1.overwrites_unseen(&earlier.version)
 }
 
 /// The writes of region `at` that are later ones' losers, as far as `lost` says.

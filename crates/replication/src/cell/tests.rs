@@ -4,6 +4,7 @@ use super::*;
 use crate::coordinates::WriterId;
 use crate::hlc::Hlc;
 use crate::names::RegionName;
+use crate::seen::Stamp;
 
 fn region(n: u8) -> RegionName {
     RegionName::parse(["ap-south", "eu-west", "us-east"][usize::from(n) % 3]).expect("a valid name")
@@ -34,7 +35,10 @@ fn cell() -> impl Strategy<Value = Cell> {
         .prop_map(
             |(hlc, at, writer, content, expires, sweep, seen_region, seen_hlc)| {
                 let mut seen = Seen::default();
-                seen.observe(&region(seen_region), Hlc::from_bits(seen_hlc));
+                seen.note(
+                    &region(seen_region),
+                    Stamp::of_any_writer(Hlc::from_bits(seen_hlc)),
+                );
                 let mut cell = Cell {
                     version: Version {
                         hlc: Hlc::from_bits(hlc),
@@ -103,7 +107,7 @@ proptest! {
         };
         let mut swept = cell.clone();
         swept.sweep();
-        swept.seen.observe(&region(0), Hlc::from_bits(99));
+        swept.seen.note(&region(0), Stamp::of_any_writer(Hlc::from_bits(99)));
         prop_assert_eq!(cell.digest(&id), swept.digest(&id));
     }
 }
@@ -144,10 +148,33 @@ fn a_winner_that_had_not_seen_the_loser_is_a_true_conflict() {
         region: region(1),
         writer: WriterId(1),
     };
-    let mut seen = Seen::default();
-    assert!(seen.conflicts_with(&loser));
-    seen.observe(&region(1), Hlc::from_bits(4));
-    assert!(seen.conflicts_with(&loser));
-    seen.observe(&region(1), Hlc::from_bits(5));
-    assert!(!seen.conflicts_with(&loser));
+    let mut winner = Cell {
+        version: Version {
+            hlc: Hlc::from_bits(6),
+            region: region(1),
+            writer: WriterId(2),
+        },
+        seen: Seen::default(),
+        expires_at: None,
+        content: Content::Tombstone,
+    };
+    assert!(winner.overwrites_unseen(&loser));
+    winner.seen.observe(&Version {
+        hlc: Hlc::from_bits(4),
+        ..loser.clone()
+    });
+    assert!(winner.overwrites_unseen(&loser));
+    winner.seen.observe(&Version {
+        writer: WriterId(0),
+        ..loser.clone()
+    });
+    assert!(winner.overwrites_unseen(&loser));
+    let mut same_writer = winner.clone();
+    same_writer.version.writer = loser.writer;
+    assert!(
+        !same_writer.overwrites_unseen(&loser),
+        "a process knows what it wrote"
+    );
+    winner.seen.observe(&loser);
+    assert!(!winner.overwrites_unseen(&loser));
 }

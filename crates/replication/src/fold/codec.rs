@@ -65,6 +65,7 @@ impl Fold {
                 .collect(),
             recent: recent.into(),
             own_appended: self.own_appended.micros(),
+            lost_before: self.lost_before,
         }
     }
 
@@ -89,6 +90,7 @@ impl Fold {
             last_mark: (mark != Default::default()).then_some(mark),
             recent,
             origins,
+            lost_before: wire.lost_before,
         })
     }
 }

@@ -6,6 +6,7 @@ use crate::header::{BodySeal, ClockLimits, LifeLink, StageTimes};
 use crate::names::GroupName;
 
 mod gaps;
+mod lives;
 mod properties;
 
 pub(super) fn name(region: &str) -> RegionName {
@@ -44,6 +45,7 @@ pub(super) fn life_record(link: LifeLink) -> Record {
     Record::Life(LifeRecord {
         message_id: MessageId(link.life.number),
         link,
+        lost_before: false,
     })
 }
 
@@ -321,32 +323,6 @@ fn a_range_after_another_message_than_the_cursors_is_void() {
     assert_eq!(reader.read(Record::Range(stale.clone())), void);
     assert_eq!(reader.read(Record::Gap(stale)), void);
     assert!(reader.accepts(Record::Range(next)));
-}
-
-#[test]
-fn a_new_life_of_the_origin_goes_on_after_the_least_fork() {
-    let mut reader = Reader::new();
-    assert!(reader.accepts(range("us-east", &lineage(&[0]), 1, 100)));
-    let forked = lineage(&[0, 90, 95]);
-    assert_eq!(
-        reader.read(range("us-east", &forked, 101, 110)),
-        Verdict::Void(Void::NotNext { next: Sequence(91) })
-    );
-    assert!(reader.accepts(range("us-east", &forked, 91, 110)));
-    assert_eq!(
-        reader.read(range("us-east", &lineage(&[0]), 111, 120)),
-        Verdict::Void(Void::OlderLife)
-    );
-    let mut stranger = Lineage::default();
-    assert!(stranger.begin(LifeLink {
-        life: Life { number: 9, nonce: 9 },
-        parent: None,
-        fork: Sequence::NONE
-    }));
-    assert_eq!(
-        reader.read(range("us-east", &stranger, 111, 120)),
-        Verdict::Void(Void::UnknownLineage)
-    );
 }
 
 #[test]

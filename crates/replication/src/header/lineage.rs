@@ -83,6 +83,19 @@ impl Lineage {
         )
     }
 
+    /// After which sequence a lane goes on for a peer that has the log through `position`: what it shares with the current life.
+    /// With a life that a complete lineage does not know, and whose number the current one is above, it shares nothing: the log was
+    /// made anew, and all of it follows. None if the lineage does not tell.
+    #[must_use]
+    pub fn resumes_after(&self, position: Position) -> Option<Sequence> {
+        let complete = self.0.first().is_some_and(|first| first.parent.is_none());
+        let newer = self
+            .current()
+            .is_some_and(|current| current.number > position.life.number);
+        self.shared_through(position)
+            .or((complete && newer).then_some(Sequence::NONE))
+    }
+
     /// Whether who has the log through `cursor` needs nothing of what ended at `end`: it has it, or `end` is of a life that
     /// had ended when the cursor's began.
     #[must_use]

@@ -40,7 +40,7 @@ pub enum Standing {
     OtherHistory,
     /// It is of a life that ended.
     OlderLife,
-    /// The life that is held is not in its lineage.
+    /// The life that is held is not in its lineage, and it does not tell of a log that was made anew.
     UnknownLineage,
 }
 
@@ -49,14 +49,15 @@ impl Range {
     ///
     /// The next range begins after the last sequence that is shared with the origin's current life: the least of the
     /// cursor and every fork since the cursor's life (design.md section 5). A log may lose a tail that nobody there had
-    /// read and give the same sequences again without a new life; what tells is the message that the range follows.
+    /// read and give the same sequences again without a new life; what tells is the message that the range follows. A log that
+    /// was made anew begins again ([`Lineage::resumes_after`]).
     #[must_use]
     pub fn standing(&self, cursor: Option<Cursor>) -> Standing {
         let number = self.lineage.current().map_or(0, |life| life.number);
         let shared = match cursor {
             None => Some(Sequence::NONE),
             Some(cursor) if number < cursor.position.life.number => return Standing::OlderLife,
-            Some(cursor) => self.lineage.shared_through(cursor.position),
+            Some(cursor) => self.lineage.resumes_after(cursor.position),
         };
         let Some(shared) = shared else {
             return Standing::UnknownLineage;

@@ -102,6 +102,8 @@ pub struct LifeRecord {
     pub message_id: MessageId,
     /// The new life, its parent and the last sequence that both share.
     pub link: LifeLink,
+    /// Other regions have lives of this log that it has no record of: it was made anew, and what it held before is missing here.
+    pub lost_before: bool,
 }
 
 impl Record {
@@ -157,6 +159,7 @@ impl Record {
             Self::Life(life) => {
                 wire.life = Some(life.link.life.into());
                 wire.lineage = vec![life.link.to_wire()];
+                wire.lost_before = life.lost_before;
             }
             Self::Membership { membership, .. } => wire.membership = Some(membership.to_wire()),
         }
@@ -192,6 +195,7 @@ impl Record {
                 Self::Life(LifeRecord {
                     message_id,
                     link: LifeLink::from_wire(link)?,
+                    lost_before: wire.lost_before,
                 })
             }
             6 => {

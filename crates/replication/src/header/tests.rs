@@ -139,6 +139,7 @@ fn record() -> impl Strategy<Value = Record> {
                         }),
                         fork: Sequence(fork),
                     },
+                    lost_before: false
                 })
             ),
         (id, membership()).prop_map(|(message_id, membership)| Record::Membership {

@@ -2,9 +2,9 @@
 
 use bytes::Bytes;
 
-use crate::body;
+use crate::body::{self, OpenError};
 use crate::fold::LogName;
-use crate::header::{BodySeal, Header, HeaderError, Kind, Range, Record, StageTimes};
+use crate::header::{BodySeal, BrokenSeal, Header, HeaderError, Kind, Range, Record, StageTimes};
 use crate::link::lane::RangeFrame;
 use crate::names::RegionName;
 
@@ -63,11 +63,27 @@ impl Violation {
     }
 }
 
-/// The header and the range of a frame that belongs on the lane of `origin` into `log`.
-pub fn range(log: &LogName, origin: &RegionName, frame: &RangeFrame) -> Result<(Header, Range), Violation> {
+/// A body that no agent could apply.
+#[derive(Debug, thiserror::Error)]
+pub enum UnusableBody {
+    /// It is not what its header promised.
+    #[error(transparent)]
+    Seal(#[from] BrokenSeal),
+    /// Its changes can't be read.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+}
+
+/// The header of a frame that belongs on the lane of `origin` into `log`: its range, seal and stage times.
+pub fn range(
+    log: &LogName,
+    origin: &RegionName,
+    frame: &RangeFrame,
+) -> Result<(Range, BodySeal, StageTimes), Violation> {
     let header = Header::decode(&frame.header)?;
-    let Record::Range(range) = &header.record else {
-        return Err(Violation::Kind(header.record.kind()));
+    let range = match header.record {
+        Record::Range(range) => range,
+        other => return Err(Violation::Kind(other.kind())),
     };
     if header.set != log.set || header.shard != log.shard || frame.shard != log.shard {
         return Err(Violation::Foreign);
@@ -75,28 +91,15 @@ pub fn range(log: &LogName, origin: &RegionName, frame: &RangeFrame) -> Result<(
     if range.origin != *origin {
         return Err(Violation::Origin {
             certified: origin.clone(),
-            found: range.origin.clone(),
+            found: range.origin,
         });
     }
-    let range = range.clone();
-    Ok((header, range))
+    Ok((range, header.body, header.stages))
 }
 
 /// Whether every agent could apply the body; else why not.
-pub fn body(header: &Header, origin: &RegionName, body: &Bytes) -> Result<(), String> {
-    header.body.check(body).map_err(|broken| broken.to_string())?;
-    body::open(header.body.codec, origin, body.clone()).map_err(|invalid| invalid.to_string())?;
+pub fn body(seal: &BodySeal, origin: &RegionName, body: &Bytes) -> Result<(), UnusableBody> {
+    seal.check(body)?;
+    body::open(seal.codec, origin, body.clone())?;
     Ok(())
-}
-
-/// What is appended for a range whose body can't be: the cursor moves, and the region needs a sync for what is missing.
-pub fn gap(log: &LogName, range: &Range, stages: StageTimes) -> Bytes {
-    let header = Header {
-        set: log.set.clone(),
-        shard: log.shard.clone(),
-        record: Record::Gap(range.clone()),
-        body: BodySeal::of(&[], 0),
-        stages,
-    };
-    header.encode()
 }

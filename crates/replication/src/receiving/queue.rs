@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::header::Range;
+use crate::fold::LogName;
+use crate::header::{BodySeal, Header, Range, Record, StageTimes};
 use crate::limits;
 use crate::time::{Mono, Now, Wall};
 
@@ -31,11 +32,13 @@ enum Progress {
 pub struct Held {
     /// The range as it came.
     pub range: Range,
-    /// The header to append.
-    pub header: Bytes,
+    /// What the header promises of the body.
+    pub seal: BodySeal,
+    /// Its stage times, with those of this gateway.
+    pub stages: StageTimes,
     /// The body to append.
     pub body: Bytes,
-    /// Whether a gap stands for the body.
+    /// Whether a gap stands for the body: the cursor moves, and the region needs a sync for what is missing.
     pub gap: bool,
     cost: u64,
     progress: Progress,
@@ -45,17 +48,41 @@ pub struct Held {
 }
 
 impl Held {
-    pub fn new(range: Range, header: Bytes, body: Bytes, gap: bool, cost: u64) -> Self {
+    /// A range of a sound body that takes `cost` of the window.
+    pub fn new(range: Range, seal: BodySeal, stages: StageTimes, body: Bytes, cost: u64) -> Self {
         Self {
             range,
-            header,
+            seal,
+            stages,
             body,
-            gap,
+            gap: false,
             cost,
             progress: Progress::Waiting,
             appended: 0,
             waits: limits::READ_BACK,
             pause: Duration::ZERO,
+        }
+    }
+
+    /// Lets a gap stand for the body, and gives what it stands for.
+    pub fn become_gap(&mut self) -> Bytes {
+        self.gap = true;
+        self.seal = BodySeal::of(&[], 0);
+        std::mem::take(&mut self.body)
+    }
+
+    /// The header to append to `log`: the same each time.
+    pub fn header(&self, log: &LogName) -> Header {
+        let range = self.range.clone();
+        Header {
+            set: log.set.clone(),
+            shard: log.shard.clone(),
+            record: match self.gap {
+                true => Record::Gap(range),
+                false => Record::Range(range),
+            },
+            body: self.seal,
+            stages: self.stages,
         }
     }
 

@@ -4,7 +4,9 @@ use bytes::Bytes;
 
 use super::AppendId;
 use crate::aside::Entry;
+use crate::coordinates::Sequence;
 use crate::fold::Token;
+use crate::header::{Codec, Header};
 use crate::link::lane::Hold;
 
 /// What a receiving lane waits for; both mean that [`super::Receiving::poll_append`] may have something.
@@ -16,15 +18,24 @@ pub enum Deadline {
     Clock,
 }
 
-/// A message to append to the own log. The same range gives the same bytes each time.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A range that was taken from the link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Taken {
+    /// The last message of the origin's log that it stands for.
+    pub through: Sequence,
+    /// How its body stands for the changes.
+    pub codec: Codec,
+}
+
+/// A message to append to the own log. The same range gives the same message each time.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Append {
     /// Names this append in what is reported of it.
     pub id: AppendId,
     /// The last token of the subject.
     pub token: Token,
-    /// The encoded header.
-    pub header: Bytes,
+    /// The header.
+    pub header: Header,
     /// The body.
     pub body: Bytes,
 }

@@ -80,6 +80,10 @@ fn frame_of(header: &Header, body: Bytes) -> RangeFrame {
     }
 }
 
+fn header_of(frame: &RangeFrame) -> Header {
+    Header::decode(&frame.header).expect("a sound header")
+}
+
 fn frame(range: Range) -> RangeFrame {
     let body = body::encode(&origin(), &[]);
     frame_of(&header(Record::Range(range), &body), body)
@@ -120,15 +124,18 @@ impl Lane {
                 parent: self.head.lineage().current(),
                 fork,
             },
+            lost_before: false,
         });
-        let verdict = self.store(&Token::Agent, &header(record, b"").encode());
+        let verdict = self.store(&Token::Agent, &header(record, b""));
         assert!(matches!(verdict, Verdict::Accepted(_)));
     }
 
-    fn take(&mut self, first: u64, through: u64) {
-        self.receiving
+    fn take(&mut self, first: u64, through: u64) -> bool {
+        let taken = self
+            .receiving
             .handle_range(self.now, frame(range(first, through)))
             .expect("an honest range");
+        taken.is_some_and(|taken| taken.through == Sequence(through))
     }
 
     fn appends(&mut self) -> Vec<Append> {
@@ -136,17 +143,16 @@ impl Lane {
     }
 
     /// Appended and read back.
-    fn store(&mut self, token: &Token, bytes: &[u8]) -> Verdict {
-        let header = Header::decode(bytes).expect("a sound header");
+    fn store(&mut self, token: &Token, header: &Header) -> Verdict {
         let message = Message {
             sequence: self.head.at().sequence.next(),
             timestamp: self.now.wall,
             token: Some(token),
-            header: Ok(&header),
+            header: Ok(header),
         };
         let verdict = self.head.apply(message).expect("the next sequence");
         self.receiving
-            .handle_read_back(self.now, Some(&header), &verdict, &self.head);
+            .handle_read_back(self.now, Some(header), &verdict, &self.head);
         verdict
     }
 
@@ -167,8 +173,8 @@ impl Lane {
 }
 
 fn firsts(appends: &[Append]) -> Vec<u64> {
-    let first = |append: &Append| match Header::decode(&append.header).map(|header| header.record) {
-        Ok(Record::Range(range) | Record::Gap(range)) => range.first.0,
+    let first = |append: &Append| match &append.header.record {
+        Record::Range(range) | Record::Gap(range) => range.first.0,
         other => panic!("not a range: {other:?}"),
     };
     appends.iter().map(first).collect()
@@ -177,8 +183,8 @@ fn firsts(appends: &[Append]) -> Vec<u64> {
 #[test]
 fn ranges_are_appended_at_once_and_acknowledged_when_read_back() {
     let mut lane = Lane::new();
-    lane.take(1, 3);
-    lane.take(4, 6);
+    assert!(lane.take(1, 3));
+    assert!(lane.take(4, 6));
     let appends = lane.appends();
     assert_eq!(firsts(&appends), [1, 4]);
     assert_eq!(lane.receiving.poll_report(), None);
@@ -249,10 +255,10 @@ fn what_the_log_has_is_dropped_and_what_does_not_follow_begins_the_lane_again() 
     let appends = lane.appends();
     assert!(lane.stores(&appends[0]));
     while lane.receiving.poll_report().is_some() {}
-    lane.take(1, 3);
+    assert!(!lane.take(1, 3));
     assert_eq!(lane.appends(), []);
     assert!(matches!(lane.receiving.poll_report(), Some(Frame::Ack(_))));
-    lane.take(5, 6);
+    assert!(!lane.take(5, 6));
     let Some(Frame::Reset(reset)) = lane.receiving.poll_report() else {
         panic!("no reset")
     };
@@ -284,7 +290,7 @@ fn a_range_that_another_gateway_cut_elsewhere_begins_the_lane_again() {
     lane.appends();
     let other = frame(range(1, 3));
     assert!(matches!(
-        lane.store(&Token::Origin(origin()), &other.header),
+        lane.store(&Token::Origin(origin()), &header_of(&other)),
         Verdict::Accepted(_)
     ));
     assert!(matches!(lane.receiving.poll_report(), Some(Frame::Reset(_))));

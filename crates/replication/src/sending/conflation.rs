@@ -17,19 +17,13 @@ use bytes::Bytes;
 use crate::body;
 use crate::cell::Field;
 use crate::change::{Change, Op};
-use crate::hlc::Hlc;
 use crate::limits;
 use crate::names::{BucketName, Key, RegionName};
 use crate::planted::{self, Planted};
-use crate::seen::Seen;
+use crate::seen::{Seen, Stamp};
 
 #[cfg(test)]
 mod tests;
-
-/// What a change takes in a body beside its own bytes and its entries of `seen`, from above.
-const CHANGE_OVERHEAD: usize = 128;
-/// What an entry of `seen` takes at most.
-const SEEN_ENTRY: usize = 48;
 
 /// Survivors of consecutive messages, in the log's order.
 #[derive(Debug, Default)]
@@ -184,22 +178,16 @@ impl Window {
 
 /// Whether two changes of one region have seen the same of every other.
 fn seen_alike(a: &Change, b: &Change) -> bool {
-    fn others(change: &Change) -> impl Iterator<Item = (&RegionName, Hlc)> {
+    fn others(change: &Change) -> impl Iterator<Item = (&RegionName, Stamp)> {
         let own = &change.version.region;
         change.seen.iter().filter(move |(region, _)| *region != own)
     }
     others(a).eq(others(b)) || planted::is(Planted::SeenDropped)
 }
 
-/// Bytes of a change in a body, from above, with an entry for what it stands in for.
+/// An upper bound of the bytes of a change in a body, with one more entry for the changes that it replaces.
 fn weight(change: &Change) -> usize {
-    let content = match &change.op {
-        Op::Put { value, content_type } => value.len() + content_type.as_str().len(),
-        Op::Delete => 0,
-    };
-    let id = &change.id;
-    let names = id.bucket.as_str().len() + id.key.as_str().len() + id.field.bytes().len();
-    CHANGE_OVERHEAD + names + content + SEEN_ENTRY * (change.seen.iter().len() + 1)
+    body::size_bound(&change.id, &change.op, change.seen.iter().len() + 1)
 }
 
 /// A change that keeps nothing of the message that it came in.

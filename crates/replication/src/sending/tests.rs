@@ -83,6 +83,7 @@ impl Lane {
                     parent: None,
                     fork: Sequence::NONE,
                 },
+                lost_before: false,
             })
         });
         (0..writes).for_each(|_| lane.write(b"body"));

@@ -64,6 +64,12 @@ impl Store {
         part
     }
 
+    /// Nothing is on disk any more: every cell is dirty.
+    pub fn checkpoint_lost(&mut self) {
+        self.checkpoint_failed();
+        self.checkpoint.dirty.extend(self.cells.keys().cloned());
+    }
+
     /// The parts are on disk.
     pub fn checkpoint_committed(&mut self) {
         self.checkpoint.draining.clear();

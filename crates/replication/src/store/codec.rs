@@ -9,7 +9,6 @@ use crate::coordinates::WriterId;
 use crate::hlc::Hlc;
 use crate::limits;
 use crate::names::{BucketName, Key, RegionName};
-use crate::seen::Seen;
 use crate::time::Wall;
 use crate::version::Version;
 use crate::wire::SeenEntry;
@@ -80,15 +79,11 @@ impl HeldCell {
     pub fn to_stored(&self) -> Bytes {
         let cell = &self.cell;
         let (content, content_type, value) = content_to_parts(&cell.content);
-        let seen = cell.seen.iter().map(|(region, hlc)| SeenEntry {
-            region: region.as_str().to_owned(),
-            hlc: hlc.bits(),
-        });
         let held = wire::Held {
             hlc: cell.version.hlc.bits(),
             region: cell.version.region.as_str().to_owned(),
             writer: cell.version.writer.0,
-            seen: seen.collect(),
+            seen: SeenEntry::all_of(&cell.seen),
             expires_at_ms: cell.expires_at.map_or(0, Wall::millis),
             content,
             content_type: content_type.to_owned(),
@@ -104,14 +99,8 @@ impl HeldCell {
     /// [`InvalidStored`].
     pub fn from_stored(bytes: &[u8]) -> Result<Self, InvalidStored> {
         let held = wire::Held::decode(bytes).map_err(|_| InvalidStored("not protobuf"))?;
-        if held.seen.len() > limits::REGIONS {
-            return Err(InvalidStored("seen"));
-        }
         let region = |name: &str| RegionName::parse(name).map_err(|_| InvalidStored("region"));
-        let mut seen = Seen::default();
-        for entry in &held.seen {
-            seen.observe(&region(&entry.region)?, Hlc::from_bits(entry.hlc));
-        }
+        let seen = SeenEntry::read(&held.seen).ok_or(InvalidStored("seen"))?;
         let version = Version {
             hlc: Hlc::from_bits(held.hlc),
             region: region(&held.region)?,

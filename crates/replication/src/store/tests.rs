@@ -9,7 +9,7 @@ use crate::coordinates::WriterId;
 use crate::hlc::Hlc;
 use crate::limits;
 use crate::names::RegionName;
-use crate::seen::Seen;
+use crate::seen::{Seen, Stamp};
 use crate::version::Version;
 
 mod properties;
@@ -26,7 +26,7 @@ pub(super) fn version(hlc: u64, region: &str) -> Version {
     Version {
         hlc: Hlc::from_bits(hlc),
         region: RegionName::parse(region).unwrap(),
-        writer: WriterId(1),
+        writer: WriterId(region.bytes().map(u64::from).sum()),
     }
 }
 
@@ -63,7 +63,7 @@ fn the_greater_version_wins_and_the_time_of_its_application_is_kept() {
         store.apply(put(cell.clone(), version(2, "b"), "x", None), at(5)),
         Applied::Won { conflict: None }
     );
-    let older = put(cell.clone(), version(1, "b"), "y", None);
+    let older = put(cell.clone(), version(1, "a"), "y", None);
     let conflict = Some(Conflict {
         winner: version(2, "b"),
         loser: older.clone().into_cell().1,
@@ -82,7 +82,7 @@ fn a_write_that_saw_what_it_replaces_is_no_conflict_on_either_side() {
     let cell = id("carts", "17", "");
     let first = put(cell.clone(), version(1, "a"), "x", None);
     let mut second = put(cell.clone(), version(2, "b"), "y", None);
-    second.seen.observe(&first.version.region, first.version.hlc);
+    second.seen.observe(&first.version);
     let unseen = put(cell, version(3, "c"), "z", None);
     let mut store = Store::default();
     store.apply(first.clone(), at(0));
@@ -216,17 +216,31 @@ fn what_a_region_wrote_above_a_floor_can_be_given_back() {
 }
 
 #[test]
+fn a_write_that_is_held_does_not_know_of_a_later_one_by_its_own_writer() {
+    let mut store = Store::default();
+    let cell = id("b", "k", "");
+    store.apply(put(cell.clone(), version(5, "a"), "x", None), at(5));
+    assert!(store.knows(&put(cell.clone(), version(5, "a"), "x", None)));
+    assert!(store.knows(&put(cell.clone(), version(4, "a"), "w", None)));
+    assert!(!store.knows(&put(cell.clone(), version(6, "a"), "y", None)));
+    assert!(!store.knows(&put(cell, version(4, "b"), "z", None)));
+}
+
+#[test]
 fn the_stored_form_is_fixed() {
     let hex = |bytes: &[u8]| -> String { bytes.iter().map(|byte| format!("{byte:02x}")).collect() };
     assert_eq!(hex(&id("b", "k\0\u{1}", "f").to_stored()), STORED_NAME);
     let mut store = Store::default();
     let (first, second) = (id("b", "k", ""), id("b", "l", ""));
-    let mut change = put(first.clone(), version(2, "a"), "x", Some(at(9)));
-    change
-        .seen
-        .observe(&RegionName::parse("b").unwrap(), Hlc::from_bits(1));
+    let by_one = |hlc| Version {
+        writer: WriterId(1),
+        ..version(hlc, "a")
+    };
+    let mut change = put(first.clone(), by_one(2), "x", Some(at(9)));
+    let region = RegionName::parse("b").unwrap();
+    change.seen.note(&region, Stamp::of_any_writer(Hlc::from_bits(1)));
     store.apply(change, at(7));
-    store.apply(delete(second.clone(), version(3, "a")), at(8));
+    store.apply(delete(second.clone(), by_one(3)), at(8));
     assert_eq!(hex(&store.held(&first).unwrap().to_stored()), STORED_VALUE);
     assert_eq!(hex(&store.held(&second).unwrap().to_stored()), STORED_TOMBSTONE);
     store.sweep(at(9), 1);

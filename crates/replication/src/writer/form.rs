@@ -3,27 +3,17 @@
 use super::flight::FlightWrite;
 use super::{Flight, Mono, Now, Seen, Store, Token, Version, Write, Writer};
 use crate::body;
-use crate::change::{Change, Op};
+use crate::change::Change;
 use crate::coordinates::MessageId;
 use crate::header::{Barrier, BodySeal, Header, Local, Record, StageTimes};
 use crate::hlc::Hlc;
 use crate::limits;
+use crate::planted::{self, Planted};
 use crate::time::Wall;
 
-/// What a change takes beside its own bytes and its entries of `seen`: tags, lengths, stamp, expiry, trace.
-const CHANGE_OVERHEAD: usize = 128;
-/// What an entry of `seen` takes at most.
-const SEEN_ENTRY: usize = 48;
-
-/// Bytes of a write's change in a body, from above, without `seen`; what it is accounted as until its outcome.
+/// The bytes that a write counts as until its outcome: its change in a body, without `seen`.
 pub(super) fn estimate(write: &Write) -> usize {
-    let content = match &write.op {
-        Op::Put { value, content_type } => value.len() + content_type.as_str().len(),
-        Op::Delete => 0,
-    };
-    let id = &write.id;
-    let names = id.bucket.as_str().len() + id.key.as_str().len() + id.field.bytes().len();
-    CHANGE_OVERHEAD + names + content
+    body::size_bound(&write.id, &write.op, 0)
 }
 
 impl Writer {
@@ -96,7 +86,7 @@ impl Writer {
         let (mut bytes, mut body_bytes) = (0, 0);
         while let Some(queued) = self.queue.oldest() {
             let (seen, accounted) = (self.seen(&queued.write, store), queued.bytes);
-            body_bytes += accounted + SEEN_ENTRY * seen.iter().len();
+            body_bytes += accounted + body::SEEN_ENTRY_BYTES * seen.iter().len();
             let full = body_bytes > limits::MESSAGE_BODY_BYTES || changes.len() == limits::MESSAGE_CHANGES;
             if full && !changes.is_empty() {
                 break;
@@ -128,19 +118,21 @@ impl Writer {
         Some(Flight::new(header, token, body, stamps, writes, bytes))
     }
 
-    /// What a write replaces: the store's cell, the newest own write in flight, and what those replaced. Inherited,
-    /// so that a replaced write that arrives late is known, whichever of the writes between them has arrived.
+    /// What a write replaces: the store's cell and what that replaced, and what the newest own write in flight
+    /// replaced. Inherited, so that a replaced write that arrives late is known, whichever of the writes between them
+    /// has arrived. The write in flight itself is not noted: it may turn out void, and its writer tells that it was
+    /// known ([`crate::seen`]).
     fn seen(&self, write: &Write, store: &Store) -> Seen {
         let mut seen = Seen::default();
-        let mut replace = |version: &Version, of: &Seen| {
-            seen.join(of);
-            seen.observe(&version.region, version.hlc);
-        };
         if let Some(held) = store.held(&write.id) {
-            replace(&held.cell.version, &held.cell.seen);
+            seen.join(&held.cell.seen);
+            seen.observe(&held.cell.version);
         }
         if let Some((version, of)) = self.newest_own.get(&write.id) {
-            replace(version, of);
+            seen.join(of);
+            if planted::is(Planted::SeenByRegion) {
+                seen.observe(version);
+            }
         }
         seen
     }

@@ -82,6 +82,10 @@ impl Writer {
             self.events.push_back(Event::BarrierVoid(void));
         }
         self.ahead |= void == Void::ClockAhead;
+        if void == Void::NoLife && !self.flights[at].is_barrier() {
+            // The fold keeps no identifier before the first life of a log that was made anew: another copy may count after it.
+            return self.flights[at].unanswered(now.mono);
+        }
         self.fail(now, at, Failure::Void(void));
     }
 

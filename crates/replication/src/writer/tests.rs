@@ -52,6 +52,7 @@ pub(super) fn life_header(number: u64, parent: Option<Life>, fork: Sequence) -> 
         record: Record::Life(LifeRecord {
             message_id: MessageId(number),
             link,
+            lost_before: false,
         }),
         body: BodySeal::default(),
         stages: StageTimes::default(),

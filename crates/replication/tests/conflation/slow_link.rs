@@ -14,7 +14,7 @@ use isthmus_replication::hlc::{Clock, Hlc};
 use isthmus_replication::limits;
 use isthmus_replication::link::lane::{LaneReport, RangeFrame};
 use isthmus_replication::names::{BucketName, GroupName, Key, RegionName, SetName};
-use isthmus_replication::seen::Seen;
+use isthmus_replication::seen::{Seen, Stamp};
 use isthmus_replication::sending::{ReaderOrder, Sending};
 use isthmus_replication::store::Store;
 use isthmus_replication::time::{Mono, Now, Wall};
@@ -148,6 +148,7 @@ impl Run {
             Record::Life(LifeRecord {
                 message_id: MessageId(1),
                 link,
+                lost_before: false,
             }),
             vec![],
         );
@@ -219,8 +220,8 @@ impl Run {
 
     fn hot(&mut self, now: u64) -> Change {
         let mut seen = Seen::default();
-        if let Some(before) = self.newest_hot {
-            seen.observe(&region(), before);
+        if let Some(hlc) = self.newest_hot {
+            seen.note(&region(), Stamp::of_any_writer(hlc));
         }
         let change = self.change(now, "hot", seen);
         self.newest_hot = Some(change.version.hlc);

@@ -20,7 +20,7 @@ use isthmus_replication::link::frame::{
     Request, Response, Versions, Welcome,
 };
 use isthmus_replication::names::{BucketName, GroupName, Key, ProcessName, RegionName, SetName};
-use isthmus_replication::seen::Seen;
+use isthmus_replication::seen::{Seen, Stamp};
 use isthmus_replication::time::Wall;
 use isthmus_replication::trace::TraceContext;
 use isthmus_replication::version::Version;
@@ -177,6 +177,7 @@ pub fn records() -> Vec<(&'static str, Record)> {
             Record::Life(LifeRecord {
                 message_id: ID,
                 link: lineage().links()[1],
+                lost_before: false,
             }),
         ),
         (
@@ -199,7 +200,7 @@ pub fn records() -> Vec<(&'static str, Record)> {
 
 pub fn changes() -> Vec<Change> {
     let mut seen = Seen::default();
-    seen.observe(&region("us-east"), stamp(0));
+    seen.note(&region("us-east"), Stamp::of_any_writer(stamp(0)));
     let id = |key: &str, field: &'static [u8]| CellId {
         bucket: BucketName::parse("carts").expect("a valid name"),
         key: Key::parse(key).expect("a valid key"),
@@ -300,6 +301,7 @@ pub fn fold() -> Fold {
             Record::Life(LifeRecord {
                 message_id: ID,
                 link: first,
+                lost_before: false,
             }),
         ),
         (

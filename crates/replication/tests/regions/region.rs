@@ -141,6 +141,7 @@ impl Region {
         let record = LifeRecord {
             message_id,
             link: LifeLink { life, parent, fork },
+            lost_before: false,
         };
         self.append_record(now_ms, Record::Life(record), Bytes::new(), 0);
     }
@@ -160,7 +161,7 @@ impl Region {
         let mut seen = Seen::default();
         if let Some(held) = self.store.held(&id) {
             seen.join(&held.cell.seen);
-            seen.observe(&held.cell.version.region, held.cell.version.hlc);
+            seen.observe(&held.cell.version);
         }
         Change {
             id,

@@ -218,7 +218,7 @@ impl World {
             region.append(
                 self.now_ms,
                 append.token.clone(),
-                append.header.clone(),
+                append.header.encode(),
                 append.body.clone(),
             );
         }

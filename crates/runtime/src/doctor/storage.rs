@@ -1,5 +1,6 @@
 //! Judgements of streams, servers and disks.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::machine::Room;
@@ -43,6 +44,25 @@ pub fn copies(of: &str, copies: StreamCopies) -> Finding {
         return Finding::warn(check, of, "one copy: what its server loses is lost", mend);
     }
     Finding::ok(check, of, format!("{current} copies"))
+}
+
+/// Which files that hold values or secrets others can read, with the rights that are granted.
+#[must_use]
+pub fn permissions(wider: &[(PathBuf, u32)]) -> Finding {
+    let check = "permissions";
+    if wider.is_empty() {
+        return Finding::ok(check, "", "nobody else reads checkpoints or keys");
+    }
+    let told = wider
+        .iter()
+        .take(3)
+        .map(|(path, mode)| format!("{} has {mode:04o}", path.display()));
+    let mut found = told.collect::<Vec<_>>().join(", ");
+    if wider.len() > 3 {
+        found.push_str(&format!(", and {} more", wider.len() - 3));
+    }
+    let mend = "chmod go= them; give each agent a `data` folder of its own, where nothing else is";
+    Finding::warn(check, "", found, mend)
 }
 
 /// How full a stream is.

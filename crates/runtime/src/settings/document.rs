@@ -96,16 +96,29 @@ impl Document {
         if self.overrides.is_empty() {
             return self.parse_file();
         }
-        let merged = self.merge(None)?;
+        let merged = self.merge(&self.overrides)?;
         T::deserialize(merged).or_else(|error| {
-            for (index, change) in self.overrides.iter().enumerate() {
-                if T::deserialize(self.merge(Some(index))?).is_ok() {
-                    return Err(change.error(error.to_string()));
-                }
+            let message = error.to_string();
+            if let Some(change) = self.to_blame::<T>(&message)? {
+                return Err(change.error(message));
             }
             self.parse_file::<T>()?;
-            Err(self.overrides[0].error(error.to_string()))
+            Err(self.overrides[0].error(message))
         })
+    }
+
+    /// The variable without which the content is not refused for this reason; none where the file is to blame.
+    fn to_blame<T: DeserializeOwned>(&self, message: &str) -> Result<Option<&Override>, SettingsError> {
+        let mut suspects = self.overrides.clone();
+        for change in &self.overrides {
+            let others: Vec<_> = suspects.iter().filter(|one| *one != change).cloned().collect();
+            let refused = T::deserialize(self.merge(&others)?).err();
+            if refused.is_some_and(|error| error.to_string() == message) {
+                suspects = others;
+            }
+        }
+        let blamed = suspects.first();
+        Ok(self.overrides.iter().find(|change| Some(*change) == blamed))
     }
 
     fn parse_file<T: DeserializeOwned>(&self) -> Result<T, SettingsError> {
@@ -113,16 +126,9 @@ impl Document {
         serde_saphyr::from_str_with_options(&self.text, options).map_err(|error| self.malformed(&error))
     }
 
-    fn merge(&self, without: Option<usize>) -> Result<Value, SettingsError> {
+    fn merge(&self, overrides: &[Override]) -> Result<Value, SettingsError> {
         let mut tree = self.parse_file()?;
-        let applied = self
-            .overrides
-            .iter()
-            .enumerate()
-            .filter(|(index, _)| Some(*index) != without);
-        applied
-            .map(|(_, change)| change)
-            .try_for_each(|change| change.apply(&mut tree))?;
+        overrides.iter().try_for_each(|change| change.apply(&mut tree))?;
         Ok(tree)
     }
 
@@ -191,7 +197,7 @@ impl Document {
     /// The keys that differ in `other`, two levels deep, such as `log.retention`; what the environment says counts.
     #[must_use]
     pub(crate) fn changes(&self, other: &Self) -> Vec<String> {
-        let tree = |document: &Self| document.merge(None).unwrap_or(Value::Null);
+        let tree = |document: &Self| document.merge(&document.overrides).unwrap_or(Value::Null);
         let (held, found) = (tree(self), tree(other));
         let mut changes = Vec::new();
         for key in keys_of([&held, &found]) {

@@ -1,9 +1,11 @@
-//! Settings that the environment overrides: `ISTHMUS_LINK__LISTEN=127.0.0.1:7121` is the key `link.listen`.
+//! Settings that the environment overrides: `ISTHMUS_LINK__LISTEN=127.0.0.1:7121` is the key `link.listen`. What Kubernetes makes of
+//! Services whose names begin with `isthmus` is passed over.
 
 use serde_json::{Map, Value};
 
 use super::document::{SECRET_SECTIONS, masked};
 use super::error::SettingsError;
+use super::service_link;
 
 const PREFIX: &str = "ISTHMUS_";
 
@@ -11,7 +13,7 @@ const PREFIX: &str = "ISTHMUS_";
 pub const RESERVED: [&str; 3] = [
     "ISTHMUS_NATS_SERVER",
     super::super::clock::OFFSET_FILE_VARIABLE,
-    "ISTHMUS_BIN_DIR",
+    "ISTHMUS_BIN",
 ];
 /// Every variable that starts with this is reserved for tests.
 pub const RESERVED_PREFIX: &str = "ISTHMUS_TEST_";
@@ -58,7 +60,8 @@ impl Environment {
 
 fn parse(variable: &str, text: &str) -> Option<Override> {
     let key = variable.strip_prefix(PREFIX)?;
-    if RESERVED.contains(&variable) || variable.starts_with(RESERVED_PREFIX) {
+    let is_reserved = RESERVED.contains(&variable) || variable.starts_with(RESERVED_PREFIX);
+    if is_reserved || service_link::is_one(variable, text) {
         return None;
     }
     let path = key.split("__").map(str::to_ascii_lowercase).collect();
@@ -164,6 +167,16 @@ mod tests {
             ("ISTHMUS_TEST_ANY", "z"),
         ];
         assert_eq!(Environment::new(variables), Environment::empty());
+    }
+
+    #[test]
+    fn links_to_services_are_no_settings() {
+        let variables = [
+            ("ISTHMUS_PORT_7110_TCP_ADDR", "10.96.0.17"),
+            ("ISTHMUS_AGENT_SERVICE_HOST", "10.96.0.17"),
+        ];
+        assert_eq!(Environment::new(variables), Environment::empty());
+        assert_eq!(Environment::new([("ISTHMUS_PORT", "7110")]).overrides.len(), 1);
     }
 
     #[test]

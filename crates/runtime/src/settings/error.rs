@@ -3,6 +3,8 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use crate::printable;
+
 /// A place in a file, counted from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Place {
@@ -42,7 +44,10 @@ pub enum SettingsError {
     #[error(transparent)]
     Invalid(Box<Fault>),
     /// The value of an environment variable is refused.
-    #[error("environment variable {variable}: {message}\n  mend: {mend}")]
+    #[error(
+        "environment variable {variable}: {}\n  mend: {mend}",
+        printable::line(message)
+    )]
     Override {
         /// Its name.
         variable: String,
@@ -61,8 +66,9 @@ impl fmt::Display for Fault {
         if let Some(place) = self.place {
             write!(f, "{}:{}:", place.line, place.column)?;
         }
-        write!(f, " {}", self.message)?;
+        write!(f, " {}", printable::line(&self.message))?;
         if let (Some(place), Some(excerpt)) = (self.place, &self.excerpt) {
+            let excerpt = printable::line(excerpt);
             let gutter = place.line.to_string();
             let blank = " ".repeat(gutter.len());
             let indent = " ".repeat(

@@ -14,6 +14,7 @@ mod error;
 mod gateway;
 mod process;
 mod schema;
+mod service_link;
 mod set;
 mod set_check;
 mod set_file;

@@ -159,6 +159,12 @@ pub struct ProcessSettings {
 }
 
 impl ProcessSettings {
+    /// The files that nobody else should read: its credentials for NATS, the key of its admin listener.
+    pub fn secrets(&self) -> impl Iterator<Item = PathBuf> {
+        let admin = self.admin.tls.iter().map(|tls| tls.key.clone());
+        self.nats.credentials.clone().into_iter().chain(admin)
+    }
+
     /// `error` at the setting under `log` that is at odds with the server; as it is where no setting is.
     #[must_use]
     pub fn at_log(&self, setting: Option<&str>, error: impl Error + Send + Sync + 'static) -> anyhow::Error {

@@ -179,12 +179,6 @@ impl SetSettings {
         }
     }
 
-    /// The group that holds `bucket`.
-    #[must_use]
-    pub fn group_of(&self, bucket: &BucketName) -> Option<&GroupName> {
-        self.bucket(bucket).map(|bucket| &bucket.group)
-    }
-
     /// The groups that `region` holds, in order.
     pub fn groups_for<'a>(
         &'a self,

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use isthmus_replication::names::{BucketName, GroupName, RegionName};
+use isthmus_replication::names::{BucketName, RegionName};
 use tempfile::TempDir;
 
 use super::*;
@@ -102,10 +102,7 @@ fn a_set_is_resolved_into_buckets_groups_and_shards() {
     let sessions = set.bucket(&bucket("sessions")).unwrap();
     assert_eq!(sessions.ttl.map(|ttl| ttl.as_secs()), Some(12 * 3600));
     assert_eq!(sessions.max_value, ByteSize::kib(256));
-    assert_eq!(
-        set.group_of(&bucket("sessions")).map(GroupName::as_str),
-        Some("default")
-    );
+    assert_eq!(sessions.group.as_str(), "default");
     assert_eq!(set.bucket(&bucket("nobody")), None);
     let shards = |shards: Vec<_>| {
         shards

@@ -1,7 +1,5 @@
 #![allow(clippy::unwrap_used)]
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-
 use super::*;
 
 const BOUND: Duration = Duration::from_secs(10);
@@ -98,35 +96,4 @@ async fn the_table_is_bounded() {
         Err(SpawnRefused::Full(1))
     );
     supervisor.drain(BOUND).await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_restarted_task_runs_again_after_errors_and_panics_with_growing_waits() {
-    let runs = Arc::new(AtomicUsize::new(0));
-    let counted = Arc::clone(&runs);
-    let supervisor = Supervisor::new(8);
-    let backoff = Backoff {
-        first: Duration::from_millis(100),
-        most: Duration::from_millis(200),
-    };
-    let begun = Instant::now();
-    supervisor
-        .spawn_restarting(TaskKind::Work, "lane", backoff, move |stop| {
-            let run = counted.fetch_add(1, Ordering::Relaxed);
-            async move {
-                match run {
-                    0 => Err(OutOfLuck),
-                    1 => panic!("boom"),
-                    2 => Err(OutOfLuck),
-                    _ => until_stopped(stop).await,
-                }
-            }
-        })
-        .unwrap();
-    while runs.load(Ordering::Relaxed) < 4 {
-        assert!(begun.elapsed() < BOUND);
-        tokio::time::advance(Duration::from_millis(10)).await;
-    }
-    assert!(begun.elapsed() >= Duration::from_millis(500));
-    assert_eq!(supervisor.drain(BOUND).await, Vec::<Arc<str>>::new());
 }

@@ -7,6 +7,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, reload};
 
 use super::TelemetryError;
+use crate::printable::{Form, LogLines};
 use crate::settings::{LogFormat, TelemetrySettings};
 
 /// The logs of this process.
@@ -22,9 +23,13 @@ impl Logs {
     /// Starts them, once in a process.
     pub(super) fn start(settings: &TelemetrySettings) -> Result<Self, TelemetryError> {
         let (filter, handle) = reload::Layer::new(EnvFilter::try_new(&settings.log)?);
+        let form = match settings.log_format {
+            LogFormat::Text => Form::Text,
+            LogFormat::Json => Form::Json,
+        };
         let lines = tracing_subscriber::fmt::layer()
             .with_ansi(false)
-            .with_writer(std::io::stderr);
+            .with_writer(move || LogLines::new(std::io::stderr(), form));
         let logs = tracing_subscriber::registry().with(filter);
         let started = match settings.log_format {
             LogFormat::Text => logs.with(lines).try_init(),

@@ -336,3 +336,39 @@ async fn a_receiver_that_is_away_blocks_nothing_and_is_counted() {
         assert!(failed.parse::<u64>().unwrap() > 0, "{text}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn spans_reach_a_receiver_that_was_away() {
+    let address = TcpListener::bind("127.0.0.1:0")
+        .await
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let (telemetry, metrics) = exporting(format!("http://{address}"), OtlpProtocol::Grpc);
+    let tracer = telemetry.tracer();
+    let until = async |counted: &str| {
+        let more = async {
+            while metrics.text().contains(&format!("{counted} 0\n")) {
+                tracer.root(Some(CLIENT), "put").set("isthmus.shard", "default/0");
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(BOUND, more).await.unwrap();
+    };
+    until("isthmus_spans_failed_total").await;
+    let listener = TcpListener::bind(address).await.unwrap();
+    let mut receiver = JoinSet::new();
+    receiver.spawn(async move {
+        let mut connection = h2::server::handshake(listener.accept().await.unwrap().0)
+            .await
+            .unwrap();
+        let mut answers = JoinSet::new();
+        while let Some(request) = connection.accept().await {
+            let (request, answer) = request.unwrap();
+            answers.spawn(take(request.into_body(), answer));
+        }
+        answers.join_all().await;
+    });
+    until("isthmus_spans_exported_total").await;
+    telemetry.finish(BOUND).await;
+}

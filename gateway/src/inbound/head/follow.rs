@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use isthmus_log::{ReadError, Reader, StoredMessage};
-use isthmus_replication::coordinates::Sequence;
+use isthmus_replication::coordinates::{Cursor, Sequence};
 use isthmus_replication::fold::{Accepted, Fold, Verdict};
-use isthmus_replication::header::LifeLink;
+use isthmus_replication::header::{Header, LifeLink, Record};
+use isthmus_replication::names::RegionName;
 use isthmus_replication::time::Mono;
-use isthmus_runtime::events::Severity;
+use isthmus_runtime::events::{Severity, Source};
 use serde_json::json;
 
 use super::{AT_A_TIME, HeadTask, NEWEST};
@@ -16,6 +17,8 @@ use crate::start::{StartError, start_reader};
 
 /// A reader that could not be started is asked for again after this long.
 const RETRY: Duration = Duration::from_millis(500);
+/// A log that gives no message for this long before its end is reached is asked again where it ends: it may have lost its tail.
+const STALLED: Duration = Duration::from_secs(5);
 
 impl HeadTask {
     pub(super) fn start_if_due(&mut self) {
@@ -46,6 +49,7 @@ impl HeadTask {
                 self.landmarks.note(&fold);
                 self.fold = fold;
                 self.reader = Some(reader);
+                self.read_at = self.shared.process.clock.mono();
                 self.target = Some(last);
                 "reading".clone_into(&mut self.state);
                 self.look_for_head();
@@ -54,6 +58,19 @@ impl HeadTask {
                 tracing::debug!(shard = %self.shard, %error, "the log can't be read yet");
                 self.start_again(error.to_string());
             }
+        }
+    }
+
+    /// When the log is opened again because it gives no messages; none once its end was reached.
+    pub(super) fn stalled_at(&self) -> Option<Mono> {
+        let reads_to_end = self.reader.is_some() && self.target.is_some();
+        reads_to_end.then(|| self.read_at.after(STALLED))
+    }
+
+    pub(super) fn start_again_if_stalled(&mut self) {
+        let now = self.shared.process.clock.mono();
+        if self.stalled_at().is_some_and(|at| at <= now) {
+            self.start_again("no message came before the end of the log was reached".to_owned());
         }
     }
 
@@ -85,6 +102,12 @@ impl HeadTask {
     }
 
     fn message(&mut self, message: &StoredMessage) {
+        self.read_at = self.shared.process.clock.mono();
+        let held = message
+            .header
+            .as_ref()
+            .ok()
+            .and_then(|header| self.held_of(header));
         let verdict = match self.fold.apply(message.as_message()) {
             Ok(verdict) => verdict,
             Err(gone) => return self.start_again(gone.to_string()),
@@ -97,13 +120,62 @@ impl HeadTask {
             }
         }
         match verdict {
-            Verdict::Accepted(accepted) => self.accepted(&accepted),
+            Verdict::Accepted(accepted) => {
+                if let (Accepted::Range { origin, cursor, .. }, Some(held)) = (&accepted, held) {
+                    self.tell_lost_tail(origin, held, *cursor);
+                }
+                self.accepted(&accepted);
+            }
             Verdict::Void(void) => {
-                tracing::info!(shard = %self.shard, sequence = %message.sequence, message_id = %message.message_id(), reason = void.label(), "void: {void}");
                 self.shared.metrics.void(void);
+                let source = self.source().because(void.label());
+                if let Some(before) = self.shared.process.events.may_log("void", &source) {
+                    tracing::info!(shard = %self.shard, sequence = %message.sequence, message_id = %message.message_id(), reason = void.label(), before, "void: {void}");
+                }
             }
             Verdict::Stop { what, number } => self.stopped(what, number),
         }
+    }
+
+    /// Through where this region had the log of the origin whose range `header` is.
+    fn held_of(&self, header: &Header) -> Option<Cursor> {
+        match &header.record {
+            Record::Range(range) | Record::Gap(range) => {
+                self.fold.origin(&range.origin).map(|held| held.cursor)
+            }
+            _ => None,
+        }
+    }
+
+    /// The origin's log went on from before what this region holds of it: it lost a tail, and what its own agents do not give
+    /// back only this region, or another one, still has. Every gateway sees it, and the region keeps it once.
+    fn tell_lost_tail(&self, origin: &RegionName, held: Cursor, cursor: Cursor) {
+        let Some(known) = self.fold.origin(origin).filter(|_| self.is_at_head()) else {
+            return;
+        };
+        let shared = known.lineage.resumes_after(held.position);
+        let Some(shared) = shared.filter(|shared| *shared < held.position.sequence) else {
+            return;
+        };
+        let (life, through) = (cursor.position.life, held.position.sequence);
+        let text = format!(
+            "region {origin} has lost what followed {shared} of its log of {}, which this region has through {through}: what its own agents do not give back is missing there until a sync, and isthmus doctor says whether anything is",
+            self.shard
+        );
+        let fields = json!({
+            "peer": origin.as_str(),
+            "group": self.shard.group.as_str(),
+            "partition": self.shard.partition,
+            "fork": shared.0,
+            "through": through.0,
+            "life": life.to_string(),
+        });
+        let fact = format!(
+            "{}-{}-{origin}-{:016x}",
+            self.shard.group, self.shard.partition, life.nonce
+        );
+        let events = &self.shared.process.events;
+        events.record_shared(Severity::Alarm, "peer_lost_tail", fact, text, fields);
     }
 
     fn accepted(&mut self, accepted: &Accepted) {
@@ -127,8 +199,7 @@ impl HeadTask {
     }
 
     fn life_began(&mut self, link: LifeLink) {
-        if link.parent.is_some() && link.life.supersedes(self.reread) {
-            self.reread = Some(link.life);
+        if self.reread.handle_life(&link) {
             self.start_from = link.fork;
             self.start_again(format!("reading again from the fork of life {}", link.life));
             self.start_at = Some(Mono::default());
@@ -145,7 +216,7 @@ impl HeadTask {
         self.reader = None;
         self.stopped = true;
         self.state.clone_from(&text);
-        self.event(Severity::Alarm, "upgrade_needed", text);
+        self.event(self.source(), Severity::Alarm, "upgrade_needed", text);
         for lane in self.lanes.values_mut() {
             lane.receiving.handle_stopped();
         }
@@ -153,13 +224,32 @@ impl HeadTask {
     }
 
     fn reader_ended(&mut self, error: &ReadError) {
+        let now = self.shared.process.clock.mono();
         if let ReadError::LifeSuspected(_) = error {
-            let text = format!("the log of {} has lost its tail: {error}", self.shard);
-            self.event(Severity::Alarm, "life_suspected", text);
+            if self.suspicion.note(now) {
+                self.tell_suspicion(error);
+            }
         } else {
             tracing::warn!(shard = %self.shard, %error, "the reader at the log's head ended");
         }
         self.start_again(error.to_string());
+    }
+
+    fn tell_suspicion(&self, error: &ReadError) {
+        let text = format!("the log of {} has lost its tail: {error}", self.shard);
+        self.event(self.source(), Severity::Alarm, "life_suspected", text);
+    }
+
+    /// The log is read up to its head again, and stays what it was.
+    pub(super) fn tell_end_of_suspicion(&mut self) {
+        let sound = self.target.is_none() && self.reader.is_some();
+        if sound && self.suspicion.take_end(self.shared.process.clock.mono()) {
+            let text = format!(
+                "the log of {} is read up to its head again: a lost tail is suspected no more",
+                self.shard
+            );
+            self.event(self.source(), Severity::Notice, "life_suspicion_ended", text);
+        }
     }
 
     fn look_for_head(&mut self) {
@@ -189,8 +279,14 @@ impl HeadTask {
             .head(&self.shard, |head| head.position = position);
     }
 
-    pub(super) fn event(&self, severity: Severity, kind: &'static str, text: String) {
+    /// The shard of this head, whoever wrote into its log.
+    fn source(&self) -> Source {
+        Source::default().of_shard(&self.shard)
+    }
+
+    pub(super) fn event(&self, source: Source, severity: Severity, kind: &'static str, text: String) {
         let fields = json!({ "group": self.shard.group.as_str(), "partition": self.shard.partition });
-        self.shared.process.events.record(severity, kind, text, fields);
+        let events = &self.shared.process.events;
+        events.record_from(&source, severity, kind, text, fields);
     }
 }

@@ -2,13 +2,12 @@
 
 use isthmus_log::AppendError;
 use isthmus_replication::coordinates::Sequence;
-use isthmus_replication::header::{Header, Record};
 use isthmus_replication::link::landmarks::Answer;
 use isthmus_replication::link::lane::RangeFrame;
 use isthmus_replication::link::session::ClockEstimate;
 use isthmus_replication::names::RegionName;
 use isthmus_replication::receiving::{Append, AppendFailure, AppendId, Receiving, ReceivingEvent};
-use isthmus_runtime::events::Severity;
+use isthmus_runtime::events::{Severity, Source};
 use tokio::sync::mpsc;
 
 use super::{HeadTask, ToHead};
@@ -117,17 +116,15 @@ impl HeadTask {
         };
         let clock = self.origins.clock(&lane.origin, now.mono, clock);
         lane.receiving.handle_origin_clock(clock);
-        if lane.traces.is_on()
-            && let Ok(header) = Header::decode(&range.header)
-            && let Record::Range(told) = &header.record
-        {
-            lane.traces
-                .seen(wall, told.through.sequence, header.body.codec, &range.body);
-        }
-        if let Err(violation) = lane.receiving.handle_range(now, range) {
-            self.shared.metrics.refused(violation.label());
-            // The link's task ends the session at the first one.
-            let _ = lane.violations.try_send(violation.to_string());
+        let body = range.body.clone();
+        match lane.receiving.handle_range(now, range) {
+            Ok(Some(taken)) => lane.traces.seen(wall, taken.through, taken.codec, &body),
+            Ok(None) => {}
+            Err(violation) => {
+                self.shared.metrics.refused(violation.label());
+                // The link's task ends the session at the first one.
+                let _ = lane.violations.try_send(violation.to_string());
+            }
         }
     }
 
@@ -148,7 +145,10 @@ impl HeadTask {
         match outcome {
             Ok(_) => lane.receiving.handle_appended(now, id),
             Err(error) => {
-                tracing::warn!(origin = %lane.origin, shard = %self.shard, %error, "a range was not appended");
+                let source = Source::region(&lane.origin).of_shard(&self.shard);
+                if let Some(before) = self.shared.process.events.may_log("not appended", &source) {
+                    tracing::warn!(origin = %lane.origin, shard = %self.shard, %error, before, "a range was not appended");
+                }
                 let failure = match error {
                     AppendError::Full { .. } => AppendFailure::Full,
                     AppendError::TooLarge { .. } => AppendFailure::TooLarge,
@@ -203,10 +203,6 @@ impl HeadTask {
             header,
             body,
         } = append;
-        let Ok(header) = Header::decode(&header) else {
-            tracing::error!(shard = %self.shard, "a header of this gateway's own making can't be read: report it");
-            return;
-        };
         let appending = self
             .shared
             .ports
@@ -229,6 +225,7 @@ impl HeadTask {
     }
 
     fn tell(&self, origin: &RegionName, event: &ReceivingEvent) {
+        let source = Source::region(origin).of_shard(&self.shard);
         match event {
             ReceivingEvent::Undecodable(entry) => {
                 self.shared.metrics.gap(origin);
@@ -238,19 +235,21 @@ impl HeadTask {
                     self.shard.group,
                     entry.name()
                 );
-                self.event(Severity::Alarm, "undecodable", text);
+                self.event(source, Severity::Alarm, "undecodable", text);
             }
             ReceivingEvent::Reset { generation, reason } => {
                 self.shared.metrics.reset(origin);
-                tracing::info!(%origin, shard = %self.shard, generation, ?reason, "a lane begins again at the cursor");
+                if let Some(before) = self.shared.process.events.may_log("lane reset", &source) {
+                    tracing::info!(%origin, shard = %self.shard, generation, ?reason, before, "a lane begins again at the cursor");
+                }
             }
             ReceivingEvent::Held(Some(hold)) => {
                 let text = format!("the lane of {origin} on {} is held: {hold}", self.shard);
-                self.event(Severity::Warning, "lane_held", text);
+                self.event(source, Severity::Warning, "lane_held", text);
             }
             ReceivingEvent::Held(None) => {
                 let text = format!("the lane of {origin} on {} goes on", self.shard);
-                self.event(Severity::Notice, "lane_goes_on", text);
+                self.event(source, Severity::Notice, "lane_goes_on", text);
             }
         }
     }

@@ -1,10 +1,10 @@
 //! What is shown and told of a sending lane.
 
 use isthmus_replication::sending::{LaneEvent, LaneState, Stall};
-use isthmus_runtime::events::Severity;
+use isthmus_runtime::events::{Severity, Source};
 use serde_json::json;
 
-use super::{LaneTask, SHOW};
+use super::{FromLane, LaneTask, SHOW};
 
 impl LaneTask {
     /// Writes the lane's state to the board: at once if `changed`, else when what is there is old.
@@ -32,8 +32,38 @@ impl LaneTask {
         });
     }
 
+    /// Hands out what the machine has to say: to the link, and to operators.
+    pub(super) fn report_events(&mut self) {
+        let now = self.shared.process.clock.mono();
+        while let Some(event) = self.sending.poll_event() {
+            let told = match event {
+                LaneEvent::NoProgress => Some(FromLane::Stuck(self.shard.clone())),
+                LaneEvent::LifeSuspected { cursor, .. } => {
+                    Some(FromLane::Suspects(self.shard.clone(), cursor))
+                }
+                _ => None,
+            };
+            if let Some(told) = told {
+                // The machine says it again while it lasts.
+                let _ = self.teller.try_send(told);
+            }
+            let again = matches!(event, LaneEvent::LifeSuspected { .. }) && !self.suspicion.note(now);
+            if !again {
+                self.tell(event);
+            }
+            self.show(true);
+        }
+        if self.sending.verified().is_some() && self.suspicion.take_end(now) {
+            let text = format!(
+                "region {} and the log of {} have the same again: a lost tail is suspected no more",
+                self.peer, self.shard
+            );
+            self.event(Severity::Notice, "life_suspicion_ended", text);
+        }
+    }
+
     /// Records what an operator should know.
-    pub(super) fn tell(&self, event: LaneEvent) {
+    fn tell(&self, event: LaneEvent) {
         let (severity, kind, text) = match event {
             LaneEvent::NoProgress => (
                 Severity::Warning,
@@ -73,12 +103,18 @@ impl LaneTask {
                 ),
             ),
         };
+        self.event(severity, kind, text);
+    }
+
+    fn event(&self, severity: Severity, kind: &'static str, text: String) {
         let fields = json!({
             "peer": self.peer.as_str(),
             "group": self.shard.group.as_str(),
             "partition": self.shard.partition,
         });
-        self.shared.process.events.record(severity, kind, text, fields);
+        let source = Source::region(&self.peer).of_shard(&self.shard);
+        let events = &self.shared.process.events;
+        events.record_from(&source, severity, kind, text, fields);
     }
 }
 

@@ -1,20 +1,26 @@
 //! One line of a batch: an operation as JSON, and its answer.
 
+use std::time::Duration;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use isthmus_door::{ErrorCode, Problem};
 use isthmus_replication::cell::ContentType;
+use isthmus_replication::change::Op;
 use isthmus_replication::names::{BucketName, Key};
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 use serde_json::value::RawValue;
-use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use crate::door::answer::{self, WrittenBody};
 use crate::door::query::parse_ttl;
 use crate::door::{Rejection, reject};
-use crate::operation::{Found, Outcome, Refusal, WriteContent};
+use crate::operation::{Found, Outcome, Refusal};
+
+/// JSON that is nested deeper is answered as base64: an answer is a level around it, and parsers commonly bear 128.
+const DEPTH: usize = 100;
 
 /// One line of a batch.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -50,8 +56,8 @@ enum Verb {
 /// What a line asks for.
 #[derive(Debug)]
 pub enum Asked {
-    /// A put or a delete.
-    Write(BucketName, Key, WriteContent),
+    /// A put or a delete, and how long a value lives.
+    Write(BucketName, Key, Op, Option<Duration>),
     /// A get.
     Get(BucketName, Key),
 }
@@ -72,12 +78,17 @@ pub fn parse(text: &[u8]) -> Result<Asked, Rejection> {
         .map_err(|error| reject(ErrorCode::InvalidBucket, error.to_string()))?;
     let key = Key::parse(&line.key).map_err(|error| reject(ErrorCode::InvalidKey, error.to_string()))?;
     match line.op {
-        Verb::Put => Ok(Asked::Write(bucket, key, put(line)?)),
+        Verb::Put => {
+            let ttl = line.ttl.as_deref().map(parse_ttl).transpose();
+            let ttl = ttl.map_err(|reason| reject(ErrorCode::InvalidTtl, reason));
+            let op = put(line)?;
+            Ok(Asked::Write(bucket, key, op, ttl?))
+        }
         Verb::Delete | Verb::Get if line.carries_a_value() => {
             let detail = "value, value_base64, content_type and ttl belong to a put";
             Err(reject(ErrorCode::InvalidOperation, detail))
         }
-        Verb::Delete => Ok(Asked::Write(bucket, key, WriteContent::Delete)),
+        Verb::Delete => Ok(Asked::Write(bucket, key, Op::Delete, None)),
         Verb::Get => Ok(Asked::Get(bucket, key)),
     }
 }
@@ -91,7 +102,7 @@ impl OperationLine {
     }
 }
 
-fn put(line: OperationLine) -> Result<WriteContent, Rejection> {
+fn put(line: OperationLine) -> Result<Op, Rejection> {
     let invalid = |detail: &str| reject(ErrorCode::InvalidOperation, detail);
     let (value, default_type) = match (line.value, line.value_base64) {
         (Some(json), None) => (
@@ -109,12 +120,7 @@ fn put(line: OperationLine) -> Result<WriteContent, Rejection> {
     let content_type = line.content_type.as_deref().unwrap_or(default_type);
     let content_type = ContentType::new(content_type)
         .ok_or_else(|| invalid("content_type has at most 255 printable characters"))?;
-    let ttl = line.ttl.as_deref().map(parse_ttl).transpose();
-    Ok(WriteContent::Put {
-        value,
-        content_type,
-        ttl: ttl.map_err(|reason| reject(ErrorCode::InvalidTtl, reason))?,
-    })
+    Ok(Op::Put { value, content_type })
 }
 
 /// The answer to a line, ended by a line feed.
@@ -122,33 +128,71 @@ fn put(line: OperationLine) -> Result<WriteContent, Rejection> {
 pub fn answer(result: Result<Outcome, Refusal>) -> Bytes {
     let object = match result {
         Ok(Outcome::Written(written)) => with_status(200, serde_json::to_value(WrittenBody::from(&written))),
-        Ok(Outcome::Found(found)) => value(&found),
+        Ok(Outcome::Found(found)) => return value(&found),
         Ok(Outcome::Absent { tombstone, session }) => answer::absent(tombstone.as_ref(), &session).to_value(),
         Ok(Outcome::Listed(_)) => return failure(&reject(ErrorCode::Internal, "a list in a batch")),
         Err(refusal) => return failure(&answer::problem(&refusal)),
     };
-    ended(&object)
+    ended(object.to_string())
 }
 
 /// A problem as a line.
 #[must_use]
 pub fn failure(problem: &Problem) -> Bytes {
-    ended(&problem.to_value())
+    ended(problem.to_value().to_string())
 }
 
-fn value(found: &Found) -> Value {
-    let mut object = json!({
-        "status": 200,
-        "version": found.version.to_string(),
-        "session": found.session.to_string(),
-        "content_type": found.content_type.as_str(),
-    });
+#[derive(Serialize)]
+struct FoundLine<'a> {
+    status: u16,
+    version: String,
+    session: String,
+    content_type: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value: Option<&'a RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value_base64: Option<String>,
+}
+
+/// A value as it was stored. It is not taken apart: JSON takes many times its size in memory.
+fn value(found: &Found) -> Bytes {
     let is_json = found.content_type.as_str() == "application/json";
-    match serde_json::from_slice::<Value>(&found.value) {
-        Ok(value) if is_json => object["value"] = value,
-        _ => object["value_base64"] = STANDARD.encode(&found.value).into(),
+    let line = is_json.then(|| one_line(&found.value)).flatten();
+    let value = line.as_deref().and_then(|line| serde_json::from_slice(line).ok());
+    let answer = serde_json::to_string(&FoundLine {
+        status: 200,
+        version: found.version.to_string(),
+        session: found.session.to_string(),
+        content_type: found.content_type.as_str(),
+        value,
+        value_base64: value.is_none().then(|| STANDARD.encode(&found.value)),
+    });
+    answer.map_or_else(
+        |_| failure(&reject(ErrorCode::Internal, "a value that is no JSON")),
+        ended,
+    )
+}
+
+/// JSON without the ends of lines between its tokens; none of what is nested deeper than parsers bear, or has one in a string.
+fn one_line(json: &[u8]) -> Option<Vec<u8>> {
+    let mut line = json.to_vec();
+    let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
+    for byte in &mut line {
+        match *byte {
+            b'\n' | b'\r' if in_string => return None,
+            b'\n' | b'\r' => *byte = b' ',
+            _ if escaped => escaped = false,
+            b'\\' => escaped = in_string,
+            b'"' => in_string = !in_string,
+            b'[' | b'{' if !in_string => depth += 1,
+            b']' | b'}' if !in_string => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > DEPTH {
+            return None;
+        }
     }
-    object
+    Some(line)
 }
 
 fn with_status(status: u16, body: serde_json::Result<Value>) -> Value {
@@ -157,9 +201,8 @@ fn with_status(status: u16, body: serde_json::Result<Value>) -> Value {
     object
 }
 
-fn ended(object: &Value) -> Bytes {
-    let mut line = object.to_string().into_bytes();
-    line.push(b'\n');
+fn ended(mut line: String) -> Bytes {
+    line.push('\n');
     line.into()
 }
 
@@ -172,13 +215,9 @@ mod tests {
 
     fn put_of(text: &str) -> (Bytes, String) {
         match parse(text.as_bytes()).unwrap() {
-            Asked::Write(
-                _,
-                _,
-                WriteContent::Put {
-                    value, content_type, ..
-                },
-            ) => (value, content_type.as_str().to_owned()),
+            Asked::Write(_, _, Op::Put { value, content_type }, _) => {
+                (value, content_type.as_str().to_owned())
+            }
             other => panic!("not a put: {other:?}"),
         }
     }
@@ -258,6 +297,43 @@ mod tests {
                 problem.to_value()["detail"].as_str().unwrap().contains(says),
                 "{line}"
             );
+        }
+    }
+
+    fn found(value: &str) -> Found {
+        Found {
+            value: Bytes::copy_from_slice(value.as_bytes()),
+            content_type: ContentType::new("application/json").unwrap(),
+            version: isthmus_replication::version::Version {
+                hlc: isthmus_replication::hlc::Hlc::ZERO,
+                region: isthmus_replication::names::RegionName::parse("eu-west").unwrap(),
+                writer: isthmus_replication::coordinates::WriterId(0),
+            },
+            applied_at: isthmus_replication::time::Wall::from_micros(0),
+            session: isthmus_replication::session_token::SessionToken::default(),
+        }
+    }
+
+    #[test]
+    fn stored_json_is_answered_as_it_is_on_one_line_and_what_is_none_as_base64() {
+        let line = |json: &str| String::from_utf8(value(&found(json)).to_vec()).unwrap();
+        let told = line("{\r\n  \"b\": 1.00000000000000000001,\n  \"a\": \"\\n[\\\"[\"\n}\n");
+        assert!(told.ends_with('\n') && told.matches('\n').count() == 1, "{told}");
+        assert!(
+            told.contains(r#""value":{    "b": 1.00000000000000000001,   "a": "\n[\"[" }"#),
+            "{told}"
+        );
+        for none in [
+            "{",
+            "",
+            "1 2",
+            "\"a\nb\"",
+            &"[".repeat(1000),
+            &("[".repeat(200) + &"]".repeat(200)),
+        ] {
+            let told: Value = serde_json::from_str(&line(none)).unwrap();
+            assert_eq!(told["value_base64"], STANDARD.encode(none), "{none}");
+            assert!(told.get("value").is_none());
         }
     }
 

@@ -79,10 +79,22 @@ async fn scenario_19_a_log_deleted_under_a_region_is_said_and_its_other_shards_g
     }
     ensure!(taken >= 20 && refused >= 1, "{taken} taken, {refused} refused");
     running.lab(&["kill", "agent-1@eu-west"])?;
-    says(
-        "agent-2",
-        "nothing that this agent knows of the log's past is in the log",
-    )
-    .await?;
+    let other = running.agents(EU).swap_remove(1);
+    let peer = running.agent(US);
+    for n in 0..40 {
+        let key = format!("k/{n}");
+        until(
+            "the log is made again and gets back what it held",
+            SOON,
+            || async { other.put("shop", &key, "?timeout=2s", "again").await?.ok() },
+        )
+        .await?;
+        until("and goes on to the peer", SOON, || async {
+            let value = peer.value("shop", &key).await?.ok()?;
+            ensure!(value.text() == "again", "{}", value.text());
+            Ok(())
+        })
+        .await?;
+    }
     Ok(())
 }

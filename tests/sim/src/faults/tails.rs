@@ -1,24 +1,31 @@
-//! Logs that lose an acknowledged tail: one that all agents have applied, one that nobody has read, or one that no agent has
-//! read and another region has already.
+//! Logs that lose an acknowledged tail: one that all agents have applied, one that nobody has read, one that no agent has read and
+//! another region has already, one that stopped agents hold beyond what another region has (an earlier copy of NATS' files was put
+//! back under them), or all of it (NATS lost its disk).
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use isthmus_log::memory::Servers;
 use isthmus_replication::cell::CellId;
-use isthmus_replication::coordinates::Sequence;
+use isthmus_replication::coordinates::{Sequence, Shard};
 use isthmus_replication::version::Version;
 
-use super::say;
+use super::{cut_off, say};
 use crate::node::Role;
 use crate::oracle::LogId;
 use crate::plan::Fault;
-use crate::world::World;
+use crate::world::{Slot, World};
 
 /// After an applied tail is lost the processes of its region are left alone so long: what they hold must be given back first.
 const PROTECTED: Duration = Duration::from_secs(20);
 /// The agents that have not read a tail stay away so long, for another region to have it.
 const AWAY: Duration = Duration::from_secs(4);
+/// After a copy of NATS' files was made, other regions get what follows for so long, and the agents alone for so long again.
+const COPIED: Duration = Duration::from_secs(2);
+/// A stream that was deleted is made again after so long.
+const MISSED: Duration = Duration::from_secs(30);
+/// Stopped agents go on so long after other regions reach the region again: those are the first to notice.
+const STOPPED: Duration = Duration::from_secs(9);
 
 /// What is to be lost as soon as it is there.
 #[derive(Debug)]
@@ -36,11 +43,33 @@ enum Wanted {
     },
 }
 
+/// A region whose NATS is put back to an earlier copy.
+#[derive(Debug)]
+struct Restore {
+    site: usize,
+    /// How far each log went when the copy was made.
+    copied: BTreeMap<Shard, Sequence>,
+    phase: Phase,
+    until: Duration,
+}
+
+/// How far a restore has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// What follows the copy reaches the other regions.
+    Forwarded,
+    /// What follows reaches nobody but the agents: the region is cut off.
+    CutOff,
+    /// The agents are stopped over the loss, and the other regions are back.
+    Stopped,
+}
+
 /// The tails that are being lost.
 #[derive(Debug, Default)]
 pub(super) struct Tails {
     protected: BTreeMap<usize, Duration>,
     wanted: Option<Wanted>,
+    restore: Option<Restore>,
 }
 
 impl Tails {
@@ -60,8 +89,124 @@ impl Tails {
         false
     }
 
-    /// Loses what is wanted if it is there; whether it was.
-    pub(super) fn step(&mut self, world: &mut World) -> bool {
+    /// Copies the files of a region's NATS, to put them back later; whether that is a loss at once: never.
+    pub(super) fn begin_restore(&mut self, world: &mut World) -> bool {
+        let site = world.random.usize(0..world.sites.len());
+        if self.restore.is_none() && self.is_whole(world, site) {
+            let span = |shard: &Shard| world.sites[site].nats.look(shard, |log| log.span().1);
+            let copied = world
+                .shards
+                .iter()
+                .filter_map(|shard| Some((shard.clone(), span(shard)?)));
+            self.restore = Some(Restore {
+                site,
+                copied: copied.collect(),
+                phase: Phase::Forwarded,
+                until: world.time.now() + COPIED,
+            });
+            self.protected
+                .insert(site, world.time.now() + 3 * COPIED + STOPPED + PROTECTED);
+        }
+        false
+    }
+
+    fn step_restore(&mut self, world: &mut World) -> bool {
+        let now = world.time.now();
+        let Some(restore) = self.restore.as_mut().filter(|restore| restore.until <= now) else {
+            return false;
+        };
+        let site = restore.site;
+        match restore.phase {
+            Phase::Forwarded => {
+                (restore.phase, restore.until) = (Phase::CutOff, now + COPIED);
+                cut_off(world, site, true);
+                false
+            }
+            Phase::CutOff => {
+                (restore.phase, restore.until) = (Phase::Stopped, now + STOPPED);
+                let copied = restore.copied.clone();
+                let silence = Duration::from_millis(world.random.u64(0..8_000));
+                world.sites[site].nats.silence_readers(STOPPED + silence);
+                stop_agents(world, site);
+                for (shard, keep_through) in copied {
+                    lose(world, Fault::TornRestore, &(site, shard), keep_through);
+                }
+                cut_off(world, site, false);
+                true
+            }
+            Phase::Stopped => {
+                self.restore = None;
+                wake_agents(world, site);
+                false
+            }
+        }
+    }
+
+    /// Loses everything that a region's NATS holds; at times its agents are killed with it.
+    pub(super) fn lose_disk(&mut self, world: &mut World) -> bool {
+        let site = world.random.usize(0..world.sites.len());
+        if !self.is_whole(world, site) {
+            return false;
+        }
+        self.protected.insert(site, world.time.now() + PROTECTED);
+        let silence = Duration::from_millis(world.random.u64(0..8_000));
+        world.sites[site].nats.silence_readers(silence);
+        world.sites[site].nats.lose_disk();
+        let checkpointed = checkpointed(world, site);
+        if world.random.bool() {
+            let down = Duration::from_millis(world.random.u64(100..4_000));
+            kill_agents(world, site, down);
+        }
+        for (shard, through) in checkpointed {
+            lose_under(world, Fault::DiskLost, &(site, shard), Sequence::NONE, through);
+        }
+        true
+    }
+
+    /// Deletes a region's streams of leases and journals; at times those of its logs.
+    pub(super) fn delete_streams(&mut self, world: &mut World) -> bool {
+        let site = world.random.usize(0..world.sites.len());
+        if !self.is_whole(world, site) {
+            return false;
+        }
+        let with_logs = world.random.bool();
+        self.protected.insert(site, world.time.now() + MISSED + PROTECTED);
+        world.sites[site].nats.delete_streams(with_logs);
+        let logs = if with_logs {
+            world.shards.clone()
+        } else {
+            Vec::new()
+        };
+        let text = format!(
+            "{}: leases, journals and {} logs",
+            world.sites[site].name,
+            logs.len()
+        );
+        say(world, Fault::StreamsDeleted, &text);
+        for shard in logs {
+            lose(world, Fault::StreamsDeleted, &(site, shard), Sequence::NONE);
+        }
+        true
+    }
+
+    /// Ends what is under way.
+    pub(super) fn heal(&mut self, world: &mut World) {
+        if let Some(restore) = self.restore.take() {
+            cut_off(world, restore.site, false);
+            wake_agents(world, restore.site);
+        }
+        *self = Self::default();
+    }
+
+    /// Loses what is wanted if it is there; which fault that was.
+    pub(super) fn step(&mut self, world: &mut World) -> Option<Fault> {
+        if self.step_restore(world) {
+            return Some(Fault::TornRestore);
+        }
+        self.lose_wanted(world).then_some(Fault::LostTail)
+    }
+
+    fn lose_wanted(&mut self, world: &mut World) -> bool {
         let Some(wanted) = self.wanted.take() else {
             return false;
         };
@@ -71,13 +216,13 @@ impl Tails {
                     self.wanted = Some(Wanted::Unread);
                     return false;
                 };
-                lose(world, &id, read);
+                lose(world, Fault::LostTail, &id, read);
                 true
             }
             Wanted::Forwarded => {
                 self.wanted = Some(match self.unread(world) {
                     Some((id, keep_through, through)) => {
-                        take_agents_away(world, id.0);
+                        kill_agents(world, id.0, AWAY);
                         Wanted::UnderWay {
                             id,
                             keep_through,
@@ -96,7 +241,7 @@ impl Tails {
                 until,
             } => {
                 if world.oracle.is_held_elsewhere(id, through) {
-                    lose(world, id, keep_through);
+                    lose(world, Fault::LostTail, id, keep_through);
                     return true;
                 }
                 if world.time.now() < until {
@@ -121,18 +266,7 @@ impl Tails {
     fn lose_applied(&mut self, world: &mut World) -> bool {
         let id = any_log(world);
         let site = id.0;
-        let agents = world
-            .slots
-            .iter()
-            .filter(|slot| slot.machine.site == site && slot.machine.role == Role::Agent);
-        let serves = |slot: &crate::world::Slot| {
-            let handle = slot.run.as_ref()?.agent()?.core.handle(&id.1).ok()?;
-            let served = handle.served();
-            (!slot.paused && served.refusal().is_none()).then_some(())
-        };
-        let all_serve = agents.into_iter().all(|slot| serves(slot).is_some());
-        if !all_serve || world.oracle.is_disturbed(&id) || world.sites[site].nats.servers() != Servers::Answer
-        {
+        if !self.is_whole(world, site) {
             return false;
         }
         let last = world.oracle.last(&id);
@@ -141,8 +275,31 @@ impl Tails {
             return false;
         }
         self.protected.insert(site, world.time.now() + PROTECTED);
-        lose(world, &id, Sequence(last.0 - lost));
+        lose(world, Fault::LostTail, &id, Sequence(last.0 - lost));
         true
+    }
+
+    /// Whether all agents of a region serve what their undisturbed logs hold.
+    fn is_whole(&self, world: &World, site: usize) -> bool {
+        let agents = world
+            .slots
+            .iter()
+            .filter(|slot| slot.machine.site == site && slot.machine.role == Role::Agent);
+        let serves = |slot: &Slot| {
+            let agent = slot.run.as_ref()?.agent()?;
+            let all = agent
+                .core
+                .shards()
+                .all(|handle| handle.served().refusal().is_none());
+            (!slot.paused && all).then_some(())
+        };
+        let all_serve = agents.into_iter().all(|slot| serves(slot).is_some());
+        let mut shards = world.shards.iter();
+        let disturbed = shards.any(|shard| world.oracle.is_disturbed(&(site, shard.clone())));
+        all_serve
+            && !disturbed
+            && !self.protects(site, world.time.now())
+            && world.sites[site].nats.servers() == Servers::Answer
     }
 }
 
@@ -152,17 +309,51 @@ fn any_log(world: &mut World) -> LogId {
     (site, shard)
 }
 
-/// Kills the agents of a region at once.
-fn take_agents_away(world: &mut World, site: usize) {
+/// Kills the agents of a region at once, for so long.
+fn kill_agents(world: &mut World, site: usize, down: Duration) {
     for slot in 0..world.slots.len() {
         let machine = &world.slots[slot].machine;
         if machine.site == site && machine.role == Role::Agent && world.slots[slot].run.is_some() {
-            world.kill(slot, AWAY);
+            world.kill(slot, down);
         }
     }
 }
 
-fn lose(world: &mut World, id: &LogId, keep_through: Sequence) {
+/// Stops the agents of a region, as SIGSTOP does.
+fn stop_agents(world: &mut World, site: usize) {
+    for slot in &mut world.slots {
+        slot.paused |= slot.machine.site == site && slot.machine.role == Role::Agent;
+    }
+}
+
+fn wake_agents(world: &mut World, site: usize) {
+    for slot in &mut world.slots {
+        if slot.machine.site == site
+            && slot.machine.role == Role::Agent
+            && std::mem::replace(&mut slot.paused, false)
+            && let Some(run) = &slot.run
+        {
+            run.wake(&world.time);
+        }
+    }
+}
+
+/// Through where the checkpoints of a region's agents hold each log.
+fn checkpointed(world: &World, site: usize) -> BTreeMap<Shard, Sequence> {
+    let mut through = BTreeMap::new();
+    for (_, _, handle) in world.handles().iter().filter(|(_, index, _)| *index == site) {
+        let held: &mut Sequence = through.entry(handle.shard().clone()).or_default();
+        *held = handle.served().checkpointed.max(*held);
+    }
+    through
+}
+
+fn lose(world: &mut World, fault: Fault, id: &LogId, keep_through: Sequence) {
+    lose_under(world, fault, id, keep_through, Sequence::NONE);
+}
+
+/// Loses a tail. Where no agent runs, checkpoints hold what was lost through `checkpointed`.
+fn lose_under(world: &mut World, fault: Fault, id: &LogId, keep_through: Sequence, checkpointed: Sequence) {
     let (site, shard) = id;
     let last = world.sites[*site]
         .nats
@@ -172,17 +363,17 @@ fn lose(world: &mut World, id: &LogId, keep_through: Sequence) {
         "{} {shard} after {keep_through} of {last}",
         world.sites[*site].name
     );
-    say(world, Fault::LostTail, &text);
+    say(world, fault, &text);
     world.sites[*site].nats.lose_tail(shard, keep_through);
     let handles = world.handles();
-    let held = |cell: &CellId, version: &Version| {
+    let agents_run = handles.iter().any(|(_, index, _)| index == site);
+    let held = |cell: &CellId, version: &Version, at: Sequence| {
         let of_site = handles
             .iter()
             .filter(|(_, index, handle)| index == site && handle.shard() == shard);
         let mut versions =
             of_site.filter_map(|(_, _, handle)| Some(handle.served().store.held(cell)?.cell.version.clone()));
-        versions.any(|held| held >= *version)
+        versions.any(|held| held >= *version) || !agents_run && at <= checkpointed
     };
-    let is_read = handles.iter().any(|(_, index, _)| index == site);
-    world.oracle.lost_tail(id, keep_through, is_read, held);
+    world.oracle.lost_tail(id, keep_through, agents_run, held);
 }

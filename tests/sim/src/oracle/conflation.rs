@@ -126,7 +126,7 @@ fn overwritten(
         let held = before.or_else(|| cells.get(&change.id).map(|held| &held.version));
         if let Some(held) = held.filter(|held| **held < change.version)
             && held.region != *origin
-            && change.seen.newest(&held.region) < held.hlc
+            && !change.seen.covers(held)
         {
             unseen.insert((change.id.clone(), held.clone()));
         }

@@ -1,17 +1,32 @@
 //! What must hold once everything has healed.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use isthmus_region_agent::shard::ShardHandle;
 use isthmus_replication::cell::{CellId, Content};
 use isthmus_replication::coordinates::Shard;
+use isthmus_replication::time::Wall;
 use isthmus_replication::version::Version;
 
 use super::Oracle;
 use crate::reference::Held;
 use crate::trace;
 
+/// A value is hidden early at most by what a machine's clock may be off its log's, and that may be off the truth.
+const MOST_OFF: Duration = Duration::from_secs(5);
+
 impl Oracle {
+    /// Whether a region's log has a write of that version whose value ends later than any allowed clock is wrong by.
+    pub(super) fn is_live(&self, site: usize, cell: &CellId, version: &Version, now: Wall) -> bool {
+        let mut of_site = self.logs.iter().filter(|((of, _), _)| *of == site);
+        of_site.any(|(_, log)| {
+            let held = log.reference.cells.get(cell);
+            held.filter(|held| held.version == *version && held.value.is_some())
+                .is_some_and(|held| held.expires_at.is_none_or(|at| at > now.after(MOST_OFF)))
+        })
+    }
+
     /// Whether every agent that `handles` gives holds what every log holds; why not.
     pub fn differs(&self, handles: &[(String, usize, ShardHandle)]) -> Option<String> {
         for ((site, shard), log) in &self.logs {
@@ -52,8 +67,13 @@ impl Oracle {
             });
             let known = ids.iter().filter(|id| held(id).is_some()).count() as u64;
             if served.store.cells() != known || differing.is_some() {
+                let versions = differing.map(|id| {
+                    let text = |version: Option<Version>| version.map(|version| version.to_string());
+                    let logged = cells.get(*id).map(|held| held.version.clone());
+                    format!("{}: {:?} and {:?}", id.key, text(held(id)), text(logged))
+                });
                 return Some(format!(
-                    "{name} holds {} cells of {} where its log has {}; differing: {differing:?}",
+                    "{name} holds {} cells of {} where its log has {}; differing: {versions:?}",
                     served.store.cells(),
                     handle.shard(),
                     cells.len()
@@ -71,12 +91,12 @@ impl Oracle {
     }
 
     /// Whether a version may be in one place and not in another: its log lost it before an agent had read it, and that was told. It
-    /// stays where it is until a sync.
+    /// stays where it is until a sync. Older ones may have given way to it where alone they were held.
     fn is_left_behind(&self, id: &CellId, version: &Version) -> bool {
         let left = self
             .left_behind
             .get(id)
-            .is_some_and(|left| left.contains(version));
+            .is_some_and(|left| left.range(version..).next().is_some());
         // The gateway says so when it sees it, the agents when they begin a life for it.
         let told = |kind| trace::alarms().contains_key(kind);
         left && ["life_suspected", "tail_held_by_peer", "undecodable"]
@@ -99,8 +119,9 @@ impl Oracle {
                         .held(id)
                         .is_some_and(|held| held.cell.version == wanted.version)
                 };
+                let last = log.reference.history.last().map(|after| after.anchor);
                 served.refusal().is_none()
-                    && served.fold.at().sequence == log.reference.last()
+                    && last == Some(served.fold.at())
                     && served.store.cells() == cells.len() as u64
                     && cells.iter().all(same)
             };

@@ -1,4 +1,4 @@
-use isthmus_tidy::{Tree, code, events};
+use isthmus_tidy::{Tree, code, containers, events};
 
 use crate::tree::{LOG_SOURCE, finds, passes, sound, write};
 
@@ -117,6 +117,56 @@ fn a_channel_without_bound() {
         code::unbounded_channels,
         LOG_SOURCE,
         "fn planted() {\n    let pair = mpsc::channel(16);\n}\n",
+    );
+}
+
+#[test]
+fn a_command_that_writes_to_the_terminal_itself() {
+    for line in [
+        "println!(\"{told}\");",
+        "std::eprint!(\"{told}\");",
+        "io::stderr().lock();",
+        "use std::io::{Write, stdout};",
+        "let out = stdout();",
+    ] {
+        finds(
+            code::raw_output,
+            "cli/src/commands/planted.rs",
+            &format!("fn planted() {{\n    {line}\n}}\n"),
+            2,
+        );
+        passes(
+            code::raw_output,
+            "cli/src/output.rs",
+            &format!("fn planted() {{\n    {line}\n}}\n"),
+        );
+    }
+    passes(
+        code::raw_output,
+        "cli/src/commands/planted.rs",
+        "fn planted() {\n    command.stdout(log).stderr(Stdio::null());\n    line(output.stdout);\n}\n",
+    );
+}
+
+#[test]
+fn an_image_on_a_tag_alone() {
+    let file = "configs/container/Containerfile";
+    let digest = "0123456789abcdef".repeat(4);
+    for base in [
+        "debian:bookworm-slim",
+        "debian@sha256:0123",
+        "--platform=linux/amd64 debian",
+    ] {
+        let text = format!("FROM rust:1@sha256:{digest} AS build\nFROM {base}\n");
+        finds(containers::bases_by_digest, file, &text, 2);
+    }
+    finds(containers::bases_by_digest, "Dockerfile", "from debian\n", 1);
+    passes(
+        containers::bases_by_digest,
+        file,
+        &format!(
+            "FROM rust:1@sha256:{digest} AS build\nFROM build AS test\nFROM scratch\nCOPY --from=build a b\n"
+        ),
     );
 }
 

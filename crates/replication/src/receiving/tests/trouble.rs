@@ -149,7 +149,7 @@ fn an_older_life_and_an_unknown_lineage_are_refused_with_the_cursor() {
             ..range(1, 20)
         });
         assert!(matches!(
-            lane.store(&Token::Origin(origin()), &second.header),
+            lane.store(&Token::Origin(origin()), &header_of(&second)),
             Verdict::Accepted(_)
         ));
         while lane.receiving.poll_report().is_some() {}
@@ -174,14 +174,15 @@ fn an_older_life_and_an_unknown_lineage_are_refused_with_the_cursor() {
     }
 }
 
+/// Lives of which the first ones are not told any more.
 fn strangers() -> Lineage {
     let mut lineage = Lineage::default();
-    let link = LifeLink {
-        life: Life { number: 9, nonce: 9 },
-        parent: None,
-        fork: Sequence::NONE,
-    };
-    assert!(lineage.begin(link));
+    for number in 9..10 + crate::limits::LINEAGE as u64 {
+        let life = Life { number, nonce: 9 };
+        let parent = lineage.current();
+        let fork = Sequence::NONE;
+        assert!(lineage.begin(LifeLink { life, parent, fork }));
+    }
     lineage
 }
 

@@ -9,7 +9,6 @@ use super::*;
 use crate::cell::{CellId, ContentType};
 use crate::coordinates::WriterId;
 use crate::hlc::Hlc;
-use crate::seen::Seen;
 use crate::store::Store;
 use crate::time::Wall;
 use crate::version::Version;
@@ -32,7 +31,7 @@ fn id(key: &str, field: &str) -> CellId {
 fn change(of: &str, hlc: u64, seen: &[(&str, u64)], id: CellId) -> Change {
     let mut known = Seen::default();
     for (name, hlc) in seen {
-        known.observe(&region(name), Hlc::from_bits(*hlc));
+        known.note(&region(name), Stamp::of_any_writer(Hlc::from_bits(*hlc)));
     }
     Change {
         id,
@@ -143,8 +142,9 @@ proptest! {
 fn kept(changes: &[Change]) -> Vec<(u64, u64)> {
     let kept = survivors(&[changes.to_vec()]);
     let own = region(OWN);
+    let newest = |seen: &Seen| seen.newest(&own).map_or(0, |stamp| stamp.hlc.bits());
     kept.iter()
-        .map(|c| (c.version.hlc.bits(), c.seen.newest(&own).bits()))
+        .map(|c| (c.version.hlc.bits(), newest(&c.seen)))
         .collect()
 }
 

@@ -98,6 +98,7 @@ fn a_new_life_begins_the_lane_again_after_the_fork() {
                 parent: Some(LIFE),
                 fork: Sequence(4),
             },
+            lost_before: false,
         })
     });
     lane.write(b"new");
@@ -134,8 +135,15 @@ fn what_is_trimmed_or_of_an_unknown_life_needs_a_sync_and_says_why() {
     };
     lane.sending.handle_disconnected(lane.now);
     lane.sending.handle_welcome(lane.now, &report(Some(stranger)));
-    let reason = SyncReason::UnknownLife(stranger);
-    assert_eq!(lane.sending.poll_event(), Some(LaneEvent::NeedsSync(reason)));
+    let suspected = LaneEvent::LifeSuspected {
+        cursor: stranger,
+        found: Anchor::default(),
+    };
+    assert_eq!(
+        lane.sending.poll_event(),
+        Some(suspected),
+        "another life of that number: the log was made anew"
+    );
 }
 
 #[test]

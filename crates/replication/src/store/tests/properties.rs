@@ -112,6 +112,7 @@ enum Step {
     Part(u64),
     Commit,
     Fail,
+    Lose,
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -122,6 +123,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         3 => (0u64..2000).prop_map(Step::Part),
         1 => Just(Step::Commit),
         1 => Just(Step::Fail),
+        1 => Just(Step::Lose),
     ];
     vec(step, 0..120)
 }
@@ -163,6 +165,10 @@ impl Disk {
             Step::Fail => {
                 self.begun = None;
                 store.checkpoint_failed();
+            }
+            Step::Lose => {
+                *self = Self::default();
+                store.checkpoint_lost();
             }
             Step::Apply(_) | Step::Sweep(..) => {}
         }

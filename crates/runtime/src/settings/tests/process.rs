@@ -79,6 +79,48 @@ fn the_environment_overrides_every_level_and_stands_in_for_missing_keys() {
 }
 
 #[test]
+fn of_several_bad_variables_the_one_that_the_message_is_about_is_named() {
+    let folder = Folder::new();
+    folder.write("eu-west/region-agent.yaml", "set: ../set.yaml\n");
+    let good = [
+        ("ISTHMUS_REGION", "us-east"),
+        ("ISTHMUS_NATS__SERVERS", "[\"nats://127.0.0.1:4222\"]"),
+        ("ISTHMUS_LISTEN", "127.0.0.1:0"),
+        ("ISTHMUS_ADMIN__LISTEN", "127.0.0.1:0"),
+        ("ISTHMUS_DATA", "/elsewhere"),
+    ];
+    let bad = [
+        ("ISTHMUS_PORT", "7110"),
+        ("ISTHMUS_AGENT", "10.96.0.17"),
+        ("ISTHMUS_LOG__REPLICAS", "many"),
+        ("ISTHMUS_DRAIN", "10"),
+    ];
+    for one in bad {
+        for other in bad {
+            let variables = [&good[..], &[one, other]].concat();
+            let refused = folder.agent(&variables).unwrap_err().to_string();
+            let (variable, rest) = refused
+                .strip_prefix("environment variable ")
+                .and_then(|text| text.split_once(": "))
+                .unwrap();
+            let about = match variable {
+                "ISTHMUS_PORT" => "`port`",
+                "ISTHMUS_AGENT" => "`agent`",
+                "ISTHMUS_LOG__REPLICAS" => "\"many\"",
+                "ISTHMUS_DRAIN" => "10s",
+                other => panic!("{other} is not to blame: {refused}"),
+            };
+            assert!(rest.contains(about), "{refused}");
+        }
+    }
+    let links = [
+        ("ISTHMUS_SERVICE_HOST", "10.96.0.17"),
+        ("ISTHMUS_PORT", "tcp://10.96.0.17:7110"),
+    ];
+    assert!(folder.agent(&[&good[..], &links].concat()).is_ok());
+}
+
+#[test]
 fn a_bad_variable_is_named() {
     let folder = Folder::new();
     let cases: [(&str, &str, &[&str]); 7] = [

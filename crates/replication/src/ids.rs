@@ -3,19 +3,19 @@
 use crate::coordinates::MessageId;
 
 #[derive(Debug, Clone)]
-pub(super) struct MessageIds {
+pub(crate) struct MessageIds {
     halves: [u64; 2],
 }
 
 impl MessageIds {
-    pub(super) fn new(seed: u128) -> Self {
+    pub(crate) fn new(seed: u128) -> Self {
         Self {
             halves: [seed as u64, (seed >> 64) as u64],
         }
     }
 
     /// The next identifier; never zero, which names a message without a readable header.
-    pub(super) fn next_id(&mut self) -> MessageId {
+    pub(crate) fn next_id(&mut self) -> MessageId {
         loop {
             let [low, high] = &mut self.halves;
             let id = splitmix(low, 0x9e37_79b9_7f4a_7c15) ^ splitmix(high, 0xd1b5_4a32_d192_ed03);

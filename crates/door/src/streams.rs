@@ -1,0 +1,119 @@
+//! Telling operators that a stream of the region is missing, and that it is there again.
+
+use isthmus_log::{EnsureError, JournalName, LogSettings, MissingStreams, Ports, StreamChange};
+use isthmus_replication::coordinates::Shard;
+use isthmus_replication::time::Wall;
+use isthmus_runtime::Process;
+use isthmus_runtime::doctor::Finding;
+use isthmus_runtime::events::{Events, Severity};
+use isthmus_runtime::supervise::{SpawnRefused, TaskKind};
+use serde_json::{Value, json};
+
+use crate::History;
+
+/// Watches the streams beside the logs of `shards`, and makes them again where `wanted` allows it, until the process stops.
+///
+/// # Errors
+/// [`SpawnRefused`].
+pub fn watch<S>(
+    process: &Process<S>,
+    ports: Ports,
+    shards: Vec<Shard>,
+    wanted: LogSettings,
+    missing: MissingStreams,
+    history: History,
+) -> Result<(), SpawnRefused> {
+    let events = process.events.clone();
+    let watch = async move {
+        let tell = |change| tell(&events, &history, change, wanted.create);
+        ports.watch_streams(&shards, &wanted, &missing, tell).await;
+    };
+    process
+        .supervisor
+        .spawn_until_stopped(TaskKind::Work, "streams", watch)
+}
+
+/// Every process of the region sees it, and the region keeps it once.
+fn tell(events: &Events, history: &History, change: StreamChange, creates: bool) {
+    match change {
+        StreamChange::Missing { what, was_made } => {
+            let stream = name(&what).to_owned();
+            let text = missing(&what, creates);
+            let fields = json!({ "stream": stream });
+            match was_made {
+                Some(made) => {
+                    let fact = fact(&stream, made);
+                    events.record_shared(Severity::Alarm, "stream_missing", fact, text, fields);
+                }
+                None => events.record(Severity::Alarm, "stream_missing", text, fields),
+            }
+        }
+        StreamChange::Back {
+            stream,
+            made,
+            journal,
+        } => {
+            if journal == Some(JournalName::Events) {
+                history.carry_again();
+            }
+            let fields = json!({ "stream": stream });
+            match made {
+                Some(made) => {
+                    let text =
+                        format!("stream {stream} is there again: it was made anew, without what it had held");
+                    let fact = fact(&stream, made);
+                    events.record_shared(Severity::Warning, "stream_back", fact, text, fields);
+                }
+                None => {
+                    let text = format!("what this process reads stream {stream} through is there again");
+                    events.record(Severity::Warning, "stream_back", text, fields);
+                }
+            }
+        }
+    }
+}
+
+/// What is missing, for status: by the streams' names.
+#[must_use]
+pub fn shown(missing: &MissingStreams) -> Value {
+    let all = missing.all().into_iter();
+    all.map(|(stream, what)| json!({ "stream": stream, "reason": what.to_string() }))
+        .collect()
+}
+
+/// What is missing, for `isthmus doctor`.
+#[must_use]
+pub fn findings(missing: &MissingStreams) -> Vec<Finding> {
+    let all = missing.all();
+    if all.is_empty() {
+        return vec![Finding::ok("streams", "", "none was seen missing")];
+    }
+    let mend = "isthmus region init, with the operator's credentials, makes what is missing; no process has to be restarted. A process that may create streams (log.create) does it by itself";
+    let told = all.into_iter();
+    told.map(|(stream, what)| Finding::fail("streams", &stream, what.to_string(), mend))
+        .collect()
+}
+
+fn name(what: &EnsureError) -> &str {
+    match what {
+        EnsureError::Missing { stream }
+        | EnsureError::NoSlot { stream, .. }
+        | EnsureError::Differs { stream, .. }
+        | EnsureError::NoStorage { stream, .. }
+        | EnsureError::Refused { stream, .. }
+        | EnsureError::Unanswered { stream } => stream,
+    }
+}
+
+fn missing(what: &EnsureError, creates: bool) -> String {
+    match what {
+        EnsureError::Missing { stream } if creates => {
+            format!("stream {stream} is gone, with all that it held; it is made again")
+        }
+        what => what.to_string(),
+    }
+}
+
+fn fact(stream: &str, made: Wall) -> String {
+    format!("{stream}-{}", made.micros())
+}

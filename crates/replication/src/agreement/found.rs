@@ -1,0 +1,147 @@
+//! What comparisons with one peer region have found of one shard, over time.
+
+use std::time::Duration;
+
+use super::{PARTS, Sample, compare};
+use crate::time::Mono;
+
+/// A part is told to differ once it has been found so for this long.
+pub const HOLD: Duration = Duration::from_secs(30);
+/// And so often in a row.
+const TIMES: u32 = 3;
+/// A difference that lasts is told again after this.
+const TELL_AGAIN: Duration = Duration::from_secs(3600);
+
+/// What is known of one part.
+#[derive(Debug, Clone, Copy)]
+struct Part {
+    /// When it was compared last.
+    compared: Option<Mono>,
+    differs: Option<Differs>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Differs {
+    since: Mono,
+    times: u32,
+}
+
+/// What comparisons of one shard with one peer have found.
+#[derive(Debug)]
+pub struct Agreement {
+    began: Mono,
+    parts: Box<[Part; PARTS]>,
+    told: Option<Mono>,
+}
+
+/// What is found at a moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Found {
+    /// How many parts differ.
+    pub differing: usize,
+    /// Every part was compared within this.
+    pub compared_within: Duration,
+    /// Whether every part was compared once.
+    pub all_compared: bool,
+}
+
+/// What an operator is to be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum News {
+    /// The regions differ, or still do.
+    Differ {
+        /// In how many of [`PARTS`] parts.
+        parts: usize,
+    },
+    /// They differ no more.
+    Agree,
+}
+
+impl Agreement {
+    /// Nothing compared yet.
+    #[must_use]
+    pub fn new(now: Mono) -> Self {
+        let part = Part {
+            compared: None,
+            differs: None,
+        };
+        Self {
+            began: now,
+            parts: Box::new([part; PARTS]),
+            told: None,
+        }
+    }
+
+    /// Compares what the peer told with each of this region's newest samples, the newest last; what is to be told.
+    pub fn note<'a>(
+        &mut self,
+        now: Mono,
+        ours: impl IntoIterator<Item = &'a Sample>,
+        theirs: &Sample,
+    ) -> Option<News> {
+        let mut equal = [None; PARTS];
+        for ours in ours {
+            let compared = compare(ours, theirs);
+            for (known, found) in equal.iter_mut().zip(compared) {
+                *known = found.or(*known);
+            }
+        }
+        for (part, equal) in self.parts.iter_mut().zip(equal) {
+            part.note(now, equal);
+        }
+        self.news(now)
+    }
+
+    fn news(&mut self, now: Mono) -> Option<News> {
+        let parts = self.found(now).differing;
+        let over = !self.parts.iter().any(|part| part.differs.is_some());
+        match self.told {
+            None if parts == 0 => None,
+            Some(told) if parts > 0 && now.since(told) < TELL_AGAIN => None,
+            Some(_) if parts == 0 && !over => None,
+            Some(_) if parts == 0 => {
+                self.told = None;
+                Some(News::Agree)
+            }
+            None | Some(_) => {
+                self.told = Some(now);
+                Some(News::Differ { parts })
+            }
+        }
+    }
+
+    /// What is found at `now`.
+    #[must_use]
+    pub fn found(&self, now: Mono) -> Found {
+        let ages = self.parts.iter().map(|part| part.compared.unwrap_or(self.began));
+        let oldest = ages.min().unwrap_or(self.began);
+        Found {
+            differing: self.parts.iter().filter(|part| part.is_told()).count(),
+            compared_within: now.since(oldest),
+            all_compared: self.parts.iter().all(|part| part.compared.is_some()),
+        }
+    }
+}
+
+impl Part {
+    fn note(&mut self, now: Mono, equal: Option<bool>) {
+        let Some(equal) = equal else { return };
+        self.compared = Some(now);
+        self.differs = (!equal).then(|| match self.differs {
+            Some(held) => Differs {
+                times: held.times.saturating_add(1),
+                ..held
+            },
+            None => Differs { since: now, times: 1 },
+        });
+    }
+
+    /// What was found different stays so until it is found equal.
+    fn is_told(&self) -> bool {
+        self.differs
+            .zip(self.compared)
+            .is_some_and(|(differs, compared)| {
+                compared.since(differs.since) >= HOLD && differs.times >= TIMES
+            })
+    }
+}

@@ -1,0 +1,187 @@
+//! Whether regions end equal, as far as a gateway knows: lanes that stand still for a reason, tails that only a peer has, stores
+//! that differ.
+
+use std::time::Duration;
+
+use isthmus_replication::agreement::{Found, PARTS};
+use isthmus_replication::coordinates::Shard;
+use isthmus_replication::names::RegionName;
+use isthmus_replication::time::Now;
+use isthmus_runtime::doctor::Finding;
+use isthmus_runtime::settings::ProcessSettings;
+
+use crate::board::{Lane, State};
+use crate::lag;
+
+/// A shard of which some part could not be compared for so long is told.
+const UNCOMPARED: Duration = Duration::from_secs(600);
+
+pub(super) fn findings(process: &ProcessSettings, state: &State, now: Now) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (peer, link) in &state.links {
+        let lanes = link.lanes.iter();
+        findings.extend(lanes.filter_map(|(shard, lane)| of_tail(state, peer, shard, lane)));
+    }
+    findings.extend(of_sync(process, state, now));
+    findings.extend(of_compared(state, now));
+    findings
+}
+
+/// A peer has this region's log further than it goes, or with another message than it has.
+fn of_tail(state: &State, peer: &RegionName, shard: &Shard, lane: &Lane) -> Option<Finding> {
+    let head = state.heads.get(shard).and_then(|head| head.position);
+    let beyond = lane.cursor.zip(head).filter(|(cursor, head)| {
+        cursor.position.life == head.life && cursor.position.sequence > head.sequence
+    });
+    let found = match beyond {
+        Some((cursor, head)) => format!(
+            "region {peer} has this region's log through {}, and it ends at {}: it has lost a tail",
+            cursor.position.sequence, head.sequence
+        ),
+        None if lane.state == "life_suspected" => {
+            format!(
+                "what region {peer} has of this region's log is not what the log holds: it has lost a tail"
+            )
+        }
+        None => return None,
+    };
+    let mend = "the agents begin a new life by themselves within half a minute; if they don't, look at them (isthmus events). Remove no agent's data folder: it may hold the only copy";
+    Some(Finding::fail("tail", &shard.to_string(), found, mend))
+}
+
+/// Changes that are missing on either side of a lane of this region.
+fn of_sync<'a>(process: &'a ProcessSettings, state: &State, now: Now) -> impl Iterator<Item = Finding> + 'a {
+    let rows = lag::of_all(process, state, now).into_iter();
+    let own = |lag: &lag::Lag| lag.needs_sync && [&lag.origin, &lag.peer].contains(&&process.region);
+    rows.filter(own).map(|lag| {
+        let of = format!("{} to {} {}/{}", lag.origin, lag.peer, lag.group, lag.partition);
+        let found = lag.reason.unwrap_or_else(|| lag::MISSING.to_owned());
+        let mend = "docs/operations/alerts/IsthmusNeedsSync.md says what can be done";
+        Finding::fail("needs sync", &of, found, mend)
+    })
+}
+
+fn of_compared(state: &State, now: Now) -> Vec<Finding> {
+    let all: Vec<_> = state.compared.found(now.mono).collect();
+    let bad: Vec<Finding> = all
+        .iter()
+        .filter_map(|(peer, shard, found)| judged(peer, shard, *found))
+        .collect();
+    let compared = all.iter().filter(|(_, _, found)| found.all_compared).count();
+    if bad.is_empty() && compared < all.len() {
+        let of = format!("{} of {} shards of peers", all.len() - compared, all.len());
+        let found = "not compared yet since this gateway leads; no difference was found so far";
+        return vec![Finding::ok("regions", &of, found)];
+    }
+    if bad.is_empty() && !all.is_empty() {
+        let of = format!("{} shards of peers", all.len());
+        let whole = all.iter().all(|(.., found)| found.all_compared);
+        let said = if whole {
+            "no difference was found"
+        } else {
+            "no difference was found so far"
+        };
+        return vec![Finding::ok("regions", &of, said)];
+    }
+    bad
+}
+
+fn judged(peer: &RegionName, shard: &Shard, found: Found) -> Option<Finding> {
+    let of = format!("{peer} {shard}");
+    if found.differing > 0 {
+        let said = format!(
+            "this region and {peer} hold different values in {} of {PARTS} parts",
+            found.differing
+        );
+        let mend = "look for tail_held_by_peer, peer_lost_tail, agents_differ and undecodable among both regions' events; isthmus why tells what each agent holds of a key. Remove no agent's data folder";
+        return Some(Finding::fail("regions", &of, said, mend));
+    }
+    (found.compared_within > UNCOMPARED).then(|| {
+        let minutes = found.compared_within.as_secs() / 60;
+        let said = format!("some of it could not be compared for {minutes} min");
+        let mend = "a part is compared once it rests for about two seconds in both regions; an agent that needs sync, and gateways of an older version, are not compared";
+        Finding::warn("regions", &of, said, mend)
+    })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use isthmus_replication::coordinates::{Cursor, Life, MessageId, Position, Sequence};
+    use isthmus_replication::names::GroupName;
+    use isthmus_runtime::doctor::Verdict;
+
+    use super::*;
+    use crate::board::Head;
+
+    fn shard() -> Shard {
+        Shard {
+            group: GroupName::parse("default").unwrap(),
+            partition: 0,
+        }
+    }
+
+    fn position(life: u64, sequence: u64) -> Position {
+        Position {
+            life: Life {
+                number: life,
+                nonce: 1,
+            },
+            sequence: Sequence(sequence),
+        }
+    }
+
+    #[test]
+    fn a_tail_that_only_a_peer_has_fails_and_one_that_is_on_its_way_does_not() {
+        let peer = RegionName::parse("us-east").unwrap();
+        let told = |state: &'static str, cursor: Position, head: Position| {
+            let mut board = State::default();
+            let shown = Head {
+                position: Some(head),
+                ..Head::default()
+            };
+            board.heads.insert(shard(), shown);
+            let cursor = Cursor {
+                position: cursor,
+                message_id: MessageId(1),
+            };
+            let lane = Lane {
+                state,
+                cursor: Some(cursor),
+                ..Lane::default()
+            };
+            of_tail(&board, &peer, &shard(), &lane).map(|finding| finding.verdict)
+        };
+        assert_eq!(told("streaming", position(1, 9), position(1, 9)), None);
+        assert_eq!(
+            told("streaming", position(1, 10), position(1, 9)),
+            Some(Verdict::Fail)
+        );
+        assert_eq!(
+            told("streaming", position(1, 10), position(2, 9)),
+            None,
+            "a new life has begun"
+        );
+        assert_eq!(
+            told("life_suspected", position(1, 5), position(1, 9)),
+            Some(Verdict::Fail)
+        );
+    }
+
+    #[test]
+    fn a_difference_fails_and_what_is_not_compared_for_long_is_told() {
+        let peer = RegionName::parse("us-east").unwrap();
+        let told = |differing, seconds| {
+            let found = Found {
+                differing,
+                compared_within: Duration::from_secs(seconds),
+                all_compared: true,
+            };
+            judged(&peer, &shard(), found).map(|finding| (finding.verdict, finding.of))
+        };
+        let of = "us-east default/0".to_owned();
+        assert_eq!(told(0, 600), None);
+        assert_eq!(told(0, 601), Some((Verdict::Warn, of.clone())));
+        assert_eq!(told(1, 3), Some((Verdict::Fail, of)));
+    }
+}

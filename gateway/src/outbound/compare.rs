@@ -1,0 +1,124 @@
+//! Comparing this region's stores with a peer's, over the link to it (docs/decisions/0017).
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use isthmus_replication::agreement::{self, COMPARE_INTERVAL, News, PARTS, Sample};
+use isthmus_replication::coordinates::Shard;
+use isthmus_replication::link::session::Session;
+use isthmus_replication::names::RegionName;
+use isthmus_runtime::events::Severity;
+use serde_json::{Value, json};
+
+use crate::shared::Shared;
+
+/// Shards are asked for a few at a time, so that each has its turn within this many seconds.
+const TURNS: usize = COMPARE_INTERVAL.as_secs() as usize;
+
+/// The calls for samples that are under way on one session.
+#[derive(Debug, Default)]
+pub(super) struct Comparing {
+    asked: BTreeMap<u64, Shard>,
+    turn: usize,
+}
+
+impl Comparing {
+    /// Asks the peer for the shards whose turn it is: to be called once a second. A call that can't be made is made the next time.
+    pub(super) fn ask(
+        &mut self,
+        shared: &Shared,
+        peer: &RegionName,
+        session: &mut Session,
+        shards: &[Shard],
+    ) {
+        let now = shared.log_now();
+        for shard in shards.iter().skip(self.turn).step_by(TURNS) {
+            if let Ok(id) = session.request(now, agreement::METHOD, agreement::question(shard)) {
+                self.asked.insert(id, shard.clone());
+                shared.board.state().compared.begin(now.mono, peer, shard);
+            }
+        }
+        self.turn = (self.turn + 1) % TURNS;
+    }
+
+    /// The shard that the call of this number asked for; none if it asked for something else.
+    pub(super) fn take(&mut self, id: u64) -> Option<Shard> {
+        self.asked.remove(&id)
+    }
+}
+
+/// Compares with the answer of `peer`, and tells what is news.
+pub(super) fn answered(shared: &Shared, peer: &RegionName, shard: &Shard, answer: &[u8]) {
+    let theirs = match Sample::decode(answer) {
+        Ok(sample) if sample.shard == *shard => sample,
+        Ok(_) => return tracing::warn!(%peer, %shard, "digests of another shard than was asked for"),
+        Err(error) => return tracing::warn!(%peer, %shard, %error, "digests that can't be read"),
+    };
+    let now = shared.process.clock.mono();
+    let mut state = shared.board.state();
+    let news = state.compared.note(now, peer, &theirs);
+    let ours = state.compared.newest(shard).map(included);
+    drop(state);
+    if let Some(news) = news {
+        tell(
+            shared,
+            peer,
+            shard,
+            news,
+            &json!({ "here": ours, "there": included(&theirs) }),
+        );
+    }
+}
+
+/// Answers a peer that asks for this region's newest sample.
+///
+/// # Errors
+/// Why there is none, for the peer's log.
+pub fn answer(shared: &Shared, question: &[u8]) -> Result<Bytes, String> {
+    let shard = agreement::asked(question).map_err(|error| error.to_string())?;
+    let state = shared.board.state();
+    let newest = state.compared.newest(&shard).map(Sample::encode);
+    newest.ok_or_else(|| format!("the steward has told nothing of {shard} that could be compared"))
+}
+
+fn included(sample: &Sample) -> Value {
+    let positions = sample.positions();
+    let told = positions.map(|(region, at)| {
+        (
+            region.to_string(),
+            json!({ "life": at.life.to_string(), "sequence": at.sequence.0 }),
+        )
+    });
+    told.collect::<serde_json::Map<_, _>>().into()
+}
+
+fn tell(shared: &Shared, peer: &RegionName, shard: &Shard, news: News, included: &Value) {
+    let own = shared.region();
+    let fields = |parts: usize| {
+        json!({
+            "region": own.as_str(),
+            "peer": peer.as_str(),
+            "group": shard.group.as_str(),
+            "partition": shard.partition,
+            "parts": parts,
+            "included": included,
+        })
+    };
+    let events = &shared.process.events;
+    match news {
+        News::Differ { parts } => events.record(
+            Severity::Alarm,
+            "regions_differ",
+            format!(
+                "{own} and {peer} hold different values in {parts} of {PARTS} parts of {shard}, where they must hold the same: no value is removed, and it stays so until a sync"
+            ),
+            fields(parts),
+        ),
+        News::Agree => events.record(
+            Severity::Notice,
+            "regions_agree",
+            format!("{own} and {peer} hold the same again in {shard}, as far as it can be compared"),
+            fields(0),
+        ),
+    }
+}

@@ -1,0 +1,18 @@
+//! Listening to what the steward tells of the region's stores.
+
+use isthmus_replication::agreement::Sample;
+
+use crate::shared::Shared;
+
+/// Keeps what is told, until dropped.
+pub(super) async fn listen(shared: Shared) {
+    let shards = shared.shards();
+    let mut told = shared.ports.peers.hear("digests.*.*").await;
+    while let Some(message) = told.next().await {
+        match Sample::decode(&message.payload) {
+            Ok(sample) if shards.contains(&sample.shard) => shared.board.state().compared.keep(sample),
+            Ok(_) => {}
+            Err(error) => tracing::warn!(%error, suffix = message.suffix, "digests that can't be read"),
+        }
+    }
+}

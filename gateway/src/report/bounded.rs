@@ -1,0 +1,176 @@
+//! Reading what others tell within bounds. What is to be a name or a word and is none is an error; text for people loses what could act
+//! on a terminal.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::marker::PhantomData;
+
+use isthmus_replication::limits::{FRAME_TEXT_BYTES, NAME_BYTES};
+use serde::de::{Error as _, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+
+/// Longest word, in bytes.
+const WORD_BYTES: usize = 128;
+/// Greatest number, of whatever unit: 30,000 years in milliseconds.
+const GREATEST: f64 = 1e15;
+
+/// What is no name, word or number of a report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+enum Unfit {
+    #[error("a name of 1 to {NAME_BYTES} of the characters a-z, 0-9 and '-' was expected")]
+    Name,
+    #[error("a word of at most {WORD_BYTES} characters was expected")]
+    Word,
+    #[error("a number below 1e15 was expected")]
+    Number,
+}
+
+/// A name, or nothing.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(try_from = "String")]
+struct Name(String);
+
+/// A word without spaces, or nothing.
+#[derive(Debug, Deserialize)]
+#[serde(try_from = "String")]
+struct Word(String);
+
+#[derive(Debug, Deserialize)]
+#[serde(from = "String")]
+struct Text(String);
+
+#[derive(Debug, Deserialize)]
+#[serde(try_from = "f64")]
+struct Number(f64);
+
+impl TryFrom<String> for Name {
+    type Error = Unfit;
+    fn try_from(text: String) -> Result<Self, Unfit> {
+        let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+        let fits = text.len() <= NAME_BYTES && text.bytes().all(allowed);
+        fits.then_some(Self(text)).ok_or(Unfit::Name)
+    }
+}
+
+impl TryFrom<String> for Word {
+    type Error = Unfit;
+    fn try_from(text: String) -> Result<Self, Unfit> {
+        let fits = text.len() <= WORD_BYTES && text.bytes().all(|b| b.is_ascii_graphic());
+        fits.then_some(Self(text)).ok_or(Unfit::Word)
+    }
+}
+
+impl From<String> for Text {
+    fn from(text: String) -> Self {
+        Self(cleaned(&text, FRAME_TEXT_BYTES))
+    }
+}
+
+impl TryFrom<f64> for Number {
+    type Error = Unfit;
+    fn try_from(number: f64) -> Result<Self, Unfit> {
+        (number.abs() < GREATEST)
+            .then_some(Self(number))
+            .ok_or(Unfit::Number)
+    }
+}
+
+/// Text for people without control characters, cut to so many bytes.
+pub(super) fn cleaned(text: &str, most: usize) -> String {
+    let cut = &text[..text.floor_char_boundary(most)];
+    cut.chars()
+        .map(|character| if character.is_control() { ' ' } else { character })
+        .collect()
+}
+
+pub(super) fn name<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    Name::deserialize(from).map(|name| name.0)
+}
+
+pub(super) fn maybe_name<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    Option::<Name>::deserialize(from).map(|name| name.map(|name| name.0))
+}
+
+pub(super) fn word<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    Word::deserialize(from).map(|word| word.0)
+}
+
+pub(super) fn maybe_word<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    Option::<Word>::deserialize(from).map(|word| word.map(|word| word.0))
+}
+
+pub(super) fn maybe_text<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    Option::<Text>::deserialize(from).map(|text| text.map(|text| text.0))
+}
+
+pub(super) fn number<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
+    Number::deserialize(from).map(|number| number.0)
+}
+
+pub(super) fn maybe_number<'de, D: Deserializer<'de>>(from: D) -> Result<Option<f64>, D::Error> {
+    Option::<Number>::deserialize(from).map(|number| number.map(|number| number.0))
+}
+
+pub(super) fn numbers<'de, D: Deserializer<'de>, const MOST: usize>(
+    from: D,
+) -> Result<BTreeMap<String, f64>, D::Error> {
+    let numbers = map::<D, Number, MOST>(from)?;
+    Ok(numbers
+        .into_iter()
+        .map(|(name, number)| (name, number.0))
+        .collect())
+}
+
+pub(super) fn list<'de, D: Deserializer<'de>, T: Deserialize<'de>, const MOST: usize>(
+    from: D,
+) -> Result<Vec<T>, D::Error> {
+    from.deserialize_seq(List::<T, MOST>(PhantomData))
+}
+
+pub(super) fn map<'de, D: Deserializer<'de>, T: Deserialize<'de>, const MOST: usize>(
+    from: D,
+) -> Result<BTreeMap<String, T>, D::Error> {
+    from.deserialize_map(Map::<T, MOST>(PhantomData))
+}
+
+struct List<T, const MOST: usize>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>, const MOST: usize> Visitor<'de> for List<T, MOST> {
+    type Value = Vec<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a list of at most {MOST}")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut all: A) -> Result<Vec<T>, A::Error> {
+        let mut list = Vec::new();
+        while let Some(next) = all.next_element()? {
+            if list.len() == MOST {
+                return Err(A::Error::invalid_length(MOST + 1, &self));
+            }
+            list.push(next);
+        }
+        Ok(list)
+    }
+}
+
+struct Map<T, const MOST: usize>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>, const MOST: usize> Visitor<'de> for Map<T, MOST> {
+    type Value = BTreeMap<String, T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a map of at most {MOST}")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut all: A) -> Result<BTreeMap<String, T>, A::Error> {
+        let mut map = BTreeMap::new();
+        while let Some((Name(name), next)) = all.next_entry()? {
+            if map.len() == MOST {
+                return Err(A::Error::invalid_length(MOST + 1, &self));
+            }
+            map.insert(name, next);
+        }
+        Ok(map)
+    }
+}

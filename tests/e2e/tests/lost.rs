@@ -1,0 +1,173 @@
+//! A region whose NATS and whose agents have lost their disks says what it misses.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
+use isthmus_e2e::{Agent, Running, until};
+use serde_json::Value;
+
+const EU: &str = "eu-west";
+const US: &str = "us-east";
+const SOON: Duration = Duration::from_secs(90);
+const KEYS: usize = 24;
+
+async fn put_all(agent: &Agent, name: &str) -> anyhow::Result<()> {
+    for number in 0..KEYS {
+        agent
+            .put("shop", &format!("{name}-{number}"), "", &number.to_string())
+            .await?
+            .ok()?;
+    }
+    Ok(())
+}
+
+async fn read_all(agent: &Agent, name: &str) -> anyhow::Result<()> {
+    until(&format!("every {name} is there"), SOON, || async {
+        for number in 0..KEYS {
+            let answer = agent.value("shop", &format!("{name}-{number}")).await?;
+            ensure!(
+                answer.status == 200 && answer.text() == number.to_string(),
+                "{name}-{number}: {} {}",
+                answer.status,
+                answer.text()
+            );
+        }
+        Ok(())
+    })
+    .await
+}
+
+/// Waits until checkpoints hold what the agent holds now.
+async fn checkpointed(agent: &Agent) -> anyhow::Result<()> {
+    let sequences = |status: &Value, pointer: &str| {
+        let shards = status["shards"].as_array().into_iter().flatten();
+        let sequences = shards.map(|shard| shard.pointer(pointer).and_then(Value::as_u64));
+        sequences
+            .collect::<Option<Vec<_>>>()
+            .context("shards with sequences")
+    };
+    let held = sequences(&agent.status().await?, "/sequence")?;
+    until("checkpoints hold it", SOON, || async {
+        let written = sequences(&agent.status().await?, "/checkpoint/sequence")?;
+        let all = written.iter().zip(&held).all(|(written, held)| written >= held);
+        ensure!(all, "{written:?} of {held:?}");
+        Ok(())
+    })
+    .await
+}
+
+/// The folders of a region's data: that of NATS and those of its agents.
+fn folders(running: &Running) -> anyhow::Result<(PathBuf, Vec<PathBuf>)> {
+    let data = running.set().join(EU).join("data");
+    let (mut nats, mut agents) = (None, Vec::new());
+    for entry in std::fs::read_dir(&data)? {
+        let path = entry?.path();
+        let name = path
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        match name.as_str() {
+            name if name.starts_with("nats") => nats = Some(path),
+            name if name.starts_with("agent") => agents.push(path),
+            _ => {}
+        }
+    }
+    Ok((nats.context("a folder of NATS")?, agents))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_region_that_comes_back_empty_serves_nothing_and_what_it_takes_leaves_it() -> anyhow::Result<()> {
+    let running = Running::start(&[EU, US], &[]).await?;
+    let (eu, us) = (running.agent(EU), running.agent(US));
+    put_all(&eu, "before").await?;
+    read_all(&us, "before").await?;
+    let (nats, agents) = folders(&running)?;
+    running.lab(&["down", "all@eu-west"])?;
+    for folder in agents.into_iter().chain([nats]) {
+        std::fs::remove_dir_all(folder)?;
+    }
+    running.lab(&["start", "all@eu-west"])?;
+    let (began, mut taken) = (Instant::now(), Vec::new());
+    for number in 0.. {
+        let key = format!("early-{number}");
+        ensure!(began.elapsed() < SOON, "the region does not come back");
+        // Until its listeners are there nobody answers.
+        let Ok(answer) = eu.put("shop", &key, "?timeout=1s", "early").await else {
+            continue;
+        };
+        if answer.status == 200 {
+            taken.push(key);
+        }
+        let Ok(status) = eu.status().await else {
+            continue;
+        };
+        let shards = status["shards"].as_array().context("shards")?;
+        let says = |shard: &Value| shard["phase"] == "needs_sync" && shard["needs_sync"][0]["origin"] == EU;
+        if shards.iter().all(says) {
+            break;
+        }
+        ensure!(
+            began.elapsed() < SOON,
+            "it does not say that it needs a sync: {status}"
+        );
+    }
+    until("what was taken has left the region", SOON, || async {
+        for key in &taken {
+            us.value("shop", key).await?.ok()?;
+        }
+        Ok(())
+    })
+    .await?;
+    for number in 0..KEYS {
+        let key = format!("before-{number}");
+        ensure!(eu.value("shop", &key).await?.status == 503, "{key} is answered");
+        ensure!(
+            eu.put("shop", &key, "", "x").await?.status == 503,
+            "{key} is taken"
+        );
+    }
+    let ready = eu.admin("/readyz/read").await?;
+    ensure!(
+        ready.status == 503 && ready.text().contains("made anew"),
+        "{}",
+        ready.text()
+    );
+    ensure!(running.told(&["doctor"]).is_err(), "doctor is content");
+    read_all(&us, "before").await?;
+    Ok(())
+}
+
+/// A region whose NATS lost its disk while all of it was down: its agents' checkpoints hold all that it had.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stopped_region_whose_nats_lost_its_disk_gives_back_what_it_had_not_sent() -> anyhow::Result<()> {
+    let running = Running::start(&[EU, US], &[]).await?;
+    let (agents, us) = (running.agents(EU), running.agent(US));
+    let [one, two] = &agents[..] else {
+        anyhow::bail!("a region has two agents, not {}", agents.len());
+    };
+    put_all(one, "sent").await?;
+    put_all(&us, "theirs").await?;
+    for (agent, name) in [(&us, "sent"), (one, "theirs"), (two, "theirs")] {
+        read_all(agent, name).await?;
+    }
+    running.lab(&["cut", EU, US])?;
+    put_all(two, "unsent").await?;
+    for agent in &agents {
+        read_all(agent, "unsent").await?;
+        checkpointed(agent).await?;
+    }
+    let (nats, _) = folders(&running)?;
+    running.lab(&["down", "all@eu-west"])?;
+    std::fs::remove_dir_all(nats)?;
+    running.lab(&["start", "all@eu-west"])?;
+    running.lab(&["heal"])?;
+    read_all(&us, "unsent").await?;
+    for agent in &agents {
+        for name in ["sent", "unsent", "theirs"] {
+            read_all(agent, name).await?;
+        }
+    }
+    Ok(())
+}
