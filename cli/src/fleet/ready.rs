@@ -41,13 +41,34 @@ pub enum NotReady {
         /// The bound.
         within: Duration,
         /// What its readiness check said last.
-        reason: String,
+        reason: Unready,
         /// Where its output is.
         log: PathBuf,
     },
     /// It ended and stays down.
     #[error("{0}")]
     Ended(Event),
+}
+
+/// What a readiness check said.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Unready {
+    /// It was not asked yet.
+    #[error("no answer yet")]
+    NotAsked,
+    /// It gave no answer.
+    #[error("{0} does not answer")]
+    Silent(String),
+    /// It answered that the process is not ready.
+    #[error("{check} says {status}: {text}")]
+    Answers {
+        /// Its URL.
+        check: String,
+        /// The status of its answer.
+        status: reqwest::StatusCode,
+        /// The first line of its answer.
+        text: String,
+    },
 }
 
 fn tail(log: &Path) -> String {
@@ -62,10 +83,8 @@ pub async fn wait(
     progress: &(dyn Fn(&str) + Sync),
 ) -> Result<(), NotReady> {
     let start = Instant::now();
-    let mut waiting: Vec<(Awaited, String)> = awaited
-        .into_iter()
-        .map(|one| (one, "no answer yet".to_owned()))
-        .collect();
+    let mut waiting: Vec<(Awaited, Unready)> =
+        awaited.into_iter().map(|one| (one, Unready::NotAsked)).collect();
     let mut ask = interval(ASK_EVERY);
     let deadline = sleep(within);
     tokio::pin!(deadline);
@@ -90,10 +109,10 @@ pub async fn wait(
 }
 
 async fn still_waiting(
-    waiting: Vec<(Awaited, String)>,
+    waiting: Vec<(Awaited, Unready)>,
     start: Instant,
     progress: &(dyn Fn(&str) + Sync),
-) -> Vec<(Awaited, String)> {
+) -> Vec<(Awaited, Unready)> {
     let client = reqwest::Client::new();
     let asked = waiting.into_iter().map(|(one, _)| async {
         let answer = ask(&client, &one.checks).await;
@@ -116,19 +135,20 @@ async fn still_waiting(
     still
 }
 
-async fn ask(client: &reqwest::Client, checks: &[String]) -> Result<(), String> {
+async fn ask(client: &reqwest::Client, checks: &[String]) -> Result<(), Unready> {
     for check in checks {
         match client.get(check).timeout(ANSWER_WITHIN).send().await {
             Ok(answer) if answer.status().is_success() => {}
             Ok(answer) => {
                 let status = answer.status();
                 let said = answer.text().await.unwrap_or_default();
-                return Err(format!(
-                    "{check} says {status}: {}",
-                    said.lines().next().unwrap_or_default().trim()
-                ));
+                return Err(Unready::Answers {
+                    check: check.clone(),
+                    status,
+                    text: said.lines().next().unwrap_or_default().trim().to_owned(),
+                });
             }
-            Err(_) => return Err(format!("{check} does not answer")),
+            Err(_) => return Err(Unready::Silent(check.clone())),
         }
     }
     Ok(())

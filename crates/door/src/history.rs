@@ -199,7 +199,7 @@ impl History {
                 let kept = recorded.iter().filter(|event| event.at_ms >= oldest).take(limit);
                 json!({
                     "source": "process",
-                    "reason": reason,
+                    "reason": reason.to_string(),
                     "events": kept.map(|event| self.told(event)).collect::<Vec<_>>(),
                     "next": null,
                 })
@@ -219,20 +219,28 @@ impl History {
         }
     }
 
-    /// A page of the journal, or why there is none.
+    /// A page of the journal.
     async fn page(
         &self,
         since: Duration,
         from: Option<Sequence>,
         limit: usize,
-    ) -> Result<JournalPage, String> {
-        let journal = self.journal.get();
-        let journal = journal.ok_or("the process has not reached the region's journal yet")?;
-        match timeout(ANSWER, read(journal, since, from, limit)).await {
-            Ok(page) => page.map_err(|error| error.to_string()),
-            Err(_) => Err("the region's journal does not answer".to_owned()),
-        }
+    ) -> Result<JournalPage, NoPage> {
+        let journal = self.journal.get().ok_or(NoPage::NotReached)?;
+        let page = timeout(ANSWER, read(journal, since, from, limit)).await;
+        page.map_or(Err(NoPage::Silent), |page| Ok(page?))
     }
+}
+
+/// Why there is no page of the region's journal.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+enum NoPage {
+    #[error("the process has not reached the region's journal yet")]
+    NotReached,
+    #[error("the region's journal does not answer")]
+    Silent,
+    #[error(transparent)]
+    Log(#[from] LogError),
 }
 
 /// Follows the events of a region, and those of its own process while the journal gives no answer.
@@ -245,7 +253,7 @@ pub struct Follower {
     /// Through which of its own process' events it has told.
     own: u64,
     /// Whether it told the region's events last, or why not.
-    told: Option<Result<(), String>>,
+    told: Option<Result<(), NoPage>>,
 }
 
 impl Follower {
@@ -271,7 +279,7 @@ impl Follower {
             };
             let state = page.map(|_| ());
             if !events.is_empty() || self.told.as_ref() != Some(&state) {
-                let reason = state.clone().err();
+                let reason = state.as_ref().err().map(ToString::to_string);
                 self.told = Some(state);
                 return json!({ "source": from, "reason": reason, "events": events });
             }

@@ -25,7 +25,7 @@
 //!
 //! Failure cases: the log has no known position, or was trimmed past the next message (the store
 //! needs a sync); a log that was recreated holds a repeated copy of a message at its old sequence
-//! (so two messages must match, not one); a peer reports what can't be true (it is heard at most
+//! (so the messages before it must match too); a peer reports what can't be true (it is heard at most
 //! once in 30 seconds, and only where it continues the known lives).
 
 use std::collections::VecDeque;
@@ -175,6 +175,8 @@ struct EndSearch {
 /// Known positions of the log, from this run and from the checkpoint.
 #[derive(Debug, Default)]
 struct Positions {
+    /// The last messages read, oldest first, at most [`search::COMPARED`].
+    recent: VecDeque<Anchor>,
     history: History,
     /// From the checkpoint, oldest first.
     remembered: Vec<Anchor>,
@@ -222,6 +224,7 @@ impl Follow {
                 ..Reading::default()
             },
             positions: Positions {
+                recent: VecDeque::new(),
                 history,
                 remembered: start.known_positions,
             },
@@ -299,6 +302,7 @@ impl Follow {
 
     /// Input: a message was folded and its changes are applied.
     pub fn handle_message(&mut self, now: Mono, fold: &Fold, id: MessageId, verdict: &Verdict) {
+        self.positions.add(fold.at());
         if let Verdict::Accepted(accepted) = verdict {
             match accepted {
                 Accepted::Mark(_) | Accepted::Barrier(_) => self.positions.history.note(fold),

@@ -130,7 +130,10 @@ impl Supervisor {
         let shared = Arc::clone(&self.0);
         let run = AssertUnwindSafe(task(stop)).catch_unwind();
         let handle = tokio::spawn(async move {
-            let outcome = describe(run.await);
+            let outcome = match run.await {
+                Ok(outcome) => outcome.map_err(|error| TaskFailure::Error(error.into())),
+                Err(panic) => Err(TaskFailure::of_panic(panic.as_ref())),
+            };
             shared.ended(id, outcome);
         });
         table.tasks.insert(
@@ -255,7 +258,7 @@ impl Shared {
         });
     }
 
-    fn ended(&self, id: u64, outcome: Result<(), String>) {
+    fn ended(&self, id: u64, outcome: Result<(), TaskFailure>) {
         let mut table = self.table();
         let Some(Entry { name, kind, .. }) = table.tasks.remove(&id) else {
             return;
@@ -286,18 +289,20 @@ impl Shared {
     }
 }
 
-fn describe<E: Into<TaskError>>(outcome: Result<Result<(), E>, Box<dyn Any + Send>>) -> Result<(), String> {
-    match outcome {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(error)) => Err(chain(error.into().as_ref())),
-        Err(panic) => {
-            let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-            let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
-            Err(format!(
-                "panicked: {}",
-                text.unwrap_or_else(|| "without a message".to_owned())
-            ))
-        }
+/// How a task failed.
+#[derive(Debug, thiserror::Error)]
+enum TaskFailure {
+    #[error("{}", chain(.0.as_ref()))]
+    Error(TaskError),
+    #[error("panicked: {0}")]
+    Panic(String),
+}
+
+impl TaskFailure {
+    fn of_panic(panic: &(dyn Any + Send)) -> Self {
+        let text = panic.downcast_ref::<&str>().copied();
+        let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+        Self::Panic(text.unwrap_or("without a message").to_owned())
     }
 }
 

@@ -15,7 +15,7 @@ use isthmus_replication::aside::{Entry, Kept, KeptWrite, Reason, Why};
 use isthmus_replication::cell::Content;
 use isthmus_replication::change::Op;
 use isthmus_replication::coordinates::Sequence;
-use isthmus_replication::names::{BucketName, GroupName};
+use isthmus_replication::names::{BucketName, GroupName, InvalidName};
 use isthmus_replication::time::Wall;
 use isthmus_runtime::settings;
 use serde::Deserialize;
@@ -69,29 +69,45 @@ struct Wanted {
     limit: usize,
 }
 
+/// A listing that can't be asked for.
+#[derive(Debug, thiserror::Error)]
+enum InvalidListing {
+    #[error("{0}")]
+    Query(#[from] QueryRejection),
+    #[error("reason is one of {}", Reason::ALL.map(Reason::as_str).join(", "))]
+    Reason,
+    #[error(transparent)]
+    Bucket(#[from] InvalidName),
+    #[error("since: {0}")]
+    Since(settings::InvalidQuantity),
+    #[error("from is what next said")]
+    From,
+    #[error("limit is 1 to {PAGE}")]
+    Limit,
+}
+
 impl Which {
-    fn read(self) -> Result<Wanted, String> {
-        let reason = self.reason.map(|text| {
-            let known = Reason::ALL.map(Reason::as_str).join(", ");
-            Reason::parse(&text).ok_or_else(|| format!("reason is one of {known}"))
-        });
+    fn read(self) -> Result<Wanted, InvalidListing> {
+        let reason = self
+            .reason
+            .map(|text| Reason::parse(&text).ok_or(InvalidListing::Reason));
         let bucket = self.bucket.map(|text| BucketName::parse(&text));
         let since = self.since.map(|text| settings::Duration::parse(&text));
         let from = self.from.map(|text| {
             let place = text.split_once('.');
             let place = place.and_then(|(group, at)| Some((GroupName::parse(group).ok()?, at.parse().ok()?)));
-            place.ok_or("from is what next said")
+            place.ok_or(InvalidListing::From)
         });
         let limit = self.limit.unwrap_or(PAGE);
         if !(1..=PAGE).contains(&limit) {
-            return Err(format!("limit is 1 to {PAGE}"));
+            return Err(InvalidListing::Limit);
         }
         Ok(Wanted {
             reason: reason.transpose()?,
-            bucket: bucket.transpose().map_err(|invalid| invalid.to_string())?,
+            bucket: bucket.transpose()?,
             since: since
                 .transpose()
-                .map_err(|invalid| format!("since: {invalid}"))?
+                .map_err(InvalidListing::Since)?
                 .map(|since| since.0),
             from: from.transpose()?.map(|(group, at)| (group, Sequence(at))),
             limit,
@@ -112,10 +128,10 @@ impl Wanted {
 
 /// `GET /v1/aside?reason=&bucket=&since=&limit=&from=`: group by group, oldest first, without values.
 async fn list(State(assembled): State<Assembled>, query: Result<Query<Which>, QueryRejection>) -> Response {
-    let which = query.map_err(|rejection| rejection.to_string());
-    answer(match which.and_then(|Query(which)| which.read()) {
+    let wanted = query.map_err(InvalidListing::from);
+    answer(match wanted.and_then(|Query(which)| which.read()) {
         Ok(wanted) => page(&assembled, &wanted).await,
-        Err(detail) => Err(reject(ErrorCode::InvalidRequest, detail)),
+        Err(invalid) => Err(reject(ErrorCode::InvalidRequest, invalid.to_string())),
     })
 }
 

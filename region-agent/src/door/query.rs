@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use isthmus_replication::names::Key;
+use isthmus_replication::names::{InvalidKey, Key};
 use isthmus_runtime::settings;
 
-use super::target::decoded;
+use super::target::{Undecodable, decoded};
 use crate::operation::{Consistency, DEFAULT_TIMEOUT, LIST_LIMIT, LONGEST_TIMEOUT};
+
+const LONGEST_TTL: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 /// A parameter that can't be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -15,7 +17,39 @@ pub struct InvalidParameter {
     /// Its name.
     pub name: String,
     /// What it must be.
-    pub reason: String,
+    pub reason: InvalidValue,
+}
+
+/// Why a parameter can't be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidValue {
+    /// The request takes other parameters.
+    #[error("not a parameter of this request; it takes {known}")]
+    Unknown {
+        /// Their names.
+        known: String,
+    },
+    /// It is not percent-encoded text.
+    #[error(transparent)]
+    Encoding(#[from] Undecodable),
+    /// It is not a length of time.
+    #[error(transparent)]
+    Duration(#[from] settings::InvalidQuantity),
+    /// The time to live is out of range.
+    #[error("a value lives at least 1ms and at most 100 years")]
+    Ttl,
+    /// The timeout is out of range.
+    #[error("at least 1ms and at most {}s", LONGEST_TIMEOUT.as_secs())]
+    Timeout,
+    /// There is no such consistency.
+    #[error("use region, majority or all")]
+    Consistency,
+    /// It is not a key.
+    #[error(transparent)]
+    Key(#[from] InvalidKey),
+    /// It is not a number of keys.
+    #[error("use a number from 1 to {LIST_LIMIT}")]
+    Limit,
 }
 
 /// The parameters of a request; those that the operation does not know are refused.
@@ -61,45 +95,43 @@ impl Query {
             .filter(|pair| !pair.is_empty());
         for pair in pairs {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let invalid = |reason: String| InvalidParameter {
+            let invalid = |reason: InvalidValue| InvalidParameter {
                 name: name.chars().take(64).collect(),
                 reason,
             };
             if !known.contains(&name) {
-                return Err(invalid(format!(
-                    "not a parameter of this request; it takes {}",
-                    if known.is_empty() {
-                        "none".to_owned()
-                    } else {
-                        known.join(", ")
-                    }
-                )));
+                let known = match known {
+                    [] => "none".to_owned(),
+                    known => known.join(", "),
+                };
+                return Err(invalid(InvalidValue::Unknown { known }));
             }
             let value = value.replace('+', " ");
-            let value = decoded(&value).map_err(|error| invalid(error.to_string()))?;
+            let value = decoded(&value).map_err(|error| invalid(error.into()))?;
             parsed.set(name, &value).map_err(invalid)?;
         }
         Ok(parsed)
     }
 
-    fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
+    fn set(&mut self, name: &str, value: &str) -> Result<(), InvalidValue> {
         match name {
             "ttl" => self.ttl = Some(parse_ttl(value)?),
             "timeout" => self.timeout = parse_timeout(value)?,
             "consistency" => {
-                self.consistency =
-                    Consistency::parse(value).ok_or_else(|| "use region, majority or all".to_owned())?;
+                self.consistency = Consistency::parse(value).ok_or(InvalidValue::Consistency)?;
             }
             "prefix" => value.clone_into(&mut self.prefix),
-            "after" => self.after = Some(Key::parse(value).map_err(|error| error.to_string())?),
+            "after" => self.after = Some(Key::parse(value)?),
             "limit" => {
-                let limit = value
-                    .parse()
-                    .ok()
-                    .filter(|limit| (1..=LIST_LIMIT).contains(limit));
-                self.limit = limit.ok_or_else(|| format!("use a number from 1 to {LIST_LIMIT}"))?;
+                let limit = value.parse().ok();
+                let limit = limit.filter(|limit| (1..=LIST_LIMIT).contains(limit));
+                self.limit = limit.ok_or(InvalidValue::Limit)?;
             }
-            _ => return Err("not a parameter".to_owned()),
+            // Query::parse takes the names in its `known` alone.
+            _ => {
+                let known = "none".to_owned();
+                return Err(InvalidValue::Unknown { known });
+            }
         }
         Ok(())
     }
@@ -108,28 +140,17 @@ impl Query {
 /// Reads a time to live: at least a millisecond, at most a hundred years.
 ///
 /// # Errors
-/// The sentence that says what it must be.
-pub fn parse_ttl(text: &str) -> Result<Duration, String> {
-    const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
-    let ttl = settings::Duration::parse(text)
-        .map_err(|error| error.to_string())?
-        .0;
-    if (Duration::from_millis(1)..=LONGEST).contains(&ttl) {
-        Ok(ttl)
-    } else {
-        Err("a value lives at least 1ms and at most 100 years".to_owned())
-    }
+/// [`InvalidValue`].
+pub fn parse_ttl(text: &str) -> Result<Duration, InvalidValue> {
+    let ttl = settings::Duration::parse(text)?.0;
+    let fits = (Duration::from_millis(1)..=LONGEST_TTL).contains(&ttl);
+    fits.then_some(ttl).ok_or(InvalidValue::Ttl)
 }
 
-fn parse_timeout(text: &str) -> Result<Duration, String> {
-    let timeout = settings::Duration::parse(text)
-        .map_err(|error| error.to_string())?
-        .0;
-    if (Duration::from_millis(1)..=LONGEST_TIMEOUT).contains(&timeout) {
-        Ok(timeout)
-    } else {
-        Err(format!("at least 1ms and at most {}s", LONGEST_TIMEOUT.as_secs()))
-    }
+fn parse_timeout(text: &str) -> Result<Duration, InvalidValue> {
+    let timeout = settings::Duration::parse(text)?.0;
+    let fits = (Duration::from_millis(1)..=LONGEST_TIMEOUT).contains(&timeout);
+    fits.then_some(timeout).ok_or(InvalidValue::Timeout)
 }
 
 #[cfg(test)]

@@ -23,18 +23,16 @@ const READ_WITHIN: Duration = Duration::from_millis(30);
 /// An apply is told over the region's NATS and the link within this and a round trip.
 const TOLD_WITHIN: Duration = Duration::from_millis(400);
 
-/// With a clock that is wrong there is no one time that is true; a log that lost its tail has no one history; an agent that was paused
-/// counts as gone until it has told where it is.
-const UNTRUE: [Fault; 9] = [
+/// With a clock that is wrong there is no one time that is true; an agent that was paused counts as
+/// gone until it has told where it is.
+const UNTRUE: [Fault; 7] = [
     Fault::Pause,
     Fault::ClockStep,
     Fault::ClockDrift,
     Fault::ClockAhead,
     Fault::NatsClockStep,
     Fault::NatsClockDrift,
-    Fault::LostTail,
     Fault::TornRestore,
-    Fault::DiskLost,
 ];
 /// While these last readers may get nothing.
 const UNREAD: [Fault; 3] = [Fault::NatsAway, Fault::Election, Fault::Break];
@@ -101,8 +99,14 @@ pub fn lies(world: &World) -> (Vec<String>, u64) {
     (lies, compared)
 }
 
-/// How far `peer` is behind the log of the region at `site`; none while no agent of it answers reads.
+/// How far `peer` is behind the log of the region at `site`; none while no agent of it answers
+/// reads, or once the log of either region has lost a tail.
 fn truth(world: &World, site: usize, peer: &RegionName, shard: &Shard, now: Wall) -> Option<Duration> {
+    let has_lost = |site: usize| world.oracle.has_lost(&(site, shard.clone()));
+    let peer_site = world.sites.iter().position(|site| site.name == *peer)?;
+    if has_lost(site) || has_lost(peer_site) {
+        return None;
+    }
     let origin = &world.sites[site].name;
     let agents = world
         .slots

@@ -69,6 +69,8 @@ struct Log {
     reference: Reference,
     /// Since its log lost a tail, until its agents agree again.
     disturbed: bool,
+    /// It once lost a tail.
+    has_lost: bool,
 }
 
 #[derive(Debug, Default, Clone)]
@@ -89,6 +91,7 @@ impl Oracle {
                     stored: Vec::new(),
                     reference: Reference::new(site.name.clone()),
                     disturbed: false,
+                    has_lost: false,
                 };
                 oracle.logs.insert((index, shard.clone()), log);
             }
@@ -158,6 +161,7 @@ impl Oracle {
             .collect();
         log.stored.truncate(keep);
         log.disturbed = true;
+        log.has_lost = true;
         log.reference = Reference::new(region.clone());
         for message in &log.stored {
             log.reference.read(message);

@@ -2,7 +2,7 @@
 
 use super::event::{Event, LifeSuspected};
 use super::phase::Phase;
-use super::search::{Finding, Search};
+use super::search::{COMPARED, Finding, Search};
 use super::step::Step;
 use super::{Follow, Positions};
 use crate::coordinates::{Anchor, Sequence};
@@ -29,11 +29,22 @@ pub(super) enum Reason {
 }
 
 impl Positions {
+    /// A message was read.
+    pub(super) fn add(&mut self, at: Anchor) {
+        if self.recent.len() == COMPARED {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(at);
+    }
+
     /// The known positions, newest first, without the empty beginning: a log that was recreated
     /// shares only that.
     pub(super) fn newest_first(&self) -> impl Iterator<Item = Anchor> {
+        let oldest_recent = self.recent.front().copied();
+        let is_older = move |at: &Anchor| oldest_recent.is_none_or(|recent| at.sequence < recent.sequence);
+        let marks = self.history.anchors().filter(is_older);
         let remembered = self.remembered.iter().rev().copied();
-        let all = self.history.anchors().chain(remembered);
+        let all = self.recent.iter().rev().copied().chain(marks).chain(remembered);
         all.filter(|anchor| anchor.sequence > Sequence::NONE)
     }
 
@@ -45,6 +56,7 @@ impl Positions {
     }
 
     fn forget_above(&mut self, through: Sequence) {
+        self.recent.retain(|anchor| anchor.sequence <= through);
         self.history.rewind(through);
         self.remembered.retain(|anchor| anchor.sequence <= through);
     }

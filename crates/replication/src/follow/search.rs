@@ -18,6 +18,9 @@ pub(super) const ASK_AGAIN: Duration = Duration::from_millis(250);
 /// A log has lost messages if it says so this often in a row. A leader that was just elected may
 /// not have caught up.
 pub(super) const SHORT_ANSWERS: u32 = 3;
+/// A message of the log proves that the log is unchanged before it if this many known messages
+/// before it are there as well.
+pub(super) const COMPARED: usize = 64;
 
 /// The result of a search.
 #[derive(Debug)]
@@ -168,16 +171,21 @@ impl Search {
 
     /// Whether the log is unchanged through `anchor`. One message does not prove it: a log that was
     /// recreated can hold a repeated copy of that message at the same sequence. So the next older
-    /// anchor of `known` must be there as well, unless it was trimmed.
+    /// anchors of `known` must be there as well, down to the first that was trimmed.
     fn is_shared(&self, anchor: Anchor, known: &[Anchor]) -> Result<bool, Question> {
         if !self.has(anchor)? {
             return Ok(false);
         }
         let is_older = |other: &&Anchor| other.sequence > Sequence::NONE && other.sequence < anchor.sequence;
-        match known.iter().find(is_older) {
-            Some(older) => Ok(self.stored(older.sequence)? == StoredAt::Trimmed || self.has(*older)?),
-            None => Ok(true),
+        for older in known.iter().filter(is_older).take(COMPARED) {
+            if self.stored(older.sequence)? == StoredAt::Trimmed {
+                return Ok(true);
+            }
+            if !self.has(*older)? {
+                return Ok(false);
+            }
         }
+        Ok(true)
     }
 
     /// Whether the log has this message at this sequence. It always has the empty beginning.

@@ -108,7 +108,7 @@ fn a_doubt_before_the_readers_own_check_strands_nothing() {
     region.lose(shared - 4);
     region.happens(&Happens::Doubt { agent: 0 });
     region.happens(&Happens::Doubt { agent: 1 });
-    for _ in 0..8 {
+    for _ in 0..60 {
         region.happens(&Happens::Drive { agent: 0 });
         region.happens(&Happens::Drive { agent: 1 });
         region.happens(&Happens::Pass { millis: 300 });
@@ -136,7 +136,7 @@ fn a_log_trimmed_past_all_known_positions_needs_a_sync() {
         agent: 0,
         messages: 1,
     });
-    for _ in 0..8 {
+    for _ in 0..60 {
         region.happens(&Happens::Drive { agent: 0 });
         region.happens(&Happens::Read {
             agent: 0,

@@ -80,7 +80,7 @@ pub fn parse(text: &[u8]) -> Result<Asked, Rejection> {
     match line.op {
         Verb::Put => {
             let ttl = line.ttl.as_deref().map(parse_ttl).transpose();
-            let ttl = ttl.map_err(|reason| reject(ErrorCode::InvalidTtl, reason));
+            let ttl = ttl.map_err(|reason| reject(ErrorCode::InvalidTtl, reason.to_string()));
             let op = put(line)?;
             Ok(Asked::Write(bucket, key, op, ttl?))
         }

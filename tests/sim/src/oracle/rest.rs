@@ -97,9 +97,10 @@ impl Oracle {
             .left_behind
             .get(id)
             .is_some_and(|left| left.range(version..).next().is_some());
-        // The gateway says so when it sees it, the agents when they begin a life for it.
+        // Gateways say so when a peer's log is shorter than what they have of it, agents when they
+        // begin a life for it.
         let told = |kind| trace::alarms().contains_key(kind);
-        left && ["life_suspected", "tail_held_by_peer", "undecodable"]
+        left && ["peer_lost_tail", "tail_held_by_peer", "undecodable"]
             .into_iter()
             .any(told)
     }
