@@ -1,95 +1,91 @@
 //! A sending lane: one shard of this region's log on its way to one peer.
 //!
-//! Problem: a peer may be current, an hour behind, or rewound by a lost tail, and its cursor alone is the truth. Sketch: the
-//! lane reads the log by itself, from a state at or before the peer's cursor, with a fold of its own; so catching up and
-//! keeping up are one path. What the fold accepts of this region's own becomes ranges, which travel within the receiver's
-//! credit, several at once. Whatever goes wrong (another connection, a reset, a new life at either end) has one mend:
-//! drop what is held and begin again at the peer's cursor.
+//! Problem: a peer may be current, an hour behind, or rewound by a lost tail, and its cursor alone
+//! is the truth. Sketch: the lane reads the log by itself, from a state at or before the peer's
+//! cursor, with a fold of its own; so catching up and keeping up are one path. What the fold
+//! accepts of this region's own becomes ranges, which travel within the receiver's credit, several
+//! at once. Whatever goes wrong (another connection, a reset, a new life at either end) has one
+//! mend: drop what is held and begin again at the peer's cursor.
 //!
-//! Invariants: ranges leave in order and without holes within one generation; bytes under way never exceed the credit; a
-//! range ends at a record with an own stamp. Failure cases: the cursor's message is not the log's (the log lost its tail:
-//! said, and the lane waits for the next life); the cursor is trimmed away or of an unknown life (`needs sync`).
+//! Invariants: ranges leave in order and without holes within one generation; bytes under way never
+//! exceed the credit; a range ends at a record with an own stamp. Failure cases: the cursor's
+//! message is not the log's (the log lost its tail: an event says so, and the lane waits for the
+//! next life); the cursor is trimmed away or of an unknown life (`needs sync`).
 //!
-//! The shell drives it: [`Sending::poll_reader`] says what to read; [`Sending::handle_message`] takes it while
-//! [`Sending::wants_messages`]; [`Sending::poll_transmit`] gives ranges while the session is open. Reports come from the
-//! session's Welcome, Ack and Reset. Of `now`, `wall` is this region's log clock.
+//! The parts with a state of their own: what the peer has said (`peer.rs`), why ranges may not
+//! leave (`gate.rs`), the reader and what it has read (`reading.rs`), the ranges that have not left
+//! (`outbox.rs`), those under way ([`Credit`]), and the lag (`lag.rs`).
 
 use std::collections::VecDeque;
 
-use crate::coordinates::{Anchor, AppliedThrough, Cursor, Life, Position, Sequence};
+use bytes::Bytes;
+
+use crate::coordinates::{Anchor, AppliedThrough, Cursor, Position, Sequence};
 use crate::credit::Credit;
-use crate::fold::{Fold, LogName};
-use crate::header::{Header, Lineage, Range, Record};
+use crate::fold::{Accepted, Fold, LogName, Message, Verdict};
+use crate::header::{Header, Lineage};
 use crate::limits;
-use crate::link::lane::{Hold, LaneReport, RangeFrame};
-use crate::planted::{self, Planted};
+use crate::link::lane::{LaneReport, RangeFrame};
 use crate::time::{Mono, Now, Wall};
 
 pub(crate) mod conflation;
+mod gate;
 mod lag;
 mod outbox;
+mod peer;
 mod reading;
 mod records;
 mod state;
 #[cfg(test)]
 mod tests;
-mod timing;
-mod view;
 
-use lag::Unapplied;
 pub use lag::{LagRecord, OriginLag};
-use outbox::Outbox;
 pub use outbox::Spared;
-use records::Records;
 pub use state::{Deadline, LaneEvent, LaneState, ReaderFailure, ReaderOrder, Stall, SyncReason};
 
-/// Where the lane begins.
-#[derive(Debug, Clone, Copy)]
-struct Start {
-    /// The last sequence that the peer has and that is still the log's.
-    shared: Sequence,
-    /// What the log's message there must be; none if the peer's cursor is past a fork.
-    check: Option<Cursor>,
-}
+use gate::Gate;
+use lag::Unapplied;
+use outbox::Outbox;
+use peer::Peer;
+use reading::{Place, Reading};
 
-#[derive(Debug)]
-enum Reader {
-    None,
-    Asked,
-    Running(Box<Fold>),
-    Failed(Mono),
-}
-
-/// What the receiver said last.
-#[derive(Debug, Clone, Copy)]
-struct Receiver {
-    generation: u64,
-    life: Option<Life>,
-    hold: Option<Hold>,
-    needs_sync: bool,
-}
-
-/// A sending lane.
+/// A sending lane. See the [module](self) for the algorithm. Of every `now`, `wall` is the clock of
+/// this region's log.
+///
+/// Inputs, beside [`Sending::handle_timeout`]:
+///
+/// - from the leader before, first of all: [`Sending::handle_lag_before`];
+/// - from the reader at the log's head: [`Sending::handle_head`], [`Sending::handle_stored`];
+/// - from the link: [`Sending::handle_welcome`], [`Sending::handle_paused`],
+///   [`Sending::handle_disconnected`];
+/// - from the peer's reports: [`Sending::handle_ack`], [`Sending::handle_reset`];
+/// - from the lane's own reader: [`Sending::handle_reader_started`], [`Sending::handle_message`],
+///   [`Sending::handle_reader_failed`].
+///
+/// After every input, the shell polls the outputs in this order:
+///
+/// 1. [`Sending::poll_reader`], until it is empty. Each order ends the reader before it; a message
+///    or a failure of an earlier run changes nothing.
+/// 2. [`Sending::poll_event`], until it is empty.
+/// 3. [`Sending::poll_transmit`], until it is empty, while the session is open. Before each call,
+///    [`Sending::handle_link`] says whether the link has room; without room it is not polled.
+///
+/// Then the shell waits: for the next message of the reader while [`Sending::wants_messages`], for
+/// any other input, and until [`Sending::poll_timeout`] at most. [`Sending::handle_timeout`] acts
+/// on the earliest deadline if it is due and on no other, so the shell polls the outputs and the
+/// next deadline after it; [`Deadline`] says what each one means. A call that comes early does
+/// nothing.
 #[derive(Debug)]
 pub struct Sending {
     log: LogName,
+    /// The log's lives, as far as any reader of it knows.
     lineage: Lineage,
-    receiver: Option<Receiver>,
-    cursor: Option<Cursor>,
-    /// The newest cursor of the peer whose message was found in the log.
-    verified: Option<Cursor>,
-    applied: Option<AppliedThrough>,
-    paused: bool,
-    /// The link takes no range for the moment.
-    link_full: bool,
-    start: Option<Start>,
-    stall: Option<Stall>,
-    run: u64,
-    reader: Reader,
-    order: Option<ReaderOrder>,
-    records: Records,
+    peer: Peer,
+    gate: Gate,
+    reading: Reading,
     outbox: Outbox,
     credit: Credit,
+    /// When the lane last came forward, began again, or had nothing to do.
     moved: Mono,
     unapplied: Unapplied,
     events: VecDeque<LaneEvent>,
@@ -101,18 +97,9 @@ impl Sending {
     pub fn new(log: LogName) -> Self {
         Self {
             lineage: Lineage::default(),
-            receiver: None,
-            cursor: None,
-            verified: None,
-            applied: None,
-            paused: false,
-            link_full: false,
-            start: None,
-            stall: None,
-            run: 0,
-            reader: Reader::None,
-            order: None,
-            records: Records::default(),
+            peer: Peer::default(),
+            gate: Gate::default(),
+            reading: Reading::default(),
             outbox: Outbox::new(log.region.clone(), Sequence::NONE),
             credit: Credit::default(),
             moved: Mono::default(),
@@ -122,31 +109,32 @@ impl Sending {
         }
     }
 
-    /// What is known of the lag from whoever sent before: the peer had applied all that was appended up to `since`, and nothing is
-    /// known beyond. To be called before anything else.
+    /// Input: what is known of the lag from whoever sent before. The peer had applied all that was
+    /// appended up to `since`, and nothing is known beyond. To be called before anything else.
     pub fn handle_lag_before(&mut self, since: Wall) {
         self.unapplied.begin(since);
     }
 
-    /// The log has an own record at `sequence`, stored at `appended`, as the reader at its head says. It waits for the peer whether or
-    /// not this lane has a reader.
+    /// Input: the log has an own record at `sequence`, stored at `appended`, as the reader at its
+    /// head says. It waits for the peer whether or not this lane has a reader.
     pub fn handle_stored(&mut self, sequence: Sequence, appended: Wall) {
-        self.unapplied.read(sequence, appended);
+        self.unapplied.add(sequence, appended);
     }
 
-    /// Takes the lives of the log as the fold at its head knows them. To be called when the process has read the log up to its end
-    /// and whenever a life begins; a lane says nothing before the first.
+    /// Input: the lives of the log as the fold at its head knows them. To be called when the
+    /// process has read the log up to its end and whenever a life begins; a lane sends nothing
+    /// before the first.
     pub fn handle_head(&mut self, now: Now, head: &Fold) {
         self.unapplied.begin(now.wall);
-        if self.learn(head.lineage()) && self.receiver.is_some() {
+        if self.adopt_lineage(head.lineage()) && self.peer.is_connected() {
             self.begin(now);
         }
     }
 
     /// Takes lives that are newer than the known ones, or stand in their place; whether they do.
-    fn learn(&mut self, lineage: &Lineage) -> bool {
+    fn adopt_lineage(&mut self, lineage: &Lineage) -> bool {
         let held = self.lineage.current();
-        if !lineage.current().is_some_and(|told| told.supersedes(held)) {
+        if !lineage.current().is_some_and(|life| life.supersedes(held)) {
             return false;
         }
         let fork = lineage.links().last().map(|link| link.fork);
@@ -157,174 +145,139 @@ impl Sending {
         true
     }
 
-    /// The session opened and the peer takes this lane.
+    /// Input: the session opened and the peer takes this lane.
     pub fn handle_welcome(&mut self, now: Now, report: &LaneReport) {
         self.unapplied.begin(now.wall);
-        self.adopt(now, report);
+        self.begin_generation(now, report);
     }
 
-    /// The receiver begins the lane again. One of an older generation is ignored.
+    /// Input: the receiver begins the lane again. One of an older generation is ignored.
     pub fn handle_reset(&mut self, now: Now, report: &LaneReport) {
-        if self
-            .receiver
-            .is_some_and(|receiver| report.generation > receiver.generation)
-        {
-            self.adopt(now, report);
+        let current = self.peer.generation();
+        if current.is_some_and(|current| report.generation > current) {
+            self.begin_generation(now, report);
         }
     }
 
-    /// The receiver says how far it is. One of another generation is ignored; one of another life of the receiver's log begins
-    /// the lane again.
+    /// Input: how far the receiver is. One of another generation is ignored; one of another life of
+    /// the receiver's log begins the lane again.
     pub fn handle_ack(&mut self, now: Now, report: &LaneReport) {
-        let Some(receiver) = &mut self.receiver else {
+        let Some(changed) = self.peer.acknowledge(report) else {
             return;
         };
-        if report.generation != receiver.generation {
-            return;
-        }
-        let new_life = std::mem::replace(&mut receiver.life, report.life) != report.life;
-        if std::mem::replace(&mut receiver.hold, report.hold) != report.hold {
+        if changed.new_hold {
             self.moved = now.mono;
         }
-        receiver.needs_sync = report.needs_sync;
         self.credit.grant(report.window);
-        self.report_applied(now, report.applied);
-        if new_life {
-            self.cursor = report.cursor;
+        self.note_applied(now, report.applied);
+        if changed.new_life {
+            self.peer.set_cursor(report.cursor);
             self.begin(now);
-        } else if report.cursor != self.cursor {
-            self.advance(now, report.cursor);
-        }
-    }
-
-    fn adopt(&mut self, now: Now, report: &LaneReport) {
-        self.receiver = Some(Receiver {
-            generation: report.generation,
-            life: report.life,
-            hold: report.hold,
-            needs_sync: report.needs_sync,
-        });
-        self.cursor = report.cursor;
-        self.credit = Credit::new(report.window);
-        self.report_applied(now, report.applied);
-        self.begin(now);
-    }
-
-    fn report_applied(&mut self, now: Now, applied: Option<AppliedThrough>) {
-        self.applied = applied.or(self.applied);
-        if let Some(through) = self
-            .applied
-            .and_then(|applied| self.lineage.shared_through(applied.0))
+        } else if report.cursor != self.peer.cursor()
+            && let Some(cursor) = report.cursor
         {
-            self.unapplied.applied(now.wall, through);
+            self.advance(now, cursor);
         }
     }
 
-    /// The peer's cursor moved within a generation.
-    fn advance(&mut self, now: Now, cursor: Option<Cursor>) {
-        let Some(cursor) = cursor else { return };
-        self.credit.release(now.mono, &self.lineage, cursor.position);
-        self.cursor = Some(cursor);
-        self.moved = now.mono;
-        let needs_sync = matches!(self.stall, Some(Stall::NeedsSync(_)));
-        match self.lineage.resumes_after(cursor.position) {
-            Some(shared) if !needs_sync => self.verify(now, cursor, shared),
-            _ => self.begin(now),
-        }
-    }
-
-    /// The peer may have its cursor from another gateway, or from a tail that the log has lost: what is sent next must follow
-    /// the log's own message there.
-    fn verify(&mut self, now: Now, cursor: Cursor, shared: Sequence) {
-        let Some(start) = &mut self.start else { return };
-        let check = Some(cursor).filter(|cursor| cursor.position.sequence == shared);
-        let at = match &self.reader {
-            Reader::Running(fold) => fold.at().sequence,
-            _ => Sequence::NONE,
-        };
-        if shared > at {
-            if shared >= start.shared {
-                *start = Start { shared, check };
-                self.outbox.restart(shared);
-            }
-            return;
-        }
-        let unchanged = check.is_none() && shared <= start.shared;
-        match self.records.find(shared) {
-            None if unchanged => {}
-            None => self.begin(now),
-            Some(held) if check.is_some_and(|cursor| reading::differs(cursor, held)) => {
-                self.suspect(now, cursor, held);
-            }
-            Some(held) => {
-                self.verified = check.or(self.verified);
-                self.records.forget_through(shared);
-                self.outbox.skip_through(held);
-            }
-        }
-    }
-
-    /// The link is gone: nothing is read or held until the next welcome.
+    /// Input: the link is gone. Nothing is read or held until the next welcome.
     pub fn handle_disconnected(&mut self, _now: Now) {
-        self.receiver = None;
-        self.verified = None;
+        self.peer.close();
         self.credit = Credit::default();
         self.clear();
     }
 
-    /// Whether one end of the link asks that no ranges travel.
+    /// Input: whether one end of the link asks that no ranges travel.
     pub fn handle_paused(&mut self, now: Now, paused: bool) {
-        self.paused = paused;
+        self.gate.set_paused(paused);
         self.moved = now.mono;
     }
 
-    /// Whether the link takes no range for the moment: what would leave is closed, and soon the lane is behind.
+    /// Input: whether the link takes no range for the moment. What would leave is closed, and soon
+    /// the lane is behind.
     pub fn handle_link(&mut self, full: bool) {
-        self.link_full = full;
+        self.gate.set_link_full(full);
+    }
+
+    fn begin_generation(&mut self, now: Now, report: &LaneReport) {
+        self.peer.open(report);
+        self.credit = Credit::new(report.window);
+        self.note_applied(now, report.applied);
+        self.begin(now);
+    }
+
+    fn note_applied(&mut self, now: Now, applied: Option<AppliedThrough>) {
+        let applied = self.peer.note_applied(applied);
+        if let Some(through) = applied.and_then(|applied| self.lineage.shared_through(applied.0)) {
+            self.unapplied.handle_applied(now.wall, through);
+        }
+    }
+
+    /// The peer's cursor moved within a generation.
+    fn advance(&mut self, now: Now, cursor: Cursor) {
+        self.credit.release(now.mono, &self.lineage, cursor.position);
+        self.peer.set_cursor(Some(cursor));
+        self.moved = now.mono;
+        match self.lineage.resumes_after(cursor.position) {
+            Some(shared) if !self.gate.needs_sync() => self.follow_cursor(now, cursor, shared),
+            _ => self.begin(now),
+        }
+    }
+
+    /// The peer may have its cursor from another gateway, or from a tail that the log has lost:
+    /// what is sent next must follow the log's own message there.
+    fn follow_cursor(&mut self, now: Now, cursor: Cursor, shared: Sequence) {
+        match self.reading.move_cursor(cursor, shared) {
+            Place::Unchanged => {}
+            Place::Ahead => self.outbox.restart(shared),
+            Place::Forgotten => self.begin(now),
+            Place::Known(known) => match known.differs() {
+                Some(cursor) => self.suspect(now, cursor, known.found),
+                None => {
+                    self.peer.verify(known.checked);
+                    self.outbox.skip_through(known.found);
+                }
+            },
+        }
     }
 
     fn clear(&mut self) {
-        let reading = !matches!(self.reader, Reader::None);
-        self.order = (reading || self.order.is_some()).then_some(ReaderOrder::Stop);
-        self.reader = Reader::None;
-        self.start = None;
-        self.stall = None;
-        self.records.clear();
+        self.reading.clear();
+        self.gate.end_stall();
         self.outbox.restart(Sequence::NONE);
     }
 
     /// Drops all that is held and begins at the peer's cursor.
     fn begin(&mut self, now: Now) {
         self.clear();
-        self.verified = None;
+        self.peer.forget_verified();
         self.moved = now.mono;
         if self.lineage.current().is_none() {
             return;
         }
-        let shared = match self.cursor {
+        let cursor = self.peer.cursor();
+        let shared = match cursor {
             None => Some(Sequence::NONE),
             Some(cursor) => self.lineage.resumes_after(cursor.position),
         };
         let Some(shared) = shared else {
-            return self.unknown_life(now);
+            return self.stop_at_unknown_life(now);
         };
-        if let Some(cursor) = self
-            .cursor
-            .filter(|cursor| self.lineage.shared_through(cursor.position).is_none())
-        {
+        let is_foreign = |cursor: &Cursor| self.lineage.shared_through(cursor.position).is_none();
+        if let Some(cursor) = cursor.filter(is_foreign) {
             // The log was made anew: whoever made it may not know what it held before.
             let found = Anchor::default();
             self.events.push_back(LaneEvent::LifeSuspected { cursor, found });
         }
-        self.report_applied(now, None);
-        let check = self.cursor.filter(|cursor| cursor.position.sequence == shared);
-        self.start = Some(Start { shared, check });
+        self.note_applied(now, None);
         self.outbox.restart(shared);
-        self.ask();
+        self.reading.start(shared, cursor);
     }
 
-    fn unknown_life(&mut self, now: Now) {
-        let Some(cursor) = self.cursor else { return };
+    fn stop_at_unknown_life(&mut self, now: Now) {
+        let Some(cursor) = self.peer.cursor() else {
+            return;
+        };
         let newest = self.lineage.current().map(|life| life.number);
         if newest <= Some(cursor.position.life.number) {
             return self.suspect(now, cursor, Anchor::default());
@@ -332,93 +285,287 @@ impl Sending {
         self.need_sync(SyncReason::UnknownLife(cursor));
     }
 
-    fn ask(&mut self) {
-        let Some(start) = self.start else { return };
-        self.run += 1;
-        self.reader = Reader::Asked;
-        self.order = Some(ReaderOrder::Start {
-            run: self.run,
-            at_most: start.shared,
-        });
-    }
-
-    fn stop_reading(&mut self, stall: Stall) {
-        self.stall = Some(stall);
-        self.reader = Reader::None;
-        self.order = Some(ReaderOrder::Stop);
-    }
-
     fn need_sync(&mut self, reason: SyncReason) {
-        self.stop_reading(Stall::NeedsSync(reason));
+        self.gate.close(Stall::NeedsSync(reason));
+        self.reading.stop();
         self.events.push_back(LaneEvent::NeedsSync(reason));
     }
 
     fn suspect(&mut self, now: Now, cursor: Cursor, found: Anchor) {
-        self.verified = None;
-        self.stop_reading(Stall::LifeSuspected);
-        self.reader = Reader::Failed(now.mono.after(limits::SUSPECT_RETRY));
+        self.peer.forget_verified();
+        self.gate.close(Stall::LifeSuspected);
+        self.reading.stop_until(now.mono.after(limits::SUSPECT_RETRY));
         self.events.push_back(LaneEvent::LifeSuspected { cursor, found });
+    }
+
+    /// Input: the reader of `run` begins after `fold`, the state of the mark that it starts from or
+    /// [`Fold::new`].
+    pub fn handle_reader_started(&mut self, now: Now, run: u64, fold: Fold) {
+        let Some(cursor) = self.reading.awaited(run) else {
+            return;
+        };
+        let first = fold.at().sequence;
+        if first > cursor || fold.log() != &self.log {
+            return self.need_sync(SyncReason::Trimmed { cursor, first });
+        }
+        self.moved = now.mono;
+        self.unapplied.handle_reader_started(first, fold.own_appended());
+        self.reading.run_from(fold);
+        self.check_start(now);
+    }
+
+    /// Input: the reader of `run` ended, or could not be started.
+    pub fn handle_reader_failed(&mut self, now: Now, run: u64, failure: ReaderFailure) {
+        if !self.reading.is_current(run) {
+            return;
+        }
+        let retry_at = now.mono.after(limits::READER_RETRY);
+        match failure {
+            ReaderFailure::Trimmed { first } => self.need_sync(SyncReason::Trimmed {
+                cursor: self.reading.shared(),
+                first,
+            }),
+            ReaderFailure::TailLost => {
+                self.begin(now);
+                self.reading.stop_until(retry_at);
+            }
+            ReaderFailure::Unavailable => self.reading.stop_until(retry_at),
+        }
+    }
+
+    /// Input: the next message of the reader of `run`. Messages of another run are ignored; a
+    /// message that does not follow the last one begins the lane again.
+    pub fn handle_message(&mut self, now: Now, run: u64, message: Message<'_>, body: &Bytes) {
+        let Some(folded) = self.reading.apply(run, message) else {
+            return;
+        };
+        match folded {
+            Err(_) => self.begin(now),
+            Ok(Verdict::Stop { what, number }) => {
+                self.gate.close(Stall::UpgradeNeeded { what, number });
+                self.reading.stop();
+                self.events.push_back(LaneEvent::UpgradeNeeded { what, number });
+            }
+            Ok(Verdict::Void(_)) => self.check_start(now),
+            Ok(Verdict::Accepted(Accepted::Life(_))) => self.take_life(now),
+            Ok(Verdict::Accepted(accepted)) => {
+                if accepted.carries_own_stamp()
+                    && let Ok(header) = message.header
+                {
+                    self.unapplied.add(message.sequence, message.timestamp);
+                    self.take_record(now, &accepted, header, body);
+                }
+                self.check_start(now);
+            }
+        }
+        if self.reading.is_catching_up() {
+            self.moved = now.mono;
+        }
+    }
+
+    /// An own record becomes part of a range if the peer does not have it.
+    fn take_record(&mut self, now: Now, accepted: &Accepted, header: &Header, body: &Bytes) {
+        let Some(end) = self.reading.add_record(now, header) else {
+            return;
+        };
+        let sealed = accepted.carries_own_changes() && header.body.check(body).is_ok();
+        if accepted.carries_own_changes() && !sealed {
+            self.events.push_back(LaneEvent::BrokenSeal(end.through));
+        }
+        let carried = if sealed { body.clone() } else { Bytes::new() };
+        if !self.outbox.has_work() && self.credit.is_idle() {
+            self.moved = now.mono;
+        }
+        self.outbox.push(now.mono, end, header, &carried);
+    }
+
+    /// The reader came past a record that begins a life: what it read past the fork, before the log
+    /// lost its tail, may not be the log's.
+    fn take_life(&mut self, now: Now) {
+        let Some(lineage) = self.reading.lineage().cloned() else {
+            return;
+        };
+        if self.adopt_lineage(&lineage) {
+            self.begin(now);
+        } else {
+            self.check_start(now);
+        }
+    }
+
+    /// Where the lane begins, the log's message must be the peer's.
+    fn check_start(&mut self, now: Now) {
+        let Some(start) = self.reading.take_start() else {
+            return;
+        };
+        match start.differs() {
+            Some(cursor) => self.suspect(now, cursor, start.found),
+            None => {
+                self.peer.verify(start.checked);
+                self.outbox.begin_after(start.found);
+            }
+        }
+    }
+
+    /// Input: the time. Acts on the earliest deadline if it is due; then
+    /// [`Sending::poll_transmit`] has what is to be sent.
+    pub fn handle_timeout(&mut self, now: Now) {
+        let due = |(at, deadline): (Mono, Deadline)| (at <= now.mono).then_some(deadline);
+        match self.poll_timeout().and_then(due) {
+            Some(Deadline::Flush) if self.gate.is_link_full() => self.outbox.close_open(now.mono),
+            None | Some(Deadline::Flush) => {}
+            Some(Deadline::Behind) => self.outbox.fall_behind(now.mono),
+            Some(Deadline::Retry) => self.begin(now),
+            Some(Deadline::CursorAhead) => self.suspect_cursor_ahead(now),
+            Some(Deadline::Progress) => {
+                self.moved = now.mono;
+                self.events.push_back(LaneEvent::NoProgress);
+            }
+        }
+    }
+
+    /// The log ends before the peer's cursor, or the reader does not come forward.
+    fn suspect_cursor_ahead(&mut self, now: Now) {
+        match (self.reading.at(), self.peer.cursor()) {
+            (Some(found), Some(cursor)) => self.suspect(now, cursor, found),
+            _ => self.moved = now.mono,
+        }
+    }
+
+    /// Output: the next deadline, and which it is.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<(Mono, Deadline)> {
+        let sends = self.peer.is_connected() && self.gate.is_open();
+        let is_stuck = self.gate.is_link_full() && self.outbox.is_behind();
+        let flush = self.outbox.due(&self.credit).filter(|_| sends && !is_stuck);
+        let is_ahead = self.reading.is_catching_up();
+        let ahead = is_ahead.then(|| self.moved.after(limits::CURSOR_AHEAD));
+        let progress = self
+            .owes_progress()
+            .then(|| self.moved.after(limits::LANE_PROGRESS));
+        [
+            flush.map(|at| (at, Deadline::Flush)),
+            self.outbox.behind_at().map(|at| (at, Deadline::Behind)),
+            self.reading.retry_at().map(|at| (at, Deadline::Retry)),
+            ahead.map(|at| (at, Deadline::CursorAhead)),
+            progress.map(|at| (at, Deadline::Progress)),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    /// Whether the peer's cursor should move.
+    fn owes_progress(&self) -> bool {
+        let has_work = !self.credit.is_idle() || self.outbox.has_work();
+        let is_held = !self.peer.is_connected() || self.peer.hold().is_some();
+        has_work && !is_held && self.gate.is_open()
     }
 
     /// Whether the reader may go on; else it waits, without losing its place.
     #[must_use]
     pub fn wants_messages(&self) -> bool {
-        matches!(self.reader, Reader::Running(_)) && self.outbox.bytes() < limits::LANE_AHEAD_BYTES
+        self.reading.is_running() && self.outbox.bytes() < limits::LANE_AHEAD_BYTES
     }
 
-    /// What the shell must do about the reader.
+    /// Output: what the shell must do about the reader.
     pub fn poll_reader(&mut self) -> Option<ReaderOrder> {
-        self.order.take()
+        self.reading.poll_order()
     }
 
-    /// The next range to write, within the credit.
+    /// Output: the next range to write, within the credit.
     pub fn poll_transmit(&mut self, now: Now) -> Option<RangeFrame> {
-        let (receiver, life) = (self.receiver?, self.lineage.current()?);
-        if self.paused || self.stall.is_some() || self.is_catching_up() {
+        let (generation, life) = (self.peer.generation()?, self.lineage.current()?);
+        if !self.gate.is_open() || self.reading.is_catching_up() {
             return None;
         }
-        let ready = self.outbox.front(now.mono, &self.credit)?;
-        let mut stages = ready.end.stages;
-        stages.sent = now.wall.micros();
-        let mut shard = self.log.shard.clone();
-        if planted::is(Planted::ShardSwapped) {
-            shard.partition ^= 1;
-        }
-        let header = Header {
-            set: self.log.set.clone(),
-            shard,
-            record: Record::Range(Range {
-                origin: self.log.region.clone(),
-                lineage: self.lineage.clone(),
-                previous: ready.after.message_id,
-                first: ready.after.sequence.next(),
-                through: ready.end.through,
-                highest_stamp: ready.end.highest_stamp,
-            }),
-            body: ready.seal,
-            stages,
-        };
-        let frame = RangeFrame {
-            shard: self.log.shard.clone(),
-            generation: receiver.generation,
-            header: header.encode(),
-            body: ready.body.clone(),
-        };
+        let ready = self.outbox.poll_ready(now.mono, &self.credit)?;
+        let frame = ready.frame(&self.log, &self.lineage, generation, now.wall);
         if !self.credit.allows(frame.cost()) {
             return None;
         }
+        let through = ready.end.through;
         let end = Position {
             life,
-            sequence: ready.end.through.sequence,
+            sequence: through.sequence,
         };
         self.credit.spend(now.mono, end, frame.cost());
-        self.records.sent(ready.end.through);
-        self.outbox.sent(now.mono, &self.credit);
+        self.reading.add_sent(through);
+        self.outbox.pop_sent(now.mono, &self.credit);
         Some(frame)
     }
 
-    /// The next thing that the shell must know.
+    /// Output: the next thing that the shell must know.
     pub fn poll_event(&mut self) -> Option<LaneEvent> {
         self.events.pop_front()
+    }
+
+    /// Where the lane is.
+    #[must_use]
+    pub fn state(&self) -> LaneState {
+        if !self.peer.is_connected() {
+            return LaneState::Idle;
+        }
+        let held = self.peer.hold().map(Stall::Held);
+        if let Some(stall) = self.gate.reason().or(held) {
+            return LaneState::Stalled(stall);
+        }
+        if self.lineage.current().is_none() {
+            return LaneState::Waiting;
+        }
+        match self.reading.is_running() && !self.reading.is_catching_up() {
+            true => LaneState::Streaming,
+            false => LaneState::Reading,
+        }
+    }
+
+    /// How far behind the peer is, at `now.wall`; grows while the link is down.
+    #[must_use]
+    pub fn lag(&self, now: Now) -> OriginLag {
+        self.lag_record().at(now.wall)
+    }
+
+    /// What is known of that.
+    #[must_use]
+    pub fn lag_record(&self) -> LagRecord {
+        self.unapplied.record()
+    }
+
+    /// Through where the peer has the log, as it last said.
+    #[must_use]
+    pub fn cursor(&self) -> Option<Cursor> {
+        self.peer.cursor()
+    }
+
+    /// The newest cursor of the peer whose message the log has: what a write may be confirmed by.
+    /// None while the log is not known to be what the peer has of it, and while something of it is
+    /// missing there.
+    #[must_use]
+    pub fn verified(&self) -> Option<Cursor> {
+        self.peer.verified().filter(|_| !self.peer_needs_sync())
+    }
+
+    /// Whether the peer says that changes of this region are missing there until a sync brings
+    /// them.
+    #[must_use]
+    pub fn peer_needs_sync(&self) -> bool {
+        self.peer.needs_sync()
+    }
+
+    /// Through where the peer's agents have applied the log, as it last said.
+    #[must_use]
+    pub fn applied(&self) -> Option<AppliedThrough> {
+        self.peer.applied()
+    }
+
+    /// The credit: bytes under way and granted.
+    #[must_use]
+    pub fn credit(&self) -> &Credit {
+        &self.credit
+    }
+
+    /// What was spared while the lane was behind, since it was made.
+    #[must_use]
+    pub fn spared(&self) -> Spared {
+        self.outbox.spared()
     }
 }

@@ -1,14 +1,17 @@
 //! The window of a lane that is behind: of each cell only what the peer can't do without.
 //!
-//! Problem: a key that is written a thousand times a second would travel a thousand times, although only its newest write stays.
-//! Sketch: the changes of consecutive messages go through the window in the log's order; a change that is superseded within it is
-//! left out, and what it had seen is joined into the one that stays. Invariant: a store that applies what is left ends
-//! with the same cells and reports the same conflicts of other regions' writes as one that applies all, whatever it held before and
-//! gets after; of the log's own region it reports no more. Failure case: a change that has seen another region's newer write than the
-//! one before it must not stand in for it, or a write that the one before overwrote unseen would count as seen; both travel.
-//! The reasons are in docs/decisions/0011.
+//! Problem: a key that is written a thousand times a second would travel a thousand times, although
+//! only its newest write stays. Sketch: the changes of consecutive messages go through the window
+//! in the log's order; a change that is superseded within it is left out, and what it had seen is
+//! joined into the one that stays. Invariant: a store that applies what is left ends with the same
+//! cells and reports the same conflicts of other regions' writes as one that applies all, whatever
+//! it held before and gets after; of the log's own region it reports no more. Failure case: a
+//! change that has seen another region's newer write than the one before it must not stand in for
+//! it, or a write that the one before overwrote unseen would count as seen; both travel. The
+//! reasons are in docs/decisions/0011.
 //!
-//! What is kept is copied out of the messages that brought it, so that a window takes the memory of its survivors alone.
+//! What is kept is copied out of the messages that brought it, so that a window takes the memory of
+//! its survivors alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -185,7 +188,8 @@ fn seen_alike(a: &Change, b: &Change) -> bool {
     others(a).eq(others(b)) || planted::is(Planted::SeenDropped)
 }
 
-/// An upper bound of the bytes of a change in a body, with one more entry for the changes that it replaces.
+/// An upper bound of the bytes of a change in a body, with one more entry for the changes that it
+/// replaces.
 fn weight(change: &Change) -> usize {
     body::size_bound(&change.id, &change.op, change.seen.iter().len() + 1)
 }

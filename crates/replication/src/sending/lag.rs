@@ -1,9 +1,10 @@
 //! The lag that the origin sees (design.md section 11), on the clock of its own log.
 //!
-//! It is the age of the oldest own record that the peer has not reported applied, and at least the time since the newest
-//! reported one less the interval of marks: after that another mark should have been appended and applied. The second
-//! part needs nothing to be read, so the lag grows whatever stands still; a lane without a reader is told of new records by the
-//! reader at the log's head, so that it is never 0 while data waits.
+//! It is the age of the oldest own record that the peer has not reported applied, and at least the
+//! time since the newest reported one less the interval of marks: after that another mark should
+//! have been appended and applied. The second part needs nothing to be read, so the lag grows
+//! whatever stands still; a lane without a reader learns of new records from the reader at the
+//! log's head, so that it is never 0 while data waits.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -17,13 +18,15 @@ use crate::time::Wall;
 pub struct OriginLag {
     /// At least this much.
     pub at_least: Duration,
-    /// Whether that is all of it: false until the peer has reported a position that this process has read itself.
+    /// Whether that is all of it: false until the peer has reported a position that this process
+    /// has read itself.
     pub proven: bool,
     /// For how long the peer has not reported more.
     pub still: Duration,
 }
 
-/// What a lane knows of its peer's lag: the lag at any moment follows from it, so that what is shown is as old as the question.
+/// What a lane knows of its peer's lag: the lag at any moment follows from it, so that what is
+/// shown is as old as the question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct LagRecord {
     since: Option<Wall>,
@@ -53,6 +56,11 @@ impl LagRecord {
     }
 }
 
+/// The own records that the peer has not reported applied.
+///
+/// Invariant: the records are in the log's order and above `applied_through`. Of more than
+/// [`limits::LAG_ENTRIES`], an entry stands for several and has the age of the oldest, so the lag
+/// is never too small.
 #[derive(Debug)]
 pub struct Unapplied {
     since: Option<Wall>,
@@ -81,7 +89,7 @@ impl Unapplied {
     }
 
     /// A reader starts with what follows `at`, when the newest own record was of `appended`.
-    pub fn read_from(&mut self, at: Sequence, appended: Wall) {
+    pub fn handle_reader_started(&mut self, at: Sequence, appended: Wall) {
         let last = self
             .records
             .back()
@@ -101,12 +109,13 @@ impl Unapplied {
     }
 
     /// The record at `sequence` carries an own stamp and was appended at `appended`.
-    pub fn read(&mut self, sequence: Sequence, appended: Wall) {
+    pub fn add(&mut self, sequence: Sequence, appended: Wall) {
         if sequence <= self.applied_through {
             self.applied = Some(self.applied.unwrap_or_default().max(appended));
             return;
         }
-        // A reader that begins anew comes past what was read before, and past what was stored before the one before it began.
+        // A reader that begins anew comes past what was read before, and past what was stored
+        // before the one before it began.
         let full = self.records.len() >= limits::LAG_ENTRIES;
         let at = self.records.partition_point(|(held, _)| *held < sequence);
         match self.records.get_mut(at) {
@@ -124,7 +133,7 @@ impl Unapplied {
     }
 
     /// The peer's agents have applied through `sequence`, as it said at `now`.
-    pub fn applied(&mut self, now: Wall, sequence: Sequence) {
+    pub fn handle_applied(&mut self, now: Wall, sequence: Sequence) {
         if sequence > self.applied_through {
             (self.applied_through, self.advanced) = (sequence, Some(now));
         }
@@ -174,7 +183,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_oldest_that_was_read_and_not_applied_is_known_wherever_readers_begin(
+        fn the_oldest_unapplied_is_known_wherever_readers_begin(
             steps in prop::collection::vec(step(), 1..40),
         ) {
             let (mut unapplied, mut read, mut through) = (Unapplied::new(), BTreeSet::new(), 0);
@@ -182,12 +191,12 @@ mod tests {
                 match step {
                     Step::Read(from, count) => {
                         for sequence in from..from + count {
-                            unapplied.read(Sequence(sequence), appended(sequence));
+                            unapplied.add(Sequence(sequence), appended(sequence));
                             read.insert(sequence);
                         }
                     }
                     Step::Applied(sequence) => {
-                        unapplied.applied(Wall::from_millis(9_000), Sequence(sequence));
+                        unapplied.handle_applied(Wall::from_millis(9_000), Sequence(sequence));
                         through = through.max(sequence);
                     }
                 }
@@ -198,17 +207,17 @@ mod tests {
     }
 
     #[test]
-    fn more_than_is_kept_is_told_too_old_and_never_too_new() {
+    fn more_than_is_kept_is_shown_too_old_and_never_too_new() {
         let (mut unapplied, most) = (Unapplied::new(), limits::LAG_ENTRIES as u64);
         let from = 10;
         for sequence in from..from + 2 * most {
-            unapplied.read(Sequence(sequence), appended(sequence));
+            unapplied.add(Sequence(sequence), appended(sequence));
         }
-        unapplied.read(Sequence(3), appended(3));
+        unapplied.add(Sequence(3), appended(3));
         assert_eq!(unapplied.record().oldest, Some(appended(3)));
         assert!(unapplied.records.len() <= limits::LAG_ENTRIES);
         for through in 3..from + 2 * most {
-            unapplied.applied(Wall::from_millis(9_000), Sequence(through));
+            unapplied.handle_applied(Wall::from_millis(9_000), Sequence(through));
             let oldest = unapplied.record().oldest;
             let truth = (through + 1 < from + 2 * most).then(|| appended(from.max(through + 1)));
             assert!(

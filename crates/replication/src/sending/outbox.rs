@@ -1,12 +1,13 @@
 //! What a sending lane has read and not yet sent, cut into ranges.
 //!
-//! A range takes all sequences from where the last one ended through a record that carries an own stamp; what follows that
-//! record waits for the next such record, so that two regions do not answer each other's ranges for ever. It is closed when
-//! the next body would make it too large, or when it is asked for.
+//! A range takes all sequences from where the last one ended through a record that carries an own
+//! stamp; what follows that record waits for the next such record, so that two regions do not
+//! answer each other's ranges for ever. It is closed when the next body would make it too large, or
+//! when it is asked for.
 //!
-//! Stored bodies pass through as they are while ranges leave. Once a closed one has not left for [`limits::LANE_BEHIND`], all that is
-//! held becomes one window ([`super::conflation`]) and what follows joins it, until everything has left and the path carries what is
-//! read as it is.
+//! Stored bodies pass through as they are while ranges leave. Once a closed one has not left for
+//! [`limits::LANE_BEHIND`], all that is held becomes one window ([`super::conflation`]) and what
+//! follows joins it, until everything has left and the path carries what is read as it is.
 
 use std::collections::VecDeque;
 
@@ -16,11 +17,14 @@ use super::conflation::Window;
 use crate::body;
 use crate::coordinates::{Anchor, Sequence};
 use crate::credit::Credit;
-use crate::header::{BodySeal, Header, StageTimes};
+use crate::fold::LogName;
+use crate::header::{BodySeal, Header, Lineage, Range, Record, StageTimes};
 use crate::hlc::Hlc;
 use crate::limits;
+use crate::link::lane::RangeFrame;
 use crate::names::RegionName;
-use crate::time::Mono;
+use crate::planted::{self, Planted};
+use crate::time::{Mono, Wall};
 
 /// What a header takes of the credit, from above, while it is not made yet.
 const HEADER_COST: u64 = 1024;
@@ -61,8 +65,42 @@ pub struct Spared {
     pub packed_bytes: u64,
 }
 
+impl Ready {
+    /// The frame that carries it, as it leaves at `sent` by the clock of `log`.
+    pub fn frame(&self, log: &LogName, lineage: &Lineage, generation: u64, sent: Wall) -> RangeFrame {
+        let mut shard = log.shard.clone();
+        if planted::is(Planted::ShardSwapped) {
+            shard.partition ^= 1;
+        }
+        let header = Header {
+            set: log.set.clone(),
+            shard,
+            record: Record::Range(Range {
+                origin: log.region.clone(),
+                lineage: lineage.clone(),
+                previous: self.after.message_id,
+                first: self.after.sequence.next(),
+                through: self.end.through,
+                highest_stamp: self.end.highest_stamp,
+            }),
+            body: self.seal,
+            stages: StageTimes {
+                sent: sent.micros(),
+                ..self.end.stages
+            },
+        };
+        RangeFrame {
+            shard: log.shard.clone(),
+            generation,
+            header: header.encode(),
+            body: self.body.clone(),
+        }
+    }
+}
+
 impl End {
-    /// The end of a range that began with records that ended at `earlier`: the oldest of them says when it came.
+    /// The end of a range that began with records that ended at `earlier`: the oldest of them says
+    /// when it came.
     fn after(self, earlier: Option<Self>) -> Self {
         let Some(earlier) = earlier else { return self };
         let oldest = earlier.stages;
@@ -109,6 +147,11 @@ struct Behind {
     stored_bytes: u64,
 }
 
+/// The ranges of a lane that have not left.
+///
+/// Invariant: each range that is ready begins where the one before it ended, and the open range or
+/// the window begins at `after`, where the last of them ended. Of the open range and the window
+/// only one holds anything.
 #[derive(Debug)]
 pub struct Outbox {
     region: RegionName,
@@ -121,7 +164,8 @@ pub struct Outbox {
 }
 
 impl Outbox {
-    /// Of `region`'s log. The first range begins after `after`, whose message [`Outbox::begin_after`] tells once it is known.
+    /// Of `region`'s log. The first range begins after `after`; [`Outbox::begin_after`] brings its
+    /// message once it is known.
     pub fn new(region: RegionName, after: Sequence) -> Self {
         Self {
             region,
@@ -150,8 +194,8 @@ impl Outbox {
         self.after = after;
     }
 
-    /// Takes an accepted record with an own stamp; `body` is empty unless it carries own changes. One that the receiver has
-    /// already is left out.
+    /// Takes an accepted record with an own stamp; `body` is empty unless it carries own changes.
+    /// One that the receiver has already is left out.
     pub fn push(&mut self, now: Mono, end: End, header: &Header, body: &Bytes) {
         if end.through.sequence <= self.after.sequence {
             return;
@@ -179,11 +223,12 @@ impl Outbox {
         }
     }
 
-    /// Takes consecutive records that end at `end` into the window. A body that can't be decoded travels as it is.
+    /// Takes consecutive records that end at `end` into the window. A body that can't be decoded
+    /// travels as it is.
     fn gather(&mut self, now: Mono, end: End, body: Bytes, changes: u32) {
         let Ok(decoded) = body::decode(&self.region, body.clone()) else {
             self.close_window(now);
-            return self.ready(now, end, BodySeal::of(&body, changes), body);
+            return self.push_ready(now, end, BodySeal::of(&body, changes), body);
         };
         let next = Window::of(decoded);
         if self
@@ -223,8 +268,9 @@ impl Outbox {
         Some(first.since.after(limits::LANE_BEHIND))
     }
 
-    /// The receiver has everything through `held`, a message of the log, from whomever. Ranges that end there or before are
-    /// dropped; one that spans it stays, and the receiver begins the lane again when it comes.
+    /// The receiver has everything through `held`, a message of the log, from whomever. Ranges that
+    /// end there or before are dropped; one that spans it stays, and the receiver begins the lane
+    /// again when it comes.
     pub fn skip_through(&mut self, held: Anchor) {
         let is_held = |end: &End| end.through.sequence <= held.sequence;
         while self.ready.front().is_some_and(|range| is_held(&range.end)) {
@@ -253,7 +299,7 @@ impl Outbox {
         let Some(end) = self.open.end.take() else { return };
         let open = std::mem::take(&mut self.open);
         let body = join(open.bodies, open.bytes);
-        self.ready(now, end, BodySeal::of(&body, open.changes), body);
+        self.push_ready(now, end, BodySeal::of(&body, open.changes), body);
     }
 
     fn close_window(&mut self, now: Mono) {
@@ -268,10 +314,10 @@ impl Outbox {
             self.spared.plain_bytes += plain_bytes as u64;
             self.spared.packed_bytes += body.len() as u64;
         }
-        self.ready(now, end, seal, body);
+        self.push_ready(now, end, seal, body);
     }
 
-    fn ready(&mut self, since: Mono, end: End, seal: BodySeal, body: Bytes) {
+    fn push_ready(&mut self, since: Mono, end: End, seal: BodySeal, body: Bytes) {
         let after = std::mem::replace(&mut self.after, end.through);
         self.ready_bytes += body.len();
         self.ready.push_back(Ready {
@@ -283,8 +329,9 @@ impl Outbox {
         });
     }
 
-    /// The range to send next. One that is not full is held back while `now` is before [`Outbox::due`].
-    pub fn front(&mut self, now: Mono, credit: &Credit) -> Option<&Ready> {
+    /// The range to send next. One that is not full is closed once `now` is at [`Outbox::due`], or
+    /// when nothing is under way; [`Outbox::pop_sent`] takes it out.
+    pub fn poll_ready(&mut self, now: Mono, credit: &Credit) -> Option<&Ready> {
         let due = || self.due(credit).is_some_and(|due| due <= now);
         if self.ready.is_empty() && (due() || (credit.is_idle() && self.may_leave(credit))) {
             self.close_open(now);
@@ -293,8 +340,8 @@ impl Outbox {
         self.ready.front()
     }
 
-    /// What [`Outbox::front`] gave has left.
-    pub fn sent(&mut self, now: Mono, credit: &Credit) {
+    /// What [`Outbox::poll_ready`] gave has left.
+    pub fn pop_sent(&mut self, now: Mono, credit: &Credit) {
         self.pop();
         let has_work = self.has_work();
         let carried = |behind: &mut Behind| {
@@ -310,7 +357,8 @@ impl Outbox {
         }
     }
 
-    /// Until when a range that is not full is held back; none if there is none, a full one is ready, or it could not leave.
+    /// Until when a range that is not full is held back; none if there is none, a full one is
+    /// ready, or it could not leave.
     pub fn due(&self, credit: &Credit) -> Option<Mono> {
         let waits = self.ready.is_empty() && self.may_leave(credit);
         waits.then(|| match &self.behind {
@@ -319,7 +367,8 @@ impl Outbox {
         })
     }
 
-    /// Whether what is not full may leave. A window is not closed before, since it can still take in more.
+    /// Whether what is not full may leave. A window is not closed before, since it can still take
+    /// in more.
     fn may_leave(&self, credit: &Credit) -> bool {
         match &self.behind {
             None => self.open.end.is_some() && credit.used() < credit.window(),

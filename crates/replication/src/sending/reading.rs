@@ -1,179 +1,251 @@
-//! What a sending lane does with what its reader finds.
-
-use bytes::Bytes;
+//! The lane's reader of the log: which one runs, where it stands, and what it has read.
 
 use super::outbox::End;
-use super::{LaneEvent, Reader, ReaderFailure, ReaderOrder, Sending, Stall, SyncReason};
+use super::records::Records;
+use super::state::ReaderOrder;
 use crate::coordinates::{Anchor, Cursor, Sequence};
-use crate::fold::{Accepted, Fold, Message, Verdict};
-use crate::header::Header;
-use crate::limits;
+use crate::fold::{Fold, Gone, Message, Verdict};
+use crate::header::{Header, Lineage};
 use crate::planted::{self, Planted};
-use crate::time::Now;
+use crate::time::{Mono, Now};
 
-impl Sending {
-    /// The reader of `run` begins after `fold`, the state of the mark that it starts from or [`Fold::new`].
-    pub fn handle_reader_started(&mut self, now: Now, run: u64, fold: Fold) {
-        if run != self.run || !matches!(self.reader, Reader::Asked) {
-            return;
-        }
-        let Some(start) = self.start else { return };
-        let first = fold.at().sequence;
-        if first > start.shared || fold.log() != &self.log {
-            let cursor = start.shared;
-            return self.need_sync(SyncReason::Trimmed { cursor, first });
-        }
-        self.moved = now.mono;
-        self.unapplied.read_from(first, fold.own_appended());
-        self.reader = Reader::Running(Box::new(fold));
-        self.check_cursor(now);
+/// The reader of a lane, with a fold of its own.
+///
+/// Invariants: a message counts only if it is of the run that was asked for last. While a run is
+/// asked for or reads, it is known where the lane begins; its fold stands at the last message that
+/// it gave. The records are of this run.
+#[derive(Debug, Default)]
+pub(super) struct Reading {
+    run: u64,
+    reader: Reader,
+    order: Option<ReaderOrder>,
+    start: Option<Start>,
+    records: Records,
+}
+
+#[derive(Debug, Default)]
+enum Reader {
+    #[default]
+    None,
+    Asked,
+    Running(Box<Fold>),
+    /// Another is asked for at this time.
+    Failed(Mono),
+}
+
+/// Where the lane begins.
+#[derive(Debug, Clone, Copy)]
+struct Start {
+    /// The last sequence that the peer has and that is still the log's.
+    shared: Sequence,
+    /// What the log's message there must be; none if the peer's cursor is past a fork.
+    check: Option<Cursor>,
+}
+
+impl Start {
+    fn new(shared: Sequence, cursor: Option<Cursor>) -> Self {
+        let check = cursor.filter(|cursor| cursor.position.sequence == shared);
+        Self { shared, check }
+    }
+}
+
+/// The position through which the peer has the log, and what the log has there.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Shared {
+    /// The log's message.
+    pub(super) found: Anchor,
+    /// The peer's cursor, if it is at that position.
+    pub(super) checked: Option<Cursor>,
+}
+
+impl Shared {
+    /// The peer's cursor if it names another message than the log has.
+    pub(super) fn differs(&self) -> Option<Cursor> {
+        let differs = |cursor: &Cursor| cursor.message_id != self.found.message_id;
+        self.checked
+            .filter(|cursor| differs(cursor) && !planted::is(Planted::PreviousIgnored))
+    }
+}
+
+/// Where a cursor that moved is among what was read.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Place {
+    /// It says nothing new.
+    Unchanged,
+    /// The reader has yet to come there: ranges begin after it.
+    Ahead,
+    /// The message there is not known any more: the log has to be read again.
+    Forgotten,
+    /// The message there is known.
+    Known(Shared),
+}
+
+impl Reading {
+    /// Asks for a reader of what follows `shared`. If `cursor` is at `shared`, the log must have
+    /// its message.
+    pub(super) fn start(&mut self, shared: Sequence, cursor: Option<Cursor>) {
+        self.start = Some(Start::new(shared, cursor));
+        self.run += 1;
+        self.reader = Reader::Asked;
+        self.order = Some(ReaderOrder::Start {
+            run: self.run,
+            at_most: shared,
+        });
     }
 
-    /// The reader of `run` ended, or could not be started.
-    pub fn handle_reader_failed(&mut self, now: Now, run: u64, failure: ReaderFailure) {
-        if run != self.run || matches!(self.reader, Reader::None) {
-            return;
-        }
-        let shared = self.start.map_or(Sequence::NONE, |start| start.shared);
-        match failure {
-            ReaderFailure::Trimmed { first } => self.need_sync(SyncReason::Trimmed {
-                cursor: shared,
-                first,
-            }),
-            ReaderFailure::TailLost => {
-                self.begin(now);
-                self.fail(now);
-            }
-            ReaderFailure::Unavailable => self.fail(now),
-        }
+    /// Drops the reader and all that it has read.
+    pub(super) fn clear(&mut self) {
+        let reads = !matches!(self.reader, Reader::None);
+        self.order = (reads || self.order.is_some()).then_some(ReaderOrder::Stop);
+        self.reader = Reader::None;
+        self.start = None;
+        self.records.clear();
     }
 
-    fn fail(&mut self, now: Now) {
+    /// Stops the reader.
+    pub(super) fn stop(&mut self) {
         self.order = Some(ReaderOrder::Stop);
-        self.reader = Reader::Failed(now.mono.after(limits::READER_RETRY));
+        self.reader = Reader::None;
     }
 
-    /// Takes the next message of the reader of `run`. Messages of another run are ignored; a message that does not follow the last
-    /// one begins the lane again.
-    pub fn handle_message(&mut self, now: Now, run: u64, message: Message<'_>, body: &Bytes) {
-        if run != self.run {
-            return;
-        }
-        let Reader::Running(fold) = &mut self.reader else {
-            return;
-        };
-        match fold.apply(message) {
-            Err(_) => self.begin(now),
-            Ok(Verdict::Stop { what, number }) => {
-                self.stop_reading(Stall::UpgradeNeeded { what, number });
-                self.events.push_back(LaneEvent::UpgradeNeeded { what, number });
-            }
-            Ok(Verdict::Void(_)) => self.check_cursor(now),
-            Ok(Verdict::Accepted(Accepted::Life(_))) => self.new_life(now),
-            Ok(Verdict::Accepted(accepted)) => {
-                if accepted.carries_own_stamp()
-                    && let Ok(header) = message.header
-                {
-                    self.own_record(now, &accepted, header, message, body);
-                }
-                self.check_cursor(now);
-            }
-        }
-        if self.is_catching_up() {
-            self.moved = now.mono;
+    /// Stops the reader; another is due at `retry_at`.
+    pub(super) fn stop_until(&mut self, retry_at: Mono) {
+        self.order = Some(ReaderOrder::Stop);
+        self.reader = Reader::Failed(retry_at);
+    }
+
+    pub(super) fn poll_order(&mut self) -> Option<ReaderOrder> {
+        self.order.take()
+    }
+
+    /// Where the reader of `run`, which was asked for and has not started yet, must start at most.
+    pub(super) fn awaited(&self, run: u64) -> Option<Sequence> {
+        let is_awaited = run == self.run && matches!(self.reader, Reader::Asked);
+        self.start.filter(|_| is_awaited).map(|start| start.shared)
+    }
+
+    /// The reader that was asked for begins after `fold`.
+    pub(super) fn run_from(&mut self, fold: Fold) {
+        self.reader = Reader::Running(Box::new(fold));
+    }
+
+    /// Whether the reader of `run` is asked for, reads or has failed.
+    pub(super) fn is_current(&self, run: u64) -> bool {
+        run == self.run && !matches!(self.reader, Reader::None)
+    }
+
+    /// Folds a message of the reader of `run`; none if that does not read.
+    pub(super) fn apply(&mut self, run: u64, message: Message<'_>) -> Option<Result<Verdict, Gone>> {
+        match &mut self.reader {
+            Reader::Running(fold) if run == self.run => Some(fold.apply(message)),
+            _ => None,
         }
     }
 
-    /// What was read of the log's own becomes part of a range if the peer does not have it.
-    fn own_record(
-        &mut self,
-        now: Now,
-        accepted: &Accepted,
-        header: &Header,
-        message: Message<'_>,
-        body: &Bytes,
-    ) {
+    /// The message that was folded last carries an own stamp: the end that it makes for a range,
+    /// and none if the peer has it.
+    pub(super) fn add_record(&mut self, now: Now, header: &Header) -> Option<End> {
         let (Reader::Running(fold), Some(start)) = (&self.reader, self.start) else {
-            return;
+            return None;
         };
         let through = fold.at();
-        self.unapplied.read(through.sequence, message.timestamp);
         if through.sequence <= start.shared {
-            return;
+            return None;
         }
-        self.records.read(through);
+        self.records.add_read(through);
         let mut stages = header.stages;
         stages.appended = fold.own_appended().micros();
         stages.oldest_appended = stages.appended;
         stages.read = now.wall.micros();
-        let end = End {
+        Some(End {
             through,
             highest_stamp: fold.highest_stamp(),
             stages,
-        };
-        let sealed = accepted.carries_own_changes() && header.body.check(body).is_ok();
-        if accepted.carries_own_changes() && !sealed {
-            self.events.push_back(LaneEvent::BrokenSeal(through));
-        }
-        let carried = if sealed { body.clone() } else { Bytes::new() };
-        if !self.outbox.has_work() && self.credit.is_idle() {
-            self.moved = now.mono;
-        }
-        self.outbox.push(now.mono, end, header, &carried);
+        })
     }
 
-    /// The reader came past a record that begins a life: what it read past the fork, before the log lost its tail, may not be
-    /// the log's.
-    fn new_life(&mut self, now: Now) {
-        let Reader::Running(fold) = &self.reader else {
-            return;
-        };
-        let lineage = fold.lineage().clone();
-        if self.learn(&lineage) {
-            self.begin(now);
-        } else {
-            self.check_cursor(now);
-        }
+    /// A range that ends at `end` was sent.
+    pub(super) fn add_sent(&mut self, end: Anchor) {
+        self.records.add_sent(end);
     }
 
-    /// At the peer's cursor the log's message must be the peer's.
-    fn check_cursor(&mut self, now: Now) {
+    /// The position where the lane begins, if the reader stands there. Its cursor is given once.
+    pub(super) fn take_start(&mut self) -> Option<Shared> {
         let (Reader::Running(fold), Some(start)) = (&self.reader, &mut self.start) else {
-            return;
+            return None;
         };
-        let at = fold.at();
-        if at.sequence != start.shared {
-            return;
+        let found = fold.at();
+        (found.sequence == start.shared).then(|| Shared {
+            found,
+            checked: start.check.take(),
+        })
+    }
+
+    /// The peer's cursor moved to `cursor`, with which the log shares everything through `shared`.
+    /// What was read through there is forgotten.
+    pub(super) fn move_cursor(&mut self, cursor: Cursor, shared: Sequence) -> Place {
+        let read_through = self.at().map_or(Sequence::NONE, |at| at.sequence);
+        let Some(start) = &mut self.start else {
+            return Place::Unchanged;
+        };
+        let new = Start::new(shared, Some(cursor));
+        if shared > read_through {
+            if shared < start.shared {
+                return Place::Unchanged;
+            }
+            *start = new;
+            return Place::Ahead;
         }
-        match start.check.take() {
-            Some(cursor) if differs(cursor, at) => self.suspect(now, cursor, at),
-            checked => {
-                self.verified = checked.or(self.verified);
-                self.outbox.begin_after(at);
+        let says_nothing = new.check.is_none() && shared <= start.shared;
+        match self.records.find(shared) {
+            None if says_nothing => Place::Unchanged,
+            None => Place::Forgotten,
+            Some(found) => {
+                let checked = new.check;
+                let known = Shared { found, checked };
+                if known.differs().is_none() {
+                    self.records.forget_through(shared);
+                }
+                Place::Known(known)
             }
         }
     }
 
-    /// The log ends before the peer's cursor, or the reader does not come forward.
-    pub(super) fn cursor_ahead(&mut self, now: Now) {
-        match (&self.reader, self.cursor) {
-            (Reader::Running(fold), Some(cursor)) => {
-                let found = fold.at();
-                self.suspect(now, cursor, found);
-            }
-            _ => self.moved = now.mono,
+    /// The message at which the reader stands, if it reads.
+    pub(super) fn at(&self) -> Option<Anchor> {
+        match &self.reader {
+            Reader::Running(fold) => Some(fold.at()),
+            _ => None,
         }
     }
 
+    /// The lives of the log through where the reader stands.
+    pub(super) fn lineage(&self) -> Option<&Lineage> {
+        match &self.reader {
+            Reader::Running(fold) => Some(fold.lineage()),
+            _ => None,
+        }
+    }
+
+    /// The last sequence that the peer has and that is still the log's.
+    pub(super) fn shared(&self) -> Sequence {
+        self.start.map_or(Sequence::NONE, |start| start.shared)
+    }
+
+    pub(super) fn is_running(&self) -> bool {
+        matches!(self.reader, Reader::Running(_))
+    }
+
+    /// Whether it reads and has yet to come to what the peer has.
     pub(super) fn is_catching_up(&self) -> bool {
-        match (&self.reader, self.start) {
-            (Reader::Running(fold), Some(start)) => fold.at().sequence < start.shared,
-            _ => false,
+        self.at().is_some_and(|at| at.sequence < self.shared())
+    }
+
+    /// When a reader that failed is asked for again.
+    pub(super) fn retry_at(&self) -> Option<Mono> {
+        match self.reader {
+            Reader::Failed(at) => Some(at),
+            _ => None,
         }
     }
-}
-
-/// Whether the peer has another message at its cursor than the log has there.
-pub(super) fn differs(cursor: Cursor, found: Anchor) -> bool {
-    cursor.message_id != found.message_id && !planted::is(Planted::PreviousIgnored)
 }

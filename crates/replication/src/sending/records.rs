@@ -1,4 +1,5 @@
-//! The log's messages that a cursor of the peer may name, so that it can be checked without reading them again.
+//! The log's messages that a cursor of the peer may name, so that it can be checked without reading
+//! them again.
 
 use std::collections::VecDeque;
 
@@ -6,6 +7,8 @@ use crate::coordinates::{Anchor, Sequence};
 use crate::limits;
 
 /// What was read above the peer's cursor, and where the ranges under way end.
+///
+/// Invariant: both are in the log's order.
 #[derive(Debug, Default)]
 pub struct Records {
     read: VecDeque<Anchor>,
@@ -13,8 +16,9 @@ pub struct Records {
 }
 
 impl Records {
-    /// A record with an own stamp was read. The oldest of more than [`limits::LANE_RECORDS`] is forgotten.
-    pub fn read(&mut self, record: Anchor) {
+    /// A record with an own stamp was read. The oldest of more than [`limits::LANE_RECORDS`] is
+    /// forgotten.
+    pub fn add_read(&mut self, record: Anchor) {
         if self.read.len() == limits::LANE_RECORDS {
             self.read.pop_front();
         }
@@ -22,7 +26,7 @@ impl Records {
     }
 
     /// A range that ends at `end` was sent. Credit bounds how many are under way.
-    pub fn sent(&mut self, end: Anchor) {
+    pub fn add_sent(&mut self, end: Anchor) {
         self.sent.push_back(end);
     }
 

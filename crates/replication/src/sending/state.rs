@@ -1,29 +1,30 @@
-//! What a sending lane tells its shell and its operator.
+//! What a sending lane has for its shell and its operator.
 
 use crate::coordinates::{Anchor, Cursor, Sequence};
 use crate::link::lane::Hold;
 
-/// What a sending lane waits for.
+/// What a sending lane waits for. Of two that are due at one time, the first here is handled first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Deadline {
-    /// A range that is not full is sent without waiting for more.
+    /// A range that is not full waits for no more: [`super::Sending::poll_transmit`] has it. If the
+    /// link is full, it is closed.
     Flush,
     /// A range that could leave has not: what is held is conflated from now on.
     Behind,
     /// A reader that could not be started is asked for again.
     Retry,
-    /// The peer's cursor must have come within what the log holds.
+    /// The reader must have come to the peer's cursor; else a lost tail is suspected.
     CursorAhead,
-    /// The peer's cursor must have moved.
+    /// The peer's cursor must have moved; else [`LaneEvent::NoProgress`].
     Progress,
 }
 
 /// What the shell must do about the lane's reader. Each replaces the one before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReaderOrder {
-    /// Start reading: from the newest mark that describes a position at or below `at_most`, or from the log's first message if
-    /// there is no such mark and the log still begins with sequence 1; else report
-    /// [`ReaderFailure::Trimmed`]. What is read belongs to `run`.
+    /// Start reading: from the newest mark that describes a position at or below `at_most`, or from
+    /// the log's first message if there is no such mark and the log still begins with sequence 1;
+    /// else report [`ReaderFailure::Trimmed`]. What is read belongs to `run`.
     Start {
         /// Names this reader in all that is reported of it.
         run: u64,
@@ -133,9 +134,11 @@ impl LaneState {
 /// What the shell must know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LaneEvent {
-    /// There is work and the peer's cursor has not moved for [`crate::limits::LANE_PROGRESS`]: connect again, and count it.
+    /// There is work and the peer's cursor has not moved for [`crate::limits::LANE_PROGRESS`]:
+    /// connect again, and count it.
     NoProgress,
-    /// The log is not what the peer has of it: its agents must look for a lost tail and start a new life.
+    /// The log is not what the peer has of it: its agents must look for a lost tail and start a new
+    /// life.
     LifeSuspected {
         /// What the peer has.
         cursor: Cursor,
@@ -151,6 +154,7 @@ pub enum LaneEvent {
         /// Its number.
         number: u32,
     },
-    /// A stored body is not what its header promised; its changes are not sent, as they are not applied here.
+    /// A stored body is not what its header promised; its changes are not sent, as they are not
+    /// applied here.
     BrokenSeal(Anchor),
 }

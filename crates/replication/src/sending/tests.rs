@@ -3,9 +3,9 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::*;
-use crate::coordinates::{MessageId, Shard, WriterId};
+use crate::coordinates::{Life, MessageId, Shard, WriterId};
 use crate::fold::{Message, Token};
-use crate::header::{BodySeal, LifeLink, LifeRecord, Local, MarkRecord, StageTimes};
+use crate::header::{BodySeal, LifeLink, LifeRecord, Local, MarkRecord, Record, StageTimes};
 use crate::hlc::Hlc;
 use crate::names::{GroupName, RegionName, SetName};
 use crate::time::Wall;
@@ -195,7 +195,7 @@ impl Lane {
 }
 
 #[test]
-fn an_idle_lane_sends_at_once_and_a_busy_one_joins_what_comes_within_a_moment() {
+fn an_idle_lane_sends_at_once_and_a_busy_one_joins_records() {
     let mut lane = Lane::new(1);
     lane.connect(&report(None));
     lane.read_all();

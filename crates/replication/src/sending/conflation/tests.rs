@@ -53,7 +53,8 @@ fn change(of: &str, hlc: u64, seen: &[(&str, u64)], id: CellId) -> Change {
     }
 }
 
-/// Changes of some regions: few cells, so that they meet; stamps in any order; any `seen`. A version is of one cell.
+/// Changes of some regions: few cells, so that they meet; stamps in any order; any `seen`. A
+/// version is of one cell.
 fn changes(of: Vec<&'static str>, most: usize) -> impl Strategy<Value = Vec<Change>> {
     let seen = prop_oneof![
         2 => Just(vec![]),

@@ -33,7 +33,8 @@ fn put(key: &str, n: u64) -> &'static [u8] {
     body::encode(&log().region, &[change]).to_vec().leak()
 }
 
-/// A lane that has sent its first range, and whose window has no room for another until that is acknowledged.
+/// A lane that has sent its first range, and whose window has no room for another until that is
+/// acknowledged.
 fn without_credit() -> Lane {
     let mut lane = Lane::new(0);
     lane.write(put("k", 1));
@@ -73,7 +74,7 @@ fn leaving(lane: &mut Lane) -> Vec<Left> {
 }
 
 #[test]
-fn what_waits_is_gathered_into_one_packed_range_of_the_newest_and_later_bodies_pass_again() {
+fn what_waits_is_packed_into_one_range_and_later_bodies_pass() {
     let mut lane = without_credit();
     (2..200).for_each(|n| lane.write(put(["hot", "other"][usize::from(n == 100)], n)));
     lane.read_all();
@@ -104,7 +105,7 @@ fn what_waits_is_gathered_into_one_packed_range_of_the_newest_and_later_bodies_p
 }
 
 #[test]
-fn a_lane_whose_link_is_full_falls_behind_and_then_waits_without_a_deadline_in_the_past() {
+fn behind_a_full_link_a_lane_waits_for_no_earlier_deadline() {
     let mut lane = Lane::new(1);
     lane.connect(&report(None));
     lane.read_all();
@@ -132,7 +133,7 @@ fn a_lane_whose_link_is_full_falls_behind_and_then_waits_without_a_deadline_in_t
 }
 
 #[test]
-fn a_body_that_can_not_be_decoded_travels_as_it_is_and_ends_what_is_gathered() {
+fn an_undecodable_body_travels_as_it_is_and_ends_the_window() {
     let mut lane = without_credit();
     for n in 2..300 {
         lane.write(if n == 150 { b"no body" } else { put("hot", n) });
@@ -168,7 +169,7 @@ fn a_body_that_can_not_be_decoded_travels_as_it_is_and_ends_what_is_gathered() {
 }
 
 #[test]
-fn a_cursor_in_a_wide_range_of_another_gateway_begins_the_lane_again_there() {
+fn a_cursor_within_a_sent_range_begins_the_lane_again_there() {
     let mut lane = without_credit();
     (2..6000).for_each(|n| lane.write(put("hot", n)));
     lane.read_all();

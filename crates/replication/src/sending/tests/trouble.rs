@@ -1,6 +1,7 @@
 //! What goes wrong with a sending lane, and the lag that says so.
 
 use super::*;
+use crate::link::lane::Hold;
 
 #[test]
 fn a_message_that_is_not_the_peers_at_its_cursor_is_a_lost_tail() {
@@ -56,7 +57,7 @@ fn a_cursor_that_another_gateway_brought_is_checked_too() {
 }
 
 #[test]
-fn a_cursor_beyond_what_was_read_is_checked_when_the_reader_comes_there() {
+fn a_cursor_ahead_of_the_reader_is_checked_when_it_comes_there() {
     let mut lane = Lane::new(5);
     lane.connect(&report(None));
     let foreign = Cursor {
@@ -110,7 +111,7 @@ fn a_new_life_begins_the_lane_again_after_the_fork() {
 }
 
 #[test]
-fn what_is_trimmed_or_of_an_unknown_life_needs_a_sync_and_says_why() {
+fn trimmed_and_unknown_lives_need_a_sync_and_say_why() {
     let mut lane = Lane::new(5);
     lane.sending.handle_welcome(lane.now, &report(Some(cursor(2))));
     let Some(ReaderOrder::Start { run, .. }) = lane.sending.poll_reader() else {
@@ -147,7 +148,7 @@ fn what_is_trimmed_or_of_an_unknown_life_needs_a_sync_and_says_why() {
 }
 
 #[test]
-fn work_without_progress_asks_for_another_connection_unless_somebody_holds_the_lane() {
+fn work_without_progress_asks_to_connect_again_unless_held() {
     let mut lane = Lane::new(1);
     lane.connect(&report(None));
     lane.read_all();
@@ -239,7 +240,7 @@ fn lag_grows_while_the_link_is_down_though_nothing_is_read() {
 }
 
 #[test]
-fn a_peers_cursor_confirms_nothing_before_its_message_was_found_in_the_log() {
+fn a_cursor_confirms_nothing_until_its_message_is_found() {
     let mut lane = Lane::new(5);
     lane.sending.handle_welcome(lane.now, &report(Some(cursor(4))));
     assert_eq!(lane.sending.verified(), None);

@@ -1,0 +1,117 @@
+//! What the peer has said of its end of a lane.
+
+use crate::coordinates::{AppliedThrough, Cursor, Life};
+use crate::link::lane::{Hold, LaneReport};
+
+/// The peer's end of a lane.
+///
+/// Invariants: the cursor and what is applied outlive a session; the generation, the hold and the
+/// verified cursor end with it. A cursor is verified only while the log is known to have its
+/// message.
+#[derive(Debug, Default)]
+pub(super) struct Peer {
+    session: Option<Session>,
+    cursor: Option<Cursor>,
+    /// The newest cursor whose message was found in the log.
+    verified: Option<Cursor>,
+    applied: Option<AppliedThrough>,
+}
+
+/// What the receiver said last.
+#[derive(Debug, Clone, Copy)]
+struct Session {
+    generation: u64,
+    life: Option<Life>,
+    hold: Option<Hold>,
+    needs_sync: bool,
+}
+
+/// What an acknowledgement changes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Acknowledged {
+    /// The receiver's log is in another life.
+    pub(super) new_life: bool,
+    /// The receiver is held for another reason, or no longer.
+    pub(super) new_hold: bool,
+}
+
+impl Peer {
+    /// The receiver begins a generation.
+    pub(super) fn open(&mut self, report: &LaneReport) {
+        self.session = Some(Session {
+            generation: report.generation,
+            life: report.life,
+            hold: report.hold,
+            needs_sync: report.needs_sync,
+        });
+        self.cursor = report.cursor;
+    }
+
+    /// The link is gone.
+    pub(super) fn close(&mut self) {
+        self.session = None;
+        self.verified = None;
+    }
+
+    /// Takes what an acknowledgement says of the receiver, except for its cursor and what is
+    /// applied. None if it belongs to another generation.
+    pub(super) fn acknowledge(&mut self, report: &LaneReport) -> Option<Acknowledged> {
+        let session = self.session.as_mut()?;
+        if report.generation != session.generation {
+            return None;
+        }
+        session.needs_sync = report.needs_sync;
+        Some(Acknowledged {
+            new_life: std::mem::replace(&mut session.life, report.life) != report.life,
+            new_hold: std::mem::replace(&mut session.hold, report.hold) != report.hold,
+        })
+    }
+
+    /// Takes what the peer's agents have applied, if it is said; what is known of that then.
+    pub(super) fn note_applied(&mut self, applied: Option<AppliedThrough>) -> Option<AppliedThrough> {
+        self.applied = applied.or(self.applied);
+        self.applied
+    }
+
+    pub(super) fn set_cursor(&mut self, cursor: Option<Cursor>) {
+        self.cursor = cursor;
+    }
+
+    /// The log has the message of `checked`; nothing changes if no cursor was checked.
+    pub(super) fn verify(&mut self, checked: Option<Cursor>) {
+        self.verified = checked.or(self.verified);
+    }
+
+    /// No cursor is known to be the log's.
+    pub(super) fn forget_verified(&mut self) {
+        self.verified = None;
+    }
+
+    pub(super) fn is_connected(&self) -> bool {
+        self.session.is_some()
+    }
+
+    pub(super) fn generation(&self) -> Option<u64> {
+        self.session.map(|session| session.generation)
+    }
+
+    pub(super) fn hold(&self) -> Option<Hold> {
+        self.session.and_then(|session| session.hold)
+    }
+
+    pub(super) fn needs_sync(&self) -> bool {
+        self.session.is_some_and(|session| session.needs_sync)
+    }
+
+    pub(super) fn cursor(&self) -> Option<Cursor> {
+        self.cursor
+    }
+
+    pub(super) fn verified(&self) -> Option<Cursor> {
+        self.verified
+    }
+
+    pub(super) fn applied(&self) -> Option<AppliedThrough> {
+        self.applied
+    }
+}
