@@ -193,7 +193,7 @@ pub(crate) fn lane(input: &[u8]) {
         mono: Mono::from_nanos(1_000_000_000),
         wall: Wall::from_millis(1_700_000_000_000),
     };
-    lane.welcome();
+    lane.poll_welcome();
     while !input.0.is_empty() {
         let length = input.u16();
         let Ok(Frame::Range(range)) = Frame::decode(Bytes::copy_from_slice(input.take(length.into()))) else {

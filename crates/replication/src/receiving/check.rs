@@ -74,7 +74,8 @@ pub enum UnusableBody {
     Open(#[from] OpenError),
 }
 
-/// The header of a frame that belongs on the lane of `origin` into `log`: its range, seal and stage times.
+/// The header of a frame that belongs on the lane of `origin` into `log`: its range, seal and stage
+/// times.
 pub fn range(
     log: &LogName,
     origin: &RegionName,

@@ -1,4 +1,5 @@
-//! The lag that the receiver sees (design.md section 11): how old the newest proof is that nothing is missing.
+//! The lag that the receiver sees (design.md section 11): how old the newest proof is that nothing
+//! is missing.
 
 use std::time::Duration;
 
@@ -22,7 +23,8 @@ impl Freshness {
     /// Every one.
     pub const ALL: [Self; 3] = [Self::Live, Self::Stalled, Self::Unknown];
 
-    /// What follows from the age of a proof; `impeded` says that work is known to wait or to be held, or that the link is down.
+    /// What follows from the age of a proof; `impeded` says that work is known to wait or to be
+    /// held, or that the link is down.
     #[must_use]
     pub fn of(proof_age: Option<Duration>, impeded: bool) -> Self {
         match proof_age {
@@ -50,7 +52,8 @@ pub struct ReceiverLag {
     pub delay: Option<Delay>,
     /// Now less the time when the origin appended the newest record applied.
     pub proof_age: Option<Duration>,
-    /// The age is wrong by at most this; none while the origin's clock is not known and taken as equal to this one.
+    /// The age is wrong by at most this; none while the origin's clock is not known and taken as
+    /// equal to this one.
     pub uncertainty: Option<Duration>,
     /// What follows from the proof's age.
     pub freshness: Freshness,
@@ -64,8 +67,8 @@ pub struct Proof {
 }
 
 impl Proof {
-    /// A record that the origin appended at `appended`, by its own clock, was applied here, and took `delay` where that is known.
-    /// One that is not newer changes nothing.
+    /// A record that the origin appended at `appended`, by its own clock, was applied here, and
+    /// took `delay` where that is known. One that is not newer changes nothing.
     pub fn note(&mut self, appended: Wall, delay: Option<Delay>) {
         if self.appended.is_none_or(|newest| appended > newest) {
             self.appended = Some(appended);
@@ -73,8 +76,8 @@ impl Proof {
         }
     }
 
-    /// The view at `now`. `origin_clock` is the origin's clock as seen from here; `impeded` says that work is known to wait
-    /// or to be held, or that the link is down.
+    /// The view at `now`. `origin_clock` is the origin's clock as seen from here; `impeded` says
+    /// that work is known to wait or to be held, or that the link is down.
     #[must_use]
     pub fn lag(&self, now: Wall, origin_clock: Option<ClockEstimate>, impeded: bool) -> ReceiverLag {
         let offset = origin_clock.map_or(0, |clock| clock.offset_micros);

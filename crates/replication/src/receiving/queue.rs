@@ -1,7 +1,8 @@
 //! The ranges that a receiving lane holds: taken from the link, not yet read back from the log.
 //!
-//! Appends are pipelined. One that is lost, or overtaken, makes those behind it void; each is then appended again, but only
-//! once the one before it has been appended after it, or it would be void again.
+//! Appends are pipelined. One that is lost, or overtaken, makes those behind it void; each is then
+//! appended again, but only once the one before it has been appended after it, or it would be void
+//! again.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -38,7 +39,8 @@ pub struct Held {
     pub stages: StageTimes,
     /// The body to append.
     pub body: Bytes,
-    /// Whether a gap stands for the body: the cursor moves, and the region needs a sync for what is missing.
+    /// Whether a gap stands for the body: the cursor moves, and the region needs a sync for what is
+    /// missing.
     pub gap: bool,
     cost: u64,
     progress: Progress,
@@ -91,6 +93,11 @@ impl Held {
     }
 }
 
+/// The ranges that are held, in the order in which they came: each begins where the one before it
+/// ended.
+///
+/// Invariant: a range is appended again only after the one before it was, and no range with stamps
+/// ahead of the clock is appended, nor any behind it.
 #[derive(Debug, Default)]
 pub struct Queue {
     held: VecDeque<Held>,
@@ -131,7 +138,8 @@ impl Queue {
     }
 
     /// The next range to append, of the first `most` held and with stamps at or before `now.wall`.
-    pub fn append(&mut self, now: Now, most: usize) -> Option<(AppendId, &Held)> {
+    /// It is in flight from here on.
+    pub fn begin_append(&mut self, now: Now, most: usize) -> Option<(AppendId, &Held)> {
         let at = self
             .candidates(now.wall, most)
             .find(|(_, due)| *due <= now.mono)?
@@ -151,7 +159,8 @@ impl Queue {
         self.candidates(clock, most).map(|(_, due)| due).min()
     }
 
-    /// The ranges that may be appended, and from when on: the one before has been appended, and later than this one.
+    /// The ranges that may be appended, and from when on: the one before has been appended, and
+    /// later than this one.
     fn candidates(&self, clock: Wall, most: usize) -> impl Iterator<Item = (usize, Mono)> {
         let mut before = Some(u64::MAX);
         let allowed = self
@@ -179,8 +188,9 @@ impl Queue {
         self.held.iter().find(|held| !held.is_allowed(clock))
     }
 
-    /// A range was read back as void: it is to be appended again, at once the first time, and ever later after that.
-    pub fn void(&mut self, now: Mono, range: &Range) {
+    /// A range was read back as void: it is to be appended again, at once the first time, and ever
+    /// later after that.
+    pub fn repeat_void(&mut self, now: Mono, range: &Range) {
         let of = |held: &&mut Held| held.range.first == range.first && held.range.through == range.through;
         if let Some(held) = self.held.iter_mut().find(of)
             && matches!(held.progress, Progress::UnderWay(_))
@@ -190,8 +200,9 @@ impl Queue {
         }
     }
 
-    /// An append failed: the range is to be appended again after `pause`. None if it is not held, or was appended since.
-    pub fn failed(&mut self, now: Mono, id: AppendId, pause: Duration) -> Option<&mut Held> {
+    /// An append failed: the range is to be appended again after `pause`. None if it is not held,
+    /// or was appended since.
+    pub fn repeat_failed(&mut self, now: Mono, id: AppendId, pause: Duration) -> Option<&mut Held> {
         let held = self.held.iter_mut().find(|held| held.appended == id.0)?;
         held.progress = Progress::Again(now.after(pause));
         Some(held)

@@ -1,4 +1,4 @@
-//! What a receiving lane waits for, wants appended and tells its shell.
+//! What a receiving lane waits for, wants appended and has for its shell.
 
 use bytes::Bytes;
 
@@ -9,10 +9,11 @@ use crate::fold::Token;
 use crate::header::{Codec, Header};
 use crate::link::lane::Hold;
 
-/// What a receiving lane waits for; both mean that [`super::Receiving::poll_append`] may have something.
+/// What a receiving lane waits for. Both mean that [`super::Receiving::poll_append`] may have
+/// something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Deadline {
-    /// A range is to be appended again.
+    /// A range is to be appended, for the first time or again.
     Append,
     /// Held stamps are looked at again.
     Clock,
@@ -54,7 +55,8 @@ pub enum AppendFailure {
 /// What the shell must know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ReceivingEvent {
-    /// A gap stands for a range; its changes are missing here until a sync. To be set aside before the gap is appended.
+    /// A gap stands for a range; its changes are missing here until a sync. To be set aside before
+    /// the gap is appended.
     Undecodable(Box<Entry>),
     /// The lane began again at the cursor.
     Reset {

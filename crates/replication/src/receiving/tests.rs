@@ -1,6 +1,6 @@
 use super::*;
 use crate::body;
-use crate::coordinates::{Anchor, MessageId, Position, Shard};
+use crate::coordinates::{Anchor, Life, MessageId, Position, Sequence, Shard};
 use crate::fold::Message;
 use crate::header::{BodySeal, HeaderError, Kind, LifeLink, LifeRecord, Lineage, StageTimes};
 use crate::hlc::Hlc;
@@ -105,7 +105,7 @@ impl Lane {
         };
         lane.begin_life(1, Sequence::NONE);
         lane.receiving = Receiving::new(log(), origin(), Duration::from_secs(2), &lane.head);
-        let welcome = lane.receiving.welcome();
+        let welcome = lane.receiving.poll_welcome();
         assert_eq!(
             (welcome.generation, welcome.cursor, welcome.hold),
             (1, None, None)
@@ -249,7 +249,7 @@ fn an_append_that_is_never_read_back_is_appended_again() {
 }
 
 #[test]
-fn what_the_log_has_is_dropped_and_what_does_not_follow_begins_the_lane_again() {
+fn known_ranges_are_dropped_and_others_begin_the_lane_again() {
     let mut lane = Lane::new();
     lane.take(1, 3);
     let appends = lane.appends();
@@ -284,7 +284,7 @@ fn what_the_log_has_is_dropped_and_what_does_not_follow_begins_the_lane_again() 
 }
 
 #[test]
-fn a_range_that_another_gateway_cut_elsewhere_begins_the_lane_again() {
+fn a_range_cut_elsewhere_begins_the_lane_again() {
     let mut lane = Lane::new();
     lane.take(1, 5);
     lane.appends();

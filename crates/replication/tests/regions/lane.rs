@@ -74,7 +74,7 @@ impl Lane {
         let mut receiving = Receiving::new(target.name.clone(), origin.name.region.clone(), MAX_OFFSET, head)
             .with_window(WINDOW);
         self.sending
-            .handle_welcome(now(origin, now_ms), &receiving.welcome());
+            .handle_welcome(now(origin, now_ms), &receiving.poll_welcome());
         self.sessions += 1;
         self.session = Some(Session {
             number: self.sessions,

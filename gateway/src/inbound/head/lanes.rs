@@ -41,7 +41,7 @@ impl HeadTask {
             } => {
                 let mut lane = self.lane(origin, outbox, violations);
                 // A link that is gone meanwhile needs no answer.
-                let _ = answer.send(lane.receiving.welcome());
+                let _ = answer.send(lane.receiving.poll_welcome());
                 self.lanes.insert(session, lane);
             }
             ToHead::Welcomed { session } => {

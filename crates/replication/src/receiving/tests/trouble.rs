@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn a_body_that_no_agent_could_apply_becomes_a_gap_and_the_lane_goes_on() {
+fn an_unusable_body_becomes_a_gap_and_the_lane_goes_on() {
     let mut lane = Lane::new();
     let garbage = Bytes::from_static(b"\xff\xff");
     let sealed = header(Record::Range(range(1, 3)), &garbage);
@@ -141,7 +141,7 @@ fn a_log_that_answers_nothing_holds_the_lane_and_is_probed() {
 }
 
 #[test]
-fn an_older_life_and_an_unknown_lineage_are_refused_with_the_cursor() {
+fn older_lives_and_unknown_lineages_are_refused() {
     for (lives, hold) in [(1, Hold::OlderLife), (9, Hold::UnknownLineage)] {
         let mut lane = Lane::new();
         let second = frame(Range {
@@ -190,7 +190,7 @@ fn strangers() -> Lineage {
 fn nothing_is_taken_before_the_own_logs_first_life() {
     let empty = Fold::new(log());
     let mut receiving = Receiving::new(log(), origin(), Duration::ZERO, &empty);
-    let welcome = receiving.welcome();
+    let welcome = receiving.poll_welcome();
     assert_eq!((welcome.window, welcome.hold), (0, Some(Hold::Starting)));
     let refused = receiving
         .handle_range(at(0), frame(range(1, 3)))
