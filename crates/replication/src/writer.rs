@@ -1,134 +1,136 @@
-//! The write path of one process for one shard: from a client's write to its outcome (design.md sections 5 and 6).
+//! The write path of one process for one shard: from a client's write to its outcome (design.md
+//! sections 5 and 6).
 //!
-//! Problem: the log is reached over a network that loses, doubles and delays publishes; what a client is told must hold
-//! for ever, and a log that answers nothing must not collect writes.
+//! Problem: the log is reached over a network that loses, doubles and delays publishes; what a
+//! client hears must hold for ever, and a log that answers nothing must not collect writes.
 //!
-//! Sketch: writes wait in a queue. When a message is formed its changes are stamped, and `seen` is taken from the newest
-//! of the store and the own messages in flight, at one moment and against one store. The message is sent, the same bytes
-//! under the same identifier again when unanswered, until it is read back from the log with its verdict. Publish
-//! acknowledgements are hints: they stop the sending, never decide an outcome.
+//! Sketch: writes wait in a queue. When a message is formed its changes are stamped, and `seen` is
+//! taken from the newest of the store and the own messages in flight, at one moment and against one
+//! store. The message is sent, the same bytes under the same identifier again when unanswered,
+//! until it is read back from the log with its verdict. Publish acknowledgements are hints: they
+//! stop the sending, never decide an outcome.
 //!
-//! Invariants: accepted means read back as accepted, once; failed means that the message is not in the log and never
-//! will count (the fold keeps its identifier or its floor has passed it), or was never sent; everything else is unknown.
-//! A message's stamps exceed everything that this process has applied. Nothing is sent for a client before a barrier
-//! has been read back. Own messages in flight lie within half of `max_behind`, so that none makes another void. At
-//! most [`limits::WRITER_BYTES`] and [`limits::WRITER_WRITES`] are held.
+//! Invariants: accepted means read back as accepted, once; failed means that the message is not in
+//! the log and never will count (the fold keeps its identifier or its floor has passed it), or was
+//! never sent; everything else is unknown. A message's stamps exceed everything that this process
+//! has applied. Nothing is sent for a client before a barrier has been read back. Own messages in
+//! flight lie within half of `max_behind`, so that none makes another void. At most
+//! [`limits::WRITER_BYTES`] and [`limits::WRITER_WRITES`] are held.
 //!
-//! Failure cases: the deadline passes first (unknown, if a copy may be in the log); the log is full (failed, if no copy
-//! may be in it); the log answers nothing (new writes are refused unsent, one message a second probes); an acknowledgement
-//! at or below a sequence already read (a life is suspected); a clock that ran ahead (void stamps are forgotten, so
-//! that a mended clock mends the process); a log that was made anew and has no life yet (sent again). One case is left: a void message that was lost with the log's tail, of which
-//! the network still holds a copy, may count in the next life although its client was told that it failed.
+//! Failure cases: the deadline passes first (unknown, if a copy may be in the log); the log is full
+//! (failed, if no copy may be in it); the log answers nothing (new writes are refused unsent, one
+//! message a second probes); an acknowledgement at or below a sequence already read (a life is
+//! suspected); a clock that ran ahead (void stamps are forgotten, so that a mended clock mends the
+//! process); a log that was made anew and has no life yet (sent again). One case is left: a void
+//! message that was lost with the log's tail, of which the network still holds a copy, may count in
+//! the next life although its client heard that it failed.
+//!
+//! The parts with a state of their own: the writes that wait (`queue.rs`), how a message is formed
+//! (`form.rs`, with the clock in `stamps.rs`), the messages in flight (`flights.rs`), the barriers
+//! (`barriers.rs`), and whether the log is writable (`availability.rs`).
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
-use crate::cell::CellId;
 use crate::change::Op;
 use crate::coordinates::{Anchor, MessageId, Position, Sequence, WriterId};
-use crate::fold::{Accepted, Fold, LogName, Token, Verdict, Void};
-use crate::header::{ClockLimits, Header};
-use crate::hlc::{Clock, Hlc};
-use crate::ids::MessageIds;
+use crate::fold::{Fold, Verdict, Void};
 use crate::limits;
-use crate::seen::Seen;
+use crate::planted::{self, Planted};
 use crate::store::Store;
 use crate::time::{Mono, Now};
-use crate::version::Version;
 
 mod append;
+mod availability;
+mod barriers;
 mod flight;
+mod flights;
 mod form;
-mod outcome;
 mod queue;
-mod silence;
+mod stamps;
 #[cfg(test)]
 mod tests;
 mod write;
 
 pub use append::{Append, Deadline, Event, PublishError};
-use flight::Flight;
-use queue::Queue;
-use silence::Silence;
 pub use write::{Failure, Outcome, Refused, Ticket, Write};
 
-/// The writer of one process for one shard.
+use availability::Availability;
+use barriers::Barriers;
+use flight::{Flight, FlightWrite};
+use flights::Flights;
+use form::MessageBuilder;
+use queue::Queue;
+
+/// The writer of one process for one shard. See the [module](self) for the algorithm.
+///
+/// The shell owns the fold and the store. For each message of the log it calls [`Fold::apply`],
+/// applies the changes to the store, and calls [`Writer::handle_message`]. Other inputs:
+///
+/// - from clients: [`Writer::handle_write`];
+/// - from the log: [`Writer::handle_published`] and [`Writer::handle_publish_failed`] answer one
+///   sending of [`Writer::poll_append`]; they may come in any order, late or never;
+/// - from the store's recovery: [`Writer::handle_rewind`], before any message is read again;
+/// - from the clocks: [`Writer::handle_log_clock`], [`Writer::handle_timeout`].
+///
+/// After every input, the shell calls [`Writer::handle_timeout`] and polls the outputs in this
+/// order, each until it is empty:
+///
+/// 1. [`Writer::poll_append`], unless the store does not serve. It takes the store that every
+///    message given to [`Writer::handle_message`] was applied to.
+/// 2. [`Writer::poll_outcome`]. Each write that was taken has one outcome. An accepted write is in
+///    the store.
+/// 3. [`Writer::poll_event`].
+///
+/// [`Writer::poll_timeout`] is when to do so although no input came; [`Deadline`] says what is due.
+/// A client's and an answer's deadline need [`Writer::handle_timeout`], the others
+/// [`Writer::poll_append`]. A call that comes early changes nothing.
 #[derive(Debug)]
 pub struct Writer {
-    log: LogName,
-    writer: WriterId,
-    ids: MessageIds,
-    clock: Clock,
-    clock_limits: ClockLimits,
-    /// The greatest stamp that counts or may count; the clock may go back to it when a stamp ahead was void.
-    binding: Hlc,
+    builder: MessageBuilder,
+    /// Through where the log was read.
     read: Sequence,
-    ready: bool,
-    /// A stamp ahead was void: nothing is formed until nothing is in flight, and the clock goes back to `binding`.
-    ahead: bool,
-    /// The next stamp would be too far above one in flight.
-    spread: bool,
-    /// When the next barrier is to be formed; none while one is in flight or none is wanted.
-    barrier_from: Option<Mono>,
+    barriers: Barriers,
+    availability: Availability,
     queue: Queue,
-    flights: Vec<Flight>,
-    newest_own: BTreeMap<CellId, (Version, Seen)>,
-    held_bytes: usize,
-    silence: Silence,
-    /// While the log is not writable: when the next probe may be sent.
-    probe_at: Option<Mono>,
+    flights: Flights,
     outcomes: VecDeque<(Ticket, Outcome)>,
     events: VecDeque<Event>,
-    /// The log's clock less this process's, in microseconds.
-    log_offset: i64,
 }
 
 impl Writer {
-    /// A writer of the log of which `fold` has been applied, for the process run `writer`, whose message identifiers
-    /// come from `seed`: 128 random bits, a seed of its own for each shard. It has a barrier to append before anything
-    /// else.
+    /// A writer of the log of which `fold` has been applied, for the process run `writer`, whose
+    /// message identifiers come from `seed`: 128 random bits, a seed of its own for each shard. It
+    /// has a barrier to append before anything else.
     #[must_use]
     pub fn new(fold: &Fold, writer: WriterId, seed: u128) -> Self {
-        let mut this = Self {
-            log: fold.log().clone(),
-            writer,
-            ids: MessageIds::new(seed),
-            clock: Clock::default(),
-            clock_limits: ClockLimits::default(),
-            binding: Hlc::ZERO,
+        Self {
+            builder: MessageBuilder::new(fold, writer, seed),
             read: fold.at().sequence,
-            ready: false,
-            ahead: false,
-            spread: false,
-            barrier_from: Some(Mono::default()),
+            barriers: Barriers::new(),
+            availability: Availability::default(),
             queue: Queue::default(),
-            flights: Vec::new(),
-            newest_own: BTreeMap::new(),
-            held_bytes: 0,
-            silence: Silence::default(),
-            probe_at: None,
+            flights: Flights::default(),
             outcomes: VecDeque::new(),
             events: VecDeque::new(),
-            log_offset: 0,
-        };
-        this.observe_all(fold);
-        this
+        }
     }
 
-    /// The clock that stamps the log is `offset` microseconds ahead of this process's: stage times are told by it.
+    /// Input: the clock that stamps the log is `offset` microseconds ahead of this process's. Stage
+    /// times are given by it.
     pub fn handle_log_clock(&mut self, offset: i64) {
-        self.log_offset = offset;
+        self.builder.set_log_offset(offset);
     }
 
     /// Whether the barrier was read back.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.ready
+        self.barriers.is_read_back()
     }
 
     /// Whether appends are answered.
     #[must_use]
     pub fn is_writable(&self) -> bool {
-        self.probe_at.is_none()
+        self.availability.is_writable()
     }
 
     /// Whether nothing waits for an outcome.
@@ -152,15 +154,15 @@ impl Writer {
     /// Bytes held for writes whose outcomes are not known.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
-        self.held_bytes
+        self.queue.bytes() + self.flights.bytes()
     }
 
-    /// Takes a write; its outcome comes from [`Writer::poll_outcome`].
+    /// Input: a client's write. Its outcome comes from [`Writer::poll_outcome`].
     ///
     /// # Errors
     /// [`Refused`]; the write was not and will not be sent.
     pub fn handle_write(&mut self, now: Now, write: Write) -> Result<Ticket, Refused> {
-        if !self.ready {
+        if !self.is_ready() {
             return Err(Refused::NotReady);
         }
         if !self.is_writable() {
@@ -169,65 +171,50 @@ impl Writer {
         if matches!(&write.op, Op::Put { value, .. } if value.len() > limits::VALUE_BYTES) {
             return Err(Refused::TooLarge);
         }
-        let bytes = form::estimate(&write);
-        let open = self.queue.open();
-        let over = self.held_bytes + bytes > limits::WRITER_BYTES && self.held_bytes > 0;
-        if over || open >= limits::WRITER_WRITES {
+        let (bytes, held) = (form::estimate(&write), self.held_bytes());
+        let too_many_bytes = held > 0 && held + bytes > limits::WRITER_BYTES;
+        if too_many_bytes || self.queue.open() >= limits::WRITER_WRITES {
             return Err(Refused::Overloaded);
         }
-        self.held_bytes += bytes;
         Ok(self.queue.push(now, write, bytes))
     }
 
-    /// A stamp for a record that this process appends by other ways: a mark. It exceeds everything applied.
-    pub fn stamp(&mut self, now: Now) -> Hlc {
-        self.clock.stamp(now.wall)
-    }
-
-    /// An identifier for a record that this process appends by other ways.
-    pub fn message_id(&mut self) -> MessageId {
-        self.ids.next_id()
-    }
-
-    /// Takes note of a message that was read, judged and applied: `fold` stands at it, and `superseded` tells for each
-    /// change of its body, in order, whether a newer one had already won. Every message of the log goes through here.
+    /// Input: a message was read, judged and applied. `fold` stands at it, and `superseded` says
+    /// for each change of its body, in order, whether a newer one had already won. Every message of
+    /// the log goes through here.
     pub fn handle_message(&mut self, now: Now, fold: &Fold, verdict: &Verdict, superseded: &[bool]) {
         self.read = fold.at().sequence;
-        self.observe(fold, verdict);
-        let own = |flight: &Flight| flight.message_id == fold.at().message_id;
-        if let Some(at) = self.flights.iter().position(own) {
+        self.builder.stamps.observe(fold, verdict);
+        if let Some(at) = self.flights.find(fold.at().message_id) {
             match (verdict, fold.position()) {
                 (Verdict::Accepted(_), Some(position)) => {
-                    self.answered();
-                    self.accepted(at, position, superseded);
+                    self.note_answer();
+                    self.accept(at, position, superseded);
                 }
                 (Verdict::Void(void), _) => {
-                    self.answered();
-                    self.void(now, at, *void);
+                    self.note_answer();
+                    self.handle_void(now, at, *void);
                 }
                 (Verdict::Accepted(_) | Verdict::Stop { .. }, _) => {}
             }
         }
-        for flight in &mut self.flights {
-            flight.read_through(self.read);
-        }
+        self.flights.send_missing_again(self.read);
     }
 
-    /// Starts over at a rewound fold, after the log began a new life: what was acknowledged and not read is sent again.
+    /// Input: the fold was rewound, after the log began a new life. What was acknowledged and not
+    /// read is sent again.
     pub fn handle_rewind(&mut self, fold: &Fold) {
         self.read = fold.at().sequence;
-        for flight in &mut self.flights {
-            flight.send_again();
-        }
+        self.flights.send_all_again();
     }
 
-    /// Takes note of a publish acknowledgement. The message counts once it is read back.
+    /// Input: a publish was acknowledged. The message counts once it is read back.
     pub fn handle_published(&mut self, message_id: MessageId, sequence: Sequence) {
-        self.answered();
-        let Some(flight) = self.flights.iter_mut().find(|f| f.message_id == message_id) else {
+        self.note_answer();
+        let Some(at) = self.flights.find(message_id) else {
             return;
         };
-        flight.acknowledged(sequence);
+        self.flights.get_mut(at).acknowledge(sequence);
         if sequence <= self.read {
             self.events.push_back(Event::LifeSuspected {
                 acknowledged: Anchor { sequence, message_id },
@@ -236,90 +223,251 @@ impl Writer {
         }
     }
 
-    /// Takes note of a publish that did not succeed.
+    /// Input: a publish did not succeed.
     pub fn handle_publish_failed(&mut self, now: Now, message_id: MessageId, error: PublishError) {
-        let found = self.flights.iter().position(|f| f.message_id == message_id);
         if error == PublishError::Unanswered {
-            self.silence.failed();
-            self.listen(now);
+            self.availability.handle_unanswered();
+            self.stop_if_silent(now);
         } else {
-            self.answered();
+            self.note_answer();
         }
-        let Some(at) = found.filter(|at| self.flights[*at].is_waiting()) else {
+        let Some(at) = self.flights.find(message_id) else {
             return;
         };
+        let flight = self.flights.get_mut(at);
+        if !flight.is_waiting() {
+            return;
+        }
         match error {
-            PublishError::Unanswered => self.flights[at].unanswered(now.mono),
-            PublishError::Full if self.flights[at].may_fail() => self.fail(now, at, Failure::LogFull),
-            PublishError::Refused if self.flights[at].may_fail() => self.fail(now, at, Failure::LogRefused),
-            PublishError::Full | PublishError::Refused => self.flights[at].rest(now.mono),
+            PublishError::Unanswered => flight.rest_unanswered(now.mono),
+            PublishError::Full if flight.may_fail() => self.fail(now, at, Failure::LogFull),
+            PublishError::Refused if flight.may_fail() => self.fail(now, at, Failure::LogRefused),
+            PublishError::Full | PublishError::Refused => flight.rest(now.mono),
         }
     }
 
-    /// Does what is due at `now`.
+    /// Input: the time. Does what is due.
     pub fn handle_timeout(&mut self, now: Now) {
-        for at in 0..self.flights.len() {
-            if self.flights[at].answer_by().is_some_and(|by| by <= now.mono) {
-                self.flights[at].unanswered(now.mono);
+        self.flights.rest_unanswered(now.mono);
+        self.availability.handle_timeout(now.mono);
+        self.stop_if_silent(now);
+        while let Some((ticket, is_queued)) = self.queue.pop_overdue(now.mono) {
+            if is_queued {
+                self.outcomes
+                    .push_back((ticket, Outcome::Failed(Failure::NotSent)));
+            } else if let Some(version) = self.flights.close(ticket) {
+                self.outcomes.push_back((ticket, Outcome::Unknown { version }));
             }
         }
-        self.silence.handle_timeout(now.mono);
-        self.listen(now);
-        while let Some((ticket, queued)) = self.queue.pop_overdue(now.mono) {
-            match queued {
-                Some(bytes) => {
-                    self.held_bytes -= bytes;
-                    self.outcomes
-                        .push_back((ticket, Outcome::Failed(Failure::NotSent)));
-                }
-                None => self.overdue_in_flight(ticket),
-            }
+        while let Some(at) = self.flights.find_unwanted() {
+            // It may count, so the clock must not go back below it.
+            self.builder.stamps.bind(self.flights.get(at).highest);
+            self.end(at);
         }
-        self.drop_closed_flights();
-        self.want_probe();
+        self.probe_if_idle();
     }
 
-    /// What to wait for next.
+    /// Output: what to wait for next.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<(Mono, Deadline)> {
         let client = self.queue.next_deadline().map(|at| (at, Deadline::Client));
-        let barrier = self
-            .barrier_from
-            .map(|at| (at.max(self.probe_at.unwrap_or_default()), Deadline::Retry));
+        let probe_at = self.availability.probe_at().unwrap_or_default();
+        let barrier = self.barriers.form_from();
+        let barrier = barrier.map(|at| (at.max(probe_at), Deadline::Retry));
         let group_commit = self.group_commit_at().map(|at| (at, Deadline::GroupCommit));
-        let silence = self.silence.due().map(|at| (at, Deadline::Answer));
-        let flights = self
-            .flights
-            .iter()
-            .filter_map(|flight| self.flight_timeout(flight));
+        let silence = self.availability.answer_by();
+        let silence = silence.map(|at| (at, Deadline::Answer));
+        let flights = self.flights.iter();
+        let flights = flights.filter_map(|flight| self.flight_timeout(flight));
         let others = [client, barrier, group_commit, silence];
         flights.chain(others.into_iter().flatten()).min()
     }
 
-    /// The next message to append. `store` is what this writer's log was applied to.
+    fn flight_timeout(&self, flight: &Flight) -> Option<(Mono, Deadline)> {
+        if let Some(by) = flight.answer_by() {
+            return Some((by, Deadline::Answer));
+        }
+        let from = flight.send_from()?;
+        Some(match self.availability.probe_at() {
+            Some(at) => (at.max(from), Deadline::Probe),
+            None => (from, Deadline::Retry),
+        })
+    }
+
+    /// When a message that waits for more writes is formed as it is.
+    fn group_commit_at(&self) -> Option<Mono> {
+        let waits = self.has_room() && !self.flights.is_empty() && !self.flights.is_spread();
+        let oldest = self.queue.oldest().filter(|_| waits)?;
+        Some(oldest.since.mono.after(limits::GROUP_COMMIT))
+    }
+
+    /// Output: the next message to append. `store` is what this writer's log was applied to.
     pub fn poll_append(&mut self, now: Now, store: &Store) -> Option<Append> {
-        let may_send = self.probe_at.is_none_or(|at| at <= now.mono);
-        if !may_send {
+        if !self.availability.may_send(now.mono) {
             return None;
         }
-        let at = match self.flights.iter().position(|flight| flight.is_due(now.mono)) {
+        let at = match self.flights.find_due(now.mono) {
             Some(at) => at,
             None => self.form(now, store)?,
         };
-        if self.probe_at.is_some() {
-            self.probe_at = Some(now.mono.after(limits::PROBE_INTERVAL));
-        }
-        self.silence.sent(now.mono);
-        Some(self.flights[at].send(now.mono))
+        self.availability.handle_sent(now.mono);
+        Some(self.flights.get_mut(at).send(now.mono))
     }
 
-    /// The next outcome.
+    /// Output: the next outcome.
     pub fn poll_outcome(&mut self) -> Option<(Ticket, Outcome)> {
         self.outcomes.pop_front()
     }
 
-    /// The next event.
+    /// Output: the next event.
     pub fn poll_event(&mut self) -> Option<Event> {
         self.events.pop_front()
+    }
+
+    /// Forms the message that is due and gives its place among those in flight.
+    fn form(&mut self, now: Now, store: &Store) -> Option<usize> {
+        let flight = if self.barriers.take_due(now.mono) {
+            self.builder.form_barrier(now)
+        } else {
+            self.check_spread(now);
+            if !self.may_form(now) {
+                return None;
+            }
+            self.builder
+                .form_batch(now, &mut self.queue, &mut self.flights, store)?
+        };
+        Some(self.flights.push(flight))
+    }
+
+    /// Finds whether the stamps in flight keep the writes that wait back.
+    fn check_spread(&mut self, now: Now) {
+        if self.has_room() && !self.queue.is_empty() {
+            let stamps = &self.builder.stamps;
+            let lowest = self.flights.lowest_stamp();
+            let is_spread = lowest.is_some_and(|lowest| stamps.would_spread(now.wall, lowest));
+            self.flights.set_spread(is_spread);
+        }
+    }
+
+    fn may_form(&self, now: Now) -> bool {
+        let Some(oldest) = self.queue.oldest().filter(|_| self.has_room()) else {
+            return false;
+        };
+        let has_waited = now.mono.since(oldest.since.mono) >= limits::GROUP_COMMIT;
+        let is_time = self.flights.is_empty() || has_waited || self.queue.fills_a_message();
+        is_time && !self.flights.is_spread()
+    }
+
+    fn has_room(&self) -> bool {
+        let sends = self.is_ready() && self.is_writable() && !self.builder.stamps.is_ahead();
+        sends && self.flights.len() < limits::APPENDS_IN_FLIGHT
+    }
+
+    /// The log has answered something.
+    fn note_answer(&mut self) {
+        if self.availability.handle_answer() {
+            self.events.push_back(Event::Writable);
+            self.barriers.end_probe();
+        }
+    }
+
+    /// A log that has answered nothing for long gets no more writes.
+    fn stop_if_silent(&mut self, now: Now) {
+        if !self.availability.stop_if_silent(now.mono) {
+            return;
+        }
+        self.events.push_back(Event::NotWritable);
+        while let Some(ticket) = self.queue.pop_unsent() {
+            self.outcomes
+                .push_back((ticket, Outcome::Failed(Failure::LogNotWritable)));
+        }
+    }
+
+    /// A log that is not writable needs a message to show when it is: a barrier, if nothing else is
+    /// being sent.
+    fn probe_if_idle(&mut self) {
+        let sends = self.barriers.form_from().is_some() || self.flights.is_active();
+        if let Some(at) = self.availability.probe_at().filter(|_| !sends) {
+            self.barriers.probe(at);
+        }
+    }
+
+    fn accept(&mut self, at: usize, position: Position, superseded: &[bool]) {
+        let flight = self.end(at);
+        if flight.is_barrier() {
+            if self.barriers.handle_accepted() {
+                self.events.push_back(Event::Ready);
+            }
+            return;
+        }
+        let applied = superseded.len() == flight.writes.len();
+        for (place, write) in flight.writes.into_iter().enumerate() {
+            let version = write.version.clone();
+            let outcome = if applied {
+                Outcome::Accepted {
+                    version,
+                    position,
+                    superseded: superseded[place],
+                }
+            } else {
+                Outcome::Unknown { version }
+            };
+            self.settle(write, outcome);
+        }
+    }
+
+    /// [`planted::Planted::AcknowledgedEarly`]: as if the message had been read back at `position`.
+    #[cfg(feature = "planted")]
+    pub fn acknowledge_early(&mut self, message_id: MessageId, position: Position) {
+        if let Some(at) = self.flights.find(message_id) {
+            let superseded = vec![false; self.flights.get(at).writes.len()];
+            self.accept(at, position, &superseded);
+        }
+    }
+
+    fn handle_void(&mut self, now: Now, at: usize, void: Void) {
+        let flight = self.flights.get_mut(at);
+        if flight.is_barrier() && !self.barriers.is_read_back() {
+            self.events.push_back(Event::BarrierVoid(void));
+        }
+        if void == Void::NoLife && !flight.is_barrier() {
+            // The fold keeps no identifier before the first life of a log that was made anew:
+            // another copy may count after it.
+            return flight.rest_unanswered(now.mono);
+        }
+        if void == Void::ClockAhead {
+            self.builder.stamps.handle_ahead();
+        }
+        self.fail(now, at, Failure::Void(void));
+    }
+
+    fn fail(&mut self, now: Now, at: usize, failure: Failure) {
+        let flight = self.end(at);
+        if flight.is_barrier() {
+            self.barriers.handle_failed(now.mono);
+        }
+        for write in flight.writes {
+            self.settle(write, Outcome::Failed(failure));
+        }
+    }
+
+    /// Takes out a message that has ended.
+    fn end(&mut self, at: usize) -> Flight {
+        let flight = self.flights.remove(at);
+        if self.flights.is_empty() {
+            self.builder.stamps.handle_no_flights();
+        }
+        flight
+    }
+
+    /// A write has its outcome, which its client gets if it still waits.
+    fn settle(&mut self, write: FlightWrite, outcome: Outcome) {
+        if planted::is(Planted::LostOutcome) && write.version.hlc.millis().is_multiple_of(8) {
+            return;
+        }
+        if write.open {
+            self.queue.close(write.deadline, write.ticket);
+            self.outcomes.push_back((write.ticket, outcome));
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! What a writer asks of the log, and what it tells its process.
+//! What a writer asks of the log, and what its process has to know.
 
 use bytes::Bytes;
 
@@ -43,7 +43,8 @@ pub enum Event {
     NotWritable,
     /// An append was answered: writes are taken.
     Writable,
-    /// The log acknowledged a message at a sequence that was read with another message in it: a tail was lost.
+    /// The log acknowledged a message at a sequence that was read with another message in it: a
+    /// tail was lost.
     LifeSuspected {
         /// What was acknowledged.
         acknowledged: Anchor,

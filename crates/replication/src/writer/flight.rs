@@ -1,11 +1,21 @@
-//! A message in flight: sent with the same bytes until it is read back, refused for certain, or wanted by nobody.
+//! A message in flight: sent with the same bytes until it is read back, refused for certain, or
+//! wanted by nobody.
 
 use bytes::Bytes;
 
-use super::{Append, Header, Hlc, MessageId, Mono, Sequence, Ticket, Token, Version};
+use super::append::Append;
+use super::write::Ticket;
 use crate::cell::CellId;
+use crate::coordinates::{MessageId, Sequence};
+use crate::fold::Token;
+use crate::header::Header;
+use crate::hlc::Hlc;
 use crate::limits;
+use crate::time::Mono;
+use crate::version::Version;
 
+/// Invariant: its header and body never change. Once a copy may be in the log, it fails only by
+/// being read back.
 #[derive(Debug)]
 pub(super) struct Flight {
     pub(super) message_id: MessageId,
@@ -18,7 +28,7 @@ pub(super) struct Flight {
     pub(super) writes: Vec<FlightWrite>,
     /// Of the writes as they were accounted when they were taken.
     pub(super) bytes: usize,
-    sending: Sending,
+    state: SendState,
     sendings: u32,
     /// A copy may be in the log.
     uncertain: bool,
@@ -34,7 +44,7 @@ pub(super) struct FlightWrite {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Sending {
+enum SendState {
     Due,
     Waiting { since: Mono },
     Resting { until: Mono },
@@ -59,7 +69,7 @@ impl Flight {
             highest: stamps.1,
             writes,
             bytes,
-            sending: Sending::Due,
+            state: SendState::Due,
             sendings: 0,
             uncertain: false,
         }
@@ -75,36 +85,36 @@ impl Flight {
     }
 
     pub(super) fn is_due(&self, now: Mono) -> bool {
-        match self.sending {
-            Sending::Due => true,
-            Sending::Resting { until } => until <= now,
-            Sending::Waiting { .. } | Sending::Acknowledged { .. } => false,
+        match self.state {
+            SendState::Due => true,
+            SendState::Resting { until } => until <= now,
+            SendState::Waiting { .. } | SendState::Acknowledged { .. } => false,
         }
     }
 
     pub(super) fn is_waiting(&self) -> bool {
-        matches!(self.sending, Sending::Waiting { .. })
+        matches!(self.state, SendState::Waiting { .. })
     }
 
     /// Whether it is sent again without anything else happening.
     pub(super) fn is_active(&self) -> bool {
-        !matches!(self.sending, Sending::Acknowledged { .. })
+        !matches!(self.state, SendState::Acknowledged { .. })
     }
 
     /// When the sending that waits counts as unanswered.
     pub(super) fn answer_by(&self) -> Option<Mono> {
-        match self.sending {
-            Sending::Waiting { since } => Some(since.after(limits::APPEND_ANSWER)),
-            Sending::Due | Sending::Resting { .. } | Sending::Acknowledged { .. } => None,
+        match self.state {
+            SendState::Waiting { since } => Some(since.after(limits::APPEND_ANSWER)),
+            SendState::Due | SendState::Resting { .. } | SendState::Acknowledged { .. } => None,
         }
     }
 
     /// When it may be sent next; none while it waits or was acknowledged.
     pub(super) fn send_from(&self) -> Option<Mono> {
-        match self.sending {
-            Sending::Due => Some(Mono::default()),
-            Sending::Resting { until } => Some(until),
-            Sending::Waiting { .. } | Sending::Acknowledged { .. } => None,
+        match self.state {
+            SendState::Due => Some(Mono::default()),
+            SendState::Resting { until } => Some(until),
+            SendState::Waiting { .. } | SendState::Acknowledged { .. } => None,
         }
     }
 
@@ -115,7 +125,7 @@ impl Flight {
 
     pub(super) fn send(&mut self, now: Mono) -> Append {
         self.sendings += 1;
-        self.sending = Sending::Waiting { since: now };
+        self.state = SendState::Waiting { since: now };
         Append {
             message_id: self.message_id,
             token: self.token.clone(),
@@ -125,31 +135,31 @@ impl Flight {
         }
     }
 
-    pub(super) fn acknowledged(&mut self, at: Sequence) {
+    pub(super) fn acknowledge(&mut self, at: Sequence) {
         self.uncertain = true;
-        self.sending = Sending::Acknowledged { at };
+        self.state = SendState::Acknowledged { at };
     }
 
     /// Sends it again if the log was read past where it was acknowledged and it was not there.
-    pub(super) fn read_through(&mut self, read: Sequence) {
-        if matches!(self.sending, Sending::Acknowledged { at } if at <= read) {
+    pub(super) fn send_again_if_missing(&mut self, read: Sequence) {
+        if matches!(self.state, SendState::Acknowledged { at } if at <= read) {
             self.send_again();
         }
     }
 
     pub(super) fn send_again(&mut self) {
         self.uncertain |= self.is_waiting();
-        self.sending = Sending::Due;
+        self.state = SendState::Due;
     }
 
     pub(super) fn rest(&mut self, now: Mono) {
-        self.sending = Sending::Resting {
+        self.state = SendState::Resting {
             until: now.after(limits::APPEND_RETRY),
         };
     }
 
     /// The sending had no answer: a copy may be in the log, and another follows.
-    pub(super) fn unanswered(&mut self, now: Mono) {
+    pub(super) fn rest_unanswered(&mut self, now: Mono) {
         self.uncertain = true;
         self.rest(now);
     }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use super::{Ticket, Write};
+use super::write::{Ticket, Write};
 use crate::limits;
 use crate::time::{Mono, Now};
 
@@ -15,6 +15,9 @@ pub(super) struct Queued {
 }
 
 /// Ordered by ticket, which is the order of arrival.
+///
+/// Invariant: a write has a deadline here exactly while its outcome is open, whether it waits here
+/// or is in flight.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     tickets: u64,
@@ -36,6 +39,11 @@ impl Queue {
             bytes,
         });
         ticket
+    }
+
+    /// Bytes of the writes that wait here.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     pub(super) fn len(&self) -> usize {
@@ -67,18 +75,19 @@ impl Queue {
     }
 
     /// Takes the oldest write out unsent.
-    pub(super) fn pop_unsent(&mut self) -> Option<Queued> {
+    pub(super) fn pop_unsent(&mut self) -> Option<Ticket> {
         let queued = self.pop()?;
         self.close(queued.write.deadline, queued.ticket);
-        Some(queued)
+        Some(queued.ticket)
     }
 
     pub(super) fn next_deadline(&self) -> Option<Mono> {
         self.deadlines.first().map(|(at, _)| *at)
     }
 
-    /// Closes the write whose deadline is at or before `now`, and takes it out if it waits here: then its bytes.
-    pub(super) fn pop_overdue(&mut self, now: Mono) -> Option<(Ticket, Option<usize>)> {
+    /// Closes the write whose deadline is at or before `now`. Whether it waited here; if so, it is
+    /// taken out.
+    pub(super) fn pop_overdue(&mut self, now: Mono) -> Option<(Ticket, bool)> {
         let (_, ticket) = *self.deadlines.first().filter(|(at, _)| *at <= now)?;
         self.deadlines.pop_first();
         let found = self.waiting.binary_search_by_key(&ticket, |queued| queued.ticket);
@@ -86,7 +95,7 @@ impl Queue {
         if let Some(queued) = &queued {
             self.bytes -= queued.bytes;
         }
-        Some((ticket, queued.map(|queued| queued.bytes)))
+        Some((ticket, queued.is_some()))
     }
 
     /// The write has its outcome.

@@ -1,16 +1,17 @@
 #![allow(clippy::unwrap_used)]
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::*;
 use crate::body;
-use crate::cell::{ContentType, Field};
+use crate::cell::{CellId, ContentType, Field};
 use crate::change::Change;
 use crate::coordinates::{Life, Shard};
-use crate::fold::Message;
-use crate::header::{BodySeal, LifeLink, LifeRecord, Record, StageTimes};
+use crate::fold::{LogName, Message, Token};
+use crate::header::{BodySeal, Header, LifeLink, LifeRecord, Record, StageTimes};
 use crate::names::{BucketName, GroupName, Key, RegionName, SetName};
 use crate::time::Wall;
 
@@ -195,8 +196,8 @@ impl Agent {
 
     pub(super) fn collect(&mut self) {
         while let Some((ticket, outcome)) = self.writer.poll_outcome() {
-            let told = self.outcomes.insert(ticket, outcome);
-            assert_eq!(told, None, "a write has one outcome");
+            let earlier = self.outcomes.insert(ticket, outcome);
+            assert_eq!(earlier, None, "a write has one outcome");
         }
         self.events
             .extend(std::iter::from_fn(|| self.writer.poll_event()));

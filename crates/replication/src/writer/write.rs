@@ -1,4 +1,4 @@
-//! What a client asks for and what it is told.
+//! What a client asks for and what it gets.
 
 use std::time::Duration;
 

@@ -11,7 +11,7 @@ pub(super) enum Fate {
     Answered(u64, u64),
     /// Never stored, never answered.
     Lost,
-    /// Never stored, and the shell is told so without being sure.
+    /// Never stored, and the shell learns that it is uncertain.
     Broken(u64),
     /// Stored after a delay, which may be long; the acknowledgement is lost.
     Silent(u64),
@@ -36,7 +36,7 @@ pub(super) enum Step {
 
 #[derive(Debug)]
 enum Arrival {
-    /// With it the agent that is told, and after how long.
+    /// With it the agent that gets the answer, and after how long.
     Message(Box<Append>, Option<(usize, u64)>),
     Acknowledgement(usize, MessageId, Sequence),
     Failure(usize, MessageId, PublishError),
@@ -151,12 +151,12 @@ impl World {
 
     fn arrive(&mut self, arrival: Arrival) {
         match arrival {
-            Arrival::Message(append, told) => {
+            Arrival::Message(append, answer) => {
                 let id = append.message_id;
                 let at = self
                     .log
                     .append(self.now, append.token, append.header, append.body);
-                if let Some((agent, after)) = told {
+                if let Some((agent, after)) = answer {
                     self.schedule(after, Arrival::Acknowledgement(agent, id, at));
                 }
             }
@@ -234,7 +234,7 @@ pub(super) fn value(change: &Change) -> String {
     }
 }
 
-/// Whether what clients were told is what counts.
+/// Whether what clients heard is what counts.
 pub(super) fn check(world: &World, counted: &[(String, Sequence)]) -> Result<(), String> {
     let values: BTreeSet<&String> = counted.iter().map(|(value, _)| value).collect();
     if values.len() != counted.len() {

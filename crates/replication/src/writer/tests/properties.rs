@@ -5,6 +5,7 @@ use proptest::prelude::*;
 
 use super::model::{Fate, Step, World, check};
 use super::*;
+use crate::ids::MessageIds;
 
 fn fate() -> impl Strategy<Value = Fate> {
     let short = 0u64..50;
@@ -51,7 +52,7 @@ proptest! {
     }
 
     #[test]
-    fn with_a_right_clock_no_message_of_a_single_writer_voids_another(
+    fn with_a_right_clock_no_message_of_a_writer_voids_another(
         fates in vec(fate(), 1..40), steps in vec(step(&[0], 60_000), 1..120)
     ) {
         let world = run(1, fates, &steps);

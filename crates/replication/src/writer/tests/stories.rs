@@ -1,7 +1,10 @@
 //! One situation each.
 
 use super::*;
+use crate::hlc::Hlc;
 use crate::limits;
+use crate::seen::Seen;
+use crate::version::Version;
 
 fn accepted(outcome: &Outcome) -> (&Version, Sequence, bool) {
     match outcome {
@@ -49,7 +52,7 @@ fn a_void_barrier_is_followed_by_another() {
 }
 
 #[test]
-fn a_write_into_a_log_that_was_made_anew_is_sent_again_until_the_first_life_takes_it() {
+fn a_write_is_sent_again_until_a_new_log_has_its_first_life() {
     let mut log = Log::new();
     let mut agent = ready(&mut log);
     let ticket = agent.write(10, "k", "v", 5000).unwrap();
@@ -71,7 +74,7 @@ fn a_write_into_a_log_that_was_made_anew_is_sent_again_until_the_first_life_take
 }
 
 #[test]
-fn a_write_is_accepted_when_it_is_read_back_not_when_it_is_acknowledged() {
+fn a_write_is_accepted_by_its_read_back_not_its_acknowledgement() {
     let mut log = Log::new();
     let mut agent = ready(&mut log);
     let ticket = agent.write(10, "k", "v", 1000).unwrap();
@@ -137,7 +140,7 @@ fn what_is_held_is_bounded() {
 }
 
 #[test]
-fn a_write_saw_the_store_the_own_writes_in_flight_and_what_they_saw() {
+fn a_write_saw_the_store_and_what_own_writes_in_flight_saw() {
     let mut log = Log::new();
     let mut agent = ready(&mut log);
     let other = RegionName::parse("us-east").unwrap();
@@ -190,7 +193,7 @@ fn an_end_is_counted_from_the_stamp() {
 }
 
 #[test]
-fn an_unanswered_message_is_sent_again_with_the_same_bytes_and_counts_once() {
+fn an_unanswered_message_is_sent_again_and_counts_once() {
     let mut log = Log::new();
     let mut agent = ready(&mut log);
     let ticket = agent.write(10, "k", "v", 9000).unwrap();
@@ -225,7 +228,7 @@ fn a_deadline_before_the_read_back_leaves_the_outcome_unknown() {
 }
 
 #[test]
-fn a_log_that_answers_nothing_refuses_writes_unsent_and_is_probed_once_a_second() {
+fn a_silent_log_refuses_writes_and_is_probed_once_a_second() {
     let mut log = Log::new();
     let mut agent = ready(&mut log);
     let sent = agent.write(0, "k", "v", 60_000).unwrap();
@@ -260,7 +263,7 @@ fn a_log_that_answers_nothing_refuses_writes_unsent_and_is_probed_once_a_second(
 }
 
 #[test]
-fn a_log_that_answers_nothing_is_noticed_also_by_clients_that_do_not_wait_for_it() {
+fn a_silent_log_is_noticed_although_clients_give_up_first() {
     let mut log = Log::new();
     let mut agent = ready(&mut log);
     let mut first = None;
@@ -299,7 +302,7 @@ fn a_burst_that_goes_unanswered_together_is_one_silence() {
 }
 
 #[test]
-fn a_log_that_is_not_writable_is_probed_with_a_barrier_when_nothing_else_is_in_flight() {
+fn an_idle_writer_probes_a_silent_log_with_a_barrier() {
     let mut log = Log::new();
     let mut agent = ready(&mut log);
     agent.write(0, "k", "v", 5000).unwrap();
@@ -361,7 +364,7 @@ fn a_clock_ahead_fails_writes_until_it_is_mended_and_no_longer() {
 }
 
 #[test]
-fn own_messages_in_flight_stay_within_half_of_what_the_fold_forgives() {
+fn own_messages_in_flight_stay_within_half_of_max_behind() {
     let mut log = Log::new();
     let mut agent = ready(&mut log);
     agent.write(10, "k", "held up", 60_000).unwrap();
@@ -392,7 +395,7 @@ fn own_messages_in_flight_stay_within_half_of_what_the_fold_forgives() {
 }
 
 #[test]
-fn a_lost_tail_is_suspected_by_an_acknowledgement_and_outlived_by_a_rewind() {
+fn an_acknowledgement_shows_a_lost_tail_and_a_rewind_mends_it() {
     let mut log = Log::new();
     let mut agent = ready(&mut log);
     agent.write(10, "k", "lost", 60_000).unwrap();
