@@ -6,13 +6,15 @@ use crate::{File, Tree, Violation};
 /// Each crate of ours with the crates of ours that it may depend on.
 const OURS: &[(&str, &[&str])] = &[
     ("isthmus-replication", &[]),
+    ("isthmus-report", &["isthmus-replication"]),
     ("isthmus-link", &["isthmus-replication"]),
     ("isthmus-log", &["isthmus-replication"]),
-    ("isthmus-runtime", &["isthmus-replication"]),
+    ("isthmus-runtime", &["isthmus-replication", "isthmus-report"]),
     (
         "isthmus-door",
         &[
             "isthmus-replication",
+            "isthmus-report",
             "isthmus-link",
             "isthmus-log",
             "isthmus-runtime",
@@ -25,6 +27,7 @@ const OURS: &[(&str, &[&str])] = &[
         "isthmus",
         &[
             "isthmus-replication",
+            "isthmus-report",
             "isthmus-log",
             "isthmus-runtime",
             "isthmus-door",
@@ -65,6 +68,7 @@ const OURS: &[(&str, &[&str])] = &[
 
 const BINARY: &[&str] = &[
     "isthmus-replication",
+    "isthmus-report",
     "isthmus-link",
     "isthmus-log",
     "isthmus-runtime",

@@ -96,21 +96,6 @@ impl Hold {
             number => Self::Other(number),
         })
     }
-
-    /// A word for metrics and status.
-    #[must_use]
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::Clock => "clock",
-            Self::UnknownLineage => "unknown_lineage",
-            Self::OlderLife => "older_life",
-            Self::LogNotWritable => "log_not_writable",
-            Self::LogFull => "log_full",
-            Self::UpgradeNeeded => "upgrade_needed",
-            Self::Starting => "starting",
-            Self::Other(_) => "other",
-        }
-    }
 }
 
 /// A range of the dialer's log on a lane: the header and the body to append, as stored.

@@ -88,20 +88,6 @@ pub enum Stall {
     },
 }
 
-impl Stall {
-    /// A word for metrics and status.
-    #[must_use]
-    pub const fn label(&self) -> &'static str {
-        match self {
-            Self::Paused => "paused",
-            Self::Held(hold) => hold.label(),
-            Self::NeedsSync(_) => "needs_sync",
-            Self::LifeSuspected => "life_suspected",
-            Self::UpgradeNeeded { .. } => "upgrade_needed",
-        }
-    }
-}
-
 /// Where a sending lane is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LaneState {
@@ -115,20 +101,6 @@ pub enum LaneState {
     Streaming,
     /// Sending nothing.
     Stalled(Stall),
-}
-
-impl LaneState {
-    /// A word for metrics and status.
-    #[must_use]
-    pub const fn label(&self) -> &'static str {
-        match self {
-            Self::Idle => "idle",
-            Self::Waiting => "waiting",
-            Self::Reading => "reading",
-            Self::Streaming => "streaming",
-            Self::Stalled(stall) => stall.label(),
-        }
-    }
 }
 
 /// What the shell must know.

@@ -3,36 +3,21 @@
 use serde_json::json;
 
 use super::*;
-use crate::board::{Board, Lane, Receiving};
-use crate::{status, testing};
 
-fn read(report: &Value) -> Result<RegionReport, String> {
-    RegionReport::read(report.to_string().as_bytes()).map_err(|unreadable| unreadable.to_string())
+fn read(report: &Value) -> Result<RegionReport, UnreadableReport> {
+    RegionReport::read(report.to_string().as_bytes())
 }
 
-/// What a gateway tells that knows something of everything.
-fn told() -> RegionReport {
-    let (process, board) = (testing::process(), Board::default());
-    let shard = isthmus_replication::coordinates::Shard {
-        group: isthmus_replication::names::GroupName::parse("default").unwrap(),
-        partition: 1,
-    };
-    let peer = isthmus_replication::names::RegionName::parse("us-east").unwrap();
-    board.link(&peer, |link| link.last_error = Some("refused".to_owned()));
-    board.lane(&peer, &shard, |lane| *lane = Lane::default());
-    board.receiving(&peer, &shard, |receiving| *receiving = Receiving::default());
-    status::of_region(
-        &process.settings.process,
-        &board,
-        isthmus_replication::time::Now::default(),
-    )
+/// A report with something of everything.
+fn full() -> RegionReport {
+    serde_json::from_str(include_str!("../tests/region.json")).unwrap()
 }
 
 #[test]
-fn what_a_gateway_tells_is_what_another_one_reads() {
-    let told = told();
-    assert_eq!((told.links.len(), told.receiving.len()), (1, 1));
-    assert_eq!(read(&json!(told)), Ok(told));
+fn what_one_gateway_writes_is_what_another_one_reads() {
+    let report = full();
+    assert!(!report.links.is_empty() && !report.receiving.is_empty());
+    assert_eq!(read(&json!(report)).unwrap(), report);
 }
 
 #[test]
@@ -41,18 +26,26 @@ fn regions_whose_versions_are_one_apart_understand_each_other() {
         "told_by": "gateway-1", "of_tomorrow": { "deep": [[[{}]]] },
         "members": [{ "name": "agent-1", "role": "oracle", "of_tomorrow": 7 }],
         "links": [{ "peer": "us-east", "state": "dreaming", "lanes": [{ "group": "default", "of_tomorrow": null }] }],
+        "receiving": [{ "origin": "us-east", "state": "doubtful", "stages_ms": { "wire": 40.0, "teleport": 0.5 } }],
     });
     let report = read(&newer).unwrap();
     assert_eq!(
-        (report.told_by.as_str(), report.members[0].role.as_str()),
+        (report.reporter.as_str(), report.members[0].role.label()),
         ("gateway-1", "oracle")
     );
     assert_eq!(
-        (report.links[0].state.as_str(), report.links[0].lanes.len()),
+        (report.links[0].state.label(), report.links[0].lanes.len()),
         ("dreaming", 1)
     );
-    assert_eq!(report.links[0].lanes[0].lag_ms, None);
-    assert_eq!(read(&json!({})), Ok(RegionReport::default()));
+    assert_eq!(report.links[0].lanes[0].lag, None);
+    assert_eq!(report.receiving[0].state.known(), None);
+    let again = json!(report);
+    assert_eq!(again["receiving"][0]["state"], "doubtful");
+    assert_eq!(
+        again["receiving"][0]["stages_ms"],
+        newer["receiving"][0]["stages_ms"]
+    );
+    assert_eq!(read(&json!({})).unwrap(), RegionReport::default());
 }
 
 #[test]
@@ -66,7 +59,15 @@ fn text_for_people_loses_what_acts_on_a_terminal() {
 }
 
 #[test]
-fn what_is_no_report_is_refused_with_a_reason_that_can_be_shown() {
+fn a_negative_duration_is_not_known() {
+    let lane = json!({ "group": "default", "lag_ms": -1.0, "still_ms": -1.0 });
+    let report = read(&json!({ "links": [{ "lanes": [lane] }] })).unwrap();
+    let lane = &report.links[0].lanes[0];
+    assert_eq!((lane.lag, lane.still), (None, Duration::ZERO));
+}
+
+#[test]
+fn what_is_no_report_is_refused_with_a_reason_to_show() {
     let deep = |open: &str| open.repeat(5_000).into_bytes();
     let many = |count: usize, one: &str| vec![one; count].join(",");
     let bodies = [
@@ -80,8 +81,11 @@ fn what_is_no_report_is_refused_with_a_reason_that_can_be_shown() {
         b"{\"leader\":\"\\u001b[2J\"}".to_vec(),
         b"{\"members\":[{\"role\":\"a b\"}]}".to_vec(),
         b"{\"members\":[{\"clock_offset_ms\":1e300}]}".to_vec(),
+        b"{\"links\":[{\"rtt_ms\":1e300}]}".to_vec(),
+        b"{\"agents\":[{\"shards\":[{\"runways_s\":{\"us-east\":1e15}}]}]}".to_vec(),
         b"{\"generation\":-1}".to_vec(),
         format!("{{\"members\":\"{}\"}}", "a\\u001b".repeat(10_000)).into_bytes(),
+        format!("{{\"links\":[{{\"state\":\"{}\"}}]}}", "a".repeat(129)).into_bytes(),
         format!("{{\"links\":[{}]}}", many(65, "{}")).into_bytes(),
         format!("{{\"members\":[{}]}}", many(STRUCTURES, "{}")).into_bytes(),
         format!(
@@ -111,9 +115,9 @@ fn what_is_no_report_is_refused_with_a_reason_that_can_be_shown() {
 }
 
 #[test]
-fn one_regions_report_that_cant_be_read_hides_none_of_the_others() {
+fn a_report_that_cant_be_read_hides_no_other_region() {
     let body =
-        json!({ "eu-west": told(), "us-east": { "links": 7 }, "ap-south": { "told_by": "gateway-2" } });
+        json!({ "eu-west": full(), "us-east": { "links": 7 }, "ap-south": { "told_by": "gateway-2" } });
     let all = read_all(body.to_string().as_bytes()).unwrap();
     let good: Vec<&str> = all
         .iter()
@@ -125,7 +129,7 @@ fn one_regions_report_that_cant_be_read_hides_none_of_the_others() {
 }
 
 #[test]
-fn reports_that_are_too_long_together_leave_room_for_the_others() {
+fn reports_that_are_too_long_together_leave_room() {
     let long = |links: usize| {
         let link = LinkStatus {
             last_error: Some("x".repeat(1_000)),
@@ -147,7 +151,7 @@ fn reports_that_are_too_long_together_leave_room_for_the_others() {
         ];
         report
     };
-    let (own, small, huge) = (told(), long(20), lanes(700));
+    let (own, small, huge) = (full(), long(20), lanes(700));
     let others = [("ap-south", &huge), ("sa-east", &huge), ("us-east", &small)];
     let body = write_all(("eu-west", &own), others.into_iter());
     assert!(body.len() <= REPORT_BYTES, "{} bytes", body.len());

@@ -1,46 +1,57 @@
-//! What a region tells of itself: one type for who tells and who reads. Field names are published: never renamed.
+//! What a region reports of itself to others. Field names are published: never renamed.
 //!
-//! A report comes from another region, which may be of another version or speak untruth. It is read into this type as it arrives: fields that
-//! this version does not know are left out, missing ones have their empty value, and everything is [bounded]. One that can't be read
-//! says so in [`RegionReport::unreadable`] and nothing else, so that of that region alone nothing is known.
+//! A report comes from another region, which may be of another version or wrong. It is read into
+//! [`RegionReport`] as it arrives, within bounds. A report that can't be read leaves only the reason
+//! in [`RegionReport::unreadable`], so that it makes that region alone unknown.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
+use std::time::Duration;
 
+use isthmus_replication::receiving::lag::Freshness;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-pub(crate) mod bounded;
+use crate::bounded;
+use crate::duration::{MaybeMillis, Millis, SecondsByName};
+use crate::label::{LaneState, LinkState, MaybeKnown, ProcessKind};
+use crate::offset::Offset;
+use crate::stages::Stages;
+
+mod position;
+
+pub use position::LogPosition;
 
 /// A longer report is not read, in bytes.
 pub const REPORT_BYTES: usize = 1024 * 1024;
 /// Objects and lists of a report. One of [`REPORT_BYTES`] that a gateway writes has fewer.
 const STRUCTURES: usize = 16 * 1024;
-/// So much is repeated of why a report can't be read, in bytes.
+/// Longest reason why a report can't be read, in bytes.
 const REASON_BYTES: usize = 256;
 
-/// What a region tells of itself.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+/// What a region reports of itself.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct RegionReport {
-    /// Why what it told can't be read; nothing else is known of it then.
+    /// Why the report can't be read. Nothing else is known of the region then.
     #[serde(
         skip_serializing_if = "Option::is_none",
         deserialize_with = "bounded::maybe_text"
     )]
     pub unreadable: Option<String>,
-    /// The gateway that tells.
-    #[serde(deserialize_with = "bounded::name")]
-    pub told_by: String,
+    /// The gateway that reports.
+    #[serde(rename = "told_by", deserialize_with = "bounded::name")]
+    pub reporter: String,
     /// The generation of its set.yaml.
     pub generation: u64,
-    /// The digest of its set.yaml; empty where none was told.
-    #[serde(deserialize_with = "bounded::word")]
+    /// The digest of its set.yaml; empty where it is not known.
+    #[serde(deserialize_with = "bounded::label")]
     pub set_digest: String,
-    /// Who leads its gateways.
+    /// The leader of its gateways.
     #[serde(deserialize_with = "bounded::maybe_name")]
     pub leader: Option<String>,
-    /// The life of the lease's log and the revision of the lease that made it leader.
+    /// The leadership.
     pub epoch: Option<Epoch>,
     /// Its live processes.
     #[serde(deserialize_with = "bounded::list::<_, _, 4096>")]
@@ -53,47 +64,45 @@ pub struct RegionReport {
     pub receiving: Vec<ReceivingStatus>,
     /// What its agents have applied.
     #[serde(deserialize_with = "bounded::list::<_, _, 4096>")]
-    pub agents: Vec<AgentStatus>,
+    pub agents: Vec<AgentPositions>,
 }
 
-/// Which leadership.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// A leadership.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Epoch {
-    /// The life of the log that the lease is of.
-    #[serde(deserialize_with = "bounded::word")]
+    /// The life of the log that holds the lease.
+    #[serde(deserialize_with = "bounded::label")]
     pub life: String,
     /// The lease's revision.
     pub revision: u64,
 }
 
 /// A live process.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct MemberStatus {
     /// Its name.
     #[serde(deserialize_with = "bounded::name")]
     pub name: String,
-    /// `agent` or `gateway`.
-    #[serde(deserialize_with = "bounded::word")]
-    pub role: String,
-    /// Its clock less the log's, as it told.
-    #[serde(deserialize_with = "bounded::maybe_number")]
-    pub clock_offset_ms: Option<f64>,
+    /// Its kind.
+    pub role: MaybeKnown<ProcessKind>,
+    /// Its clock less the log's, in milliseconds.
+    #[serde(rename = "clock_offset_ms")]
+    pub clock_offset: Option<Offset>,
 }
 
 /// An outbound link.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct LinkStatus {
     /// The region at the other end.
     #[serde(deserialize_with = "bounded::name")]
     pub peer: String,
-    /// What it is doing, in one word.
-    #[serde(deserialize_with = "bounded::word")]
-    pub state: String,
+    /// Its state.
+    pub state: MaybeKnown<LinkState>,
     /// Where it goes.
-    #[serde(deserialize_with = "bounded::maybe_word")]
+    #[serde(deserialize_with = "bounded::maybe_label")]
     pub address: Option<String>,
     /// The gateway at the other end.
     #[serde(deserialize_with = "bounded::maybe_name")]
@@ -104,25 +113,25 @@ pub struct LinkStatus {
     pub since_ms: Option<u64>,
     /// Whether an operator paused it.
     pub paused: bool,
-    /// Why it fell or could not be made, last.
+    /// The last reason why it fell or could not be made.
     #[serde(deserialize_with = "bounded::maybe_text")]
     pub last_error: Option<String>,
     /// Its lanes.
     #[serde(deserialize_with = "bounded::list::<_, _, 8192>")]
     pub lanes: Vec<LaneStatus>,
-    /// Its round trip.
-    #[serde(deserialize_with = "bounded::maybe_number")]
-    pub rtt_ms: Option<f64>,
-    /// The peer's clock less this one's.
-    #[serde(deserialize_with = "bounded::maybe_number")]
-    pub clock_offset_ms: Option<f64>,
-    /// How far that may be off.
-    #[serde(deserialize_with = "bounded::maybe_number")]
-    pub clock_uncertainty_ms: Option<f64>,
+    /// Its round trip, in milliseconds.
+    #[serde(rename = "rtt_ms", with = "MaybeMillis")]
+    pub rtt: Option<Duration>,
+    /// The peer's clock less this one's, in milliseconds.
+    #[serde(rename = "clock_offset_ms")]
+    pub clock_offset: Option<Offset>,
+    /// How far that may be off, in milliseconds.
+    #[serde(rename = "clock_uncertainty_ms", with = "MaybeMillis")]
+    pub clock_uncertainty: Option<Duration>,
 }
 
 /// One shard on an outbound link.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct LaneStatus {
     /// The shard's group.
@@ -130,10 +139,9 @@ pub struct LaneStatus {
     pub group: String,
     /// Its partition.
     pub partition: u16,
-    /// What the lane is doing, in one word.
-    #[serde(deserialize_with = "bounded::word")]
-    pub state: String,
-    /// Why, where that is worth saying.
+    /// Its state.
+    pub state: MaybeKnown<LaneState>,
+    /// The reason for the state, where there is one.
     #[serde(deserialize_with = "bounded::maybe_text")]
     pub reason: Option<String>,
     /// Through where the peer has the log.
@@ -146,39 +154,22 @@ pub struct LaneStatus {
     pub in_flight_bytes: u64,
     /// Bytes that may be in flight.
     pub window_bytes: u64,
-    /// The peer is at least so far behind.
-    #[serde(deserialize_with = "bounded::maybe_number")]
-    pub lag_ms: Option<f64>,
+    /// The peer is at least so far behind, in milliseconds.
+    #[serde(rename = "lag_ms", with = "MaybeMillis")]
+    pub lag: Option<Duration>,
     /// Whether the lag is known rather than a bound.
     pub lag_proven: bool,
-    /// The peer has reported nothing more applied for so long.
-    #[serde(deserialize_with = "bounded::number")]
-    pub still_ms: f64,
+    /// For how long the peer has reported nothing more applied, in milliseconds.
+    #[serde(rename = "still_ms", with = "Millis")]
+    pub still: Duration,
     /// Messages of the log after what the peer has applied.
     pub backlog: Option<u64>,
-    /// Changes are missing there until a sync brings them.
+    /// Whether changes are missing there until a sync brings them.
     pub needs_sync: bool,
 }
 
-/// A position in a log.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct LogPosition {
-    /// The log's life.
-    #[serde(deserialize_with = "bounded::word")]
-    pub life: String,
-    /// The sequence.
-    pub sequence: u64,
-    /// The message there, where that is known.
-    #[serde(
-        skip_serializing_if = "Option::is_none",
-        deserialize_with = "bounded::maybe_word"
-    )]
-    pub message_id: Option<String>,
-}
-
 /// One origin's shard as it arrives.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct ReceivingStatus {
     /// The region where the changes were made.
@@ -189,49 +180,48 @@ pub struct ReceivingStatus {
     pub group: String,
     /// Its partition.
     pub partition: u16,
-    /// `live`, `stalled` or `unknown`.
-    #[serde(deserialize_with = "bounded::word")]
-    pub state: String,
+    /// How current it is.
+    pub state: MaybeKnown<Freshness>,
     /// Why it is not live.
     #[serde(deserialize_with = "bounded::maybe_text")]
     pub reason: Option<String>,
     /// Through where the region's log has it.
     pub cursor: Option<LogPosition>,
-    /// How long the newest message took that was applied.
-    #[serde(deserialize_with = "bounded::maybe_number")]
-    pub delay_ms: Option<f64>,
-    /// The parts of that, by the names of the stages.
-    #[serde(deserialize_with = "bounded::numbers::<_, 16>")]
-    pub stages_ms: BTreeMap<String, f64>,
-    /// How far the delay may be off.
-    #[serde(deserialize_with = "bounded::maybe_number")]
-    pub uncertainty_ms: Option<f64>,
-    /// Everything that is older than this is there.
-    #[serde(deserialize_with = "bounded::maybe_number")]
-    pub proof_age_ms: Option<f64>,
-    /// How far that may be off.
-    #[serde(deserialize_with = "bounded::maybe_number")]
-    pub proof_uncertainty_ms: Option<f64>,
-    /// Changes are missing until a sync brings them.
+    /// How long the newest message took that was applied, in milliseconds.
+    #[serde(rename = "delay_ms", with = "MaybeMillis")]
+    pub delay: Option<Duration>,
+    /// The parts of that, in milliseconds.
+    #[serde(rename = "stages_ms")]
+    pub stages: Stages,
+    /// How far the delay may be off, in milliseconds.
+    #[serde(rename = "uncertainty_ms", with = "MaybeMillis")]
+    pub uncertainty: Option<Duration>,
+    /// Everything that is older than this is there, in milliseconds.
+    #[serde(rename = "proof_age_ms", with = "MaybeMillis")]
+    pub proof_age: Option<Duration>,
+    /// How far that may be off, in milliseconds.
+    #[serde(rename = "proof_uncertainty_ms", with = "MaybeMillis")]
+    pub proof_uncertainty: Option<Duration>,
+    /// Whether changes are missing until a sync brings them.
     pub needs_sync: bool,
 }
 
-/// An agent that told what it has applied.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+/// What an agent has applied.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
-pub struct AgentStatus {
+pub struct AgentPositions {
     /// Its name.
     #[serde(deserialize_with = "bounded::name")]
     pub name: String,
-    /// What it told of each shard.
+    /// What it has applied of each shard.
     #[serde(deserialize_with = "bounded::list::<_, _, 8192>")]
-    pub shards: Vec<AgentShard>,
+    pub shards: Vec<ShardPositions>,
 }
 
-/// One shard of an agent.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+/// What an agent has applied of one shard.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
-pub struct AgentShard {
+pub struct ShardPositions {
     /// The shard's group.
     #[serde(deserialize_with = "bounded::name")]
     pub group: String,
@@ -241,14 +231,14 @@ pub struct AgentShard {
     pub own: Option<LogPosition>,
     /// Through where its checkpoint holds the log.
     pub checkpointed: u64,
-    /// Changes are missing until a sync brings them.
+    /// Whether changes are missing until a sync brings them.
     pub needs_sync: bool,
     /// Through where it has applied other regions' changes.
     #[serde(deserialize_with = "bounded::map::<_, _, 64>")]
     pub applied: BTreeMap<String, LogPosition>,
-    /// How long until the log is trimmed past what each peer has.
-    #[serde(deserialize_with = "bounded::numbers::<_, 64>")]
-    pub runways_s: BTreeMap<String, f64>,
+    /// How long until the log is trimmed past what each peer has, in seconds.
+    #[serde(rename = "runways_s", with = "SecondsByName")]
+    pub runways: BTreeMap<String, Duration>,
 }
 
 /// A report that can't be read.
@@ -266,7 +256,7 @@ pub enum UnreadableReport {
     /// Something in it is not what this version expects.
     #[error("a report of another form: {0}")]
     Malformed(#[from] serde_json::Error),
-    /// There is none.
+    /// The region gave none.
     #[error("no report: {0}")]
     Refused(String),
 }
@@ -292,9 +282,25 @@ impl RegionReport {
             ..Self::default()
         }
     }
+
+    /// The link to `peer`.
+    #[must_use]
+    pub fn link(&self, peer: &str) -> Option<&LinkStatus> {
+        self.links.iter().find(|link| link.peer == peer)
+    }
 }
 
-/// Reads the reports of several regions; that one can't be read is said of it alone.
+impl LinkStatus {
+    /// The lane of one shard.
+    #[must_use]
+    pub fn lane(&self, group: &str, partition: u16) -> Option<&LaneStatus> {
+        let mut lanes = self.lanes.iter();
+        lanes.find(|lane| lane.group == group && lane.partition == partition)
+    }
+}
+
+/// Reads the reports of several regions. A report that can't be read is an error of that region
+/// alone.
 ///
 /// # Errors
 /// [`UnreadableReport`] where it is no report of several regions at all.
@@ -313,7 +319,8 @@ pub fn read_all(
         .collect())
 }
 
-/// The reports of several regions as one that [`read_all`] reads: the first one, and of the others those that there is room for.
+/// Writes the reports of several regions as one that [`read_all`] reads: the first one, and as many
+/// of the others as there is room for.
 #[must_use]
 pub fn write_all<'a>(
     own: (&str, &RegionReport),
@@ -323,25 +330,25 @@ pub fn write_all<'a>(
     let mut others: Vec<(&str, String)> = others.map(|(region, report)| (region, text(report))).collect();
     others.sort_by_key(|(_, text)| text.len());
     let mut all = format!("{{\"{}\":{}", own.0, text(own.1));
-    for (at, (region, told)) in others.iter().enumerate() {
+    for (at, (region, report)) in others.iter().enumerate() {
         // Each of those that follow may have to be left out.
         let left_out = (others.len() - at) * (2 * REASON_BYTES);
-        let fits = all.len() + told.len() + left_out <= REPORT_BYTES;
+        let fits = all.len() + report.len() + left_out <= REPORT_BYTES;
         let none = RegionReport {
             unreadable: Some(format!(
                 "a report of {} bytes is not passed on within the region",
-                told.len()
+                report.len()
             )),
             ..RegionReport::default()
         };
-        let told = if fits { told.clone() } else { text(&none) };
-        all.push_str(&format!(",\"{region}\":{told}"));
+        let report = if fits { report.clone() } else { text(&none) };
+        all.push_str(&format!(",\"{region}\":{report}"));
     }
     all.push('}');
     all.into_bytes()
 }
 
-/// What is told in few bytes may take many in memory.
+/// Few bytes of JSON may take many in memory.
 fn check_size(body: &[u8]) -> Result<(), UnreadableReport> {
     if body.len() > REPORT_BYTES {
         return Err(UnreadableReport::TooLong(body.len()));

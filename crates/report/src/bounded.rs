@@ -1,5 +1,5 @@
-//! Reading what others tell within bounds. What is to be a name or a word and is none is an error; text for people loses what could act
-//! on a terminal.
+//! Reading within bounds. A bad name, label or number is an error. Text for people loses the
+//! characters that act on a terminal.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,18 +9,18 @@ use isthmus_replication::limits::{FRAME_TEXT_BYTES, NAME_BYTES};
 use serde::de::{Error as _, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-/// Longest word, in bytes.
-const WORD_BYTES: usize = 128;
+/// Longest label, in bytes.
+const LABEL_BYTES: usize = 128;
 /// Greatest number, of whatever unit: 30,000 years in milliseconds.
 const GREATEST: f64 = 1e15;
 
-/// What is no name, word or number of a report.
+/// What was read is no name, label or number of a report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 enum Unfit {
     #[error("a name of 1 to {NAME_BYTES} of the characters a-z, 0-9 and '-' was expected")]
     Name,
-    #[error("a word of at most {WORD_BYTES} characters was expected")]
-    Word,
+    #[error("a word of at most {LABEL_BYTES} characters was expected")]
+    Label,
     #[error("a number below 1e15 was expected")]
     Number,
 }
@@ -30,10 +30,10 @@ enum Unfit {
 #[serde(try_from = "String")]
 struct Name(String);
 
-/// A word without spaces, or nothing.
+/// Printable characters without spaces, or nothing.
 #[derive(Debug, Deserialize)]
 #[serde(try_from = "String")]
-struct Word(String);
+struct Label(String);
 
 #[derive(Debug, Deserialize)]
 #[serde(from = "String")]
@@ -52,11 +52,11 @@ impl TryFrom<String> for Name {
     }
 }
 
-impl TryFrom<String> for Word {
+impl TryFrom<String> for Label {
     type Error = Unfit;
     fn try_from(text: String) -> Result<Self, Unfit> {
-        let fits = text.len() <= WORD_BYTES && text.bytes().all(|b| b.is_ascii_graphic());
-        fits.then_some(Self(text)).ok_or(Unfit::Word)
+        let fits = text.len() <= LABEL_BYTES && text.bytes().all(|b| b.is_ascii_graphic());
+        fits.then_some(Self(text)).ok_or(Unfit::Label)
     }
 }
 
@@ -75,62 +75,79 @@ impl TryFrom<f64> for Number {
     }
 }
 
-/// Text for people without control characters, cut to so many bytes.
-pub(super) fn cleaned(text: &str, most: usize) -> String {
+/// Text for people without control characters, cut to `most` bytes.
+pub(crate) fn cleaned(text: &str, most: usize) -> String {
     let cut = &text[..text.floor_char_boundary(most)];
     cut.chars()
         .map(|character| if character.is_control() { ' ' } else { character })
         .collect()
 }
 
-pub(super) fn name<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+pub(crate) fn name<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
     Name::deserialize(from).map(|name| name.0)
 }
 
-pub(super) fn maybe_name<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+pub(crate) fn maybe_name<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
     Option::<Name>::deserialize(from).map(|name| name.map(|name| name.0))
 }
 
-pub(super) fn word<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
-    Word::deserialize(from).map(|word| word.0)
+pub(crate) fn label<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    Label::deserialize(from).map(|label| label.0)
 }
 
-pub(super) fn maybe_word<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
-    Option::<Word>::deserialize(from).map(|word| word.map(|word| word.0))
+pub(crate) fn maybe_label<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    Option::<Label>::deserialize(from).map(|label| label.map(|label| label.0))
 }
 
-pub(super) fn maybe_text<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+pub(crate) fn text<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    Text::deserialize(from).map(|text| text.0)
+}
+
+pub(crate) fn maybe_text<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
     Option::<Text>::deserialize(from).map(|text| text.map(|text| text.0))
 }
 
-pub(super) fn number<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
+pub(crate) fn number<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
     Number::deserialize(from).map(|number| number.0)
 }
 
-pub(super) fn maybe_number<'de, D: Deserializer<'de>>(from: D) -> Result<Option<f64>, D::Error> {
+pub(crate) fn maybe_number<'de, D: Deserializer<'de>>(from: D) -> Result<Option<f64>, D::Error> {
     Option::<Number>::deserialize(from).map(|number| number.map(|number| number.0))
 }
 
-pub(super) fn numbers<'de, D: Deserializer<'de>, const MOST: usize>(
+/// Numbers by label or name.
+pub(crate) fn numbers<'de, D, K, const MOST: usize>(from: D) -> Result<BTreeMap<K, f64>, D::Error>
+where
+    D: Deserializer<'de>,
+    K: Deserialize<'de> + Ord,
+{
+    let numbers = from.deserialize_map(Map::<K, Number, MOST>(PhantomData))?;
+    Ok(numbers.into_iter().map(|(key, number)| (key, number.0)).collect())
+}
+
+/// Numbers by name.
+pub(crate) fn numbers_by_name<'de, D: Deserializer<'de>, const MOST: usize>(
     from: D,
 ) -> Result<BTreeMap<String, f64>, D::Error> {
-    let numbers = map::<D, Number, MOST>(from)?;
+    let numbers = numbers::<D, Name, MOST>(from)?;
     Ok(numbers
         .into_iter()
-        .map(|(name, number)| (name, number.0))
+        .map(|(name, number)| (name.0, number))
         .collect())
 }
 
-pub(super) fn list<'de, D: Deserializer<'de>, T: Deserialize<'de>, const MOST: usize>(
+pub(crate) fn list<'de, D: Deserializer<'de>, T: Deserialize<'de>, const MOST: usize>(
     from: D,
 ) -> Result<Vec<T>, D::Error> {
     from.deserialize_seq(List::<T, MOST>(PhantomData))
 }
 
-pub(super) fn map<'de, D: Deserializer<'de>, T: Deserialize<'de>, const MOST: usize>(
+/// Values by name.
+pub(crate) fn map<'de, D: Deserializer<'de>, T: Deserialize<'de>, const MOST: usize>(
     from: D,
 ) -> Result<BTreeMap<String, T>, D::Error> {
-    from.deserialize_map(Map::<T, MOST>(PhantomData))
+    let all = from.deserialize_map(Map::<Name, T, MOST>(PhantomData))?;
+    Ok(all.into_iter().map(|(name, value)| (name.0, value)).collect())
 }
 
 struct List<T, const MOST: usize>(PhantomData<T>);
@@ -154,22 +171,26 @@ impl<'de, T: Deserialize<'de>, const MOST: usize> Visitor<'de> for List<T, MOST>
     }
 }
 
-struct Map<T, const MOST: usize>(PhantomData<T>);
+struct Map<K, T, const MOST: usize>(PhantomData<(K, T)>);
 
-impl<'de, T: Deserialize<'de>, const MOST: usize> Visitor<'de> for Map<T, MOST> {
-    type Value = BTreeMap<String, T>;
+impl<'de, K, T, const MOST: usize> Visitor<'de> for Map<K, T, MOST>
+where
+    K: Deserialize<'de> + Ord,
+    T: Deserialize<'de>,
+{
+    type Value = BTreeMap<K, T>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "a map of at most {MOST}")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut all: A) -> Result<BTreeMap<String, T>, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut all: A) -> Result<BTreeMap<K, T>, A::Error> {
         let mut map = BTreeMap::new();
-        while let Some((Name(name), next)) = all.next_entry()? {
+        while let Some((key, next)) = all.next_entry()? {
             if map.len() == MOST {
                 return Err(A::Error::invalid_length(MOST + 1, &self));
             }
-            map.insert(name, next);
+            map.insert(key, next);
         }
         Ok(map)
     }

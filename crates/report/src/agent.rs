@@ -1,0 +1,256 @@
+//! `/v1/status` of an agent. Field names are published: never renamed.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use isthmus_replication::receiving::lag::Freshness;
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer, Serialize};
+
+use crate::bounded;
+use crate::duration::{MaybeMillis, Millis};
+use crate::gateway::MissingStream;
+use crate::label::{MaybeKnown, ProcessKind, ShardPhase};
+use crate::offset::Offset;
+use crate::stages::Stages;
+
+/// What an agent reports of itself.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct AgentStatus {
+    /// `agent`.
+    pub process: MaybeKnown<ProcessKind>,
+    /// Its name.
+    #[serde(deserialize_with = "bounded::name")]
+    pub name: String,
+    /// Its region.
+    #[serde(deserialize_with = "bounded::name")]
+    pub region: String,
+    /// The name of the set.
+    #[serde(deserialize_with = "bounded::name")]
+    pub set: String,
+    /// The generation of its set.yaml.
+    pub generation: u64,
+    /// What is known once the agent has connected to its region; absent before.
+    #[serde(flatten, deserialize_with = "connected")]
+    pub connected: Option<ConnectedAgent>,
+    /// Its shards; empty while it starts.
+    #[serde(deserialize_with = "bounded::list::<_, _, 65536>")]
+    pub shards: Vec<ShardStatus>,
+}
+
+/// What an agent reports beside its shards once it has connected to its region.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct ConnectedAgent {
+    /// The identifier of this run of the process.
+    #[serde(deserialize_with = "bounded::label")]
+    pub run: String,
+    /// The digest of its set.yaml.
+    #[serde(deserialize_with = "bounded::label")]
+    pub set_digest: String,
+    /// The steward of the region's logs.
+    #[serde(deserialize_with = "bounded::maybe_name")]
+    pub steward: Option<String>,
+    /// The live processes of the region.
+    #[serde(deserialize_with = "bounded::list::<_, _, 4096>")]
+    pub members: Vec<RegionMember>,
+    /// Its clock less the log's, in milliseconds.
+    #[serde(rename = "clock_offset_ms")]
+    pub clock_offset: Option<Offset>,
+    /// How far that may be off, in milliseconds.
+    #[serde(rename = "clock_uncertainty_ms", with = "MaybeMillis")]
+    pub clock_uncertainty: Option<Duration>,
+    /// The streams of the region that are missing.
+    #[serde(deserialize_with = "bounded::list::<_, _, 65536>")]
+    pub missing_streams: Vec<MissingStream>,
+    /// Its memory.
+    pub memory: MemoryStatus,
+}
+
+/// A live process of the region, as an agent knows it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct RegionMember {
+    /// Its kind.
+    pub role: MaybeKnown<ProcessKind>,
+    /// Its name.
+    #[serde(deserialize_with = "bounded::name")]
+    pub name: String,
+    /// Where it answers applications, as it says.
+    #[serde(deserialize_with = "bounded::maybe_text")]
+    pub http: Option<String>,
+    /// Where it answers operators, as it says.
+    #[serde(deserialize_with = "bounded::maybe_text")]
+    pub admin: Option<String>,
+    /// Its clock less the log's, in milliseconds, as it says.
+    #[serde(rename = "clock_offset_ms")]
+    pub clock_offset: Option<Offset>,
+    /// Whether it is the steward.
+    pub steward: bool,
+}
+
+/// The memory that cells take, in bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct MemoryStatus {
+    /// What they take.
+    pub used: u64,
+    /// From here on puts are refused.
+    pub soft: u64,
+    /// From here on nothing is applied.
+    pub hard: u64,
+}
+
+/// One shard of an agent.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct ShardStatus {
+    /// The shard's group.
+    #[serde(deserialize_with = "bounded::name")]
+    pub group: String,
+    /// Its partition.
+    pub partition: u16,
+    /// What the agent does with it.
+    pub phase: MaybeKnown<ShardPhase>,
+    /// The log's life; none before the first record of one.
+    pub life: Option<LifeStatus>,
+    /// Through where the log is applied.
+    pub sequence: u64,
+    /// The highest stamp of a change.
+    #[serde(deserialize_with = "bounded::label")]
+    pub highest_stamp: String,
+    /// How many messages did not count since the agent started.
+    pub voids: u64,
+    /// Through where other regions' changes are applied, by region.
+    #[serde(deserialize_with = "bounded::map::<_, _, 64>")]
+    pub applied: BTreeMap<String, AppliedOrigin>,
+    /// How current other regions' changes are here.
+    #[serde(deserialize_with = "bounded::list::<_, _, 64>")]
+    pub lag: Vec<OriginFreshness>,
+    /// Cells of the store, tombstones included.
+    pub cells: u64,
+    /// The digest of the store.
+    #[serde(deserialize_with = "bounded::label")]
+    pub digest: String,
+    /// Through where the log is applied in that digest.
+    pub digest_at: u64,
+    /// The regions of which changes are missing until a sync brings them.
+    #[serde(deserialize_with = "bounded::list::<_, _, 128>")]
+    pub needs_sync: Vec<MissingChanges>,
+    /// Memory of the cells, in bytes.
+    pub bytes: u64,
+    /// Its checkpoint.
+    pub checkpoint: CheckpointStatus,
+    /// Its log.
+    pub log: LogStatus,
+    /// How far other regions have this region's log, by region.
+    #[serde(deserialize_with = "bounded::map::<_, _, 64>")]
+    pub peers: BTreeMap<String, PeerStatus>,
+}
+
+/// A life of a log.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct LifeStatus {
+    /// Its number.
+    pub number: u64,
+    /// Its nonce, in hex.
+    #[serde(deserialize_with = "bounded::label")]
+    pub nonce: String,
+}
+
+/// Through where another region's changes are applied.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct AppliedOrigin {
+    /// The life of that region's log.
+    #[serde(deserialize_with = "bounded::label")]
+    pub life: String,
+    /// The sequence.
+    pub sequence: u64,
+    /// Whether changes are missing until a sync brings them.
+    pub needs_sync: bool,
+}
+
+/// How current another region's changes are here.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct OriginFreshness {
+    /// The region.
+    #[serde(deserialize_with = "bounded::name")]
+    pub origin: String,
+    /// How current they are.
+    pub state: MaybeKnown<Freshness>,
+    /// Everything that is older than this is here, in milliseconds. None while nothing is known to
+    /// be here, or changes are missing.
+    #[serde(rename = "proof_age_ms", with = "MaybeMillis")]
+    pub proof_age: Option<Duration>,
+    /// How long the newest message took that was applied, in milliseconds.
+    #[serde(rename = "delay_ms", with = "MaybeMillis")]
+    pub delay: Option<Duration>,
+    /// The parts of that, in milliseconds.
+    #[serde(rename = "stages_ms")]
+    pub stages: Stages,
+    /// How far the delay may be off, in milliseconds.
+    #[serde(rename = "uncertainty_ms", with = "MaybeMillis")]
+    pub uncertainty: Option<Duration>,
+}
+
+/// Changes of a region that are missing until a sync brings them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct MissingChanges {
+    /// The region where they were made.
+    #[serde(deserialize_with = "bounded::name")]
+    pub origin: String,
+    /// Why they are missing.
+    #[serde(deserialize_with = "bounded::text")]
+    pub reason: String,
+}
+
+/// The checkpoint of a shard.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct CheckpointStatus {
+    /// Through where it holds the log.
+    pub sequence: u64,
+    /// Its age, in milliseconds; none before the first one.
+    #[serde(rename = "age_ms", with = "MaybeMillis")]
+    pub age: Option<Duration>,
+    /// Cells that are newer than it.
+    pub dirty: u64,
+}
+
+/// The log of a shard.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct LogStatus {
+    /// Its size, in bytes.
+    pub bytes: u64,
+    /// Its first sequence.
+    pub first: u64,
+    /// Whether it is full.
+    pub full: bool,
+}
+
+/// How far another region has this region's log.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct PeerStatus {
+    /// Whether a link to it stands.
+    pub connected: bool,
+    /// Through where its log has this region's.
+    pub sequence: Option<u64>,
+    /// Through where its agents have applied it.
+    pub applied: Option<u64>,
+    /// How old this is, in milliseconds.
+    #[serde(rename = "heard_ms", with = "Millis")]
+    pub age: Duration,
+}
+
+/// An agent that is connected tells its run. Without one the others would be nothing but defaults.
+fn connected<'de, D: Deserializer<'de>>(from: D) -> Result<Option<ConnectedAgent>, D::Error> {
+    let connected = ConnectedAgent::deserialize(from)?;
+    Ok((!connected.run.is_empty()).then_some(connected))
+}
