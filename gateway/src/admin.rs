@@ -16,28 +16,23 @@ use crate::status;
 
 /// The routes that the admin listener serves.
 pub fn router(shared: &Shared, history: History, live: Live) -> Router {
-    let page = page::router(shared, &history, live);
+    let page_routes = page::router(shared, &history, live);
     let shown = shared.clone();
     let status = move || status::of_gateway(shown.settings(), &shown.board, shown.log_now());
     let current = shared.clone();
     let currency = move || {
         let (state, now) = (current.board.state(), current.log_now());
         let of_own = lag::of_own(current.settings(), &state, now).into_iter();
-        let all = of_own.map(|(origin, proof_age)| Currency {
-            origin: origin.to_string(),
-            proof_age,
-        });
+        let all = of_own.map(|(origin, proof_age)| Currency { origin, proof_age });
         all.collect()
     };
     let links = Router::new()
         .route("/v1/links/{peer}/pause", post(pause))
         .route("/v1/links/{peer}/resume", post(resume))
         .with_state(shared.clone());
-    with_problems(
-        admin_router(Admin::new(&shared.process, history, status, currency))
-            .merge(links)
-            .merge(page),
-    )
+    let admin = Admin::new(&shared.process, history, status, currency);
+    let admin = admin.described(page::describe);
+    with_problems(admin_router(admin).merge(links).merge(page_routes))
 }
 
 async fn pause(State(shared): State<Shared>, Path(peer): Path<String>) -> Response {

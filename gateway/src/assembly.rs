@@ -124,7 +124,7 @@ impl Gateway {
         let (aside, set_aside) = isthmus_door::aside::queue(process);
         let teller = Teller {
             region: told.region.to_string(),
-            role: Role::Gateway.as_str(),
+            role: Role::Gateway,
             process: told.name.to_string(),
         };
         let history = History::new(process, teller)?;

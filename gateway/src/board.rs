@@ -9,12 +9,14 @@ use isthmus_log::{ClockOffset, Member, MissingStreams};
 use isthmus_replication::coordinates::{AppliedThrough, Cursor, Life, Position, Sequence, Shard};
 use isthmus_replication::delay::Delay;
 use isthmus_replication::names::{ProcessName, RegionName};
+use isthmus_replication::receiving::lag::Freshness;
 use isthmus_replication::sending::{LagRecord, OriginLag};
 use isthmus_replication::time::{Mono, Wall};
+use isthmus_report::gateway::HeadState;
+use isthmus_report::{LaneState, LinkState, MaybeKnown, RegionReport};
 
 use crate::applied::AppliedTable;
 use crate::compared::Compared;
-use crate::report::RegionReport;
 
 /// The state that status and metrics show. Clones share it.
 #[derive(Debug, Clone, Default)]
@@ -135,8 +137,8 @@ pub struct PathEstimate {
 /// One shard on an outbound link.
 #[derive(Debug, Clone, Default)]
 pub struct Lane {
-    /// `idle`, `streaming`, `stalled`, … as the sending machine names it.
-    pub state: &'static str,
+    /// What the sending machine does.
+    pub state: MaybeKnown<LaneState>,
     /// Why it is in that state, where that is worth saying.
     pub reason: Option<String>,
     /// Through where the peer has this region's log.
@@ -177,8 +179,8 @@ pub struct AcceptedLink {
 /// The head of one shard's log.
 #[derive(Debug, Clone, Default)]
 pub struct Head {
-    /// `starting`, `running`, or why it stopped.
-    pub state: String,
+    /// What this gateway does with it.
+    pub state: HeadState,
     /// Through where it is folded.
     pub position: Option<Position>,
 }
@@ -186,8 +188,8 @@ pub struct Head {
 /// One origin's shard as it arrives.
 #[derive(Debug, Clone, Default)]
 pub struct Receiving {
-    /// `live`, `stalled` or `unknown`.
-    pub state: &'static str,
+    /// How current it is.
+    pub state: MaybeKnown<Freshness>,
     /// Why it is stalled.
     pub reason: Option<String>,
     /// Through where this region's log has it.
@@ -248,19 +250,6 @@ impl Board {
     }
 }
 
-impl Phase {
-    /// As status shows it.
-    #[must_use]
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::Standby => "standby",
-            Self::Dialing => "dialing",
-            Self::Greeting => "greeting",
-            Self::Connected => "connected",
-        }
-    }
-}
-
 impl Link {
     /// It is dialled: what was known of the one before says nothing any more.
     pub fn dial(&mut self) {
@@ -270,12 +259,15 @@ impl Link {
         self.path = PathEstimate::default();
     }
 
-    /// Its state in one word: a paused link that stands is `paused`.
+    /// Its state: a paused link that stands is paused.
     #[must_use]
-    pub fn label(&self) -> &'static str {
+    pub fn state(&self) -> LinkState {
         match self.phase {
-            Phase::Connected if self.paused => "paused",
-            phase => phase.label(),
+            Phase::Standby => LinkState::Standby,
+            Phase::Dialing => LinkState::Dialing,
+            Phase::Greeting => LinkState::Greeting,
+            Phase::Connected if self.paused => LinkState::Paused,
+            Phase::Connected => LinkState::Connected,
         }
     }
 }

@@ -9,8 +9,9 @@ use isthmus_link::Credentials;
 use isthmus_log::nats::{Connection, Surveyed};
 use isthmus_replication::limits::LANE_WINDOW_BYTES;
 use isthmus_replication::names::RegionName;
+use isthmus_report::{Finding, Verdict};
 use isthmus_runtime::doctor::machine::TcpWindows;
-use isthmus_runtime::doctor::{self, Finding, StreamCopies, Verdict};
+use isthmus_runtime::doctor::{self, StreamCopies};
 use isthmus_runtime::open_files::Connections;
 use isthmus_runtime::{blocking, private};
 

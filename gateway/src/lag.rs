@@ -1,9 +1,10 @@
-//! How far each region is behind each other one, as this gateway knows: the one source of what status, metrics, probes and the
-//! command line show (design.md section 11).
+//! How far each region is behind each other one, as this gateway knows. Status, metrics, probes and
+//! the command line show the rows that are computed here (design.md section 11).
 //!
-//! A region tells of itself in its report. At the origin's leader its own word counts, which reckons on one clock. Elsewhere both
-//! ends' words count while they are heard, the receiver's for what it can prove: whatever is older than that is there. Both say
-//! "at least", so the greater one holds. What was told and is not heard again grows older; it is never taken for what is.
+//! Each region reports of itself. At the origin's leader its own report counts alone, because it
+//! comes from one clock. Elsewhere the reports of both ends count while they are fresh: what the
+//! origin has sent, and what the receiver can prove. Both say "at least", so the greater one holds.
+//! A lag that is not reported again grows with its age.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -14,83 +15,60 @@ use isthmus_replication::limits::MARK_INTERVAL;
 use isthmus_replication::names::RegionName;
 use isthmus_replication::receiving::lag::Freshness;
 use isthmus_replication::time::Now;
+use isthmus_report::region::{LaneStatus, LinkStatus, ReceivingStatus};
+use isthmus_report::{LagRow, LinkState, RegionReport};
 use isthmus_runtime::settings::ProcessSettings;
-use serde::{Serialize, Serializer};
 
 use crate::board::State;
-use crate::report::{LaneStatus, LinkStatus, ReceivingStatus, RegionReport};
-use crate::status::{self, millis};
+use crate::status;
 
 /// A report that is older says nothing of the present.
-const HEARD: Duration = MARK_INTERVAL.saturating_mul(3);
+const FRESH: Duration = MARK_INTERVAL.saturating_mul(3);
 
-/// A peer that reports nothing more applied for so long stands still: a mark a second should have been.
+/// A peer that reports nothing more applied for so long stands still: a mark a second should have
+/// been applied.
 const STILL: Duration = MARK_INTERVAL.saturating_mul(2);
 
 /// Why a shard is stalled that needs a sync.
 pub const MISSING: &str = "changes are missing until a sync brings them";
 
-/// How far `peer` is behind `origin` in one shard. Field names are published: never renamed.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Lag {
-    /// The region where changes are made.
-    #[serde(serialize_with = "as_text")]
-    pub origin: RegionName,
-    /// The region where they are to appear.
-    #[serde(serialize_with = "as_text")]
-    pub peer: RegionName,
-    /// The group.
-    pub group: String,
-    /// The partition.
-    pub partition: u16,
-    /// `live`, `stalled` or `unknown`.
-    pub state: &'static str,
-    /// Why it is not live.
-    pub reason: Option<String>,
-    /// At least so far behind: the age of the oldest change or mark that is not known to be applied. None while nothing was heard.
-    pub lag_ms: Option<f64>,
-    /// How long the newest took that was applied.
-    pub delay_ms: Option<f64>,
-    /// The parts of that, by the names of the stages.
-    pub stages_ms: BTreeMap<String, f64>,
-    /// How far the delay may be off.
-    pub uncertainty_ms: Option<f64>,
-    /// Everything that is older than this is there. None while nothing is known to be, or changes are missing.
-    pub proof_age_ms: Option<f64>,
-    /// How many messages of the origin's log come after what the peer has applied. None while the origin is not heard.
-    pub backlog: Option<u64>,
-    /// How long until the origin's log is trimmed past what the peer has.
-    pub runway_s: Option<f64>,
-    /// Changes are missing until a sync brings them.
-    pub needs_sync: bool,
+/// A report and its age.
+#[derive(Debug, Clone, Copy)]
+struct Aged<'a> {
+    report: &'a RegionReport,
+    age: Duration,
 }
 
-/// What a region told and how old that is: of its links, and of all else, which another gateway may have told.
-#[derive(Debug, Default)]
-struct Word {
-    links: RegionReport,
-    links_age: Option<Duration>,
-    rest: RegionReport,
-    rest_age: Option<Duration>,
+/// The newest reports of a region: of its links, and of all else. Two gateways may have written
+/// them.
+#[derive(Debug, Clone, Copy, Default)]
+struct RegionView<'a> {
+    links: Option<Aged<'a>>,
+    rest: Option<Aged<'a>>,
 }
 
-/// Every pair of regions and every shard that both hold: pair by pair, the worst shard of each first.
+/// A lag with its state and the reason for the state.
+type Judged = (Option<Duration>, Freshness, Option<String>);
+
+/// Every pair of regions and every shard that both hold: pair by pair, the worst shard of each
+/// first.
 #[must_use]
-pub fn of_all(process: &ProcessSettings, state: &State, now: Now) -> Vec<Lag> {
-    let words: BTreeMap<&RegionName, Word> = process
+pub fn of_all(process: &ProcessSettings, state: &State, now: Now) -> Vec<LagRow> {
+    let own = status::of_region_state(process, state, now);
+    let views: BTreeMap<&RegionName, RegionView<'_>> = process
         .set
         .regions
         .keys()
-        .map(|region| (region, word(process, state, region, now)))
+        .map(|region| (region, view(process, state, region, &own, now)))
         .collect();
     let mut all = Vec::new();
-    for (origin, theirs) in &words {
-        for (peer, receivers) in words.iter().filter(|(peer, _)| *peer != origin) {
+    for (origin, theirs) in &views {
+        for (peer, receivers) in views.iter().filter(|(peer, _)| *peer != origin) {
             let shards = process.set.shards_between(origin, peer);
             let each = shards
                 .iter()
-                .map(|shard| between((origin, theirs), (peer, receivers), shard));
-            let mut pair: Vec<Lag> = each.collect();
+                .map(|shard| between((origin, *theirs), (peer, *receivers), shard));
+            let mut pair: Vec<LagRow> = each.collect();
             pair.sort_by(worst_first);
             all.append(&mut pair);
         }
@@ -98,137 +76,142 @@ pub fn of_all(process: &ProcessSettings, state: &State, now: Now) -> Vec<Lag> {
     all
 }
 
-/// What needs a sync, then what is stalled, then what nobody knows, and among these the greatest lag; none that is known is the
-/// greatest.
-fn worst_first(one: &Lag, other: &Lag) -> Ordering {
-    let stalled = |lag: &Lag| lag.state == Freshness::Stalled.label();
-    let trouble = |lag: &Lag| (lag.needs_sync, stalled(lag), lag.state != Freshness::Live.label());
-    let behind = |lag: &Lag| lag.lag_ms.unwrap_or(f64::INFINITY);
+/// What needs a sync, then what is stalled, then what nobody knows, and among these the greatest
+/// lag. One that is not known is the greatest.
+fn worst_first(one: &LagRow, other: &LagRow) -> Ordering {
+    let trouble = |row: &LagRow| {
+        (
+            row.needs_sync,
+            row.state == Freshness::Stalled,
+            row.state != Freshness::Live,
+        )
+    };
+    let behind = |row: &LagRow| row.lag.unwrap_or(Duration::MAX);
     trouble(other)
         .cmp(&trouble(one))
-        .then_with(|| behind(other).total_cmp(&behind(one)))
+        .then_with(|| behind(other).cmp(&behind(one)))
 }
 
-/// The lag of the lane to `peer` that a region's report tells.
+/// The lag of the lane to `peer` in a region's report.
 #[must_use]
-pub fn told(report: &RegionReport, peer: &RegionName, shard: &Shard) -> Option<Duration> {
-    let link = report.links.iter().find(|link| link.peer == peer.as_str())?;
-    from_millis(lane_of(link, shard)?.lag_ms?)
+pub fn of_lane(report: &RegionReport, peer: &RegionName, shard: &Shard) -> Option<Duration> {
+    let link = report.link(peer.as_str())?;
+    link.lane(shard.group.as_str(), shard.partition)?.lag
 }
 
-fn lane_of<'a>(link: &'a LinkStatus, shard: &Shard) -> Option<&'a LaneStatus> {
-    let mut lanes = link.lanes.iter();
-    lanes.find(|lane| lane.group == shard.group.as_str() && lane.partition == shard.partition)
-}
-
-/// The age of what this region has of every other one, a shard at a time, with what it may be off by; none where nothing of it is
-/// known, or changes are missing.
+/// The age of what this region has of every other one, a shard at a time, with what it may be off
+/// by. None where nothing of it is known, or changes are missing.
 #[must_use]
-pub fn of_own(process: &ProcessSettings, state: &State, now: Now) -> Vec<(RegionName, Option<Duration>)> {
-    let rows = of_all(process, state, now);
-    let own = rows.into_iter().filter(|lag| lag.peer == process.region);
-    own.map(|lag| {
-        let uncertainty = lag.uncertainty_ms.unwrap_or_default();
-        let age = lag.proof_age_ms.and_then(|age| from_millis(age + uncertainty));
-        (lag.origin, age)
+pub fn of_own(process: &ProcessSettings, state: &State, now: Now) -> Vec<(String, Option<Duration>)> {
+    let rows = of_all(process, state, now).into_iter();
+    let own = rows.filter(|row| row.peer == process.region.as_str());
+    own.map(|row| {
+        let uncertainty = row.uncertainty.unwrap_or_default();
+        let age = row.proof_age.map(|age| age.saturating_add(uncertainty));
+        (row.origin, age)
     })
     .collect()
 }
 
-fn word(process: &ProcessSettings, state: &State, region: &RegionName, now: Now) -> Word {
-    let told = state.regions.get(region);
-    let told = told.map(|told| (told.report.clone(), now.mono.since(told.heard)));
+/// What is known of `region`, where this gateway itself knows `own` of its region. The links are the
+/// leader's: a standby takes them from the leader's report.
+fn view<'a>(
+    process: &ProcessSettings,
+    state: &'a State,
+    region: &RegionName,
+    own: &'a RegionReport,
+    now: Now,
+) -> RegionView<'a> {
+    let last = state.regions.get(region).map(|last| Aged {
+        report: &last.report,
+        age: now.mono.since(last.heard),
+    });
     if *region != process.region {
-        let Some((report, age)) = told else {
-            return Word::default();
-        };
-        return Word {
-            links: report.clone(),
-            links_age: Some(age),
-            rest: report,
-            rest_age: Some(age),
+        return RegionView {
+            links: last,
+            rest: last,
         };
     }
-    let own = status::of_region_state(process, state, now);
-    let (links, links_age) = match told.filter(|_| !state.leadership.leading) {
-        Some((report, age)) => (report, Some(age)),
-        None => (own.clone(), Some(Duration::ZERO)),
+    let own = Aged {
+        report: own,
+        age: Duration::ZERO,
     };
-    Word {
-        links,
-        links_age,
-        rest: own,
-        rest_age: Some(Duration::ZERO),
+    let of_leader = last.filter(|_| !state.leadership.leading);
+    RegionView {
+        links: Some(of_leader.unwrap_or(own)),
+        rest: Some(own),
     }
 }
 
 fn between(
-    (origin, theirs): (&RegionName, &Word),
-    (peer, receivers): (&RegionName, &Word),
+    (origin, theirs): (&RegionName, RegionView<'_>),
+    (peer, receivers): (&RegionName, RegionView<'_>),
     shard: &Shard,
-) -> Lag {
+) -> LagRow {
     let (group, partition) = (shard.group.as_str(), shard.partition);
-    let link = theirs.links.links.iter().find(|link| link.peer == peer.as_str());
-    let lane = link.and_then(|link| lane_of(link, shard));
-    let received = receivers.rest.receiving.iter().find(|received| {
-        received.origin == origin.as_str() && received.group == group && received.partition == partition
-    });
-    let proof_age_ms =
-        received.and_then(|received| Some(received.proof_age_ms? + millis(receivers.rest_age?)));
+    let link = theirs.links.and_then(|links| links.report.link(peer.as_str()));
+    let lane = link.and_then(|link| link.lane(group, partition));
+    let received = receivers
+        .rest
+        .and_then(|rest| received_of(rest.report, origin, shard));
+    let (sent_at, received_at) = (age_of(theirs.links), age_of(receivers.rest));
+    let proof_age = received.and_then(|received| Some(received.proof_age?.saturating_add(received_at?)));
     let needs_sync =
         lane.is_some_and(|lane| lane.needs_sync) || received.is_some_and(|received| received.needs_sync);
-    let sent = lane.and_then(|lane| {
-        Some(
-            lane.lag_ms?
-                + millis(unheard(
-                    from_millis(lane.still_ms).unwrap_or_default(),
-                    theirs.links_age?,
-                )),
-        )
-    });
-    let proved = proof_age_ms.map(|age| (age - millis(MARK_INTERVAL)).max(0.0));
-    let (lag_ms, state, reason) = if heard(theirs.links_age) && sent.is_some() {
-        let told = theirs.links_age > Some(Duration::ZERO) && heard(receivers.rest_age);
-        let lag = sent.into_iter().chain(proved.filter(|_| told)).reduce(f64::max);
-        let (state, reason) = as_sent(link, lane, lag, needs_sync);
-        (lag, state, reason)
-    } else if heard(receivers.rest_age) && (proved.is_some() || needs_sync) {
-        let (state, reason) = as_received(received);
-        (proved, state, reason)
+    let sent = lane.and_then(|lane| Some(lane.lag?.saturating_add(growth(lane.still, sent_at?))));
+    let proved = proof_age.map(|age| age.saturating_sub(MARK_INTERVAL));
+    let (lag, state, reason) = if is_fresh(sent_at) && sent.is_some() {
+        let both = sent_at > Some(Duration::ZERO) && is_fresh(received_at);
+        let lag = sent.max(proved.filter(|_| both));
+        as_sent(link, lane, lag, needs_sync)
+    } else if is_fresh(received_at) && (proved.is_some() || needs_sync) {
+        as_received(received, proved)
     } else {
-        let lag = sent.into_iter().chain(proved).reduce(f64::max);
-        let age = theirs.links_age.into_iter().chain(receivers.rest_age).min();
-        let unreadable = [(origin, theirs), (peer, receivers)]
-            .into_iter()
-            .find_map(unreadable);
+        let age = sent_at.into_iter().chain(received_at).min();
+        let unreadable = unreadable(origin, theirs).or_else(|| unreadable(peer, receivers));
         let reason = unreadable.unwrap_or_else(|| why_unknown(age, received));
-        (lag, Freshness::Unknown.label(), Some(reason))
+        (sent.max(proved), Freshness::Unknown, Some(reason))
     };
-    Lag {
-        origin: origin.clone(),
-        peer: peer.clone(),
+    LagRow {
+        origin: origin.to_string(),
+        peer: peer.to_string(),
         group: group.to_owned(),
         partition,
-        state,
+        state: state.into(),
         reason,
-        lag_ms,
-        delay_ms: received.and_then(|received| received.delay_ms),
-        stages_ms: received
-            .map(|received| received.stages_ms.clone())
+        lag,
+        delay: received.and_then(|received| received.delay),
+        stages: received
+            .map(|received| received.stages.clone())
             .unwrap_or_default(),
-        uncertainty_ms: received.and_then(|received| received.uncertainty_ms),
-        proof_age_ms,
-        backlog: lane
-            .filter(|_| heard(theirs.links_age))
-            .and_then(|lane| lane.backlog),
-        runway_s: runway(theirs, peer, shard),
+        uncertainty: received.and_then(|received| received.uncertainty),
+        proof_age,
+        backlog: lane.filter(|_| is_fresh(sent_at)).and_then(|lane| lane.backlog),
+        runway: theirs.rest.and_then(|rest| runway(rest, peer, shard)),
         needs_sync,
     }
 }
 
-/// By how much a lag that was told `age` ago is taken to have grown: by all of that where the peer had reported nothing more for
-/// `still`, so that marks should have been, else by what is beyond the time between two reports.
-fn unheard(still: Duration, age: Duration) -> Duration {
+fn received_of<'a>(
+    report: &'a RegionReport,
+    origin: &RegionName,
+    shard: &Shard,
+) -> Option<&'a ReceivingStatus> {
+    report.receiving.iter().find(|received| {
+        received.origin == origin.as_str()
+            && received.group == shard.group.as_str()
+            && received.partition == shard.partition
+    })
+}
+
+fn age_of(aged: Option<Aged<'_>>) -> Option<Duration> {
+    aged.map(|aged| aged.age)
+}
+
+/// By how much a lag that was reported `age` ago has grown since. By all of that where the peer had
+/// reported nothing more for `still`, so that it missed marks. Else by what is beyond the time
+/// between two reports.
+fn growth(still: Duration, age: Duration) -> Duration {
     if still > STILL {
         age
     } else {
@@ -236,36 +219,36 @@ fn unheard(still: Duration, age: Duration) -> Duration {
     }
 }
 
-/// Whether what was told `age` ago says something of the present.
-pub(crate) fn heard(age: Option<Duration>) -> bool {
-    age.is_some_and(|age| age <= HEARD)
+/// Whether a report of this age says something of the present.
+pub(crate) fn is_fresh(age: Option<Duration>) -> bool {
+    age.is_some_and(|age| age <= FRESH)
 }
 
 fn as_sent(
     link: Option<&LinkStatus>,
     lane: Option<&LaneStatus>,
-    lag_ms: Option<f64>,
+    lag: Option<Duration>,
     needs_sync: bool,
-) -> (&'static str, Option<String>) {
+) -> Judged {
     if needs_sync {
         let why = lane.and_then(|lane| lane.reason.clone());
         let reason = why.unwrap_or_else(|| MISSING.to_owned());
-        return (Freshness::Stalled.label(), Some(reason));
+        return (lag, Freshness::Stalled, Some(reason));
     }
-    let within = lag_ms.is_some_and(|lag| lag <= millis(HEARD));
+    let within = lag.is_some_and(|lag| lag <= FRESH);
     match lane.is_some_and(|lane| lane.lag_proven) {
-        true if within => (Freshness::Live.label(), None),
+        true if within => (lag, Freshness::Live, None),
         false if within => {
             let reason = "the leading gateway has not read so far yet";
-            (Freshness::Unknown.label(), Some(reason.to_owned()))
+            (lag, Freshness::Unknown, Some(reason.to_owned()))
         }
-        _ => (Freshness::Stalled.label(), Some(why_behind(link, lane))),
+        _ => (lag, Freshness::Stalled, Some(why_behind(link, lane))),
     }
 }
 
 fn why_behind(link: Option<&LinkStatus>, lane: Option<&LaneStatus>) -> String {
     let of_lane = lane.and_then(|lane| lane.reason.clone());
-    let Some(link) = link.filter(|link| link.state != "connected") else {
+    let Some(link) = link.filter(|link| link.state != LinkState::Connected) else {
         return of_lane.unwrap_or_else(|| "what was sent is not reported applied".to_owned());
     };
     match &link.last_error {
@@ -274,49 +257,39 @@ fn why_behind(link: Option<&LinkStatus>, lane: Option<&LaneStatus>) -> String {
     }
 }
 
-fn as_received(received: Option<&ReceivingStatus>) -> (&'static str, Option<String>) {
-    let told = received.map_or("", |received| received.state.as_str());
-    let state = Freshness::ALL.into_iter().find(|state| state.label() == told);
+fn as_received(received: Option<&ReceivingStatus>, lag: Option<Duration>) -> Judged {
+    let state = received.and_then(|received| received.state.known());
     let state = state.unwrap_or(Freshness::Unknown);
     let reason = received.and_then(|received| received.reason.clone());
-    (state.label(), reason.filter(|_| state != Freshness::Live))
+    (lag, state, reason.filter(|_| state != Freshness::Live))
 }
 
-/// Why nobody can say how far it is, where the region that told last did so `age` ago.
+/// Why nobody can say how far it is, where the newest report of both regions is `age` old.
 fn why_unknown(age: Option<Duration>, received: Option<&ReceivingStatus>) -> String {
     let Some(age) = age else {
         return "neither region has told of itself".to_owned();
     };
-    if !heard(Some(age)) {
+    if !is_fresh(Some(age)) {
         return format!("neither region has told of itself for {:.0} s", age.as_secs_f64());
     }
-    let told = received.and_then(|received| received.reason.clone());
-    told.unwrap_or_else(|| "what is there of it is not known yet".to_owned())
+    let reason = received.and_then(|received| received.reason.clone());
+    reason.unwrap_or_else(|| "what is there of it is not known yet".to_owned())
 }
 
-fn unreadable((region, word): (&RegionName, &Word)) -> Option<String> {
-    let why = word.rest.unreadable.as_ref()?;
+fn unreadable(region: &RegionName, view: RegionView<'_>) -> Option<String> {
+    let why = view.rest?.report.unreadable.as_ref()?;
     Some(format!(
         "what region {region} tells of itself can't be read: {why}"
     ))
 }
 
-/// The least that an agent of the origin told, less the time since then.
-fn runway(origin: &Word, peer: &RegionName, shard: &Shard) -> Option<f64> {
-    let shards = origin.rest.agents.iter().flat_map(|agent| &agent.shards);
+/// The least that an agent of the origin reported, less the age of the report.
+fn runway(origin: Aged<'_>, peer: &RegionName, shard: &Shard) -> Option<Duration> {
+    let shards = origin.report.agents.iter().flat_map(|agent| &agent.shards);
     let of_shard =
-        shards.filter(|told| told.group == shard.group.as_str() && told.partition == shard.partition);
-    let told = of_shard.filter_map(|told| told.runways_s.get(peer.as_str()).copied());
-    let passed = origin.rest_age?.as_secs_f64();
-    told.reduce(f64::min).map(|least| (least - passed).max(0.0))
-}
-
-fn as_text<S: Serializer>(name: &RegionName, to: S) -> Result<S::Ok, S::Error> {
-    to.collect_str(name)
-}
-
-fn from_millis(millis: f64) -> Option<Duration> {
-    Duration::try_from_secs_f64(millis / 1e3).ok()
+        shards.filter(|agent| agent.group == shard.group.as_str() && agent.partition == shard.partition);
+    let runways = of_shard.filter_map(|agent| agent.runways.get(peer.as_str()).copied());
+    runways.min().map(|least| least.saturating_sub(origin.age))
 }
 
 #[cfg(test)]

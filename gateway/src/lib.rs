@@ -28,7 +28,6 @@ pub mod outbound;
 pub mod outbox;
 pub mod page;
 pub mod region;
-pub mod report;
 pub mod shared;
 pub mod start;
 pub mod status;

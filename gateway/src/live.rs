@@ -5,13 +5,13 @@ use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use isthmus_replication::limits::MARK_INTERVAL;
-use serde::Serialize;
-use serde_json::{Value, json};
+use isthmus_report::LagRow;
+use isthmus_report::live::{LagSample, StatusSample};
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use crate::lag::{self, Lag};
+use crate::lag;
 use crate::shared::Shared;
 use crate::status;
 
@@ -21,27 +21,9 @@ pub const SAMPLES: usize = 300;
 /// What the page shows. Clones share it.
 #[derive(Debug, Clone, Default)]
 pub struct Live {
-    samples: Arc<Mutex<VecDeque<Sample>>>,
+    samples: Arc<Mutex<VecDeque<LagSample>>>,
     /// The status as text, told again each second while somebody listens.
     told: watch::Sender<Arc<str>>,
-}
-
-/// The lag of every pair of regions at one moment. Field names are published: never renamed.
-#[derive(Debug, Clone, Serialize)]
-struct Sample {
-    /// By the clock that stamps this region's log.
-    at_ms: u64,
-    pairs: Vec<OfPair>,
-}
-
-/// What a pair's worst shard shows of it.
-#[derive(Debug, Clone, Serialize)]
-struct OfPair {
-    origin: String,
-    peer: String,
-    state: &'static str,
-    lag_ms: Option<f64>,
-    stages_ms: Value,
 }
 
 impl Live {
@@ -66,22 +48,22 @@ impl Live {
         }
     }
 
-    fn keep(&self, at_ms: u64, rows: &[Lag]) {
+    fn keep(&self, at_ms: u64, rows: &[LagRow]) {
         let mut samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
         if samples.len() == SAMPLES {
             samples.pop_front();
         }
-        samples.push_back(Sample {
+        samples.push_back(LagSample {
             at_ms,
-            pairs: worst_of_each(rows).map(of_pair).collect(),
+            pairs: worst_of_each(rows).map(Into::into).collect(),
         });
     }
 
     /// The samples, oldest first.
     #[must_use]
-    pub fn samples(&self) -> Value {
+    pub fn samples(&self) -> Vec<LagSample> {
         let samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
-        json!(*samples)
+        samples.iter().cloned().collect()
     }
 
     /// The status from now on, as the text of one line.
@@ -96,24 +78,16 @@ impl Live {
 
 fn status_text(shared: &Shared) -> Arc<str> {
     let now = shared.log_now();
-    let status = status::of_gateway(shared.settings(), &shared.board, now);
-    json!({ "at_ms": now.wall.millis(), "status": status })
-        .to_string()
-        .into()
+    let sample = StatusSample {
+        at_ms: now.wall.millis(),
+        status: status::of_gateway(shared.settings(), &shared.board, now),
+    };
+    // A struct of strings and numbers is always written.
+    serde_json::to_string(&sample).unwrap_or_default().into()
 }
 
 /// The first row of each pair of regions: the worst.
-fn worst_of_each(rows: &[Lag]) -> impl Iterator<Item = &Lag> {
-    let same = |one: &Lag, other: &Lag| one.origin == other.origin && one.peer == other.peer;
-    rows.chunk_by(same).filter_map(<[Lag]>::first)
-}
-
-fn of_pair(lag: &Lag) -> OfPair {
-    OfPair {
-        origin: lag.origin.to_string(),
-        peer: lag.peer.to_string(),
-        state: lag.state,
-        lag_ms: lag.lag_ms,
-        stages_ms: json!(lag.stages_ms),
-    }
+fn worst_of_each(rows: &[LagRow]) -> impl Iterator<Item = &LagRow> {
+    let same = |one: &LagRow, other: &LagRow| one.origin == other.origin && one.peer == other.peer;
+    rows.chunk_by(same).filter_map(<[LagRow]>::first)
 }

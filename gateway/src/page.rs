@@ -15,6 +15,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use futures::stream::{self, Stream, StreamExt};
 use isthmus_door::History;
+use isthmus_door::openapi::Document;
+use isthmus_report::live::{LagSample, StatusSample};
 use tokio::sync::watch;
 
 use crate::live::Live;
@@ -69,6 +71,12 @@ pub fn router(shared: &Shared, history: &History, live: Live) -> Router {
     })
 }
 
+/// Adds the stream to the OpenAPI document of the listener.
+pub fn describe(document: Document) -> Document {
+    let events = "`history` once, a list of LagSample; `status` each second, a StatusSample; `events`, what is new in the region";
+    document.events::<(Vec<LagSample>, StatusSample)>("/v1/live", "What the page at / shows", events)
+}
+
 fn file(kind: &'static str, text: &'static str) -> Response {
     let headers: [(HeaderName, &'static str); 4] = [
         (header::CONTENT_TYPE, kind),
@@ -81,7 +89,8 @@ fn file(kind: &'static str, text: &'static str) -> Response {
 }
 
 async fn follow(State(source): State<Source>) -> Response {
-    let history = stream::iter([told("history", source.live.samples().to_string())]);
+    let samples = serde_json::to_string(&source.live.samples()).unwrap_or_default();
+    let history = stream::iter([told("history", samples)]);
     let status = changes(source.live.listen(&source.shared)).map(|text| told("status", &*text));
     let events = stream::unfold(source.history.follow(EVENTS), async |mut follower| {
         let news = follower.next().await;

@@ -1,109 +1,93 @@
-//! The board as `/v1/status` and as what a region tells others of itself. Field names are published: never renamed.
+//! The board as `/v1/status` shows it, and as the region reports it to others.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use isthmus_log::Member;
-use isthmus_replication::coordinates::{AppliedThrough, Cursor, Position, Shard};
-use isthmus_replication::delay::Delay;
+use isthmus_door::process_kind;
+use isthmus_log::{ClockOffset, Member};
+use isthmus_replication::coordinates::{Position, Shard};
 use isthmus_replication::names::{ProcessName, RegionName};
 use isthmus_replication::peer::AppliedPositions;
 use isthmus_replication::time::Now;
-use isthmus_runtime::settings::ProcessSettings;
-use serde_json::{Map, Value, json};
-
-use crate::board::{AcceptedLink, Board, Head, Lane, Link, Receiving, State};
-use crate::lag;
-use crate::report::{
-    AgentShard, AgentStatus, Epoch, LaneStatus, LinkStatus, LogPosition, MemberStatus, ReceivingStatus,
-    RegionReport,
+use isthmus_report::gateway::{
+    AcceptedLinkStatus, ClockStatus, ComparedShard, GatewayStatus, HeadStatus, KnownRegion,
 };
+use isthmus_report::region::{
+    AgentPositions, Epoch, LaneStatus, LinkStatus, MemberStatus, ReceivingStatus, ShardPositions,
+};
+use isthmus_report::{Offset, ProcessKind, RegionReport, Stages};
+use isthmus_runtime::settings::ProcessSettings;
 
-/// What `/v1/status` answers with.
+use crate::board::{AcceptedLink, Board, Head, Lane, Link, Receiving, State, Told};
+use crate::lag;
+
+/// What `/v1/status` answers.
 #[must_use]
-pub fn of_gateway(process: &ProcessSettings, board: &Board, now: Now) -> Value {
+pub fn of_gateway(process: &ProcessSettings, board: &Board, now: Now) -> GatewayStatus {
     let state = board.state();
     let mut own = of_region_state(process, &state, now);
-    as_the_leader_told(process, &state, now, &mut own);
-    let own = json!(own);
+    take_leaders_part(process, &state, now, &mut own);
     let others = state
         .regions
         .iter()
         .filter(|(region, _)| **region != process.region);
-    let others = others.map(|(region, told)| {
-        let mut report = json!(told.report);
-        report["age_ms"] = json!(millis(now.mono.since(told.heard)));
-        (region.to_string(), report)
-    });
-    let mut regions: Map<String, Value> = others.collect();
-    regions.insert(process.region.to_string(), own.clone());
-    json!({
-        "process": "gateway",
-        "name": process.name.as_str(),
-        "region": process.region.as_str(),
-        "set": process.set.name.as_str(),
-        "generation": process.set.generation,
-        "set_digest": process.set.digest.to_string(),
-        "leader": state.leadership.leader.as_ref().map(|name| name.as_str()),
-        "leading": state.leadership.leading,
-        "epoch": own["epoch"],
-        "members": own["members"],
-        "nats_clock": state.clock.map(|clock| json!({
-            "offset_ms": clock.micros as f64 / 1e3,
-            "uncertainty_ms": millis(clock.uncertainty),
-        })),
-        "links": own["links"],
-        "accepted": state.accepted.values().map(of_accepted).collect::<Vec<_>>(),
-        "heads": state.heads.iter().map(|(shard, head)| json!({
-            "group": shard.group.as_str(),
-            "partition": shard.partition,
-            "state": head.state,
-            "position": head.position.map(of_position),
-        })).collect::<Vec<_>>(),
-        "receiving": own["receiving"],
-        "compared": of_compared(&state, now),
-        "missing_streams": isthmus_door::streams::shown(&state.missing_streams),
-        "lag": lag::of_all(process, &state, now),
-        "regions": regions,
-    })
+    let others = others.map(|(region, last)| (region.to_string(), of_other(last, now)));
+    let mut regions: BTreeMap<String, KnownRegion> = others.collect();
+    let known = KnownRegion {
+        report: own.clone(),
+        age: None,
+    };
+    regions.insert(process.region.to_string(), known);
+    GatewayStatus {
+        process: ProcessKind::Gateway.into(),
+        name: process.name.to_string(),
+        region: process.region.to_string(),
+        set: process.set.name.to_string(),
+        generation: process.set.generation,
+        set_digest: process.set.digest.to_string(),
+        leader: state.leadership.leader.as_ref().map(ToString::to_string),
+        leading: state.leadership.leading,
+        epoch: own.epoch,
+        members: own.members,
+        nats_clock: state.clock.map(of_clock),
+        links: own.links,
+        accepted: state.accepted.values().map(of_accepted).collect(),
+        heads: state
+            .heads
+            .iter()
+            .map(|(shard, head)| of_head(shard, head))
+            .collect(),
+        receiving: own.receiving,
+        compared: of_compared(&state, now),
+        missing_streams: isthmus_door::streams::shown(&state.missing_streams),
+        lag: lag::of_all(process, &state, now),
+        regions,
+    }
 }
 
-/// What a region tells others of itself: by the gateway that answers, of what its agents and its leader told.
+/// What a region reports to others: by the gateway that answers, from what its agents and its leader
+/// reported to it.
 #[must_use]
 pub fn of_region(process: &ProcessSettings, board: &Board, now: Now) -> RegionReport {
     let state = board.state();
     let mut report = of_region_state(process, &state, now);
-    as_the_leader_told(process, &state, now, &mut report);
+    take_leaders_part(process, &state, now, &mut report);
     report
 }
 
-/// The links and the epoch are the leader's, which tells the standbys of them; not any more when it is silent.
-fn as_the_leader_told(process: &ProcessSettings, state: &State, now: Now, report: &mut RegionReport) {
-    let told = state.regions.get(&process.region);
-    if let Some(told) = told.filter(|_| !state.leadership.leading) {
-        let heard = lag::heard(Some(now.mono.since(told.heard)));
-        let links = heard.then(|| told.report.links.clone());
+/// Puts the leader's links and epoch into a standby's report. The links of a leader that is silent
+/// are left out.
+fn take_leaders_part(process: &ProcessSettings, state: &State, now: Now, report: &mut RegionReport) {
+    let last = state.regions.get(&process.region);
+    if let Some(last) = last.filter(|_| !state.leadership.leading) {
+        let fresh = lag::is_fresh(Some(now.mono.since(last.heard)));
+        let links = fresh.then(|| last.report.links.clone());
         report.links = links.unwrap_or_default();
-        report.epoch.clone_from(&told.report.epoch);
+        report.epoch.clone_from(&last.report.epoch);
     }
 }
 
-/// What comparisons with other regions have found; empty where this gateway does not lead.
-fn of_compared(state: &State, now: Now) -> Value {
-    let found = state.compared.found(now.mono).map(|(peer, shard, found)| {
-        json!({
-            "group": shard.group.as_str(),
-            "partition": shard.partition,
-            "peer": peer.as_str(),
-            "differing_parts": found.differing,
-            "compared_within_ms": millis(found.compared_within),
-            "all_compared": found.all_compared,
-        })
-    });
-    found.collect()
-}
-
-/// The same as this gateway knows it by itself: without what the leader told of its links.
+/// The region's report as this gateway knows it by itself: without the leader's part.
 pub(crate) fn of_region_state(process: &ProcessSettings, state: &State, now: Now) -> RegionReport {
     let agents = state.applied.by_agent(now.mono);
     let epoch = state.leadership.epoch;
@@ -111,7 +95,7 @@ pub(crate) fn of_region_state(process: &ProcessSettings, state: &State, now: Now
     let receiving = state.receiving.iter();
     RegionReport {
         unreadable: None,
-        told_by: process.name.to_string(),
+        reporter: process.name.to_string(),
         generation: process.set.generation,
         set_digest: process.set.digest.to_string(),
         leader: state.leadership.leader.as_ref().map(ToString::to_string),
@@ -126,15 +110,52 @@ pub(crate) fn of_region_state(process: &ProcessSettings, state: &State, now: Now
         receiving: receiving
             .map(|((origin, shard), held)| of_receiving(origin, shard, held, now))
             .collect(),
-        agents: agents.iter().map(|(name, told)| of_agent(name, told)).collect(),
+        agents: agents.iter().map(|(name, all)| of_agent(name, all)).collect(),
+    }
+}
+
+fn of_other(last: &Told, now: Now) -> KnownRegion {
+    KnownRegion {
+        report: last.report.clone(),
+        age: Some(now.mono.since(last.heard)),
+    }
+}
+
+/// What comparisons with other regions found; empty where this gateway does not lead.
+fn of_compared(state: &State, now: Now) -> Vec<ComparedShard> {
+    let found = state.compared.found(now.mono);
+    let of_shard = found.map(|(peer, shard, found)| ComparedShard {
+        group: shard.group.to_string(),
+        partition: shard.partition,
+        peer: peer.to_string(),
+        differing_parts: found.differing as u64,
+        compared_within: found.compared_within,
+        all_compared: found.all_compared,
+    });
+    of_shard.collect()
+}
+
+fn of_clock(clock: ClockOffset) -> ClockStatus {
+    ClockStatus {
+        offset: Offset::from_micros(clock.micros),
+        uncertainty: clock.uncertainty,
+    }
+}
+
+fn of_head(shard: &Shard, head: &Head) -> HeadStatus {
+    HeadStatus {
+        group: shard.group.to_string(),
+        partition: shard.partition,
+        state: head.state.clone(),
+        position: head.position.map(Into::into),
     }
 }
 
 fn of_member((member, clock_offset_micros): &(Member, Option<i64>)) -> MemberStatus {
     MemberStatus {
         name: member.process.to_string(),
-        role: member.role.as_str().to_owned(),
-        clock_offset_ms: clock_offset_micros.map(of_micros),
+        role: process_kind(member.role).into(),
+        clock_offset: clock_offset_micros.map(Offset::from_micros),
     }
 }
 
@@ -143,7 +164,7 @@ fn of_link(peer: &RegionName, link: &Link, heads: &BTreeMap<Shard, Head>, now: N
     let lanes = link.lanes.iter();
     LinkStatus {
         peer: peer.to_string(),
-        state: link.label().to_owned(),
+        state: link.state().into(),
         address: link.address.map(|address| address.to_string()),
         gateway: link.gateway.as_ref().map(ToString::to_string),
         protocol_version: link.version,
@@ -153,25 +174,23 @@ fn of_link(peer: &RegionName, link: &Link, heads: &BTreeMap<Shard, Head>, now: N
         lanes: lanes
             .map(|(shard, lane)| of_lane(shard, lane, position(shard), now))
             .collect(),
-        rtt_ms: link.path.rtt.map(millis),
-        clock_offset_ms: link.path.clock_offset_micros.map(of_micros),
-        clock_uncertainty_ms: link.path.uncertainty_micros.map(|micros| micros as f64 / 1e3),
+        rtt: link.path.rtt,
+        clock_offset: link.path.clock_offset_micros.map(Offset::from_micros),
+        clock_uncertainty: link.path.uncertainty_micros.map(Duration::from_micros),
     }
 }
 
-fn of_accepted(link: &AcceptedLink) -> Value {
-    let mut shown = json!({
-        "peer": link.peer.as_str(),
-        "address": link.address.to_string(),
-        "gateway": link.gateway.as_ref().map(|name| name.as_str()),
-        "protocol_version": link.version,
-        "since_ms": link.since.millis(),
-    });
-    let path = link.path;
-    shown["rtt_ms"] = json!(path.rtt.map(millis));
-    shown["clock_offset_ms"] = json!(path.clock_offset_micros.map(of_micros));
-    shown["clock_uncertainty_ms"] = json!(path.uncertainty_micros.map(|micros| micros as f64 / 1e3));
-    shown
+fn of_accepted(link: &AcceptedLink) -> AcceptedLinkStatus {
+    AcceptedLinkStatus {
+        peer: link.peer.to_string(),
+        address: link.address.to_string(),
+        gateway: link.gateway.as_ref().map(ToString::to_string),
+        protocol_version: link.version,
+        since_ms: link.since.millis(),
+        rtt: link.path.rtt,
+        clock_offset: link.path.clock_offset_micros.map(Offset::from_micros),
+        clock_uncertainty: link.path.uncertainty_micros.map(Duration::from_micros),
+    }
 }
 
 fn of_lane(shard: &Shard, lane: &Lane, head: Option<Position>, now: Now) -> LaneStatus {
@@ -183,16 +202,16 @@ fn of_lane(shard: &Shard, lane: &Lane, head: Option<Position>, now: Now) -> Lane
     LaneStatus {
         group: shard.group.to_string(),
         partition: shard.partition,
-        state: lane.state.to_owned(),
+        state: lane.state.clone(),
         reason: lane.reason.clone(),
-        cursor: lane.cursor.map(of_cursor),
-        applied: lane.applied.map(of_applied),
+        cursor: lane.cursor.map(Into::into),
+        applied: lane.applied.map(Into::into),
         read: lane.read.map(|read| read.0),
         in_flight_bytes: lane.in_flight_bytes,
         window_bytes: lane.window_bytes,
-        lag_ms: Some(millis(lag.at_least)),
+        lag: Some(lag.at_least),
         lag_proven: lag.proven,
-        still_ms: millis(lag.still),
+        still: lag.still,
         backlog: backlog.map(|(head, applied)| head.sequence.0.saturating_sub(applied.sequence.0)),
         needs_sync: lane.needs_sync,
     }
@@ -204,71 +223,64 @@ fn of_receiving(origin: &RegionName, shard: &Shard, held: &Receiving, now: Now) 
         origin: origin.to_string(),
         group: shard.group.to_string(),
         partition: shard.partition,
-        state: held.state.to_owned(),
+        state: held.state.clone(),
         reason: held.reason.clone(),
-        cursor: held.cursor.map(of_cursor),
-        delay_ms: delay.map(|delay| millis(delay.total())),
-        stages_ms: of_stages(delay.unwrap_or_default()),
-        uncertainty_ms: delay.and_then(|delay| delay.uncertainty).map(millis),
-        proof_age_ms: held.proof_age.map(|age| millis(age + now.mono.since(held.as_of))),
-        proof_uncertainty_ms: held.uncertainty.map(millis),
+        cursor: held.cursor.map(Into::into),
+        delay: delay.map(|delay| delay.total()),
+        stages: delay.as_ref().map(Stages::from).unwrap_or_default(),
+        uncertainty: delay.and_then(|delay| delay.uncertainty),
+        proof_age: held.proof_age.map(|age| age + now.mono.since(held.as_of)),
+        proof_uncertainty: held.uncertainty,
         needs_sync: held.needs_sync,
     }
 }
 
-fn of_stages(delay: Delay) -> BTreeMap<String, f64> {
-    let stages = delay.stages();
-    let named = stages.map(|(stage, took)| (stage.label().to_owned(), millis(took)));
-    named.into_iter().collect()
-}
-
-fn of_agent(name: &ProcessName, told: &[&AppliedPositions]) -> AgentStatus {
-    AgentStatus {
+fn of_agent(name: &ProcessName, all: &[&AppliedPositions]) -> AgentPositions {
+    AgentPositions {
         name: name.to_string(),
-        shards: told.iter().map(|told| of_agent_shard(told)).collect(),
+        shards: all.iter().map(|applied| of_agent_shard(applied)).collect(),
     }
 }
 
-fn of_agent_shard(told: &AppliedPositions) -> AgentShard {
-    let (origins, runways) = (told.origins.iter(), told.runways.iter());
-    AgentShard {
-        group: told.shard.group.to_string(),
-        partition: told.shard.partition,
-        own: told.own.map(of_applied),
-        checkpointed: told.checkpointed.0,
-        needs_sync: told.needs_sync,
+fn of_agent_shard(agent: &AppliedPositions) -> ShardPositions {
+    let (origins, runways) = (agent.origins.iter(), agent.runways.iter());
+    ShardPositions {
+        group: agent.shard.group.to_string(),
+        partition: agent.shard.partition,
+        own: agent.own.map(Into::into),
+        checkpointed: agent.checkpointed.0,
+        needs_sync: agent.needs_sync,
         applied: origins
-            .map(|origin| (origin.origin.to_string(), of_applied(origin.applied)))
+            .map(|origin| (origin.origin.to_string(), origin.applied.into()))
             .collect(),
-        runways_s: runways
-            .map(|(peer, runway)| (peer.to_string(), runway.as_secs_f64()))
+        runways: runways
+            .map(|(peer, runway)| (peer.to_string(), *runway))
             .collect(),
     }
 }
 
-fn of_cursor(cursor: Cursor) -> LogPosition {
-    LogPosition {
-        message_id: Some(cursor.message_id.to_string()),
-        ..of_position(cursor.position)
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use isthmus_replication::names::GroupName;
+
+    use super::*;
+    use crate::testing;
+
+    #[test]
+    fn what_a_gateway_reports_is_what_another_one_reads() {
+        let (process, board) = (testing::process(), Board::default());
+        let shard = Shard {
+            group: GroupName::parse("default").unwrap(),
+            partition: 1,
+        };
+        let peer = RegionName::parse("us-east").unwrap();
+        board.link(&peer, |link| link.last_error = Some("refused".to_owned()));
+        board.lane(&peer, &shard, |lane| *lane = Lane::default());
+        board.receiving(&peer, &shard, |receiving| *receiving = Receiving::default());
+        let report = of_region(&process.settings.process, &board, Now::default());
+        assert_eq!((report.links.len(), report.receiving.len()), (1, 1));
+        let body = serde_json::to_vec(&report).unwrap();
+        assert_eq!(RegionReport::read(&body).unwrap(), report);
     }
-}
-
-fn of_applied(applied: AppliedThrough) -> LogPosition {
-    of_position(applied.0)
-}
-
-fn of_position(position: Position) -> LogPosition {
-    LogPosition {
-        life: position.life.to_string(),
-        sequence: position.sequence.0,
-        message_id: None,
-    }
-}
-
-fn of_micros(micros: i64) -> f64 {
-    micros as f64 / 1e3
-}
-
-pub(crate) fn millis(duration: Duration) -> f64 {
-    duration.as_secs_f64() * 1e3
 }

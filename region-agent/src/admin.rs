@@ -31,17 +31,10 @@ const WHY: &str = "/v1/why/";
 /// The routes for operators.
 pub fn router(process: &Process<AgentSettings>, assembled: &Assembled, history: History) -> Router {
     let shown = Arc::clone(assembled);
-    let told = process.settings.process.clone();
+    let settings = process.settings.process.clone();
     let status = move || match shown.get() {
         Some(region) => status::of_agent(region),
-        None => json!({
-            "process": "agent",
-            "name": told.name.as_str(),
-            "region": told.region.as_str(),
-            "set": told.set.name.as_str(),
-            "generation": told.set.generation,
-            "shards": [],
-        }),
+        None => status::of_starting(&settings),
     };
     let current = Arc::clone(assembled);
     let currency = move || {
@@ -55,7 +48,8 @@ pub fn router(process: &Process<AgentSettings>, assembled: &Assembled, history: 
     let why = Router::new()
         .route("/v1/why/{*rest}", get(why))
         .with_state(Arc::clone(assembled));
-    let routes = admin_router(Admin::new(process, history, status, currency))
+    let admin = Admin::new(process, history, status, currency).described(traces::describe);
+    let routes = admin_router(admin)
         .merge(why)
         .merge(aside::router(assembled))
         .merge(traces::router(assembled));

@@ -45,7 +45,7 @@ pub async fn assemble(process: Process<AgentSettings>) -> anyhow::Result<()> {
     let assembled = Assembled::default();
     let teller = Teller {
         region: settings.process.region.to_string(),
-        role: Role::Agent.as_str(),
+        role: Role::Agent,
         process: settings.process.name.to_string(),
     };
     let history = History::new(&process, teller)?;

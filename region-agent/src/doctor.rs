@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use isthmus_door::certificates::{self, OfDoor};
 use isthmus_log::nats::Connection;
+use isthmus_report::Finding;
 use isthmus_runtime::clock::Clock;
-use isthmus_runtime::doctor::{self, Finding, machine};
+use isthmus_runtime::doctor::{self, machine};
 use isthmus_runtime::open_files::Connections;
 use isthmus_runtime::settings::AgentSettings;
 use isthmus_runtime::{blocking, private};
@@ -161,7 +162,7 @@ fn existing(mut folder: PathBuf) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
-    use isthmus_runtime::doctor::Verdict;
+    use isthmus_report::Verdict;
 
     use super::*;
 

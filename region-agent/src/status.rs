@@ -1,135 +1,161 @@
-//! What an agent says of itself at `/v1/status`. Field names are published: never renamed.
+//! What an agent reports of itself at `/v1/status`.
 
-use isthmus_log::Role;
-use isthmus_replication::delay::Delay;
+use std::collections::BTreeMap;
+
+use isthmus_door::process_kind;
+use isthmus_log::{Member, Role};
 use isthmus_replication::digests::Summary;
-use isthmus_replication::follow::Phase;
 use isthmus_replication::names::RegionName;
-use serde_json::{Value, json};
+use isthmus_report::agent::{
+    AppliedOrigin, CheckpointStatus, ConnectedAgent, LifeStatus, LogStatus, MemoryStatus, MissingChanges,
+    OriginFreshness, PeerStatus, RegionMember, ShardStatus,
+};
+use isthmus_report::{AgentStatus, Offset, ProcessKind, ShardPhase, Stages};
+use isthmus_runtime::settings::ProcessSettings;
 
 use crate::lag::{self, Lag};
-use crate::region::Region;
+use crate::region::{MemberPayload, Region};
 use crate::shard::{Served, ShardHandle};
 
-/// What `/v1/status` answers with.
+/// What `/v1/status` answers while the agent starts.
 #[must_use]
-pub fn of_agent(region: &Region) -> Value {
-    let context = region.core.context();
-    let process = &context.process.settings.process;
-    let members = region.members();
-    let members = members.iter().map(|(member, told)| {
-        json!({
-            "role": member.role.as_str(),
-            "name": member.process.as_str(),
-            "http": told.as_ref().and_then(|told| told.http.as_ref()),
-            "admin": told.as_ref().map(|told| &told.admin),
-            "clock_offset_ms": told.as_ref().and_then(|told| told.clock_offset_us).map(|micros| micros as f64 / 1e3),
-            "steward": member.role == Role::Agent && region.steward_name().as_ref() == Some(&member.process),
-        })
-    });
-    let (soft, hard) = context.memory.limits();
-    let offset = region.clock_offset();
-    json!({
-        "process": "agent",
-        "name": process.name.as_str(),
-        "run": context.run.to_string(),
-        "region": process.region.as_str(),
-        "set": process.set.name.as_str(),
-        "generation": process.set.generation,
-        "set_digest": process.set.digest.to_string(),
-        "steward": region.steward_name().as_ref().map(|name| name.as_str()),
-        "members": members.collect::<Vec<_>>(),
-        "clock_offset_ms": offset.map(|offset| -(offset.micros as f64) / 1000.0),
-        "clock_uncertainty_ms": offset.map(|offset| offset.uncertainty.as_secs_f64() * 1000.0),
-        "missing_streams": isthmus_door::streams::shown(&region.missing_streams),
-        "memory": { "used": context.memory.used(), "soft": soft, "hard": hard },
-        "shards": region.core.shards().map(|shard| of_shard(region, shard)).collect::<Vec<_>>(),
-    })
+pub fn of_starting(process: &ProcessSettings) -> AgentStatus {
+    AgentStatus {
+        process: ProcessKind::Agent.into(),
+        name: process.name.to_string(),
+        region: process.region.to_string(),
+        set: process.set.name.to_string(),
+        generation: process.set.generation,
+        connected: None,
+        shards: Vec::new(),
+    }
 }
 
-fn of_shard(region: &Region, shard: &ShardHandle) -> Value {
+/// What `/v1/status` answers.
+#[must_use]
+pub fn of_agent(region: &Region) -> AgentStatus {
+    let process = &region.core.context().process.settings.process;
+    AgentStatus {
+        connected: Some(of_connected(region, process)),
+        shards: region
+            .core
+            .shards()
+            .map(|shard| of_shard(region, shard))
+            .collect(),
+        ..of_starting(process)
+    }
+}
+
+fn of_connected(region: &Region, process: &ProcessSettings) -> ConnectedAgent {
+    let context = region.core.context();
+    let steward = region.steward_name();
+    let steward = steward.as_ref().map(ToString::to_string);
+    let members = region.members();
+    let members = members
+        .iter()
+        .map(|(member, payload)| of_member(member, payload.as_ref(), steward.as_deref()));
+    let (soft, hard) = context.memory.limits();
+    let offset = region.clock_offset();
+    ConnectedAgent {
+        run: context.run.to_string(),
+        set_digest: process.set.digest.to_string(),
+        members: members.collect(),
+        clock_offset: offset.map(|offset| Offset::from_micros(-offset.micros)),
+        clock_uncertainty: offset.map(|offset| offset.uncertainty),
+        missing_streams: isthmus_door::streams::shown(&region.missing_streams),
+        memory: MemoryStatus {
+            used: context.memory.used(),
+            soft,
+            hard,
+        },
+        steward,
+    }
+}
+
+fn of_member(member: &Member, payload: Option<&MemberPayload>, steward: Option<&str>) -> RegionMember {
+    RegionMember {
+        role: process_kind(member.role).into(),
+        name: member.process.to_string(),
+        http: payload.and_then(|payload| payload.http.clone()),
+        admin: payload.map(|payload| payload.admin.clone()),
+        clock_offset: payload
+            .and_then(|payload| payload.clock_offset_us)
+            .map(Offset::from_micros),
+        steward: member.role == Role::Agent && steward == Some(member.process.as_str()),
+    }
+}
+
+fn of_shard(region: &Region, shard: &ShardHandle) -> ShardStatus {
     let now = region.core.context().now().wall;
     let own = region.core.policy().region();
     let served = shard.served();
     let summary = Summary::of(&served.store);
-    let applied: serde_json::Map<String, Value> = served
-        .fold
-        .origins()
-        .map(|(origin, state)| {
-            let view = json!({
-                "life": state.cursor.position.life.to_string(),
-                "sequence": state.cursor.position.sequence.0,
-                "needs_sync": state.needs_sync(),
-            });
-            (origin.to_string(), view)
-        })
-        .collect();
-    json!({
-        "group": shard.shard().group.as_str(),
-        "partition": shard.shard().partition,
-        "phase": phase(&served.phase),
-        "life": served.fold.position().map(|position| json!({
-            "number": position.life.number,
-            "nonce": format!("{:016x}", position.life.nonce),
-        })),
-        "sequence": served.fold.at().sequence.0,
-        "highest_stamp": served.fold.highest_stamp().to_string(),
-        "voids": served.voids,
-        "applied": applied,
-        "lag": lag::of_shard(region, shard, &served).iter().map(of_lag).collect::<Vec<_>>(),
-        "cells": summary.cells,
-        "digest": summary.digest.to_string(),
-        "digest_at": served.fold.at().sequence.0,
-        "needs_sync": needs_sync(&served, own),
-        "bytes": served.store.bytes(),
-        "checkpoint": {
-            "sequence": served.checkpointed.0,
-            "age_ms": served.checkpointed_at.map(|at| millis(now.since(at))),
-            "dirty": served.store.dirty(),
+    let life = served.fold.position().map(|position| position.life);
+    let lag = lag::of_shard(region, shard, &served);
+    ShardStatus {
+        group: shard.shard().group.to_string(),
+        partition: shard.shard().partition,
+        phase: ShardPhase::from(&served.phase).into(),
+        life: life.map(|life| LifeStatus {
+            number: life.number,
+            nonce: format!("{:016x}", life.nonce),
+        }),
+        sequence: served.fold.at().sequence.0,
+        highest_stamp: served.fold.highest_stamp().to_string(),
+        voids: served.voids,
+        applied: of_applied(&served),
+        lag: lag.into_iter().map(of_lag).collect(),
+        cells: summary.cells,
+        digest: summary.digest.to_string(),
+        digest_at: served.fold.at().sequence.0,
+        needs_sync: of_missing(&served, own),
+        bytes: served.store.bytes(),
+        checkpoint: CheckpointStatus {
+            sequence: served.checkpointed.0,
+            age: served.checkpointed_at.map(|at| now.since(at)),
+            dirty: served.store.dirty() as u64,
         },
-        "log": { "bytes": shard.log_bytes(), "first": shard.log_first().0, "full": shard.log_full() },
-        "peers": peers(region, shard),
-    })
-}
-
-fn phase(phase: &Phase) -> &'static str {
-    match phase {
-        Phase::CatchingUp => "catching_up",
-        Phase::Serving => "serving",
-        Phase::NewLife => "new_life",
-        Phase::UpgradeNeeded { .. } => "upgrade_needed",
-        Phase::NeedsSync(_) | Phase::LostBefore => "needs_sync",
-        Phase::Unreadable(_) => "unreadable",
+        log: LogStatus {
+            bytes: shard.log_bytes(),
+            first: shard.log_first().0,
+            full: shard.log_full(),
+        },
+        peers: of_peers(region, shard),
     }
 }
 
+fn of_applied(served: &Served) -> BTreeMap<String, AppliedOrigin> {
+    let origins = served.fold.origins();
+    let applied = origins.map(|(origin, state)| {
+        let applied = AppliedOrigin {
+            life: state.cursor.position.life.to_string(),
+            sequence: state.cursor.position.sequence.0,
+            needs_sync: state.needs_sync(),
+        };
+        (origin.to_string(), applied)
+    });
+    applied.collect()
+}
+
 /// The receiver's view (design.md section 11).
-fn of_lag(lag: &Lag) -> Value {
-    let mut told = of_delay(lag.delay.as_ref());
-    told["origin"] = lag.origin.as_str().into();
-    told["state"] = lag.state.label().into();
-    told["proof_age_ms"] = json!(lag.proof_age.map(millis));
-    told
+fn of_lag(lag: Lag) -> OriginFreshness {
+    OriginFreshness {
+        origin: lag.origin.to_string(),
+        state: lag.state.into(),
+        proof_age: lag.proof_age,
+        delay: lag.delay.map(|delay| delay.total()),
+        stages: lag.delay.as_ref().map(Stages::from).unwrap_or_default(),
+        uncertainty: lag.delay.and_then(|delay| delay.uncertainty),
+    }
 }
 
-/// A delay with its stages; nulls where it is not known.
-pub(crate) fn of_delay(delay: Option<&Delay>) -> Value {
-    let stages: serde_json::Map<String, Value> = delay
-        .into_iter()
-        .flat_map(Delay::stages)
-        .map(|(stage, took)| (stage.label().to_owned(), json!(millis(took))))
-        .collect();
-    json!({
-        "delay_ms": delay.map(|delay| millis(delay.total())),
-        "stages_ms": stages,
-        "uncertainty_ms": delay.and_then(|delay| delay.uncertainty).map(millis),
-    })
-}
-
-fn needs_sync(served: &Served, own: &RegionName) -> Vec<Value> {
+fn of_missing(served: &Served, own: &RegionName) -> Vec<MissingChanges> {
     let missing = missing_of(served, own).into_iter();
     missing
-        .map(|(origin, reason)| json!({ "origin": origin.as_str(), "reason": reason }))
+        .map(|(origin, reason)| MissingChanges {
+            origin: origin.to_string(),
+            reason,
+        })
         .collect()
 }
 
@@ -146,22 +172,18 @@ pub(crate) fn missing_of(served: &Served, own: &RegionName) -> Vec<(RegionName, 
     shard.into_iter().chain(missing).chain(gaps).collect()
 }
 
-/// How far other regions have this region's log, as gateways told.
-fn peers(region: &Region, shard: &ShardHandle) -> Value {
+/// How far other regions have this region's log, as gateways reported.
+fn of_peers(region: &Region, shard: &ShardHandle) -> BTreeMap<String, PeerStatus> {
     let now = region.core.context().now().mono;
-    let told = region.core.peers().newest(shard.shard());
-    let view = |(peer, view): (RegionName, crate::peers::View)| {
-        let value = json!({
-            "connected": view.connected && region.core.peers().reachable(now, shard.shard(), &peer),
-            "sequence": view.last_cursor.map(|cursor| cursor.position.sequence.0),
-            "applied": view.applied.map(|applied| applied.0.sequence.0),
-            "heard_ms": millis(now.since(view.heard)),
-        });
-        (peer.to_string(), value)
+    let newest = region.core.peers().newest(shard.shard()).into_iter();
+    let of_peer = |(peer, view): (RegionName, crate::peers::View)| {
+        let status = PeerStatus {
+            connected: view.connected && region.core.peers().reachable(now, shard.shard(), &peer),
+            sequence: view.last_cursor.map(|cursor| cursor.position.sequence.0),
+            applied: view.applied.map(|applied| applied.0.sequence.0),
+            age: now.since(view.heard),
+        };
+        (peer.to_string(), status)
     };
-    Value::Object(told.into_iter().map(view).collect())
-}
-
-fn millis(duration: std::time::Duration) -> f64 {
-    duration.as_micros() as f64 / 1000.0
+    newest.map(of_peer).collect()
 }

@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
+use isthmus_report::AgentStatus;
+use isthmus_report::agent::ShardStatus;
 use reqwest::Client;
 use serde::Serialize;
 
-use super::status::{self, AgentStatus};
+use super::status;
 use crate::folder::run_file::RunFile;
 
 const ASK_EVERY: Duration = Duration::from_millis(250);
@@ -60,7 +62,7 @@ pub(crate) async fn holdings(client: &Client, run: &RunFile) -> Vec<Holding> {
 }
 
 fn shards(said: AgentStatus) -> BTreeMap<String, (String, u64)> {
-    let shard = |shard: status::ShardStatus| {
+    let shard = |shard: ShardStatus| {
         (
             format!("{}/{}", shard.group, shard.partition),
             (shard.digest, shard.cells),

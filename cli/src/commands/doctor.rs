@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use clap::Args;
 use futures::future::join_all;
-use isthmus_runtime::doctor::{self, Finding, Verdict, machine};
+use isthmus_report::{DoctorReport, Finding, Verdict};
+use isthmus_runtime::doctor::{self, machine};
 use reqwest::Client;
 use serde::{Deserialize, Serialize};
 
@@ -48,14 +49,6 @@ struct Told {
     process: String,
     #[serde(flatten)]
     finding: Finding,
-}
-
-/// What a process answers.
-#[derive(Deserialize)]
-struct Answer {
-    region: String,
-    process: String,
-    findings: Vec<Finding>,
 }
 
 /// Who is asked, and where.
@@ -184,7 +177,7 @@ impl Asked {
 
 async fn of_process(client: &Client, asked: &Asked) -> Vec<Told> {
     let request = client.get(format!("{}/v1/doctor", asked.url));
-    let answer: Result<Answer, _> = http::json(request).await;
+    let answer: Result<DoctorReport, _> = http::json(request).await;
     match answer {
         Ok(answer) => {
             let told = |finding| Told {

@@ -7,12 +7,13 @@ use std::time::Duration;
 use clap::Args;
 use futures::stream::FuturesUnordered;
 use futures::{Stream, StreamExt};
-use serde::Deserialize as _;
-use serde_json::Value;
+use isthmus_replication::delay::Stage;
+use isthmus_report::gateway::KnownRegion;
+use isthmus_report::{GatewayStatus, LagRow, Offset, ProcessKind, duration};
 
-use crate::client::http::{self, HttpError};
+use crate::client::http::HttpError;
 use crate::client::proof::{Proof, ProofError};
-use crate::client::status::{GatewayStatus, LagStatus, RegionStatus, states, worst};
+use crate::client::status::{self, state_of, states, worst};
 use crate::failure::Failure;
 use crate::folder::run_file::{RunFile, RunFileError};
 use crate::output::{Table, line, lines, pretty_json};
@@ -31,15 +32,16 @@ pub struct Status {
     via: Option<String>,
     #[command(flatten)]
     proof: Proof,
-    /// Print what the gateway answered
+    /// Print the status as JSON, as a gateway answers it
     #[arg(long)]
     json: bool,
 }
 
 /// The other gateways are heard for so long after the first.
 const OTHERS_WITHIN: Duration = Duration::from_millis(300);
-/// The parts of a delay, in order.
-pub(super) const STAGES: [&str; 5] = ["commit", "queue", "wire", "append", "apply"];
+
+/// Every region with its last report.
+type Regions = BTreeMap<String, KnownRegion>;
 
 #[derive(Debug, thiserror::Error)]
 enum StatusError {
@@ -51,21 +53,18 @@ enum StatusError {
     NoGateway(#[source] Option<HttpError>),
     #[error("{admin} {answers}; name the admin address of a gateway, as `isthmus up` prints it")]
     NotAGateway { admin: String, answers: String },
-    #[error("the gateway's status is not one")]
-    Unreadable(#[from] serde_json::Error),
 }
 
 impl Status {
     pub(super) async fn run(self) -> Result<(), Failure> {
-        let told = self.ask().await?;
+        let mut status = self.ask().await?;
         if self.json {
-            pretty_json(&told)?;
+            pretty_json(&status)?;
             return Ok(());
         }
-        let mut status: GatewayStatus = serde_json::from_value(told).map_err(StatusError::from)?;
         line(format_args!("told by {} of {}", status.name, status.region))?;
         let lag = std::mem::take(&mut status.lag);
-        let regions = status.every_region();
+        let regions = status.into_regions();
         let tables = [
             regions_table(&regions),
             members_table(&regions),
@@ -83,7 +82,7 @@ impl Status {
         Ok(())
     }
 
-    async fn ask(&self) -> Result<Value, StatusError> {
+    async fn ask(&self) -> Result<GatewayStatus, StatusError> {
         let admins = match &self.via {
             Some(via) => vec![via.trim_end_matches('/').to_owned()],
             None => {
@@ -96,8 +95,11 @@ impl Status {
         };
         let client = self.proof.client(&self.via)?;
         let asked = admins.into_iter().map(|admin| {
-            let request = client.get(format!("{admin}/v1/status"));
-            Box::pin(async move { http::json(request).await.map(|status| (admin, status)) })
+            let client = &client;
+            Box::pin(async move {
+                let status = status::of_gateway(client, &admin).await?;
+                Ok::<_, HttpError>((admin, status))
+            })
         });
         let mut asked: FuturesUnordered<_> = asked.collect();
         let (mut last, mut unusable) = (None, None);
@@ -125,18 +127,17 @@ impl Status {
     }
 }
 
-/// What every gateway tells of lag is "at least": the greatest that is told holds. Who does not answer soon is not waited for.
+/// A lag is "at least" so much, so that the greatest one of all gateways holds. A gateway that does
+/// not answer soon is left out.
 async fn hear_others(
-    status: &mut Value,
-    mut others: impl Stream<Item = Result<(String, Value), HttpError>> + Unpin,
+    status: &mut GatewayStatus,
+    mut others: impl Stream<Item = Result<(String, GatewayStatus), HttpError>> + Unpin,
 ) {
     let all = async {
         while let Some(other) = others.next().await {
-            let rows = other
-                .ok()
-                .and_then(|(_, mut other)| other.get_mut("lag").map(Value::take));
-            for row in rows.iter().filter_map(Value::as_array).flatten() {
-                take_greater(status, row);
+            let rows = other.ok().map(|(_, other)| other.lag);
+            for row in rows.into_iter().flatten() {
+                take_greater(&mut status.lag, row);
             }
         }
     };
@@ -144,30 +145,21 @@ async fn hear_others(
     let _ = tokio::time::timeout(OTHERS_WITHIN, all).await;
 }
 
-fn take_greater(status: &mut Value, row: &Value) {
-    let is_same = |held: &Value| {
-        ["origin", "peer", "group", "partition"]
-            .iter()
-            .all(|name| held[name] == row[name])
-    };
-    let mut held = status["lag"].as_array_mut().into_iter().flatten();
-    if let Some(held) = held.find(|held| is_same(held))
-        && row["lag_ms"].as_f64() > held["lag_ms"].as_f64()
-    {
-        held.clone_from(row);
+fn take_greater(rows: &mut [LagRow], row: LagRow) {
+    let held = rows.iter_mut().find(|held| held.is_of_same(&row));
+    if let Some(held) = held.filter(|held| row.lag > held.lag) {
+        *held = row;
     }
 }
 
-/// The status, if a gateway tells it.
-fn of_a_gateway(admin: String, status: Value) -> Result<Value, StatusError> {
-    let text = |name: &str| status[name].as_str().unwrap_or("?");
-    let answers = match text("process") {
-        "gateway" => {
-            GatewayStatus::deserialize(&status)?;
-            return Ok(status);
+/// The status, if a gateway wrote it.
+fn of_a_gateway(admin: String, status: GatewayStatus) -> Result<GatewayStatus, StatusError> {
+    let answers = match status.process.known() {
+        Some(ProcessKind::Gateway) => return Ok(status),
+        Some(ProcessKind::Agent) => {
+            format!("is the admin address of {} in {}", status.name, status.region)
         }
-        "agent" => format!("is the admin address of {} in {}", text("name"), text("region")),
-        _ => "does not answer as a gateway".to_owned(),
+        None => "does not answer as a gateway".to_owned(),
     };
     Err(not_a_gateway(admin, answers))
 }
@@ -176,49 +168,50 @@ fn not_a_gateway(admin: String, answers: String) -> StatusError {
     StatusError::NotAGateway { admin, answers }
 }
 
-fn regions_table(regions: &[(String, RegionStatus)]) -> Table {
+fn regions_table(regions: &Regions) -> Table {
     let mut table = Table::new(["region", "leader", "epoch", "agents", "told"]);
-    for (name, region) in regions {
-        let agents: Vec<&str> = region.agents.iter().map(|agent| agent.name.as_str()).collect();
-        let epoch = region
+    for (name, KnownRegion { report, age }) in regions {
+        let agents: Vec<&str> = report.agents.iter().map(|agent| agent.name.as_str()).collect();
+        let epoch = report
             .epoch
             .as_ref()
             .map(|epoch| format!("{}/{}", epoch.life, epoch.revision));
-        let age = region
-            .age_ms
-            .map_or_else(|| "now".to_owned(), |age| format!("{:.1} s ago", age / 1000.0));
-        let (leader, told) = match &region.unreadable {
+        let age = age.map_or_else(
+            || "now".to_owned(),
+            |age| format!("{:.1} s ago", age.as_secs_f64()),
+        );
+        let (leader, age) = match &report.unreadable {
             Some(why) => ("unknown", format!("can't be read: {why}")),
-            None => (region.leader.as_deref().unwrap_or("none"), age),
+            None => (report.leader.as_deref().unwrap_or("none"), age),
         };
         table.row([
             name.clone(),
             leader.to_owned(),
             epoch.unwrap_or_else(|| "-".to_owned()),
             agents.join(" "),
-            told,
+            age,
         ]);
     }
     table
 }
 
-fn members_table(regions: &[(String, RegionStatus)]) -> Table {
+fn members_table(regions: &Regions) -> Table {
     let mut table = Table::new(["region", "member", "role", "clock offset"]);
     for (name, region) in regions {
-        for member in &region.members {
-            let offset = member.clock_offset_ms;
+        for member in &region.report.members {
+            let offset = member.clock_offset;
             table.row([
                 name.clone(),
                 member.name.clone(),
-                member.role.clone(),
-                offset.map_or_else(|| "-".to_owned(), |offset| format!("{offset:+.1} ms")),
+                member.role.to_string(),
+                offset.map_or_else(|| "-".to_owned(), |offset| format!("{:+.1} ms", offset.millis())),
             ]);
         }
     }
     table
 }
 
-fn links_table(regions: &[(String, RegionStatus)], lag: &[LagStatus]) -> Table {
+fn links_table(regions: &Regions, lag: &[LagRow]) -> Table {
     let header = [
         "from",
         "to",
@@ -233,27 +226,27 @@ fn links_table(regions: &[(String, RegionStatus)], lag: &[LagStatus]) -> Table {
         "runway",
     ];
     let mut table = Table::new(header);
-    let millis = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.1} ms"));
+    let offset = |offset: Offset| format!("{:.1} ms", offset.millis());
     for (from, region) in regions {
-        for link in &region.links {
+        for link in &region.report.links {
             let between = lag
                 .iter()
                 .filter(|lag| lag.origin == *from && lag.peer == link.peer);
             let shards: Vec<_> = between.collect();
-            let runways = shards.iter().filter_map(|lag| lag.runway_s);
+            let runways = shards.iter().filter_map(|lag| lag.runway);
             table.row([
                 from.clone(),
                 link.peer.clone(),
-                link.state.clone(),
+                link.state.to_string(),
                 link.protocol_version
                     .map_or_else(|| "-".to_owned(), |version| version.to_string()),
-                millis(link.rtt_ms),
-                millis(link.clock_offset_ms),
-                millis(worst(shards.iter().map(|lag| lag.lag_ms))),
-                states(shards.iter().map(|lag| lag.told_state())),
-                millis(worst(shards.iter().map(|lag| lag.delay_ms))),
-                millis(worst(shards.iter().map(|lag| lag.proof_age_ms))),
-                runways.reduce(f64::min).map_or_else(|| "-".to_owned(), span),
+                millis(link.rtt),
+                link.clock_offset.map_or_else(|| "-".to_owned(), offset),
+                millis(worst(shards.iter().map(|lag| lag.lag))),
+                states(shards.iter().map(|lag| state_of(lag))),
+                millis(worst(shards.iter().map(|lag| lag.delay))),
+                millis(worst(shards.iter().map(|lag| lag.proof_age))),
+                runways.min().map_or_else(|| "-".to_owned(), span),
             ]);
         }
     }
@@ -261,48 +254,55 @@ fn links_table(regions: &[(String, RegionStatus)], lag: &[LagStatus]) -> Table {
 }
 
 /// The stages of the slowest delay of each pair of regions.
-fn stages_table(lag: &[LagStatus]) -> Table {
-    let mut slowest: BTreeMap<(&str, &str), &LagStatus> = BTreeMap::new();
-    for one in lag.iter().filter(|lag| lag.delay_ms.is_some()) {
+fn stages_table(lag: &[LagRow]) -> Table {
+    let mut slowest: BTreeMap<(&str, &str), &LagRow> = BTreeMap::new();
+    for one in lag.iter().filter(|lag| lag.delay.is_some()) {
         let held = slowest.entry((&one.origin, &one.peer)).or_insert(one);
-        if one.delay_ms > held.delay_ms {
+        if one.delay > held.delay {
             *held = one;
         }
     }
-    let header = ["from", "to", "delay"].into_iter().chain(STAGES);
-    let mut table = Table::new(header);
-    let millis = |value: Option<&f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.1} ms"));
+    let stages = Stage::ALL.map(Stage::label);
+    let mut table = Table::new(["from", "to", "delay"].into_iter().chain(stages));
     for ((from, to), lag) in slowest {
-        let stages = STAGES.map(|stage| millis(lag.stages_ms.get(stage)));
-        let row = [from.to_owned(), to.to_owned(), millis(lag.delay_ms.as_ref())];
+        let stages = Stage::ALL.map(|stage| millis(lag.stages.of(stage)));
+        let row = [from.to_owned(), to.to_owned(), millis(lag.delay)];
         table.row(row.into_iter().chain(stages));
     }
     table
 }
 
 /// Why a region is behind another one, one line a pair.
-fn reasons(lag: &[LagStatus]) -> Vec<String> {
-    let mut told: BTreeMap<(&str, &str), (&LagStatus, &str)> = BTreeMap::new();
-    for one in lag {
-        if let Some(reason) = &one.reason {
-            told.entry((&one.origin, &one.peer)).or_insert((one, reason));
+fn reasons(lag: &[LagRow]) -> Vec<String> {
+    let mut first: BTreeMap<(&str, &str), (&LagRow, &str)> = BTreeMap::new();
+    for row in lag {
+        if let Some(reason) = &row.reason {
+            first.entry((&row.origin, &row.peer)).or_insert((row, reason));
         }
     }
-    let lines = told.into_iter();
+    let lines = first.into_iter();
     lines
-        .map(|((from, to), (lag, reason))| {
-            let (group, partition) = (&lag.group, lag.partition);
+        .map(|((from, to), (row, reason))| {
+            let (group, partition) = (&row.group, row.partition);
             format!(
                 "{from} to {to} is {} ({group}/{partition}): {reason}",
-                lag.told_state()
+                state_of(row)
             )
         })
         .collect()
 }
 
+/// `44.5 ms`, or `-` where it is not known.
+fn millis(duration: Option<Duration>) -> String {
+    duration.map_or_else(
+        || "-".to_owned(),
+        |duration| format!("{:.1} ms", duration::millis(duration)),
+    )
+}
+
 /// `45 s`, `12 min`, `7 h`, `3 days`.
-fn span(seconds: f64) -> String {
-    match seconds {
+fn span(duration: Duration) -> String {
+    match duration.as_secs_f64() {
         s if s < 120.0 => format!("{s:.0} s"),
         s if s < 7_200.0 => format!("{:.0} min", s / 60.0),
         s if s < 172_800.0 => format!("{:.0} h", s / 3_600.0),
@@ -319,28 +319,40 @@ impl From<StatusError> for Failure {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use isthmus_replication::receiving::lag::Freshness;
 
     use super::*;
 
-    #[test]
-    fn of_what_gateways_tell_of_a_lag_the_greatest_holds() {
-        let row = |peer: &str, lag: Value, state: &str| json!({ "origin": "eu-west", "peer": peer, "group": "default", "partition": 0, "lag_ms": lag, "state": state });
-        let mut status =
-            json!({ "lag": [row("us-east", json!(5.0), "live"), row("ap-south", Value::Null, "unknown")] });
-        for told in [
-            row("us-east", json!(4_000.0), "stalled"),
-            row("us-east", json!(3_000.0), "stalled"),
-            row("us-east", Value::Null, "unknown"),
-            row("ap-south", json!(7.0), "live"),
-            row("sa-east", json!(9.0), "live"),
-        ] {
-            take_greater(&mut status, &told);
+    fn row(peer: &str, lag: Option<u64>, state: Freshness) -> LagRow {
+        LagRow {
+            origin: "eu-west".to_owned(),
+            peer: peer.to_owned(),
+            group: "default".to_owned(),
+            lag: lag.map(Duration::from_millis),
+            state: state.into(),
+            ..LagRow::default()
         }
-        let held = [
-            row("us-east", json!(4_000.0), "stalled"),
-            row("ap-south", json!(7.0), "live"),
+    }
+
+    #[test]
+    fn the_greatest_lag_that_a_gateway_reports_holds() {
+        let mut rows = [
+            row("us-east", Some(5), Freshness::Live),
+            row("ap-south", None, Freshness::Unknown),
         ];
-        assert_eq!(status, json!({ "lag": held }));
+        for other in [
+            row("us-east", Some(4_000), Freshness::Stalled),
+            row("us-east", Some(3_000), Freshness::Stalled),
+            row("us-east", None, Freshness::Unknown),
+            row("ap-south", Some(7), Freshness::Live),
+            row("sa-east", Some(9), Freshness::Live),
+        ] {
+            take_greater(&mut rows, other);
+        }
+        let greatest = [
+            row("us-east", Some(4_000), Freshness::Stalled),
+            row("ap-south", Some(7), Freshness::Live),
+        ];
+        assert_eq!(rows, greatest);
     }
 }

@@ -5,11 +5,14 @@ use std::time::Duration;
 
 use clap::Args;
 use futures::future::join_all;
+use isthmus_replication::delay::Stage;
+use isthmus_report::Stages;
+use isthmus_report::duration::{MaybeMillis, millis};
+use isthmus_report::trace::{TracedChange, Traces};
 use reqwest::Client;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep_until};
 
-use super::status::STAGES;
 use crate::client::door;
 use crate::client::http;
 use crate::client::kv::Place;
@@ -65,20 +68,29 @@ struct Probe {
     regions: Vec<String>,
 }
 
-/// What an agent says of the probe.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
-#[serde(default)]
+/// How the probe came to an agent.
+#[derive(Clone, Debug, Default, Serialize)]
 struct Applied {
-    delay_ms: Option<f64>,
-    stages_ms: std::collections::BTreeMap<String, f64>,
-    uncertainty_ms: Option<f64>,
+    #[serde(rename = "delay_ms", with = "MaybeMillis")]
+    delay: Option<Duration>,
+    #[serde(rename = "stages_ms")]
+    stages: Stages,
+    #[serde(rename = "uncertainty_ms", with = "MaybeMillis")]
+    uncertainty: Option<Duration>,
     applied_at: String,
     sequence: u64,
 }
 
-#[derive(Deserialize)]
-struct Told {
-    traces: Vec<Applied>,
+impl From<TracedChange> for Applied {
+    fn from(change: TracedChange) -> Self {
+        Self {
+            delay: change.delay,
+            stages: change.stages,
+            uncertainty: change.uncertainty,
+            applied_at: change.applied_at,
+            sequence: change.sequence,
+        }
+    }
 }
 
 /// One agent and what it had in time.
@@ -115,11 +127,8 @@ impl Trace {
         });
         let arrivals = agents.map(|(region, agent)| arrival(&client, &probe, region, agent, until));
         let mut arrivals = join_all(arrivals).await;
-        let delay = |arrival: &Arrival| arrival.applied.as_ref().and_then(|applied| applied.delay_ms);
-        arrivals.sort_by(|one, other| {
-            let (one, other) = (delay(one).unwrap_or(f64::MAX), delay(other).unwrap_or(f64::MAX));
-            one.total_cmp(&other)
-        });
+        let delay = |arrival: &Arrival| arrival.applied.as_ref().and_then(|applied| applied.delay);
+        arrivals.sort_by_key(|arrival| delay(arrival).unwrap_or(Duration::MAX));
         self.tell(&probe, &arrivals)?;
         let late = arrivals.iter().filter(|arrival| arrival.applied.is_none());
         let late: Vec<String> = late
@@ -159,8 +168,8 @@ impl Trace {
         line("")?;
         let delays = arrivals
             .iter()
-            .filter_map(|arrival| arrival.applied.as_ref()?.delay_ms);
-        let longest = delays.fold(0.0, f64::max);
+            .filter_map(|arrival| arrival.applied.as_ref()?.delay);
+        let longest = delays.max().unwrap_or_default();
         let names = arrivals
             .iter()
             .map(|arrival| arrival.region.len() + arrival.agent.len() + 1);
@@ -188,8 +197,9 @@ async fn arrival(client: &Client, probe: &Probe, region: &str, agent: &AgentRun,
         applied: None,
     };
     while arrival.applied.is_none() && Instant::now() < until {
-        let asked: Result<Told, _> = http::json(client.get(&url)).await;
-        arrival.applied = asked.ok().and_then(|told| told.traces.into_iter().next_back());
+        let asked: Result<Traces, _> = http::json(client.get(&url)).await;
+        let oldest = asked.ok().and_then(|found| found.traces.into_iter().next_back());
+        arrival.applied = oldest.map(Into::into);
         if arrival.applied.is_none() {
             sleep_until(until.min(Instant::now() + AGAIN)).await;
         }
@@ -198,19 +208,20 @@ async fn arrival(client: &Client, probe: &Probe, region: &str, agent: &AgentRun,
 }
 
 /// A bar with a letter a stage, and the times.
-fn waterfall(applied: &Applied, longest: f64) -> String {
+fn waterfall(applied: &Applied, longest: Duration) -> String {
     let mut bar = String::new();
-    let (mut passed, mut times) = (0.0, Vec::new());
-    for (stage, letter) in STAGES.into_iter().zip(['c', 'q', 'w', 'a', 'p']) {
-        let Some(took) = applied.stages_ms.get(stage) else {
+    let (mut passed, mut times) = (Duration::ZERO, Vec::new());
+    for (stage, letter) in Stage::ALL.into_iter().zip(['c', 'q', 'w', 'a', 'p']) {
+        let Some(took) = applied.stages.of(stage) else {
             continue;
         };
         passed += took;
-        let ends = (passed / longest.max(f64::MIN_POSITIVE) * WIDTH).round() as usize;
+        let share = passed.as_secs_f64() / longest.as_secs_f64().max(f64::MIN_POSITIVE);
+        let ends = (share * WIDTH).round() as usize;
         bar.extend(std::iter::repeat_n(letter, ends.saturating_sub(bar.len())));
-        times.push(format!("{stage} {took:.1}"));
+        times.push(format!("{} {:.1}", stage.label(), millis(took)));
     }
-    let total = applied.delay_ms.unwrap_or_default();
+    let total = millis(applied.delay.unwrap_or_default());
     let width = WIDTH as usize;
     format!("{bar:width$}  {total:>7.1} ms  ({})", times.join(", "))
 }
@@ -222,26 +233,28 @@ mod tests {
     #[test]
     fn a_bar_is_as_long_as_the_slowest_and_its_letters_are_the_stages() {
         let stages = [
-            ("commit", 2.0),
-            ("queue", 2.0),
-            ("wire", 40.0),
-            ("append", 2.0),
-            ("apply", 2.0),
+            (Stage::Commit, 2),
+            (Stage::Queue, 2),
+            (Stage::Wire, 40),
+            (Stage::Append, 2),
+            (Stage::Apply, 2),
         ];
+        let stages = stages.map(|(stage, millis)| (stage, Duration::from_millis(millis)));
+        let whole = Duration::from_millis(48);
         let applied = Applied {
-            delay_ms: Some(48.0),
-            stages_ms: stages.map(|(stage, took)| (stage.to_owned(), took)).into(),
+            delay: Some(whole),
+            stages: stages.into_iter().collect(),
             ..Applied::default()
         };
-        let shown = waterfall(&applied, 48.0);
+        let shown = waterfall(&applied, whole);
         let bar = format!("cc{}{}aapp", "qq", "w".repeat(40));
         assert!(shown.starts_with(&bar), "{shown}");
         assert!(
             shown.contains("48.0 ms  (commit 2.0, queue 2.0, wire 40.0, append 2.0, apply 2.0)"),
             "{shown}"
         );
-        let half = waterfall(&applied, 96.0);
+        let half = waterfall(&applied, whole * 2);
         assert!(half.starts_with(&format!("cq{}ap ", "w".repeat(20))), "{half}");
-        assert!(waterfall(&Applied::default(), 0.0).contains("0.0 ms"));
+        assert!(waterfall(&Applied::default(), Duration::ZERO).contains("0.0 ms"));
     }
 }

@@ -1,12 +1,14 @@
 //! What gateways say of leaders and links while a demo runs.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use futures::future::join_all;
+use isthmus_report::GatewayStatus;
 use reqwest::Client;
 
 use super::lag::Pair;
-use crate::client::status::{self, GatewayStatus};
+use crate::client::status;
 use crate::folder::run_file::RunFile;
 
 /// What was seen of every link.
@@ -14,8 +16,8 @@ use crate::folder::run_file::RunFile;
 pub(super) struct Links {
     leaders: BTreeMap<String, String>,
     states: BTreeMap<Pair, String>,
-    round_trips: BTreeMap<Pair, Vec<f64>>,
-    delays: BTreeMap<Pair, Vec<f64>>,
+    round_trips: BTreeMap<Pair, Vec<Duration>>,
+    delays: BTreeMap<Pair, Vec<Duration>>,
 }
 
 impl Links {
@@ -33,28 +35,28 @@ impl Links {
     }
 
     fn keep(&mut self, said: GatewayStatus) {
-        let leads = said.own.leader.as_ref() == Some(&said.name);
-        if let Some(leader) = said.own.leader {
+        let leads = said.names_itself_leader();
+        if let Some(leader) = said.leader {
             self.leaders.insert(said.region.clone(), leader);
         }
         if !leads {
             return;
         }
-        let mut delays: BTreeMap<Pair, f64> = BTreeMap::new();
+        let mut delays: BTreeMap<Pair, Duration> = BTreeMap::new();
         for shard in said.lag.into_iter().filter(|lag| lag.peer == said.region) {
-            let Some(delay) = shard.delay_ms else { continue };
+            let Some(delay) = shard.delay else { continue };
             let worst = delays.entry((shard.origin, shard.peer)).or_default();
-            *worst = worst.max(delay);
+            *worst = delay.max(*worst);
         }
         for (pair, delay) in delays {
             self.delays.entry(pair).or_default().push(delay);
         }
-        for link in said.own.links {
+        for link in said.links {
             let pair = (said.region.clone(), link.peer);
-            if let Some(round_trip) = link.rtt_ms {
+            if let Some(round_trip) = link.rtt {
                 self.round_trips.entry(pair.clone()).or_default().push(round_trip);
             }
-            self.states.insert(pair, link.state);
+            self.states.insert(pair, link.state.to_string());
         }
     }
 
@@ -68,30 +70,30 @@ impl Links {
         self.states.get(pair).map(String::as_str)
     }
 
-    /// The newest round trip of a link, in milliseconds.
-    pub(super) fn newest_round_trip(&self, pair: &Pair) -> Option<f64> {
+    /// The newest round trip of a link.
+    pub(super) fn newest_round_trip(&self, pair: &Pair) -> Option<Duration> {
         self.round_trips.get(pair)?.last().copied()
     }
 
-    /// The least of the round trips seen, in milliseconds: what the network takes, whatever else the machine does.
-    pub(super) fn least_round_trip(&self, pair: &Pair) -> Option<f64> {
-        self.round_trips.get(pair)?.iter().copied().min_by(f64::total_cmp)
+    /// The least of the round trips seen: what the network takes, whatever else the machine does.
+    pub(super) fn least_round_trip(&self, pair: &Pair) -> Option<Duration> {
+        self.round_trips.get(pair)?.iter().copied().min()
     }
 
-    /// The median of the round trips seen, in milliseconds.
-    pub(super) fn median_round_trip(&self, pair: &Pair) -> Option<f64> {
+    /// The median of the round trips seen.
+    pub(super) fn median_round_trip(&self, pair: &Pair) -> Option<Duration> {
         median(self.round_trips.get(pair)?)
     }
 
-    /// The median of a link's delays, in milliseconds: from the request at the origin to the apply at the receiver, of the
+    /// The median of a link's delays: from the request at the origin to the apply at the receiver, of the
     /// newest message of the worst shard, as the receiving region's leader says once a second.
-    pub(super) fn median_delay(&self, pair: &Pair) -> Option<f64> {
+    pub(super) fn median_delay(&self, pair: &Pair) -> Option<Duration> {
         median(self.delays.get(pair)?)
     }
 }
 
-fn median(seen: &[f64]) -> Option<f64> {
+fn median(seen: &[Duration]) -> Option<Duration> {
     let mut seen = seen.to_vec();
-    seen.sort_by(f64::total_cmp);
+    seen.sort_unstable();
     seen.get(seen.len().saturating_sub(1) / 2).copied()
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use isthmus_report::duration::millis;
 use serde::Serialize;
 
 use super::Watched;
@@ -107,15 +108,15 @@ impl Summary {
             digest: holding.digest(),
             cells: holding.cells(),
         };
-        let tenths = |value: Option<f64>| value.map(|value| (value * 10.0).round() / 10.0);
-        let millis = |lag: Option<Duration>| tenths(lag.map(|lag| lag.as_secs_f64() * 1e3));
+        let tenths = |value: f64| (value * 10.0).round() / 10.0;
+        let millis = |duration: Option<Duration>| duration.map(|duration| tenths(millis(duration)));
         let link = |pair| LinkSummary {
-            rtt_ms: tenths(links.least_round_trip(&pair)),
-            rtt_p50_ms: tenths(links.median_round_trip(&pair)),
+            rtt_ms: millis(links.least_round_trip(&pair)),
+            rtt_p50_ms: millis(links.median_round_trip(&pair)),
             lag_p50_ms: millis(probes.percentile(&pair, 50)),
             lag_p99_ms: millis(probes.percentile(&pair, 99)),
             lag_samples: probes.count(&pair),
-            delay_p50_ms: tenths(links.median_delay(&pair)),
+            delay_p50_ms: millis(links.median_delay(&pair)),
             from: pair.0,
             to: pair.1,
         };

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use isthmus_report::duration::millis;
+
 use super::Watched;
 use super::lag::{Pair, Probes};
 use super::links::Links;
@@ -85,7 +87,9 @@ struct LinkLine {
 impl LinkLine {
     fn new(pair: &Pair, links: &Links, probes: &Probes) -> Self {
         let lag = probes.newest(pair).map(|lag| format!("{} ms", lag.as_millis()));
-        let rtt = links.newest_round_trip(pair).map(|rtt| format!("{rtt:.1} ms"));
+        let rtt = links
+            .newest_round_trip(pair)
+            .map(|rtt| format!("{:.1} ms", millis(rtt)));
         Self {
             pair: pair.clone(),
             state: links.state(pair).unwrap_or("-").to_owned(),

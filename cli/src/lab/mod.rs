@@ -117,10 +117,8 @@ async fn leader_of(dir: &Path, region: &str) -> Result<String, Failure> {
         let gateways = &run.regions.get(region).ok_or_else(unknown)?.gateways;
         let asked = gateways.iter().filter(|gateway| gateway.pid != 0);
         let asked = asked.map(|gateway| timeout(ANSWER_WITHIN, status::of_gateway(&client, &gateway.admin)));
-        let told: Vec<_> = join_all(asked).await.into_iter().flatten().flatten().collect();
-        let leads = told
-            .iter()
-            .find(|told| told.own.leader.as_ref() == Some(&told.name));
+        let all: Vec<_> = join_all(asked).await.into_iter().flatten().flatten().collect();
+        let leads = all.iter().find(|status| status.names_itself_leader());
         if let Some(leader) = leads {
             return Ok(leader.name.clone());
         }

@@ -14,12 +14,13 @@ use isthmus_runtime::Process;
 use isthmus_runtime::health::{ConditionReport, Health, Probe, Report};
 use isthmus_runtime::metrics::{CONTENT_TYPE, Metrics};
 use isthmus_runtime::settings::Duration;
-use serde::Deserialize;
-use serde_json::Value;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 
 use crate::code::ErrorCode;
 use crate::history::{History, PAGE};
+use crate::openapi::{self, Document};
 use crate::problem::{Problem, with_problems};
 
 /// What the administrative routes show.
@@ -28,7 +29,8 @@ pub struct Admin {
     health: Health,
     metrics: Metrics,
     history: History,
-    status: Arc<dyn Fn() -> Value + Send + Sync>,
+    status: Arc<dyn Fn() -> Response + Send + Sync>,
+    document: Document,
     currency: Arc<dyn Fn() -> Vec<Currency> + Send + Sync>,
     journal_turns: Arc<Semaphore>,
 }
@@ -54,26 +56,38 @@ impl fmt::Debug for Admin {
 impl Admin {
     /// The routes of `process` with the history of its region. `status` is what `/v1/status` answers with, `currency` what
     /// `/readyz/read?max_lag=` asks; they are called for each request and must not block.
-    pub fn new<S>(
+    pub fn new<S, T: Serialize + JsonSchema + 'static>(
         process: &Process<S>,
         history: History,
-        status: impl Fn() -> Value + Send + Sync + 'static,
+        status: impl Fn() -> T + Send + Sync + 'static,
         currency: impl Fn() -> Vec<Currency> + Send + Sync + 'static,
     ) -> Self {
+        let document = Document::new::<T>(history.teller().role.as_str());
         Self {
+            document,
             health: process.health.clone(),
             metrics: process.metrics.clone(),
             history,
-            status: Arc::new(status),
+            status: Arc::new(move || Json(status()).into_response()),
             currency: Arc::new(currency),
             journal_turns: Arc::new(Semaphore::new(JOURNAL_PAGES)),
         }
     }
+
+    /// Adds to the OpenAPI document what only this kind of process serves.
+    #[must_use]
+    pub fn described(self, add: impl FnOnce(Document) -> Document) -> Self {
+        Self {
+            document: add(self.document),
+            ..self
+        }
+    }
 }
 
-/// `/healthz`, `/readyz/read` (with `?max_lag=2s`: also whether what is here of other regions is so current), `/readyz/write`, `/metrics`, `/v1/status`, and `/v1/events`: those of this run of the process
+/// `/healthz`, `/readyz/read` (with `?max_lag=2s`: also whether what is here of other regions is so current), `/readyz/write`, `/metrics`, `/v1/status`, `/openapi.json`, and `/v1/events`: those of this run of the process
 /// with `?after=SEQUENCE`, those of the region with `?since=1h&from=SEQUENCE&limit=100`.
 pub fn admin_router(admin: Admin) -> Router {
+    let document = admin.document.clone().into_value();
     let routes = Router::new()
         .route(
             "/healthz",
@@ -87,8 +101,9 @@ pub fn admin_router(admin: Admin) -> Router {
         .route("/metrics", get(metrics))
         .route(
             "/v1/status",
-            get(async |State(admin): State<Admin>| Json((admin.status)())),
+            get(async |State(admin): State<Admin>| (admin.status)()),
         )
+        .route(openapi::PATH, get(async move || Json(document)))
         .route("/v1/events", get(events))
         .with_state(admin);
     with_problems(routes)
@@ -252,7 +267,7 @@ mod tests {
     fn history(process: &Process<()>) -> History {
         let teller = Teller {
             region: "eu-west".to_owned(),
-            role: "agent",
+            role: isthmus_log::Role::Agent,
             process: "agent-1".to_owned(),
         };
         History::new(process, teller).unwrap()
@@ -348,6 +363,11 @@ mod tests {
             ask(&router, "GET", "/v1/status").await.2,
             r#"{"process":"gateway"}"#
         );
+        let (_, kind, body) = ask(&router, "GET", "/openapi.json").await;
+        assert_eq!(kind, "application/json");
+        let document: serde_json::Value = serde_json::from_str(&body).unwrap();
+        assert_eq!(document["openapi"], "3.1.0");
+        assert!(document["paths"]["/v1/status"]["get"].is_object(), "{body}");
         let (_, _, body) = ask(&router, "GET", "/v1/events?after=1").await;
         assert!(body.contains("second") && !body.contains("first"), "{body}");
     }

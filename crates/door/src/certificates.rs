@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use isthmus_link::{CredentialsError, DoorFiles, DoorTls, Fingerprint};
 use isthmus_replication::time::Mono;
+use isthmus_report::Finding;
 use isthmus_runtime::Process;
-use isthmus_runtime::doctor::{self, Finding};
+use isthmus_runtime::doctor;
 use isthmus_runtime::events::Severity;
 use isthmus_runtime::metrics::{Gauge, Labels};
 use isthmus_runtime::settings::{Document, DoorSettings, Settings, SettingsError};

@@ -7,11 +7,11 @@ use std::time::Duration;
 use axum::Router;
 use axum::response::Json;
 use axum::routing::get;
-use isthmus_log::ClockOffset;
 use isthmus_log::nats::Server;
-use isthmus_runtime::doctor::{self, Finding};
+use isthmus_log::{ClockOffset, Role};
+use isthmus_report::{DoctorReport, Finding, ProcessKind};
+use isthmus_runtime::doctor;
 use isthmus_runtime::health::{Health, Probe};
-use serde_json::json;
 
 use crate::history::Teller;
 
@@ -22,14 +22,23 @@ where
 {
     let answer = async move || {
         let findings = examine().await;
-        let Teller {
-            region,
-            role,
-            process,
-        } = &teller;
-        Json(json!({ "region": region, "role": role, "process": process, "findings": findings }))
+        Json(DoctorReport {
+            region: teller.region.clone(),
+            role: process_kind(teller.role).into(),
+            process: teller.process.clone(),
+            findings,
+        })
     };
     Router::new().route("/v1/doctor", get(answer))
+}
+
+/// The kind of a process with this role.
+#[must_use]
+pub fn process_kind(role: Role) -> ProcessKind {
+    match role {
+        Role::Agent => ProcessKind::Agent,
+        Role::Gateway => ProcessKind::Gateway,
+    }
 }
 
 /// Every reason why the process is not ready: each is a failure.

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use isthmus_log::{
-    AppendError, EntryName, Journal, JournalEntry, JournalName, JournalPage, LogError, PageFrom,
+    AppendError, EntryName, Journal, JournalEntry, JournalName, JournalPage, LogError, PageFrom, Role,
 };
 use isthmus_replication::coordinates::Sequence;
 use isthmus_replication::time::Wall;
@@ -41,8 +41,8 @@ const ANSWER: Duration = Duration::from_secs(5);
 pub struct Teller {
     /// The region.
     pub region: String,
-    /// `agent` or `gateway`.
-    pub role: &'static str,
+    /// Its role.
+    pub role: Role,
     /// The name of the process.
     pub process: String,
 }
@@ -173,7 +173,7 @@ impl History {
     fn told(&self, event: &Event) -> Value {
         let mut told = json!(event);
         told["region"] = self.teller.region.as_str().into();
-        told["role"] = self.teller.role.into();
+        told["role"] = self.teller.role.as_str().into();
         told["process"] = self.teller.process.as_str().into();
         told
     }

@@ -3,11 +3,12 @@
 use isthmus_log::{EnsureError, JournalName, LogSettings, MissingStreams, Ports, StreamChange};
 use isthmus_replication::coordinates::Shard;
 use isthmus_replication::time::Wall;
+use isthmus_report::Finding;
+use isthmus_report::gateway::MissingStream;
 use isthmus_runtime::Process;
-use isthmus_runtime::doctor::Finding;
 use isthmus_runtime::events::{Events, Severity};
 use isthmus_runtime::supervise::{SpawnRefused, TaskKind};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::History;
 
@@ -75,10 +76,13 @@ fn tell(events: &Events, history: &History, change: StreamChange, creates: bool)
 
 /// What is missing, for status: by the streams' names.
 #[must_use]
-pub fn shown(missing: &MissingStreams) -> Value {
+pub fn shown(missing: &MissingStreams) -> Vec<MissingStream> {
     let all = missing.all().into_iter();
-    all.map(|(stream, what)| json!({ "stream": stream, "reason": what.to_string() }))
-        .collect()
+    all.map(|(stream, what)| MissingStream {
+        stream,
+        reason: what.to_string(),
+    })
+    .collect()
 }
 
 /// What is missing, for `isthmus doctor`.

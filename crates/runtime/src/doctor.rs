@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use isthmus_report::{Finding, Verdict};
 
 pub mod machine;
 mod storage;
@@ -12,33 +12,6 @@ pub use storage::{
     StreamCopies, copies, disk, memory, permissions, server_storage, stream_room, sync_interval,
 };
 
-/// How grave a finding is; the greatest is the worst.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Verdict {
-    /// As it should be.
-    Ok,
-    /// It works, and something should be mended.
-    Warn,
-    /// It does not work, or will not for long.
-    Fail,
-}
-
-/// What one check found. Field names are published: never renamed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Finding {
-    /// What was looked at, by the name of the check.
-    pub check: String,
-    /// Of which thing: a peer, a stream, a folder; empty where there is only one.
-    pub of: String,
-    /// How grave it is.
-    pub verdict: Verdict,
-    /// What was found.
-    pub found: String,
-    /// What to do about it; none where there is nothing to do.
-    pub mend: Option<String>,
-}
-
 /// The oldest NATS server of which everything that is relied on was shown: major and minor version.
 pub const LEAST_NATS: (u32, u32) = (2, 12);
 /// A certificate that ends sooner is told.
@@ -46,49 +19,6 @@ pub const CERTIFICATE_SOON: Duration = Duration::from_secs(14 * DAY);
 /// A certificate that ends sooner fails.
 pub const CERTIFICATE_NOW: Duration = Duration::from_secs(DAY);
 const DAY: u64 = 24 * 3_600;
-
-impl Finding {
-    /// All is well.
-    #[must_use]
-    pub fn ok(check: &str, of: &str, found: impl Into<String>) -> Self {
-        Self {
-            check: check.to_owned(),
-            of: of.to_owned(),
-            verdict: Verdict::Ok,
-            found: found.into(),
-            mend: None,
-        }
-    }
-
-    /// Something should be mended.
-    #[must_use]
-    pub fn warn(check: &str, of: &str, found: impl Into<String>, mend: impl Into<String>) -> Self {
-        Self {
-            verdict: Verdict::Warn,
-            mend: Some(mend.into()),
-            ..Self::ok(check, of, found)
-        }
-    }
-
-    /// Something must be mended.
-    #[must_use]
-    pub fn fail(check: &str, of: &str, found: impl Into<String>, mend: impl Into<String>) -> Self {
-        Self {
-            verdict: Verdict::Fail,
-            ..Self::warn(check, of, found, mend)
-        }
-    }
-
-    /// As grave as `verdict`; the mend is told where there is something to mend.
-    #[must_use]
-    pub fn of_verdict(verdict: Verdict, check: &str, of: &str, found: String, mend: &str) -> Self {
-        match verdict {
-            Verdict::Ok => Self::ok(check, of, found),
-            Verdict::Warn => Self::warn(check, of, found, mend),
-            Verdict::Fail => Self::fail(check, of, found, mend),
-        }
-    }
-}
 
 /// `Fail` from `fail` on, `Warn` from `warn` on.
 fn graded<T: PartialOrd>(value: &T, warn: &T, fail: &T) -> Verdict {

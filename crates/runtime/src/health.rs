@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use tokio::sync::watch;
 
@@ -40,7 +41,8 @@ pub struct Condition {
 }
 
 /// The answer to a probe.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "ProbeReport")]
 pub struct Report {
     /// Whether every condition is met.
     pub ready: bool,
@@ -49,7 +51,7 @@ pub struct Report {
 }
 
 /// One condition in an answer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ConditionReport {
     /// Its name.
     pub name: String,

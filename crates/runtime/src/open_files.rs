@@ -4,6 +4,7 @@
 //! the system refuses would take those of all others. So the process raises its limit as far as it may, keeps what it needs for
 //! itself, gives operators their part, and applications what is left.
 
+use isthmus_report::Finding;
 use rustix::process::{Resource, getrlimit, setrlimit};
 
 /// As many as any process of ours has a use for.
@@ -120,7 +121,7 @@ impl Connections {
 
     /// The same as a finding of the doctor.
     #[must_use]
-    pub fn finding(&self) -> crate::doctor::Finding {
+    pub fn finding(&self) -> Finding {
         let Self {
             operators,
             applications,
@@ -131,9 +132,9 @@ impl Connections {
             "{limit} may be open: {operators} connections of operators, {applications} of applications"
         );
         if self.is_short {
-            return crate::doctor::Finding::warn("open files", "", found, MEND);
+            return Finding::warn("open files", "", found, MEND);
         }
-        crate::doctor::Finding::ok("open files", "", found)
+        Finding::ok("open files", "", found)
     }
 }
 

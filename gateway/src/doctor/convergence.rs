@@ -7,7 +7,7 @@ use isthmus_replication::agreement::{Found, PARTS};
 use isthmus_replication::coordinates::Shard;
 use isthmus_replication::names::RegionName;
 use isthmus_replication::time::Now;
-use isthmus_runtime::doctor::Finding;
+use isthmus_report::{Finding, LagRow, LaneState};
 use isthmus_runtime::settings::ProcessSettings;
 
 use crate::board::{Lane, State};
@@ -38,7 +38,7 @@ fn of_tail(state: &State, peer: &RegionName, shard: &Shard, lane: &Lane) -> Opti
             "region {peer} has this region's log through {}, and it ends at {}: it has lost a tail",
             cursor.position.sequence, head.sequence
         ),
-        None if lane.state == "life_suspected" => {
+        None if lane.state == LaneState::LifeSuspected => {
             format!(
                 "what region {peer} has of this region's log is not what the log holds: it has lost a tail"
             )
@@ -52,10 +52,10 @@ fn of_tail(state: &State, peer: &RegionName, shard: &Shard, lane: &Lane) -> Opti
 /// Changes that are missing on either side of a lane of this region.
 fn of_sync<'a>(process: &'a ProcessSettings, state: &State, now: Now) -> impl Iterator<Item = Finding> + 'a {
     let rows = lag::of_all(process, state, now).into_iter();
-    let own = |lag: &lag::Lag| lag.needs_sync && [&lag.origin, &lag.peer].contains(&&process.region);
-    rows.filter(own).map(|lag| {
-        let of = format!("{} to {} {}/{}", lag.origin, lag.peer, lag.group, lag.partition);
-        let found = lag.reason.unwrap_or_else(|| lag::MISSING.to_owned());
+    let own = |row: &LagRow| row.needs_sync && row.involves(process.region.as_str());
+    rows.filter(own).map(|row| {
+        let of = format!("{} to {} {}/{}", row.origin, row.peer, row.group, row.partition);
+        let found = row.reason.unwrap_or_else(|| lag::MISSING.to_owned());
         let mend = "docs/operations/alerts/IsthmusNeedsSync.md says what can be done";
         Finding::fail("needs sync", &of, found, mend)
     })
@@ -109,7 +109,7 @@ fn judged(peer: &RegionName, shard: &Shard, found: Found) -> Option<Finding> {
 mod tests {
     use isthmus_replication::coordinates::{Cursor, Life, MessageId, Position, Sequence};
     use isthmus_replication::names::GroupName;
-    use isthmus_runtime::doctor::Verdict;
+    use isthmus_report::Verdict;
 
     use super::*;
     use crate::board::Head;
@@ -134,7 +134,7 @@ mod tests {
     #[test]
     fn a_tail_that_only_a_peer_has_fails_and_one_that_is_on_its_way_does_not() {
         let peer = RegionName::parse("us-east").unwrap();
-        let told = |state: &'static str, cursor: Position, head: Position| {
+        let told = |state: LaneState, cursor: Position, head: Position| {
             let mut board = State::default();
             let shown = Head {
                 position: Some(head),
@@ -146,24 +146,24 @@ mod tests {
                 message_id: MessageId(1),
             };
             let lane = Lane {
-                state,
+                state: state.into(),
                 cursor: Some(cursor),
                 ..Lane::default()
             };
             of_tail(&board, &peer, &shard(), &lane).map(|finding| finding.verdict)
         };
-        assert_eq!(told("streaming", position(1, 9), position(1, 9)), None);
+        assert_eq!(told(LaneState::Streaming, position(1, 9), position(1, 9)), None);
         assert_eq!(
-            told("streaming", position(1, 10), position(1, 9)),
+            told(LaneState::Streaming, position(1, 10), position(1, 9)),
             Some(Verdict::Fail)
         );
         assert_eq!(
-            told("streaming", position(1, 10), position(2, 9)),
+            told(LaneState::Streaming, position(1, 10), position(2, 9)),
             None,
             "a new life has begun"
         );
         assert_eq!(
-            told("life_suspected", position(1, 5), position(1, 9)),
+            told(LaneState::LifeSuspected, position(1, 5), position(1, 9)),
             Some(Verdict::Fail)
         );
     }

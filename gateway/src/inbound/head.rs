@@ -22,6 +22,7 @@ use isthmus_replication::link::session::ClockEstimate;
 use isthmus_replication::names::RegionName;
 use isthmus_replication::receiving::AppendId;
 use isthmus_replication::time::Mono;
+use isthmus_report::gateway::HeadState;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
@@ -114,7 +115,7 @@ pub(super) struct HeadTask {
     /// Reading starts from a state here or before.
     start_from: Sequence,
     reread: RereadRule,
-    state: String,
+    state: HeadState,
     /// The log has a record of a later version.
     stopped: bool,
     lanes: BTreeMap<u64, Lane>,
@@ -151,7 +152,7 @@ impl HeadTask {
             start_at: Some(Mono::default()),
             start_from: NEWEST,
             reread: RereadRule::default(),
-            state: "starting".to_owned(),
+            state: HeadState::Starting,
             stopped: false,
             shared,
             shard,

@@ -1,14 +1,17 @@
 //! Gauges that read the board when Prometheus asks.
 
+use std::time::Duration;
+
 use isthmus_replication::coordinates::Position;
 use isthmus_replication::receiving::lag::Freshness;
 use isthmus_replication::time::Now;
+use isthmus_report::LagRow;
 use isthmus_runtime::metrics::{Gauge, Labels, of_shard, truth};
 use isthmus_runtime::settings::ProcessSettings;
 use prometheus_client::registry::Unit;
 
 use crate::board::{Phase, State};
-use crate::lag::{self, Lag};
+use crate::lag;
 
 /// Every gauge of the board at `now`.
 pub(super) fn of_board(process: &ProcessSettings, state: &State, now: Now) -> Vec<Gauge> {
@@ -114,18 +117,18 @@ fn of_lag(process: &ProcessSettings, state: &State, now: Now) -> Vec<Gauge> {
         "Changes of the origin are missing at the peer",
         None,
     );
-    let own = |lag: &Lag| [&lag.origin, &lag.peer].contains(&&process.region);
+    let own = |row: &LagRow| row.involves(process.region.as_str());
     for row in lag::of_all(process, state, now).into_iter().filter(own) {
         let labels = || of_pair(&row);
-        let seconds = |millis: Option<f64>| millis.map(|millis| millis / 1e3);
-        lag.sample(labels(), seconds(row.lag_ms));
-        proof.sample(labels(), seconds(row.proof_age_ms));
-        runway.sample(labels(), row.runway_s);
+        let seconds = |duration: Option<Duration>| duration.map(|duration| duration.as_secs_f64());
+        lag.sample(labels(), seconds(row.lag));
+        proof.sample(labels(), seconds(row.proof_age));
+        runway.sample(labels(), seconds(row.runway));
         needs_sync.sample(labels(), Some(truth(row.needs_sync)));
         for state in Freshness::ALL {
             let mut labels = labels();
             labels.push(("state", state.label().to_owned()));
-            states.sample(labels, Some(truth(row.state == state.label())));
+            states.sample(labels, Some(truth(row.state == state)));
         }
     }
     vec![lag, states, proof, runway, needs_sync]
@@ -150,10 +153,10 @@ fn of_compared(state: &State, now: Now) -> [Gauge; 2] {
     [differ, age]
 }
 
-fn of_pair(row: &Lag) -> Labels {
+fn of_pair(row: &LagRow) -> Labels {
     vec![
-        ("origin", row.origin.to_string()),
-        ("peer", row.peer.to_string()),
+        ("origin", row.origin.clone()),
+        ("peer", row.peer.clone()),
         ("group", row.group.clone()),
         ("partition", row.partition.to_string()),
     ]

@@ -395,15 +395,15 @@ impl LaneTask {
     }
 }
 
-/// The machine of a lane. What the leader before told of its lag is not forgotten with it.
+/// The machine of a lane. It begins with the lag that the leader before this one reported.
 fn sending(shared: &Shared, peer: &RegionName, shard: &Shard) -> Sending {
     let mut sending = Sending::new(shared.ports.names.log(shard));
     let now = shared.log_now();
     let state = shared.board.state();
-    if let Some(told) = state.regions.get(shared.region())
-        && let Some(lag) = lag::told(&told.report, peer, shard)
+    if let Some(last) = state.regions.get(shared.region())
+        && let Some(lag) = lag::of_lane(&last.report, peer, shard)
     {
-        let before = lag + now.mono.since(told.heard);
+        let before = lag.saturating_add(now.mono.since(last.heard));
         let before = u64::try_from(before.as_micros()).unwrap_or(u64::MAX);
         sending.handle_lag_before(Wall::from_micros(now.wall.micros().saturating_sub(before)));
     }

@@ -11,6 +11,7 @@ use isthmus_replication::coordinates::Shard;
 use isthmus_replication::link::frame::{GoodbyeReason, LaneOffer, Welcome};
 use isthmus_replication::link::session::{CallFailure, Session, SessionEvent};
 use isthmus_replication::names::RegionName;
+use isthmus_report::{RegionReport, UnreadableReport};
 use isthmus_runtime::events::throttle::Throttle;
 use isthmus_runtime::events::{Severity, Source};
 use isthmus_runtime::random;
@@ -28,7 +29,6 @@ use crate::board::{Link, Phase};
 use crate::leader::{lost, won};
 use crate::line::{self, Line, Over, STATUS};
 use crate::region::take_report;
-use crate::report::{RegionReport, UnreadableReport};
 use crate::shared::Shared;
 
 mod tell;

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use isthmus_replication::names::RegionName;
+use isthmus_report::region::{read_all, write_all};
+use isthmus_report::{RegionReport, UnreadableReport};
 use isthmus_runtime::events::{Severity, Source};
 use serde_json::json;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::board::Told;
-use crate::report::{self, RegionReport, UnreadableReport};
 use crate::shared::Shared;
 use crate::status;
 
@@ -60,12 +61,12 @@ fn all_regions(shared: &Shared) -> Bytes {
         .iter()
         .filter(|(region, told)| fresh(told) && *region != shared.region());
     let others = others.map(|(region, told)| (region.as_str(), &told.report));
-    report::write_all((shared.region().as_str(), &own), others).into()
+    write_all((shared.region().as_str(), &own), others).into()
 }
 
 /// Takes what the leader told of every region. Of a region that it can't tell of in a way that is understood nothing is known.
 fn take_all(shared: &Shared, told: &[u8]) {
-    match report::read_all(told) {
+    match read_all(told) {
         Ok(reports) => {
             for (region, report) in reports {
                 let member = RegionName::parse(&region).ok();

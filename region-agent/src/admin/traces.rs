@@ -7,10 +7,13 @@ use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::{get, post};
 use bytes::Bytes;
+use isthmus_door::openapi::Document;
 use isthmus_door::{ErrorCode, Problem};
 use isthmus_replication::cell::ContentType;
 use isthmus_replication::change::Op;
 use isthmus_replication::trace::TraceContext;
+use isthmus_report::Stages;
+use isthmus_report::trace::{TracedChange, Traces};
 use isthmus_runtime::random;
 use serde_json::{Value, json};
 
@@ -25,6 +28,13 @@ const PROBE: &str = "/v1/probe/";
 const PAGE: usize = 100;
 /// What a probe writes goes by itself.
 const PROBE_TTL: std::time::Duration = std::time::Duration::from_secs(60);
+
+/// Adds the routes that read to the OpenAPI document of the listener.
+pub fn describe(document: Document) -> Document {
+    document
+        .get::<Traces>("/v1/traces", "The newest traced changes that this agent applied")
+        .get::<Traces>("/v1/traces/{trace}", "What of one trace this agent applied")
+}
 
 /// The routes that follow writes.
 pub fn router(assembled: &Assembled) -> Router {
@@ -111,7 +121,8 @@ fn tell(assembled: &Assembled, matches: impl Fn(&Traced) -> bool) -> Response {
     match running(assembled) {
         Ok(region) => {
             let found = region.core.context().traced.newest(PAGE, matches);
-            Json(json!({ "traces": found.iter().map(of_traced).collect::<Vec<_>>() })).into_response()
+            let traces = found.iter().map(of_traced).collect();
+            Json(Traces { traces }).into_response()
         }
         Err(problem) => problem.into_response(),
     }
@@ -122,18 +133,21 @@ fn running(assembled: &Assembled) -> Result<&Region, Rejection> {
     assembled.get().ok_or_else(starting)
 }
 
-fn of_traced(traced: &Traced) -> Value {
-    let mut told = crate::status::of_delay(Some(&traced.delay));
-    told["trace_id"] = hex(traced.trace_id).into();
-    told["slow"] = traced.slow.into();
-    told["origin"] = traced.origin.as_str().into();
-    told["group"] = traced.shard.group.as_str().into();
-    told["partition"] = traced.shard.partition.into();
-    told["sequence"] = traced.sequence.0.into();
-    told["version"] = traced.version.to_string().into();
-    told["key"] = traced.key.as_str().into();
-    told["applied_at"] = door::timestamp(traced.applied_at).into();
-    told
+fn of_traced(traced: &Traced) -> TracedChange {
+    TracedChange {
+        trace_id: hex(traced.trace_id),
+        slow: traced.slow,
+        origin: traced.origin.to_string(),
+        group: traced.shard.group.to_string(),
+        partition: traced.shard.partition,
+        sequence: traced.sequence.0,
+        version: traced.version.to_string(),
+        key: traced.key.clone(),
+        applied_at: door::timestamp(traced.applied_at),
+        delay: Some(traced.delay.total()),
+        stages: Stages::from(&traced.delay),
+        uncertainty: traced.delay.uncertainty,
+    }
 }
 
 fn hex(trace_id: u128) -> String {

@@ -202,7 +202,7 @@ async fn run_agent(
     let told = &process.settings.process;
     let teller = Teller {
         region: told.region.to_string(),
-        role: isthmus_log::Role::Agent.as_str(),
+        role: isthmus_log::Role::Agent,
         process: told.name.to_string(),
     };
     let started = async {

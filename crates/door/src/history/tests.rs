@@ -19,7 +19,7 @@ fn process() -> Process<()> {
 fn history(process: &Process<()>, name: &str) -> History {
     let teller = Teller {
         region: "eu-west".to_owned(),
-        role: "agent",
+        role: Role::Agent,
         process: name.to_owned(),
     };
     History::new(process, teller).unwrap()

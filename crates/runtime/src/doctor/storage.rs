@@ -3,8 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use isthmus_report::{Finding, Verdict};
+
+use super::graded;
 use super::machine::Room;
-use super::{Finding, Verdict, graded};
 
 const MIB: u64 = 1024 * 1024;
 /// Less is no room to work with, whatever is stored.

@@ -9,6 +9,7 @@ use isthmus_replication::fold::{Accepted, Fold, Verdict};
 use isthmus_replication::header::{Header, LifeLink, Record};
 use isthmus_replication::names::RegionName;
 use isthmus_replication::time::Mono;
+use isthmus_report::gateway::HeadState;
 use isthmus_runtime::events::{Severity, Source};
 use serde_json::json;
 
@@ -51,7 +52,7 @@ impl HeadTask {
                 self.reader = Some(reader);
                 self.read_at = self.shared.process.clock.mono();
                 self.target = Some(last);
-                "reading".clone_into(&mut self.state);
+                self.state = HeadState::Reading;
                 self.look_for_head();
             }
             Err(error) => {
@@ -77,7 +78,7 @@ impl HeadTask {
     fn start_again(&mut self, why: String) {
         self.reader = None;
         self.target = Some(Sequence::NONE);
-        self.state = why;
+        self.state = HeadState::Stopped(why);
         self.start_at = Some(self.shared.process.clock.mono().after(RETRY));
     }
 
@@ -215,7 +216,7 @@ impl HeadTask {
         );
         self.reader = None;
         self.stopped = true;
-        self.state.clone_from(&text);
+        self.state = HeadState::Stopped(text.clone());
         self.event(self.source(), Severity::Alarm, "upgrade_needed", text);
         for lane in self.lanes.values_mut() {
             lane.receiving.handle_stopped();
@@ -256,7 +257,7 @@ impl HeadTask {
         let reached = self.target.is_some_and(|last| self.fold.at().sequence >= last);
         if reached && self.reader.is_some() {
             self.target = None;
-            "running".clone_into(&mut self.state);
+            self.state = HeadState::Running;
             let now = self.shared.log_now();
             for lane in self.lanes.values_mut() {
                 lane.receiving.handle_head(now, &self.fold);

@@ -102,7 +102,7 @@ impl HeadTask {
             false => (lag.freshness, reason(&lanes), lag.proof_age),
         };
         self.shared.board.receiving(origin, &self.shard, |shown| {
-            shown.state = state.label();
+            shown.state = state.into();
             shown.reason = reason;
             shown.cursor = cursor;
             shown.delay = lag.delay;

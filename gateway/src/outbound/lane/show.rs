@@ -20,7 +20,7 @@ impl LaneTask {
         let needs_sync = trimmed_past || self.sending.peer_needs_sync();
         let (sending, read, lag) = (&self.sending, self.read, self.lag.clone());
         self.shared.board.lane(&self.peer, &self.shard, |lane| {
-            lane.state = state.label();
+            lane.state = isthmus_report::LaneState::from(state).into();
             lane.reason = reason(&state);
             lane.cursor = sending.cursor();
             lane.applied = sending.applied();
