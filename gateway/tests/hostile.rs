@@ -217,19 +217,15 @@ async fn scenario_28_a_gateway_of_the_next_release_is_linked_with_and_one_of_the
         matches!(&welcomed, Frame::Welcome(welcome) if welcome.version == VERSIONS.newest),
         "{welcomed:?}"
     );
-    let status = gateway.status().await.unwrap();
-    assert_eq!(
-        status["accepted"][0]["protocol_version"], VERSIONS.newest,
-        "{status}"
-    );
+    gateway
+        .becomes("the version of the link", |status| {
+            status["accepted"][0]["protocol_version"] == VERSIONS.newest
+        })
+        .await;
     let (refused, _) = answer(next, next + 1);
     assert!(
         matches!(&refused, Frame::Goodbye(goodbye) if goodbye.reason == GoodbyeReason::Version),
         "{refused:?}"
     );
-    assert!(
-        gateway.log().contains("upgrade the older region"),
-        "{}",
-        gateway.log()
-    );
+    gateway.logs("upgrade the older region").await;
 }

@@ -66,6 +66,11 @@ impl GatewayProcess {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
+    /// Waits until the process has logged `text`. What it does can be seen before that is written.
+    pub async fn logs(&self, text: &str) {
+        until(text, SOON, || async { self.log().contains(text).then_some(()) }).await;
+    }
+
     /// Memory that the process has in RAM, in bytes.
     pub fn resident_bytes(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
