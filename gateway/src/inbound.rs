@@ -1,8 +1,8 @@
 //! Taking in: every gateway, leading or not, accepts links and appends what arrives to its region's log (design.md
 //! section 8).
 //!
-//! One task a shard follows the log at its head and owns what is received on that shard's lanes ([`head`]); one task a
-//! link passes frames to and from them ([`session`]).
+//! One task a shard follows the log at its head and owns what is received on that shard's lanes (`head`); one task a
+//! link passes frames to and from them (`session`).
 
 mod head;
 mod session;

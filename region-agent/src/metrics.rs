@@ -44,7 +44,7 @@ pub struct OfOrigin {
 pub struct OfStage {
     /// The region where it was written.
     pub origin: String,
-    /// A part of the way ([`Stage`]).
+    /// A part of the way ([`isthmus_replication::delay::Stage`]).
     pub stage: &'static str,
 }
 

@@ -1,7 +1,7 @@
 //! How far other regions have this region's log, as its gateways tell (design.md sections 6 and 7).
 //!
 //! A region counts as reachable while a gateway says so and has been heard from within
-//! [`PEER_SILENCE`](isthmus_replication::peer::PEER_SILENCE). Two gateways may tell of one region for a moment; either
+//! [`PEER_SILENCE`]. Two gateways may tell of one region for a moment; either
 //! one's word is enough, since a cursor that a peer acknowledged stays true.
 
 use std::collections::BTreeMap;
@@ -83,7 +83,7 @@ impl Peers {
         self.told.send_modify(|count| *count += 1);
     }
 
-    /// Counts what was told: a change means that [`Peers::holding`] may have grown.
+    /// Counts what was told: a change means that [`Peers::holds`] may have grown.
     #[must_use]
     pub fn told(&self) -> watch::Receiver<u64> {
         self.told.subscribe()

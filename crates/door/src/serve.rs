@@ -130,7 +130,7 @@ pub struct Door {
 pub struct From(pub SocketAddr);
 
 impl Door {
-    /// Listens where `settings` say; port 0 takes any free one. `tls` is what [`crate::tls::load`] made of them.
+    /// Listens where `settings` say; port 0 takes any free one. `tls` holds the credentials that [`crate::certificates::load`] read.
     ///
     /// # Errors
     /// [`BindError`]; the process exits with 1.

@@ -5,7 +5,7 @@
 //! which is before the sender hears of it, so that what the sender counts is never less than what the receiver holds. For that
 //! a lane that its sender begins again goes on with the same account; only the receiver's Reset opens a new one.
 //!
-//! Within the window the sender keeps a limit of its own ([`Pace`]), so that what is sent does not queue for long on the way.
+//! Within the window the sender keeps a limit of its own (`Pace`), so that what is sent does not queue for long on the way.
 
 use std::collections::VecDeque;
 use std::time::Duration;

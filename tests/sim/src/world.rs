@@ -2,7 +2,7 @@
 //!
 //! A step moves time by [`crate::time::TICK`], lets the network and every NATS deliver what is due, lets faults begin and end, lets clients
 //! ask, then steps every machine in order, then looks at everything. First comes trouble; then everything heals, and the world
-//! must come to rest with every agent of every region equal within [`BUDGET`].
+//! must come to rest with every agent of every region equal within `BUDGET`.
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};

@@ -1,4 +1,4 @@
-//! Which crate may see which: our own by [`OURS`], and outside crates that only one place may name by [`CONFINED`].
+//! Which crate may see which: our own by `OURS`, and outside crates that only one place may name by `CONFINED`.
 
 use crate::manifest::{self, Manifest};
 use crate::{File, Tree, Violation};
@@ -133,7 +133,7 @@ const CONFINED: &[Confined] = &[
     },
 ];
 
-/// Arrows between crates of ours that are not in [`OURS`].
+/// Arrows between crates of ours that are not in `OURS`.
 pub fn own_crates(tree: &Tree) -> Vec<Violation> {
     let (manifests, mut violations) = manifest::manifests(tree);
     for manifest in &manifests {

@@ -64,7 +64,7 @@ impl MemoryLog {
     /// Stores a message, stamped with `now` or the time of the message before it by the same server, whichever is later.
     ///
     /// # Errors
-    /// [`Full`]; nothing was stored.
+    /// The log is full; nothing was stored.
     pub fn append(
         &mut self,
         now: Wall,
