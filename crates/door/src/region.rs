@@ -124,7 +124,7 @@ pub async fn check_region(
     connection: &mut watch::Receiver<ConnectionState>,
     condition: &Condition,
 ) -> anyhow::Result<()> {
-    condition.unmet("the region's NATS has not answered yet");
+    condition.unmet("connecting to NATS");
     connection.wait_for(|state| state.connected).await?;
     if let Some(max_payload) = ports.log.max_message_bytes() {
         process.set.check_max_payload(max_payload as u64)?;
