@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::Write as _;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use crate::time::Time;
 
 static TRACE: Mutex<Trace> = Mutex::new(Trace {
     shown: None,
+    folder: String::new(),
     unsaid: String::new(),
     at: Duration::ZERO,
     machine: None,
@@ -26,6 +28,8 @@ static TRACE: Mutex<Trace> = Mutex::new(Trace {
 
 struct Trace {
     shown: Option<Level>,
+    /// The scratch folder, whose name differs from run to run. Lines leave it out.
+    folder: String,
     /// Lines that wait for a full disk.
     unsaid: String,
     at: Duration,
@@ -48,6 +52,11 @@ pub fn begin(shown: Option<Level>) -> anyhow::Result<()> {
     trace().shown = shown;
     let subscriber = tracing_subscriber::registry().with(Lines);
     Ok(tracing::subscriber::set_global_default(subscriber)?)
+}
+
+/// Leaves the path of this folder out of every line from here on.
+pub fn leave_out(folder: &Path) {
+    trace().folder = folder.display().to_string();
 }
 
 /// While it is held, what is logged is said by a machine.
@@ -91,7 +100,10 @@ pub fn world(time: &Time, text: &str) {
 
 impl Trace {
     fn line(&mut self, level: Level, who: &str, text: &str) {
-        let line = format!("{:>9.3}s {who:<14} {level:<5} {text}", self.at.as_secs_f64());
+        let mut line = format!("{:>9.3}s {who:<14} {level:<5} {text}", self.at.as_secs_f64());
+        if !self.folder.is_empty() {
+            line = line.replace(&self.folder, "");
+        }
         for byte in line.bytes() {
             self.hash = (self.hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
         }

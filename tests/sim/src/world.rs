@@ -110,6 +110,7 @@ impl World {
         let plan = Plan::draw(&mut random, given);
         let time = Time::default();
         let folder = folder::scratch()?;
+        trace::leave_out(folder.path());
         let set = SetName::parse("sim")?;
         let sites: Vec<Site> = (0..plan.regions.len())
             .map(|index| {
