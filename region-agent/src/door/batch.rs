@@ -22,7 +22,7 @@ use isthmus_replication::trace::TraceContext;
 
 use super::kv;
 use super::lines::{Line, Lines, Skipped};
-use super::query::Query;
+use super::query::{Parameter, Query};
 use super::rights::Asker;
 use super::{Rejection, reject};
 use crate::operation::{Core, Get, Operation, Write};
@@ -64,7 +64,10 @@ pub async fn batch(
     request: Request,
 ) -> Response {
     let asked = (|| {
-        let query = Query::parse(request.uri().query(), &["consistency", "timeout"]);
+        let query = Query::parse(
+            request.uri().query(),
+            &[Parameter::Consistency, Parameter::Timeout],
+        );
         let query = query.map_err(kv::invalid_parameter)?;
         Ok::<_, Rejection>((
             query,

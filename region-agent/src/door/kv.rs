@@ -14,7 +14,7 @@ use isthmus_replication::trace::TraceContext;
 use isthmus_runtime::telemetry::traceparent;
 
 use super::answer::{ListedBody, SESSION, WrittenBody, answer, problem};
-use super::query::{InvalidParameter, Query};
+use super::query::{InvalidParameter, Parameter, Query};
 use super::rights::Asker;
 use super::target::{InvalidTarget, Target};
 use super::{Rejection, reject, value};
@@ -50,7 +50,10 @@ pub async fn put(
     let written = async {
         let (bucket, key) = key_of(&request)?;
         asker.writes(&bucket)?;
-        let query = query(&request, &["ttl", "consistency", "timeout"])?;
+        let query = query(
+            &request,
+            &[Parameter::Ttl, Parameter::Consistency, Parameter::Timeout],
+        )?;
         let content_type = content_type(request.headers())?;
         let (session, trace) = (session(request.headers())?, trace(request.headers()));
         let limit = core
@@ -87,7 +90,7 @@ pub async fn delete(
     let deleted = (|| {
         let (bucket, key) = key_of(&request)?;
         asker.writes(&bucket)?;
-        let query = query(&request, &["consistency", "timeout"])?;
+        let query = query(&request, &[Parameter::Consistency, Parameter::Timeout])?;
         let (session, trace) = (session(request.headers())?, trace(request.headers()));
         Ok(write((bucket, key), Op::Delete, &query, session, trace))
     })();
@@ -132,7 +135,7 @@ pub async fn get(
             bucket,
             key,
             session: session(request.headers())?,
-            timeout: query(&request, &["timeout"])?.timeout,
+            timeout: query(&request, &[Parameter::Timeout])?.timeout,
         }))
     })();
     run(&core, operation).await
@@ -161,7 +164,15 @@ pub async fn list(
     let operation = (|| {
         let bucket = target(&request)?.bucket;
         asker.reads(&bucket)?;
-        let query = query(&request, &["prefix", "after", "limit", "timeout"])?;
+        let query = query(
+            &request,
+            &[
+                Parameter::Prefix,
+                Parameter::After,
+                Parameter::Limit,
+                Parameter::Timeout,
+            ],
+        )?;
         Ok(Operation::List(List {
             bucket,
             prefix: query.prefix,
@@ -239,7 +250,7 @@ pub fn key_of_path(rest: &str) -> Result<(BucketName, Key), Rejection> {
     }
 }
 
-fn query(request: &Request, known: &[&str]) -> Result<Query, Rejection> {
+fn query(request: &Request, known: &[Parameter]) -> Result<Query, Rejection> {
     Query::parse(request.uri().query(), known).map_err(invalid_parameter)
 }
 

@@ -25,7 +25,7 @@ pub use answer::{APPLIED, ListedBody, ListedKey, ORIGIN, SESSION, VERSION, Writt
 pub use batch::{Asked, parse_line};
 pub use kv::key_of_path;
 pub use openapi::document;
-pub use query::{InvalidParameter, Query};
+pub use query::{InvalidParameter, InvalidValue, Parameter, Query};
 pub use target::{InvalidTarget, Target, Undecodable};
 
 /// A request that is answered with a problem before it is an operation.

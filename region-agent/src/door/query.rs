@@ -52,6 +52,46 @@ pub enum InvalidValue {
     Limit,
 }
 
+/// A parameter that some request takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Parameter {
+    /// `ttl`.
+    Ttl,
+    /// `consistency`.
+    Consistency,
+    /// `timeout`.
+    Timeout,
+    /// `prefix`.
+    Prefix,
+    /// `after`.
+    After,
+    /// `limit`.
+    Limit,
+}
+
+impl Parameter {
+    /// Every parameter.
+    pub const ALL: [Self; 6] = [
+        Self::Ttl,
+        Self::Consistency,
+        Self::Timeout,
+        Self::Prefix,
+        Self::After,
+        Self::Limit,
+    ];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Ttl => "ttl",
+            Self::Consistency => "consistency",
+            Self::Timeout => "timeout",
+            Self::Prefix => "prefix",
+            Self::After => "after",
+            Self::Limit => "limit",
+        }
+    }
+}
+
 /// The parameters of a request; those that the operation does not know are refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Query {
@@ -87,7 +127,7 @@ impl Query {
     ///
     /// # Errors
     /// [`InvalidParameter`].
-    pub fn parse(query: Option<&str>, known: &[&str]) -> Result<Self, InvalidParameter> {
+    pub fn parse(query: Option<&str>, known: &[Parameter]) -> Result<Self, InvalidParameter> {
         let mut parsed = Self::default();
         let pairs = query
             .unwrap_or_default()
@@ -99,38 +139,34 @@ impl Query {
                 name: name.chars().take(64).collect(),
                 reason,
             };
-            if !known.contains(&name) {
-                let known = match known {
-                    [] => "none".to_owned(),
-                    known => known.join(", "),
+            let Some(parameter) = known.iter().find(|known| known.name() == name) else {
+                let names: Vec<&str> = known.iter().map(|known| known.name()).collect();
+                let known = match names.is_empty() {
+                    true => "none".to_owned(),
+                    false => names.join(", "),
                 };
                 return Err(invalid(InvalidValue::Unknown { known }));
-            }
+            };
             let value = value.replace('+', " ");
             let value = decoded(&value).map_err(|error| invalid(error.into()))?;
-            parsed.set(name, &value).map_err(invalid)?;
+            parsed.set(*parameter, &value).map_err(invalid)?;
         }
         Ok(parsed)
     }
 
-    fn set(&mut self, name: &str, value: &str) -> Result<(), InvalidValue> {
-        match name {
-            "ttl" => self.ttl = Some(parse_ttl(value)?),
-            "timeout" => self.timeout = parse_timeout(value)?,
-            "consistency" => {
+    fn set(&mut self, parameter: Parameter, value: &str) -> Result<(), InvalidValue> {
+        match parameter {
+            Parameter::Ttl => self.ttl = Some(parse_ttl(value)?),
+            Parameter::Timeout => self.timeout = parse_timeout(value)?,
+            Parameter::Consistency => {
                 self.consistency = Consistency::parse(value).ok_or(InvalidValue::Consistency)?;
             }
-            "prefix" => value.clone_into(&mut self.prefix),
-            "after" => self.after = Some(Key::parse(value)?),
-            "limit" => {
+            Parameter::Prefix => value.clone_into(&mut self.prefix),
+            Parameter::After => self.after = Some(Key::parse(value)?),
+            Parameter::Limit => {
                 let limit = value.parse().ok();
                 let limit = limit.filter(|limit| (1..=LIST_LIMIT).contains(limit));
                 self.limit = limit.ok_or(InvalidValue::Limit)?;
-            }
-            // Query::parse takes the names in its `known` alone.
-            _ => {
-                let known = "none".to_owned();
-                return Err(InvalidValue::Unknown { known });
             }
         }
         Ok(())
@@ -160,13 +196,11 @@ mod tests {
 
     use super::*;
 
-    const ALL: [&str; 6] = ["ttl", "timeout", "consistency", "prefix", "after", "limit"];
-
     #[test]
     fn every_parameter_is_read() {
         let query = Query::parse(
             Some("ttl=30s&timeout=250ms&consistency=majority&prefix=a%2Fb&after=a%2fb+c&limit=7"),
-            &ALL,
+            &Parameter::ALL,
         );
         let expected = Query {
             ttl: Some(Duration::from_secs(30)),
@@ -197,16 +231,18 @@ mod tests {
             ("prefix=%ff", "UTF-8"),
             ("colour=red", "takes ttl"),
         ] {
-            let error = Query::parse(Some(query), &ALL).unwrap_err().to_string();
+            let error = Query::parse(Some(query), &Parameter::ALL)
+                .unwrap_err()
+                .to_string();
             assert!(error.contains(says), "{query}: {error}");
         }
-        assert!(Query::parse(Some("ttl=1s"), &["timeout"]).is_err());
+        assert!(Query::parse(Some("ttl=1s"), &[Parameter::Timeout]).is_err());
     }
 
     proptest! {
         #[test]
         fn any_query_is_read_or_refused(query in ".{0,200}") {
-            let _: Result<Query, InvalidParameter> = Query::parse(Some(&query), &ALL);
+            let _: Result<Query, InvalidParameter> = Query::parse(Some(&query), &Parameter::ALL);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What applications send to the door.
 
-use isthmus_region_agent::door::{Query, Target, parse_line};
+use isthmus_region_agent::door::{Parameter, Query, Target, parse_line};
 
 pub(crate) fn batch_line(input: &[u8]) {
     if let Err(problem) = parse_line(input) {
@@ -13,9 +13,8 @@ pub(crate) fn batch_line(input: &[u8]) {
 }
 
 pub(crate) fn query(input: &[u8]) {
-    const PARAMETERS: &[&str] = &["ttl", "consistency", "timeout", "prefix", "after", "limit"];
     let Ok(text) = str::from_utf8(input) else { return };
-    match Query::parse(Some(text), PARAMETERS) {
+    match Query::parse(Some(text), &Parameter::ALL) {
         Ok(query) => assert!(query.limit > 0 && !query.timeout.is_zero()),
         Err(invalid) => assert!(!invalid.to_string().is_empty()),
     }
