@@ -7,6 +7,7 @@ mod common;
 use std::time::Duration;
 
 use common::{Contents, EU, GatewayProcess, SOON, US, World, expected, link, region};
+use isthmus_log::testing::until;
 use isthmus_replication::peer::{PeerCursors, PeerDoubt};
 use isthmus_wan::Command;
 use tokio::time::Instant;
@@ -304,12 +305,10 @@ async fn a_suspicion_that_lasts_is_told_once_and_its_end_once() {
 
     eu.begin_second_life(shared.position.sequence).await;
     Contents::with_keys(&us.ports, &region(EU), 24).await;
-    let ended = tokio::time::timeout(SOON, async {
-        while told_of_us(&one, "life_suspicion_ended").await == 0 {
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-    });
-    assert!(ended.await.is_ok(), "its end was not told\n{}", one.log());
+    until("the suspicion ends", SOON, || async {
+        (told_of_us(&one, "life_suspicion_ended").await > 0).then_some(())
+    })
+    .await;
     assert_eq!(told_of_us(&one, "life_suspected").await, 1, "{}", one.log());
     assert_eq!(told_of_us(&one, "life_suspicion_ended").await, 1);
 }

@@ -94,7 +94,14 @@ async fn append_entry(ports: &Ports, journal: &JournalName, name: &str) -> Appen
         .unwrap()
 }
 
-async fn held(watch: &mut isthmus_log::LeaseWatch, wanted: &LeaseName) {
+/// Takes the leader's lease, and waits until a watch shows it.
+async fn take_lease(ports: &Ports, watch: &mut isthmus_log::LeaseWatch) {
+    let wanted = &LeaseName::leader();
+    ports
+        .leases
+        .create(wanted, Bytes::from_static(b"me"), Duration::from_secs(60))
+        .await
+        .unwrap();
     let found = async {
         loop {
             match watch.next().await.unwrap() {
@@ -117,14 +124,7 @@ async fn a_deleted_stream_is_told_within_seconds_and_made_again() {
         append_entry(&ports, &JournalName::Events, &format!("before-{number}")).await;
     }
     let mut leases = ports.leases.watch();
-    let leader = LeaseName::leader();
-    let ttl = Duration::from_secs(60);
-    ports
-        .leases
-        .create(&leader, Bytes::from_static(b"me"), ttl)
-        .await
-        .unwrap();
-    held(&mut leases, &leader).await;
+    take_lease(&ports, &mut leases).await;
     let mut watching = Watching::start(ports.clone(), true);
     let operator = operator(&region.server).await;
     let streams = [
@@ -140,12 +140,7 @@ async fn a_deleted_stream_is_told_within_seconds_and_made_again() {
         watching.back(stream).await;
     }
 
-    ports
-        .leases
-        .create(&leader, Bytes::from_static(b"me"), ttl)
-        .await
-        .unwrap();
-    held(&mut leases, &leader).await;
+    take_lease(&ports, &mut leases).await;
     for journal in [&JournalName::Events, &aside] {
         assert_eq!(append_entry(&ports, journal, "after").await, Appended::New);
         let from = PageFrom::Sequence(Sequence(6));
@@ -218,12 +213,5 @@ async fn a_deleted_slot_is_told_and_once_made_again_gone_on_with() {
         let change = watching.next().await;
         assert!(matches!(change, StreamChange::Back { .. }), "{change:?}");
     }
-    let leader = LeaseName::leader();
-    let ttl = Duration::from_secs(60);
-    ports
-        .leases
-        .create(&leader, Bytes::from_static(b"me"), ttl)
-        .await
-        .unwrap();
-    held(&mut leases, &leader).await;
+    take_lease(&ports, &mut leases).await;
 }

@@ -6,7 +6,7 @@ use isthmus_log::testing::until;
 use isthmus_replication::coordinates::{Cursor, Life, MessageId, Position, Sequence};
 use isthmus_replication::header::{LifeLink, Lineage};
 use serde_json::Value;
-use tokio::time::sleep;
+use tokio::time::interval;
 
 use crate::lives::{all_in_life, cursor, life, lives_of, read_all, tell_doubt, try_to_tell_doubt, write_all};
 use crate::support::{BOUND, Region, equal};
@@ -39,9 +39,10 @@ async fn scenario_34_what_agents_hold_is_given_back_while_a_peer_doubts() {
         until("NATS takes doubts", BOUND, || async { doubt().await.ok() }).await;
         // An agent subscribes in the moment in which it connects, and asks for its log after that.
         let doubts = async {
+            let mut ticks = interval(Duration::from_millis(1));
             loop {
+                ticks.tick().await;
                 let _ = doubt().await;
-                sleep(Duration::from_millis(1)).await;
             }
         };
         let begun = async {

@@ -5,9 +5,8 @@ use std::net::TcpStream;
 
 use isthmus_log::testing::until;
 use reqwest::Url;
-use serde_json::Value;
 
-use crate::support::{Agent, BOUND, Region, send};
+use crate::support::{BOUND, Region, send};
 
 /// Those that are not accepted fit into the backlog of a listener.
 const FEW: usize = 256;
@@ -17,20 +16,6 @@ fn connect(url: &str) -> TcpStream {
     let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
     stream.set_read_timeout(Some(BOUND)).unwrap();
     stream
-}
-
-async fn finding(agent: &Agent) -> Value {
-    let told: Value = send(agent.client.get(agent.admin("/v1/doctor")))
-        .await
-        .json()
-        .await
-        .unwrap();
-    let findings = told["findings"].as_array().unwrap();
-    findings
-        .iter()
-        .find(|finding| finding["check"] == "open files")
-        .unwrap()
-        .clone()
 }
 
 #[tokio::test]
@@ -59,7 +44,7 @@ async fn clients_that_take_all_connections_leave_operators_nats_and_checkpoints_
         );
     }
     assert!(agent.log().contains("LimitNOFILE"), "{}", agent.log());
-    let finding = finding(&agent).await;
+    let finding = agent.finding("open files").await;
     assert_eq!(finding["verdict"], "warn", "{finding}");
     assert!(
         finding["mend"].as_str().unwrap().contains("LimitNOFILE"),
@@ -91,7 +76,7 @@ async fn the_limit_is_raised_as_far_as_it_may_be() {
     let agent = region.agent_after("agent-1", "ulimit -Sn 300");
     agent.ready("write").await;
     assert!(agent.file_limit() > 4096 + 256, "{}", agent.file_limit());
-    assert_eq!(finding(&agent).await["verdict"], "ok");
+    assert_eq!(agent.finding("open files").await["verdict"], "ok");
 }
 
 #[tokio::test]

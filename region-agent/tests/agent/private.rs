@@ -5,9 +5,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use isthmus_log::testing::until;
-use serde_json::Value;
 
-use crate::support::{Agent, BOUND, Region, send};
+use crate::support::{BOUND, Region};
 
 fn mode(path: &Path) -> u32 {
     path.metadata().unwrap().permissions().mode() & 0o777
@@ -34,20 +33,6 @@ fn are_private(paths: &[PathBuf]) {
     assert!(wide.is_empty(), "others can use {wide:?}");
 }
 
-async fn permissions(agent: &Agent) -> Value {
-    let told: Value = send(agent.client.get(agent.admin("/v1/doctor")))
-        .await
-        .json()
-        .await
-        .unwrap();
-    let findings = told["findings"].as_array().unwrap();
-    findings
-        .iter()
-        .find(|finding| finding["check"] == "permissions")
-        .unwrap()
-        .clone()
-}
-
 #[tokio::test]
 async fn checkpoints_are_for_the_agents_user_alone_whatever_the_umask_and_are_narrowed_at_the_start() {
     let region = Region::alone();
@@ -64,7 +49,7 @@ async fn checkpoints_are_for_the_agents_user_alone_whatever_the_umask_and_are_na
     let paths = all(&region);
     assert_eq!(paths.len(), 4, "{paths:?}");
     are_private(&paths);
-    assert_eq!(permissions(&agent).await["verdict"], "ok");
+    assert_eq!(agent.finding("permissions").await["verdict"], "ok");
 
     agent.kill();
     let folder = region.folder.path().join("data/agent-1");
@@ -81,7 +66,7 @@ async fn checkpoints_are_for_the_agents_user_alone_whatever_the_umask_and_are_na
     agent.start_again();
     agent.ready("write").await;
     assert_eq!(mode(&folder), 0o755, "a folder of others is left as it is");
-    let finding = permissions(&agent).await;
+    let finding = agent.finding("permissions").await;
     assert_eq!(finding["verdict"], "warn");
     assert!(
         finding["found"].as_str().unwrap().contains("agent-1 has 0755"),

@@ -290,6 +290,20 @@ impl Agent {
         }
     }
 
+    /// What doctor finds in a check.
+    pub async fn finding(&self, check: &str) -> Value {
+        let report: Value = send(self.client.get(self.admin("/v1/doctor")))
+            .await
+            .json()
+            .await
+            .unwrap();
+        let mut findings = report["findings"].as_array().unwrap().iter();
+        findings
+            .find(|finding| finding["check"] == check)
+            .unwrap()
+            .clone()
+    }
+
     pub async fn status(&self) -> Value {
         send(self.client.get(self.admin("/v1/status")))
             .await
