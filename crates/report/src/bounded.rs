@@ -1,5 +1,5 @@
-//! Reading within bounds. A bad name, label or number is an error. Text for people loses the
-//! characters that act on a terminal.
+//! Reading within bounds. A bad name, label or number is an error. Text for people is cut to a
+//! length.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -62,7 +62,7 @@ impl TryFrom<String> for Label {
 
 impl From<String> for Text {
     fn from(text: String) -> Self {
-        Self(cleaned(&text, FRAME_TEXT_BYTES))
+        Self(text[..text.floor_char_boundary(FRAME_TEXT_BYTES)].to_owned())
     }
 }
 
@@ -75,12 +75,9 @@ impl TryFrom<f64> for Number {
     }
 }
 
-/// Text for people without control characters, cut to `most` bytes.
-pub(crate) fn cleaned(text: &str, most: usize) -> String {
-    let cut = &text[..text.floor_char_boundary(most)];
-    cut.chars()
-        .map(|character| if character.is_control() { ' ' } else { character })
-        .collect()
+/// Text with a space for each control character.
+pub(crate) fn without_controls(text: &str) -> String {
+    text.replace(char::is_control, " ")
 }
 
 pub(crate) fn name<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {

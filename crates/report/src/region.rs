@@ -271,14 +271,29 @@ impl RegionReport {
         if !body.trim_ascii_start().starts_with(b"{") {
             return Err(UnreadableReport::NoObject);
         }
-        Ok(serde_json::from_slice(body)?)
+        Ok(serde_json::from_slice::<Self>(body)?.without_controls())
+    }
+
+    /// Another region may have put anything into its texts: a space for each control character.
+    fn without_controls(mut self) -> Self {
+        let links = self.links.iter_mut();
+        let of_links = links.flat_map(|link| {
+            let lanes = link.lanes.iter_mut().map(|lane| &mut lane.reason);
+            lanes.chain([&mut link.last_error])
+        });
+        let of_receiving = self.receiving.iter_mut().map(|received| &mut received.reason);
+        let texts = of_links.chain(of_receiving).chain([&mut self.unreadable]);
+        for text in texts.flatten() {
+            *text = bounded::without_controls(text);
+        }
+        self
     }
 
     /// The report of a region that can't be read.
     #[must_use]
     pub fn of_unreadable(why: &impl Display) -> Self {
         Self {
-            unreadable: Some(bounded::cleaned(&why.to_string(), REASON_BYTES)),
+            unreadable: Some(reason_of(why)),
             ..Self::default()
         }
     }
@@ -310,7 +325,7 @@ pub fn read_all(
     check_size(body)?;
     let all: BTreeMap<String, Value> = serde_json::from_slice(body)?;
     let one = |report: Value| match report.is_object() {
-        true => Ok(RegionReport::deserialize(&report)?),
+        true => Ok(RegionReport::deserialize(&report)?.without_controls()),
         false => Err(UnreadableReport::NoObject),
     };
     Ok(all
@@ -346,6 +361,11 @@ pub fn write_all<'a>(
     }
     all.push('}');
     all.into_bytes()
+}
+
+fn reason_of(why: &impl Display) -> String {
+    let reason = bounded::without_controls(&why.to_string());
+    reason[..reason.floor_char_boundary(REASON_BYTES)].to_owned()
 }
 
 /// Few bytes of JSON may take many in memory.
