@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # No acknowledged write is lost while processes are killed, a region is destroyed, or a region can't be reached.
-# seconds: 300
+# seconds: 420
 . "$(dirname "$0")/lib.sh"
 
 kills=5
@@ -17,12 +17,10 @@ another_runs() {
     [ "$pid" != "$3" ] && [ "$pid" != 0 ] && curl -fsS --max-time 2 "$(process "$1" "$2" admin)/readyz/write"
 }
 
-# leader_of REGION: the gateway that says of itself that it leads.
-leader_of() {
-    local name
-    for name in gateway-1 gateway-2; do
-        if curl -fsS --max-time 2 "$(process gateways "$name@$1" admin)/v1/status" | json 'd["leading"]'; then
-            echo "$name"
+# leads REGION: $leader is the gateway that says of itself that it leads.
+leads() {
+    for leader in gateway-1 gateway-2; do
+        if curl -fsS --max-time 2 "$(process gateways "$leader@$1" admin)/v1/status" | json 'd["leading"]'; then
             return 0
         fi
     done
@@ -32,11 +30,11 @@ leader_of() {
 # kill_leader REGION: kill -9 of the gateway that leads there; another one must lead within 10 s.
 kill_leader() {
     local name pid
-    within 20 "$1 has a leader" leader_of "$1"
-    name=$(leader_of "$1")
+    within 20 "$1 has a leader" leads "$1"
+    name=$leader
     pid=$(process gateways "$name@$1" pid)
     lab kill "$name@$1"
-    within 10 "another gateway of $1 leads" leader_of "$1"
+    within 10 "another gateway of $1 leads" leads "$1"
     within 30 "$name@$1 runs again" another_runs gateways "$name@$1" "$pid"
 }
 
@@ -52,14 +50,14 @@ order=(eu-west us-east ap-south)
 
 say "a history of writes, with $kills kill -9 of leaders and $kills of agents"
 history=$work/history.ndjson
-start load isthmus load --history "$history" --dir "$set" --seconds 75 --writers 16 --json
+start load isthmus load --history "$history" --dir "$set" --seconds 120 --writers 16 --json
 within 10 "writes are recorded" test -s "$history"
 for ((round = 0; round < kills; round++)); do
     kill_leader "${order[round % 3]}"
     kill_agent "agent-$((round % 2 + 1))@${order[(round + 1) % 3]}"
 done
 runs load || fail "the history ended before the last kill"
-ends load 150 0
+ends load 240 0
 
 say "the checker finds nothing lost"
 isthmus-check "$history" --json >"$work/verdict" || fail "$(head -c 2000 "$work/verdict")"
@@ -96,7 +94,7 @@ put() {
 
 say "all: a region that is known to be cut off is refused before anything is written"
 confirmed() {
-    [ "$(put "probe" x "consistency=all&timeout=5s")" = 200 ]
+    [ "$(put "probe" x "consistency=all&timeout=10s")" = 200 ]
 }
 within 40 "all regions confirm" confirmed
 lab cut eu-west ap-south
@@ -112,21 +110,25 @@ for agent in 0 1; do
     same "a version of it" "$(header Isthmus-Version)" ""
 done
 same "a write of the region" "$(put "all-$attempt" x "consistency=region")" 200
-same "a write of the majority" "$(put "all-$attempt" x "consistency=majority")" 200
+majority() {
+    [ "$(put "all-$attempt" x "consistency=majority")" = 200 ]
+}
+within 40 "a write of the majority" majority
 lab heal
 
 say "all: a cut after the append is a 504 in time that names who has it"
 within 60 "all regions confirm again" confirmed
-lab delay eu-west ap-south 1s
+lab delay eu-west ap-south 2s
 within 60 "all regions confirm over the delay" confirmed
-start late curl -sS --max-time 20 -o "$work/late" -w '%{http_code} %{time_total}\n' \
-    -X PUT --data x "$(door eu-west)/v1/kv/shop/late?consistency=all&timeout=3s"
-within 3 "the write is in the log of eu-west" curl -fsS "$(door eu-west)/v1/kv/shop/late"
+# The cut must come before the answer of ap-south, which takes 4 s.
+late=$(door eu-west)/v1/kv/shop/late
+start late curl -sS --max-time 30 -o "$work/late" -w '%{http_code} %{time_total}\n' -X PUT --data x "$late?consistency=all&timeout=10s"
+within 5 "the write is in the log of eu-west" curl -fsS "$late"
 lab cut eu-west ap-south
-ends late 10 0
+ends late 30 0
 read -r status seconds <"$work/late.log"
 same "the status" "$status" 504
-json 'float(s) <= 3.5' s="$seconds" <<<'{}' || fail "it answered after $seconds s"
+json 'float(s) <= 12' s="$seconds" <<<'{}' || fail "it answered after $seconds s"
 json 'sorted(d["regions"]) == ["eu-west", "us-east"]' <"$work/late" || fail "it names others: $(cat "$work/late")"
 same "it in eu-west" "$(curl -fsS "$(door eu-west)/v1/kv/shop/late")" x
 same "it in ap-south" "$(request "$(door ap-south)/v1/kv/shop/late")" 404
@@ -142,11 +144,11 @@ within 40 "the majority confirms" kept
 json 'sorted(d["regions"]) == ["eu-west", "us-east"]' <"$work/body" || fail "others confirmed: $(cat "$work/body")"
 lab cut eu-west us-east
 same "a write of the region alone" "$(put lost gone consistency=region)" 200
-lab down all@eu-west
+take_down all@eu-west
 rm -rf "$set/eu-west/data"
 survives() {
     [ "$(curl -fsS --max-time 5 "$(door "$1")/v1/kv/shop/kept")" = survives ]
 }
-within 5 "the value is in us-east" survives us-east
+within 20 "the value is in us-east" survives us-east
 same "the write that never left" "$(request "$(door us-east)/v1/kv/shop/lost")" 404
 expect_fail survives eu-west

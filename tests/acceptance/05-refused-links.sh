@@ -50,16 +50,17 @@ refused() {
     [ -n "$before" ] || fail "there is no counter for $reason"
     size=$(stat -c %s "$log")
     "$@"
-    within 5 "a refusal is counted as $reason" counted "$reason" "$before"
-    within 5 "the log says $reason" logged "$reason" "$size"
+    within 20 "a refusal is counted as $reason" counted "$reason" "$before"
+    within 20 "the log says $reason" logged "$reason" "$size"
     say "refused: $reason"
 }
 
-# dial NAME ARGUMENT...: opens a link with this certificate (or none) as a client does, until the gateway closes it or 3 s.
+# dial NAME ARGUMENT...: opens a link with this certificate (or none) as a client does, until the
+# gateway closes it or 6 s.
 dial() {
     local as=()
     [ "$1" = nobody ] || as=(-cert "$work/$1.crt" -key "$work/$1.key")
-    timeout 3 openssl s_client -connect "$link" -alpn isthmus/1 -ign_eof "${as[@]}" "${@:2}" </dev/null >"$work/dial.out" 2>&1 || true
+    timeout 6 openssl s_client -connect "$link" -alpn isthmus/1 -ign_eof "${as[@]}" "${@:2}" </dev/null >"$work/dial.out" 2>&1 || true
 }
 
 say "who dials a gateway of eu-west"

@@ -69,7 +69,7 @@ done
 isthmus compare "$work/rows.ndjson" --dir "$set" --region east --wait 20s
 
 say "an agent without its checkpoint says that it needs a sync, and serves nothing"
-lab down agent-1@east
+take_down agent-1@east
 rm -rf "$set/east/data/agent-1"
 lab start agent-1@east
 needs_sync() {

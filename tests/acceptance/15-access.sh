@@ -130,13 +130,16 @@ same "dropping for an operator" "$(as alice -X DELETE "$admin/v1/aside/default.c
 same "dropping for who may destroy" "$(as root -X DELETE "$admin/v1/aside/default.conflict-3-0199b3a1c2d30000-eu-west-9f0c2b7d11aa54e3")" 404
 same "a password of a browser" "$(status -u "browser:$(cat "$work/alice.token")" "$admin/v1/status")" 200
 same "nobody" "$(status "$admin/v1/status")" 401
-isthmus events --since 1h --json --via "$admin" --ca "$work/doors.crt" --token-file "$work/prometheus.token" >"$work/events.json"
-json 'any(e["kind"] == "operator_act" and e["fields"]["operator"] == "root" and e["fields"]["status"] == 404 for e in d)' <"$work/events.json" ||
-    fail "what root did is not recorded: $(cat "$work/events.json")"
-json 'any(e["kind"] == "access_refused" and e["fields"]["door"] == "http" and e["fields"]["reason"] == "handshake" and "UnknownIssuer" in e["message"] for e in d)' <"$work/events.json" ||
-    fail "a certificate of an unknown CA is not recorded: $(cat "$work/events.json")"
-json 'any(e["kind"] == "access_refused" and e["fields"]["caller"] == "reports" and e["fields"]["reason"] == "forbidden" for e in d)' <"$work/events.json" ||
-    fail "what reports may not do is not recorded"
+# recorded CONDITION: it holds for an event e of the region's journal.
+recorded() {
+    isthmus events --since 1h --json --via "$admin" --ca "$work/doors.crt" --token-file "$work/prometheus.token" >"$work/events.json" &&
+        json "any($1 for e in d)" <"$work/events.json"
+}
+within 20 "what root did is recorded" recorded 'e["kind"] == "operator_act" and e["fields"]["operator"] == "root" and e["fields"]["status"] == 404'
+within 20 "a certificate of an unknown CA is recorded" recorded 'e["kind"] == "access_refused" and e["fields"]["door"] == "http" and
+    e["fields"]["reason"] == "handshake" and "UnknownIssuer" in e["message"]'
+within 20 "what reports may not do is recorded" recorded 'e["kind"] == "access_refused" and e["fields"]["caller"] == "reports" and
+    e["fields"]["reason"] == "forbidden"'
 isthmus doctor --json --via "$admin" --ca "$work/doors.crt" --token-file "$work/prometheus.token" >"$work/findings.json" || true
 json 'sum(f["check"] == "certificate" and f["verdict"] == "warn" for f in d) == 2' <"$work/findings.json" || fail "$(cat "$work/findings.json")"
 
@@ -194,7 +197,7 @@ replaced() {
     [ "$(as next "$door/v1/kv/carts/a")" = 200 ] && [ "$(as checkout "$door/v1/kv/carts/a")" = 401 ]
 }
 within 10 "the next token has taken the place of the one before" replaced
-logged "in effect: clients.checkout" || fail "what is in effect is not told"
+within 10 "what is in effect is told" logged "in effect: clients.checkout"
 echo '{"op":"get","bucket":"carts","key":"a"}' >&9
 within 10 "the batch that stands is answered" answered 2
 exec 9>&-
@@ -205,6 +208,7 @@ say "no secret shows"
 ask -H "Authorization: Bearer $(cat "$work/root.token")" "$admin/v1/status" "$admin/metrics" "$admin/v1/events" "$admin/v1/events?since=1h" "$admin/v1/doctor" "$admin/v1/traces" >"$work/shown.txt"
 # What an agent has to export is exported before it ends.
 stop guarded
+within 20 "the receiver tells what it has got" grep -q isthmus.key "$work/receiver.log"
 cat "$work/guarded.log" "$work/events.json" "$work/refused" "$work/open.txt" "$work/receiver.log" >>"$work/shown.txt"
 shows() {
     grep -qF -- "$1" "$work/shown.txt"

@@ -117,7 +117,7 @@ local_door() {
 }
 same "the write in eu-west" "$(request -X PUT --data apples "$(local_door eu-west)/v1/kv/carts/17")" 200
 session=$(header Isthmus-Session)
-same "the read in ap-south" "$(request -H "Isthmus-Session: $session" "$(local_door ap-south)/v1/kv/carts/17")" 200
+same "the read in ap-south" "$(request -H "Isthmus-Session: $session" "$(local_door ap-south)/v1/kv/carts/17?timeout=50s")" 200
 same "what was read" "$(cat "$work/body")" apples
 read -r -a processes < <(json '" ".join(str(p["pid"]) for r in d["regions"].values() for p in [r["nats"]] + r["agents"] + r["gateways"])' <"$work/local/set/run.json")
 processes+=("$(cut -d ' ' -f 1 "$work/local/process")")
@@ -347,12 +347,12 @@ start drain lifecycle drain
 expect_fail wait_until 3 ended "${pids[ready]}"
 [ ! -e "$work/ready.done" ] || fail "an instance is let in whose process is not ready"
 : >"$work/metadata/read"
-ends ready 10 0
+ends ready 30 0
 same "what is done once it is ready" "$(cat "$work/ready.done")" "$(completed ready)"
 runs drain || fail "an instance in service is drained"
 [ ! -e "$work/drain.done" ] || fail "an instance in service is drained"
 echo Terminated >"$work/metadata/target-lifecycle-state"
-ends drain 10 0
+ends drain 30 0
 same "what is done before it goes" "$(sed 's/ --key .*//' "$work/drain.done")" "systemctl stop isthmus-gateway
 aws dynamodb delete-item --table-name isthmus-shop-eu-west-names
 $(completed drain)"

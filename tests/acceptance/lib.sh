@@ -182,6 +182,19 @@ lab() {
     isthmus lab "$set" "$@"
 }
 
+# take_down WHO@REGION: keeps these processes down, and waits until they have ended: what is killed
+# may write to its disk for a moment.
+take_down() {
+    lab down "$1" >/dev/null
+    within 30 "$1 is down" are_down "${1%@*}" "${1#*@}"
+}
+
+# are_down WHO REGION: run.json has no process of these.
+are_down() {
+    run_json 'not any(p["pid"] for r in [d["regions"][region]] for p in [{**r["nats"], "name": "nats"}, *r["agents"], *r["gateways"]]
+        if who in ("all", p["name"], p["name"].split("-")[0] + "s"))' who="$1" region="$2"
+}
+
 # door REGION [AGENT]: where applications reach an agent of the region, the first by default (0).
 door() {
     run_json 'd["regions"][r]["agents"][int(n)]["http"]' r="$1" n="${2:-0}"

@@ -223,7 +223,7 @@ class RegionTest(unittest.IsolatedAsyncioTestCase):
             dict(stream_name=stream, config=configuration),
         )
 
-    async def pull(self, client, stream="LOG", name="reader", batch=100, wait=1.0):
+    async def pull(self, client, stream="LOG", name="reader", batch=100, wait=10):
         """The messages of one pull request, until its batch is full or `wait` has passed."""
         inbox = client.new_inbox()
         answers = await client.subscribe(inbox)

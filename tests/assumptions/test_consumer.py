@@ -52,22 +52,23 @@ class Consumer(RegionTest):
     async def test_acknowledging_one_message_acknowledges_all_before_it(self):
         await self.start_at(1)
         messages = await self.pull(self.client, batch=10)
-        await self.client.request(messages[5].reply, b"+ACK", timeout=2)
+        await self.client.request(messages[5].reply, b"+ACK", timeout=10)
         state = await self.api(self.client, "CONSUMER.INFO.LOG.reader")
         self.assertEqual((state["ack_floor"]["stream_seq"], state["num_ack_pending"]), (6, 4))
 
     async def test_what_is_not_acknowledged_is_delivered_again_only_after_ack_wait(self):
-        await self.consumer(self.client, ack_wait=int(0.5e9))
+        await self.consumer(self.client, ack_wait=int(3e9))
         await self.pull(self.client, batch=10)
         self.assertEqual(await self.sequences(batch=1, wait=0.2), [])
-        self.assertEqual(await self.sequences(batch=1, wait=3), [1])
+        self.assertEqual(await self.sequences(batch=1, wait=10), [1])
 
     async def test_a_reader_that_acknowledges_nothing_stops_at_one_thousand_unless_its_limit_is_lifted(self):
-        await asyncio.gather(*(self.append(self.client) for _ in range(1200)))
+        await asyncio.gather(*(self.append(self.client, timeout=60) for _ in range(1200)))
         await self.consumer(self.client, name="default")
         await self.consumer(self.client, name="lifted", max_ack_pending=-1)
-        self.assertEqual(len(await self.pull(self.client, name="default", batch=1210, wait=0.5)), 1000)
-        self.assertEqual(len(await self.pull(self.client, name="lifted", batch=1210, wait=0.5)), 1210)
+        self.assertEqual(len(await self.pull(self.client, name="default", batch=1000)), 1000)
+        self.assertEqual(await self.pull(self.client, name="default", batch=1, wait=0.5), [])
+        self.assertEqual(len(await self.pull(self.client, name="lifted", batch=1210)), 1210)
 
     async def reset(self, position, name="reader"):
         return await self.api(self.client, f"CONSUMER.RESET.LOG.{name}", dict(seq=position))
@@ -76,7 +77,7 @@ class Consumer(RegionTest):
     async def test_a_durable_consumer_is_put_at_any_kept_sequence_by_reset(self):
         await self.consumer(self.client)
         messages = await self.pull(self.client, batch=10)
-        await self.client.request(messages[7].reply, b"+ACK", timeout=2)
+        await self.client.request(messages[7].reply, b"+ACK", timeout=10)
         for position in (9, 4, 1):
             self.assertEqual((await self.reset(position))["reset_seq"], position)
             self.assertEqual(await self.sequences(batch=11 - position), list(range(position, 11)))
@@ -96,7 +97,7 @@ class Consumer(RegionTest):
     async def test_a_consumer_is_never_ahead_of_its_place_after_kill_9_of_the_server(self):
         await self.start_at(1)
         messages = await self.pull(self.client, batch=4)
-        await self.client.request(messages[-1].reply, b"+ACK", timeout=2)
+        await self.client.request(messages[-1].reply, b"+ACK", timeout=10)
         self.nats.kill()
         self.nats.start()
         await self.back(self.client)
@@ -118,7 +119,7 @@ class Consumer(RegionTest):
         self.assertEqual(await self.sequences(batch=1), [11], "a second pull gets what the first one should have")
         self.assertEqual(answers.pending_msgs, 0)
 
-    async def status(self, request, act=None, wait=5):
+    async def status(self, request, act=None, wait=15):
         """The first message without data that answers the pull request."""
         inbox = self.client.new_inbox()
         answers = await self.client.subscribe(inbox)
@@ -140,7 +141,7 @@ class Consumer(RegionTest):
     async def test_a_waiting_pull_is_told_that_its_consumer_was_deleted(self):
         await self.start_at(11)
         headers = await self.status(
-            dict(batch=1, expires=int(5e9)), act=self.api(self.client, "CONSUMER.DELETE.LOG.reader"))
+            dict(batch=1, expires=int(60e9)), act=self.api(self.client, "CONSUMER.DELETE.LOG.reader"))
         self.assertEqual((headers["Status"], headers["Description"]), ("409", "Consumer Deleted"))
         await self.refused(NO_CONSUMER, self.api(self.client, "CONSUMER.INFO.LOG.reader"))
 
@@ -159,7 +160,7 @@ class Consumer(RegionTest):
         async def gone():
             return (await self.api(self.client, "STREAM.INFO.LOG"))["state"]["consumer_count"] == 0
 
-        await until(gone, 5, "the consumer is gone")
+        await until(gone, 15, "the consumer is gone")
 
     async def test_two_readers_get_the_same_messages_in_the_same_order(self):
         await self.start_at(1, "one")

@@ -35,7 +35,7 @@ class FullDisk(RegionTest):
     async def stored(self):
         """The sequence of one large append, or None: 2.14 and later leave the append unanswered, earlier ones refuse it with the code of a full log."""
         try:
-            return await self.append(self.client, data=LARGE, timeout=1)
+            return await self.append(self.client, data=LARGE, timeout=5)
         except nats.errors.TimeoutError:
             return None
         except Refused as refused:

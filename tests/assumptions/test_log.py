@@ -20,7 +20,7 @@ class Log(RegionTest):
 
     async def test_appends_of_one_connection_are_stored_in_order_without_gaps(self):
         await self.log_stream(self.client)
-        sequences = await asyncio.gather(*(self.append(self.client, data=b"%d" % n) for n in range(2000)))
+        sequences = await asyncio.gather(*(self.append(self.client, data=b"%d" % n, timeout=60) for n in range(2000)))
         self.assertEqual(sequences, list(range(1, 2001)))
 
     async def test_a_refused_append_takes_no_sequence(self):

@@ -25,7 +25,7 @@ class LostTail(RegionTest):
         for number in range(6, 11):
             await self.append(self.client, data=b"old %d" % number)
         messages = await self.pull(self.client, batch=10)
-        await self.client.request(messages[-1].reply, b"+ACK", timeout=2)
+        await self.client.request(messages[-1].reply, b"+ACK", timeout=10)
         self.nats.end()
         shutil.rmtree(self.nats.store)
         shutil.copytree(backup, self.nats.store)

@@ -75,7 +75,7 @@ class Rights(RegionTest):
         async def stored():
             return (await self.state(self.operator))["last_seq"] >= 11
 
-        await until(stored, 5, "an eleventh message in the log")
+        await until(stored, 15, "an eleventh message in the log")
         message = (await self.api(self.operator, "STREAM.MSG.GET.LOG", dict(seq=11)))["message"]
         return message["subject"], base64.b64decode(message["data"])
 
@@ -117,7 +117,7 @@ class Rights(RegionTest):
         await neighbour.subscribe("_INBOX.>", cb=overhear)
         await self.processed(neighbour)
         await self.api(self.operator, "STREAM.MSG.GET.LOG", dict(seq=1))
-        self.assertIn("message", json.loads(await asyncio.wait_for(heard, 3)))
+        self.assertIn("message", json.loads(await asyncio.wait_for(heard, 15)))
 
     async def test_an_inbox_prefix_of_its_own_is_not_overheard(self):
         neighbour = await self.connect_as("neighbour")
@@ -139,14 +139,14 @@ class Rights(RegionTest):
 
         await responder.subscribe("peer.question", cb=hear)
         await responder.publish("peer.question", reply=purge)
-        self.assertEqual(await asyncio.wait_for(heard, 3), purge)
+        self.assertEqual(await asyncio.wait_for(heard, 15), purge)
         await responder.publish(purge)
         await self.processed(responder)
 
         async def purged():
             return (await self.state(self.operator))["messages"] == 0
 
-        await until(purged, 5, "the log is purged")
+        await until(purged, 15, "the log is purged")
 
 
 class Domain(RegionTest):

@@ -11,7 +11,7 @@ class Leafnode(RegionTest):
         west = self.server(name="west", jetstream="domain: west", settings=f"leafnodes {{ listen: 127.0.0.1:{port} }}")
         east = self.server(name="east", jetstream="domain: east", settings=f'leafnodes {{ remotes: [{{ url: "nats://127.0.0.1:{port}" }}] }}')
         self.west, self.east = await self.connect(west), await self.connect(east)
-        await until(self.joined, 10, "the leafnode is connected")
+        await until(self.joined, 30, "the leafnode is connected")
 
     async def joined(self):
         inbox = self.west.new_inbox()
@@ -33,12 +33,12 @@ class Leafnode(RegionTest):
         async def stored():
             return (await self.count(self.west, name), await self.count(self.east, name)) == count
 
-        await until(stored, 5, f"{count} messages")
+        await until(stored, 15, f"{count} messages")
 
     async def test_with_bare_subjects_each_message_is_stored_in_both_regions(self):
         await self.log_stream(self.west)
         await self.log_stream(self.east)
-        await until(self.joined, 5, "interest has travelled")
+        await until(self.joined, 15, "interest has travelled")
         await self.west.publish("log.a", b"x")
         await self.both("LOG", (1, 1))
 
@@ -51,7 +51,7 @@ class Leafnode(RegionTest):
 
     async def test_a_region_may_still_append_to_its_neighbours_log_so_rights_are_needed(self):
         await self.log_stream(self.east, "LOG_east", ["isthmus.east.log.>"])
-        await until(self.joined, 5, "interest has travelled")
+        await until(self.joined, 15, "interest has travelled")
         self.assertEqual(await self.append(self.west, "isthmus.east.log.a"), 1)
 
     async def test_a_domain_keeps_the_jetstream_requests_of_a_region_to_itself(self):
