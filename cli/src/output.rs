@@ -136,9 +136,9 @@ mod tests {
 
     #[test]
     fn one_is_singular_and_everything_else_plural() {
-        let told: Vec<String> = [0, 1, 2]
+        let texts: Vec<String> = [0, 1, 2]
             .map(|number: u64| counted(number, "row was", "rows were"))
             .into();
-        assert_eq!(told, ["0 rows were", "1 row was", "2 rows were"]);
+        assert_eq!(texts, ["0 rows were", "1 row was", "2 rows were"]);
     }
 }

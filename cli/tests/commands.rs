@@ -166,18 +166,18 @@ fn config_check_tells_its_findings_as_json() {
     let text = std::fs::read_to_string(&settings).unwrap();
     std::fs::write(&settings, format!("{text}drian: 10s\n")).unwrap();
     std::fs::remove_file(folder.path().join("shop/a/gateway.key")).unwrap();
-    let told = check(64);
-    assert_eq!(told.as_array().unwrap().len(), 2, "{told}");
+    let found = check(64);
+    assert_eq!(found.as_array().unwrap().len(), 2, "{found}");
     assert!(
-        told[0]["message"].as_str().unwrap().contains("gateway.key"),
-        "{told}"
+        found[0]["message"].as_str().unwrap().contains("gateway.key"),
+        "{found}"
     );
     assert_eq!(
-        (&told[1]["file"], told[1]["line"].as_u64()),
+        (&found[1]["file"], found[1]["line"].as_u64()),
         (&settings.into(), Some(8))
     );
-    for finding in told.as_array().unwrap() {
-        assert!(!finding["mend"].as_str().unwrap().is_empty(), "{told}");
+    for finding in found.as_array().unwrap() {
+        assert!(!finding["mend"].as_str().unwrap().is_empty(), "{found}");
     }
 }
 

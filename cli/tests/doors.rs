@@ -224,8 +224,8 @@ fn running(folder: &Path, regions: &[(&str, &[&str])]) {
 fn why(folder: &Path) -> (Option<i32>, Value, String) {
     let dir = folder.display().to_string();
     let output = isthmus(&["why", "b/k", "--dir", &dir, "--json"]);
-    let told = serde_json::from_str(&printed(&output)).unwrap();
-    (output.status.code(), told, said(&output))
+    let json = serde_json::from_str(&printed(&output)).unwrap();
+    (output.status.code(), json, said(&output))
 }
 
 const NOBODY: &str = "http://127.0.0.1:1";
@@ -235,11 +235,11 @@ fn why_asks_the_next_agent_of_a_region_whose_first_does_not_answer() {
     let folder = tempfile::tempdir().unwrap();
     let door = Door::open(|_| (200, "two apples".to_owned()));
     running(folder.path(), &[("a", &[NOBODY, &door.url]), ("b", &[&door.url])]);
-    let (code, told, said) = why(folder.path());
+    let (code, json, said) = why(folder.path());
     assert_eq!(code, Some(0), "{said}");
-    assert_eq!(told["regions"]["a"]["agent"], "agent-2");
-    assert_eq!(told["regions"]["a"]["value"], "two apples");
-    assert_eq!(told["regions"]["b"]["agent"], "agent-1");
+    assert_eq!(json["regions"]["a"]["agent"], "agent-2");
+    assert_eq!(json["regions"]["a"]["value"], "two apples");
+    assert_eq!(json["regions"]["b"]["agent"], "agent-1");
 }
 
 #[test]
@@ -248,10 +248,10 @@ fn why_prints_what_it_has_and_exits_with_1_when_a_region_does_not_answer() {
     let door = Door::open(|_| (200, "two apples".to_owned()));
     for silent in [&[NOBODY, NOBODY][..], &["", ""]] {
         running(folder.path(), &[("a", silent), ("b", &[&door.url])]);
-        let (code, told, said) = why(folder.path());
-        assert_eq!(code, Some(1), "{told}");
-        assert!(told["regions"]["a"]["error"].is_string(), "{told}");
-        assert_eq!(told["regions"]["b"]["value"], "two apples");
+        let (code, json, said) = why(folder.path());
+        assert_eq!(code, Some(1), "{json}");
+        assert!(json["regions"]["a"]["error"].is_string(), "{json}");
+        assert_eq!(json["regions"]["b"]["value"], "two apples");
         assert!(said.contains("no agent of a tells"), "{said}");
     }
 }

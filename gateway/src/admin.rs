@@ -18,12 +18,15 @@ use crate::status;
 pub fn router(shared: &Shared, history: History, live: Live) -> Router {
     let page_routes = page::router(shared, &history, live);
     let shown = shared.clone();
-    let status = move || status::of_gateway(shown.settings(), &shown.board, shown.log_now());
+    let status =
+        move || shown.with_known(|known| status::of_gateway(shown.settings(), known, shown.log_now()));
     let current = shared.clone();
     let currency = move || {
-        let (state, now) = (current.board.state(), current.log_now());
-        let of_own = lag::of_own(current.settings(), &state, now).into_iter();
-        let all = of_own.map(|(origin, proof_age)| Currency { origin, proof_age });
+        let now = current.log_now();
+        let of_own = current.with_known(|known| lag::of_own(current.settings(), known, now));
+        let all = of_own
+            .into_iter()
+            .map(|(origin, proof_age)| Currency { origin, proof_age });
         all.collect()
     };
     let links = Router::new()

@@ -15,12 +15,12 @@ const AGENTS: usize = 1024;
 /// What the agents of the region told last.
 #[derive(Debug, Default)]
 pub struct AppliedTable {
-    told: BTreeMap<(Shard, ProcessName), Told>,
+    agents: BTreeMap<(Shard, ProcessName), AgentPositions>,
 }
 
 /// One agent's last word on one shard.
 #[derive(Debug, Clone)]
-pub struct Told {
+pub struct AgentPositions {
     /// What it said.
     pub positions: AppliedPositions,
     /// When it was heard.
@@ -31,12 +31,13 @@ impl AppliedTable {
     /// Takes note of what an agent said. A table that is full takes no agent that it does not know.
     pub fn note(&mut self, now: Mono, positions: AppliedPositions) {
         let key = (positions.shard.clone(), positions.agent.clone());
-        self.told.retain(|_, told| now.since(told.heard) < SILENCE * 20);
-        let agents = self.told.keys().filter(|(shard, _)| *shard == key.0).count();
-        if agents < AGENTS || self.told.contains_key(&key) {
-            self.told.insert(
+        self.agents
+            .retain(|_, agent| now.since(agent.heard) < SILENCE * 20);
+        let agents = self.agents.keys().filter(|(shard, _)| *shard == key.0).count();
+        if agents < AGENTS || self.agents.contains_key(&key) {
+            self.agents.insert(
                 key,
-                Told {
+                AgentPositions {
                     positions,
                     heard: now,
                 },
@@ -49,8 +50,8 @@ impl AppliedTable {
     #[must_use]
     pub fn least(&self, now: Mono, origin: &RegionName, shard: &Shard) -> Option<AppliedThrough> {
         let mut least: Option<AppliedThrough> = None;
-        for told in self.live(now, shard).filter(|told| !told.positions.needs_sync) {
-            let applied = of_origin(told, origin)?.applied;
+        for agent in self.live(now, shard).filter(|agent| !agent.positions.needs_sync) {
+            let applied = of_origin(agent, origin)?.applied;
             least = Some(match least {
                 Some(held) if order(held) <= order(applied) => held,
                 _ => applied,
@@ -63,34 +64,34 @@ impl AppliedTable {
     #[must_use]
     pub fn furthest_behind(&self, now: Mono, origin: &RegionName, shard: &Shard) -> Option<&OriginApplied> {
         self.live(now, shard)
-            .filter(|told| !told.positions.needs_sync)
-            .filter_map(|told| of_origin(told, origin))
-            .min_by_key(|told| order(told.applied))
+            .filter(|agent| !agent.positions.needs_sync)
+            .filter_map(|agent| of_origin(agent, origin))
+            .min_by_key(|of| order(of.applied))
     }
 
     /// What live agents told of `shard`, ordered by name.
-    pub fn live(&self, now: Mono, shard: &Shard) -> impl Iterator<Item = &Told> {
-        self.told
+    pub fn live(&self, now: Mono, shard: &Shard) -> impl Iterator<Item = &AgentPositions> {
+        self.agents
             .iter()
-            .filter(move |((of, _), told)| of == shard && now.since(told.heard) < SILENCE)
-            .map(|(_, told)| told)
+            .filter(move |((of, _), agent)| of == shard && now.since(agent.heard) < SILENCE)
+            .map(|(_, agent)| agent)
     }
 
     /// What live agents told of every shard, by agent.
     #[must_use]
     pub fn by_agent(&self, now: Mono) -> BTreeMap<ProcessName, Vec<&AppliedPositions>> {
         let mut agents: BTreeMap<_, Vec<_>> = BTreeMap::new();
-        for ((_, agent), told) in &self.told {
-            if now.since(told.heard) < SILENCE {
-                agents.entry(agent.clone()).or_default().push(&told.positions);
+        for ((_, name), agent) in &self.agents {
+            if now.since(agent.heard) < SILENCE {
+                agents.entry(name.clone()).or_default().push(&agent.positions);
             }
         }
         agents
     }
 }
 
-fn of_origin<'a>(told: &'a Told, origin: &RegionName) -> Option<&'a OriginApplied> {
-    told.positions.origins.iter().find(|told| told.origin == *origin)
+fn of_origin<'a>(agent: &'a AgentPositions, origin: &RegionName) -> Option<&'a OriginApplied> {
+    agent.positions.origins.iter().find(|of| of.origin == *origin)
 }
 
 /// A position of an older life is further behind than any of a newer one.
@@ -120,7 +121,7 @@ mod tests {
         RegionName::parse("us").unwrap()
     }
 
-    fn told(agent: &str, life: u64, sequence: u64, needs_sync: bool) -> AppliedPositions {
+    fn positions(agent: &str, life: u64, sequence: u64, needs_sync: bool) -> AppliedPositions {
         let applied = AppliedThrough(Position {
             life: Life {
                 number: life,
@@ -159,11 +160,11 @@ mod tests {
     fn the_least_counts_among_the_live_agents_that_answer_reads() {
         let mut table = AppliedTable::default();
         assert_eq!(least(&table, at(0)), None);
-        table.note(at(0), told("agent-1", 1, 7, false));
-        table.note(at(0), told("agent-2", 1, 5, false));
-        table.note(at(0), told("agent-3", 1, 2, true));
+        table.note(at(0), positions("agent-1", 1, 7, false));
+        table.note(at(0), positions("agent-2", 1, 5, false));
+        table.note(at(0), positions("agent-3", 1, 2, true));
         assert_eq!(least(&table, at(10)), Some(5));
-        table.note(at(2900), told("agent-1", 1, 9, false));
+        table.note(at(2900), positions("agent-1", 1, 9, false));
         assert_eq!(least(&table, at(2950)), Some(5), "agent-2 is not silent yet");
         assert_eq!(least(&table, at(3100)), Some(9), "agent-2 is silent");
         assert_eq!(least(&table, at(9000)), None);
@@ -172,11 +173,11 @@ mod tests {
     #[test]
     fn an_older_life_is_behind_and_an_agent_without_the_origin_holds_everything() {
         let mut table = AppliedTable::default();
-        table.note(at(0), told("agent-1", 2, 3, false));
-        table.note(at(0), told("agent-2", 1, 50, false));
+        table.note(at(0), positions("agent-1", 2, 3, false));
+        table.note(at(0), positions("agent-2", 1, 50, false));
         let applied = table.least(at(1), &us(), &shard()).unwrap();
         assert_eq!(applied.0.life.number, 1);
-        let mut empty = told("agent-4", 1, 1, false);
+        let mut empty = positions("agent-4", 1, 1, false);
         empty.origins.clear();
         table.note(at(0), empty);
         assert_eq!(table.least(at(1), &us(), &shard()), None);

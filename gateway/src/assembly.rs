@@ -23,13 +23,14 @@ use isthmus_runtime::supervise::TaskKind;
 use isthmus_runtime::{open_files, random};
 use tokio::sync::watch;
 
-use crate::board::Board;
-use crate::cursors::PeerBoard;
+use crate::cursors::PeerCursorTable;
 use crate::doctor::Doctor;
 use crate::leader;
 use crate::live::Live;
 use crate::metrics::GatewayMetrics;
 use crate::shared::{Shared, shared_shards};
+use crate::tables::{Known, Tables};
+use crate::view::StatusView;
 use crate::{admin, credentials, inbound, outbound, region};
 
 /// The clock that stamps the log is asked this often, which is how long a step of this machine's clock goes unnoticed.
@@ -68,8 +69,8 @@ pub async fn assemble(process: Process<GatewaySettings>) -> anyhow::Result<()> {
         .supervisor
         .spawn(TaskKind::Work, "page", move |stop| live.follow(shown, stop))?;
     credentials::watch(&process, &credentials, &doors.ends)?;
-    let board = gateway.shared.board.clone();
-    doors.ends.add(move || of_peers(&board));
+    let shared = gateway.shared.clone();
+    doors.ends.add(move || shared.with_known(of_peers));
     gateway.start(connection.state(), Box::new(listener), names).await
 }
 
@@ -81,11 +82,10 @@ fn links(settings: &GatewaySettings) -> u64 {
 }
 
 /// When the certificates of peers end, for the metric.
-fn of_peers(board: &Board) -> Vec<(Labels, u64)> {
-    let state = board.state();
+fn of_peers(known: Known<'_>) -> Vec<(Labels, u64)> {
     let labels = |peer: &RegionName| vec![("of", "peer".to_owned()), ("peer", peer.to_string())];
     let mut earliest = BTreeMap::new();
-    for ((peer, _), ends) in state.peer_certificates() {
+    for ((peer, _), ends) in known.peer_certificates() {
         let held = earliest.entry(peer).or_insert(ends);
         *held = ends.min(*held);
     }
@@ -116,16 +116,16 @@ impl Gateway {
         links: Arc<dyn Links>,
     ) -> anyhow::Result<Self> {
         let (leading, leads) = watch::channel(false);
-        let board = Board::default();
+        let (view, tables) = (StatusView::default(), Tables::default());
         let clock = process.clock.clone();
         let server_clock = ServerClock::new(Arc::new(move || clock.now()));
-        let told = &process.settings.process;
-        let heads = told.set.shards_for(&told.region);
+        let settings = &process.settings.process;
+        let heads = settings.set.shards_for(&settings.region);
         let (aside, set_aside) = isthmus_door::aside::queue(process);
         let teller = Teller {
-            region: told.region.to_string(),
+            region: settings.region.to_string(),
             role: Role::Gateway,
-            process: told.name.to_string(),
+            process: settings.name.to_string(),
         };
         let history = History::new(process, teller)?;
         let shared = Shared {
@@ -133,15 +133,19 @@ impl Gateway {
             links,
             run: random::writer_id()?,
             aside,
-            metrics: GatewayMetrics::register(process, &board, &server_clock),
+            metrics: GatewayMetrics::register(process, &view, &tables, &server_clock),
             server_clock,
-            cursors: Arc::new(PeerBoard::new(&shared_shards(&told.set, &told.region))),
+            cursors: Arc::new(PeerCursorTable::new(&shared_shards(
+                &settings.set,
+                &settings.region,
+            ))),
             leading: leads,
             applied: watch::Sender::new(0),
             paused: watch::Sender::default(),
             folds: Arc::new(each(&heads)),
             stored: Arc::new(each(&heads)),
-            board,
+            view,
+            tables,
             process: process.clone(),
         };
         Ok(Self {
@@ -181,7 +185,7 @@ impl Gateway {
         let journal = Arc::clone(&shared.ports.journal);
         supervisor.spawn(TaskKind::Work, "aside", |stop| set_aside.append(journal, stop))?;
         watch_connection(&shared, connection, log)?;
-        let (ports, missing) = (shared.ports.clone(), shared.board.state().missing_streams.clone());
+        let (ports, missing) = (shared.ports.clone(), shared.view.lock().missing_streams.clone());
         isthmus_door::streams::watch(&shared.process, ports, shared.shards(), wanted, missing, history)?;
         region::start(&shared)?;
         follow_server_clock(&shared)?;
@@ -215,7 +219,7 @@ fn watch_connection(
 }
 
 fn follow_server_clock(shared: &Shared) -> anyhow::Result<()> {
-    let (clock, board) = (shared.server_clock.clone(), shared.board.clone());
+    let (clock, view) = (shared.server_clock.clone(), shared.view.clone());
     let ports: Ports = shared.ports.clone();
     let Some(shard) = shared.shards().into_iter().next() else {
         return Ok(());
@@ -228,7 +232,7 @@ fn follow_server_clock(shared: &Shared) -> anyhow::Result<()> {
             if let Err(error) = clock.sample(&*ports.log, &shard).await {
                 tracing::debug!(%error, "the log's clock gave no answer");
             }
-            board.state().clock = clock.offset();
+            view.lock().clock = clock.offset();
             tokio::time::sleep(CLOCK_INTERVAL).await;
         }
     };

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 /// What every peer acknowledged, shared by the links that learn it and the task that tells it.
 #[derive(Debug)]
-pub struct PeerBoard {
+pub struct PeerCursorTable {
     acknowledged: watch::Sender<Acknowledged>,
 }
 
@@ -27,7 +27,7 @@ pub struct Acknowledgement {
     pub applied: Option<AppliedThrough>,
 }
 
-impl PeerBoard {
+impl PeerCursorTable {
     /// Nothing acknowledged by any of `peers`, each with the shards it shares.
     #[must_use]
     pub fn new(peers: &BTreeMap<RegionName, Vec<Shard>>) -> Self {
@@ -55,13 +55,13 @@ impl PeerBoard {
             let Some(held) = all.get_mut(shard).and_then(|peers| peers.get_mut(peer)) else {
                 return false;
             };
-            let told = Acknowledgement {
+            let sent = Acknowledgement {
                 connected: held.connected,
                 cursor,
                 applied: applied.or(held.applied),
             };
-            let changed = *held != told;
-            *held = told;
+            let changed = *held != sent;
+            *held = sent;
             changed
         });
     }
@@ -138,8 +138,8 @@ mod tests {
             (region("us"), vec![shard(0), shard(1)]),
             (region("ap"), vec![shard(0)]),
         ];
-        let board = PeerBoard::new(&peers.into());
-        let mut woken = board.subscribe();
+        let table = PeerCursorTable::new(&peers.into());
+        let mut woken = table.subscribe();
         let cursor = Cursor {
             position: Position {
                 life: Life { number: 1, nonce: 2 },
@@ -147,20 +147,20 @@ mod tests {
             },
             message_id: MessageId(3),
         };
-        board.connected(&region("us"), true);
-        board.acknowledge(&region("us"), &shard(1), Some(cursor), None);
+        table.connected(&region("us"), true);
+        table.acknowledge(&region("us"), &shard(1), Some(cursor), None);
         assert!(woken.has_changed().unwrap());
         woken.mark_unchanged();
-        board.connected(&region("us"), true);
-        board.acknowledge(&region("us"), &shard(1), Some(cursor), None);
-        board.acknowledge(&region("ap"), &shard(1), Some(cursor), None);
+        table.connected(&region("us"), true);
+        table.acknowledge(&region("us"), &shard(1), Some(cursor), None);
+        table.acknowledge(&region("ap"), &shard(1), Some(cursor), None);
         assert!(!woken.has_changed().unwrap(), "nothing new was said");
 
-        let all = board.acknowledged();
+        let all = table.acknowledged();
         let gateway = ProcessName::parse("gateway-1").unwrap();
         let of = |partition: u16, peer: &str| {
-            let told = message(&gateway, &shard(partition), &all[&shard(partition)]);
-            let found = told.peers.iter().find(|held| held.peer == region(peer));
+            let sent = message(&gateway, &shard(partition), &all[&shard(partition)]);
+            let found = sent.peers.iter().find(|held| held.peer == region(peer));
             found.map(|held| {
                 (
                     held.connected,

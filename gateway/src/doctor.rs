@@ -15,8 +15,9 @@ use isthmus_runtime::doctor::{self, StreamCopies};
 use isthmus_runtime::open_files::Connections;
 use isthmus_runtime::{blocking, private};
 
-use crate::board::{Link, PathEstimate, Phase, State};
 use crate::shared::Shared;
+use crate::tables::Known;
+use crate::view::{LinkView, PathEstimate, Phase};
 
 mod convergence;
 
@@ -51,7 +52,10 @@ impl Doctor {
         let wider = blocking::spawn(move || private::wider(secrets, private::EVERYBODY)).await;
         findings.extend(wider.ok().map(|wider| doctor::permissions(&wider)));
         findings.push(self.connections.finding());
-        findings.extend(self.of_state(&self.shared.board.state(), windows, left));
+        findings.extend(
+            self.shared
+                .with_known(|known| self.of_known(known, windows, left)),
+        );
         findings
     }
 
@@ -72,25 +76,25 @@ impl Doctor {
         findings
     }
 
-    fn of_state(
+    fn of_known(
         &self,
-        state: &State,
+        known: Known<'_>,
         windows: Option<TcpWindows>,
         left: impl Fn(u64) -> Option<Duration>,
     ) -> Vec<Finding> {
-        let mut findings = vec![of_leader(state)];
-        findings.extend(isthmus_door::streams::findings(&state.missing_streams));
+        let mut findings = vec![of_leader(known)];
+        findings.extend(isthmus_door::streams::findings(&known.view.missing_streams));
         let mut paths = BTreeMap::new();
-        for link in state.accepted.values() {
+        for link in known.tables.accepted.values() {
             paths.insert(&link.peer, link.path);
         }
-        for (peer, link) in &state.links {
+        for (peer, link) in &known.view.links {
             findings.extend(of_link(peer, link));
             if link.phase == Phase::Connected {
                 paths.insert(peer, link.path);
             }
         }
-        for ((peer, gateway), ends) in state.peer_certificates() {
+        for ((peer, gateway), ends) in known.peer_certificates() {
             let of = format!("{peer} {gateway}");
             findings.push(doctor::certificate(of.trim_end(), left(ends)));
         }
@@ -99,17 +103,17 @@ impl Doctor {
         }
         findings.extend(convergence::findings(
             self.shared.settings(),
-            state,
+            known,
             self.shared.log_now(),
         ));
         findings.extend(isthmus_door::doctor::of_health(&self.shared.process.health));
         let digest = self.shared.set().digest.to_string();
-        for (region, told) in &state.regions {
-            if let Some(why) = &told.report.unreadable {
+        for (region, heard) in &known.tables.reports {
+            if let Some(why) = &heard.report.unreadable {
                 let mend = "compare the versions of both regions' gateways; an older region reads what a newer one tells";
                 findings.push(Finding::warn("report", region.as_str(), why.as_str(), mend));
             }
-            let theirs = &told.report.set_digest;
+            let theirs = &heard.report.set_digest;
             if !theirs.is_empty() && *theirs != digest {
                 let found = "it runs on another set.yaml";
                 let mend = "give every region the same bytes, the one of the higher generation";
@@ -131,8 +135,8 @@ impl Doctor {
     }
 }
 
-fn of_leader(state: &State) -> Finding {
-    match &state.leadership.leader {
+fn of_leader(known: Known<'_>) -> Finding {
+    match &known.view.leadership.leader {
         Some(leader) => Finding::ok("leader", "", leader.as_str()),
         None => Finding::fail(
             "leader",
@@ -144,7 +148,7 @@ fn of_leader(state: &State) -> Finding {
 }
 
 /// Of a link that should stand and does not.
-fn of_link(peer: &RegionName, link: &Link) -> Option<Finding> {
+fn of_link(peer: &RegionName, link: &LinkView) -> Option<Finding> {
     let found = match link.phase {
         Phase::Connected if link.paused => {
             let mend = format!("POST /v1/links/{peer}/resume, when it is to go on");
@@ -214,7 +218,7 @@ mod tests {
             current,
             led: true,
         };
-        let told = |streams: &[Surveyed]| {
+        let heard = |streams: &[Surveyed]| {
             let found = trouble("replicas", streams.iter().map(copies));
             found
                 .into_iter()
@@ -223,15 +227,15 @@ mod tests {
         };
         let named = |of: &str, verdict| (of.to_owned(), verdict);
         assert_eq!(
-            told(&[of("a", 3, 3), of("b", 3, 3)]),
+            heard(&[of("a", 3, 3), of("b", 3, 3)]),
             [named("2 streams", Verdict::Ok)]
         );
         assert_eq!(
-            told(&[of("a", 1, 1), of("b", 1, 1)]),
+            heard(&[of("a", 1, 1), of("b", 1, 1)]),
             [named("2 streams", Verdict::Warn)]
         );
         assert_eq!(
-            told(&[of("a", 3, 3), of("b", 3, 1), of("c", 3, 2)]),
+            heard(&[of("a", 3, 3), of("b", 3, 1), of("c", 3, 2)]),
             [named("b", Verdict::Fail), named("c", Verdict::Warn)]
         );
     }
@@ -239,20 +243,20 @@ mod tests {
     #[test]
     fn a_link_that_does_not_stand_fails_with_its_last_error() {
         let peer = RegionName::parse("us-east").unwrap();
-        let link = |phase, paused| Link {
+        let link = |phase, paused| LinkView {
             phase,
             paused,
             last_error: Some("refused".to_owned()),
-            ..Link::default()
+            ..LinkView::default()
         };
-        let told = |link: Link| of_link(&peer, &link).map(|finding| (finding.verdict, finding.found));
-        assert_eq!(told(link(Phase::Connected, false)), None);
-        assert_eq!(told(link(Phase::Standby, false)), None);
+        let heard = |link: LinkView| of_link(&peer, &link).map(|finding| (finding.verdict, finding.found));
+        assert_eq!(heard(link(Phase::Connected, false)), None);
+        assert_eq!(heard(link(Phase::Standby, false)), None);
         assert_eq!(
-            told(link(Phase::Dialing, false)),
+            heard(link(Phase::Dialing, false)),
             Some((Verdict::Fail, "refused".to_owned()))
         );
-        assert_eq!(told(link(Phase::Connected, true)).unwrap().0, Verdict::Warn);
-        assert_eq!(told(link(Phase::Dialing, true)).unwrap().0, Verdict::Fail);
+        assert_eq!(heard(link(Phase::Connected, true)).unwrap().0, Verdict::Warn);
+        assert_eq!(heard(link(Phase::Dialing, true)).unwrap().0, Verdict::Fail);
     }
 }

@@ -19,8 +19,8 @@ use isthmus_report::region::{LaneStatus, LinkStatus, ReceivingStatus};
 use isthmus_report::{LagRow, LinkState, RegionReport};
 use isthmus_runtime::settings::ProcessSettings;
 
-use crate::board::State;
 use crate::status;
+use crate::tables::Known;
 
 /// A report that is older says nothing of the present.
 const FRESH: Duration = MARK_INTERVAL.saturating_mul(3);
@@ -53,13 +53,13 @@ type Judged = (Option<Duration>, Freshness, Option<String>);
 /// Every pair of regions and every shard that both hold: pair by pair, the worst shard of each
 /// first.
 #[must_use]
-pub fn of_all(process: &ProcessSettings, state: &State, now: Now) -> Vec<LagRow> {
-    let own = status::of_region_state(process, state, now);
+pub fn of_all(process: &ProcessSettings, known: Known<'_>, now: Now) -> Vec<LagRow> {
+    let own = status::of_region_state(process, known, now);
     let views: BTreeMap<&RegionName, RegionView<'_>> = process
         .set
         .regions
         .keys()
-        .map(|region| (region, view(process, state, region, &own, now)))
+        .map(|region| (region, view(process, known, region, &own, now)))
         .collect();
     let mut all = Vec::new();
     for (origin, theirs) in &views {
@@ -102,8 +102,8 @@ pub fn of_lane(report: &RegionReport, peer: &RegionName, shard: &Shard) -> Optio
 /// The age of what this region has of every other one, a shard at a time, with what it may be off
 /// by. None where nothing of it is known, or changes are missing.
 #[must_use]
-pub fn of_own(process: &ProcessSettings, state: &State, now: Now) -> Vec<(String, Option<Duration>)> {
-    let rows = of_all(process, state, now).into_iter();
+pub fn of_own(process: &ProcessSettings, known: Known<'_>, now: Now) -> Vec<(String, Option<Duration>)> {
+    let rows = of_all(process, known, now).into_iter();
     let own = rows.filter(|row| row.peer == process.region.as_str());
     own.map(|row| {
         let uncertainty = row.uncertainty.unwrap_or_default();
@@ -117,12 +117,12 @@ pub fn of_own(process: &ProcessSettings, state: &State, now: Now) -> Vec<(String
 /// leader's: a standby takes them from the leader's report.
 fn view<'a>(
     process: &ProcessSettings,
-    state: &'a State,
+    known: Known<'a>,
     region: &RegionName,
     own: &'a RegionReport,
     now: Now,
 ) -> RegionView<'a> {
-    let last = state.regions.get(region).map(|last| Aged {
+    let last = known.tables.reports.get(region).map(|last| Aged {
         report: &last.report,
         age: now.mono.since(last.heard),
     });
@@ -136,7 +136,7 @@ fn view<'a>(
         report: own,
         age: Duration::ZERO,
     };
-    let of_leader = last.filter(|_| !state.leadership.leading);
+    let of_leader = last.filter(|_| !known.view.leadership.leading);
     RegionView {
         links: Some(of_leader.unwrap_or(own)),
         rest: Some(own),
@@ -267,10 +267,10 @@ fn as_received(received: Option<&ReceivingStatus>, lag: Option<Duration>) -> Jud
 /// Why nobody can say how far it is, where the newest report of both regions is `age` old.
 fn why_unknown(age: Option<Duration>, received: Option<&ReceivingStatus>) -> String {
     let Some(age) = age else {
-        return "neither region has told of itself".to_owned();
+        return "neither region has reported".to_owned();
     };
     if !is_fresh(Some(age)) {
-        return format!("neither region has told of itself for {:.0} s", age.as_secs_f64());
+        return format!("neither region has reported for {:.0} s", age.as_secs_f64());
     }
     let reason = received.and_then(|received| received.reason.clone());
     reason.unwrap_or_else(|| "what is there of it is not known yet".to_owned())

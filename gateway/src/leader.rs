@@ -10,8 +10,8 @@ use serde_json::json;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::board::Leadership;
 use crate::shared::Shared;
+use crate::view::Leadership;
 
 /// Stands for leader until `stop`, then gives the lease up. `leading` is told whether this gateway leads.
 ///
@@ -69,7 +69,7 @@ fn show(shared: &Shared, candidacy: &mut Candidacy, leading: &watch::Sender<bool
         match event {
             Event::Leads { revision } => {
                 shared.metrics.took_over();
-                let before = shared.board.state().leadership.leader.clone();
+                let before = shared.view.lock().leadership.leader.clone();
                 tell_taken(shared, before, revision.0);
             }
             Event::SteppedDown { other } => {
@@ -79,19 +79,19 @@ fn show(shared: &Shared, candidacy: &mut Candidacy, leading: &watch::Sender<bool
         }
     }
     let leads = candidacy.leads();
-    let mut state = shared.board.state();
-    let life = state
+    let mut view = shared.view.lock();
+    let life = view
         .heads
         .values()
         .find_map(|head| head.position)
         .map(|position| position.life);
-    let held = state.leadership.epoch.filter(|_| state.leadership.leading);
-    state.leadership = Leadership {
+    let held = view.leadership.epoch.filter(|_| view.leadership.leading);
+    view.leadership = Leadership {
         leader: candidacy.holder().map(|holder| holder.process.clone()),
         leading: leads.is_some(),
         epoch: leads.and_then(|revision| held.or(Some((life?, revision.0)))),
     };
-    drop(state);
+    drop(view);
     leading.send_if_modified(|leading| {
         let changed = *leading != leads.is_some();
         *leading = leads.is_some();

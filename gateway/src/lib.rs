@@ -13,7 +13,6 @@ pub mod admin;
 pub mod applied;
 pub mod assembly;
 pub mod backoff;
-pub mod board;
 pub mod compared;
 pub mod credentials;
 pub mod cursors;
@@ -21,7 +20,7 @@ pub mod doctor;
 pub mod inbound;
 pub mod lag;
 pub mod leader;
-pub mod line;
+pub mod link_connection;
 pub mod live;
 pub mod metrics;
 pub mod outbound;
@@ -32,8 +31,10 @@ pub mod shared;
 pub mod start;
 pub mod status;
 pub mod suspicion;
+pub mod tables;
 #[cfg(test)]
 mod testing;
 pub mod traces;
+pub mod view;
 
 pub use assembly::{Gateway, assemble};

@@ -15,11 +15,11 @@ use serde_json::json;
 use tokio::task::JoinSet;
 use tokio::time::{sleep_until, timeout};
 
-use crate::board::PathEstimate;
 use crate::outbound::compare;
 use crate::outbox::{Outbox, outbox};
 use crate::shared::Shared;
 use crate::status;
+use crate::view::PathEstimate;
 
 /// What a link still has to say may take this long.
 const FAREWELL: Duration = Duration::from_millis(500);
@@ -29,7 +29,7 @@ const KEPT_ALIVE_BYTES: u64 = 64 * 1024;
 pub const STATUS: &str = "status";
 
 /// A link that stands.
-pub struct Line {
+pub struct LinkConnection {
     /// The session.
     pub session: Session,
     /// Where frames go.
@@ -48,7 +48,7 @@ pub struct Line {
 
 /// Why a link is over.
 #[derive(Debug, thiserror::Error)]
-pub enum Over {
+pub enum LinkEnd {
     /// The session ended.
     #[error(transparent)]
     Ended(#[from] End),
@@ -63,7 +63,7 @@ pub enum Over {
     Unread,
 }
 
-impl Over {
+impl LinkEnd {
     /// A word for metrics.
     #[must_use]
     pub fn label(&self) -> &'static str {
@@ -103,7 +103,7 @@ impl Over {
     }
 }
 
-impl Line {
+impl LinkConnection {
     /// Begins `session` on `connection`.
     #[must_use]
     pub fn new(connection: Connection, session: Session, shared: Shared) -> Self {
@@ -128,7 +128,7 @@ impl Line {
     ///
     /// # Errors
     /// [`Over`]; nothing comes after it.
-    pub async fn next(&mut self) -> Result<SessionEvent, Over> {
+    pub async fn next(&mut self) -> Result<SessionEvent, LinkEnd> {
         loop {
             let received = self.received.bytes();
             if std::mem::replace(&mut self.received_before, received) != received {
@@ -149,11 +149,11 @@ impl Line {
                 frame = self.reader.next() => match frame {
                     Some(Ok(bytes)) => self.session.handle_bytes(self.shared.log_now(), bytes),
                     Some(Err(error)) => return Err(error.into()),
-                    None => return Err(Over::Closed),
+                    None => return Err(LinkEnd::Closed),
                 },
                 Some(written) = self.writer.join_next() => {
                     let failed = written.unwrap_or(Ok(())).err();
-                    return Err(failed.map_or(Over::Closed, Over::Failed));
+                    return Err(failed.map_or(LinkEnd::Closed, LinkEnd::Failed));
                 }
                 () = sleep_until(deadline.unwrap_or_else(tokio::time::Instant::now)), if deadline.is_some() => {}
             }
@@ -179,9 +179,9 @@ impl Line {
     ///
     /// # Errors
     /// [`Over::Unread`] when the peer does not read.
-    pub fn send(&mut self) -> Result<(), Over> {
+    pub fn send(&mut self) -> Result<(), LinkEnd> {
         while let Some(frame) = self.session.poll_frame() {
-            self.outbox.control(frame).map_err(|_| Over::Unread)?;
+            self.outbox.control(frame).map_err(|_| LinkEnd::Unread)?;
         }
         Ok(())
     }
@@ -232,7 +232,7 @@ pub fn answer(shared: &Shared, session: &mut Session, request: &Request) {
         compare::answer(shared, &request.body)
     } else if request.method == STATUS {
         let now = shared.log_now();
-        let report = status::of_region(shared.settings(), &shared.board, now);
+        let report = shared.with_known(|known| status::of_region(shared.settings(), known, now));
         serde_json::to_vec(&report)
             .map(Into::into)
             .map_err(|error| error.to_string())
@@ -259,7 +259,11 @@ pub fn set_differs(shared: &Shared, peer: &Party) {
 }
 
 /// Passes on what the other end wants this operator to know.
-pub fn told(shared: &Shared, region: &RegionName, event: &isthmus_replication::link::frame::Event) {
+pub fn record_peer_event(
+    shared: &Shared,
+    region: &RegionName,
+    event: &isthmus_replication::link::frame::Event,
+) {
     shared.process.events.record_from(
         &Source::region(region),
         Severity::Notice,

@@ -23,7 +23,7 @@ pub const SAMPLES: usize = 300;
 pub struct Live {
     samples: Arc<Mutex<VecDeque<LagSample>>>,
     /// The status as text, told again each second while somebody listens.
-    told: watch::Sender<Arc<str>>,
+    status_tx: watch::Sender<Arc<str>>,
 }
 
 impl Live {
@@ -40,10 +40,10 @@ impl Live {
                 () = stop.cancelled() => return Ok(()),
             }
             let now = shared.log_now();
-            let rows = lag::of_all(shared.settings(), &shared.board.state(), now);
+            let rows = shared.with_known(|known| lag::of_all(shared.settings(), known, now));
             self.keep(now.wall.millis(), &rows);
-            if self.told.receiver_count() > 0 {
-                self.told.send_replace(status_text(&shared));
+            if self.status_tx.receiver_count() > 0 {
+                self.status_tx.send_replace(status_text(&shared));
             }
         }
     }
@@ -69,8 +69,8 @@ impl Live {
     /// The status from now on, as the text of one line.
     #[must_use]
     pub fn listen(&self, shared: &Shared) -> watch::Receiver<Arc<str>> {
-        let mut listener = self.told.subscribe();
-        self.told.send_replace(status_text(shared));
+        let mut listener = self.status_tx.subscribe();
+        self.status_tx.send_replace(status_text(shared));
         listener.mark_changed();
         listener
     }
@@ -80,7 +80,7 @@ fn status_text(shared: &Shared) -> Arc<str> {
     let now = shared.log_now();
     let sample = StatusSample {
         at_ms: now.wall.millis(),
-        status: status::of_gateway(shared.settings(), &shared.board, now),
+        status: shared.with_known(|known| status::of_gateway(shared.settings(), known, now)),
     };
     // A struct of strings and numbers is always written.
     serde_json::to_string(&sample).unwrap_or_default().into()

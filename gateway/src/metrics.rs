@@ -13,7 +13,8 @@ use isthmus_runtime::settings::GatewaySettings;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 
-use crate::board::Board;
+use crate::tables::{Tables, with_known};
+use crate::view::StatusView;
 
 mod gauges;
 
@@ -43,7 +44,12 @@ pub struct GatewayMetrics {
 impl GatewayMetrics {
     /// Registers the counters, and gauges that read `board` when they are asked for.
     #[must_use]
-    pub fn register(process: &Process<GatewaySettings>, board: &Board, server_clock: &ServerClock) -> Self {
+    pub fn register(
+        process: &Process<GatewaySettings>,
+        view: &StatusView,
+        tables: &Tables,
+        server_clock: &ServerClock,
+    ) -> Self {
         let counters = Self::default();
         for reason in RefusalReason::ALL {
             drop(counters.refused.get_or_create(&reason_label(reason.label())));
@@ -124,10 +130,12 @@ impl GatewayMetrics {
             );
         });
         let settings = Arc::clone(&process.settings);
-        let (board, server_clock) = (board.clone(), server_clock.clone());
-        process
-            .metrics
-            .sampled(move || gauges::of_board(&settings.process, &board.state(), server_clock.now()));
+        let (view, tables, server_clock) = (view.clone(), tables.clone(), server_clock.clone());
+        process.metrics.sampled(move || {
+            with_known(&view, &tables, |known| {
+                gauges::of_known(&settings.process, known, server_clock.now())
+            })
+        });
         counters
     }
 
@@ -225,27 +233,28 @@ mod tests {
     use isthmus_replication::sending::Sending;
 
     use super::*;
-    use crate::board::Phase;
     use crate::testing;
+    use crate::view::Phase;
 
     #[test]
-    fn every_reason_is_shown_before_it_first_counts_and_gauges_read_the_board() {
-        let (process, board) = (testing::process(), Board::default());
+    fn every_reason_is_shown_from_the_start_and_gauges_are_read() {
+        let process = testing::process();
+        let (view, tables) = (StatusView::default(), Tables::default());
         let clock = process.clock.clone();
         let server_clock = ServerClock::new(Arc::new(move || clock.now()));
-        let counters = GatewayMetrics::register(&process, &board, &server_clock);
-        board.state().leadership.leading = true;
+        let counters = GatewayMetrics::register(&process, &view, &tables, &server_clock);
+        view.lock().leadership.leading = true;
         counters.refused("unknown_ca");
         let peer = RegionName::parse("us-east").expect("a valid name");
         let shard = isthmus_replication::coordinates::Shard {
             group: isthmus_replication::names::GroupName::parse("default").expect("a valid name"),
             partition: 1,
         };
-        board.link(&peer, |link| {
+        view.link(&peer, |link| {
             link.phase = Phase::Connected;
             link.path.rtt = Some(Duration::from_millis(80));
         });
-        board.lane(&peer, &shard, |lane| {
+        view.lane(&peer, &shard, |lane| {
             let mut sending = Sending::new(LogName {
                 set: process.settings.process.set.name.clone(),
                 region: process.settings.process.region.clone(),

@@ -4,7 +4,7 @@
 //! both end: the next leader's lanes begin at the receivers' cursors.
 
 pub mod compare;
-mod doubts;
+mod landmarks_calls;
 mod lane;
 mod link;
 

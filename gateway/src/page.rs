@@ -90,11 +90,11 @@ fn file(kind: &'static str, text: &'static str) -> Response {
 
 async fn follow(State(source): State<Source>) -> Response {
     let samples = serde_json::to_string(&source.live.samples()).unwrap_or_default();
-    let history = stream::iter([told("history", samples)]);
-    let status = changes(source.live.listen(&source.shared)).map(|text| told("status", &*text));
+    let history = stream::iter([sse("history", samples)]);
+    let status = changes(source.live.listen(&source.shared)).map(|text| sse("status", &*text));
     let events = stream::unfold(source.history.follow(EVENTS), async |mut follower| {
         let news = follower.next().await;
-        Some((told("events", news.to_string()), follower))
+        Some((sse("events", news.to_string()), follower))
     });
     let all = history.chain(stream::select(status, events));
     let stop = source.shared.process.supervisor.draining().clone();
@@ -102,14 +102,14 @@ async fn follow(State(source): State<Source>) -> Response {
 }
 
 /// What is told from now on; who is slow misses what was told meanwhile.
-fn changes(told: watch::Receiver<Arc<str>>) -> impl Stream<Item = Arc<str>> {
-    stream::unfold(told, async |mut told| {
-        told.changed().await.ok()?;
-        let text = Arc::clone(&told.borrow_and_update());
-        Some((text, told))
+fn changes(receiver: watch::Receiver<Arc<str>>) -> impl Stream<Item = Arc<str>> {
+    stream::unfold(receiver, async |mut receiver| {
+        receiver.changed().await.ok()?;
+        let text = Arc::clone(&receiver.borrow_and_update());
+        Some((text, receiver))
     })
 }
 
-fn told(what: &str, text: impl AsRef<str>) -> Result<Event, Infallible> {
+fn sse(what: &str, text: impl AsRef<str>) -> Result<Event, Infallible> {
     Ok(Event::default().event(what).data(text))
 }

@@ -14,9 +14,10 @@ use isthmus_runtime::Process;
 use isthmus_runtime::settings::{GatewaySettings, ProcessSettings, SetSettings};
 use tokio::sync::watch;
 
-use crate::board::Board;
-use crate::cursors::PeerBoard;
+use crate::cursors::PeerCursorTable;
 use crate::metrics::GatewayMetrics;
+use crate::tables::{self, Known, Tables};
+use crate::view::StatusView;
 
 /// What the tasks of a gateway share. Clones share everything.
 #[derive(Clone)]
@@ -29,8 +30,10 @@ pub struct Shared {
     pub links: Arc<dyn Links>,
     /// This run of this process.
     pub run: WriterId,
-    /// What status and metrics show.
-    pub board: Board,
+    /// What status, metrics and doctor show.
+    pub view: StatusView,
+    /// The tables that this gateway decides by.
+    pub tables: Tables,
     /// Where ranges that can't be decoded are handed over.
     pub aside: Aside,
     /// What is counted.
@@ -38,7 +41,7 @@ pub struct Shared {
     /// The time by the clock that stamps this region's log.
     pub server_clock: ServerClock,
     /// What peers have of this region's log.
-    pub cursors: Arc<PeerBoard>,
+    pub cursors: Arc<PeerCursorTable>,
     /// Whether this gateway leads.
     pub leading: watch::Receiver<bool>,
     /// Counts what agents told of their applied positions.
@@ -55,10 +58,15 @@ pub struct Shared {
 pub type Stored = (Sequence, Wall);
 
 impl Shared {
-    /// What this process has been told.
+    /// The settings of this process.
     #[must_use]
     pub fn settings(&self) -> &ProcessSettings {
         &self.process.settings.process
+    }
+
+    /// Computes something from all that is known at this moment.
+    pub fn with_known<T>(&self, compute: impl FnOnce(Known<'_>) -> T) -> T {
+        tables::with_known(&self.view, &self.tables, compute)
     }
 
     /// What the regions share.

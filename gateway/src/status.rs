@@ -1,4 +1,4 @@
-//! The board as `/v1/status` shows it, and as the region reports it to others.
+//! All that is known as `/v1/status` shows it, and as the region reports it to others.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -18,26 +18,27 @@ use isthmus_report::region::{
 use isthmus_report::{Offset, ProcessKind, RegionReport, Stages};
 use isthmus_runtime::settings::ProcessSettings;
 
-use crate::board::{AcceptedLink, Board, Head, Lane, Link, Receiving, State, Told};
 use crate::lag;
+use crate::tables::{AcceptedLink, HeardReport, Known};
+use crate::view::{Head, LaneView, LinkView, Receiving};
 
 /// What `/v1/status` answers.
 #[must_use]
-pub fn of_gateway(process: &ProcessSettings, board: &Board, now: Now) -> GatewayStatus {
-    let state = board.state();
-    let mut own = of_region_state(process, &state, now);
-    take_leaders_part(process, &state, now, &mut own);
-    let others = state
-        .regions
+pub fn of_gateway(process: &ProcessSettings, known: Known<'_>, now: Now) -> GatewayStatus {
+    let mut own = of_region_state(process, known, now);
+    take_leaders_part(process, known, now, &mut own);
+    let others = known
+        .tables
+        .reports
         .iter()
         .filter(|(region, _)| **region != process.region);
     let others = others.map(|(region, last)| (region.to_string(), of_other(last, now)));
     let mut regions: BTreeMap<String, KnownRegion> = others.collect();
-    let known = KnownRegion {
+    let own_region = KnownRegion {
         report: own.clone(),
         age: None,
     };
-    regions.insert(process.region.to_string(), known);
+    regions.insert(process.region.to_string(), own_region);
     GatewayStatus {
         process: ProcessKind::Gateway.into(),
         name: process.name.to_string(),
@@ -45,22 +46,23 @@ pub fn of_gateway(process: &ProcessSettings, board: &Board, now: Now) -> Gateway
         set: process.set.name.to_string(),
         generation: process.set.generation,
         set_digest: process.set.digest.to_string(),
-        leader: state.leadership.leader.as_ref().map(ToString::to_string),
-        leading: state.leadership.leading,
+        leader: known.view.leadership.leader.as_ref().map(ToString::to_string),
+        leading: known.view.leadership.leading,
         epoch: own.epoch,
         members: own.members,
-        nats_clock: state.clock.map(of_clock),
+        nats_clock: known.view.clock.map(of_clock),
         links: own.links,
-        accepted: state.accepted.values().map(of_accepted).collect(),
-        heads: state
+        accepted: known.tables.accepted.values().map(of_accepted).collect(),
+        heads: known
+            .view
             .heads
             .iter()
             .map(|(shard, head)| of_head(shard, head))
             .collect(),
         receiving: own.receiving,
-        compared: of_compared(&state, now),
-        missing_streams: isthmus_door::streams::shown(&state.missing_streams),
-        lag: lag::of_all(process, &state, now),
+        compared: of_compared(known, now),
+        missing_streams: isthmus_door::streams::shown(&known.view.missing_streams),
+        lag: lag::of_all(process, known, now),
         regions,
     }
 }
@@ -68,18 +70,17 @@ pub fn of_gateway(process: &ProcessSettings, board: &Board, now: Now) -> Gateway
 /// What a region reports to others: by the gateway that answers, from what its agents and its leader
 /// reported to it.
 #[must_use]
-pub fn of_region(process: &ProcessSettings, board: &Board, now: Now) -> RegionReport {
-    let state = board.state();
-    let mut report = of_region_state(process, &state, now);
-    take_leaders_part(process, &state, now, &mut report);
+pub fn of_region(process: &ProcessSettings, known: Known<'_>, now: Now) -> RegionReport {
+    let mut report = of_region_state(process, known, now);
+    take_leaders_part(process, known, now, &mut report);
     report
 }
 
 /// Puts the leader's links and epoch into a standby's report. The links of a leader that is silent
 /// are left out.
-fn take_leaders_part(process: &ProcessSettings, state: &State, now: Now, report: &mut RegionReport) {
-    let last = state.regions.get(&process.region);
-    if let Some(last) = last.filter(|_| !state.leadership.leading) {
+fn take_leaders_part(process: &ProcessSettings, known: Known<'_>, now: Now, report: &mut RegionReport) {
+    let last = known.tables.reports.get(&process.region);
+    if let Some(last) = last.filter(|_| !known.view.leadership.leading) {
         let fresh = lag::is_fresh(Some(now.mono.since(last.heard)));
         let links = fresh.then(|| last.report.links.clone());
         report.links = links.unwrap_or_default();
@@ -88,24 +89,24 @@ fn take_leaders_part(process: &ProcessSettings, state: &State, now: Now, report:
 }
 
 /// The region's report as this gateway knows it by itself: without the leader's part.
-pub(crate) fn of_region_state(process: &ProcessSettings, state: &State, now: Now) -> RegionReport {
-    let agents = state.applied.by_agent(now.mono);
-    let epoch = state.leadership.epoch;
-    let links = state.links.iter();
-    let receiving = state.receiving.iter();
+pub(crate) fn of_region_state(process: &ProcessSettings, known: Known<'_>, now: Now) -> RegionReport {
+    let agents = known.tables.applied.by_agent(now.mono);
+    let epoch = known.view.leadership.epoch;
+    let links = known.view.links.iter();
+    let receiving = known.view.receiving.iter();
     RegionReport {
         unreadable: None,
         reporter: process.name.to_string(),
         generation: process.set.generation,
         set_digest: process.set.digest.to_string(),
-        leader: state.leadership.leader.as_ref().map(ToString::to_string),
+        leader: known.view.leadership.leader.as_ref().map(ToString::to_string),
         epoch: epoch.map(|(life, revision)| Epoch {
             life: life.to_string(),
             revision,
         }),
-        members: state.members.iter().map(of_member).collect(),
+        members: known.view.members.iter().map(of_member).collect(),
         links: links
-            .map(|(peer, link)| of_link(peer, link, &state.heads, now))
+            .map(|(peer, link)| of_link(peer, link, &known.view.heads, now))
             .collect(),
         receiving: receiving
             .map(|((origin, shard), held)| of_receiving(origin, shard, held, now))
@@ -114,7 +115,7 @@ pub(crate) fn of_region_state(process: &ProcessSettings, state: &State, now: Now
     }
 }
 
-fn of_other(last: &Told, now: Now) -> KnownRegion {
+fn of_other(last: &HeardReport, now: Now) -> KnownRegion {
     KnownRegion {
         report: last.report.clone(),
         age: Some(now.mono.since(last.heard)),
@@ -122,8 +123,8 @@ fn of_other(last: &Told, now: Now) -> KnownRegion {
 }
 
 /// What comparisons with other regions found; empty where this gateway does not lead.
-fn of_compared(state: &State, now: Now) -> Vec<ComparedShard> {
-    let found = state.compared.found(now.mono);
+fn of_compared(known: Known<'_>, now: Now) -> Vec<ComparedShard> {
+    let found = known.tables.compared.found(now.mono);
     let of_shard = found.map(|(peer, shard, found)| ComparedShard {
         group: shard.group.to_string(),
         partition: shard.partition,
@@ -159,7 +160,7 @@ fn of_member((member, clock_offset_micros): &(Member, Option<i64>)) -> MemberSta
     }
 }
 
-fn of_link(peer: &RegionName, link: &Link, heads: &BTreeMap<Shard, Head>, now: Now) -> LinkStatus {
+fn of_link(peer: &RegionName, link: &LinkView, heads: &BTreeMap<Shard, Head>, now: Now) -> LinkStatus {
     let position = |shard: &Shard| heads.get(shard).and_then(|head| head.position);
     let lanes = link.lanes.iter();
     LinkStatus {
@@ -193,7 +194,7 @@ fn of_accepted(link: &AcceptedLink) -> AcceptedLinkStatus {
     }
 }
 
-fn of_lane(shard: &Shard, lane: &Lane, head: Option<Position>, now: Now) -> LaneStatus {
+fn of_lane(shard: &Shard, lane: &LaneView, head: Option<Position>, now: Now) -> LaneStatus {
     let lag = lane.lag.at(now.wall);
     let applied = lane.applied.map(|applied| applied.0);
     let backlog = head
@@ -265,20 +266,24 @@ mod tests {
     use isthmus_replication::names::GroupName;
 
     use super::*;
+    use crate::tables::{Tables, with_known};
     use crate::testing;
+    use crate::view::StatusView;
 
     #[test]
     fn what_a_gateway_reports_is_what_another_one_reads() {
-        let (process, board) = (testing::process(), Board::default());
+        let process = testing::process();
+        let (view, tables) = (StatusView::default(), Tables::default());
         let shard = Shard {
             group: GroupName::parse("default").unwrap(),
             partition: 1,
         };
         let peer = RegionName::parse("us-east").unwrap();
-        board.link(&peer, |link| link.last_error = Some("refused".to_owned()));
-        board.lane(&peer, &shard, |lane| *lane = Lane::default());
-        board.receiving(&peer, &shard, |receiving| *receiving = Receiving::default());
-        let report = of_region(&process.settings.process, &board, Now::default());
+        view.link(&peer, |link| link.last_error = Some("refused".to_owned()));
+        view.lane(&peer, &shard, |lane| *lane = LaneView::default());
+        view.receiving(&peer, &shard, |receiving| *receiving = Receiving::default());
+        let settings = &process.settings.process;
+        let report = with_known(&view, &tables, |known| of_region(settings, known, Now::default()));
         assert_eq!((report.links.len(), report.receiving.len()), (1, 1));
         let body = serde_json::to_vec(&report).unwrap();
         assert_eq!(RegionReport::read(&body).unwrap(), report);

@@ -38,9 +38,11 @@ async fn scenario_16_a_standby_takes_over_when_the_leader_is_killed() {
     eu.put_numbered(0, 50).await;
     leader.kill();
     let killed = Instant::now();
-    eu.put_numbered(50, 50).await;
-    standby.leads().await;
-    let took = killed.elapsed();
+    let taking_over = async {
+        standby.leads().await;
+        killed.elapsed()
+    };
+    let ((), took) = tokio::join!(eu.put_numbered(50, 50), taking_over);
     let arrived = Contents::with_keys(&us.ports, &region(EU), 100).await;
     assert_eq!(arrived.keys, expected(100));
     assert!(took < Duration::from_secs(3), "taking over took {took:?}");
@@ -73,22 +75,20 @@ async fn a_link_that_was_cut_and_healed_goes_on_where_it_stopped() {
     eu.put_numbered(0, 10).await;
     Contents::with_keys(&us.ports, &region(EU), 10).await;
 
-    let mut told = eu.ports.peers.subscribe("cursors.*.*").await.unwrap();
+    let mut message = eu.ports.peers.subscribe("cursors.*.*").await.unwrap();
     world.cut();
     let cut = Instant::now();
-    eu.put_numbered(10, 40).await;
-    loop {
-        let message = tokio::time::timeout(SOON, told.next()).await.unwrap().unwrap();
-        let cursors = PeerCursors::decode(&message.payload).unwrap();
-        if cursors.peers.iter().all(|peer| !peer.connected) {
-            break;
+    let hearing = async {
+        loop {
+            let message = tokio::time::timeout(SOON, message.next()).await.unwrap().unwrap();
+            let cursors = PeerCursors::decode(&message.payload).unwrap();
+            if cursors.peers.iter().all(|peer| !peer.connected) {
+                return cut.elapsed();
+            }
         }
-    }
-    assert!(
-        cut.elapsed() < Duration::from_secs(4),
-        "agents heard after {:?}",
-        cut.elapsed()
-    );
+    };
+    let ((), heard) = tokio::join!(eu.put_numbered(10, 40), hearing);
+    assert!(heard < Duration::from_secs(4), "agents heard after {heard:?}");
     one.becomes("a fallen link and a growing lag", |status| {
         let link = link(status, US);
         link["state"] != "connected" && link["lanes"][0]["lag_ms"].as_f64() > Some(2000.0)
@@ -257,9 +257,9 @@ async fn scenario_34_a_tail_that_only_the_peer_has_is_told_to_the_agents_with_wh
     let ahead = ahead.fold.origin(&region(EU)).unwrap().cursor;
     world.put_back(EU, &backup);
     eu.ready().await;
-    let mut told = eu.ports.peers.subscribe("doubts.*.*").await.unwrap();
+    let mut message = eu.ports.peers.subscribe("doubts.*.*").await.unwrap();
     eu.put_numbered(15, 9).await;
-    let message = tokio::time::timeout(SOON, told.next()).await.unwrap().unwrap();
+    let message = tokio::time::timeout(SOON, message.next()).await.unwrap().unwrap();
     let doubt = PeerDoubt::decode(&message.payload).unwrap();
     assert_eq!((&doubt.shard, &doubt.peer), (&common::shard(), &region(US)));
     assert_eq!(doubt.cursor, ahead);
@@ -294,27 +294,27 @@ async fn a_suspicion_that_lasts_is_told_once_and_its_end_once() {
     let mut doubts = eu.ports.peers.subscribe("doubts.*.*").await.unwrap();
     eu.put_numbered(15, 9).await;
     for doubt in 0..4 {
-        let told = tokio::time::timeout(SOON, doubts.next()).await;
+        let message = tokio::time::timeout(SOON, doubts.next()).await;
         assert!(
-            told.unwrap().is_some(),
-            "the agents are told again, {doubt} times so far"
+            message.unwrap().is_some(),
+            "the agents learn it again, {doubt} times so far"
         );
     }
-    assert_eq!(told_of_us(&one, "life_suspected").await, 1);
-    assert_eq!(told_of_us(&one, "life_suspicion_ended").await, 0);
+    assert_eq!(events_of_us(&one, "life_suspected").await, 1);
+    assert_eq!(events_of_us(&one, "life_suspicion_ended").await, 0);
 
     eu.begin_second_life(shared.position.sequence).await;
     Contents::with_keys(&us.ports, &region(EU), 24).await;
     until("the suspicion ends", SOON, || async {
-        (told_of_us(&one, "life_suspicion_ended").await > 0).then_some(())
+        (events_of_us(&one, "life_suspicion_ended").await > 0).then_some(())
     })
     .await;
-    assert_eq!(told_of_us(&one, "life_suspected").await, 1, "{}", one.log());
-    assert_eq!(told_of_us(&one, "life_suspicion_ended").await, 1);
+    assert_eq!(events_of_us(&one, "life_suspected").await, 1, "{}", one.log());
+    assert_eq!(events_of_us(&one, "life_suspicion_ended").await, 1);
 }
 
 /// How many events of this kind the lane to the peer has told.
-async fn told_of_us(gateway: &GatewayProcess, kind: &str) -> usize {
+async fn events_of_us(gateway: &GatewayProcess, kind: &str) -> usize {
     let events = gateway.text("/v1/events?after=0").await.unwrap();
     let events: serde_json::Value = serde_json::from_str(&events).unwrap();
     let all = events.as_array().unwrap();

@@ -23,10 +23,10 @@ use common::{EU, GatewayProcess, Peer, SOON, US, World, framed, hello};
 const A_MINUTE: usize = 8;
 
 /// The events that a path of the admin listener tells.
-async fn told(gateway: &GatewayProcess, path: &str) -> Vec<Value> {
+async fn events_at(gateway: &GatewayProcess, path: &str) -> Vec<Value> {
     let text = gateway.text(path).await.unwrap();
-    let told: Value = serde_json::from_str(&text).unwrap();
-    let events = told.get("events").unwrap_or(&told);
+    let events_at: Value = serde_json::from_str(&text).unwrap();
+    let events = events_at.get("events").unwrap_or(&events_at);
     events.as_array().unwrap().clone()
 }
 
@@ -36,7 +36,7 @@ fn count(events: &[Value], kind: &str) -> usize {
 
 /// Everything that is kept of what happened: by the process, and in its region's journal once `wanted` are there.
 async fn kept(world: &World, gateway: &GatewayProcess, wanted: impl Fn(&[Value]) -> bool) -> [Vec<Value>; 2] {
-    let own = told(gateway, "/v1/events?after=0").await;
+    let own = events_at(gateway, "/v1/events?after=0").await;
     let journal = &world.place(US).ports.journal;
     let all = until("the events in the journal", SOON, || async {
         let begin = PageFrom::Time(Wall::from_micros(0));
@@ -88,9 +88,9 @@ async fn thousands_of_failed_handshakes_are_counted_and_push_out_nothing() {
     gateway
         .counts("isthmus_link_refused_total{reason=\"not_tls\"}", FLOOD as f64)
         .await;
-    let counted = gateway
-        .metric("isthmus_events_total{kind=\"link_refused\"}")
-        .await;
+    let events = "isthmus_events_total{kind=\"link_refused\"}";
+    gateway.counts(events, FLOOD as f64).await;
+    let counted = gateway.metric(events).await;
     acts(&gateway, 1).await;
     let [own, journal] = kept(&world, &gateway, |all| count(all, "operator_act") > ACTS).await;
     for events in [&own, &journal] {
@@ -236,9 +236,9 @@ async fn a_flood_at_an_admin_listener_pushes_out_neither_acts_nor_refusals_of_ot
         "{of_flood:?}"
     );
     let all = until("the events in the journal", SOON, || async {
-        let told: Value = serde_json::from_str(&ask("/v1/events?since=1h").await).ok()?;
-        let all = told["events"].as_array()?.clone();
-        (told["source"] == "region" && count(&all, "access_refused") >= 22).then_some(all)
+        let events_at: Value = serde_json::from_str(&ask("/v1/events?since=1h").await).ok()?;
+        let all = events_at["events"].as_array()?.clone();
+        (events_at["source"] == "region" && count(&all, "access_refused") >= 22).then_some(all)
     });
     let own: Vec<Value> = serde_json::from_str(&ask("/v1/events?after=0").await).unwrap();
     for events in [&own, &all.await] {

@@ -63,7 +63,7 @@ async fn agents_are_told_what_the_peer_has_and_has_applied() {
     let world = World::two_regions(RTT).await;
     let mut eu = world.publisher(EU).await;
     let us = world.publisher(US).await;
-    let mut told = eu.ports.peers.subscribe("cursors.*.*").await.unwrap();
+    let mut cursors = eu.ports.peers.subscribe("cursors.*.*").await.unwrap();
     let (one, other) = world.one_gateway_each();
     one.connected(US).await;
     other.connected(EU).await;
@@ -80,7 +80,7 @@ async fn agents_are_told_what_the_peer_has_and_has_applied() {
     };
     let heard = async {
         loop {
-            let message = told.next().await.unwrap();
+            let message = cursors.next().await.unwrap();
             let cursors = PeerCursors::decode(&message.payload).unwrap();
             let peer = cursors.peers.iter().find(|peer| peer.peer == region(US)).unwrap();
             let through = peer.cursor.map(|cursor| cursor.position.sequence);
@@ -90,14 +90,17 @@ async fn agents_are_told_what_the_peer_has_and_has_applied() {
             }
         }
     };
-    tokio::time::timeout(common::SOON, async {
-        tokio::select! { () = agent => {}, () = heard => {} }
-    })
-    .await
-    .unwrap();
-    let shown = other
-        .becomes("a delay", |status| status["receiving"][0]["delay_ms"] == 7.0)
-        .await;
+    let sent_and_shown = async {
+        tokio::time::timeout(common::SOON, heard).await.unwrap();
+        let shown = other.becomes("a delay and its members", |status| {
+            status["receiving"][0]["delay_ms"] == 7.0 && status["members"][0]["name"].is_string()
+        });
+        shown.await
+    };
+    let shown = tokio::select! {
+        () = agent => unreachable!("an agent says it for ever"),
+        shown = sent_and_shown => shown,
+    };
     assert_eq!(shown["receiving"][0]["stages_ms"]["wire"], 7.0);
     assert_eq!(shown["members"][0]["name"], "gateway-1");
     let lag = shown["lag"].as_array().unwrap().iter();

@@ -46,13 +46,13 @@ async fn a_gateway_of_another_ca_is_refused_and_the_reason_is_counted() {
     let rogue = world.gateway_of(&folder, US, 1);
     until("a refused link and a refused dial", SOON, || async {
         let events: Value = serde_json::from_str(&one.text("/v1/events").await?).ok()?;
-        let told = |kind| {
+        let recorded = |kind| {
             let of_kind = |event: &&Value| event["kind"] == kind && event["fields"]["reason"] == "unknown_ca";
             events
                 .as_array()
                 .is_some_and(|events| events.iter().any(|event| of_kind(&event)))
         };
-        (told("link_refused") && told("link_down")).then_some(())
+        (recorded("link_refused") && recorded("link_down")).then_some(())
     })
     .await;
     one.counts("isthmus_link_refused_total{reason=\"unknown_ca\"}", 2.0)
@@ -129,13 +129,13 @@ async fn a_certificate_that_ends_soon_is_told() {
     let ending = authority.issue_with(EU, |parameters| parameters.not_after = end.into());
     ending.write(&world.folder_of(EU));
     let gateway = world.gateway(EU, 1);
-    let told = until("the end of the certificate", SOON, || async {
+    let recorded = until("the end of the certificate", SOON, || async {
         let events: Value = serde_json::from_str(&gateway.text("/v1/events").await?).ok()?;
         let of_kind = |event: &&Value| event["kind"] == "certificate_ends";
         events.as_array()?.iter().find(of_kind).cloned()
     })
     .await;
-    assert_eq!(told["severity"], "warning", "{told}");
-    let left = told["fields"]["seconds_left"].as_u64().unwrap();
-    assert!((2 * 24 * 3_600..=3 * 24 * 3_600).contains(&left), "{told}");
+    assert_eq!(recorded["severity"], "warning", "{recorded}");
+    let left = recorded["fields"]["seconds_left"].as_u64().unwrap();
+    assert!((2 * 24 * 3_600..=3 * 24 * 3_600).contains(&left), "{recorded}");
 }

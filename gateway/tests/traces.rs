@@ -106,6 +106,10 @@ async fn the_trace_of_a_change_that_is_left_out_ends_at_the_sending_gateway_and_
     one.connected(US).await;
     other.connected(EU).await;
     assert_eq!(one.post("/v1/links/us-east/pause").await, 200);
+    one.becomes("a paused lane", |status| {
+        common::link(status, US)["lanes"][0]["state"] == "paused"
+    })
+    .await;
     let (replaced, newest) = (
         0x5eed_0000_feed_0002_u128 << 64 | 43,
         0x5eed_0000_feed_0003_u128 << 64 | 44,

@@ -67,15 +67,15 @@ async fn why(State(assembled): State<Assembled>, request: Request) -> Response {
         return Problem::new(ErrorCode::NotReady, "the agent is starting").into_response();
     };
     match region.core.held(&bucket, &key) {
-        Ok(Some((held, wall))) => Json(told(&held, wall)).into_response(),
+        Ok(Some((held, wall))) => Json(cell_json(&held, wall)).into_response(),
         Ok(None) => Problem::new(ErrorCode::NotFound, "this agent never heard of the key").into_response(),
         Err(refusal) => door::problem(&refusal).into_response(),
     }
 }
 
-fn told(held: &isthmus_replication::store::HeldCell, wall: isthmus_replication::time::Wall) -> Value {
+fn cell_json(held: &isthmus_replication::store::HeldCell, wall: isthmus_replication::time::Wall) -> Value {
     let cell = &held.cell;
-    let mut told = json!({
+    let mut json = json!({
         "version": cell.version.to_string(),
         "origin": cell.version.region.as_str(),
         "applied_at": door::timestamp(held.applied_at),
@@ -83,11 +83,11 @@ fn told(held: &isthmus_replication::store::HeldCell, wall: isthmus_replication::
         "seen": cell.seen.iter().map(|(region, stamp)| (region.to_string(), json!(stamp.hlc.to_string()))).collect::<serde_json::Map<_, _>>(),
     });
     if let Some((value, content_type)) = cell.live_value(wall) {
-        told["content_type"] = content_type.as_str().into();
+        json["content_type"] = content_type.as_str().into();
         match std::str::from_utf8(value) {
-            Ok(text) => told["value"] = text.into(),
-            Err(_) => told["value_base64"] = STANDARD.encode(value).into(),
+            Ok(text) => json["value"] = text.into(),
+            Err(_) => json["value_base64"] = STANDARD.encode(value).into(),
         }
     }
-    told
+    json
 }

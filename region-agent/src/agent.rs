@@ -40,7 +40,7 @@ pub async fn assemble(process: Process<AgentSettings>) -> anyhow::Result<()> {
     connections.tell();
     let admin = isthmus_door::bind_admin(&process, &doors, &connections).await?;
     let limits = Limits::of_applications(&connections);
-    let door = OpenDoor::bind(&process, "http", &[], |told| &told.door, &doors, limits).await?;
+    let door = OpenDoor::bind(&process, "http", &[], |settings| &settings.door, &doors, limits).await?;
     let (admin_at, door_at) = (admin.address(), door.address());
     let assembled = Assembled::default();
     let teller = Teller {
@@ -139,7 +139,9 @@ async fn context(
     let clock = process.clock.clone();
     let memory = Arc::new(Memory::new(process.settings.memory));
     let limited = Arc::clone(&memory);
-    process.on_reload("memory limits".to_owned(), move |told| limited.limit(told.memory))?;
+    process.on_reload("memory limits".to_owned(), move |settings| {
+        limited.limit(settings.memory)
+    })?;
     Ok(Context {
         server_clock: ServerClock::new(Arc::new(move || clock.now())),
         aside,
@@ -187,7 +189,7 @@ fn spawn_region(process: &Process<AgentSettings>, region: &Region) -> anyhow::Re
     supervisor.spawn_until_stopped(TaskKind::Work, "positions", region::tell_positions(each()))?;
     supervisor.spawn_until_stopped(TaskKind::Work, "digests", region::tell_digests(each()))?;
     supervisor.spawn_until_stopped(TaskKind::Work, "cursors", region::hear_cursors(each()))?;
-    supervisor.spawn_until_stopped(TaskKind::Work, "doubts", region::hear_doubts(each()))?;
+    supervisor.spawn_until_stopped(TaskKind::Work, "doubts", region::hear_peer_doubt(each()))?;
     supervisor.spawn(TaskKind::Work, "logs", |stop| region::watch_logs(each(), stop))?;
     supervisor.spawn(TaskKind::Work, "candidacy", |stop| {
         region::stand(each(), own, stop)

@@ -169,14 +169,18 @@ mod tests {
     #[test]
     fn a_checkpoint_that_fails_is_told_within_a_minute_and_one_that_is_slow_within_five() {
         let seconds = |seconds| Some(Duration::from_secs(seconds));
-        let told =
+        let verdict =
             |dirty, age, failed| checkpoint("default/0", dirty, age, failed).map(|finding| finding.verdict);
-        assert_eq!(told(true, seconds(59), true), None);
-        assert_eq!(told(true, seconds(60), true), Some(Verdict::Fail));
-        assert_eq!(told(true, seconds(60), false), Some(Verdict::Warn));
-        assert_eq!(told(true, seconds(300), false), Some(Verdict::Fail));
-        assert_eq!(told(false, seconds(900), true), None, "there is nothing to write");
-        assert_eq!(told(true, None, true), Some(Verdict::Fail));
-        assert_eq!(told(true, None, false), None, "it has only begun");
+        assert_eq!(verdict(true, seconds(59), true), None);
+        assert_eq!(verdict(true, seconds(60), true), Some(Verdict::Fail));
+        assert_eq!(verdict(true, seconds(60), false), Some(Verdict::Warn));
+        assert_eq!(verdict(true, seconds(300), false), Some(Verdict::Fail));
+        assert_eq!(
+            verdict(false, seconds(900), true),
+            None,
+            "there is nothing to write"
+        );
+        assert_eq!(verdict(true, None, true), Some(Verdict::Fail));
+        assert_eq!(verdict(true, None, false), None, "it has only begun");
     }
 }

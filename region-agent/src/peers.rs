@@ -21,7 +21,7 @@ type Views = BTreeMap<Shard, BTreeMap<(RegionName, ProcessName), View>>;
 #[derive(Debug)]
 pub struct Peers {
     views: Mutex<Views>,
-    told: watch::Sender<u64>,
+    changes: watch::Sender<u64>,
 }
 
 /// One gateway's word on one region and shard.
@@ -43,7 +43,7 @@ impl Default for Peers {
     fn default() -> Self {
         Self {
             views: Mutex::default(),
-            told: watch::Sender::new(0),
+            changes: watch::Sender::new(0),
         }
     }
 }
@@ -59,12 +59,12 @@ impl Peers {
         } = message;
         let mut views = self.views();
         let held = views.entry(shard).or_default();
-        let mut told: Vec<(RegionName, Mono, Cursor)> = held
+        let mut changes: Vec<(RegionName, Mono, Cursor)> = held
             .iter()
             .filter_map(|((region, _), view)| Some((region.clone(), view.heard, view.last_cursor?)))
             .collect();
-        told.sort_by_key(|(_, heard, _)| *heard);
-        let last: BTreeMap<RegionName, Cursor> = told
+        changes.sort_by_key(|(_, heard, _)| *heard);
+        let last: BTreeMap<RegionName, Cursor> = changes
             .into_iter()
             .map(|(region, _, cursor)| (region, cursor))
             .collect();
@@ -80,13 +80,13 @@ impl Peers {
             held.insert((peer.peer, gateway.clone()), view);
         }
         drop(views);
-        self.told.send_modify(|count| *count += 1);
+        self.changes.send_modify(|count| *count += 1);
     }
 
     /// Counts what was told: a change means that [`Peers::holds`] may have grown.
     #[must_use]
-    pub fn told(&self) -> watch::Receiver<u64> {
-        self.told.subscribe()
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
     }
 
     /// Whether `region` can be reached for `shard` as far as is known.
@@ -122,8 +122,9 @@ impl Peers {
 
     fn of(&self, shard: &Shard, region: &RegionName) -> Vec<View> {
         let views = self.views();
-        let told = views.get(shard).into_iter().flatten();
-        told.filter(|((of, _), _)| of == region)
+        let changes = views.get(shard).into_iter().flatten();
+        changes
+            .filter(|((of, _), _)| of == region)
             .map(|(_, view)| *view)
             .collect()
     }

@@ -109,7 +109,7 @@ describe("the page", () => {
     const wanted = expected(status);
     for (const table of ["regions", "links"]) assert.deepEqual(shown[table].map(still), wanted[table].map(still));
     assert.equal(await live.locator("#set").textContent(), `set ${status.set}, generation ${status.generation}`);
-    assert.equal(await live.locator("#teller").textContent(), `told by ${status.name} of ${FROM}`);
+    assert.equal(await live.locator("#teller").textContent(), `reported by ${status.name} of ${FROM}`);
     assert.equal(await live.locator("#verdict").textContent(), "All 6 pairs of regions are live");
     assert.equal(await live.locator("#charts figure").count(), 6);
     await live.locator('#events td[data-of="kind"]', { hasText: "link_up" }).first().waitFor();

@@ -235,7 +235,7 @@ mod tests {
         ["eu-west", "us-east", "ap-south"].map(str::to_owned).into()
     }
 
-    fn told(schedule: &[Planned]) -> Vec<String> {
+    fn described(schedule: &[Planned]) -> Vec<String> {
         schedule
             .iter()
             .map(|planned| {
@@ -279,7 +279,7 @@ mod tests {
 
     #[test]
     fn the_same_seed_gives_the_same_schedule_and_another_seed_another() {
-        let drawn = |seed| told(&draw(seed, FIVE_MINUTES, Kind::all(), &regions()));
+        let drawn = |seed| described(&draw(seed, FIVE_MINUTES, Kind::all(), &regions()));
         assert_eq!(drawn(7), drawn(7));
         assert_ne!(drawn(7), drawn(8));
     }

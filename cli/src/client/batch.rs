@@ -67,7 +67,7 @@ impl Operation {
 /// The answer to one operation.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
-pub(crate) struct Answer {
+pub(crate) struct BatchAnswer {
     pub(crate) status: u16,
     pub(crate) code: String,
     pub(crate) detail: String,
@@ -76,7 +76,7 @@ pub(crate) struct Answer {
     value_base64: Option<String>,
 }
 
-impl Answer {
+impl BatchAnswer {
     /// Whether the operation was carried out.
     pub(crate) fn is_done(&self) -> bool {
         (200..300).contains(&self.status)
@@ -107,7 +107,7 @@ impl Answer {
     }
 }
 
-impl std::fmt::Display for Answer {
+impl std::fmt::Display for BatchAnswer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} {}: {}", self.status, self.code, self.detail)
     }
@@ -131,7 +131,7 @@ pub(crate) async fn carry_out(
     client: &Client,
     door: &str,
     operations: &[Operation],
-) -> Result<Vec<Answer>, BatchError> {
+) -> Result<Vec<BatchAnswer>, BatchError> {
     let mut body = Vec::new();
     for operation in operations {
         serde_json::to_writer(&mut body, operation).map_err(BatchError::Unwritable)?;
@@ -151,7 +151,7 @@ pub(crate) async fn carry_out(
     let lines = text
         .split(|byte| *byte == b'\n')
         .filter(|line| !line.trim_ascii().is_empty());
-    let answers: Result<Vec<Answer>, _> = lines.map(serde_json::from_slice).collect();
+    let answers: Result<Vec<BatchAnswer>, _> = lines.map(serde_json::from_slice).collect();
     let answers = answers.map_err(BatchError::Unreadable)?;
     if answers.len() == operations.len() {
         Ok(answers)
@@ -200,16 +200,16 @@ mod tests {
 
     #[test]
     fn a_value_is_compared_as_told() {
-        let bytes = Answer {
+        let bytes = BatchAnswer {
             value_base64: Some(STANDARD.encode("{\"a\":1}")),
-            ..Answer::default()
+            ..BatchAnswer::default()
         };
         assert!(bytes.holds_json("{\"a\":1}") && !bytes.holds_json("{\"a\": 1}"));
-        let value = Answer {
+        let value = BatchAnswer {
             value: Some(serde_json::json!({"a": 1})),
-            ..Answer::default()
+            ..BatchAnswer::default()
         };
         assert!(value.holds_json("{\"a\": 1}") && !value.holds_json("{\"a\":2}"));
-        assert!(!Answer::default().holds_json("null"));
+        assert!(!BatchAnswer::default().holds_json("null"));
     }
 }

@@ -7,7 +7,7 @@ use futures::stream::{StreamExt, TryStreamExt, iter};
 use reqwest::Client;
 use tokio::time::sleep;
 
-use super::batch::{self, Answer, BatchError, Operation};
+use super::batch::{self, BatchAnswer, BatchError, Operation};
 use crate::failure::Failure;
 use crate::output::counted;
 use crate::rows::Row;
@@ -24,7 +24,7 @@ pub(crate) enum BulkError {
     Refused {
         line: u64,
         key: String,
-        answer: Box<Answer>,
+        answer: Box<BatchAnswer>,
     },
 }
 
@@ -42,7 +42,7 @@ pub(crate) struct PartlyWritten {
 }
 
 impl BulkError {
-    fn refused(row: &Row, answer: &Answer) -> Self {
+    fn refused(row: &Row, answer: &BatchAnswer) -> Self {
         Self::Refused {
             line: row.line,
             key: row.key.to_string(),
@@ -121,7 +121,7 @@ impl Writing<'_> {
             let late = Instant::now() >= self.until;
             match batch::carry_out(self.client, self.door, &asked).await {
                 Ok(answers) => {
-                    let refused: Vec<(usize, Answer)> = open
+                    let refused: Vec<(usize, BatchAnswer)> = open
                         .into_iter()
                         .zip(answers)
                         .filter(|(_, answer)| !answer.is_done())
@@ -195,7 +195,7 @@ async fn compare_once(
     Ok(parts.into_iter().flatten().collect())
 }
 
-fn differs(row: &Row, answer: &Answer) -> Result<Option<Different>, BulkError> {
+fn differs(row: &Row, answer: &BatchAnswer) -> Result<Option<Different>, BulkError> {
     let different = |how| {
         Ok(Some(Different {
             key: row.key.to_string(),

@@ -58,7 +58,7 @@ struct List {
 
 /// Which entry a command is about.
 #[derive(Args, Debug)]
-struct Entry {
+struct EntryArgs {
     /// The id that list tells
     id: String,
     #[command(flatten)]
@@ -75,7 +75,7 @@ struct Entry {
 )]
 struct Show {
     #[command(flatten)]
-    entry: Entry,
+    entry: EntryArgs,
 }
 
 /// Write anew what an entry holds, in the region that has it, and drop the entry
@@ -85,7 +85,7 @@ struct Show {
 )]
 struct Restore {
     #[command(flatten)]
-    entry: Entry,
+    entry: EntryArgs,
 }
 
 /// Drop an entry; it does not come back
@@ -95,7 +95,7 @@ struct Restore {
 )]
 struct DropEntry {
     #[command(flatten)]
-    entry: Entry,
+    entry: EntryArgs,
 }
 
 impl Aside {
@@ -103,31 +103,31 @@ impl Aside {
         match self.what {
             What::List(list) => list.run().await,
             What::Show(show) => {
-                let told = show.entry.ask(Method::GET, "").await?;
+                let answer = show.entry.ask(Method::GET, "").await?;
                 print(
-                    &told,
+                    &answer,
                     show.entry.json,
                     &["id", "reason", "bucket", "key", "value", "value_base64"],
                 )
             }
             What::Restore(restore) => {
-                let told = restore.entry.ask(Method::POST, "/restore").await?;
-                let written = &told["restored"]["version"];
-                print(&told, restore.entry.json, &["id"])?;
+                let answer = restore.entry.ask(Method::POST, "/restore").await?;
+                let written = &answer["restored"]["version"];
+                print(&answer, restore.entry.json, &["id"])?;
                 match restore.entry.json {
                     true => Ok(()),
                     false => line(format_args!("written anew as {}", text(written))),
                 }
             }
             What::Drop(dropped) => {
-                let told = dropped.entry.ask(Method::DELETE, "").await?;
-                print(&told, dropped.entry.json, &["id", "dropped"])
+                let answer = dropped.entry.ask(Method::DELETE, "").await?;
+                print(&answer, dropped.entry.json, &["id", "dropped"])
             }
         }
     }
 }
 
-impl Entry {
+impl EntryArgs {
     /// Asks each region in turn until one has the entry.
     async fn ask(&self, method: Method, what: &str) -> Result<Value, Failure> {
         let path = format!("/v1/aside/{}{what}", self.id);
@@ -135,7 +135,7 @@ impl Entry {
         let (mut absent, mut silent) = (None, None);
         for region in self.at.listeners(Asked::Agents)? {
             match region.ask(&client, method.clone(), &path, &[]).await {
-                Ok(told) => return Ok(told),
+                Ok(answer) => return Ok(answer),
                 Err(error) if error.is_absence() => absent = Some(error),
                 Err(error) if error.blames_arguments() => return Err(Failure::settings(error)),
                 Err(error) => silent = Some(error),
@@ -202,12 +202,12 @@ fn text(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
-fn print(told: &Value, json: bool, fields: &[&str]) -> Result<(), Failure> {
+fn print(answer: &Value, json: bool, fields: &[&str]) -> Result<(), Failure> {
     if json {
-        return json_line(told);
+        return json_line(answer);
     }
-    for field in fields.iter().filter(|field| !told[**field].is_null()) {
-        line(format_args!("{field}: {}", text(&told[*field])))?;
+    for field in fields.iter().filter(|field| !answer[**field].is_null()) {
+        line(format_args!("{field}: {}", text(&answer[*field])))?;
     }
     Ok(())
 }

@@ -268,19 +268,19 @@ mod tests {
         }
         let findings =
             |checked: Vec<Checked>| -> Vec<Finding> { checked.iter().filter_map(Finding::of).collect() };
-        let told = serde_json::to_value(findings(check(folder.path(), None)))?;
+        let found = serde_json::to_value(findings(check(folder.path(), None)))?;
         for (index, region) in ["eu-west", "us-east"].into_iter().enumerate() {
             let file = folder.path().join(region).join("gateway.yaml");
-            assert_eq!(told[index]["file"], file.display().to_string());
-            assert_eq!(told[index]["line"], 8);
+            assert_eq!(found[index]["file"], file.display().to_string());
+            assert_eq!(found[index]["line"], 8);
             for member in ["message", "mend"] {
                 assert!(
-                    told[index][member].as_str().is_some_and(|text| !text.is_empty()),
-                    "{told}"
+                    found[index][member].as_str().is_some_and(|text| !text.is_empty()),
+                    "{found}"
                 );
             }
         }
-        assert!(told[2].is_null(), "{told}");
+        assert!(found[2].is_null(), "{found}");
         let absent = serde_json::to_value(findings(check(&folder.path().join("eu-west"), None)))?;
         assert!(absent[0]["line"].is_null() && absent[1].is_null(), "{absent}");
         Ok(())
@@ -292,8 +292,12 @@ mod tests {
         std::fs::write(folder.path().join("set.yaml"), "set: shop\nregions: 3\n")?;
         let checked = check(folder.path(), None);
         let findings: Vec<Finding> = checked.iter().filter_map(Finding::of).collect();
-        let told = serde_json::to_value(findings)?;
-        assert_eq!((told[0]["line"].as_u64(), checked.len()), (Some(2), 1), "{told}");
+        let found = serde_json::to_value(findings)?;
+        assert_eq!(
+            (found[0]["line"].as_u64(), checked.len()),
+            (Some(2), 1),
+            "{found}"
+        );
         Ok(())
     }
 

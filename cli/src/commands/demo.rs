@@ -63,10 +63,10 @@ impl Demo {
             demo = Show::start(order) => demo?,
             () = signals.arrive() => return Err(Failure::environment("ended before everything was up")),
         };
-        let told = addresses(&demo.run_file(), &folder);
+        let listed = addresses(&demo.run_file(), &folder);
         match self.json {
-            true => note_lines(told),
-            false => lines(told).unwrap_or_default(),
+            true => note_lines(listed),
+            false => lines(listed).unwrap_or_default(),
         }
         let mut again = EndSignals::listen().map_err(Failure::environment)?;
         let impatient = async {

@@ -44,7 +44,7 @@ pub struct Doctor {
 
 /// A finding, and who found it.
 #[derive(Serialize)]
-struct Told {
+struct ProcessFinding {
     region: String,
     process: String,
     #[serde(flatten)]
@@ -100,23 +100,23 @@ impl Doctor {
         let of_nats = self.proof.of_nobody().client(&self.monitor)?;
         let of_processes = join_all(processes.iter().map(|asked| of_process(&client, asked)));
         let of_servers = join_all(servers.iter().map(|asked| of_server(&of_nats, asked)));
-        let (mut told, of_servers) = futures::join!(of_processes, of_servers);
-        told.extend(of_servers);
-        let mut told: Vec<Told> = told.into_iter().flatten().collect();
+        let (mut reported, of_servers) = futures::join!(of_processes, of_servers);
+        reported.extend(of_servers);
+        let mut reported: Vec<ProcessFinding> = reported.into_iter().flatten().collect();
         if servers.is_empty() {
             note("without --monitor neither when NATS syncs to disk nor its storage is looked at");
         }
-        told.sort_by(|one, other| {
-            let place = |told: &Told| (told.region.clone(), told.process.clone());
+        reported.sort_by(|one, other| {
+            let place = |reported: &ProcessFinding| (reported.region.clone(), reported.process.clone());
             let graver = other.finding.verdict.cmp(&one.finding.verdict);
             graver.then_with(|| place(one).cmp(&place(other)))
         });
         if self.json {
-            pretty_json(&told)?;
+            pretty_json(&reported)?;
         } else {
-            text(&told).into_iter().try_for_each(line)?;
+            text(&reported).into_iter().try_for_each(line)?;
         }
-        verdict(&told)
+        verdict(&reported)
     }
 
     fn asked(&self) -> Result<(Vec<Asked>, Vec<Asked>), Failure> {
@@ -166,8 +166,8 @@ impl Asked {
         (local && path.is_absolute()).then(|| path.to_owned())
     }
 
-    fn told(&self, finding: Finding) -> Told {
-        Told {
+    fn process_finding(&self, finding: Finding) -> ProcessFinding {
+        ProcessFinding {
             region: self.region.clone(),
             process: self.name.clone(),
             finding,
@@ -175,26 +175,26 @@ impl Asked {
     }
 }
 
-async fn of_process(client: &Client, asked: &Asked) -> Vec<Told> {
+async fn of_process(client: &Client, asked: &Asked) -> Vec<ProcessFinding> {
     let request = client.get(format!("{}/v1/doctor", asked.url));
     let answer: Result<DoctorReport, _> = http::json(request).await;
     match answer {
         Ok(answer) => {
-            let told = |finding| Told {
+            let reported = |finding| ProcessFinding {
                 region: answer.region.clone(),
                 process: answer.process.clone(),
                 finding,
             };
-            answer.findings.into_iter().map(told).collect()
+            answer.findings.into_iter().map(reported).collect()
         }
         Err(error) => {
             let mend = "look at its log, and start it";
-            vec![asked.told(Finding::fail("process", "", error.to_string(), mend))]
+            vec![asked.process_finding(Finding::fail("process", "", error.to_string(), mend))]
         }
     }
 }
 
-async fn of_server(client: &Client, asked: &Asked) -> Vec<Told> {
+async fn of_server(client: &Client, asked: &Asked) -> Vec<ProcessFinding> {
     let answer: Result<Server, _> = http::json(client.get(format!("{}/varz", asked.url))).await;
     let findings = match answer {
         Ok(server) => of_varz(&server, asked),
@@ -203,7 +203,10 @@ async fn of_server(client: &Client, asked: &Asked) -> Vec<Told> {
             vec![Finding::fail("nats", "", error.to_string(), mend)]
         }
     };
-    findings.into_iter().map(|finding| asked.told(finding)).collect()
+    findings
+        .into_iter()
+        .map(|finding| asked.process_finding(finding))
+        .collect()
 }
 
 fn of_varz(server: &Server, asked: &Asked) -> Vec<Finding> {
@@ -236,13 +239,13 @@ fn of_store(folder: &Path, stats: &JetStreamStats) -> Option<Finding> {
 }
 
 /// One line for each finding, the worst last, where it is seen; the mend below.
-fn text(told: &[Told]) -> Vec<String> {
+fn text(reported: &[ProcessFinding]) -> Vec<String> {
     let mut lines = Vec::new();
-    for Told {
+    for ProcessFinding {
         region,
         process,
         finding,
-    } in told.iter().rev()
+    } in reported.iter().rev()
     {
         let verdict = match finding.verdict {
             Verdict::Ok => "ok",
@@ -261,8 +264,13 @@ fn text(told: &[Told]) -> Vec<String> {
 }
 
 /// The worst decides.
-fn verdict(told: &[Told]) -> Result<(), Failure> {
-    let count = |verdict| told.iter().filter(|told| told.finding.verdict == verdict).count();
+fn verdict(reported: &[ProcessFinding]) -> Result<(), Failure> {
+    let count = |verdict| {
+        reported
+            .iter()
+            .filter(|reported| reported.finding.verdict == verdict)
+            .count()
+    };
     let (bad, poor) = (count(Verdict::Fail), count(Verdict::Warn));
     let should = counted(poor, "thing should be mended", "things should be mended");
     match (bad, poor) {
@@ -310,19 +318,20 @@ mod tests {
         assert_eq!(store, Some(PathBuf::from("shop/eu-west/data")));
     }
 
-    fn found(verdicts: &[Verdict]) -> Vec<Told> {
+    fn found(verdicts: &[Verdict]) -> Vec<ProcessFinding> {
         let asked = at("");
-        let told =
-            |verdict: &Verdict| asked.told(Finding::of_verdict(*verdict, "disk", "", String::new(), "mend"));
-        verdicts.iter().map(told).collect()
+        let reported = |verdict: &Verdict| {
+            asked.process_finding(Finding::of_verdict(*verdict, "disk", "", String::new(), "mend"))
+        };
+        verdicts.iter().map(reported).collect()
     }
 
     #[test]
     fn the_worst_is_told_last_with_its_mend() {
-        let mut told = found(&[Verdict::Warn, Verdict::Ok]);
-        told[0].finding.of = "data".to_owned();
+        let mut reported = found(&[Verdict::Warn, Verdict::Ok]);
+        reported[0].finding.of = "data".to_owned();
         assert_eq!(
-            text(&told),
+            text(&reported),
             [
                 "ok    eu-west agent-1, disk: ",
                 "warn  eu-west agent-1, disk data: ",

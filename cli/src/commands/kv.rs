@@ -204,7 +204,7 @@ fn print_found(place: &Place, found: &Found, json: bool) -> Result<(), Failure> 
 
 /// What a read found; a value that is not UTF-8 is told as `value_base64`.
 pub(super) fn as_json(found: &Found) -> Value {
-    let mut told = json!({
+    let mut json = json!({
         "version": found.version,
         "origin": found.origin,
         "session": found.session,
@@ -212,11 +212,11 @@ pub(super) fn as_json(found: &Found) -> Value {
     });
     if let Some(value) = &found.value {
         match std::str::from_utf8(value) {
-            Ok(text) => told["value"] = text.into(),
-            Err(_) => told["value_base64"] = STANDARD.encode(value).into(),
+            Ok(text) => json["value"] = text.into(),
+            Err(_) => json["value_base64"] = STANDARD.encode(value).into(),
         }
     }
-    told
+    json
 }
 
 async fn list(

@@ -97,7 +97,7 @@ impl Init {
         let process = self.process()?;
         let streams = self.create(&process).await?;
         if self.json {
-            let all: Vec<Value> = streams.iter().map(told).collect();
+            let all: Vec<Value> = streams.iter().map(as_json).collect();
             return pretty_json(&all);
         }
         for stream in &streams {
@@ -170,7 +170,7 @@ impl Init {
     }
 }
 
-fn told(stream: &Surveyed) -> Value {
+fn as_json(stream: &Surveyed) -> Value {
     json!({
         "stream": stream.stream,
         "replicas": stream.replicas,

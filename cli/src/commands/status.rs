@@ -62,7 +62,7 @@ impl Status {
             pretty_json(&status)?;
             return Ok(());
         }
-        line(format_args!("told by {} of {}", status.name, status.region))?;
+        line(format_args!("reported by {} of {}", status.name, status.region))?;
         let lag = std::mem::take(&mut status.lag);
         let regions = status.into_regions();
         let tables = [
@@ -169,7 +169,7 @@ fn not_a_gateway(admin: String, answers: String) -> StatusError {
 }
 
 fn regions_table(regions: &Regions) -> Table {
-    let mut table = Table::new(["region", "leader", "epoch", "agents", "told"]);
+    let mut table = Table::new(["region", "leader", "epoch", "agents", "reported"]);
     for (name, KnownRegion { report, age }) in regions {
         let agents: Vec<&str> = report.agents.iter().map(|agent| agent.name.as_str()).collect();
         let epoch = report

@@ -17,7 +17,7 @@ const BYTES: usize = 32;
 /// The token goes to its user alone; `clients` of an agent's settings or `operators` of an admin listener get its hash. Nothing is stored.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Example:\n  isthmus token > checkout.token    # its hash is told beside it, on stderr\n  isthmus token --json"
+    after_help = "Example:\n  isthmus token > checkout.token    # its hash is printed on stderr\n  isthmus token --json"
 )]
 pub struct Token {
     /// Print token and hash as a JSON object

@@ -34,7 +34,7 @@ pub struct Why {
     json: bool,
 }
 
-struct Answer {
+struct AgentAnswer {
     region: String,
     agent: String,
     found: Result<Found, Unknown>,
@@ -64,7 +64,7 @@ impl Why {
             .map(|(region, processes)| ask(&client, &self.place, region, &processes.agents));
         let answers = join_all(asked).await;
         if self.json {
-            json_line(&told(&answers))?;
+            json_line(&to_json(&answers))?;
         } else {
             lines(table(&answers))?;
         }
@@ -73,8 +73,8 @@ impl Why {
 }
 
 /// Asks the agents of a region, one after the other, until one tells what it holds.
-async fn ask(client: &Client, place: &Place, region: &str, agents: &[AgentRun]) -> Answer {
-    let mut answer = Answer {
+async fn ask(client: &Client, place: &Place, region: &str, agents: &[AgentRun]) -> AgentAnswer {
+    let mut answer = AgentAnswer {
         region: region.to_owned(),
         agent: "-".to_owned(),
         found: Err(Unknown::NoAgent),
@@ -95,7 +95,7 @@ async fn ask(client: &Client, place: &Place, region: &str, agents: &[AgentRun]) 
 }
 
 /// A region that does not carry the bucket has answered, unless none carries it.
-fn judge(answers: Vec<Answer>) -> Result<(), Failure> {
+fn judge(answers: Vec<AgentAnswer>) -> Result<(), Failure> {
     let total = answers.len();
     let unknown = answers
         .into_iter()
@@ -121,14 +121,14 @@ fn written(found: &Found) -> Option<String> {
     Some(isthmus_runtime::timestamp::rfc3339(version.hlc.millis()))
 }
 
-fn told(answers: &[Answer]) -> Value {
-    let one = |answer: &Answer| match &answer.found {
+fn to_json(answers: &[AgentAnswer]) -> Value {
+    let one = |answer: &AgentAnswer| match &answer.found {
         Ok(found) => {
-            let mut told = as_json(found);
-            told["agent"] = answer.agent.clone().into();
-            told["written"] = written(found).into();
-            told["applied"] = found.applied.clone().into();
-            told
+            let mut json = as_json(found);
+            json["agent"] = answer.agent.clone().into();
+            json["written"] = written(found).into();
+            json["applied"] = found.applied.clone().into();
+            json
         }
         Err(error) => json!({"agent": answer.agent, "error": error.to_string()}),
     };
@@ -136,7 +136,7 @@ fn told(answers: &[Answer]) -> Value {
     json!({"regions": regions.collect::<serde_json::Map<_, _>>()})
 }
 
-fn table(answers: &[Answer]) -> Table {
+fn table(answers: &[AgentAnswer]) -> Table {
     let mut table = Table::new([
         "region", "agent", "value", "version", "origin", "written", "applied",
     ]);
@@ -148,7 +148,7 @@ fn table(answers: &[Answer]) -> Table {
                 let applied = found
                     .applied
                     .clone()
-                    .or_else(|| written(found).map(|_| "not told".to_owned()));
+                    .or_else(|| written(found).map(|_| "unknown".to_owned()));
                 row.push(shown(found));
                 row.extend([
                     text(&found.version),

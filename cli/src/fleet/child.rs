@@ -14,8 +14,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 
-use super::board::Board;
 use super::restarts::{ATTEMPTS, EverReady, Next, Restarts};
+use super::run_state::RunState;
 use super::spawner::Spawner;
 use super::{exec_child, last_words};
 use crate::output::note;
@@ -84,7 +84,7 @@ pub struct Supervision {
     /// Starts processes.
     pub spawner: Spawner,
     /// Where its id is noted.
-    pub board: Arc<Board>,
+    pub run_state: Arc<RunState>,
     /// Where events go.
     pub events: mpsc::Sender<Event>,
     /// How far the end has come.
@@ -108,7 +108,7 @@ impl Child {
     pub async fn supervise(self, supervision: Supervision) {
         let Supervision {
             spawner,
-            board,
+            run_state,
             events,
             mut stage,
             ends_at,
@@ -122,7 +122,7 @@ impl Child {
                 () = self.released() => {}
             }
             let said_before = last_words::length(&self.log());
-            let Some(end) = self.run(&spawner, &board, &mut ended).await else {
+            let Some(end) = self.run(&spawner, &run_state, &mut ended).await else {
                 return;
             };
             let held = hold_file(&self.folder, &self.name).exists();
@@ -145,11 +145,11 @@ impl Child {
     async fn run(
         &self,
         spawner: &Spawner,
-        board: &Board,
+        run_state: &RunState,
         stop: &mut (impl Future<Output = ()> + Unpin),
     ) -> Option<End> {
         let note = |pid| {
-            if let Err(error) = board.note_pid(&self.region, &self.name, pid) {
+            if let Err(error) = run_state.note_pid(&self.region, &self.name, pid) {
                 note(format_args!("isthmus: {error}"));
             }
         };

@@ -4,7 +4,6 @@
 
 use crate::output::note;
 pub mod binaries;
-pub mod board;
 pub mod child;
 pub mod exec_child;
 mod last_words;
@@ -12,6 +11,7 @@ pub mod plan;
 pub mod ports;
 mod ready;
 pub mod restarts;
+pub mod run_state;
 pub mod spawner;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
@@ -27,11 +27,11 @@ use crate::folder::control_secret::{self, ControlSecretError};
 use crate::folder::run_file::{LinkRun, RunFile, RunFileError, WanRun};
 use crate::folder::{Folder, FolderError};
 use binaries::{Binaries, BinaryError};
-use board::Board;
 use child::{Child, Event, Stage};
 use plan::Plan;
 use ports::{PortChoice, PortError, Ports};
 use ready::{Awaited, NotReady};
+use run_state::RunState;
 use spawner::Spawner;
 
 const EVENTS: usize = 256;
@@ -51,7 +51,7 @@ pub struct Order {
 
 /// Running processes. Dropping it kills them; [`Fleet::stop`] ends them in order.
 pub struct Fleet {
-    board: Arc<Board>,
+    run_state: Arc<RunState>,
     stage: watch::Sender<Stage>,
     servers: JoinSet<()>,
     processes: JoinSet<()>,
@@ -145,10 +145,10 @@ impl Fleet {
         let root = folder.root.clone();
         plan.clear_faults()
             .map_err(|source| StartError::Leftovers { folder: root, source })?;
-        let board = Arc::new(Board::open(&folder, plan.run_file(network, links))?);
+        let run_state = Arc::new(RunState::open(&folder, plan.run_file(network, links))?);
         let (events_in, events) = mpsc::channel(EVENTS);
         let mut fleet = Self {
-            board,
+            run_state,
             stage: watch::Sender::new(Stage::Running),
             servers: JoinSet::new(),
             processes: JoinSet::new(),
@@ -183,7 +183,7 @@ impl Fleet {
                 .spawn(self.supervised(child, Stage::Ending, events));
         }
         self.await_ready(awaited, READY_WITHIN, progress).await?;
-        self.board.mark_ready()?;
+        self.run_state.mark_ready()?;
         Ok(())
     }
 
@@ -195,7 +195,7 @@ impl Fleet {
     ) -> impl Future<Output = ()> + Send + use<> {
         let supervision = child::Supervision {
             spawner: self.spawner.clone(),
-            board: Arc::clone(&self.board),
+            run_state: Arc::clone(&self.run_state),
             events: events.clone(),
             stage: self.stage.subscribe(),
             ends_at,
@@ -214,7 +214,7 @@ impl Fleet {
 
     /// What runs, as `run.json` says it.
     pub fn run_file(&self) -> RunFile {
-        self.board.snapshot()
+        self.run_state.snapshot()
     }
 
     /// The next thing that happened to a process. Pending while nothing happens.
@@ -231,7 +231,7 @@ impl Fleet {
         while self.processes.join_next().await.is_some() {}
         self.stage.send_replace(Stage::Ended);
         while self.servers.join_next().await.is_some() {}
-        if let Err(error) = self.board.close() {
+        if let Err(error) = self.run_state.close() {
             note(format_args!("isthmus: {error}"));
         }
     }

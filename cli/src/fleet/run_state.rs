@@ -9,7 +9,7 @@ use crate::folder::run_file::{RunFile, RunFileError};
 
 /// What runs, kept in step with the folder's `run.json`.
 #[derive(Debug)]
-pub struct Board {
+pub struct RunState {
     folder: PathBuf,
     run: Mutex<RunFile>,
 }
@@ -25,7 +25,7 @@ pub enum CloseError {
     Secret(#[from] ControlSecretError),
 }
 
-impl Board {
+impl RunState {
     /// Writes the first `run.json`.
     pub fn open(folder: &Folder, run: RunFile) -> Result<Self, RunFileError> {
         run.store(&folder.root)?;

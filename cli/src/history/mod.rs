@@ -11,5 +11,5 @@
 pub mod record;
 pub mod verdict;
 
-pub use record::{Entry, History, HistoryError};
+pub use record::{History, HistoryEntry, HistoryError};
 pub use verdict::{Verdict, Violation};

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 /// One line of a history.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
-pub enum Entry {
+pub enum HistoryEntry {
     /// A write is about to be sent. A delete has no value.
     Invoke {
         /// Number of the write, unique in the history.
@@ -81,7 +81,7 @@ pub enum Entry {
 }
 
 /// A whole history.
-pub type History = Vec<Entry>;
+pub type History = Vec<HistoryEntry>;
 
 /// Why a history can't be judged.
 #[derive(Debug, thiserror::Error)]
@@ -119,7 +119,7 @@ mod tests {
 
     #[test]
     fn lines_round_trip_and_a_bad_one_is_named() {
-        let entry = Entry::Ok {
+        let entry = HistoryEntry::Ok {
             write: 3,
             version: "v".to_owned(),
             at_ms: 12,

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use isthmus_replication::version::Version;
 use serde::Serialize;
 
-use super::record::Entry;
+use super::record::HistoryEntry;
 
 #[cfg(test)]
 mod tests;
@@ -134,7 +134,7 @@ struct Held {
 }
 
 /// Judges a history.
-pub fn judge(history: &[Entry]) -> Verdict {
+pub fn judge(history: &[HistoryEntry]) -> Verdict {
     let mut verdict = Verdict::default();
     let keys = writes_by_key(history, &mut verdict);
     judge_sessions(history, &keys, &mut verdict);
@@ -179,9 +179,9 @@ pub fn judge(history: &[Entry]) -> Verdict {
 }
 
 /// The judgement on what a session was shown while there were writes.
-fn judge_sessions(history: &[Entry], keys: &BTreeMap<String, Vec<Write>>, verdict: &mut Verdict) {
+fn judge_sessions(history: &[HistoryEntry], keys: &BTreeMap<String, Vec<Write>>, verdict: &mut Verdict) {
     for entry in history {
-        let Entry::SessionRead {
+        let HistoryEntry::SessionRead {
             agent,
             key,
             seen,
@@ -257,17 +257,17 @@ fn unexplained(writes: &[Write], version: &Version, value: &Option<String>) -> O
     })
 }
 
-fn writes_by_key(history: &[Entry], verdict: &mut Verdict) -> BTreeMap<String, Vec<Write>> {
+fn writes_by_key(history: &[HistoryEntry], verdict: &mut Verdict) -> BTreeMap<String, Vec<Write>> {
     let mut outcomes: HashMap<u64, Outcome> = HashMap::new();
     for entry in history {
         match entry {
-            Entry::Ok { write, version, .. } => match parse(version, verdict) {
+            HistoryEntry::Ok { write, version, .. } => match parse(version, verdict) {
                 Some(version) => {
                     outcomes.insert(*write, Outcome::Acknowledged(version));
                 }
                 None => continue,
             },
-            Entry::Fail { write, .. } => {
+            HistoryEntry::Fail { write, .. } => {
                 outcomes.insert(*write, Outcome::Failed);
             }
             _ => {}
@@ -275,7 +275,7 @@ fn writes_by_key(history: &[Entry], verdict: &mut Verdict) -> BTreeMap<String, V
     }
     let mut keys: BTreeMap<String, Vec<Write>> = BTreeMap::new();
     for entry in history {
-        if let Entry::Invoke {
+        if let HistoryEntry::Invoke {
             write, key, value, ..
         } = entry
         {
@@ -294,13 +294,16 @@ fn writes_by_key(history: &[Entry], verdict: &mut Verdict) -> BTreeMap<String, V
     keys
 }
 
-fn reads(history: &[Entry], verdict: &mut Verdict) -> (BTreeSet<String>, HashMap<(String, String), Held>) {
+fn reads(
+    history: &[HistoryEntry],
+    verdict: &mut Verdict,
+) -> (BTreeSet<String>, HashMap<(String, String), Held>) {
     let mut agents = BTreeSet::new();
     let mut held = HashMap::new();
     for entry in history {
         match entry {
-            Entry::Agents { agents: named } => agents.extend(named.iter().cloned()),
-            Entry::Read {
+            HistoryEntry::Agents { agents: named } => agents.extend(named.iter().cloned()),
+            HistoryEntry::Read {
                 agent,
                 key,
                 version,

@@ -6,7 +6,7 @@ use std::path::Path;
 use tokio::sync::mpsc;
 
 use super::RecordError;
-use crate::history::Entry;
+use crate::history::HistoryEntry;
 
 /// How many writes ended how.
 #[derive(Debug, Default)]
@@ -17,7 +17,7 @@ pub(crate) struct Counts {
 }
 
 /// Writes entries until the last sender is gone.
-pub(super) fn store(path: &Path, mut entries: mpsc::Receiver<Entry>) -> Result<Counts, RecordError> {
+pub(super) fn store(path: &Path, mut entries: mpsc::Receiver<HistoryEntry>) -> Result<Counts, RecordError> {
     let unwritable = |source| RecordError::Unwritable {
         path: path.to_owned(),
         source,
@@ -26,9 +26,9 @@ pub(super) fn store(path: &Path, mut entries: mpsc::Receiver<Entry>) -> Result<C
     let mut counts = Counts::default();
     while let Some(entry) = entries.blocking_recv() {
         match &entry {
-            Entry::Ok { .. } => counts.acknowledged += 1,
-            Entry::Fail { .. } => counts.failed += 1,
-            Entry::Unknown { .. } => counts.unknown += 1,
+            HistoryEntry::Ok { .. } => counts.acknowledged += 1,
+            HistoryEntry::Fail { .. } => counts.failed += 1,
+            HistoryEntry::Unknown { .. } => counts.unknown += 1,
             _ => {}
         }
         serde_json::to_writer(&mut file, &entry).map_err(|error| unwritable(error.into()))?;

@@ -21,7 +21,7 @@ use crate::client::agreement;
 use crate::client::http::{self, HttpError};
 use crate::client::kv::{self, Place};
 use crate::folder::run_file::RunFile;
-use crate::history::Entry;
+use crate::history::HistoryEntry;
 use crate::output::note;
 pub(crate) use file::Counts;
 use reader::Reader;
@@ -82,7 +82,7 @@ pub(crate) enum RecordError {
 
 #[derive(Clone)]
 struct Recorder {
-    entries: mpsc::Sender<Entry>,
+    entries: mpsc::Sender<HistoryEntry>,
     began: Instant,
     next_write: Arc<AtomicU64>,
     recent: Arc<Recent>,
@@ -184,14 +184,14 @@ impl Recorder {
         self.began.elapsed().as_millis() as u64
     }
 
-    async fn log(&self, entry: Entry) -> Result<(), RecordError> {
+    async fn log(&self, entry: HistoryEntry) -> Result<(), RecordError> {
         self.entries.send(entry).await.map_err(|_| RecordError::NoFile)
     }
 
     async fn read_all(self, run: &RunFile, bucket: &str, keys: u64) -> Result<(), RecordError> {
         let agents = agents(run);
         let names = agents.iter().map(|(name, _)| name.clone()).collect();
-        self.log(Entry::Agents { agents: names }).await?;
+        self.log(HistoryEntry::Agents { agents: names }).await?;
         let reads = agents
             .iter()
             .flat_map(|agent| (0..keys).map(move |number| (agent, number)));
@@ -223,7 +223,7 @@ impl Recorder {
                 Err(_) => tokio::time::sleep(ASK_AGAIN_AFTER).await,
             }
         };
-        self.log(Entry::Read {
+        self.log(HistoryEntry::Read {
             agent: agent.to_owned(),
             key: place.key,
             version: found.version,

@@ -8,7 +8,7 @@ use tokio::time::sleep;
 use super::recent::Sight;
 use super::{RecordError, Recorder, text};
 use crate::client::kv::{self, Place};
-use crate::history::Entry;
+use crate::history::HistoryEntry;
 
 const PAUSE: Duration = Duration::from_millis(5);
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(50);
@@ -60,7 +60,7 @@ impl Reader {
         )
         .await;
         let Ok(found) = found else { return Ok(None) };
-        let entry = Entry::SessionRead {
+        let entry = HistoryEntry::SessionRead {
             agent: agent.clone(),
             key: place.key.clone(),
             seen: sight.version,

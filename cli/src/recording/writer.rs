@@ -9,7 +9,7 @@ use super::recent::Sight;
 use super::{RecordError, Recorder, key};
 use crate::client::http::HttpError;
 use crate::client::kv::{self, Place, Terms};
-use crate::history::Entry;
+use crate::history::HistoryEntry;
 
 const DELETES_IN_100: u64 = 5;
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(50);
@@ -31,7 +31,7 @@ impl Writer {
             let key = key(self.random.u64(..self.keys.max(1)));
             let value =
                 (self.random.u64(..100) >= DELETES_IN_100).then(|| format!("{}-{write}", self.region));
-            let invoke = Entry::Invoke {
+            let invoke = HistoryEntry::Invoke {
                 write,
                 region: self.region.clone(),
                 key: key.clone(),
@@ -67,7 +67,7 @@ impl Writer {
                         session: written.session,
                     });
                     recorder
-                        .log(Entry::Ok {
+                        .log(HistoryEntry::Ok {
                             write,
                             version: written.version,
                             at_ms,
@@ -86,9 +86,9 @@ impl Writer {
 }
 
 /// A write that did not reach anybody, or was refused with a code, has failed; everything else may have happened.
-fn outcome(write: u64, error: &HttpError, at_ms: u64) -> Entry {
+fn outcome(write: u64, error: &HttpError, at_ms: u64) -> HistoryEntry {
     match error {
-        HttpError::NoAnswer { source, .. } if source.is_connect() => Entry::Fail {
+        HttpError::NoAnswer { source, .. } if source.is_connect() => HistoryEntry::Fail {
             write,
             reason: "not_connected".to_owned(),
             at_ms,
@@ -96,13 +96,13 @@ fn outcome(write: u64, error: &HttpError, at_ms: u64) -> Entry {
         HttpError::Refused { status, problem, .. }
             if !problem.code.is_empty() && !matches!(status, 408 | 500 | 504) =>
         {
-            Entry::Fail {
+            HistoryEntry::Fail {
                 write,
                 reason: problem.code.clone(),
                 at_ms,
             }
         }
-        HttpError::Refused { status, problem, .. } => Entry::Unknown {
+        HttpError::Refused { status, problem, .. } => HistoryEntry::Unknown {
             write,
             reason: format!("{status} {}", problem.code),
             at_ms,
@@ -113,13 +113,13 @@ fn outcome(write: u64, error: &HttpError, at_ms: u64) -> Entry {
             } else {
                 "broken connection"
             };
-            Entry::Unknown {
+            HistoryEntry::Unknown {
                 write,
                 reason: reason.to_owned(),
                 at_ms,
             }
         }
-        HttpError::Unreadable { .. } => Entry::Unknown {
+        HttpError::Unreadable { .. } => HistoryEntry::Unknown {
             write,
             reason: "unreadable answer".to_owned(),
             at_ms,

@@ -11,7 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 /// A status and a body.
-pub type Answer = (u16, String);
+pub type FakeAnswer = (u16, String);
 
 /// Closes when it is dropped.
 pub struct Door {
@@ -21,7 +21,7 @@ pub struct Door {
 }
 
 impl Door {
-    pub fn open(answer: impl Fn(&str) -> Answer + Send + Sync + 'static) -> Self {
+    pub fn open(answer: impl Fn(&str) -> FakeAnswer + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let closing = Arc::new(AtomicBool::new(false));
@@ -71,7 +71,7 @@ impl Drop for Door {
     }
 }
 
-fn serve(connection: TcpStream, answer: &impl Fn(&str) -> Answer) {
+fn serve(connection: TcpStream, answer: &impl Fn(&str) -> FakeAnswer) {
     let Some(body) = read(&connection) else { return };
     let (status, body) = answer(&body);
     let head = format!(

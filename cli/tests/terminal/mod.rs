@@ -62,11 +62,11 @@ fn what_others_say_is_escaped_and_json_is_exact() {
     let event = json!({ "at_ms": 1, "region": EVIL, "process": EVIL, "severity": EVIL, "kind": EVIL, "message": EVIL });
     let finding = json!({ "check": EVIL, "of": EVIL, "verdict": "fail", "found": EVIL, "mend": EVIL });
     let written = json!({ "version": EVIL, "session": EVIL, "regions": [EVIL], "superseded": false });
-    let told = |finding: &Value| {
-        let mut told = finding.clone();
-        told["region"] = EVIL.into();
-        told["process"] = EVIL.into();
-        json!([told])
+    let evil_finding = |finding: &Value| {
+        let mut evil_finding = finding.clone();
+        evil_finding["region"] = EVIL.into();
+        evil_finding["process"] = EVIL.into();
+        json!([evil_finding])
     };
     let list = json!({ "key": EVIL, "version": EVIL });
     let cases = [
@@ -84,7 +84,7 @@ fn what_others_say_is_escaped_and_json_is_exact() {
         (
             vec!["doctor"],
             json!({ "region": EVIL, "process": EVIL, "findings": [finding] }),
-            told(&finding),
+            evil_finding(&finding),
         ),
     ];
     for (arguments, answer, exactly) in cases {
@@ -99,14 +99,17 @@ fn what_others_say_is_escaped_and_json_is_exact() {
 }
 
 #[test]
-fn a_status_has_names_and_harmless_texts_only() {
+fn a_status_is_escaped_and_exact_and_has_names_only() {
     let door = Door::always(200, &gateway());
-    for json in [&[][..], &["--json"]] {
-        let output = isthmus(&[&["status", "--via", &door.url], json].concat());
-        assert!(output.status.success(), "{}", said(&output));
-        is_harmless(&printed(&output));
-        assert!(printed(&output).contains("a [2J"), "{}", printed(&output));
-    }
+    let output = isthmus(&["status", "--via", &door.url]);
+    assert!(output.status.success(), "{}", said(&output));
+    shows_harmlessly(&output);
+    let output = isthmus(&["status", "--via", &door.url, "--json"]);
+    is_harmless(&(printed(&output) + &said(&output)));
+    let read: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(read["lag"][0]["reason"], EVIL);
+    assert_eq!(read["regions"]["a"]["links"][0]["last_error"], EVIL);
+    assert_eq!(read["regions"]["b"]["unreadable"], EVIL);
     for field in ["name", "region", "leader", "set_digest"] {
         let mut gateway = gateway();
         gateway[field] = EVIL.into();

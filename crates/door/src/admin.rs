@@ -312,11 +312,11 @@ mod tests {
     async fn a_bound_of_lag_is_held_against_the_oldest_of_all_regions() {
         let process = process();
         let ages = Arc::new(std::sync::Mutex::new(vec![Some(500), Some(1_900)]));
-        let told = Arc::clone(&ages);
+        let shared = Arc::clone(&ages);
         let currency = move || {
             let regions = ["us-east", "ap-south"]
                 .into_iter()
-                .zip(told.lock().unwrap().clone());
+                .zip(shared.lock().unwrap().clone());
             let one = |(origin, age): (&str, Option<u64>)| Currency {
                 origin: origin.to_owned(),
                 proof_age: age.map(std::time::Duration::from_millis),

@@ -50,12 +50,12 @@ struct Shared {
     clock: Clock,
     events: Events,
     waiting_bytes: AtomicUsize,
-    lost_told: AtomicBool,
+    loss_reported: AtomicBool,
     /// The journal did not answer at once, and has taken nothing since.
     late: AtomicBool,
     kept: Family<OfReason, Counter>,
     lost: Family<OfReason, Counter>,
-    told: Mutex<Throttle<Reason>>,
+    throttle: Mutex<Throttle<Reason>>,
 }
 
 /// What was handed over and is to be appended.
@@ -73,11 +73,11 @@ pub fn queue<S>(process: &Process<S>) -> (Aside, Waiting) {
         clock: process.clock.clone(),
         events: process.events.clone(),
         waiting_bytes: AtomicUsize::new(0),
-        lost_told: AtomicBool::new(false),
+        loss_reported: AtomicBool::new(false),
         late: AtomicBool::new(false),
         kept: Family::default(),
         lost: Family::default(),
-        told: Mutex::default(),
+        throttle: Mutex::default(),
     });
     process.metrics.register(|registry| {
         let (kept, lost) = (shared.kept.clone(), shared.lost.clone());
@@ -133,12 +133,12 @@ impl Shared {
             reason: reason.as_str(),
         };
         self.kept.get_or_create(&label).inc();
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(untold) = told.take(now, reason, 1) else {
+        let mut throttle = self.throttle.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(suppressed) = throttle.take(now, reason, 1) else {
             return;
         };
-        drop(told);
-        let entries = untold + 1;
+        drop(throttle);
+        let entries = suppressed + 1;
         let (severity, kind) = match reason {
             Reason::Conflict => (Severity::Notice, "aside"),
             Reason::Clock | Reason::TooLate | Reason::Undecodable => (Severity::Warning, "aside"),
@@ -153,7 +153,7 @@ impl Shared {
     fn lost(&self, reason: Reason, why: &str) {
         let reason = reason.as_str();
         self.lost.get_or_create(&OfReason { reason }).inc();
-        if !self.lost_told.swap(true, Ordering::Relaxed) {
+        if !self.loss_reported.swap(true, Ordering::Relaxed) {
             let text = format!("something could not be set aside: {why}; isthmus_aside_lost_total counts on");
             let fields = json!({ "reason": reason });
             self.events.record(Severity::Alarm, "aside_lost", text, fields);
@@ -374,7 +374,7 @@ mod tests {
             "{}",
             process.metrics.text()
         );
-        let told: Vec<_> = process.events.after(1).iter().map(|event| event.kind).collect();
-        assert_eq!(told, ["aside"]);
+        let throttle: Vec<_> = process.events.after(1).iter().map(|event| event.kind).collect();
+        assert_eq!(throttle, ["aside"]);
     }
 }

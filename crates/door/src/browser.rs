@@ -160,7 +160,7 @@ mod tests {
         let foreign = [("host", "127.0.0.1:7055"), ("origin", "https://evil.example")];
         assert_eq!(asked(router, "POST", &foreign).await, StatusCode::FORBIDDEN);
         assert!(doorway.counted("foreign_page"));
-        assert_eq!(doorway.told("access_refused"), 1);
+        assert_eq!(doorway.events("access_refused"), 1);
     }
 
     #[tokio::test]

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use isthmus_link::{CredentialsError, DoorFiles, DoorTls, Fingerprint};
-use isthmus_replication::time::Mono;
+use isthmus_replication::reminder::Reminder;
 use isthmus_report::Finding;
 use isthmus_runtime::Process;
 use isthmus_runtime::doctor;
@@ -20,11 +20,11 @@ use tokio::time::sleep;
 
 /// How long a certificate holds is looked at this often.
 const LOOK: Duration = Duration::from_secs(60);
-/// That it ends soon is told from here on.
+/// That it ends soon is reported from here on.
 const SOON: u64 = doctor::CERTIFICATE_SOON.as_secs();
-/// And is an alarm from here on; it is told again after as long.
+/// And is an alarm from here on. It is reported again after as long.
 const NOW: u64 = doctor::CERTIFICATE_NOW.as_secs();
-const TELL_AGAIN: Duration = doctor::CERTIFICATE_NOW;
+const REPORTED_EVERY: Duration = doctor::CERTIFICATE_NOW;
 /// Files are read again this often where the system gives no notice of a change.
 pub const POLL: Duration = Duration::from_secs(2);
 
@@ -134,17 +134,19 @@ pub fn watch_end<S: Settings>(
     ends.add(move || vec![(vec![("of", of.to_owned()), ("peer", String::new())], shown().1)]);
     let (clock, events) = (process.clock.clone(), process.events.clone());
     let watching = async move {
-        let mut told: Option<(Mono, Severity)> = None;
+        let mut reminder = Reminder::every(REPORTED_EVERY);
+        let mut reported = None;
         loop {
             let (now, (fingerprint, end)) = (clock.now(), own());
             let left = end.saturating_sub(now.wall.micros() / 1_000_000);
-            let is_news = |severity| {
-                told.is_none_or(|(at, before)| before != severity || now.mono.since(at) >= TELL_AGAIN)
-            };
-            match ending(left) {
-                None => told = None,
-                Some((severity, kind)) if is_news(severity) => {
-                    told = Some((now.mono, severity));
+            let ending = ending(left);
+            let severity = ending.map(|(severity, _)| severity);
+            if reported != severity {
+                reported = severity;
+                reminder.end();
+            }
+            match ending {
+                Some((severity, kind)) if reminder.take(now.mono) => {
                     let when = match left {
                         0 => "has ended".to_owned(),
                         left => format!("ends in {} h", left.div_ceil(3_600)),
@@ -156,7 +158,7 @@ pub fn watch_end<S: Settings>(
                         json!({ "of": of, "fingerprint": fingerprint.to_string(), "seconds_left": left });
                     events.record(severity, kind, text, fields);
                 }
-                Some(_) => {}
+                _ => {}
             }
             sleep(LOOK).await;
         }
@@ -234,8 +236,8 @@ mod tests {
 
     #[test]
     fn a_certificates_end_is_a_warning_for_two_weeks_and_an_alarm_on_its_last_day() {
-        let told = [0, NOW - 1, NOW, SOON - 1, SOON].map(|left| ending(left).map(|(severity, _)| severity));
+        let found = [0, NOW - 1, NOW, SOON - 1, SOON].map(|left| ending(left).map(|(severity, _)| severity));
         let (alarm, warning) = (Some(Severity::Alarm), Some(Severity::Warning));
-        assert_eq!(told, [alarm, alarm, warning, warning, None]);
+        assert_eq!(found, [alarm, alarm, warning, warning, None]);
     }
 }

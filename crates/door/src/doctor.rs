@@ -53,8 +53,9 @@ pub fn of_health(health: &Health) -> Vec<Finding> {
         return vec![Finding::ok("ready", "", "for reads and writes")];
     }
     let mend = "the reason says what to do; isthmus events tells what came before it";
-    let told = unmet.into_iter();
-    told.map(|(name, reason)| Finding::fail("ready", &name, reason, mend))
+    let unmet = unmet.into_iter();
+    unmet
+        .map(|(name, reason)| Finding::fail("ready", &name, reason, mend))
         .collect()
 }
 

@@ -179,7 +179,7 @@ pub(crate) async fn hold_answer(State(held): State<HeldBytes>, mut request: Requ
             whole.force(bytes);
         }
     }
-    let body = Answer {
+    let body = HeldBody {
         body,
         whole: Some(whole),
         held,
@@ -188,14 +188,14 @@ pub(crate) async fn hold_answer(State(held): State<HeldBytes>, mut request: Requ
 }
 
 /// A body whose frames are held until they have left.
-struct Answer {
+struct HeldBody {
     body: Body,
     /// Of a body whose length was known, all of it until its first frame.
     whole: Option<Holding>,
     held: HeldBytes,
 }
 
-impl HttpBody for Answer {
+impl HttpBody for HeldBody {
     type Data = Bytes;
     type Error = axum::Error;
 

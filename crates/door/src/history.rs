@@ -151,7 +151,7 @@ impl History {
     }
 
     async fn carry_one(&self, event: &Event, journal: &Arc<dyn Journal>) -> Result<(), AppendError> {
-        let entry = Bytes::from(self.told(event).to_string());
+        let entry = Bytes::from(self.with_origin(event).to_string());
         let name = self.name(event);
         if event.slot.is_some() {
             return journal.replace(&JournalName::Events, &name, entry).await;
@@ -170,12 +170,12 @@ impl History {
     }
 
     /// An event with who recorded it.
-    fn told(&self, event: &Event) -> Value {
-        let mut told = json!(event);
-        told["region"] = self.teller.region.as_str().into();
-        told["role"] = self.teller.role.as_str().into();
-        told["process"] = self.teller.process.as_str().into();
-        told
+    fn with_origin(&self, event: &Event) -> Value {
+        let mut json = json!(event);
+        json["region"] = self.teller.region.as_str().into();
+        json["role"] = self.teller.role.as_str().into();
+        json["process"] = self.teller.process.as_str().into();
+        json
     }
 
     /// The events of this run of the process after `sequence`.
@@ -200,7 +200,7 @@ impl History {
                 json!({
                     "source": "process",
                     "reason": reason.to_string(),
-                    "events": kept.map(|event| self.told(event)).collect::<Vec<_>>(),
+                    "events": kept.map(|event| self.with_origin(event)).collect::<Vec<_>>(),
                     "next": null,
                 })
             }
@@ -215,7 +215,7 @@ impl History {
             since,
             from: None,
             own: 0,
-            told: None,
+            state: None,
         }
     }
 
@@ -250,15 +250,15 @@ pub struct Follower {
     since: Duration,
     /// Where the next page of the journal begins.
     from: Option<Sequence>,
-    /// Through which of its own process' events it has told.
+    /// The last event of its own process that it has given.
     own: u64,
-    /// Whether it told the region's events last, or why not.
-    told: Option<Result<(), NoPage>>,
+    /// Whether the last page was of the region, or why not.
+    state: Option<Result<(), NoPage>>,
 }
 
 impl Follower {
     /// Waits for news: `{"source": "region", "events": [...]}`, oldest first, or `{"source": "process", "reason": ..., "events": [...]}`
-    /// while the journal gives no answer. An event may be told from both sources; `process`, `sequence` and `at_ms` name it.
+    /// while the journal gives no answer. An event may come from both sources; `process`, `sequence` and `at_ms` name it.
     pub async fn next(&mut self) -> Value {
         loop {
             let page = self.history.page(self.since, self.from, FOLLOWED).await;
@@ -273,14 +273,14 @@ impl Follower {
                 Err(_) => {
                     let recorded = self.history.events.after(self.own);
                     self.own = recorded.last().map_or(self.own, |event| event.sequence);
-                    let told = recorded.iter().map(|event| self.history.told(event));
-                    ("process", told.collect())
+                    let own = recorded.iter().map(|event| self.history.with_origin(event));
+                    ("process", own.collect())
                 }
             };
             let state = page.map(|_| ());
-            if !events.is_empty() || self.told.as_ref() != Some(&state) {
+            if !events.is_empty() || self.state.as_ref() != Some(&state) {
                 let reason = state.as_ref().err().map(ToString::to_string);
-                self.told = Some(state);
+                self.state = Some(state);
                 return json!({ "source": from, "reason": reason, "events": events });
             }
             sleep(AGAIN).await;

@@ -80,17 +80,17 @@ impl<R: Rights + Clone> OpenDoor<R> {
         limits: Limits,
     ) -> anyhow::Result<Self> {
         let document = &process.settings.process().document;
-        let told = settings(&process.settings);
-        let tls = certificates::load(document, within, told)?;
-        let door = Door::bind(name, told, tls.clone()).await?;
+        let settings_of = settings(&process.settings);
+        let tls = certificates::load(document, within, settings_of)?;
+        let door = Door::bind(name, settings_of, tls.clone()).await?;
         let door = door.telling(name, doors.refusals.clone()).within(limits);
         doors.show(name, door.held());
         if let Some(tls) = &tls {
             certificates::keep(process, &doors.ends, name, tls)?;
         }
-        let gate = Gate::new(name, tls, told, doors.refusals.clone());
+        let gate = Gate::new(name, tls, settings_of, doors.refusals.clone());
         let guarded = gate.clone();
-        let take = move |told: &S| guarded.replace(&settings(told).callers);
+        let take = move |settings_of: &S| guarded.replace(&settings(settings_of).callers);
         process.on_reload(format!("callers of the {name} door"), take)?;
         Ok(Self { name, door, gate })
     }
@@ -139,7 +139,7 @@ pub async fn bind_admin<S: Settings>(
         process,
         "admin",
         &["admin"],
-        |told| &told.process().admin,
+        |settings_of| &settings_of.process().admin,
         doors,
         limits,
     )

@@ -17,6 +17,8 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
 use isthmus_link::{ClientCertificate, DoorTls};
+use isthmus_replication::reminder::Reminder;
+use isthmus_replication::time::Mono;
 use isthmus_runtime::open_files::Connections;
 use isthmus_runtime::settings::DoorSettings;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -84,8 +86,8 @@ impl Limits {
 
 /// How long accepting rests after the system refused it (out of file descriptors).
 const REST: Duration = Duration::from_millis(100);
-/// That it does is told again after this.
-const TELL_AGAIN: Duration = Duration::from_secs(60);
+/// How often it is reported that it does.
+const REPORTED_EVERY: Duration = Duration::from_secs(60);
 
 /// A door that can't be opened.
 #[derive(Debug, thiserror::Error)]
@@ -218,7 +220,7 @@ impl Door {
         loop {
             tokio::select! {
                 () = stop.cancelled() => break,
-                Some(ended) = connections.join_next() => told(ended),
+                Some(ended) = connections.join_next() => log_failure(ended),
                 (permit, stream, from) = accepting.next() => {
                     let connection = Connection {
                         router: router.clone(),
@@ -237,13 +239,13 @@ impl Door {
         drop(accepting);
         stopping.shutdown().await;
         while let Some(ended) = connections.join_next().await {
-            told(ended);
+            log_failure(ended);
         }
         Ok(())
     }
 }
 
-fn told(ended: Result<(), tokio::task::JoinError>) {
+fn log_failure(ended: Result<(), tokio::task::JoinError>) {
     if let Err(error) = ended {
         tracing::error!(%error, "a connection broke down, which is a defect: report it");
     }
@@ -254,7 +256,8 @@ struct Accepting {
     listener: TcpListener,
     permits: Arc<Semaphore>,
     rest_until: Option<Instant>,
-    tell_from: Option<Instant>,
+    opened: Instant,
+    refused: Reminder,
 }
 
 impl Accepting {
@@ -263,7 +266,8 @@ impl Accepting {
             listener,
             permits: Arc::new(Semaphore::new(connections)),
             rest_until: None,
-            tell_from: None,
+            opened: Instant::now(),
+            refused: Reminder::every(REPORTED_EVERY),
         }
     }
 
@@ -283,10 +287,8 @@ impl Accepting {
     }
 
     fn rest(&mut self, error: &io::Error) {
-        let now = Instant::now();
-        self.rest_until = Some(now + REST);
-        if self.tell_from.is_none_or(|from| now >= from) {
-            self.tell_from = Some(now + TELL_AGAIN);
+        self.rest_until = Some(Instant::now() + REST);
+        if self.refused.take(Mono::default().after(self.opened.elapsed())) {
             tracing::warn!(%error, "the system can't accept connections: check the limit of open files");
         }
     }

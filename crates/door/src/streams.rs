@@ -93,8 +93,9 @@ pub fn findings(missing: &MissingStreams) -> Vec<Finding> {
         return vec![Finding::ok("streams", "", "none was seen missing")];
     }
     let mend = "isthmus region init, with the operator's credentials, makes what is missing; no process has to be restarted. A process that may create streams (log.create) does it by itself";
-    let told = all.into_iter();
-    told.map(|(stream, what)| Finding::fail("streams", &stream, what.to_string(), mend))
+    let missing = all.into_iter();
+    missing
+        .map(|(stream, what)| Finding::fail("streams", &stream, what.to_string(), mend))
         .collect()
 }
 

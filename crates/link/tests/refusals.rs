@@ -22,7 +22,7 @@ use rustls::version::{TLS12, TLS13};
 use rustls::{AlertDescription, ClientConfig, ServerConfig};
 use rustls_pki_types::{CertificateDer, ServerName};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 const BOTH_WAYS: &[RefusalReason] = &[
@@ -261,7 +261,7 @@ async fn garbage_silence_and_hanging_up_are_told_apart() {
 async fn slow_handshakes_take_no_more_than_their_slots_and_only_for_their_time() {
     let world = World::new();
     let slow = LinkLimits {
-        handshake: Duration::from_secs(1),
+        handshake: Duration::from_secs(2),
         handshakes: 2,
         ..limits()
     };
@@ -346,7 +346,10 @@ async fn a_dead_address_and_a_mute_one_are_told_apart() {
     };
     let mute = dial(address, &eu_west, &us, &hasty).await.unwrap_err();
     assert_eq!(mute.label(), "slow");
-    drop(socket);
+    // The port is taken, and nobody listens on it.
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(loopback()).unwrap();
+    let address = socket.local_addr().unwrap();
     let dead = dial(address, &eu_west, &us, &hasty).await.unwrap_err();
     assert_eq!(dead.label(), "connect");
     assert!(dead.to_string().contains(&address.to_string()), "{dead}");

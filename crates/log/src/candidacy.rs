@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use isthmus_replication::lease::{self, Beat, Entry, Event, Holder, Operation, Reply, Request};
+use isthmus_replication::lease::{self, Beat, Event, Holder, LeaseEntry, Operation, Reply, Request};
 use isthmus_replication::limits;
 use isthmus_replication::time::Mono;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -176,8 +176,8 @@ impl Candidacy {
     }
 }
 
-fn entry(revision: Revision, payload: &[u8]) -> Option<Entry> {
-    payload::read_holder(payload).map(|holder| Entry {
+fn entry(revision: Revision, payload: &[u8]) -> Option<LeaseEntry> {
+    payload::read_holder(payload).map(|holder| LeaseEntry {
         holder,
         revision: lease::Revision(revision.0),
     })

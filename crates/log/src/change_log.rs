@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use isthmus_replication::coordinates::{Anchor, MessageId, Sequence, Shard};
-use isthmus_replication::fold::{Message, Token};
+use isthmus_replication::fold::{Message, SubjectToken};
 use isthmus_replication::header::{Header, HeaderError};
 use isthmus_replication::time::Wall;
 
@@ -37,7 +37,7 @@ pub trait ChangeLog: Debug + Send + Sync {
     /// comes from the [`Appending`], of which any number may be under way.
     ///
     /// The same arguments are the same bytes, so a repeated append carries the same message id and is void by the fold.
-    async fn append(&self, shard: &Shard, token: &Token, header: &Header, body: Bytes) -> Appending;
+    async fn append(&self, shard: &Shard, token: &SubjectToken, header: &Header, body: Bytes) -> Appending;
 
     /// Reads the log of `shard` from the message after `after`, which is checked first (design.md section 5: every
     /// subscription starts AT the cursor). [`Anchor::default`] reads from the log's first message.
@@ -62,7 +62,7 @@ pub trait ChangeLog: Debug + Send + Sync {
     async fn next_of(
         &self,
         shard: &Shard,
-        token: &Token,
+        token: &SubjectToken,
         from: Sequence,
     ) -> Result<Option<StoredMessage>, LogError>;
 
@@ -108,7 +108,7 @@ pub struct Bounds {
     /// When the last message was stored, by the log's clock.
     pub last_at: Wall,
     /// When this was told, by the log's clock.
-    pub told_at: Wall,
+    pub answered_at: Wall,
 }
 
 /// A message as it stands in a log.
@@ -119,7 +119,7 @@ pub struct StoredMessage {
     /// When it was stored, by the log's clock.
     pub timestamp: Wall,
     /// The last token of its subject; none if it is no token of ours.
-    pub token: Option<Token>,
+    pub token: Option<SubjectToken>,
     /// Its header, or why that can't be used.
     pub header: Result<Header, HeaderError>,
     /// Its body, unchecked: [`isthmus_replication::header::BodySeal::check`] tells whether it is what was promised.

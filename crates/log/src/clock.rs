@@ -36,12 +36,12 @@ impl ClockOffset {
         Wall::from_micros(u64::try_from(micros.max(0)).unwrap_or(u64::MAX))
     }
 
-    fn of_exchange(began: Now, told: Wall, ended: Now) -> Self {
+    fn of_exchange(began: Now, server: Wall, ended: Now) -> Self {
         let round_trip = ended.mono.since(began.mono);
         let half = i64::try_from(round_trip.as_micros() / 2).unwrap_or(i64::MAX);
         let signed = |wall: Wall| i64::try_from(wall.micros()).unwrap_or(i64::MAX);
         Self {
-            micros: signed(told)
+            micros: signed(server)
                 .saturating_sub(signed(ended.wall))
                 .saturating_add(half),
             uncertainty: round_trip / 2,
@@ -55,7 +55,7 @@ pub struct ServerClock {
     local: LocalClock,
     kept: Arc<Mutex<VecDeque<ClockOffset>>>,
     /// The server's time of the last exchange, and when that ended.
-    told: Arc<Mutex<Option<(Wall, Mono)>>>,
+    server: Arc<Mutex<Option<(Wall, Mono)>>>,
 }
 
 impl ServerClock {
@@ -65,7 +65,7 @@ impl ServerClock {
         Self {
             local,
             kept: Arc::default(),
-            told: Arc::default(),
+            server: Arc::default(),
         }
     }
 
@@ -75,10 +75,10 @@ impl ServerClock {
     /// [`LogError`]; what was known stays.
     pub async fn sample(&self, log: &dyn ChangeLog, shard: &Shard) -> Result<ClockOffset, LogError> {
         let began = (self.local)();
-        let told = log.server_time(shard).await?;
+        let server = log.server_time(shard).await?;
         let ended = (self.local)();
-        *self.told.lock().unwrap_or_else(PoisonError::into_inner) = Some((told, ended.mono));
-        let offset = ClockOffset::of_exchange(began, told, ended);
+        *self.server.lock().unwrap_or_else(PoisonError::into_inner) = Some((server, ended.mono));
+        let offset = ClockOffset::of_exchange(began, server, ended);
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.len() == KEPT {
             kept.pop_front();
@@ -95,8 +95,8 @@ impl ServerClock {
     /// the first.
     #[must_use]
     pub fn by_its_own_pace(&self) -> Option<Wall> {
-        let (told, ended) = (*self.told.lock().unwrap_or_else(PoisonError::into_inner))?;
-        Some(told.after((self.local)().mono.since(ended)))
+        let (server, ended) = (*self.server.lock().unwrap_or_else(PoisonError::into_inner))?;
+        Some(server.after((self.local)().mono.since(ended)))
     }
 
     /// Asks a few times at once: the first answers to a process that starts are late ones.
@@ -165,8 +165,8 @@ mod tests {
     #[test]
     fn an_offset_is_wrong_by_at_most_half_the_round_trip() {
         for (out, back) in [(0, 100), (50, 50), (100, 0)] {
-            let told = Wall::from_micros(1_000_000 + out + 7_000);
-            let offset = ClockOffset::of_exchange(now(0), told, now(out + back));
+            let server = Wall::from_micros(1_000_000 + out + 7_000);
+            let offset = ClockOffset::of_exchange(now(0), server, now(out + back));
             assert!(offset.micros.abs_diff(7_000) <= 50, "{offset:?}");
             assert_eq!(offset.uncertainty, Duration::from_micros(50));
         }

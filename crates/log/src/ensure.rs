@@ -48,7 +48,7 @@ async fn until_there<F>(waits: impl Fn(&EnsureError), ensure: impl Fn() -> F) ->
 where
     F: Future<Output = Result<(), EnsureError>>,
 {
-    let mut told = None;
+    let mut reported = None;
     loop {
         match ensure().await {
             Err(
@@ -57,9 +57,9 @@ where
                 | EnsureError::Unanswered { .. }),
             ) => {
                 waits(&error);
-                if told.as_ref() != Some(&error) {
+                if reported.as_ref() != Some(&error) {
                     tracing::warn!(%error, "waiting");
-                    told = Some(error);
+                    reported = Some(error);
                 }
             }
             answer => return answer,

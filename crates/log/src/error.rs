@@ -169,7 +169,7 @@ pub enum AppendError {
         stream: String,
     },
     /// The connection ended while the answer was awaited, or the answer can't be read. It may be stored.
-    #[error("the outcome of an append to {stream} is unknown: it is told when it is read back")]
+    #[error("the outcome of an append to {stream} is unknown until the log is read back")]
     Unknown {
         /// The stream.
         stream: String,

@@ -6,7 +6,7 @@
 //! is found is believed only if the message that it describes is the one that the log has there.
 
 use isthmus_replication::coordinates::{Anchor, Sequence, Shard};
-use isthmus_replication::fold::{MarkBody, Token};
+use isthmus_replication::fold::{MarkBody, SubjectToken};
 use isthmus_replication::header::{MarkRecord, Record};
 
 use crate::{ChangeLog, LogError, StoredMessage};
@@ -87,7 +87,7 @@ async fn first_mark(
     from: Sequence,
 ) -> Result<Option<FoundMark>, LogError> {
     let mut from = from;
-    while let Some(message) = log.next_of(shard, &Token::Agent, from).await? {
+    while let Some(message) = log.next_of(shard, &SubjectToken::Agent, from).await? {
         from = message.sequence.next();
         if let Some(mark) = read(log, shard, message) {
             return Ok(Some(mark));

@@ -67,7 +67,7 @@ pub enum MemberChange {
     /// `node_up`: it was not there before, and wrote this.
     Up(Member, Bytes),
     /// It wrote another payload.
-    Told(Member),
+    Announced(Member),
     /// `node_down`, with the reason and what it wrote last.
     Down(Member, Ended, Bytes),
 }
@@ -80,15 +80,18 @@ impl MemberChange {
         let (Self::Up(member, payload) | Self::Down(member, _, payload)) = self else {
             return None;
         };
-        let told: Told = serde_json::from_slice(payload).ok()?;
+        let announced: Announced = serde_json::from_slice(payload).ok()?;
         let role = member.role.as_str();
-        Some(format!("{role}-{}-{}-{}", member.process, told.run, told.term))
+        Some(format!(
+            "{role}-{}-{}-{}",
+            member.process, announced.run, announced.term
+        ))
     }
 }
 
 /// What every member writes, whatever else it does.
 #[derive(Deserialize)]
-struct Told {
+struct Announced {
     run: String,
     term: u64,
 }
@@ -155,7 +158,7 @@ impl Members {
     fn held(&mut self, member: Member, payload: &Bytes) -> Option<MemberChange> {
         match self.0.insert(member.clone(), payload.clone()) {
             None => Some(MemberChange::Up(member, payload.clone())),
-            Some(before) if before != *payload => Some(MemberChange::Told(member)),
+            Some(before) if before != *payload => Some(MemberChange::Announced(member)),
             Some(_) => None,
         }
     }

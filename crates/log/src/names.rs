@@ -2,7 +2,7 @@
 //! bare ones a leafnode stores every message twice and a supercluster makes all regions share one stream.
 
 use isthmus_replication::coordinates::Shard;
-use isthmus_replication::fold::{LogName, Token};
+use isthmus_replication::fold::{LogName, SubjectToken};
 use isthmus_replication::names::{RegionName, SetName};
 
 use crate::unguessable::Unguessable;
@@ -39,7 +39,7 @@ impl RegionNames {
 
     /// The subject of the messages of `token` in the log of `shard`.
     #[must_use]
-    pub fn subject(&self, shard: &Shard, token: &Token) -> String {
+    pub fn subject(&self, shard: &Shard, token: &SubjectToken) -> String {
         format!("{}.{}", self.log_subjects(shard), token.as_str())
     }
 
@@ -136,8 +136,8 @@ fn who(role: Option<Role>) -> &'static str {
 }
 
 /// The token of a log subject; none if it is no token of ours.
-pub(crate) fn token(subject: &str) -> Option<Token> {
-    subject.rsplit('.').next().and_then(Token::parse)
+pub(crate) fn token(subject: &str) -> Option<SubjectToken> {
+    subject.rsplit('.').next().and_then(SubjectToken::parse)
 }
 
 #[cfg(test)]
@@ -188,7 +188,7 @@ mod tests {
         };
         assert_eq!(names.stream(&shard), "ISTHMUS_shop_eu-west_default_3");
         assert_eq!(
-            names.subject(&shard, &Token::Agent),
+            names.subject(&shard, &SubjectToken::Agent),
             "isthmus.shop.eu-west.log.default.3._agent"
         );
         assert_eq!(names.subjects(&shard), "isthmus.shop.eu-west.log.default.3.*");
@@ -211,7 +211,7 @@ mod tests {
         );
         assert_eq!(
             token("isthmus.shop.eu-west.log.default.3._gateway"),
-            Some(Token::Gateway)
+            Some(SubjectToken::Gateway)
         );
         assert_eq!(token("isthmus.shop.eu-west.log.default.3.NOT_OURS"), None);
     }

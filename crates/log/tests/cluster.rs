@@ -144,25 +144,22 @@ async fn a_journal_of_three_servers_has_each_entry_once() {
     assert_eq!(names, expected);
 }
 
-/// The name of the server that leads a stream.
+/// The name of the server that leads a stream, once one is elected.
 async fn leader(cluster: &NatsCluster, stream: &str) -> String {
-    let client = async_nats::connect(cluster.urls()).await.unwrap();
-    let context = jetstream::new(client);
-    let mut stream = context.get_stream(stream).await.unwrap();
-    stream
-        .info()
-        .await
-        .unwrap()
-        .cluster
-        .clone()
-        .unwrap()
-        .leader
-        .unwrap()
+    let context = jetstream::new(async_nats::connect(cluster.urls()).await.unwrap());
+    until("the stream has a leader", BOUND, || async {
+        let stream = context.get_stream(stream).await.ok()?;
+        stream.cached_info().cluster.clone()?.leader
+    })
+    .await
 }
 
+/// The name of the server that leads a slot, once one is elected.
 async fn leader_of_slot(cluster: &NatsCluster, stream: &str, slot: &str) -> String {
-    let client = async_nats::connect(cluster.urls()).await.unwrap();
-    let stream = jetstream::new(client).get_stream_no_info(stream).await.unwrap();
-    let info = stream.consumer_info(slot).await.unwrap();
-    info.cluster.unwrap().leader.unwrap()
+    let context = jetstream::new(async_nats::connect(cluster.urls()).await.unwrap());
+    until("the slot has a leader", BOUND, || async {
+        let stream = context.get_stream_no_info(stream).await.ok()?;
+        stream.consumer_info(slot).await.ok()?.cluster?.leader
+    })
+    .await
 }

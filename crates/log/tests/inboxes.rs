@@ -7,13 +7,6 @@ use bytes::Bytes;
 use common::*;
 use futures::StreamExt as _;
 
-/// Waits until the server knows the client's subscriptions: it does what a client sends in order. `flush` waits for the socket alone.
-async fn heard_by_the_server(client: &async_nats::Client) {
-    let unanswered = client.request("nobody.listens", Bytes::new()).await;
-    let kind = unanswered.expect_err("nobody answers").kind();
-    assert_eq!(kind, async_nats::client::RequestErrorKind::NoResponders);
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn inboxes_can_t_be_guessed_from_a_question_and_answers_go_nowhere_else() {
     let region = OnNats::start().await;

@@ -386,14 +386,14 @@ async fn a_process_that_is_short_of_slots_waits_until_the_operator_has_made_them
         create: false,
         ..settings()
     };
-    let (waits, mut told) = watch::channel(None);
+    let (waits, mut seen) = watch::channel(None);
     let ports = process.ports();
     let shards = [shard()];
     let ensured = ports.ensure(&shards, &wanted, |error| {
         waits.send_replace(Some(error.clone()));
     });
     let made = async {
-        let said = told.wait_for(Option::is_some).await.unwrap().clone().unwrap();
+        let said = seen.wait_for(Option::is_some).await.unwrap().clone().unwrap();
         assert!(
             said.to_string()
                 .contains("fewer than 5 consumers for agent-1: isthmus region init --process agent-1"),

@@ -113,7 +113,7 @@ async fn with_a_ca_only_servers_that_it_vouches_for_are_spoken_to_and_none_in_th
 
     let refused = stranger.open(server.url()).await.unwrap();
     until(
-        "the server is told that its certificate is no good",
+        "the server learns that its certificate was refused",
         SOON,
         || async { server.log().contains("TLS handshake error").then_some(()) },
     )
@@ -148,7 +148,7 @@ async fn servers_with_certificates_of_their_ca_are_a_cluster_and_no_other_joins_
         || async { ports_of_log.log.ensure(&shard(), &replicated).await.ok() },
     )
     .await;
-    append(&ports_of_log, 1).await;
+    append_at_last(&ports_of_log, 1).await;
 
     let with_another = [ports[0], free_port()];
     let _another = stranger.one_of(&with_another, 1);

@@ -68,12 +68,12 @@ impl Delay {
     #[must_use]
     pub fn of_range(times: &StageTimes, stored: Wall, applied: Wall) -> Self {
         let known = times.offset != 0 || times.uncertainty != 0;
-        let there = |micros: u64| told(micros).map(|wall| wall.less(times.offset));
+        let there = |micros: u64| wall_of(micros).map(|wall| wall.less(times.offset));
         let passed = [
             there(times.requested),
             there(times.oldest_appended),
             there(times.sent),
-            told(times.received),
+            wall_of(times.received),
             Some(stored),
             Some(applied),
         ];
@@ -87,7 +87,7 @@ impl Delay {
     #[must_use]
     pub fn of_own(times: &StageTimes, stored: Wall, applied: Wall) -> Self {
         let passed = [
-            told(times.requested),
+            wall_of(times.requested),
             Some(stored),
             None,
             None,
@@ -139,7 +139,7 @@ impl Delay {
     }
 }
 
-fn told(micros: u64) -> Option<Wall> {
+fn wall_of(micros: u64) -> Option<Wall> {
     (micros != 0).then(|| Wall::from_micros(micros))
 }
 
@@ -241,8 +241,8 @@ mod tests {
             let [requested, oldest_appended, sent, received, uncertainty, stored] = times;
             let times = StageTimes { requested, oldest_appended, sent, received, offset, uncertainty, ..StageTimes::default() };
             let _ = Delay::of_range(&times, Wall::from_micros(stored), Wall::default()).total();
-            let told = Delay::of_stages(Stage::ALL.map(|stage| (stage, Duration::from_micros(stored))), None);
-            prop_assert_eq!(told.stages().count(), Stage::ALL.len());
+            let known = Delay::of_stages(Stage::ALL.map(|stage| (stage, Duration::from_micros(stored))), None);
+            prop_assert_eq!(known.stages().count(), Stage::ALL.len());
         }
     }
 }

@@ -36,7 +36,7 @@ mod verdict;
 
 pub use codec::{InvalidState, MarkBody};
 use recent::Recent;
-pub use verdict::{Accepted, Gone, Token, Verdict, Void};
+pub use verdict::{Accepted, Gone, SubjectToken, Verdict, Void};
 
 /// A message as a reader of a log finds it.
 #[derive(Debug, Clone, Copy)]
@@ -46,7 +46,7 @@ pub struct Message<'a> {
     /// When the log stored it, by the log's clock.
     pub timestamp: Wall,
     /// The last token of its subject; none if it is no token of ours.
-    pub token: Option<&'a Token>,
+    pub token: Option<&'a SubjectToken>,
     /// Its header, or why that can't be used.
     pub header: Result<&'a Header, &'a HeaderError>,
 }
@@ -274,15 +274,15 @@ impl Fold {
     }
 
     /// A kind is accepted only under its own token.
-    fn check_token(&self, record: &Record, token: Option<&Token>) -> Result<(), Void> {
+    fn check_token(&self, record: &Record, token: Option<&SubjectToken>) -> Result<(), Void> {
         let right = match (record, token) {
-            (Record::Batch(_), Some(Token::Origin(region))) => *region == self.log.region,
-            (Record::Range(range), Some(Token::Origin(region))) => {
+            (Record::Batch(_), Some(SubjectToken::Origin(region))) => *region == self.log.region,
+            (Record::Range(range), Some(SubjectToken::Origin(region))) => {
                 range.origin == *region && *region != self.log.region
             }
-            (Record::Gap(range), Some(Token::Gateway)) => range.origin != self.log.region,
+            (Record::Gap(range), Some(SubjectToken::Gateway)) => range.origin != self.log.region,
             (Record::Batch(_) | Record::Range(_) | Record::Gap(_), _) => false,
-            (_, token) => token == Some(&Token::Agent),
+            (_, token) => token == Some(&SubjectToken::Agent),
         };
         if right { Ok(()) } else { Err(Void::WrongToken) }
     }

@@ -117,7 +117,7 @@ pub struct Follow {
     lives: Lives,
     reread: RereadRule,
     /// Peers' doubts are ignored until then.
-    ignore_doubts_until: Mono,
+    ignore_doubt_until: Mono,
     unsettled_until: Mono,
     restore: Restore,
     steps: VecDeque<Step>,
@@ -232,7 +232,7 @@ impl Follow {
             queries: 0,
             lives: Lives::new(fold.lineage()),
             reread: RereadRule::default(),
-            ignore_doubts_until: Mono::default(),
+            ignore_doubt_until: Mono::default(),
             unsettled_until: Mono::default(),
             restore: Restore::new(fold),
             steps: VecDeque::new(),

@@ -46,7 +46,7 @@ pub struct Holder {
 
 /// A lease's entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
+pub struct LeaseEntry {
     /// Who wrote it.
     pub holder: Holder,
     /// Its revision.
@@ -54,7 +54,7 @@ pub struct Entry {
 }
 
 /// What a leader tells the standbys every [`limits::LEASE_BEAT`]: its entry.
-pub type Beat = Entry;
+pub type Beat = LeaseEntry;
 
 /// Which leadership this is, as it is shown: the log's life and the lease's revision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,7 +113,7 @@ enum Role {
 enum Belief {
     Unknown,
     Absent,
-    Held(Entry),
+    Held(LeaseEntry),
 }
 
 /// One candidate for one lease.
@@ -182,7 +182,7 @@ impl Lease {
     }
 
     /// Takes note of the entry as a watch tells it; none when it was deleted or expired. May come late.
-    pub fn handle_watch(&mut self, now: Mono, entry: Option<Entry>) {
+    pub fn handle_watch(&mut self, now: Mono, entry: Option<LeaseEntry>) {
         match entry {
             None => self.doubt(now),
             Some(entry) if Some(entry.revision) > self.newest => self.observe(now, Some(entry)),
@@ -257,7 +257,7 @@ impl Lease {
     }
 
     /// Believes an entry that is newer than what was known, or that was read.
-    fn observe(&mut self, now: Mono, entry: Option<Entry>) {
+    fn observe(&mut self, now: Mono, entry: Option<LeaseEntry>) {
         match &entry {
             Some(entry) if entry.holder == self.own => self.lead(now, entry.revision),
             Some(entry) => {

@@ -30,6 +30,7 @@ pub mod names;
 pub mod peer;
 pub mod planted;
 pub mod receiving;
+pub mod reminder;
 pub mod seen;
 pub mod sending;
 pub mod session_token;

@@ -242,9 +242,9 @@ fn delay_to_wire(delay: &Delay) -> wire::Delay {
 }
 
 fn delay_from_wire(wire: wire::Delay) -> Result<Delay, InvalidPeerMessage> {
-    let stage = |told: wire::StageTook| {
-        let stage = Stage::ALL.get(told.stage as usize);
-        Some((*stage?, Duration::from_micros(told.micros)))
+    let stage = |sent: wire::StageTook| {
+        let stage = Stage::ALL.get(sent.stage as usize);
+        Some((*stage?, Duration::from_micros(sent.micros)))
     };
     let stages: Option<Vec<_>> = wire.stages.into_iter().map(stage).collect();
     Ok(Delay::of_stages(

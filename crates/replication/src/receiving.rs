@@ -28,7 +28,7 @@ use bytes::Bytes;
 use crate::aside::Entry;
 use crate::coordinates::{AppliedThrough, Cursor};
 use crate::credit::fits;
-use crate::fold::{Fold, LogName, Token, Verdict};
+use crate::fold::{Fold, LogName, SubjectToken, Verdict};
 use crate::header::{Header, Range, Record, StageTimes, Standing};
 use crate::limits;
 use crate::link::frame::Frame;
@@ -351,9 +351,9 @@ impl Receiving {
         Some(Append {
             id,
             token: if held.gap {
-                Token::Gateway
+                SubjectToken::Gateway
             } else {
-                Token::Origin(self.origin.clone())
+                SubjectToken::Origin(self.origin.clone())
             },
             header: held.header(&self.log),
             body: held.body.clone(),

@@ -12,7 +12,7 @@ use isthmus_runtime::{Process, Program, run};
 
 const PROGRAM: Program = Program {
     name: "idle",
-    about: "Waits until it is told to stop.",
+    about: "Waits for a signal to stop.",
     example: "idle --settings eu-west/region-agent.yaml",
 };
 

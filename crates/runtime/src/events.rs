@@ -85,7 +85,7 @@ pub struct Events {
     held: Arc<Mutex<Held>>,
     recorded: Arc<watch::Sender<u64>>,
     counts: Counts,
-    untold: Counts,
+    suppressed: Counts,
 }
 
 type Counts = Family<Vec<(&'static str, &'static str)>, Counter>;
@@ -123,16 +123,16 @@ impl Events {
             held: Arc::new(Mutex::new(held)),
             recorded: Arc::new(watch::Sender::new(0)),
             counts: Family::default(),
-            untold: Family::default(),
+            suppressed: Family::default(),
         }
     }
 
     /// Shows how many events of each kind there were, told or not.
     pub(crate) fn register(&self, metrics: &Metrics) {
-        let (counts, untold) = (self.counts.clone(), self.untold.clone());
+        let (counts, suppressed) = (self.counts.clone(), self.suppressed.clone());
         metrics.register(|registry| {
             registry.register("events", "Events, also those that were counted alone", counts);
-            registry.register("events_untold", "Events that were counted alone", untold);
+            registry.register("events_untold", "Events that were counted alone", suppressed);
         });
     }
 
@@ -196,12 +196,12 @@ impl Events {
         let mut fields = object(fields);
         if let Some(a_minute) = policy.a_minute {
             let Some(before) = self.held().take(now.mono, kind, source, a_minute) else {
-                self.untold.get_or_create(&of_kind).inc();
-                return tracing::debug!(kind, "not told: {message}");
+                self.suppressed.get_or_create(&of_kind).inc();
+                return tracing::debug!(kind, "suppressed: {message}");
             };
             fields.insert("untold_before".to_owned(), before.into());
             if before > 0 {
-                message.push_str(&format!(" (and {before} times before that were not told)"));
+                message.push_str(&format!(" (and {before} more of these were suppressed before)"));
             }
         }
         shorten(&mut message, &mut fields);

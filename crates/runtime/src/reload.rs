@@ -30,16 +30,16 @@ pub(crate) fn reload<S: Settings>(path: &Path, process: &Process<S>, telemetry: 
             return events.record(Severity::Warning, "settings_refused", message, Value::Null);
         }
     };
-    let (held, told) = (process.current(), settings.process());
-    let mut changed = held.process().document.changes(&told.document);
-    if held.process().set.digest != told.set.digest {
+    let (held, new) = (process.current(), settings.process());
+    let mut changed = held.process().document.changes(&new.document);
+    if held.process().set.digest != new.set.digest {
         changed.push("set.yaml".to_owned());
     }
     if changed.is_empty() {
         return tracing::info!("the settings are what they were");
     }
     let (now, later): (Vec<_>, Vec<_>) = changed.into_iter().partition(|key| is_live::<S>(key));
-    telemetry.filter_logs(&told.telemetry.log);
+    telemetry.filter_logs(&new.telemetry.log);
     process.publish(settings);
     let mut message = "the settings have changed".to_owned();
     for (when, keys) in [("in effect", &now), ("at the next start", &later)] {

@@ -224,15 +224,15 @@ where
     let metrics = Metrics::new(program.name, version());
     let telemetry = Telemetry::start(program.name, settings.process(), &metrics)?;
     let process = Process::new(settings, clock, metrics, telemetry.tracer());
-    let told = process.settings.process();
-    let (set, digest) = (&told.set.name, &told.set.digest);
-    tracing::info!(version = version(), name = %told.name, region = %told.region, %set, %digest, "starts");
-    let outcome = live_until_told(path, &process, &telemetry, assemble(process.clone()), signals).await;
+    let settings = process.settings.process();
+    let (set, digest) = (&settings.set.name, &settings.set.digest);
+    tracing::info!(version = version(), name = %settings.name, region = %settings.region, %set, %digest, "starts");
+    let outcome = run_until_signal(path, &process, &telemetry, assemble(process.clone()), signals).await;
     telemetry.finish(FLUSH).await;
     outcome
 }
 
-async fn live_until_told<S: Settings>(
+async fn run_until_signal<S: Settings>(
     path: &Path,
     process: &Process<S>,
     telemetry: &Telemetry,

@@ -34,7 +34,7 @@ pub(crate) fn reloading(reload: impl FnOnce()) {
     }
     match NotifyState::monotonic_usec_now() {
         Ok(now) => tell(&[NotifyState::Reloading, now]),
-        Err(error) => tracing::debug!(%error, "the service manager is not told of a reload"),
+        Err(error) => tracing::debug!(%error, "the service manager could not be notified of a reload"),
     }
     reload();
     tell(&[NotifyState::Ready]);
@@ -44,12 +44,12 @@ pub(crate) fn reloading(reload: impl FnOnce()) {
 /// threads are not stuck.
 pub(crate) async fn keep(health: &Health) -> Infallible {
     let every = sd_notify::watchdog_enabled().map_or(LOOK, |within| LOOK.min(within / 2));
-    let mut told = String::new();
+    let mut sent = String::new();
     loop {
         let status = status(health);
-        if status != told {
+        if status != sent {
             tell(&[NotifyState::Status(&status)]);
-            told = status;
+            sent = status;
         }
         if health.report(Probe::Live).ready {
             tell(&[NotifyState::Watchdog]);
@@ -74,7 +74,7 @@ fn status(health: &Health) -> String {
 
 fn tell(what: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(what) {
-        tracing::debug!(%error, "the service manager is not told");
+        tracing::debug!(%error, "the service manager could not be notified");
     }
 }
 

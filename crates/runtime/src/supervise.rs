@@ -71,11 +71,11 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Table {
     next: u64,
-    tasks: BTreeMap<u64, Entry>,
+    tasks: BTreeMap<u64, TaskEntry>,
 }
 
 #[derive(Debug)]
-struct Entry {
+struct TaskEntry {
     name: Arc<str>,
     kind: TaskKind,
     abort: AbortHandle,
@@ -138,7 +138,7 @@ impl Supervisor {
         });
         table.tasks.insert(
             id,
-            Entry {
+            TaskEntry {
                 name,
                 kind,
                 abort: handle.abort_handle(),
@@ -260,20 +260,20 @@ impl Shared {
 
     fn ended(&self, id: u64, outcome: Result<(), TaskFailure>) {
         let mut table = self.table();
-        let Some(Entry { name, kind, .. }) = table.tasks.remove(&id) else {
+        let Some(TaskEntry { name, kind, .. }) = table.tasks.remove(&id) else {
             return;
         };
         self.count(&table);
         drop(table);
-        let told = match kind {
+        let expected = match kind {
             TaskKind::Door => self.draining.is_cancelled(),
             TaskKind::Work | TaskKind::Session => self.stopping.is_cancelled(),
         };
         match (kind, outcome) {
             (TaskKind::Session, Ok(())) => tracing::debug!(task = %name, "ended"),
             (TaskKind::Session, Err(reason)) => tracing::warn!(task = %name, %reason, "ended"),
-            (_, Ok(())) if told => tracing::debug!(task = %name, "stopped"),
-            (_, Err(reason)) if told => tracing::warn!(task = %name, %reason, "failed while stopping"),
+            (_, Ok(())) if expected => tracing::debug!(task = %name, "stopped"),
+            (_, Err(reason)) if expected => tracing::warn!(task = %name, %reason, "failed while stopping"),
             (_, outcome) => {
                 let reason = outcome
                     .err()

@@ -143,10 +143,10 @@ fn text_from_others_is_escaped_in_logs_and_forges_no_line() {
     let lines = log
         .lines()
         .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
-    let told: Vec<_> = lines
+    let received: Vec<_> = lines
         .filter(|line| line["message"] == evil && line["of"] == evil)
         .collect();
-    assert_eq!(told.len(), 1, "{log}");
+    assert_eq!(received.len(), 1, "{log}");
 }
 
 #[test]
@@ -231,11 +231,11 @@ impl Manager {
     }
 
     /// Reads up to a notification that begins with `text`.
-    fn is_told(&self, text: &str) -> String {
+    fn receives(&self, text: &str) -> String {
         loop {
-            let told = self.hears(Duration::from_secs(30)).expect(text);
-            if told.starts_with(text) {
-                return told;
+            let received = self.hears(Duration::from_secs(30)).expect(text);
+            if received.starts_with(text) {
+                return received;
             }
         }
     }
@@ -251,22 +251,22 @@ fn a_service_manager_is_told_what_goes_on_and_feeds_on_no_process_that_is_stuck(
         .env("NOTIFY_SOCKET", &socket)
         .env("WATCHDOG_USEC", "600000");
     let mut running = folder.start_as(command);
-    manager.is_told("READY=1");
-    manager.is_told("STATUS=takes writes");
+    manager.receives("READY=1");
+    manager.receives("STATUS=takes writes");
     for _ in 0..3 {
-        manager.is_told("WATCHDOG=1");
+        manager.receives("WATCHDOG=1");
     }
     running.signal(Signal::HUP);
-    assert!(manager.is_told("RELOADING=1").contains("MONOTONIC_USEC="));
-    manager.is_told("READY=1");
+    assert!(manager.receives("RELOADING=1").contains("MONOTONIC_USEC="));
+    manager.receives("READY=1");
     running.signal(Signal::STOP);
     // What was on its way comes; then nothing.
     let silence = (0..100).any(|_| manager.hears(Duration::from_millis(1_500)).is_none());
     assert!(silence, "a stopped process feeds the watchdog");
     running.signal(Signal::CONT);
-    manager.is_told("WATCHDOG=1");
+    manager.receives("WATCHDOG=1");
     running.signal(Signal::TERM);
-    manager.is_told("STOPPING=1");
+    manager.receives("STOPPING=1");
     assert_eq!(running.child.wait().unwrap().code(), Some(0));
 }
 

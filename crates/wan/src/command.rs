@@ -78,7 +78,7 @@ pub enum Command {
 
 /// The answer to one command: the conditions of every path, or why nothing was done.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Answer {
+pub struct CommandAnswer {
     /// Whether the command was carried out.
     pub ok: bool,
     /// Why it was not.
@@ -89,7 +89,7 @@ pub struct Answer {
     pub paths: Vec<PathReport>,
 }
 
-impl Answer {
+impl CommandAnswer {
     /// It was carried out; these are the conditions after it.
     pub(crate) fn done(paths: Vec<PathReport>) -> Self {
         Self {

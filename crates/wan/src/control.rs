@@ -13,7 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::command::{Answer, Command};
+use crate::command::{Command, CommandAnswer};
 use crate::network::{Wan, WeakWan};
 use crate::secret::ControlSecret;
 
@@ -67,7 +67,7 @@ async fn serve(stream: TcpStream, wan: WeakWan, secret: ControlSecret) {
     if !secret.is(&line) {
         return;
     }
-    let admitted = tell(&mut writer, &Answer::done(Vec::new())).await;
+    let admitted = tell(&mut writer, &CommandAnswer::done(Vec::new())).await;
     if admitted.is_none() {
         return;
     }
@@ -76,10 +76,10 @@ async fn serve(stream: TcpStream, wan: WeakWan, secret: ControlSecret) {
         let command = serde_json::from_str::<Command>(&line);
         let answer = match &command {
             Ok(command) => match wan.apply(command) {
-                Ok(()) => Answer::done(wan.report()),
-                Err(error) => Answer::refused(error.to_string()),
+                Ok(()) => CommandAnswer::done(wan.report()),
+                Err(error) => CommandAnswer::refused(error.to_string()),
             },
-            Err(error) => Answer::refused(format!("not a command: {error}")),
+            Err(error) => CommandAnswer::refused(format!("not a command: {error}")),
         };
         if tell(&mut writer, &answer).await.is_none() || command.is_err() {
             return;
@@ -88,7 +88,7 @@ async fn serve(stream: TcpStream, wan: WeakWan, secret: ControlSecret) {
 }
 
 /// Writes an answer; none if it is not taken.
-async fn tell(writer: &mut (impl AsyncWriteExt + Unpin), answer: &Answer) -> Option<()> {
+async fn tell(writer: &mut (impl AsyncWriteExt + Unpin), answer: &CommandAnswer) -> Option<()> {
     let mut text = serde_json::to_vec(answer).ok()?;
     text.push(b'\n');
     timeout(COMMAND_WITHIN, writer.write_all(&text)).await.ok()?.ok()
@@ -154,22 +154,22 @@ impl ControlClient {
     }
 
     /// Sends one command and returns the conditions after it.
-    pub async fn send(&mut self, command: &Command) -> Result<Answer, ControlError> {
+    pub async fn send(&mut self, command: &Command) -> Result<CommandAnswer, ControlError> {
         self.ask(serde_json::to_vec(command)?).await
     }
 
-    async fn ask(&mut self, line: Vec<u8>) -> Result<Answer, ControlError> {
+    async fn ask(&mut self, line: Vec<u8>) -> Result<CommandAnswer, ControlError> {
         timeout(ANSWER_WITHIN, self.exchange(line))
             .await
             .map_err(|_| ControlError::Silent)?
     }
 
-    async fn exchange(&mut self, mut line: Vec<u8>) -> Result<Answer, ControlError> {
+    async fn exchange(&mut self, mut line: Vec<u8>) -> Result<CommandAnswer, ControlError> {
         line.push(b'\n');
         self.stream.get_mut().write_all(&line).await?;
         let closed = || io::Error::new(io::ErrorKind::UnexpectedEof, "closed without an answer");
         let text = read_line(&mut self.stream, ANSWER).await?.ok_or_else(closed)?;
-        let answer: Answer = serde_json::from_str(&text)?;
+        let answer: CommandAnswer = serde_json::from_str(&text)?;
         match answer.error {
             Some(error) => Err(ControlError::Refused(error)),
             None => Ok(answer),

@@ -25,7 +25,7 @@ mod link;
 mod network;
 mod secret;
 
-pub use command::{Answer, Command, PathReport};
+pub use command::{Command, CommandAnswer, PathReport};
 pub use conditions::{Conditions, Cut, Shape};
 pub use control::{ControlClient, ControlError};
 pub use link::Link;

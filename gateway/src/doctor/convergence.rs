@@ -10,26 +10,27 @@ use isthmus_replication::time::Now;
 use isthmus_report::{Finding, LagRow, LaneState};
 use isthmus_runtime::settings::ProcessSettings;
 
-use crate::board::{Lane, State};
 use crate::lag;
+use crate::tables::Known;
+use crate::view::LaneView;
 
 /// A shard of which some part could not be compared for so long is told.
 const UNCOMPARED: Duration = Duration::from_secs(600);
 
-pub(super) fn findings(process: &ProcessSettings, state: &State, now: Now) -> Vec<Finding> {
+pub(super) fn findings(process: &ProcessSettings, known: Known<'_>, now: Now) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for (peer, link) in &state.links {
+    for (peer, link) in &known.view.links {
         let lanes = link.lanes.iter();
-        findings.extend(lanes.filter_map(|(shard, lane)| of_tail(state, peer, shard, lane)));
+        findings.extend(lanes.filter_map(|(shard, lane)| of_tail(known, peer, shard, lane)));
     }
-    findings.extend(of_sync(process, state, now));
-    findings.extend(of_compared(state, now));
+    findings.extend(of_sync(process, known, now));
+    findings.extend(of_compared(known, now));
     findings
 }
 
 /// A peer has this region's log further than it goes, or with another message than it has.
-fn of_tail(state: &State, peer: &RegionName, shard: &Shard, lane: &Lane) -> Option<Finding> {
-    let head = state.heads.get(shard).and_then(|head| head.position);
+fn of_tail(known: Known<'_>, peer: &RegionName, shard: &Shard, lane: &LaneView) -> Option<Finding> {
+    let head = known.view.heads.get(shard).and_then(|head| head.position);
     let beyond = lane.cursor.zip(head).filter(|(cursor, head)| {
         cursor.position.life == head.life && cursor.position.sequence > head.sequence
     });
@@ -50,8 +51,12 @@ fn of_tail(state: &State, peer: &RegionName, shard: &Shard, lane: &Lane) -> Opti
 }
 
 /// Changes that are missing on either side of a lane of this region.
-fn of_sync<'a>(process: &'a ProcessSettings, state: &State, now: Now) -> impl Iterator<Item = Finding> + 'a {
-    let rows = lag::of_all(process, state, now).into_iter();
+fn of_sync<'a>(
+    process: &'a ProcessSettings,
+    known: Known<'_>,
+    now: Now,
+) -> impl Iterator<Item = Finding> + 'a {
+    let rows = lag::of_all(process, known, now).into_iter();
     let own = |row: &LagRow| row.needs_sync && row.involves(process.region.as_str());
     rows.filter(own).map(|row| {
         let of = format!("{} to {} {}/{}", row.origin, row.peer, row.group, row.partition);
@@ -61,8 +66,8 @@ fn of_sync<'a>(process: &'a ProcessSettings, state: &State, now: Now) -> impl It
     })
 }
 
-fn of_compared(state: &State, now: Now) -> Vec<Finding> {
-    let all: Vec<_> = state.compared.found(now.mono).collect();
+fn of_compared(known: Known<'_>, now: Now) -> Vec<Finding> {
+    let all: Vec<_> = known.tables.compared.found(now.mono).collect();
     let bad: Vec<Finding> = all
         .iter()
         .filter_map(|(peer, shard, found)| judged(peer, shard, *found))
@@ -112,7 +117,8 @@ mod tests {
     use isthmus_report::Verdict;
 
     use super::*;
-    use crate::board::Head;
+    use crate::tables::State;
+    use crate::view::{Head, View};
 
     fn shard() -> Shard {
         Shard {
@@ -134,36 +140,43 @@ mod tests {
     #[test]
     fn a_tail_that_only_a_peer_has_fails_and_one_that_is_on_its_way_does_not() {
         let peer = RegionName::parse("us-east").unwrap();
-        let told = |state: LaneState, cursor: Position, head: Position| {
-            let mut board = State::default();
+        let verdict = |state: LaneState, cursor: Position, head: Position| {
+            let (mut view, tables) = (View::default(), State::default());
             let shown = Head {
                 position: Some(head),
                 ..Head::default()
             };
-            board.heads.insert(shard(), shown);
+            view.heads.insert(shard(), shown);
             let cursor = Cursor {
                 position: cursor,
                 message_id: MessageId(1),
             };
-            let lane = Lane {
+            let lane = LaneView {
                 state: state.into(),
                 cursor: Some(cursor),
-                ..Lane::default()
+                ..LaneView::default()
             };
-            of_tail(&board, &peer, &shard(), &lane).map(|finding| finding.verdict)
+            let known = Known {
+                view: &view,
+                tables: &tables,
+            };
+            of_tail(known, &peer, &shard(), &lane).map(|finding| finding.verdict)
         };
-        assert_eq!(told(LaneState::Streaming, position(1, 9), position(1, 9)), None);
         assert_eq!(
-            told(LaneState::Streaming, position(1, 10), position(1, 9)),
+            verdict(LaneState::Streaming, position(1, 9), position(1, 9)),
+            None
+        );
+        assert_eq!(
+            verdict(LaneState::Streaming, position(1, 10), position(1, 9)),
             Some(Verdict::Fail)
         );
         assert_eq!(
-            told(LaneState::Streaming, position(1, 10), position(2, 9)),
+            verdict(LaneState::Streaming, position(1, 10), position(2, 9)),
             None,
             "a new life has begun"
         );
         assert_eq!(
-            told(LaneState::LifeSuspected, position(1, 5), position(1, 9)),
+            verdict(LaneState::LifeSuspected, position(1, 5), position(1, 9)),
             Some(Verdict::Fail)
         );
     }
@@ -171,7 +184,7 @@ mod tests {
     #[test]
     fn a_difference_fails_and_what_is_not_compared_for_long_is_told() {
         let peer = RegionName::parse("us-east").unwrap();
-        let told = |differing, seconds| {
+        let verdict = |differing, seconds| {
             let found = Found {
                 differing,
                 compared_within: Duration::from_secs(seconds),
@@ -180,8 +193,8 @@ mod tests {
             judged(&peer, &shard(), found).map(|finding| (finding.verdict, finding.of))
         };
         let of = "us-east default/0".to_owned();
-        assert_eq!(told(0, 600), None);
-        assert_eq!(told(0, 601), Some((Verdict::Warn, of.clone())));
-        assert_eq!(told(1, 3), Some((Verdict::Fail, of)));
+        assert_eq!(verdict(0, 600), None);
+        assert_eq!(verdict(0, 601), Some((Verdict::Warn, of.clone())));
+        assert_eq!(verdict(1, 3), Some((Verdict::Fail, of)));
     }
 }

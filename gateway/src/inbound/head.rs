@@ -36,7 +36,7 @@ mod follow;
 mod lanes;
 mod show;
 
-use lanes::Lane;
+use lanes::ReceivingLane;
 use show::Origins;
 
 /// Messages that are taken from the reader at a time.
@@ -118,7 +118,7 @@ pub(super) struct HeadTask {
     state: HeadState,
     /// The log has a record of a later version.
     stopped: bool,
-    lanes: BTreeMap<u64, Lane>,
+    lanes: BTreeMap<u64, ReceivingLane>,
     /// Lanes that are offered before the log has been read up to its head.
     offered: Vec<ToHead>,
     appends: FuturesUnordered<BoxFuture<'static, Appended>>,
@@ -128,7 +128,7 @@ pub(super) struct HeadTask {
     shown: Mono,
 }
 
-enum Happening {
+enum HeadEvent {
     Input(ToHead),
     Started(Result<(Fold, Reader, Sequence), StartError>),
     Read(Result<StoredMessage, ReadError>),
@@ -188,24 +188,24 @@ impl HeadTask {
         self.tell_end_of_suspicion();
         self.show();
         match self.wait().await {
-            Happening::Input(input) => self.handle(input),
-            Happening::Started(started) => self.started(started),
-            Happening::Read(read) => self.read(read),
-            Happening::Appended((session, id, outcome)) => self.appended(session, id, outcome),
-            Happening::Applied => self.learn_applied(),
-            Happening::Due => {}
+            HeadEvent::Input(input) => self.handle(input),
+            HeadEvent::Started(started) => self.started(started),
+            HeadEvent::Read(read) => self.read(read),
+            HeadEvent::Appended((session, id, outcome)) => self.appended(session, id, outcome),
+            HeadEvent::Applied => self.learn_applied(),
+            HeadEvent::Due => {}
         }
     }
 
-    async fn wait(&mut self) -> Happening {
+    async fn wait(&mut self) -> HeadEvent {
         let deadline = self.shared.process.clock.instant(self.deadline());
         tokio::select! {
-            started = done(&mut self.starting) => Happening::Started(started),
-            read = next(&mut self.reader) => Happening::Read(read),
-            Some(appended) = self.appends.next() => Happening::Appended(appended),
-            Some(input) = self.inputs.recv() => Happening::Input(input),
-            Ok(()) = self.applied.changed() => Happening::Applied,
-            () = sleep_until(deadline) => Happening::Due,
+            started = done(&mut self.starting) => HeadEvent::Started(started),
+            read = next(&mut self.reader) => HeadEvent::Read(read),
+            Some(appended) = self.appends.next() => HeadEvent::Appended(appended),
+            Some(input) = self.inputs.recv() => HeadEvent::Input(input),
+            Ok(()) = self.applied.changed() => HeadEvent::Applied,
+            () = sleep_until(deadline) => HeadEvent::Due,
         }
     }
 

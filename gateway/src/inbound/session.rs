@@ -20,9 +20,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::transit::Transit;
 use super::{Heads, ToHead};
-use crate::board::{AcceptedLink, State};
-use crate::line::{self, Line, Over};
+use crate::link_connection::{self, LinkConnection, LinkEnd};
 use crate::shared::Shared;
+use crate::tables::{AcceptedLink, State};
 
 /// A head that has not read its log up to its end gets so long; then the peer may try another gateway.
 const OPENING: Duration = Duration::from_secs(4);
@@ -63,25 +63,29 @@ impl Inbound {
             }
             return Ok(());
         }
-        let session = Session::acceptor(self.shared.log_now(), line::party(&self.shared), origin.clone());
-        let mut line = Line::new(connection, session, self.shared.clone());
-        let over = self.converse(&mut line, &origin, &stop).await;
+        let session = Session::acceptor(
+            self.shared.log_now(),
+            link_connection::party(&self.shared),
+            origin.clone(),
+        );
+        let mut connection = LinkConnection::new(connection, session, self.shared.clone());
+        let end = self.converse(&mut connection, &origin, &stop).await;
         self.leave(&origin).await;
-        self.shared.board.state().accepted.remove(&self.number);
-        if over.is_refusal() {
-            self.shared.metrics.refused(over.label());
+        self.shared.tables.lock().accepted.remove(&self.number);
+        if end.is_refusal() {
+            self.shared.metrics.refused(end.label());
             self.shared.process.events.record_from(
-                &Source::region(&origin).because(over.label()),
+                &Source::region(&origin).because(end.label()),
                 Severity::Warning,
                 "link_refused",
-                format!("the link from {address} of region {origin} ended: {over}"),
-                json!({ "peer": origin.as_str(), "reason": over.label() }),
+                format!("the link from {address} of region {origin} ended: {end}"),
+                json!({ "peer": origin.as_str(), "reason": end.label() }),
             );
         } else if let Some(before) = self.may_log("link ended", &origin) {
-            tracing::info!(%origin, %address, before, reason = over.label(), "a link from another region ended: {over}");
+            tracing::info!(%origin, %address, before, reason = end.label(), "a link from another region ended: {end}");
         }
-        if line.session.is_ended() {
-            line.close().await;
+        if connection.session.is_ended() {
+            connection.close().await;
         }
         Ok(())
     }
@@ -90,8 +94,8 @@ impl Inbound {
     fn admit(&self, peer: &Peer, address: SocketAddr) -> bool {
         let origin = peer.region();
         let since = self.shared.now().wall;
-        let mut state = self.shared.board.state();
-        if links_of(&state, origin) >= LINKS_AT_ONCE {
+        let mut tables = self.shared.tables.lock();
+        if links_of(&tables, origin) >= LINKS_AT_ONCE {
             return false;
         }
         let link = AcceptedLink {
@@ -101,15 +105,20 @@ impl Inbound {
             certificate_ends: peer.not_after(),
             address,
             since,
-            path: crate::board::PathEstimate::default(),
+            path: crate::view::PathEstimate::default(),
         };
-        state.accepted.insert(self.number, link);
+        tables.accepted.insert(self.number, link);
         true
     }
 
-    async fn converse(&self, line: &mut Line, origin: &RegionName, stop: &CancellationToken) -> Over {
+    async fn converse(
+        &self,
+        connection: &mut LinkConnection,
+        origin: &RegionName,
+        stop: &CancellationToken,
+    ) -> LinkEnd {
         let links = Arc::clone(&self.shared.links);
-        let proven = line.peer.clone();
+        let proven = connection.peer.clone();
         let mut certificate = links.until_refused(&proven);
         let mut look = interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -117,29 +126,29 @@ impl Inbound {
         let mut refused = false;
         loop {
             tokio::select! {
-                event = line.next() => match event {
+                event = connection.next() => match event {
                     Ok(SessionEvent::Hello(hello)) => tokio::select! {
-                        () = self.greet(line, origin, &teller, &hello) => {}
+                        () = self.greet(connection, origin, &teller, &hello) => {}
                         () = stop.cancelled() => {}
                     },
-                    Ok(event) => self.handle(line, origin, event).await,
-                    Err(over) => return over,
+                    Ok(event) => self.handle(connection, origin, event).await,
+                    Err(end) => return end,
                 },
-                Some(violation) = violations.recv() => line.session.refuse(GoodbyeReason::Violation, &violation),
-                _ = look.tick() => self.look(line),
+                Some(violation) = violations.recv() => connection.session.refuse(GoodbyeReason::Violation, &violation),
+                _ = look.tick() => self.look(connection),
                 refusal = &mut certificate, if !refused => {
                     refused = true;
                     self.shared.metrics.refused(refusal.reason().label());
-                    line.session.refuse(GoodbyeReason::Certificate, &refusal.to_string());
+                    connection.session.refuse(GoodbyeReason::Certificate, &refusal.to_string());
                 }
-                () = stop.cancelled(), if !line.session.is_ended() => {
-                    line.session.refuse(GoodbyeReason::Draining, "this gateway stops");
+                () = stop.cancelled(), if !connection.session.is_ended() => {
+                    connection.session.refuse(GoodbyeReason::Draining, "this gateway stops");
                 }
             }
         }
     }
 
-    async fn handle(&self, line: &mut Line, origin: &RegionName, event: SessionEvent) {
+    async fn handle(&self, connection: &mut LinkConnection, origin: &RegionName, event: SessionEvent) {
         match event {
             SessionEvent::Range(range) => {
                 if let Some(head) = self.heads.get(&range.shard)
@@ -149,7 +158,7 @@ impl Inbound {
                         .metrics
                         .received(origin, usize::try_from(range.cost()).unwrap_or(usize::MAX));
                     let session = self.number;
-                    let clock = line.session.peer_clock();
+                    let clock = connection.session.peer_clock();
                     hand_over(
                         head,
                         ToHead::Range {
@@ -162,13 +171,17 @@ impl Inbound {
                     .await;
                 }
             }
-            SessionEvent::SetDiffers { peer } => line::set_differs(&self.shared, &peer),
-            SessionEvent::Told(event) => line::told(&self.shared, origin, &event),
+            SessionEvent::SetDiffers { peer } => link_connection::set_differs(&self.shared, &peer),
+            SessionEvent::PeerEvent(event) => {
+                link_connection::record_peer_event(&self.shared, origin, &event)
+            }
             SessionEvent::Request(request) if request.method == landmarks::METHOD => {
                 let outcome = self.landmarks(origin, &request.body).await;
-                line.session.respond(request.id, outcome);
+                connection.session.respond(request.id, outcome);
             }
-            SessionEvent::Request(request) => line::answer(&self.shared, &mut line.session, &request),
+            SessionEvent::Request(request) => {
+                link_connection::answer(&self.shared, &mut connection.session, &request)
+            }
             SessionEvent::Paused(paused) => {
                 if let Some(before) = self.may_log("link paused", origin) {
                     tracing::info!(%origin, paused, before, "the link is paused or resumed");
@@ -186,29 +199,29 @@ impl Inbound {
     /// Takes the offered lanes whose shards both regions hold.
     async fn greet(
         &self,
-        line: &mut Line,
+        connection: &mut LinkConnection,
         origin: &RegionName,
         violations: &mpsc::Sender<String>,
         hello: &Hello,
     ) {
-        if links_of(&self.shared.board.state(), origin) > LINKS_OF_A_REGION {
+        if links_of(&self.shared.tables.lock(), origin) > LINKS_OF_A_REGION {
             let text = format!("{LINKS_OF_A_REGION} links of region {origin} end at this gateway already");
-            return line.session.refuse(GoodbyeReason::Draining, &text);
+            return connection.session.refuse(GoodbyeReason::Draining, &text);
         }
-        let Ok(lanes) = timeout(OPENING, self.open_all(line, origin, violations, hello)).await else {
+        let Ok(lanes) = timeout(OPENING, self.open_all(connection, origin, violations, hello)).await else {
             let text = "this gateway is still reading its region's log; dial another one";
-            return line.session.refuse(GoodbyeReason::Draining, text);
+            return connection.session.refuse(GoodbyeReason::Draining, text);
         };
         if let Some(before) = self.may_log("link stands", origin) {
             tracing::info!(%origin, before, gateway = %hello.party.process, lanes = lanes.len(), "a link from another region stands");
         }
-        if let Some(link) = self.shared.board.state().accepted.get_mut(&self.number) {
+        if let Some(link) = self.shared.tables.lock().accepted.get_mut(&self.number) {
             link.gateway = Some(hello.party.process.clone());
-            link.version = Some(line.session.version());
+            link.version = Some(connection.session.version());
         }
         let taken: Vec<Shard> = lanes.iter().map(|lane| lane.shard.clone()).collect();
-        line.session.welcome(self.shared.log_now(), lanes);
-        if line.send().is_ok() {
+        connection.session.welcome(self.shared.log_now(), lanes);
+        if connection.send().is_ok() {
             for head in taken.iter().filter_map(|shard| self.heads.get(shard)) {
                 hand_over(head, ToHead::Welcomed { session: self.number }).await;
             }
@@ -217,7 +230,7 @@ impl Inbound {
 
     async fn open_all(
         &self,
-        line: &Line,
+        connection: &LinkConnection,
         origin: &RegionName,
         violations: &mpsc::Sender<String>,
         hello: &Hello,
@@ -230,7 +243,7 @@ impl Inbound {
                 .get(&offer.shard)
                 .filter(|_| both.contains(&offer.shard));
             if let Some(head) = head
-                && let Some(report) = self.open(head, line, origin, violations).await
+                && let Some(report) = self.open(head, connection, origin, violations).await
             {
                 lanes.push(report);
             }
@@ -241,7 +254,7 @@ impl Inbound {
     async fn open(
         &self,
         head: &mpsc::Sender<ToHead>,
-        line: &Line,
+        connection: &LinkConnection,
         origin: &RegionName,
         violations: &mpsc::Sender<String>,
     ) -> Option<LaneReport> {
@@ -249,7 +262,7 @@ impl Inbound {
         let open = ToHead::Open {
             session: self.number,
             origin: origin.clone(),
-            outbox: line.outbox.clone(),
+            outbox: connection.outbox.clone(),
             violations: violations.clone(),
             answer,
         };
@@ -263,10 +276,17 @@ impl Inbound {
         let both = self.shared.set().shards_between(self.shared.region(), origin);
         let head = self.heads.get(&shard).filter(|_| both.contains(&shard));
         let head = head.ok_or_else(|| format!("both regions do not share {shard}"))?;
-        let (answer, told) = oneshot::channel();
+        let (answer_tx, answer_rx) = oneshot::channel();
         let origin = origin.clone();
-        hand_over(head, ToHead::Landmarks { origin, answer }).await;
-        told.await.map_err(|_| "this gateway stops".to_owned())
+        hand_over(
+            head,
+            ToHead::Landmarks {
+                origin,
+                answer: answer_tx,
+            },
+        )
+        .await;
+        answer_rx.await.map_err(|_| "this gateway stops".to_owned())
     }
 
     async fn leave(&self, origin: &RegionName) {
@@ -287,16 +307,16 @@ impl Inbound {
         self.shared.process.events.may_log(what, &Source::region(origin))
     }
 
-    fn look(&self, line: &Line) {
-        if let Some(link) = self.shared.board.state().accepted.get_mut(&self.number) {
-            link.path = line.path();
+    fn look(&self, connection: &LinkConnection) {
+        if let Some(link) = self.shared.tables.lock().accepted.get_mut(&self.number) {
+            link.path = connection.path();
         }
     }
 }
 
 /// How many links of `origin` end here.
-fn links_of(state: &State, origin: &RegionName) -> usize {
-    let accepted = state.accepted.values();
+fn links_of(tables: &State, origin: &RegionName) -> usize {
+    let accepted = tables.accepted.values();
     accepted.filter(|link| link.peer == *origin).count()
 }
 

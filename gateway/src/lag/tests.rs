@@ -7,8 +7,9 @@ use serde::Deserialize as _;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::board::Told;
+use crate::tables::{HeardReport, State, Tables, with_known};
 use crate::testing;
+use crate::view::StatusView;
 
 fn region(name: &str) -> RegionName {
     RegionName::parse(name).unwrap()
@@ -148,28 +149,33 @@ fn the_shortest_runway_that_an_agent_tells_counts() {
 #[test]
 fn every_pair_and_shard_has_a_row_even_of_unknown_regions() {
     let process = testing::process();
-    let mut state = State::default();
+    let tables = Tables::default();
     let now = Now {
         mono: Mono::default().after(Duration::from_secs(100)),
         wall: Wall::from_millis(1),
     };
     for (name, report) in [("us-east", received(100.0)), ("eu-west", sent(70.0, true))] {
-        let told = Told {
+        let heard = HeardReport {
             report: read(&report),
             heard: now.mono,
         };
-        state.regions.insert(region(name), told);
+        tables.lock().reports.insert(region(name), heard);
     }
-    let rows = of_all(&process.settings.process, &state, now);
+    let (view, settings) = (StatusView::default(), &process.settings.process);
+    let rows = with_known(&view, &tables, |known| of_all(settings, known, now));
     assert_eq!(rows.len(), 3 * 2 * 2);
     let row = |origin: &str, peer: &str| {
         let mut found = rows.iter().filter(|row| row.partition == 1);
         found.find(|row| row.origin == origin && row.peer == peer)
     };
-    let as_the_leader_told = row("eu-west", "us-east").unwrap();
-    assert_eq!(as_the_leader_told.lag, millis(70), "this gateway is a standby");
+    let as_the_leader_reported = row("eu-west", "us-east").unwrap();
+    assert_eq!(
+        as_the_leader_reported.lag,
+        millis(70),
+        "this gateway is a standby"
+    );
     assert_eq!(row("ap-south", "us-east").unwrap().lag, None);
-    let own = of_own(&process.settings.process, &state, now);
+    let own = with_known(&view, &tables, |known| of_own(settings, known, now));
     assert_eq!(own.len(), 4);
     assert!(own.iter().all(|(_, proof)| proof.is_none()));
 }
@@ -211,44 +217,49 @@ fn a_receiver_that_is_heard_and_can_prove_nothing_says_why() {
     assert_eq!(row.state, Freshness::Unknown);
     assert_eq!(row.reason.unwrap(), "no link from there ends at this gateway");
     let row = lag(&None, &reported(&report, 8_000));
-    assert_eq!(row.reason.unwrap(), "neither region has told of itself for 8 s");
+    assert_eq!(row.reason.unwrap(), "neither region has reported for 8 s");
 }
 
 #[test]
 fn the_worst_shard_of_a_pair_comes_first() {
     let process = testing::process();
-    let mut state = State::default();
+    let tables = Tables::default();
     let lane = |partition: u16, lag_ms: f64| json!({ "group": "default", "partition": partition, "lag_ms": lag_ms, "lag_proven": true, "backlog": 7 });
     let report = json!({ "links": [{ "peer": "us-east", "state": "connected", "lanes": [lane(0, 10.0), lane(1, 20.0)] }] });
     let now = Now::default();
-    let told = Told {
+    let heard = HeardReport {
         report: read(&report),
         heard: now.mono,
     };
-    state.regions.insert(region("eu-west"), told);
-    let first = |state: &State| {
-        let rows = of_all(&process.settings.process, state, now).into_iter();
-        let mut pair = rows.filter(|row| row.origin == "eu-west" && row.peer == "us-east");
+    tables.lock().reports.insert(region("eu-west"), heard);
+    let (view, settings) = (StatusView::default(), &process.settings.process);
+    let first = || {
+        let rows = with_known(&view, &tables, |known| of_all(settings, known, now));
+        let mut pair = rows
+            .into_iter()
+            .filter(|row| row.origin == "eu-west" && row.peer == "us-east");
         let row = pair.next().unwrap();
         assert_eq!((pair.count(), row.backlog), (1, Some(7)));
         row.partition
     };
-    assert_eq!(first(&state), 1, "the greater lag");
-    let report = &mut state.regions.get_mut(&region("eu-west")).unwrap().report;
-    report.links[0].lanes[0].needs_sync = true;
-    assert_eq!(first(&state), 0, "what needs a sync");
+    assert_eq!(first(), 1, "the greater lag");
+    let needs_sync = |tables: &mut State| {
+        let heard = tables.reports.get_mut(&region("eu-west")).unwrap();
+        heard.report.links[0].lanes[0].needs_sync = true;
+    };
+    needs_sync(&mut tables.lock());
+    assert_eq!(first(), 0, "what needs a sync");
 }
 
 #[test]
 fn a_region_reads_its_own_report_however_little_it_knows() {
     let process = testing::process();
-    let mut state = State::default();
-    state.leadership.leading = true;
-    let link = state.links.entry(region("us-east")).or_default();
-    link.lanes.insert(shard(), crate::board::Lane::default());
-    let from = (region("us-east"), shard());
-    state.receiving.insert(from, crate::board::Receiving::default());
-    let rows = of_all(&process.settings.process, &state, Now::default());
+    let (view, tables) = (StatusView::default(), Tables::default());
+    view.lock().leadership.leading = true;
+    view.lane(&region("us-east"), &shard(), |_| {});
+    view.receiving(&region("us-east"), &shard(), |_| {});
+    let settings = &process.settings.process;
+    let rows = with_known(&view, &tables, |known| of_all(settings, known, Now::default()));
     let own = rows
         .iter()
         .filter(|row| row.partition == 1 && row.origin == "eu-west");
@@ -257,7 +268,7 @@ fn a_region_reads_its_own_report_however_little_it_knows() {
 }
 
 #[test]
-fn what_the_leader_before_told_is_found() {
+fn the_report_of_the_leader_before_is_found() {
     let peer = region("us-east");
     assert_eq!(of_lane(&read(&sent(70.0, true)), &peer, &shard()), millis(70));
     for other in [json!({}), sent(-1.0, true)] {

@@ -1,4 +1,4 @@
-//! Gauges that read the board when Prometheus asks.
+//! Gauges that are computed when Prometheus asks.
 
 use std::time::Duration;
 
@@ -10,21 +10,22 @@ use isthmus_runtime::metrics::{Gauge, Labels, of_shard, truth};
 use isthmus_runtime::settings::ProcessSettings;
 use prometheus_client::registry::Unit;
 
-use crate::board::{Phase, State};
 use crate::lag;
+use crate::tables::Known;
+use crate::view::Phase;
 
-/// Every gauge of the board at `now`.
-pub(super) fn of_board(process: &ProcessSettings, state: &State, now: Now) -> Vec<Gauge> {
-    let mut gauges = of_links(state);
-    gauges.extend(of_lanes(state));
-    gauges.extend(of_lag(process, state, now));
-    gauges.extend(of_compared(state, now));
+/// Every gauge at `now`.
+pub(super) fn of_known(process: &ProcessSettings, known: Known<'_>, now: Now) -> Vec<Gauge> {
+    let mut gauges = of_links(known);
+    gauges.extend(of_lanes(known));
+    gauges.extend(of_lag(process, known, now));
+    gauges.extend(of_compared(known, now));
     gauges
 }
 
-fn of_links(state: &State) -> Vec<Gauge> {
+fn of_links(known: Known<'_>) -> Vec<Gauge> {
     let mut leading = Gauge::new("leading", "Whether this gateway leads its region's", None);
-    leading.sample(Labels::new(), Some(truth(state.leadership.leading)));
+    leading.sample(Labels::new(), Some(truth(known.view.leadership.leading)));
     let mut revision = Gauge::new(
         "leader_epoch",
         "The lease's revision at which the leader began",
@@ -32,7 +33,7 @@ fn of_links(state: &State) -> Vec<Gauge> {
     );
     revision.sample(
         Labels::new(),
-        state.leadership.epoch.map(|(_, revision)| revision as f64),
+        known.view.leadership.epoch.map(|(_, revision)| revision as f64),
     );
     let mut connected = Gauge::new("link_connected", "Whether the outbound link stands", None);
     let mut paused = Gauge::new("link_paused", "Whether an operator paused the link", None);
@@ -42,7 +43,7 @@ fn of_links(state: &State) -> Vec<Gauge> {
         "The peer gateway's clock less this one's",
         Some(Unit::Seconds),
     );
-    for (peer, link) in &state.links {
+    for (peer, link) in &known.view.links {
         let labels = || vec![("peer", peer.to_string())];
         connected.sample(labels(), Some(truth(link.phase == Phase::Connected)));
         paused.sample(labels(), Some(truth(link.paused)));
@@ -55,7 +56,7 @@ fn of_links(state: &State) -> Vec<Gauge> {
     vec![leading, revision, connected, paused, rtt, offset]
 }
 
-fn of_lanes(state: &State) -> Vec<Gauge> {
+fn of_lanes(known: Known<'_>) -> Vec<Gauge> {
     let mut credit = Gauge::new(
         "lane_credit",
         "Bytes that may be sent before an acknowledgement",
@@ -78,10 +79,10 @@ fn of_lanes(state: &State) -> Vec<Gauge> {
     );
     let mut head = Gauge::new("head_sequence", "Through where this region's log is read", None);
     let sequence = |position: Position| position.sequence.0 as f64;
-    for (shard, shown) in &state.heads {
+    for (shard, shown) in &known.view.heads {
         head.sample(of_shard(shard), shown.position.map(sequence));
     }
-    for (peer, link) in &state.links {
+    for (peer, link) in &known.view.links {
         for (shard, lane) in &link.lanes {
             let labels = || [vec![("peer", peer.to_string())], of_shard(shard)].concat();
             let left = lane.window_bytes.saturating_sub(lane.in_flight_bytes);
@@ -95,7 +96,7 @@ fn of_lanes(state: &State) -> Vec<Gauge> {
 }
 
 /// Of the pairs that this region is one of: what other regions have of each other their own gateways tell.
-fn of_lag(process: &ProcessSettings, state: &State, now: Now) -> Vec<Gauge> {
+fn of_lag(process: &ProcessSettings, known: Known<'_>, now: Now) -> Vec<Gauge> {
     let mut lag = Gauge::new(
         "lag",
         "The age of the oldest change or mark of the origin that the peer is not known to have applied",
@@ -118,7 +119,7 @@ fn of_lag(process: &ProcessSettings, state: &State, now: Now) -> Vec<Gauge> {
         None,
     );
     let own = |row: &LagRow| row.involves(process.region.as_str());
-    for row in lag::of_all(process, state, now).into_iter().filter(own) {
+    for row in lag::of_all(process, known, now).into_iter().filter(own) {
         let labels = || of_pair(&row);
         let seconds = |duration: Option<Duration>| duration.map(|duration| duration.as_secs_f64());
         lag.sample(labels(), seconds(row.lag));
@@ -134,7 +135,7 @@ fn of_lag(process: &ProcessSettings, state: &State, now: Now) -> Vec<Gauge> {
     vec![lag, states, proof, runway, needs_sync]
 }
 
-fn of_compared(state: &State, now: Now) -> [Gauge; 2] {
+fn of_compared(known: Known<'_>, now: Now) -> [Gauge; 2] {
     let mut differ = Gauge::new(
         "regions_differ",
         "Parts of the shard in which the peer holds other values than this region, where both must hold the same",
@@ -145,7 +146,7 @@ fn of_compared(state: &State, now: Now) -> [Gauge; 2] {
         "Every part of the shard was compared with the peer's within this, or could not be",
         Some(Unit::Seconds),
     );
-    for (peer, shard, found) in state.compared.found(now.mono) {
+    for (peer, shard, found) in known.tables.compared.found(now.mono) {
         let labels = || [vec![("peer", peer.to_string())], of_shard(shard)].concat();
         differ.sample(labels(), Some(found.differing as f64));
         age.sample(labels(), Some(found.compared_within.as_secs_f64()));

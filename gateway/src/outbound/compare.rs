@@ -35,7 +35,7 @@ impl Comparing {
         for shard in shards.iter().skip(self.turn).step_by(TURNS) {
             if let Ok(id) = session.request(now, agreement::METHOD, agreement::question(shard)) {
                 self.asked.insert(id, shard.clone());
-                shared.board.state().compared.begin(now.mono, peer, shard);
+                shared.tables.lock().compared.begin(now.mono, peer, shard);
             }
         }
         self.turn = (self.turn + 1) % TURNS;
@@ -55,10 +55,10 @@ pub(super) fn answered(shared: &Shared, peer: &RegionName, shard: &Shard, answer
         Err(error) => return tracing::warn!(%peer, %shard, %error, "digests that can't be read"),
     };
     let now = shared.process.clock.mono();
-    let mut state = shared.board.state();
-    let news = state.compared.note(now, peer, &theirs);
-    let ours = state.compared.newest(shard).map(included);
-    drop(state);
+    let mut tables = shared.tables.lock();
+    let news = tables.compared.note(now, peer, &theirs);
+    let ours = tables.compared.newest(shard).map(included);
+    drop(tables);
     if let Some(news) = news {
         tell(
             shared,
@@ -76,20 +76,20 @@ pub(super) fn answered(shared: &Shared, peer: &RegionName, shard: &Shard, answer
 /// Why there is none, for the peer's log.
 pub fn answer(shared: &Shared, question: &[u8]) -> Result<Bytes, String> {
     let shard = agreement::asked(question).map_err(|error| error.to_string())?;
-    let state = shared.board.state();
-    let newest = state.compared.newest(&shard).map(Sample::encode);
-    newest.ok_or_else(|| format!("the steward has told nothing of {shard} that could be compared"))
+    let tables = shared.tables.lock();
+    let newest = tables.compared.newest(&shard).map(Sample::encode);
+    newest.ok_or_else(|| format!("the steward has published no digests of {shard} yet"))
 }
 
 fn included(sample: &Sample) -> Value {
     let positions = sample.positions();
-    let told = positions.map(|(region, at)| {
+    let json = positions.map(|(region, at)| {
         (
             region.to_string(),
             json!({ "life": at.life.to_string(), "sequence": at.sequence.0 }),
         )
     });
-    told.collect::<serde_json::Map<_, _>>().into()
+    json.collect::<serde_json::Map<_, _>>().into()
 }
 
 fn tell(shared: &Shared, peer: &RegionName, shard: &Shard, news: News, included: &Value) {

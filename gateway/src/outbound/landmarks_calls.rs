@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use isthmus_replication::coordinates::{Cursor, Shard};
-use isthmus_replication::link::landmarks::{self, Answer};
+use isthmus_replication::link::landmarks::{self, LandmarksAnswer};
 use isthmus_replication::link::session::Session;
 use isthmus_replication::names::RegionName;
 use isthmus_replication::peer::PeerDoubt;
@@ -20,11 +20,11 @@ const TELL: Duration = Duration::from_millis(250);
 
 /// The calls for landmarks that are under way on one session.
 #[derive(Debug, Default)]
-pub(super) struct Doubts {
+pub(super) struct LandmarksCalls {
     asked: BTreeMap<u64, (Shard, Cursor)>,
 }
 
-impl Doubts {
+impl LandmarksCalls {
     /// Asks the peer, which has the log of `shard` through `cursor`. A call that can't be made is made when the lane suspects
     /// again.
     pub(super) fn ask(&mut self, session: &mut Session, now: Now, shard: Shard, cursor: Cursor) {
@@ -46,7 +46,7 @@ pub(super) async fn pass_on(
     (shard, cursor): (Shard, Cursor),
     answer: &[u8],
 ) {
-    let Answer { landmarks, lineage } = match Answer::decode(answer) {
+    let LandmarksAnswer { landmarks, lineage } = match LandmarksAnswer::decode(answer) {
         Ok(answer) => answer,
         Err(error) => {
             if let Some(before) = shared
@@ -74,7 +74,7 @@ pub(super) async fn pass_on(
     };
     match timeout(TELL, shared.ports.peers.publish(&suffix, doubt.encode())).await {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::debug!(%error, suffix, "a peer's doubt was not told"),
-        Err(_) => tracing::debug!(suffix, "a peer's doubt was not told in time"),
+        Ok(Err(error)) => tracing::debug!(%error, suffix, "a peer's doubt could not be published"),
+        Err(_) => tracing::debug!(suffix, "a peer's doubt could not be published in time"),
     }
 }

@@ -19,13 +19,13 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::sleep_until;
 
-use crate::board::LaneLag;
 use crate::lag;
 use crate::outbox::{Outbox, Refused};
 use crate::shared::{Shared, Stored};
 use crate::start::{StartError, start_reader};
 use crate::suspicion::Suspicion;
 use crate::traces::{Hop, LaneTraces};
+use crate::view::LaneLag;
 
 mod show;
 
@@ -145,7 +145,7 @@ struct LaneTask {
 }
 
 /// What a lane waits for.
-enum Happening {
+enum LaneInput {
     Input(Option<ToLane>),
     Head,
     Stored,
@@ -198,41 +198,41 @@ impl LaneTask {
         loop {
             self.sending.handle_timeout(self.shared.log_now());
             self.confirm();
-            self.obey();
+            self.apply_commands();
             self.report_events();
             let blocked = self.transmit();
             self.show(false);
             match self.wait(blocked).await {
-                Happening::Input(None) => return,
-                Happening::Input(Some(input)) => self.handle(input),
-                Happening::Head => self.learn_head(),
-                Happening::Stored => self.learn_stored(),
-                Happening::Started(started) => self.started(started),
-                Happening::Read(read) => self.read(read),
-                Happening::Room | Happening::Due => {}
+                LaneInput::Input(None) => return,
+                LaneInput::Input(Some(input)) => self.handle(input),
+                LaneInput::Head => self.learn_head(),
+                LaneInput::Stored => self.learn_stored(),
+                LaneInput::Started(started) => self.started(started),
+                LaneInput::Read(read) => self.read(read),
+                LaneInput::Room | LaneInput::Due => {}
             }
         }
     }
 
-    async fn wait(&mut self, blocked: bool) -> Happening {
+    async fn wait(&mut self, blocked: bool) -> LaneInput {
         let show = self.shown.after(SHOW);
         let deadline = self.sending.poll_timeout().map_or(show, |(at, _)| at.min(show));
         let deadline = self.shared.process.clock.instant(deadline);
         let wants = self.sending.wants_messages();
         tokio::select! {
             biased;
-            input = self.inputs.recv() => Happening::Input(input),
-            Ok(()) = self.head.changed() => Happening::Head,
-            Ok(()) = self.stored.changed(), if self.reader.is_none() => Happening::Stored,
-            started = done(&mut self.starting) => Happening::Started(started),
+            input = self.inputs.recv() => LaneInput::Input(input),
+            Ok(()) = self.head.changed() => LaneInput::Head,
+            Ok(()) = self.stored.changed(), if self.reader.is_none() => LaneInput::Stored,
+            started = done(&mut self.starting) => LaneInput::Started(started),
             room = room(self.outbox.as_ref()), if blocked => {
                 if room.is_err() {
                     self.outbox = None;
                 }
-                Happening::Room
+                LaneInput::Room
             }
-            read = next(&mut self.reader), if wants => Happening::Read(read),
-            () = sleep_until(deadline) => Happening::Due,
+            read = next(&mut self.reader), if wants => LaneInput::Read(read),
+            () = sleep_until(deadline) => LaneInput::Due,
         }
     }
 
@@ -281,7 +281,7 @@ impl LaneTask {
     }
 
     /// Does what the machine wants of its reader.
-    fn obey(&mut self) {
+    fn apply_commands(&mut self) {
         while let Some(order) = self.sending.poll_reader() {
             self.reader = None;
             self.starting = None;
@@ -399,8 +399,8 @@ impl LaneTask {
 fn sending(shared: &Shared, peer: &RegionName, shard: &Shard) -> Sending {
     let mut sending = Sending::new(shared.ports.names.log(shard));
     let now = shared.log_now();
-    let state = shared.board.state();
-    if let Some(last) = state.regions.get(shared.region())
+    let tables = shared.tables.lock();
+    if let Some(last) = tables.reports.get(shared.region())
         && let Some(lag) = lag::of_lane(&last.report, peer, shard)
     {
         let before = lag.saturating_add(now.mono.since(last.heard));

@@ -21,15 +21,15 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use super::compare::{self, Comparing};
-use super::doubts::{self, Doubts};
+use super::landmarks_calls::{self, LandmarksCalls};
 use super::lane::{FromLane, Lanes, ToLane};
 use crate::addresses::PeerAddresses;
 use crate::backoff::Backoff;
-use crate::board::{Link, Phase};
 use crate::leader::{lost, won};
-use crate::line::{self, Line, Over, STATUS};
+use crate::link_connection::{self, LinkConnection, LinkEnd, STATUS};
 use crate::region::take_report;
 use crate::shared::Shared;
+use crate::view::{LinkView, Phase};
 
 mod tell;
 
@@ -56,8 +56,8 @@ pub struct PeerLink {
     addresses: PeerAddresses,
     backoff: Backoff,
     /// The failures since the link stood last.
-    told: Throttle<String>,
-    doubts: Doubts,
+    reported: Throttle<String>,
+    landmarks_calls: LandmarksCalls,
     comparing: Comparing,
 }
 
@@ -80,15 +80,15 @@ impl PeerLink {
             .get(&peer)
             .cloned()
             .unwrap_or_default();
-        shared.board.link(&peer, |_| {});
+        shared.view.link(&peer, |_| {});
         Ok(Self {
             addresses: PeerAddresses::new(written, names),
             backoff: Backoff::new(random::bits()?),
             shared,
             peer,
             shards,
-            told: Throttle::default(),
-            doubts: Doubts::default(),
+            reported: Throttle::default(),
+            landmarks_calls: LandmarksCalls::default(),
             comparing: Comparing::default(),
         })
     }
@@ -115,8 +115,8 @@ impl PeerLink {
                 }
             }
             drop(lanes);
-            self.shared.board.state().compared.forget(&self.peer);
-            self.shared.board.link(&self.peer, |link| {
+            self.shared.tables.lock().compared.forget(&self.peer);
+            self.shared.view.link(&self.peer, |link| {
                 link.phase = Phase::Standby;
                 link.lanes.clear();
             });
@@ -125,7 +125,7 @@ impl PeerLink {
 
     /// Dials the next address; waits first unless the last link stood.
     async fn connect(&mut self, stop: &CancellationToken) -> Option<Connection> {
-        self.shared.board.link(&self.peer, Link::dial);
+        self.shared.view.link(&self.peer, LinkView::dial);
         let mut leading = self.shared.leading.clone();
         let wait = self.backoff.wait();
         tokio::select! {
@@ -154,7 +154,7 @@ impl PeerLink {
             }
         };
         self.shared
-            .board
+            .view
             .link(&self.peer, |link| link.address = Some(address));
         match self.shared.links.dial(address, &self.peer, &limits).await {
             Ok(connection) => Some(connection),
@@ -177,37 +177,38 @@ impl PeerLink {
         stop: &CancellationToken,
     ) {
         self.shared
-            .board
+            .view
             .link(&self.peer, |link| link.phase = Phase::Greeting);
         while from_lanes.try_recv().is_ok() {}
-        (self.doubts, self.comparing) = (Doubts::default(), Comparing::default());
+        (self.landmarks_calls, self.comparing) = (LandmarksCalls::default(), Comparing::default());
         let session = Session::dialer(
             self.shared.log_now(),
-            line::party(&self.shared),
+            link_connection::party(&self.shared),
             self.peer.clone(),
             self.offers(),
         );
-        let mut line = Line::new(connection, session, self.shared.clone());
-        line.session
+        let mut connection = LinkConnection::new(connection, session, self.shared.clone());
+        connection
+            .session
             .pause(self.shared.paused.borrow().contains(&self.peer));
-        let over = self.converse(&mut line, lanes, from_lanes, stop).await;
+        let end = self.converse(&mut connection, lanes, from_lanes, stop).await;
         lanes.tell_all(|| ToLane::Closed).await;
         self.shared.cursors.connected(&self.peer, false);
-        if line.session.is_ended() {
-            line.close().await;
+        if connection.session.is_ended() {
+            connection.close().await;
         }
-        self.fell(&over);
+        self.link_ended(&end);
     }
 
     async fn converse(
         &mut self,
-        line: &mut Line,
+        connection: &mut LinkConnection,
         lanes: &Lanes,
         from_lanes: &mut mpsc::Receiver<FromLane>,
         stop: &CancellationToken,
-    ) -> Over {
+    ) -> LinkEnd {
         let links = Arc::clone(&self.shared.links);
-        let proven = line.peer.clone();
+        let proven = connection.peer.clone();
         let mut certificate = links.until_refused(&proven);
         let mut paused = self.shared.paused.subscribe();
         let mut leading = self.shared.leading.clone();
@@ -218,82 +219,87 @@ impl PeerLink {
         let mut refused = false;
         loop {
             tokio::select! {
-                event = line.next() => match event {
-                    Ok(event) => self.handle(line, lanes, event).await,
-                    Err(over) => return over,
+                event = connection.next() => match event {
+                    Ok(event) => self.handle(connection, lanes, event).await,
+                    Err(end) => return end,
                 },
                 _ = look.tick() => {
-                    self.look(line);
-                    if lanes.is_broken() && !line.session.is_ended() {
-                        line.session.refuse(GoodbyeReason::Draining, "a lane of this gateway has ended");
+                    self.look(connection);
+                    if lanes.is_broken() && !connection.session.is_ended() {
+                        connection.session.refuse(GoodbyeReason::Draining, "a lane of this gateway has ended");
                     }
                 }
                 _ = report.tick() => {
-                    line.note_sent();
+                    connection.note_sent();
                     // A session that is not open yet, or has too many calls, is asked at the next tick.
-                    let _ = line.session.request(self.shared.log_now(), STATUS, bytes::Bytes::new());
-                    self.comparing.ask(&self.shared, &self.peer, &mut line.session, &self.shards);
+                    let _ = connection.session.request(self.shared.log_now(), STATUS, bytes::Bytes::new());
+                    self.comparing.ask(&self.shared, &self.peer, &mut connection.session, &self.shards);
                 }
                 Ok(()) = paused.changed() => {
                     let paused = paused.borrow_and_update().contains(&self.peer);
-                    line.session.pause(paused);
+                    connection.session.pause(paused);
                 }
-                Some(told) = from_lanes.recv() => self.told_by_lane(line, told),
+                Some(event) = from_lanes.recv() => self.handle_lane_event(connection, event),
                 refusal = &mut certificate, if !refused => {
                     refused = true;
-                    self.expel(line, &refusal);
+                    self.refuse_peer(connection, &refusal);
                 }
-                () = lost(&mut leading), if !line.session.is_ended() => {
-                    line.session.refuse(GoodbyeReason::NotLeading, "another gateway of this region leads");
+                () = lost(&mut leading), if !connection.session.is_ended() => {
+                    connection.session.refuse(GoodbyeReason::NotLeading, "another gateway of this region leads");
                 }
-                () = stop.cancelled(), if !line.session.is_ended() => {
-                    line.session.refuse(GoodbyeReason::Draining, "this gateway stops");
+                () = stop.cancelled(), if !connection.session.is_ended() => {
+                    connection.session.refuse(GoodbyeReason::Draining, "this gateway stops");
                 }
             }
         }
     }
 
-    async fn handle(&mut self, line: &mut Line, lanes: &Lanes, event: SessionEvent) {
+    async fn handle(&mut self, connection: &mut LinkConnection, lanes: &Lanes, event: SessionEvent) {
         match event {
-            SessionEvent::Welcome(welcome) => self.welcomed(line, lanes, welcome).await,
+            SessionEvent::Welcome(welcome) => self.welcomed(connection, lanes, welcome).await,
             SessionEvent::Ack(report) => {
                 self.shared.metrics.ack_received(&self.peer);
                 lanes.tell(&report.shard.clone(), ToLane::Ack(report)).await;
             }
             SessionEvent::Reset(report) => lanes.tell(&report.shard.clone(), ToLane::Reset(report)).await,
             SessionEvent::Paused(paused) => lanes.tell_all(|| ToLane::Paused(paused)).await,
-            SessionEvent::SetDiffers { peer } => line::set_differs(&self.shared, &peer),
-            SessionEvent::Told(event) => line::told(&self.shared, &self.peer, &event),
-            SessionEvent::Request(request) => line::answer(&self.shared, &mut line.session, &request),
+            SessionEvent::SetDiffers { peer } => link_connection::set_differs(&self.shared, &peer),
+            SessionEvent::PeerEvent(event) => {
+                link_connection::record_peer_event(&self.shared, &self.peer, &event)
+            }
+            SessionEvent::Request(request) => {
+                link_connection::answer(&self.shared, &mut connection.session, &request)
+            }
             SessionEvent::Response { id, outcome } => self.answered(id, outcome).await,
             SessionEvent::Hello(_) | SessionEvent::Range(_) | SessionEvent::Ended(_) => {}
         }
     }
 
-    fn told_by_lane(&mut self, line: &mut Line, told: FromLane) {
-        match told {
-            FromLane::Stuck(shard) if line.sends() => {
+    fn handle_lane_event(&mut self, connection: &mut LinkConnection, event: FromLane) {
+        match event {
+            FromLane::Stuck(shard) if connection.sends() => {
                 tracing::debug!(peer = %self.peer, %shard, "the lane's cursor does not move, and its bytes are leaving");
             }
             FromLane::Stuck(shard) => {
                 self.shared.metrics.watchdog(&self.peer);
                 let text = format!("nothing moved on lane {shard} although there is work");
-                line.session.refuse(GoodbyeReason::NoProgress, &text);
+                connection.session.refuse(GoodbyeReason::NoProgress, &text);
             }
             FromLane::Suspects(shard, cursor) => {
                 let now = self.shared.log_now();
-                self.doubts.ask(&mut line.session, now, shard, cursor);
+                self.landmarks_calls
+                    .ask(&mut connection.session, now, shard, cursor);
             }
         }
     }
 
-    async fn welcomed(&mut self, line: &mut Line, lanes: &Lanes, welcome: Welcome) {
+    async fn welcomed(&mut self, connection: &mut LinkConnection, lanes: &Lanes, welcome: Welcome) {
         self.backoff.reset();
         let since = self.shared.now().wall;
         let address = self
             .shared
-            .board
-            .state()
+            .view
+            .lock()
             .links
             .get(&self.peer)
             .and_then(|link| link.address);
@@ -305,15 +311,15 @@ impl PeerLink {
             format!("the link to region {} stands: {gateway} took it", self.peer),
             json!({ "peer": self.peer.as_str(), "gateway": gateway.as_str(), "address": address.map(|at| at.to_string()) }),
         );
-        self.shared.board.link(&self.peer, |link| {
+        self.shared.view.link(&self.peer, |link| {
             link.phase = Phase::Connected;
             link.gateway = Some(welcome.party.process.clone());
             link.version = Some(welcome.version);
-            link.certificate_ends = Some(line.peer.not_after());
+            link.certificate_ends = Some(connection.peer.not_after());
             link.since = Some(since);
             link.last_error = None;
         });
-        self.told = Throttle::default();
+        self.reported = Throttle::default();
         self.shared.cursors.connected(&self.peer, true);
         let taken: BTreeMap<_, _> = welcome
             .lanes
@@ -336,8 +342,8 @@ impl PeerLink {
             }
         }
         for (shard, report) in taken {
-            let outbox = line.outbox.clone();
-            let paused = line.session.is_paused();
+            let outbox = connection.outbox.clone();
+            let paused = connection.session.is_paused();
             lanes
                 .tell(
                     &shard,
@@ -351,20 +357,23 @@ impl PeerLink {
         }
     }
 
-    fn look(&self, line: &Line) {
+    fn look(&self, connection: &LinkConnection) {
         let now = self.shared.log_now();
-        if line.session.is_open() {
+        if connection.session.is_open() {
             self.shared
                 .cursors
-                .connected(&self.peer, !line.session.is_quiet(now));
+                .connected(&self.peer, !connection.session.is_quiet(now));
         }
-        let path = line.path();
-        self.shared.board.link(&self.peer, |link| link.path = path);
+        let path = connection.path();
+        self.shared.view.link(&self.peer, |link| link.path = path);
     }
 
     fn offers(&self) -> Vec<LaneOffer> {
-        let state = self.shared.board.state();
-        let life = |shard| state.heads.get(shard)?.position.map(|position| position.life);
+        let life = |shard| {
+            let head = self.shared.head_of(shard);
+            let position = head.borrow().as_ref()?.position();
+            position.map(|position| position.life)
+        };
         self.shards
             .iter()
             .map(|shard| LaneOffer {
@@ -384,8 +393,8 @@ impl PeerLink {
             }
             return;
         }
-        match (self.doubts.take(id), outcome) {
-            (Some(doubt), Ok(body)) => doubts::pass_on(shared, peer, doubt, &body).await,
+        match (self.landmarks_calls.take(id), outcome) {
+            (Some(doubt), Ok(body)) => landmarks_calls::pass_on(shared, peer, doubt, &body).await,
             (None, Ok(body)) => take_report(shared, peer, RegionReport::read(&body)),
             (None, Err(CallFailure::Refused(why))) => {
                 take_report(shared, peer, Err(UnreadableReport::Refused(why)));

@@ -7,20 +7,20 @@ use crate::shared::Shared;
 
 /// Takes note of what agents tell, until dropped.
 pub(super) async fn listen(shared: Shared) {
-    let mut told = shared.ports.peers.hear("applied.*.*").await;
-    while let Some(message) = told.next().await {
+    let mut messages = shared.ports.peers.hear("applied.*.*").await;
+    while let Some(message) = messages.next().await {
         match AppliedPositions::decode(&message.payload) {
             Ok(positions) => {
                 shared
-                    .board
-                    .state()
+                    .tables
+                    .lock()
                     .applied
                     .note(shared.process.clock.mono(), positions);
                 shared.applied.send_modify(|heard| *heard = heard.wrapping_add(1));
             }
             Err(error) => {
                 if let Some(before) = shared.process.events.may_log("bad positions", &Source::default()) {
-                    tracing::warn!(%error, before, suffix = message.suffix, "what an agent told can't be read");
+                    tracing::warn!(%error, before, suffix = message.suffix, "an agent's applied positions can't be read");
                 }
             }
         }

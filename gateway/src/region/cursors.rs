@@ -15,38 +15,38 @@ const GATHER: Duration = Duration::from_millis(5);
 pub(super) async fn tell(shared: Shared) {
     let mut changes = shared.cursors.subscribe();
     let mut leading = shared.leading.clone();
-    let mut told = Acknowledged::new();
-    let mut told_all = Instant::now();
+    let mut published = Acknowledged::new();
+    let mut all_published_at = Instant::now();
     loop {
         if leading.wait_for(|leading| *leading).await.is_err() {
             return;
         }
         changes.mark_unchanged();
         let began = Instant::now();
-        if told_all + PEER_CURSORS_INTERVAL <= began {
-            told.clear();
+        if all_published_at + PEER_CURSORS_INTERVAL <= began {
+            published.clear();
         }
-        if told.is_empty() {
-            told_all = began;
+        if published.is_empty() {
+            all_published_at = began;
         }
-        told = publish(&shared, told).await;
+        published = publish(&shared, published).await;
         // Whether something changed or the time is up, it is told.
-        let _ = timeout_at(told_all + PEER_CURSORS_INTERVAL, changes.changed()).await;
+        let _ = timeout_at(all_published_at + PEER_CURSORS_INTERVAL, changes.changed()).await;
         sleep_until(began + GATHER).await;
     }
 }
 
 /// Tells what differs from what was `told`, and gives what is told by that.
-async fn publish(shared: &Shared, told: Acknowledged) -> Acknowledged {
+async fn publish(shared: &Shared, published: Acknowledged) -> Acknowledged {
     let all = shared.cursors.acknowledged();
     for (shard, peers) in &all {
-        if told.get(shard) == Some(peers) {
+        if published.get(shard) == Some(peers) {
             continue;
         }
         let message = cursors::message(&shared.settings().name, shard, peers);
         let suffix = PeerCursors::suffix(shard);
         if let Err(error) = shared.ports.peers.publish(&suffix, message.encode()).await {
-            tracing::debug!(%error, suffix, "peers' cursors were not told");
+            tracing::debug!(%error, suffix, "peers' cursors could not be published");
             return Acknowledged::new();
         }
     }

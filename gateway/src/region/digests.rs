@@ -7,10 +7,10 @@ use crate::shared::Shared;
 /// Keeps what is told, until dropped.
 pub(super) async fn listen(shared: Shared) {
     let shards = shared.shards();
-    let mut told = shared.ports.peers.hear("digests.*.*").await;
-    while let Some(message) = told.next().await {
+    let mut messages = shared.ports.peers.hear("digests.*.*").await;
+    while let Some(message) = messages.next().await {
         match Sample::decode(&message.payload) {
-            Ok(sample) if shards.contains(&sample.shard) => shared.board.state().compared.keep(sample),
+            Ok(sample) if shards.contains(&sample.shard) => shared.tables.lock().compared.keep(sample),
             Ok(_) => {}
             Err(error) => tracing::warn!(%error, suffix = message.suffix, "digests that can't be read"),
         }

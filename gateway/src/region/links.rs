@@ -42,7 +42,7 @@ pub async fn tell(shared: &Shared, peer: &str, paused: bool) -> Result<RegionNam
     let word = if paused { "pause" } else { "resume" };
     let command = Bytes::from_static(word.as_bytes());
     if let Err(PeerError::Away) = shared.ports.peers.publish(&suffix(&peer), command).await {
-        tracing::warn!(%peer, word, "the other gateways of the region were not told: its NATS is away");
+        tracing::warn!(%peer, word, "the other gateways of the region could not be notified: its NATS is away");
     }
     Ok(peer)
 }
@@ -83,7 +83,7 @@ pub(super) fn set(shared: &Shared, peer: &RegionName, paused: bool) {
         }
     });
     if changed {
-        shared.board.link(peer, |link| link.paused = paused);
+        shared.view.link(peer, |link| link.paused = paused);
         let word = if paused { "paused" } else { "resumed" };
         shared.process.events.record(
             Severity::Notice,

@@ -62,8 +62,8 @@ fn payload(shared: &Shared, term: u64) -> bytes::Bytes {
 
 /// The links that a gateway says are paused.
 fn paused_by(payload: &[u8]) -> Vec<RegionName> {
-    let told: Value = serde_json::from_slice(payload).unwrap_or_default();
-    let names = told[PAUSED].as_array().into_iter().flatten();
+    let announced: Value = serde_json::from_slice(payload).unwrap_or_default();
+    let names = announced[PAUSED].as_array().into_iter().flatten();
     names
         .filter_map(|name| RegionName::parse(name.as_str()?).ok())
         .collect()
@@ -71,8 +71,8 @@ fn paused_by(payload: &[u8]) -> Vec<RegionName> {
 
 /// How far a member's clock is from the log's, in microseconds, as it says.
 fn clock_offset(payload: &[u8]) -> Option<i64> {
-    let told: Value = serde_json::from_slice(payload).ok()?;
-    told[CLOCK_OFFSET].as_i64()
+    let announced: Value = serde_json::from_slice(payload).ok()?;
+    announced[CLOCK_OFFSET].as_i64()
 }
 
 /// Shows the region's members and tells who comes and goes, until dropped. Links that the gateways had paused when this one
@@ -94,7 +94,7 @@ pub(super) async fn follow(shared: Shared) {
                 .filter(|peer| peers.contains_key(peer))
                 .for_each(|peer| links::set(&shared, &peer, true));
         }
-        shared.board.state().members = members
+        shared.view.lock().members = members
             .iter()
             .map(|(member, payload)| (member.clone(), clock_offset(payload)))
             .collect();
@@ -113,7 +113,7 @@ fn tell(shared: &Shared, change: &MemberChange) {
         MemberChange::Down(member, Ended::Released, _) => {
             (member, Severity::Notice, "node_down", "is down: it left")
         }
-        MemberChange::Told(_) => return,
+        MemberChange::Announced(_) => return,
     };
     let text = format!("{} {} {what}", member.role.as_str(), member.process);
     let fields = json!({ "role": member.role.as_str(), "name": member.process.as_str() });

@@ -11,9 +11,9 @@ use isthmus_runtime::events::{Severity, Source};
 use serde_json::json;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::board::Told;
 use crate::shared::Shared;
 use crate::status;
+use crate::tables::HeardReport;
 
 /// The leader is asked this often.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -30,7 +30,7 @@ pub(super) async fn answer(shared: Shared) {
             continue;
         };
         if let Err(error) = shared.ports.peers.respond(&reply, all_regions(&shared)).await {
-            tracing::debug!(%error, "the region's report was not told");
+            tracing::debug!(%error, "the region's report could not be published");
         }
     }
 }
@@ -45,7 +45,7 @@ pub(super) async fn ask_leader(shared: Shared) {
             continue;
         }
         match shared.ports.peers.request(SUFFIX, Bytes::new(), TIMEOUT).await {
-            Ok(told) => take_all(&shared, &told),
+            Ok(body) => take_all(&shared, &body),
             Err(error) => tracing::debug!(%error, "no leader answered"),
         }
     }
@@ -53,20 +53,20 @@ pub(super) async fn ask_leader(shared: Shared) {
 
 fn all_regions(shared: &Shared) -> Bytes {
     let now = shared.log_now();
-    let own = status::of_region(shared.settings(), &shared.board, now);
-    let state = shared.board.state();
-    let fresh = |told: &Told| now.mono.since(told.heard) < INTERVAL * 10;
-    let others = state
-        .regions
+    let own = shared.with_known(|known| status::of_region(shared.settings(), known, now));
+    let tables = shared.tables.lock();
+    let fresh = |heard: &HeardReport| now.mono.since(heard.heard) < INTERVAL * 10;
+    let others = tables
+        .reports
         .iter()
-        .filter(|(region, told)| fresh(told) && *region != shared.region());
-    let others = others.map(|(region, told)| (region.as_str(), &told.report));
+        .filter(|(region, heard)| fresh(heard) && *region != shared.region());
+    let others = others.map(|(region, heard)| (region.as_str(), &heard.report));
     write_all((shared.region().as_str(), &own), others).into()
 }
 
 /// Takes what the leader told of every region. Of a region that it can't tell of in a way that is understood nothing is known.
-fn take_all(shared: &Shared, told: &[u8]) {
-    match read_all(told) {
+fn take_all(shared: &Shared, body: &[u8]) {
+    match read_all(body) {
         Ok(reports) => {
             for (region, report) in reports {
                 let member = RegionName::parse(&region).ok();
@@ -87,9 +87,9 @@ pub fn take(shared: &Shared, region: &RegionName, report: Result<RegionReport, U
     };
     let why = report.unreadable.clone().filter(|_| bad);
     let heard = shared.process.clock.mono();
-    let told = Told { report, heard };
-    let before = shared.board.state().regions.insert(region.clone(), told);
-    let before = before.and_then(|told| told.report.unreadable);
+    let heard = HeardReport { report, heard };
+    let before = shared.tables.lock().reports.insert(region.clone(), heard);
+    let before = before.and_then(|heard| heard.report.unreadable);
     if let Some(why) = why.filter(|_| before.is_none()) {
         shared.process.events.record_from(
             &Source::region(region),

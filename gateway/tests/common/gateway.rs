@@ -87,11 +87,11 @@ impl GatewayProcess {
 
     /// Ends the process as an operator does.
     pub async fn terminate(&mut self) -> ExitStatus {
-        let told = Command::new("kill")
+        let killed = Command::new("kill")
             .arg(self.child.id().to_string())
             .status()
             .unwrap();
-        assert!(told.success());
+        assert!(killed.success());
         self.ended().await
     }
 
@@ -108,7 +108,7 @@ impl GatewayProcess {
         let answer = self
             .client
             .get(format!("http://{}{path}", self.admin))
-            .timeout(Duration::from_secs(2))
+            .timeout(SOON)
             .send()
             .await
             .ok()?;

@@ -10,7 +10,7 @@ use isthmus_replication::cell::{CellId, ContentType, Digest, Field};
 use isthmus_replication::change::{Change, Op};
 use isthmus_replication::coordinates::{Anchor, AppliedThrough, Life, MessageId, Sequence, WriterId};
 use isthmus_replication::delay::{Delay, Stage};
-use isthmus_replication::fold::{Accepted, Fold, MarkBody, Token, Verdict};
+use isthmus_replication::fold::{Accepted, Fold, MarkBody, SubjectToken, Verdict};
 use isthmus_replication::header::{
     Barrier, BodySeal, ClockLimits, Header, LifeLink, LifeRecord, Local, MarkRecord, Membership, Record,
     StageTimes,
@@ -67,7 +67,7 @@ impl Publisher {
             link,
             lost_before: false,
         });
-        self.append(&Token::Agent, life, Bytes::new(), 0).await;
+        self.append(&SubjectToken::Agent, life, Bytes::new(), 0).await;
     }
 
     /// Begins the second life of a log that has lost what came after `fork`.
@@ -126,7 +126,7 @@ impl Publisher {
             message_id,
             membership,
         };
-        self.append(&Token::Agent, record, Bytes::new(), 0).await;
+        self.append(&SubjectToken::Agent, record, Bytes::new(), 0).await;
     }
 
     /// Appends a batch whose body is sealed as it should be and holds no changes that anybody could apply.
@@ -140,7 +140,7 @@ impl Publisher {
             highest_stamp: stamp,
         };
         let body = Bytes::from_static(b"\xff\xff\xffgarbage");
-        self.append(&Token::Origin(region), Record::Batch(local), body, 1)
+        self.append(&SubjectToken::Origin(region), Record::Batch(local), body, 1)
             .await
     }
 
@@ -170,7 +170,7 @@ impl Publisher {
             let appending = self
                 .ports
                 .log
-                .append(&shard(), &Token::Origin(region), &header, body)
+                .append(&shard(), &SubjectToken::Origin(region), &header, body)
                 .await;
             match appending.await {
                 Ok(_) => {}
@@ -201,7 +201,7 @@ impl Publisher {
         };
         let count = u32::try_from(changes.len()).unwrap();
         let body = body::encode(&region, &changes);
-        self.append(&Token::Origin(region), Record::Batch(local), body, count)
+        self.append(&SubjectToken::Origin(region), Record::Batch(local), body, count)
             .await
     }
 
@@ -227,7 +227,7 @@ impl Publisher {
             writer: self.writer,
             hlc: self.clock.stamp(wall()),
         };
-        self.append(&Token::Agent, Record::Barrier(barrier), Bytes::new(), 0)
+        self.append(&SubjectToken::Agent, Record::Barrier(barrier), Bytes::new(), 0)
             .await
     }
 
@@ -248,7 +248,7 @@ impl Publisher {
             digest: Digest::default(),
             cells: 0,
         };
-        self.append(&Token::Agent, Record::Mark(mark), body.encode(), 0)
+        self.append(&SubjectToken::Agent, Record::Mark(mark), body.encode(), 0)
             .await
     }
 
@@ -274,7 +274,7 @@ impl Publisher {
         }
     }
 
-    async fn append(&self, token: &Token, record: Record, body: Bytes, changes: u32) -> Sequence {
+    async fn append(&self, token: &SubjectToken, record: Record, body: Bytes, changes: u32) -> Sequence {
         let header = Header {
             set: self.ports.names.set.clone(),
             shard: shard(),

@@ -220,7 +220,7 @@ async fn restore(State(assembled): State<Assembled>, Path(id): Path<String>) -> 
 
 fn answer(result: Result<Value, Rejection>) -> Response {
     match result {
-        Ok(told) => Json(told).into_response(),
+        Ok(json) => Json(json).into_response(),
         Err(problem) => problem.into_response(),
     }
 }

@@ -15,34 +15,34 @@ pub fn id_of(entry: &Entry) -> String {
 
 /// An entry without its bytes.
 pub fn summary(entry: &Entry) -> Value {
-    let mut told = match &entry.kept {
+    let mut json = match &entry.kept {
         Kept::Write(write) => of_write(write),
         Kept::Range(range) => of_range(range),
     };
-    told["id"] = id_of(entry).into();
-    told["reason"] = entry.reason().as_str().into();
-    told["at"] = door::timestamp(entry.at).into();
-    told["group"] = entry.shard.group.as_str().into();
-    told["partition"] = entry.shard.partition.into();
-    told
+    json["id"] = id_of(entry).into();
+    json["reason"] = entry.reason().as_str().into();
+    json["at"] = door::timestamp(entry.at).into();
+    json["group"] = entry.shard.group.as_str().into();
+    json["partition"] = entry.shard.partition.into();
+    json
 }
 
 /// An entry with its bytes: as `value` where they are text, else as `value_base64`.
 pub fn shown(entry: &Entry) -> Value {
-    let mut told = summary(entry);
+    let mut json = summary(entry);
     let bytes = match &entry.kept {
         Kept::Write(KeptWrite {
             content: Content::Value { bytes, .. },
             ..
         }) => bytes,
-        Kept::Write(_) => return told,
+        Kept::Write(_) => return json,
         Kept::Range(range) => &range.body,
     };
     match (&entry.kept, std::str::from_utf8(bytes)) {
-        (Kept::Write(_), Ok(text)) => told["value"] = text.into(),
-        _ => told["value_base64"] = STANDARD.encode(bytes).into(),
+        (Kept::Write(_), Ok(text)) => json["value"] = text.into(),
+        _ => json["value_base64"] = STANDARD.encode(bytes).into(),
     }
-    told
+    json
 }
 
 fn of_write(write: &KeptWrite) -> Value {

@@ -49,7 +49,7 @@ pub fn router(assembled: &Assembled) -> Router {
 async fn probe(State(assembled): State<Assembled>, request: Request) -> Response {
     let rest = request.uri().path().strip_prefix(PROBE).unwrap_or_default();
     match write(&assembled, rest).await {
-        Ok(told) => Json(told).into_response(),
+        Ok(json) => Json(json).into_response(),
         Err(problem) => problem.into_response(),
     }
 }

@@ -41,7 +41,7 @@ const ANSWER_BYTES: usize = ALLOWANCE;
 /// What a write holds beside its line.
 const WRITE_BYTES: usize = 1024;
 
-type Answer = Pin<Box<dyn Future<Output = Bytes> + Send>>;
+type AnswerFuture = Pin<Box<dyn Future<Output = Bytes> + Send>>;
 
 /// Does many operations: one JSON object a line in, one answer a line out, in the same order.
 ///
@@ -110,7 +110,7 @@ struct Batch {
     /// What `waiting` holds.
     holding: Holding,
     /// Writes in order, each with the bytes that it holds.
-    waiting: VecDeque<(Answer, usize)>,
+    waiting: VecDeque<(AnswerFuture, usize)>,
     /// A line that was read and has not begun. No other is read meanwhile.
     read: Option<Begun>,
     ended: bool,
@@ -283,7 +283,7 @@ impl Batch {
 }
 
 /// The answer at the front once it is there; it stays in its place. None when nothing waits.
-async fn front(waiting: &mut VecDeque<(Answer, usize)>) -> Option<Bytes> {
+async fn front(waiting: &mut VecDeque<(AnswerFuture, usize)>) -> Option<Bytes> {
     let (answer, _) = waiting.front_mut()?;
     Some(answer.await)
 }

@@ -45,15 +45,15 @@ impl Core {
         let members = self.members(shard);
         let needed = consistency.needed(members.len());
         let until = self.context.process.clock.instant(deadline);
-        let mut told = self.peers.told();
+        let mut changes = self.peers.changes();
         loop {
-            told.borrow_and_update();
+            changes.borrow_and_update();
             let lineage = self.handle(shard)?.served().fold.lineage().clone();
             let holding = self.holding(shard, &members, accepted.position, &lineage);
             if holding.len() >= needed {
                 return Ok(holding);
             }
-            if !matches!(timeout_at(until, told.changed()).await, Ok(Ok(()))) {
+            if !matches!(timeout_at(until, changes.changed()).await, Ok(Ok(()))) {
                 let missing = members
                     .into_iter()
                     .filter(|region| !holding.contains(region))

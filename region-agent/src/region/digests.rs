@@ -46,6 +46,6 @@ async fn tell(region: &Region, sample: &Sample) {
         .publish(&Sample::suffix(&sample.shard), sample.encode())
         .await
     {
-        tracing::debug!(%error, "digests could not be told");
+        tracing::debug!(%error, "digests could not be published");
     }
 }

@@ -32,7 +32,7 @@ pub async fn watch_logs(region: Region, stop: CancellationToken) -> Result<(), I
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
             settled = settled => if let Err(error) = settled {
-                tracing::debug!(%error, "the log's clock was not told");
+                tracing::debug!(%error, "the log's clock could not be read");
             }
         }
     }
@@ -61,14 +61,14 @@ async fn sample(region: &Region, shard: &Shard) {
     let context = region.context();
     let sampled = context.server_clock.sample(&*context.ports.log, shard).await;
     if let Err(error) = sampled {
-        tracing::debug!(%error, "the log's clock was not told");
+        tracing::debug!(%error, "the log's clock could not be read");
     }
 }
 
 async fn look(region: &Region, shard: &ShardHandle) {
     let context = region.context();
-    let told: Result<Bounds, LogError> = context.ports.log.bounds(shard.shard()).await;
-    let Ok(bounds) = told else { return };
+    let bounds: Result<Bounds, LogError> = context.ports.log.bounds(shard.shard()).await;
+    let Ok(bounds) = bounds else { return };
     let max_bytes = context.process.settings.process.log.max_bytes.0;
     let above = bounds.bytes >= max_bytes / 100 * FULL_PERCENT;
     let was_above = shard.log_bytes() >= max_bytes / 100 * FULL_PERCENT;

@@ -100,7 +100,7 @@ fn tell(region: &Region, change: &MemberChange) {
         MemberChange::Down(member, Ended::Released, _) => {
             (member, Severity::Notice, "node_down", "is down: it left")
         }
-        MemberChange::Told(_) => return,
+        MemberChange::Announced(_) => return,
     };
     let text = format!("{} {} {what}", member.role.as_str(), member.process);
     let fields = json!({ "role": member.role.as_str(), "name": member.process.as_str() });

@@ -22,7 +22,7 @@ pub use digests::tell_digests;
 pub use logs::watch_logs;
 pub use members::{keep_member, watch_members};
 pub use payload::MemberPayload;
-pub use positions::{hear_cursors, hear_doubts, tell_positions};
+pub use positions::{hear_cursors, hear_peer_doubt, tell_positions};
 pub use steward::steward;
 
 /// What the region's tasks share. Clones share it.

@@ -37,7 +37,7 @@ async fn tell_shard(region: &Region, shard: &ShardHandle) {
             .publish(&suffix, positions.encode())
             .await
         {
-            tracing::debug!(%error, "positions could not be told");
+            tracing::debug!(%error, "positions could not be published");
         }
         sleep(APPLIED_INTERVAL).await;
         tokio::time::timeout(APPLIED_HEARTBEAT, moved.changed())
@@ -71,15 +71,15 @@ fn positions(region: &Region, shard: &ShardHandle) -> AppliedPositions {
 /// Hears what gateways tell of peers.
 pub async fn hear_cursors(region: Region) {
     let note = |message: &PeerMessage| {
-        let told = PeerCursors::decode(&message.payload)?;
-        region.core.peers().note(region.context().now().mono, told);
+        let messages = PeerCursors::decode(&message.payload)?;
+        region.core.peers().note(region.context().now().mono, messages);
         Ok(())
     };
     hear(&region, "cursors.>", note).await;
 }
 
 /// Hears what peers have of this region's logs that is not there.
-pub async fn hear_doubts(region: Region) {
+pub async fn hear_peer_doubt(region: Region) {
     let pass_on = |message: &PeerMessage| {
         let doubt = PeerDoubt::decode(&message.payload)?;
         if let Ok(shard) = region.core.handle(&doubt.shard) {
@@ -92,12 +92,12 @@ pub async fn hear_doubts(region: Region) {
 
 /// Takes what is told under `pattern`.
 async fn hear(region: &Region, pattern: &str, take: impl Fn(&PeerMessage) -> Result<(), InvalidPeerMessage>) {
-    let mut told = region.context().ports.peers.hear(pattern).await;
-    while let Some(message) = told.next().await {
+    let mut messages = region.context().ports.peers.hear(pattern).await;
+    while let Some(message) = messages.next().await {
         if let Err(error) = take(&message) {
             let events = &region.context().process.events;
             if let Some(before) = events.may_log("bad message", &Source::default()) {
-                tracing::warn!(suffix = %message.suffix, %error, before, "what was told can't be read");
+                tracing::warn!(suffix = %message.suffix, %error, before, "a message of a gateway can't be read");
             }
         }
     }

@@ -97,9 +97,10 @@ fn keep_from(region: &Region, shard: &ShardHandle) -> Option<Sequence> {
     let context = region.context();
     let members = region.members();
     let agents = members.iter().filter(|(member, _)| member.role == Role::Agent);
-    let checkpointed = agents.map(|(_, told)| {
-        told.as_ref()
-            .map_or(Sequence::NONE, |told| told.checkpointed(shard.shard()))
+    let checkpointed = agents.map(|(_, positions)| {
+        positions
+            .as_ref()
+            .map_or(Sequence::NONE, |positions| positions.checkpointed(shard.shard()))
     });
     let own = shard.served().checkpointed;
     let retention = context.retention();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use isthmus_log::AppendError;
 use isthmus_replication::coordinates::{MessageId, Sequence};
-use isthmus_replication::fold::Token;
+use isthmus_replication::fold::SubjectToken;
 use isthmus_replication::header::{BodySeal, Header, Record, StageTimes};
 use isthmus_replication::time::{Mono, Now};
 use isthmus_replication::writer::PublishError;
@@ -61,10 +61,10 @@ impl ShardTask {
                 ..StageTimes::default()
             },
         };
-        self.append(&Token::Agent, &header, body, false).await;
+        self.append(&SubjectToken::Agent, &header, body, false).await;
     }
 
-    async fn append(&mut self, token: &Token, header: &Header, body: Bytes, by_writer: bool) {
+    async fn append(&mut self, token: &SubjectToken, header: &Header, body: Bytes, by_writer: bool) {
         let message_id = header.message_id();
         let began = self.context.now().mono;
         let log = &self.context.ports.log;

@@ -9,7 +9,7 @@ use isthmus_replication::cell::CellId;
 use isthmus_replication::change::Change;
 use isthmus_replication::delay::Delay;
 use isthmus_replication::digests::Summary;
-use isthmus_replication::fold::{Accepted, Gone, Token, Verdict, Void};
+use isthmus_replication::fold::{Accepted, Gone, SubjectToken, Verdict, Void};
 use isthmus_replication::follow::{CheckpointDiffers, ReaderEnd};
 use isthmus_replication::header::BodySeal;
 use isthmus_replication::names::RegionName;
@@ -239,7 +239,7 @@ impl ShardTask {
 
     /// Sets aside what is lost with a message that does not count, whoever wrote it: its writer may be gone.
     fn lost(&self, void: Void, message: &StoredMessage) {
-        let own = matches!(&message.token, Some(Token::Origin(region)) if *region == self.log.region);
+        let own = matches!(&message.token, Some(SubjectToken::Origin(region)) if *region == self.log.region);
         let (true, Ok(header)) = (own, &message.header) else {
             return;
         };

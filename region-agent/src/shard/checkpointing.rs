@@ -7,6 +7,7 @@ use std::time::Duration;
 use isthmus_replication::coordinates::{Anchor, Sequence};
 use isthmus_replication::fold::Fold;
 use isthmus_replication::planted::{self, Planted};
+use isthmus_replication::reminder::Reminder;
 use isthmus_replication::store::StoredCell;
 use isthmus_replication::time::{Mono, Now};
 use isthmus_runtime::blocking;
@@ -25,8 +26,8 @@ const INTERVAL: Duration = Duration::from_secs(5);
 const DIRTY_CELLS: usize = 100_000;
 /// Bytes that are taken from the store under one lock.
 const PART_BYTES: u64 = 256 * 1024;
-/// That checkpoints fail is told again after this, while they do.
-const TELL_AGAIN: Duration = Duration::from_secs(60);
+/// How often it is reported that checkpoints fail.
+const REPORTED_EVERY: Duration = Duration::from_secs(60);
 
 /// Whether a checkpoint was committed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,8 +53,7 @@ pub(super) struct Checkpointing {
     running: Option<JoinHandle<Done>>,
     next: Mono,
     written: Anchor,
-    /// While checkpoints fail: when that is told again.
-    tell_again: Option<Mono>,
+    failing: Reminder,
 }
 
 impl Checkpointing {
@@ -63,7 +63,7 @@ impl Checkpointing {
             running: None,
             next: Mono::default(),
             written,
-            tell_again: None,
+            failing: Reminder::every(REPORTED_EVERY),
         }
     }
 
@@ -160,22 +160,21 @@ impl ShardTask {
             .checkpoints
             .get_or_create(&OfOutcome { outcome })
             .inc();
-        self.tell_checkpoint(now, result.map(drop));
+        self.report_checkpoint(now, result.map(drop));
     }
 
-    /// Tells that checkpoints fail, and later that they are written again.
-    fn tell_checkpoint(&mut self, now: Now, result: Result<(), CheckpointError>) {
+    /// Reports that checkpoints fail, and later that they are written again.
+    fn report_checkpoint(&mut self, now: Now, result: Result<(), CheckpointError>) {
         let fields = json!({ "shard": self.log.shard.to_string() });
-        let tell_again = &mut self.checkpointing.tell_again;
+        let failing = &mut self.checkpointing.failing;
         match result {
             Ok(()) => {
-                if tell_again.take().is_some() {
+                if failing.end() {
                     let text = "checkpoints are written again";
                     self.event(Severity::Notice, "checkpoint_resumed", text, fields);
                 }
             }
-            Err(error) if tell_again.is_none_or(|again| now.mono >= again) => {
-                *tell_again = Some(now.mono.after(TELL_AGAIN));
+            Err(error) if failing.take(now.mono) => {
                 let text = format!("{error}; the log keeps what is not in a checkpoint");
                 self.event(Severity::Alarm, "checkpoint_failed", text, fields);
             }

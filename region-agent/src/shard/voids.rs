@@ -6,6 +6,7 @@ use std::time::Duration;
 use isthmus_log::StoredMessage;
 use isthmus_replication::fold::Void;
 use isthmus_replication::header::Record;
+use isthmus_replication::reminder::Reminder;
 use isthmus_replication::time::Mono;
 use isthmus_runtime::events::{Severity, Source};
 use serde_json::json;
@@ -17,55 +18,47 @@ use isthmus_replication::follow::Phase;
 /// So many voids of one reason within [`WINDOW`] are a burst.
 const BURST: u64 = 32;
 const WINDOW: Duration = Duration::from_secs(10);
-/// What goes on is told again after this.
-const TELL_AGAIN: Duration = Duration::from_secs(60);
+/// How often what lasts is reported.
+const REPORTED_EVERY: Duration = Duration::from_secs(60);
 
 /// The voids of the last moments, by reason.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Voids {
     counted: BTreeMap<&'static str, Counted>,
-    ahead: Option<Mono>,
+    ahead: Reminder,
+}
+
+impl Default for Voids {
+    fn default() -> Self {
+        Self {
+            counted: BTreeMap::new(),
+            ahead: Reminder::every(REPORTED_EVERY),
+        }
+    }
 }
 
 #[derive(Debug)]
 struct Counted {
     since: Mono,
     voids: u64,
-    told: Option<Mono>,
+    reminder: Reminder,
 }
 
 impl Voids {
-    /// Counts a void; how many of its reason there were within the window, once they are a burst that is news.
+    /// Counts a void; how many of its reason the window has, when that burst is to be reported.
     fn note(&mut self, now: Mono, reason: &'static str) -> Option<u64> {
         let counted = self.counted.entry(reason).or_insert(Counted {
             since: now,
             voids: 0,
-            told: None,
+            reminder: Reminder::every(REPORTED_EVERY),
         });
         if now.since(counted.since) > WINDOW {
             (counted.since, counted.voids) = (now, 0);
         }
         counted.voids += 1;
-        let news = is_news(counted.told, now);
-        if counted.voids < BURST || !news {
-            return None;
-        }
-        counted.told = Some(now);
-        Some(counted.voids)
+        let reported = counted.voids >= BURST && counted.reminder.take(now);
+        reported.then_some(counted.voids)
     }
-
-    /// Whether it is news that this process's clock is ahead.
-    fn note_ahead(&mut self, now: Mono) -> bool {
-        let news = is_news(self.ahead, now);
-        if news {
-            self.ahead = Some(now);
-        }
-        news
-    }
-}
-
-fn is_news(told: Option<Mono>, now: Mono) -> bool {
-    told.is_none_or(|told| now.since(told) >= TELL_AGAIN)
 }
 
 impl ShardTask {
@@ -84,7 +77,7 @@ impl ShardTask {
             return;
         }
         let (now, shard) = (self.context.now().mono, self.log.shard.to_string());
-        if void == Void::ClockAhead && self.is_own(message) && self.voids.note_ahead(now) {
+        if void == Void::ClockAhead && self.is_own(message) && self.voids.ahead.take(now) {
             let text = "the clock of this agent is ahead of the log's: what it writes is void until the clock is set right";
             let offset =
                 self.context.process.clock.now().wall.micros() as i64 - message.timestamp.micros() as i64;
@@ -117,26 +110,19 @@ mod tests {
     }
 
     #[test]
-    fn a_burst_is_told_once_a_minute_and_single_voids_never() {
+    fn a_burst_is_reported_once_a_minute_and_single_voids_never() {
         let mut voids = Voids::default();
-        let told: Vec<u64> = (0..300)
+        let reported: Vec<u64> = (0..300)
             .filter(|second| voids.note(at(*second), "not_next").is_some())
             .collect();
-        assert_eq!(told, Vec::<u64>::new());
-        let mut told = Vec::new();
+        assert_eq!(reported, Vec::<u64>::new());
+        let mut reported = Vec::new();
         for second in 300..430 {
             for _ in 0..10 {
-                told.extend(voids.note(at(second), "not_next").map(|_| second));
+                reported.extend(voids.note(at(second), "not_next").map(|_| second));
                 assert_eq!(voids.note(at(300), "repeated").filter(|_| second < 303), None);
             }
         }
-        assert_eq!(told, [302, 362, 422]);
-    }
-
-    #[test]
-    fn a_clock_ahead_is_told_once_a_minute() {
-        let mut voids = Voids::default();
-        let told: Vec<u64> = (0..130).filter(|second| voids.note_ahead(at(*second))).collect();
-        assert_eq!(told, [0, 60, 120]);
+        assert_eq!(reported, [302, 362, 422]);
     }
 }

@@ -170,12 +170,15 @@ async fn a_log_that_was_trimmed_past_a_checkpoint_needs_sync_and_says_so() {
     }
     agent.start_again();
     agent.event("needs_sync").await;
-    assert!(agent.not_ready("read").await.contains("needs sync"));
+    agent.not_ready("read", "needs sync").await;
+    agent
+        .until_status("the first shard needs a sync", |status| {
+            status["shards"][0]["needs_sync"][0]["origin"] == "eu-west"
+        })
+        .await;
     let refused = agent.get("carts/kept-1").await;
     let problem: Value = refused.json().await.unwrap();
     assert_eq!(problem["code"], "not_ready");
-    let status = agent.status().await;
-    assert_eq!(status["shards"][0]["needs_sync"][0]["origin"], "eu-west");
     read_all(&keeper, "kept").await;
 }
 
@@ -215,8 +218,8 @@ pub async fn cursor(ports: &Ports, status: &Value, sequence: u64) -> Cursor {
 }
 
 pub async fn tell_doubt(ports: &Ports, cursor: Cursor, landmarks: Vec<Cursor>, lineage: Lineage) {
-    let told = try_to_tell_doubt(ports, cursor, landmarks, lineage);
-    told.await.unwrap();
+    let event = try_to_tell_doubt(ports, cursor, landmarks, lineage);
+    event.await.unwrap();
 }
 
 pub async fn try_to_tell_doubt(
@@ -272,12 +275,12 @@ async fn scenario_34_a_tail_that_only_a_peer_has_begins_a_new_life_where_the_log
     })
     .await;
     // The other one may have read of the new life before it looked.
-    let told = tokio::select! {
-        told = one.event("tail_held_by_peer") => told,
-        told = two.event("tail_held_by_peer") => told,
+    let event = tokio::select! {
+        event = one.event("tail_held_by_peer") => event,
+        event = two.event("tail_held_by_peer") => event,
     };
-    assert_eq!(told["fields"]["peer"], "us-east");
-    assert_eq!(told["fields"]["through"], 10);
+    assert_eq!(event["fields"]["peer"], "us-east");
+    assert_eq!(event["fields"]["through"], 10);
     for agent in [&one, &two] {
         assert_eq!(agent.event("new_life").await["fields"]["fork"], 7);
         agent

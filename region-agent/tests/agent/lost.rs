@@ -135,7 +135,7 @@ async fn a_log_made_anew_under_empty_stores_refuses_until_a_sync_and_says_so() {
         let needs = |status: &Value| status["shards"][0]["phase"] == "needs_sync";
         let status = agent.until_status("it needs a sync", needs).await;
         assert_eq!(status["shards"][0]["needs_sync"][0]["origin"], "eu-west");
-        assert!(agent.not_ready("read").await.contains("made anew"));
+        agent.not_ready("read", "made anew").await;
         let mut refused = 0;
         for n in 0..40 {
             let (put, get) = (

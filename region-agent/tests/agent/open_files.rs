@@ -97,6 +97,6 @@ async fn a_listener_goes_on_when_files_are_to_be_had_again() {
     let mut answer = String::new();
     waiting.read_to_string(&mut answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-    let told = agent.log().matches("can't accept connections").count();
-    assert_eq!(told, 1, "it is told once a minute");
+    let reported = agent.log().matches("can't accept connections").count();
+    assert_eq!(reported, 1, "it is reported once a minute");
 }

@@ -11,15 +11,17 @@ async fn an_agent_waits_for_streams_that_it_may_not_create_and_says_what_is_miss
     let region = Region::alone();
     let waiting = region.agent_with("agent-1", &[("ISTHMUS_LOG__CREATE", "false")]);
     until("the agent says what is missing", BOUND, || async {
-        let told = waiting.not_ready_now("read").await?;
-        told.contains("does not exist: create it with the operator's credentials")
+        let reason = waiting.not_ready_now("read").await?;
+        reason
+            .contains("does not exist: create it with the operator's credentials")
             .then_some(())
     })
     .await;
     let other = region.agent("agent-2").await;
     until("the agent says that it may not read", BOUND, || async {
-        let told = waiting.not_ready_now("read").await?;
-        told.contains("isthmus region init --process agent-1")
+        let reason = waiting.not_ready_now("read").await?;
+        reason
+            .contains("isthmus region init --process agent-1")
             .then_some(())
     })
     .await;
@@ -127,13 +129,12 @@ async fn agents_beside_each_other_serve_the_same_keys_and_are_equal() {
         assert_eq!(one.value(&key).await, three.value(&key).await);
     }
     for agent in [&one, &two, &three] {
-        let status = agent.until_status("all members are known", |status| {
-            status["members"]
-                .as_array()
-                .is_some_and(|members| members.len() == 3)
-        });
-        let status = status.await;
-        assert!(status["steward"].is_string());
+        agent
+            .until_status("all members and the steward are known", |status| {
+                let members = status["members"].as_array();
+                members.is_some_and(|members| members.len() == 3) && status["steward"].is_string()
+            })
+            .await;
     }
 }
 
@@ -199,7 +200,7 @@ async fn scenario_19_without_nats_reads_go_on_and_writes_are_refused_until_it_is
     })
     .await;
     assert_eq!(agent.value("carts/a").await.as_deref(), Some("1"));
-    assert!(agent.not_ready("write").await.contains("away"));
+    agent.not_ready("write", "away").await;
     region.nats.start_again();
     agent.ready("write").await;
     assert_eq!(agent.put("carts/c", "3").await.status(), 200);

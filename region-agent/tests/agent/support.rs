@@ -34,7 +34,7 @@ groups:
 buckets:
   "*": { max_value: 64KiB, unknown: refuse }
   carts: {}
-  flags: { ttl: 1s }
+  flags: { ttl: 5s }
   small: { max_value: 16B }
   abroad: { group: us-only }
 "#;
@@ -227,14 +227,14 @@ impl Agent {
         .await;
     }
 
-    /// Waits until `/readyz/{what}` answers 503, and gives the answer.
-    pub async fn not_ready(&self, what: &str) -> String {
+    /// Waits until `/readyz/{what}` answers 503 and says `why`. Events tell of the cause earlier.
+    pub async fn not_ready(&self, what: &str, why: &str) {
         until(
-            &format!("{} is not ready to {what}", self.settings.display()),
+            &format!("{} is not ready to {what}: {why}", self.settings.display()),
             BOUND,
-            || self.not_ready_now(what),
+            || async { self.not_ready_now(what).await?.contains(why).then_some(()) },
         )
-        .await
+        .await;
     }
 
     /// What `/readyz/{what}` answers if it answers 503.

@@ -9,7 +9,7 @@ use isthmus_replication::body;
 use isthmus_replication::cell::{CellId, ContentType, Field};
 use isthmus_replication::change::{Change, Op};
 use isthmus_replication::coordinates::{MessageId, Shard, WriterId};
-use isthmus_replication::fold::Token;
+use isthmus_replication::fold::SubjectToken;
 use isthmus_replication::header::{BodySeal, Header, Local, Record, StageTimes};
 use isthmus_replication::hlc::Hlc;
 use isthmus_replication::names::{BucketName, GroupName, Key};
@@ -62,7 +62,7 @@ async fn lands_late(region: &Region, ports: &Ports, key: &str, id: u64, stamp: H
         body: BodySeal::of(&body, 1),
         stages: StageTimes::default(),
     };
-    let token = Token::Origin(names.region.clone());
+    let token = SubjectToken::Origin(names.region.clone());
     ports
         .log
         .append(&shard, &token, &header, body)

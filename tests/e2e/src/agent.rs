@@ -6,6 +6,10 @@ use anyhow::{Context, ensure};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use serde_json::Value;
 
+use crate::until;
+
+const EVERYWHERE: Duration = Duration::from_secs(30);
+
 /// One agent's two listeners.
 #[derive(Debug, Clone)]
 pub struct Agent {
@@ -103,6 +107,20 @@ impl Agent {
             self.request(Method::PUT, &format!("/v1/kv/{bucket}/{key}{query}"))
                 .body(value.to_owned()),
         )
+        .await
+    }
+
+    /// PUT of a value until every region holds it. An agent refuses such a write while it has not
+    /// heard that its peers are reachable, as after a start.
+    ///
+    /// # Errors
+    /// When it is not so within 30 seconds.
+    pub async fn put_everywhere(&self, bucket: &str, key: &str, value: &str) -> anyhow::Result<Answer> {
+        until("a write that every region holds", EVERYWHERE, || async {
+            self.put(bucket, key, "?consistency=all&timeout=5s", value)
+                .await?
+                .ok()
+        })
         .await
     }
 

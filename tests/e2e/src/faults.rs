@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::{Running, until};
 
 const LEADS_WITHIN: Duration = Duration::from_secs(30);
+const DOWN_WITHIN: Duration = Duration::from_secs(30);
 
 /// A process that runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,6 +81,25 @@ impl Running {
         })
     }
 
+    /// Keeps every process of a region down, and waits until all have ended: what is killed may
+    /// write to its disk for a moment.
+    ///
+    /// # Errors
+    /// When one still runs after 30 s.
+    pub async fn down(&self, region: &str) -> anyhow::Result<()> {
+        self.lab(&["down", &format!("all@{region}")])?;
+        until(&format!("all of {region} is down"), DOWN_WITHIN, || async {
+            let now = self.now()?;
+            let run = &now["regions"][region];
+            let lists = ["agents", "gateways"].map(|list| run[list].as_array().cloned().unwrap_or_default());
+            for process in lists.iter().flatten().chain([&run["nats"]]) {
+                ensure!(process["pid"] == 0, "it still runs: {process}");
+            }
+            Ok(())
+        })
+        .await
+    }
+
     /// What each gateway of a region that answers says at `/v1/status`.
     pub async fn statuses(&self, region: &str) -> Vec<Value> {
         let said = self.gateway_texts(region, "/v1/status").await;
@@ -142,15 +162,19 @@ impl Running {
     /// # Errors
     /// When the agents do not become identical, or one has applied more changes or less.
     pub async fn applied_once(&self, origin: &str, readers: &str, bound: Duration) -> anyhow::Result<u64> {
-        let cells = self.identical(bound).await?;
-        for agent in self.agents(readers) {
-            let sample = format!("isthmus_applied_changes_total{{origin=\"{origin}\"}}");
-            let applied = agent.metric(&sample).await?.unwrap_or_default();
-            ensure!(
-                applied == cells as f64,
-                "{cells} keys were written once each, and {applied} changes were applied"
-            );
-        }
-        Ok(cells)
+        // A change is counted just after it shows.
+        until("each key is applied once", bound, || async {
+            let cells = self.identical(bound).await?;
+            for agent in self.agents(readers) {
+                let sample = format!("isthmus_applied_changes_total{{origin=\"{origin}\"}}");
+                let applied = agent.metric(&sample).await?.unwrap_or_default();
+                ensure!(
+                    applied == cells as f64,
+                    "{cells} keys were written once each, and {applied} changes were applied"
+                );
+            }
+            Ok(cells)
+        })
+        .await
     }
 }

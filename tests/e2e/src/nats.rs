@@ -33,8 +33,8 @@ async fn ask(address: &str, request: &str, body: &str) -> anyhow::Result<Value> 
     loop {
         let mut line = String::new();
         ensure!(stream.read_line(&mut line).await? > 0, "the server closed");
-        if let Some(told) = line.strip_prefix("MSG ") {
-            let length = told.split_whitespace().last().unwrap_or_default().parse()?;
+        if let Some(message) = line.strip_prefix("MSG ") {
+            let length = message.split_whitespace().last().unwrap_or_default().parse()?;
             let mut answer = vec![0; length];
             stream.read_exact(&mut answer).await?;
             return Ok(serde_json::from_slice(&answer)?);

@@ -11,7 +11,8 @@ use tempfile::TempDir;
 
 use crate::{Agent, until};
 
-const STARTED_WITHIN: Duration = Duration::from_secs(60);
+/// As long as `isthmus up` itself waits.
+const STARTED_WITHIN: Duration = Duration::from_secs(120);
 const ENDED_WITHIN: Duration = Duration::from_secs(15);
 
 /// A set of regions run by `isthmus up`; everything ends and the folder goes when this is dropped.
@@ -240,7 +241,7 @@ impl Running {
     ///
     /// # Errors
     /// When it does not exit with 0, or prints something else.
-    pub fn told(&self, arguments: &[&str]) -> anyhow::Result<Value> {
+    pub fn json(&self, arguments: &[&str]) -> anyhow::Result<Value> {
         let set = self.set();
         let set = set.to_str().context("a folder name that is UTF-8")?;
         let said = said_by_isthmus(&[arguments, &["--dir", set, "--json"]].concat())?;

@@ -11,8 +11,8 @@ const SOON: Duration = Duration::from_secs(60);
 const REGIONS: [&str; 2] = ["eu-west", "us-east"];
 
 fn list(running: &Running, arguments: &[&str]) -> anyhow::Result<Vec<Value>> {
-    let told = running.told(&[&["aside", "list"], arguments].concat())?;
-    Ok(told.as_array().context("entries are an array")?.clone())
+    let json = running.json(&[&["aside", "list"], arguments].concat())?;
+    Ok(json.as_array().context("entries are an array")?.clone())
 }
 
 async fn reads(running: &Running, key: &str, value: &str) -> anyhow::Result<()> {
@@ -106,13 +106,20 @@ async fn scenario_42_a_write_that_lost_across_a_cut_is_set_aside_where_it_was_wr
     );
 
     let id = entry["id"].as_str().context("an id")?;
-    let shown = running.told(&["aside", "show", id])?;
+    let shown = running.json(&["aside", "show", id])?;
     ensure!(shown["value"] == "apples", "{shown}");
     running.lab(&["kill", "agents@eu-west"])?;
     running.identical(SOON).await?;
-    ensure!(list(&running, &[])?.len() == 1, "a restart sets it aside again");
+    let entries = until("what is aside is listed again", SOON, || async {
+        list(&running, &[])
+    })
+    .await?;
+    ensure!(entries.len() == 1, "a restart sets it aside again");
 
-    let restored = running.told(&["aside", "restore", id])?;
+    let restored = until("it is restored", SOON, || async {
+        running.json(&["aside", "restore", id])
+    })
+    .await?;
     ensure!(restored["restored"]["version"] != version.as_str(), "{restored}");
     reads(&running, "cart", "apples").await?;
     running.identical(SOON).await?;
@@ -121,7 +128,7 @@ async fn scenario_42_a_write_that_lost_across_a_cut_is_set_aside_where_it_was_wr
         "what was restored is not aside any more"
     );
     ensure!(
-        running.told(&["aside", "drop", id]).is_err(),
+        running.json(&["aside", "drop", id]).is_err(),
         "it can be dropped twice"
     );
     Ok(())
@@ -198,25 +205,21 @@ async fn scenario_08_what_an_agent_with_a_clock_ahead_writes_is_refused_and_set_
     running.lab(&["clock", "agent-1@eu-west", "0s"])?;
     let id = entries[0]["id"].as_str().context("an id")?;
     until("it is restored", SOON, || async {
-        running.told(&["aside", "restore", id]).map(drop)
+        running.json(&["aside", "restore", id]).map(drop)
     })
     .await?;
     reads(&running, "ahead", "from tomorrow").await?;
-    let events = running.told(&[
-        "events",
-        "--since",
-        "1h",
-        "--kind",
-        "clock_ahead",
-        "--kind",
-        "aside",
-    ])?;
-    for kind in ["clock_ahead", "aside"] {
+    until("both events are in the region's journal", SOON, || async {
+        let kinds = ["--kind", "clock_ahead", "--kind", "aside"];
+        let events = running.json(&[&["events", "--since", "1h"], &kinds[..]].concat())?;
         let events = events.as_array().context("events")?;
-        ensure!(
-            events.iter().any(|event| event["kind"] == kind),
-            "no {kind}: {events:#?}"
-        );
-    }
-    Ok(())
+        for kind in ["clock_ahead", "aside"] {
+            ensure!(
+                events.iter().any(|event| event["kind"] == kind),
+                "no {kind}: {events:#?}"
+            );
+        }
+        Ok(())
+    })
+    .await
 }

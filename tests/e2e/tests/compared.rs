@@ -20,9 +20,9 @@ fn found(running: &Running, check: &str) -> anyhow::Result<Vec<Value>> {
         .args(["doctor", "--json", "--dir"])
         .arg(running.set())
         .output()?;
-    let told: Value = serde_json::from_slice(&output.stdout).context("doctor prints JSON")?;
-    let told = told.as_array().context("findings")?.iter();
-    Ok(told
+    let found: Value = serde_json::from_slice(&output.stdout).context("doctor prints JSON")?;
+    let found = found.as_array().context("findings")?.iter();
+    Ok(found
         .filter(|finding| finding["check"] == check)
         .cloned()
         .collect())
@@ -36,12 +36,12 @@ fn failed(found: &[Value]) -> usize {
 }
 
 async fn events(agent: &Agent, kind: &str) -> anyhow::Result<Vec<Value>> {
-    let told = agent
+    let found = agent
         .admin("/v1/events?since=1h&limit=1000")
         .await?
         .ok()?
         .json()?;
-    let events = told["events"].as_array().context("events")?.iter();
+    let events = found["events"].as_array().context("events")?.iter();
     Ok(events.filter(|event| event["kind"] == kind).cloned().collect())
 }
 
@@ -82,12 +82,12 @@ async fn a_region_that_was_rolled_back_to_a_snapshot_is_told_by_its_peer_by_both
     read_all(&us, "kept", "a").await?;
     let data = running.set().join(EU).join("data");
     let snapshot = running.folder().join("snapshot");
-    running.lab(&["down", "all@eu-west"])?;
+    running.down(EU).await?;
     copy(&data, &snapshot)?;
     running.lab(&["start", "all@eu-west"])?;
     put_all(&eu, "lost", "b").await?;
     read_all(&us, "lost", "b").await?;
-    running.lab(&["down", "all@eu-west"])?;
+    running.down(EU).await?;
     std::fs::remove_dir_all(&data)?;
     copy(&snapshot, &data)?;
     running.lab(&["start", "all@eu-west"])?;
@@ -95,9 +95,12 @@ async fn a_region_that_was_rolled_back_to_a_snapshot_is_told_by_its_peer_by_both
     read_all(&us, "after", "c").await?;
 
     until("the peer tells that the region lost a tail", COMPARED, || async {
-        let told = events(&us, "peer_lost_tail").await?;
-        ensure!(!told.is_empty(), "no event");
-        ensure!(told.iter().all(|event| event["fields"]["peer"] == EU), "{told:?}");
+        let found = events(&us, "peer_lost_tail").await?;
+        ensure!(!found.is_empty(), "no event");
+        ensure!(
+            found.iter().all(|event| event["fields"]["peer"] == EU),
+            "{found:?}"
+        );
         Ok(())
     })
     .await?;
@@ -120,22 +123,22 @@ async fn a_region_that_was_rolled_back_to_a_snapshot_is_told_by_its_peer_by_both
     )
     .await?;
     for agent in [&eu, &us] {
-        let told = events(agent, "regions_differ").await?;
-        let mut shards: Vec<String> = told
+        let found = events(agent, "regions_differ").await?;
+        let mut shards: Vec<String> = found
             .iter()
             .map(|event| event["fields"]["partition"].to_string())
             .collect();
         shards.sort();
         shards.dedup();
-        ensure!(shards.len() == told.len(), "a shard is told once: {told:?}");
+        ensure!(shards.len() == found.len(), "a shard is reported once: {found:?}");
     }
 
     put_all(&us, "lost", "d").await?;
     read_all(&eu, "lost", "d").await?;
     until("they agree again", COMPARED, || async {
         ensure!(!events(&eu, "regions_agree").await?.is_empty(), "no event");
-        let told = found(&running, "regions")?;
-        ensure!(failed(&told) == 0, "{told:?}");
+        let found = found(&running, "regions")?;
+        ensure!(failed(&found) == 0, "{found:?}");
         Ok(())
     })
     .await
@@ -147,8 +150,8 @@ async fn regions_that_never_rest_are_compared_and_no_difference_is_told() -> any
     let loads = [EU, US].map(|region| Load::start(&running.agents(region), 4));
     until("every part of every shard is compared", COMPARED, || async {
         for region in [EU, US] {
-            let told = running.gateways(region, "/v1/status").await?;
-            let compared = told
+            let found = running.gateways(region, "/v1/status").await?;
+            let compared = found
                 .iter()
                 .filter_map(|status| status["compared"].as_array())
                 .flatten();
@@ -160,7 +163,7 @@ async fn regions_that_never_rest_are_compared_and_no_difference_is_told() -> any
             }
             ensure!(
                 shards == 4 && whole == shards,
-                "{whole} of {shards} in {region}: {told:?}"
+                "{whole} of {shards} in {region}: {found:?}"
             );
         }
         Ok(())
@@ -170,8 +173,8 @@ async fn regions_that_never_rest_are_compared_and_no_difference_is_told() -> any
         load.end().await?;
     }
     for region in [EU, US] {
-        let told = events(&running.agent(region), "regions_differ").await?;
-        ensure!(told.is_empty(), "{told:?}");
+        let found = events(&running.agent(region), "regions_differ").await?;
+        ensure!(found.is_empty(), "{found:?}");
     }
     Ok(())
 }

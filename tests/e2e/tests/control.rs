@@ -43,11 +43,7 @@ async fn a_page_in_a_browser_does_not_command_the_network() -> anyhow::Result<()
         .is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionReset);
     ensure!(closed.is_ok() || reset, "{closed:?}");
     ensure!(answer.is_empty(), "{}", String::from_utf8_lossy(&answer));
-    let agents = [running.agent("eu-west"), running.agent("us-east")];
-    agents[0]
-        .put("shop", "k", "?consistency=all&timeout=10s", "v")
-        .await?
-        .ok()?;
+    running.agent("eu-west").put_everywhere("shop", "k", "v").await?;
 
     isthmus(&["lab", dir, "cut", "eu-west", "us-east"])?;
     isthmus(&["lab", dir, "heal"])?;

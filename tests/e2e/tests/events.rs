@@ -11,9 +11,9 @@ const SOON: Duration = Duration::from_secs(60);
 
 /// The events that `isthmus events` tells of the last hour, each as process, kind, time and what is said.
 fn events(running: &Running, arguments: &[&str]) -> anyhow::Result<Vec<Event>> {
-    let told = running.told(&[&["events", "--since", "1h"], arguments].concat())?;
-    let told = told.as_array().context("events are an array")?;
-    told.iter().map(Event::read).collect()
+    let json = running.json(&[&["events", "--since", "1h"], arguments].concat())?;
+    let json = json.as_array().context("events are an array")?;
+    json.iter().map(Event::read).collect()
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,16 +25,16 @@ struct Event {
 }
 
 impl Event {
-    fn read(told: &Value) -> anyhow::Result<Self> {
+    fn read(json: &Value) -> anyhow::Result<Self> {
         let text = |name: &str| {
-            told[name]
+            json[name]
                 .as_str()
                 .map(str::to_owned)
-                .with_context(|| format!("{name} in {told}"))
+                .with_context(|| format!("{name} in {json}"))
         };
-        ensure!(told["stored_ms"].is_u64(), "not of the region's journal: {told}");
+        ensure!(json["stored_ms"].is_u64(), "not of the region's journal: {json}");
         Ok(Self {
-            at_ms: told["at_ms"].as_u64().context("a time")?,
+            at_ms: json["at_ms"].as_u64().context("a time")?,
             process: text("process")?,
             kind: text("kind")?,
             message: text("message")?,
@@ -44,16 +44,21 @@ impl Event {
 
 async fn with_kinds(running: &Running, kinds: &[&str]) -> anyhow::Result<Vec<Event>> {
     until(&format!("events of {kinds:?}"), SOON, || async {
-        let told = events(running, &[])?;
+        let json = events(running, &[])?;
         for kind in kinds {
             ensure!(
-                told.iter().any(|event| event.kind == *kind),
-                "no {kind}: {told:#?}"
+                json.iter().any(|event| event.kind == *kind),
+                "no {kind}: {json:#?}"
             );
         }
-        Ok(told)
+        Ok(json)
     })
     .await
+}
+
+/// The members that these events tell of.
+fn members(events: &[Event]) -> BTreeSet<&str> {
+    events.iter().map(|event| event.message.as_str()).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -65,24 +70,32 @@ async fn events_outlive_every_process_of_the_region() -> anyhow::Result<()> {
         running.lab(&["kill", target])?;
     }
     let changes = until("a gateway leads after the kill", SOON, || async {
-        let told = events(&running, &["--region", "eu-west", "--kind", "leader_taken"])?;
-        ensure!(told.len() >= 2, "{told:?}");
-        Ok(told)
+        let json = events(&running, &["--region", "eu-west", "--kind", "leader_taken"])?;
+        ensure!(json.len() >= 2, "{json:?}");
+        Ok(json)
     })
     .await?;
     ensure!(
         changes.iter().all(|event| event.kind == "leader_taken"),
         "{changes:?}"
     );
-    let after: BTreeSet<Event> = events(&running, &[])?.into_iter().collect();
-    let lost: Vec<_> = before.iter().filter(|event| !after.contains(event)).collect();
-    ensure!(lost.is_empty(), "lost with the processes: {lost:?}");
+    until("all events from before are listed again", SOON, || async {
+        let after: BTreeSet<Event> = events(&running, &[])?.into_iter().collect();
+        let lost: Vec<_> = before.iter().filter(|event| !after.contains(event)).collect();
+        ensure!(lost.is_empty(), "lost with the processes: {lost:?}");
+        Ok(())
+    })
+    .await?;
 
-    let ups = events(&running, &["--region", "us-east", "--kind", "node_up"])?;
-    let members: BTreeSet<&str> = ups.iter().map(|event| event.message.as_str()).collect();
+    let ups = until("each member of us-east has come", SOON, || async {
+        let ups = events(&running, &["--region", "us-east", "--kind", "node_up"])?;
+        ensure!(members(&ups).len() >= 4, "{ups:#?}");
+        Ok(ups)
+    })
+    .await?;
     ensure!(
-        ups.len() == members.len() && members.len() >= 4,
-        "a member that came is told more than once: {ups:#?}"
+        ups.len() == members(&ups).len(),
+        "a member that came is reported more than once: {ups:#?}"
     );
     Ok(())
 }
@@ -93,26 +106,26 @@ async fn without_its_nats_a_process_tells_its_own_events_and_says_so() -> anyhow
     with_kinds(&running, &["steward_taken"]).await?;
     running.lab(&["stop", "nats@eu-west"])?;
     let agent = running.agent("eu-west");
-    let told = until("the process's own events", SOON, || async {
-        let told = agent.admin("/v1/events?since=1h").await?.ok()?.json()?;
-        ensure!(told["source"] == "process", "{told}");
-        Ok(told)
+    let json = until("the process's own events", SOON, || async {
+        let json = agent.admin("/v1/events?since=1h").await?.ok()?.json()?;
+        ensure!(json["source"] == "process", "{json}");
+        Ok(json)
     })
     .await?;
     ensure!(
-        told["reason"].as_str().is_some_and(|reason| !reason.is_empty()),
-        "{told}"
+        json["reason"].as_str().is_some_and(|reason| !reason.is_empty()),
+        "{json}"
     );
-    let own = told["events"].as_array().context("events")?;
+    let own = json["events"].as_array().context("events")?;
     ensure!(
         own.iter().any(|event| event["kind"] == "node_up")
             && own.iter().all(|event| event["process"] == own[0]["process"]),
-        "{told}"
+        "{json}"
     );
     running.lab(&["cont", "nats@eu-west"])?;
     until("the region's events again", SOON, || async {
-        let told = agent.admin("/v1/events?since=1h").await?.ok()?.json()?;
-        ensure!(told["source"] == "region", "{told}");
+        let json = agent.admin("/v1/events?since=1h").await?.ok()?.json()?;
+        ensure!(json["source"] == "region", "{json}");
         Ok(())
     })
     .await
@@ -124,15 +137,15 @@ async fn status_tells_how_far_each_members_clock_is_off() -> anyhow::Result<()> 
     running.lab(&["clock", "agent-2@eu-west", "+300ms"])?;
     let agent = running.agent("eu-west");
     until("the clock offsets of all members", SOON, || async {
-        let by_gateway = running.told(&["status"])?["regions"].clone();
-        let told = [
+        let by_gateway = running.json(&["status"])?["regions"].clone();
+        let json = [
             ("eu-west", agent.status().await?),
             ("eu-west", by_gateway["eu-west"].clone()),
             ("us-east", by_gateway["us-east"].clone()),
         ];
-        for (region, told) in told {
-            let members = told["members"].as_array().context("members")?;
-            ensure!(members.len() >= 4, "{told}");
+        for (region, json) in json {
+            let members = json["members"].as_array().context("members")?;
+            ensure!(members.len() >= 4, "{json}");
             for member in members {
                 let offset = member["clock_offset_ms"]
                     .as_f64()

@@ -84,7 +84,7 @@ async fn a_region_that_comes_back_empty_serves_nothing_and_what_it_takes_leaves_
     put_all(&eu, "before").await?;
     read_all(&us, "before").await?;
     let (nats, agents) = folders(&running)?;
-    running.lab(&["down", "all@eu-west"])?;
+    running.down(EU).await?;
     for folder in agents.into_iter().chain([nats]) {
         std::fs::remove_dir_all(folder)?;
     }
@@ -128,13 +128,17 @@ async fn a_region_that_comes_back_empty_serves_nothing_and_what_it_takes_leaves_
             "{key} is taken"
         );
     }
-    let ready = eu.admin("/readyz/read").await?;
-    ensure!(
-        ready.status == 503 && ready.text().contains("made anew"),
-        "{}",
-        ready.text()
-    );
-    ensure!(running.told(&["doctor"]).is_err(), "doctor is content");
+    until("the read probe says what is missing", SOON, || async {
+        let ready = eu.admin("/readyz/read").await?;
+        ensure!(
+            ready.status == 503 && ready.text().contains("made anew"),
+            "{}",
+            ready.text()
+        );
+        Ok(())
+    })
+    .await?;
+    ensure!(running.json(&["doctor"]).is_err(), "doctor is content");
     read_all(&us, "before").await?;
     Ok(())
 }
@@ -159,7 +163,7 @@ async fn a_stopped_region_whose_nats_lost_its_disk_gives_back_what_it_had_not_se
         checkpointed(agent).await?;
     }
     let (nats, _) = folders(&running)?;
-    running.lab(&["down", "all@eu-west"])?;
+    running.down(EU).await?;
     std::fs::remove_dir_all(nats)?;
     running.lab(&["start", "all@eu-west"])?;
     running.lab(&["heal"])?;

@@ -56,7 +56,7 @@ async fn a_write_a_delete_and_an_expiry_reach_every_agent_of_every_region() -> a
 
     running
         .agent("ap-south")
-        .put("shop", "flash", "?ttl=3s", "sale")
+        .put("shop", "flash", "?ttl=10s", "sale")
         .await?
         .ok()?;
     becomes(&all, "flash", StatusCode::OK, Some("sale")).await?;

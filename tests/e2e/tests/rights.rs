@@ -10,7 +10,7 @@ use isthmus_log::nats::{Connection, ConnectionSettings, Readers};
 use isthmus_log::testing::{NatsServer, free_port};
 use isthmus_log::{AppendError, EntryName, JournalName, Ports, RegionNames, Role};
 use isthmus_replication::coordinates::{MessageId, Shard, WriterId};
-use isthmus_replication::fold::Token;
+use isthmus_replication::fold::SubjectToken;
 use isthmus_replication::header::{BodySeal, Header, Local, Record, StageTimes};
 use isthmus_replication::hlc::Hlc;
 use isthmus_replication::names::{GroupName, RegionName, SetName};
@@ -197,7 +197,7 @@ async fn append_as(ports: &Ports, region: &str) -> anyhow::Result<Result<(), App
         body: BodySeal::default(),
         stages: StageTimes::default(),
     };
-    let token = Token::Origin(RegionName::parse(region)?);
+    let token = SubjectToken::Origin(RegionName::parse(region)?);
     let appending = ports
         .log
         .append(&shard, &token, &header, bytes::Bytes::new())
@@ -304,7 +304,7 @@ async fn only_gateways_answer_gateways(
     users: &Users,
     standby: &str,
 ) -> anyhow::Result<()> {
-    until("the standby is told of the leader's links", SOON, || async {
+    until("the standby learns the leader's links", SOON, || async {
         let status: Value = reqwest::get(format!("http://{standby}/v1/status"))
             .await?
             .json()
@@ -346,10 +346,7 @@ async fn travels(agents: &[Agent]) -> anyhow::Result<()> {
         .await?;
         reads(&agents[there], &format!("from-{here}"), "here").await?;
     }
-    agents[0]
-        .put("shop", "everywhere", "?consistency=all&timeout=10s", "x")
-        .await?
-        .ok()?;
+    agents[0].put_everywhere("shop", "everywhere", "x").await?;
     Ok(())
 }
 

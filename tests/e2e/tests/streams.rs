@@ -25,8 +25,8 @@ fn streams(set: &str) -> [String; 3] {
 
 /// The findings of `isthmus doctor` that fail and name `stream`.
 fn failures(output: &[u8], stream: &str) -> anyhow::Result<Vec<Value>> {
-    let told: Value = serde_json::from_slice(output).context("doctor prints JSON")?;
-    let findings = told.as_array().context("findings")?.clone();
+    let json: Value = serde_json::from_slice(output).context("doctor prints JSON")?;
+    let findings = json.as_array().context("findings")?.clone();
     let names = |finding: &Value| {
         let text = |field: &str| finding[field].as_str().unwrap_or_default().contains(stream);
         finding["verdict"] == "fail" && (text("of") || text("found"))
@@ -45,11 +45,11 @@ fn doctor(arguments: &[&str], stream: &str) -> anyhow::Result<Vec<Value>> {
 
 /// The newest event of this kind that names `stream`, as an agent's region has it.
 async fn event(agent: &Agent, kind: &str, stream: &str) -> anyhow::Result<Value> {
-    let told = agent.admin("/v1/events?since=1h").await?.ok()?.json()?;
-    let events = told["events"].as_array().context("events")?;
+    let json = agent.admin("/v1/events?since=1h").await?.ok()?.json()?;
+    let events = json["events"].as_array().context("events")?;
     let named = |event: &&Value| event["kind"] == kind && event["fields"]["stream"] == stream;
     let found = events.iter().rev().find(named).cloned();
-    found.with_context(|| format!("no {kind} of {stream}: {told}"))
+    found.with_context(|| format!("no {kind} of {stream}: {json}"))
 }
 
 async fn names_nothing_missing(agent: &Agent) -> anyhow::Result<()> {
@@ -111,21 +111,18 @@ async fn everything_goes_on(running: &Running, agent: &Agent) -> anyhow::Result<
         Ok(())
     })
     .await?;
-    until("events from before the deletion are told", NOTICED, || async {
-        let told = agent.admin("/v1/events?since=1h").await?.ok()?.json()?;
-        let events = told["events"].as_array().context("events")?;
+    until("events from before the deletion are listed", NOTICED, || async {
+        let json = agent.admin("/v1/events?since=1h").await?.ok()?.json()?;
+        let events = json["events"].as_array().context("events")?;
         let first = |event: &&Value| event["kind"] == "node_up" && event["sequence"] == 1;
         ensure!(
-            told["source"] == "region" && events.iter().any(|event| first(&event)),
-            "{told}"
+            json["source"] == "region" && events.iter().any(|event| first(&event)),
+            "{json}"
         );
         Ok(())
     })
     .await?;
-    agent
-        .put("b", "k", "?consistency=all&timeout=10s", "x")
-        .await?
-        .ok()?;
+    agent.put_everywhere("b", "k", "x").await?;
     Ok(())
 }
 
@@ -174,7 +171,7 @@ async fn where_processes_may_not_make_a_stream_they_go_on_once_the_operator_has(
             "",
         )
         .await?;
-        until("the missing stream is told", NOTICED, || async {
+        until("the missing stream is reported", NOTICED, || async {
             let status = agent.status().await?;
             let missing = status["missing_streams"].as_array().context("missing streams")?;
             let reason = missing
@@ -182,16 +179,19 @@ async fn where_processes_may_not_make_a_stream_they_go_on_once_the_operator_has(
                 .find(|missing| missing["stream"] == stream.as_str());
             let reason = reason.with_context(|| format!("{status}"))?["reason"].to_string();
             ensure!(reason.contains("isthmus region init"), "{reason}");
-            let told = agent.admin("/v1/doctor").await?.ok()?.json()?;
-            let findings = serde_json::to_vec(&told["findings"])?;
-            ensure!(!failures(&findings, &stream)?.is_empty(), "{told}");
+            let json = agent.admin("/v1/doctor").await?.ok()?.json()?;
+            let findings = serde_json::to_vec(&json["findings"])?;
+            ensure!(!failures(&findings, &stream)?.is_empty(), "{json}");
             Ok(())
         })
         .await?;
         init(&settings, &nats)?;
         until("it is there again", NOTICED, || names_nothing_missing(&agent)).await?;
-        until("it is told", NOTICED, || event(&agent, "stream_missing", &stream)).await?;
-        until("its return is told", NOTICED, || {
+        until("it is reported", NOTICED, || {
+            event(&agent, "stream_missing", &stream)
+        })
+        .await?;
+        until("its return is reported", NOTICED, || {
             event(&agent, "stream_back", &stream)
         })
         .await?;

@@ -13,6 +13,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{KeyValue, any_value::Value};
 use prost::Message;
 use reqwest::Method;
+use rustix::process::Signal;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
@@ -193,9 +194,9 @@ async fn scenario_31_a_trace_goes_on_through_a_change_of_leader() -> anyhow::Res
         Agent::send(traced.body("x"))
     };
     let before = running.leader("eu-west").await?;
-    running.lab(&["stop", "leader@eu-west"])?;
+    before.pause().await?;
     written("waiting", TRACE).await?.ok()?;
-    let spans = until("the write has come through the other leader", SOON, || async {
+    let (put, spans) = until("the write has come through the other leader", SOON, || async {
         let spans = receiver.of(TRACE);
         let applied = spans
             .iter()
@@ -204,14 +205,12 @@ async fn scenario_31_a_trace_goes_on_through_a_change_of_leader() -> anyhow::Res
         let mut forwarded = spans.iter().filter(|span| span.name == "forward");
         let other = forwarded.find(|span| span.process != before.name);
         ensure!(other.is_some(), "{} led, the trace has {spans:#?}", before.name);
-        Ok(spans)
+        let put = spans.iter().find(|span| span.name == "put").cloned();
+        let put = put.with_context(|| format!("no request in {spans:#?}"))?;
+        Ok((put, spans))
     })
     .await?;
-    running.lab(&["cont", &format!("{}@eu-west", before.name)])?;
-    let put = spans
-        .iter()
-        .find(|span| span.name == "put")
-        .context("the request")?;
+    before.signal(Signal::CONT)?;
     ensure!(
         spans
             .iter()
@@ -248,24 +247,25 @@ async fn a_change_that_was_slow_is_traced_after_the_fact_in_one_trace() -> anyho
     running.identical(SOON).await?;
 
     let version = slow.version.context("a version")?;
-    let told = until("agents tell of the slow change", SOON, || async {
-        let mut told = Vec::new();
+    let traces = until("agents tell of the slow change", SOON, || async {
+        let mut slow = Vec::new();
         for agent in running.agents("us-east") {
             let traces = agent.admin("/v1/traces").await?.ok()?.json()?;
             let traces = traces["traces"].as_array().context("traces")?.clone();
-            told.extend(traces.into_iter().filter(|traced| traced["version"] == version));
+            slow.extend(traces.into_iter().filter(|traced| traced["version"] == version));
         }
-        ensure!(told.len() == 2, "both agents of us-east: {told:?}");
-        Ok(told)
+        ensure!(slow.len() == 2, "both agents of us-east: {slow:?}");
+        Ok(slow)
     })
     .await?;
-    ensure!(told.iter().all(|traced| traced["slow"] == true), "{told:?}");
+    ensure!(traces.iter().all(|traced| traced["slow"] == true), "{traces:?}");
     ensure!(
-        told.iter()
+        traces
+            .iter()
             .all(|traced| traced["delay_ms"].as_f64() > Some(3000.0)),
-        "{told:?}"
+        "{traces:?}"
     );
-    let trace = told[0]["trace_id"].as_str().context("a trace")?;
+    let trace = traces[0]["trace_id"].as_str().context("a trace")?;
     let trace = u128::from_str_radix(trace, 16)?;
     until("its trace is at the receiver", SOON, || async {
         let spans = receiver.of(trace);

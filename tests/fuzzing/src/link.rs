@@ -7,7 +7,7 @@ use isthmus_replication::coordinates::WriterId;
 use isthmus_replication::fold::Fold;
 use isthmus_replication::limits;
 use isthmus_replication::link::frame::{Frame, LaneOffer, LaneReport, Party};
-use isthmus_replication::link::landmarks::{self, Answer};
+use isthmus_replication::link::landmarks::{self, LandmarksAnswer};
 use isthmus_replication::link::session::{Session, SessionEvent};
 use isthmus_replication::names::{ProcessName, SetName};
 use isthmus_replication::receiving::Receiving;
@@ -26,8 +26,8 @@ pub(crate) fn landmarks(input: &[u8]) {
     if let Ok(shard) = landmarks::asked(input) {
         assert_eq!(landmarks::asked(&landmarks::question(&shard)), Ok(shard));
     }
-    if let Ok(answer) = Answer::decode(input) {
-        assert_eq!(Answer::decode(&answer.encode()).as_ref(), Ok(&answer));
+    if let Ok(answer) = LandmarksAnswer::decode(input) {
+        assert_eq!(LandmarksAnswer::decode(&answer.encode()).as_ref(), Ok(&answer));
     }
 }
 
@@ -128,12 +128,12 @@ impl SessionEnd {
     }
 
     fn read(&mut self) {
-        for told in 0.. {
+        for polled in 0.. {
             let Some(event) = self.session.poll_event() else {
                 break;
             };
             assert!(
-                told <= limits::SESSION_QUEUE + limits::CALLS + 1,
+                polled <= limits::SESSION_QUEUE + limits::CALLS + 1,
                 "more events than a session may hold"
             );
             assert!(!self.ended, "{event:?} after the end");

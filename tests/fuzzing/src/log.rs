@@ -5,7 +5,7 @@ use isthmus_replication::agreement::{self, Sample};
 use isthmus_replication::body;
 use isthmus_replication::cell::CellId;
 use isthmus_replication::coordinates::Shard;
-use isthmus_replication::fold::{Fold, LogName, MarkBody, Message, Token, Verdict};
+use isthmus_replication::fold::{Fold, LogName, MarkBody, Message, SubjectToken, Verdict};
 use isthmus_replication::header::{Header, Record};
 use isthmus_replication::names::{GroupName, RegionName, SetName};
 use isthmus_replication::peer::{AppliedPositions, PeerCursors, PeerDoubt};
@@ -80,17 +80,17 @@ pub(crate) fn fold(input: &[u8]) {
     }
 }
 
-fn token(choice: u8) -> Option<Token> {
+fn token(choice: u8) -> Option<SubjectToken> {
     match choice % 5 {
-        0 => Some(Token::Agent),
-        1 => Some(Token::Gateway),
-        2 => Some(Token::Origin(region("us-east"))),
-        3 => Some(Token::Origin(region("eu-west"))),
+        0 => Some(SubjectToken::Agent),
+        1 => Some(SubjectToken::Gateway),
+        2 => Some(SubjectToken::Origin(region("us-east"))),
+        3 => Some(SubjectToken::Origin(region("eu-west"))),
         _ => None,
     }
 }
 
-fn judge(fold: &mut Fold, timestamp: Wall, token: Option<&Token>, header: &[u8]) {
+fn judge(fold: &mut Fold, timestamp: Wall, token: Option<&SubjectToken>, header: &[u8]) {
     let header = Header::decode(header);
     let sequence = fold.at().sequence.next();
     let before = fold.clone();

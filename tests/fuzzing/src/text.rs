@@ -2,7 +2,7 @@
 
 use isthmus_link::{Fingerprint, TrustDomain};
 use isthmus_log::LeaseName;
-use isthmus_replication::fold::Token;
+use isthmus_replication::fold::SubjectToken;
 use isthmus_replication::names::{BucketName, Key};
 use isthmus_replication::session_token::SessionToken;
 use isthmus_replication::version::Version;
@@ -44,7 +44,7 @@ pub(crate) fn names(input: &[u8]) {
     again(text.parse::<NatsServer>().ok(), |text| text.parse().ok());
     again(ByteSize::parse(text).ok(), |text| ByteSize::parse(text).ok());
     again(Duration::parse(text).ok(), |text| Duration::parse(text).ok());
-    if let Some(token) = Token::parse(text) {
+    if let Some(token) = SubjectToken::parse(text) {
         assert_eq!(token.as_str(), text);
     }
     if let Ok(name) = LeaseName::parse(text) {

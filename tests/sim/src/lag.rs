@@ -21,7 +21,7 @@ pub const LOOK: Duration = Duration::from_millis(50);
 /// A reader gets a record so long after it was stored, at most.
 const READ_WITHIN: Duration = Duration::from_millis(30);
 /// An apply is told over the region's NATS and the link within this and a round trip.
-const TOLD_WITHIN: Duration = Duration::from_millis(400);
+const REPORTED_WITHIN: Duration = Duration::from_millis(400);
 
 /// With a clock that is wrong there is no one time that is true; an agent that was paused counts as
 /// gone until it has told where it is.
@@ -74,23 +74,23 @@ pub fn lies(world: &World) -> (Vec<String>, u64) {
         };
         let site = slot.machine.site;
         let now = world.sites[site].clock.wall(world.time.now());
-        let state = gateway.board.state();
-        if !state.leadership.leading {
+        let view = gateway.view.lock();
+        if !view.leadership.leading {
             continue;
         }
-        for (peer, link) in &state.links {
+        for (peer, link) in &view.links {
             for (shard, lane) in &link.lanes {
-                let told = lane.lag.at(now);
-                let Some(truth) = truth(world, site, peer, shard, now).filter(|_| told.proven) else {
+                let reported = lane.lag.at(now);
+                let Some(truth) = truth(world, site, peer, shard, now).filter(|_| reported.proven) else {
                     continue;
                 };
                 compared += 1;
                 let least = truth.saturating_sub(expected.too_low_by.max(truth / 20));
-                let most = truth + TOLD_WITHIN + world.plan.round_trip(site, peer);
-                if told.at_least < least || (expected.bounded && told.at_least > most) {
-                    let (name, told) = (&slot.machine.name, told.at_least);
+                let most = truth + REPORTED_WITHIN + world.plan.round_trip(site, peer);
+                if reported.at_least < least || (expected.bounded && reported.at_least > most) {
+                    let (name, reported) = (&slot.machine.name, reported.at_least);
                     lies.push(format!(
-                        "{name} tells a lag of {told:?} to {peer} {shard}, and it is {truth:?}"
+                        "{name} reports a lag of {reported:?} to {peer} {shard}, and it is {truth:?}"
                     ));
                 }
             }

@@ -199,11 +199,11 @@ async fn run_agent(
     failure: Arc<OnceLock<String>>,
 ) {
     let nowhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
-    let told = &process.settings.process;
+    let settings = &process.settings.process;
     let teller = Teller {
-        region: told.region.to_string(),
+        region: settings.region.to_string(),
         role: isthmus_log::Role::Agent,
-        process: told.name.to_string(),
+        process: settings.name.to_string(),
     };
     let started = async {
         let history = History::new(&process, teller)?;
@@ -212,14 +212,14 @@ async fn run_agent(
         anyhow::Ok(region)
     };
     let started = started.await;
-    let told = match started {
+    let settings = match started {
         Ok(region) => {
             assembled.set(region).ok();
             process.supervisor.failed().await.to_string()
         }
         Err(error) => format!("{error:#}"),
     };
-    failure.set(told).ok();
+    failure.set(settings).ok();
 }
 
 fn process_of<S>(name: &str, settings: S, clock: Clock) -> Process<S> {

@@ -47,12 +47,12 @@ pub struct Oracle {
     /// What does not hold.
     pub violations: Vec<String>,
     /// What clients were told.
-    pub told: Told,
+    pub outcomes: ClientOutcomes,
 }
 
 /// What clients were told, by kind.
 #[derive(Debug, Default, Clone, Copy)]
-pub struct Told {
+pub struct ClientOutcomes {
     /// Acknowledged writes.
     pub acknowledged: u64,
     /// Refused operations.
@@ -319,7 +319,7 @@ impl Oracle {
         let cell = cell(&asked.key);
         match &answered.result {
             Ok(Outcome::Written(written)) => {
-                self.told.acknowledged += 1;
+                self.outcomes.acknowledged += 1;
                 if !self.counted.contains(&written.version) {
                     self.violated(format!(
                         "write {} of {} was acknowledged as {} and does not count in its log",
@@ -343,7 +343,7 @@ impl Oracle {
                 see(client, asked, &written.version);
             }
             Ok(Outcome::Found(found)) => {
-                self.told.read += 1;
+                self.outcomes.read += 1;
                 if self.refused.contains(&found.value) {
                     self.violated(format!(
                         "{} shows a write that was refused: {:?}",
@@ -354,7 +354,7 @@ impl Oracle {
                 client.session = found.session.clone();
             }
             Ok(Outcome::Absent { tombstone, session }) => {
-                self.told.read += 1;
+                self.outcomes.read += 1;
                 if let Some(tombstone) = tombstone
                     && self.is_live(asked.site, &cell, &tombstone.version, now)
                 {
@@ -371,20 +371,20 @@ impl Oracle {
                 client.session = session.clone();
             }
             Ok(Outcome::Listed(_)) => {}
-            Err(Refusal::OutcomeUnknown) => self.told.unknown += 1,
+            Err(Refusal::OutcomeUnknown) => self.outcomes.unknown += 1,
             Err(Refusal::RegionsUnconfirmed { version, .. }) => {
-                self.told.acknowledged += 1;
+                self.outcomes.acknowledged += 1;
                 self.acknowledged
                     .entry(cell)
                     .or_default()
                     .insert(version.clone(), asked.site);
             }
             Err(Refusal::NeedsSync { .. }) => {
-                self.told.refused += 1;
+                self.outcomes.refused += 1;
                 *client = Client::default();
             }
             Err(refusal) => {
-                self.told.refused += 1;
+                self.outcomes.refused += 1;
                 if let Refusal::Internal(what) = refusal {
                     self.violated(format!("an agent has a fault: {what}"));
                 }

@@ -11,7 +11,7 @@ use isthmus_replication::body;
 use isthmus_replication::cell::CellId;
 use isthmus_replication::change::{Change, Op};
 use isthmus_replication::coordinates::{Anchor, Life, MessageId, Sequence};
-use isthmus_replication::fold::Token;
+use isthmus_replication::fold::SubjectToken;
 use isthmus_replication::header::{LifeLink, Local, Range, Record};
 use isthmus_replication::names::RegionName;
 use isthmus_replication::time::Wall;
@@ -225,7 +225,7 @@ impl Reference {
     /// Whether a message counts; of one that does, whose changes it brings, if any.
     fn counts(&mut self, message: &StoredMessage) -> Option<Option<RegionName>> {
         let header = message.header.as_ref().ok()?;
-        let own = Token::Origin(self.region.clone());
+        let own = SubjectToken::Origin(self.region.clone());
         let token = message.token.as_ref();
         let life = self.lives.last().map(|link| link.life);
         if !matches!(header.record, Record::Life(_)) && life.is_none() {
@@ -237,7 +237,7 @@ impl Reference {
             lowest_stamp: hlc,
             highest_stamp: hlc,
         };
-        let of_agents = token == Some(&Token::Agent);
+        let of_agents = token == Some(&SubjectToken::Agent);
         match &header.record {
             Record::Batch(batch) => (token == Some(&own) && self.local(batch, message.timestamp, true))
                 .then(|| Some(self.region.clone())),
@@ -282,10 +282,12 @@ impl Reference {
                     self.broken
                         .push(format!("{:?} returned to its origin", message.sequence));
                 }
-                let of_origin = token == Some(&Token::Origin(range.origin.clone()));
+                let of_origin = token == Some(&SubjectToken::Origin(range.origin.clone()));
                 (of_origin && self.range(range)).then(|| Some(range.origin.clone()))
             }
-            Record::Gap(range) => (token == Some(&Token::Gateway) && self.range(range)).then_some(None),
+            Record::Gap(range) => {
+                (token == Some(&SubjectToken::Gateway) && self.range(range)).then_some(None)
+            }
         }
     }
 

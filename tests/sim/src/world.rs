@@ -89,7 +89,7 @@ pub struct Report {
     /// Simulated time.
     pub lasted: Duration,
     /// What clients were told.
-    pub told: crate::oracle::Told,
+    pub outcomes: crate::oracle::ClientOutcomes,
     /// Ranges of lanes that were behind.
     pub conflated: u64,
     /// How often a lag that was told was compared with what is.
@@ -220,7 +220,7 @@ impl World {
             violations,
             fired: faults.fired(&self.sites),
             lasted: self.time.now(),
-            told: self.oracle.told,
+            outcomes: self.oracle.outcomes,
             conflated: self.oracle.conflated,
             lags: self.oracle.lags,
             compared: self.oracle.compared_parts(),
@@ -233,9 +233,9 @@ impl World {
         if !self.plan.faults.is_empty() {
             return Vec::new();
         }
-        let told = self.oracle.told;
-        let open = (told.refused + told.unknown > 0)
-            .then(|| format!("without any fault clients were told {told:?}"));
+        let outcomes = self.oracle.outcomes;
+        let open = (outcomes.refused + outcomes.unknown > 0)
+            .then(|| format!("without any fault clients got {outcomes:?}"));
         let warnings = trace::warnings()
             .into_iter()
             .map(|text| format!("without any fault: {text}"));

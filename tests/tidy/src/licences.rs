@@ -24,10 +24,10 @@ pub fn of_dependencies() -> io::Result<Vec<Package>> {
     let output = Command::new(cargo)
         .args(["metadata", "--format-version", "1", "--locked"])
         .output()?;
-    let told: Value = serde_json::from_slice(&output.stdout)
+    let metadata: Value = serde_json::from_slice(&output.stdout)
         .map_err(|_| io::Error::other(String::from_utf8_lossy(&output.stderr).into_owned()))?;
     let text = |package: &Value, name: &str| package[name].as_str().unwrap_or_default().to_owned();
-    let packages = told["packages"].as_array().into_iter().flatten();
+    let packages = metadata["packages"].as_array().into_iter().flatten();
     // Ours come from no registry.
     let of_others = packages.filter(|package| !package["source"].is_null());
     Ok(of_others

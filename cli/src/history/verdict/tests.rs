@@ -4,8 +4,8 @@ fn version(stamp: u64) -> String {
     format!("{stamp:016x}-eu-west-00000000000000aa")
 }
 
-fn invoke(write: u64, key: &str, value: Option<&str>) -> Entry {
-    Entry::Invoke {
+fn invoke(write: u64, key: &str, value: Option<&str>) -> HistoryEntry {
+    HistoryEntry::Invoke {
         write,
         region: "eu-west".into(),
         key: key.into(),
@@ -14,16 +14,16 @@ fn invoke(write: u64, key: &str, value: Option<&str>) -> Entry {
     }
 }
 
-fn ok(write: u64, stamp: u64) -> Entry {
-    Entry::Ok {
+fn ok(write: u64, stamp: u64) -> HistoryEntry {
+    HistoryEntry::Ok {
         write,
         version: version(stamp),
         at_ms: 0,
     }
 }
 
-fn read(agent: &str, key: &str, stamp: Option<u64>, value: Option<&str>) -> Entry {
-    Entry::Read {
+fn read(agent: &str, key: &str, stamp: Option<u64>, value: Option<&str>) -> HistoryEntry {
+    HistoryEntry::Read {
         agent: agent.into(),
         key: key.into(),
         version: stamp.map(version),
@@ -31,14 +31,14 @@ fn read(agent: &str, key: &str, stamp: Option<u64>, value: Option<&str>) -> Entr
     }
 }
 
-fn agents() -> Entry {
-    Entry::Agents {
+fn agents() -> HistoryEntry {
+    HistoryEntry::Agents {
         agents: vec!["eu-west/agent-1".into(), "us-east/agent-1".into()],
     }
 }
 
 /// One key written twice, another written and deleted, a third with an unknown last write that did happen.
-fn good() -> Vec<Entry> {
+fn good() -> Vec<HistoryEntry> {
     let mut history = vec![
         invoke(1, "a", Some("a1")),
         ok(1, 10),
@@ -51,13 +51,13 @@ fn good() -> Vec<Entry> {
         invoke(5, "c", Some("c1")),
         ok(5, 12),
         invoke(6, "c", Some("c2")),
-        Entry::Unknown {
+        HistoryEntry::Unknown {
             write: 6,
             reason: "timeout".into(),
             at_ms: 0,
         },
         invoke(7, "c", Some("c3")),
-        Entry::Fail {
+        HistoryEntry::Fail {
             write: 7,
             reason: "log_full".into(),
             at_ms: 0,
@@ -72,7 +72,7 @@ fn good() -> Vec<Entry> {
     history
 }
 
-fn wrongs(history: &[Entry]) -> Vec<Wrong> {
+fn wrongs(history: &[HistoryEntry]) -> Vec<Wrong> {
     judge(history)
         .violations
         .into_iter()
@@ -92,7 +92,7 @@ fn a_good_history_passes_and_is_counted() {
 fn removing_any_write_that_is_held_at_the_end_fails() {
     for write in [2, 4, 6] {
         let mut history = good();
-        history.retain(|entry| !matches!(entry, Entry::Invoke { write: w, .. } if *w == write));
+        history.retain(|entry| !matches!(entry, HistoryEntry::Invoke { write: w, .. } if *w == write));
         let wrongs = wrongs(&history);
         assert!(
             wrongs.iter().any(|wrong| matches!(wrong, Wrong::Invented { .. })),
@@ -118,8 +118,8 @@ fn a_deleted_key_that_came_back_fails_as_such() {
     assert!(matches!(wrongs[..], [Wrong::CameBack { .. }]), "{wrongs:?}");
 }
 
-fn session_read(key: &str, seen: u64, shown: Option<u64>, value: Option<&str>) -> Entry {
-    Entry::SessionRead {
+fn session_read(key: &str, seen: u64, shown: Option<u64>, value: Option<&str>) -> HistoryEntry {
+    HistoryEntry::SessionRead {
         agent: "us-east/agent-1".into(),
         key: key.into(),
         seen: version(seen),
@@ -198,7 +198,7 @@ fn agents_that_differ_or_were_not_read_fail() {
     assert!(matches!(wrongs(&history)[..], [Wrong::Differs { .. }]));
     let mut history = good();
     history.retain(
-        |entry| !matches!(entry, Entry::Read { agent, key, .. } if agent.starts_with("us") && key == "a"),
+        |entry| !matches!(entry, HistoryEntry::Read { agent, key, .. } if agent.starts_with("us") && key == "a"),
     );
     assert_eq!(wrongs(&history), [Wrong::NotRead]);
 }
@@ -206,7 +206,7 @@ fn agents_that_differ_or_were_not_read_fail() {
 #[test]
 fn an_empty_history_proves_nothing_and_bad_versions_are_said() {
     assert_eq!(wrongs(&[]), [Wrong::ProvesNothing]);
-    let bad = Entry::Ok {
+    let bad = HistoryEntry::Ok {
         write: 1,
         version: "7".into(),
         at_ms: 0,

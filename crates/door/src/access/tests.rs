@@ -48,7 +48,7 @@ impl Doorway {
         self.process.metrics.text().lines().any(|line| line == wanted)
     }
 
-    pub(crate) fn told(&self, kind: &str) -> usize {
+    pub(crate) fn events(&self, kind: &str) -> usize {
         let events = self.process.events.after(0);
         events.iter().filter(|event| event.kind == kind).count()
     }
@@ -141,9 +141,9 @@ fn a_refusal_is_counted_each_time_and_told_once_a_minute() {
     for _ in 0..100 {
         assert!(name_of(&gate, Some("Bearer guessed")).is_err());
     }
-    assert_eq!(doorway.told("access_refused"), 1);
+    assert_eq!(doorway.events("access_refused"), 1);
     assert!(name_of(&gate, None).is_err());
-    assert_eq!(doorway.told("access_refused"), 2);
+    assert_eq!(doorway.events("access_refused"), 2);
     let events = format!("{:?}", doorway.process.events.after(0));
     assert!(!events.contains("guessed"), "{events}");
 }

@@ -49,12 +49,12 @@ fn carry(process: &Process<()>, name: &str, region: &MemoryRegion) -> History {
 }
 
 /// The messages that the region tells once there are `count` of them.
-async fn told(history: &History, count: usize) -> Vec<String> {
+async fn recorded(history: &History, count: usize) -> Vec<String> {
     let all = async {
         loop {
-            let told = history.of_region(HOUR, None, PAGE).await;
-            let events = told["events"].as_array().unwrap();
-            if told["source"] == "region" && events.len() >= count {
+            let recorded = history.of_region(HOUR, None, PAGE).await;
+            let events = recorded["events"].as_array().unwrap();
+            if recorded["source"] == "region" && events.len() >= count {
                 let message = |event: &Value| event["message"].as_str().unwrap().to_owned();
                 return events.iter().map(message).collect();
             }
@@ -77,7 +77,7 @@ async fn events_wait_for_the_journal_as_far_as_there_is_room_and_the_rest_is_cou
     let (process, region) = (process(), region().await);
     let history = carry(&process, "agent-1", &region);
     record(&process, 0..3);
-    assert_eq!(told(&history, 3).await, ["0", "1", "2"]);
+    assert_eq!(recorded(&history, 3).await, ["0", "1", "2"]);
     region.set_servers(Servers::Away);
     record(&process, 3..Class::Process.kept() + 13);
     let own = history.of_region(HOUR, None, PAGE).await;
@@ -92,7 +92,7 @@ async fn events_wait_for_the_journal_as_far_as_there_is_room_and_the_rest_is_cou
     );
     region.set_servers(Servers::Answer);
     let expected: Vec<String> = (0..3).chain(13..PAGE + 10).map(|n| n.to_string()).collect();
-    assert_eq!(told(&history, PAGE).await, expected);
+    assert_eq!(recorded(&history, PAGE).await, expected);
     assert!(process.metrics.text().contains("isthmus_events_lost_total 10\n"));
 }
 
@@ -150,7 +150,7 @@ async fn each_run_of_a_process_has_places_of_its_own_in_the_journal() {
         let process = process();
         let history = carry(&process, "agent-1", &region);
         refuse(&process, 1);
-        told(&history, run).await;
+        recorded(&history, run).await;
     }
     assert_eq!(kept(&region, "access_refused", |_| true), 3);
 }
@@ -166,7 +166,7 @@ async fn what_every_process_sees_is_kept_once_and_pages_follow_each_other() {
             .events
             .record_shared(Severity::Notice, "node_up", fact, "agent-9 is up", json!({}));
         record(process, 0..2);
-        assert_eq!(told(&history, 3 + 2 * n).await.len(), 3 + 2 * n);
+        assert_eq!(recorded(&history, 3 + 2 * n).await.len(), 3 + 2 * n);
     }
     let history = history(&processes[0], "agent-0");
     history.journal.set(region.ports().journal).unwrap();
@@ -187,7 +187,7 @@ async fn who_follows_is_told_what_is_new_and_of_its_own_process_while_the_journa
     let (process, region) = (process(), region().await);
     let history = carry(&process, "agent-1", &region);
     record(&process, 0..2);
-    assert_eq!(told(&history, 2).await, ["0", "1"]);
+    assert_eq!(recorded(&history, 2).await, ["0", "1"]);
     let mut follower = history.follow(HOUR);
     let mut news = async || {
         let news = timeout(HOUR, follower.next()).await.unwrap();
@@ -206,7 +206,7 @@ async fn who_follows_is_told_what_is_new_and_of_its_own_process_while_the_journa
     let own = ["0", "1", "2"].map(str::to_owned).to_vec();
     assert_eq!(news().await, ("process".to_owned(), own));
     region.set_servers(Servers::Answer);
-    assert_eq!(told(&history, 3).await.len(), 3);
+    assert_eq!(recorded(&history, 3).await.len(), 3);
     assert_eq!(news().await, ("region".to_owned(), vec!["2".to_owned()]));
     record(&process, 3..4);
     assert_eq!(news().await, ("region".to_owned(), vec!["3".to_owned()]));
@@ -218,7 +218,7 @@ async fn what_is_kept_goes_into_a_journal_that_was_made_anew_and_who_follows_goe
     let history = carry(&process, "agent-1", &region);
     let mut follower = history.follow(HOUR);
     record(&process, 0..9);
-    assert_eq!(told(&history, 9).await.len(), 9);
+    assert_eq!(recorded(&history, 9).await.len(), 9);
     assert_eq!(follower.next().await["events"].as_array().unwrap().len(), 9);
 
     let journal = region.ports().journal;
@@ -230,7 +230,7 @@ async fn what_is_kept_goes_into_a_journal_that_was_made_anew_and_who_follows_goe
     history.carry_again();
     record(&process, 10..11);
     let all: Vec<String> = (0..11).map(|n| n.to_string()).collect();
-    assert_eq!(told(&history, 11).await, all);
+    assert_eq!(recorded(&history, 11).await, all);
     assert!(process.metrics.text().contains("isthmus_events_lost_total 0\n"));
 
     record(&process, 11..12);

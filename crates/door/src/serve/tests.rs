@@ -167,12 +167,12 @@ async fn a_head_beyond_its_bound_is_refused() {
         "y".repeat(200 * 1024)
     );
     client.write_all(head.as_bytes()).await.ok();
-    let mut told = Vec::new();
-    within(client.read_to_end(&mut told)).await.ok();
+    let mut answer = Vec::new();
+    within(client.read_to_end(&mut answer)).await.ok();
     assert!(
-        told.is_empty() || told.starts_with(b"HTTP/1.1 431"),
+        answer.is_empty() || answer.starts_with(b"HTTP/1.1 431"),
         "{}",
-        String::from_utf8_lossy(&told)
+        String::from_utf8_lossy(&answer)
     );
     assert!(!door.begun.is_cancelled());
     door.close().await;

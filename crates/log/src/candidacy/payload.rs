@@ -51,11 +51,11 @@ mod tests {
             run: WriterId(0xfeed),
         };
         assert_eq!(read_holder(&holder(&own)), Some(own.clone()));
-        let told = Beat {
+        let sent = Beat {
             holder: own,
             revision: Revision(7),
         };
-        assert_eq!(read_beat(&beat(&told)), Some(told));
+        assert_eq!(read_beat(&beat(&sent)), Some(sent));
         for garbage in [&b""[..], b"x", b"a b c", b"\xff 1 2", b"gateway-1 zz 1"] {
             assert_eq!(read_beat(garbage), None);
         }

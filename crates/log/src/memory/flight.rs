@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use isthmus_replication::coordinates::{Sequence, Shard};
-use isthmus_replication::fold::Token;
+use isthmus_replication::fold::SubjectToken;
 use isthmus_replication::header::Header;
 use isthmus_replication::time::Mono;
 use tokio::sync::oneshot;
@@ -42,13 +42,13 @@ pub trait Fates: Send {
 pub(super) struct Flights {
     fates: Option<Box<dyn Fates>>,
     appends: Vec<Flight>,
-    answers: Vec<Answer>,
+    answers: Vec<DueAnswer>,
 }
 
 struct Flight {
     due: Mono,
     shard: Shard,
-    token: Token,
+    token: SubjectToken,
     header: Header,
     body: Bytes,
     again_after: Option<Duration>,
@@ -57,7 +57,7 @@ struct Flight {
     answer: Option<oneshot::Sender<Result<Sequence, AppendError>>>,
 }
 
-struct Answer {
+struct DueAnswer {
     due: Mono,
     result: Result<Sequence, AppendError>,
     answer: oneshot::Sender<Result<Sequence, AppendError>>,
@@ -88,7 +88,7 @@ impl Flights {
     fn answer(&mut self, now: Mono) {
         self.answers.sort_by_key(|answer| answer.due);
         let due = self.answers.partition_point(|answer| answer.due <= now);
-        for Answer { answer, result, .. } in self.answers.drain(..due) {
+        for DueAnswer { answer, result, .. } in self.answers.drain(..due) {
             // A publisher that is gone hears nothing.
             let _ = answer.send(result);
         }
@@ -97,7 +97,13 @@ impl Flights {
 
 impl MemoryRegion {
     /// Sends an append on its way.
-    pub(super) fn take_off(&self, shard: &Shard, token: &Token, header: &Header, body: Bytes) -> Appending {
+    pub(super) fn take_off(
+        &self,
+        shard: &Shard,
+        token: &SubjectToken,
+        header: &Header,
+        body: Bytes,
+    ) -> Appending {
         let now = (self.0.clock)().mono;
         let (answer, answered) = oneshot::channel();
         let mut state = self.state();
@@ -141,7 +147,10 @@ impl MemoryRegion {
                 }
                 if let (Some(answer), Some(after)) = (answer, answered_after) {
                     let due = now.after(after);
-                    self.state().flights.answers.push(Answer { due, result, answer });
+                    self.state()
+                        .flights
+                        .answers
+                        .push(DueAnswer { due, result, answer });
                 }
             }
         }

@@ -13,11 +13,11 @@ use crate::{Ended, Lease, LeaseError, LeaseEvent, LeaseName, Revision};
 #[derive(Debug, Clone, Default)]
 pub struct MemoryLeases {
     last: Revision,
-    leases: BTreeMap<LeaseName, Entry>,
+    leases: BTreeMap<LeaseName, LeaseSlot>,
 }
 
 #[derive(Debug, Clone)]
-struct Entry {
+struct LeaseSlot {
     revision: Revision,
     state: State,
 }
@@ -72,7 +72,7 @@ impl MemoryLeases {
 
     fn set(&mut self, name: LeaseName, state: State) -> Revision {
         self.last = Revision(self.last.0 + 1);
-        let entry = Entry {
+        let entry = LeaseSlot {
             revision: self.last,
             state,
         };
@@ -149,7 +149,7 @@ impl MemoryLeases {
     }
 }
 
-impl Entry {
+impl LeaseSlot {
     fn event(&self, name: LeaseName) -> LeaseEvent {
         let revision = self.revision;
         match &self.state {

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use isthmus_replication::coordinates::{Anchor, MessageId, Sequence};
-use isthmus_replication::fold::Token;
+use isthmus_replication::fold::SubjectToken;
 use isthmus_replication::follow::LifeSuspected;
 use isthmus_replication::header::Header;
 use isthmus_replication::time::Wall;
@@ -19,20 +19,20 @@ const ENTRY_BYTES: usize = 64;
 pub struct MemoryLog {
     settings: LogSettings,
     trimmed: Sequence,
-    entries: VecDeque<Entry>,
+    entries: VecDeque<StoredEntry>,
     bytes: u64,
     last_at: Wall,
 }
 
 #[derive(Debug, Clone)]
-struct Entry {
-    token: Token,
+struct StoredEntry {
+    token: SubjectToken,
     header: Bytes,
     body: Bytes,
     timestamp: Wall,
 }
 
-impl Entry {
+impl StoredEntry {
     fn bytes(&self) -> u64 {
         (ENTRY_BYTES + self.header.len() + self.body.len()) as u64
     }
@@ -68,11 +68,11 @@ impl MemoryLog {
     pub fn append(
         &mut self,
         now: Wall,
-        token: &Token,
+        token: &SubjectToken,
         header: &Header,
         body: Bytes,
     ) -> Result<Sequence, Full> {
-        let entry = Entry {
+        let entry = StoredEntry {
             token: token.clone(),
             header: header.encode(),
             body,
@@ -103,7 +103,7 @@ impl MemoryLog {
                 .front()
                 .map_or_else(Wall::default, |entry| entry.timestamp),
             last_at: self.last_at,
-            told_at: now,
+            answered_at: now,
         }
     }
 
@@ -123,7 +123,7 @@ impl MemoryLog {
 
     /// The first message of `token` at or after `from`.
     #[must_use]
-    pub fn next_of(&self, token: &Token, from: Sequence) -> Option<StoredMessage> {
+    pub fn next_of(&self, token: &SubjectToken, from: Sequence) -> Option<StoredMessage> {
         let skipped = from.0.saturating_sub(self.trimmed.0 + 1);
         let skipped = usize::try_from(skipped).unwrap_or(usize::MAX);
         let mut rest = self.entries.iter().enumerate().skip(skipped);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use isthmus_replication::coordinates::{Anchor, Sequence, Shard};
-use isthmus_replication::fold::Token;
+use isthmus_replication::fold::SubjectToken;
 use isthmus_replication::header::Header;
 use isthmus_replication::time::Wall;
 use tokio::sync::mpsc;
@@ -48,7 +48,7 @@ impl MemoryRegion {
     pub(super) fn store(
         &self,
         shard: &Shard,
-        token: &Token,
+        token: &SubjectToken,
         header: &Header,
         body: Bytes,
     ) -> Result<Sequence, AppendError> {
@@ -164,7 +164,7 @@ impl ChangeLog for MemoryRegion {
         Ok(())
     }
 
-    async fn append(&self, shard: &Shard, token: &Token, header: &Header, body: Bytes) -> Appending {
+    async fn append(&self, shard: &Shard, token: &SubjectToken, header: &Header, body: Bytes) -> Appending {
         self.take_off(shard, token, header, body)
     }
 
@@ -185,7 +185,7 @@ impl ChangeLog for MemoryRegion {
     async fn next_of(
         &self,
         shard: &Shard,
-        token: &Token,
+        token: &SubjectToken,
         from: Sequence,
     ) -> Result<Option<StoredMessage>, LogError> {
         self.asked(shard, |log| log.next_of(token, from)).await

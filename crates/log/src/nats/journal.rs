@@ -209,7 +209,7 @@ impl Journal for NatsJournal {
     }
 
     async fn time(&self, journal: &JournalName) -> Result<Wall, LogError> {
-        self.info(journal).await.map(|info| info.told_at())
+        self.info(journal).await.map(|info| info.answered_at())
     }
 
     async fn get(&self, journal: &JournalName, name: &EntryName) -> Result<Option<JournalEntry>, LogError> {

@@ -10,7 +10,7 @@ use tokio::time::sleep;
 
 use super::connection::{Connection, ConnectionState};
 use super::lease::{MARKER_REASON, holds_value};
-use super::session::{self, Begin, Session};
+use super::session::{self, Begin, ConsumerSession};
 use crate::{Ended, LeaseEvent, LeaseName, Revision};
 
 /// Between two attempts to open.
@@ -23,12 +23,12 @@ pub(super) async fn run(
     prefix: String,
     events: mpsc::Sender<LeaseEvent>,
 ) {
-    let mut told = None;
+    let mut reported = None;
     while !events.is_closed() {
         let connected = connection.connected().await;
         match session::open(&connection, &stream, Begin::Bucket, &format!("{prefix}>")).await {
             Ok(session) => {
-                told = None;
+                reported = None;
                 if follow(&connection, connected, session, &prefix, &events)
                     .await
                     .is_err()
@@ -38,9 +38,9 @@ pub(super) async fn run(
             }
             Err(error) => {
                 let why = error.to_string();
-                if told.as_ref() != Some(&why) {
+                if reported.as_ref() != Some(&why) {
                     tracing::warn!(why, "the leases can't be followed yet");
-                    told = Some(why);
+                    reported = Some(why);
                 }
             }
         }
@@ -54,11 +54,11 @@ type Closed = mpsc::error::SendError<LeaseEvent>;
 async fn follow(
     connection: &Connection,
     connected: ConnectionState,
-    session: Session,
+    session: ConsumerSession,
     prefix: &str,
     events: &mpsc::Sender<LeaseEvent>,
 ) -> Result<(), Closed> {
-    let Session {
+    let ConsumerSession {
         slot: _held,
         mut messages,
         pending,

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 use isthmus_replication::coordinates::{Anchor, Sequence, Shard};
-use isthmus_replication::fold::Token;
+use isthmus_replication::fold::SubjectToken;
 use isthmus_replication::header::Header;
 use isthmus_replication::time::Wall;
 use serde::{Deserialize, Serialize};
@@ -50,7 +50,7 @@ impl From<&StreamInfo> for Bounds {
             bytes: info.state.bytes,
             first_at: info.first_at(),
             last_at: info.last_at(),
-            told_at: info.told_at(),
+            answered_at: info.answered_at(),
         }
     }
 }
@@ -81,7 +81,7 @@ impl ChangeLog for NatsLog {
         self.connection.check_slots(&self.names().stream(shard)).await
     }
 
-    async fn append(&self, shard: &Shard, token: &Token, header: &Header, body: Bytes) -> Appending {
+    async fn append(&self, shard: &Shard, token: &SubjectToken, header: &Header, body: Bytes) -> Appending {
         let names = self.names();
         let (stream, subject) = (names.stream(shard), names.subject(shard, token));
         self.connection
@@ -108,7 +108,7 @@ impl ChangeLog for NatsLog {
     async fn next_of(
         &self,
         shard: &Shard,
-        token: &Token,
+        token: &SubjectToken,
         from: Sequence,
     ) -> Result<Option<StoredMessage>, LogError> {
         let subject = self.names().subject(shard, token);
@@ -135,7 +135,7 @@ impl ChangeLog for NatsLog {
     }
 
     async fn server_time(&self, shard: &Shard) -> Result<Wall, LogError> {
-        self.info(shard).await.map(|info| info.told_at())
+        self.info(shard).await.map(|info| info.answered_at())
     }
 
     fn max_message_bytes(&self) -> Option<usize> {

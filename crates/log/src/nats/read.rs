@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::connection::{Connection, ConnectionState};
 use super::message::delivered;
 use super::request::{Query, Unfulfilled};
-use super::session::{self, Begin, Session};
+use super::session::{self, Begin, ConsumerSession};
 use crate::absences::Absences;
 use crate::reader::{Abandoned, Delivery};
 use crate::{Bounds, ReadError, ReaderCounts, StoredMessage};
@@ -41,7 +41,7 @@ pub(super) struct Reading {
     short_answers: u32,
     absences: Absences,
     /// Why there is no session, as it was told last.
-    told: Option<String>,
+    reported: Option<String>,
 }
 
 /// Why a session ended.
@@ -75,7 +75,7 @@ impl Reading {
             counts,
             short_answers: 0,
             absences: Absences::new(ABSENCE_APART),
-            told: None,
+            reported: None,
         }
     }
 
@@ -97,15 +97,15 @@ impl Reading {
         let begin = Begin::At(self.at.sequence);
         match session::open(&self.connection, &self.stream, begin, "").await {
             Ok(session) => {
-                self.told = None;
+                self.reported = None;
                 self.counts.count_opened();
                 self.deliver(session, connected, delivery).await
             }
             Err(error) => {
                 let why = error.to_string();
-                if self.told.as_ref() != Some(&why) {
+                if self.reported.as_ref() != Some(&why) {
                     tracing::warn!(stream = self.stream, why, "the log can't be read yet");
-                    self.told = Some(why);
+                    self.reported = Some(why);
                 }
                 Interrupted::Again
             }
@@ -161,11 +161,11 @@ impl Reading {
     /// Delivers until something comes between.
     async fn deliver(
         &mut self,
-        session: Session,
+        session: ConsumerSession,
         connected: ConnectionState,
         delivery: &Delivery,
     ) -> Interrupted {
-        let Session {
+        let ConsumerSession {
             slot: _held,
             mut messages,
             ..

@@ -106,7 +106,7 @@ pub(super) struct StreamState {
 
 impl StreamInfo {
     /// When the server answered, by its clock.
-    pub(super) fn told_at(&self) -> Wall {
+    pub(super) fn answered_at(&self) -> Wall {
         wall(&self.ts)
     }
 

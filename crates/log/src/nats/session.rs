@@ -23,7 +23,7 @@ const PULL: Duration = Duration::from_secs(30);
 const INACTIVE: Duration = Duration::from_secs(60);
 
 /// What a consumer delivers, and how much was waiting when the session began.
-pub(super) struct Session {
+pub(super) struct ConsumerSession {
     pub messages: Stream,
     pub pending: u64,
     /// Held as long as it is read through; dropped after `messages`, which takes back what was asked for.
@@ -93,7 +93,7 @@ pub(super) async fn open(
     stream: &str,
     begin: Begin,
     filter: &str,
-) -> Result<Session, NoConsumer> {
+) -> Result<ConsumerSession, NoConsumer> {
     let (consumer, pending, slot) = match connection.slots() {
         None => {
             let consumer = make(connection, stream, begin, filter).await?;
@@ -118,7 +118,7 @@ pub(super) async fn open(
         .messages()
         .await
         .map_err(|error| NoConsumer::Own(error.into()))?;
-    Ok(Session {
+    Ok(ConsumerSession {
         messages,
         pending,
         slot,

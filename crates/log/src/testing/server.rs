@@ -234,9 +234,9 @@ impl NatsServer {
         let Some(mut process) = self.process.take() else {
             return;
         };
-        let told = Command::new("kill").arg(process.id().to_string()).status();
+        let signalled = Command::new("kill").arg(process.id().to_string()).status();
         assert!(
-            told.is_ok_and(|status| status.success()),
+            signalled.is_ok_and(|status| status.success()),
             "nats-server takes a signal"
         );
         process.wait().expect("nats-server is a child of this process");

@@ -10,7 +10,7 @@ use isthmus_log::nats::{Connection, ConnectionSettings, Readers};
 use isthmus_log::testing::{NatsServer, NatsServerSettings};
 use isthmus_log::{LocalClock, LogSettings, Ports, Reader, RegionNames, Role, StoredMessage};
 use isthmus_replication::coordinates::{Anchor, MessageId, Sequence, Shard, WriterId};
-use isthmus_replication::fold::Token;
+use isthmus_replication::fold::SubjectToken;
 use isthmus_replication::header::{BodySeal, Header, Local, Record, StageTimes};
 use isthmus_replication::hlc::Hlc;
 use isthmus_replication::names::{GroupName, ProcessName, RegionName, SetName};
@@ -32,8 +32,8 @@ pub fn shard() -> Shard {
     }
 }
 
-pub fn own() -> Token {
-    Token::Origin(names().region)
+pub fn own() -> SubjectToken {
+    SubjectToken::Origin(names().region)
 }
 
 pub fn settings() -> LogSettings {
@@ -156,6 +156,14 @@ pub fn header(record: Record, body: &Bytes) -> Header {
         body: BodySeal::of(body, 1),
         stages: StageTimes::default(),
     }
+}
+
+/// Waits until the server knows the client's subscriptions: it does what a client sends in order.
+/// `flush` waits for the socket alone.
+pub async fn heard_by_the_server(client: &async_nats::Client) {
+    let unanswered = client.request("nobody.listens", Bytes::new()).await;
+    let kind = unanswered.expect_err("nobody answers").kind();
+    assert_eq!(kind, async_nats::client::RequestErrorKind::NoResponders);
 }
 
 /// Appends a batch and waits for its place.

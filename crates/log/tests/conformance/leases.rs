@@ -99,7 +99,7 @@ pub async fn a_lease_that_nobody_renews_ends(ports: Ports) {
         .await
         .unwrap();
     let leases = ports.leases.as_ref();
-    let free = isthmus_log::testing::until("the lease ends", Duration::from_secs(5), || async {
+    let free = isthmus_log::testing::until("the lease ends", BOUND, || async {
         leases
             .get(&LeaseName::leader())
             .await
@@ -195,7 +195,7 @@ pub async fn members_come_and_go_with_their_leases(ports: Ports) {
     let held = put(&agent, held, two, LONG).await;
     assert_eq!(
         members.note(&within("an event", watch.next()).await.unwrap()),
-        [MemberChange::Told(agent.clone())]
+        [MemberChange::Announced(agent.clone())]
     );
     put(&gateway, Revision(0), b"", TTL).await;
     assert_eq!(

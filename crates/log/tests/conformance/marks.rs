@@ -4,7 +4,7 @@ use bytes::Bytes;
 use isthmus_log::{Ports, newest_mark_describing, oldest_mark};
 use isthmus_replication::cell::Digest;
 use isthmus_replication::coordinates::{Anchor, Life, MessageId, Sequence, WriterId};
-use isthmus_replication::fold::{Fold, MarkBody, Message, Token};
+use isthmus_replication::fold::{Fold, MarkBody, Message, SubjectToken};
 use isthmus_replication::header::{LifeLink, LifeRecord, MarkRecord, Record};
 use isthmus_replication::hlc::Hlc;
 use isthmus_replication::time::Wall;
@@ -114,7 +114,7 @@ async fn put_agent(ports: &Ports, record: Record, body: Bytes) {
     let header = header(record, &body);
     ports
         .log
-        .append(&shard(), &Token::Agent, &header, body)
+        .append(&shard(), &SubjectToken::Agent, &header, body)
         .await
         .await
         .unwrap();

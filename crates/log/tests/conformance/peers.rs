@@ -13,10 +13,10 @@ pub async fn what_is_told_is_heard_by_those_who_listen(ports: Ports) {
     let mut all = ports.peers.subscribe("applied.>").await.unwrap();
     let mut one = ports.peers.subscribe("applied.default.1").await.unwrap();
     for partition in 0..3 {
-        let told = Bytes::from(vec![partition]);
+        let payload = Bytes::from(vec![partition]);
         ports
             .peers
-            .publish(&format!("applied.default.{partition}"), told)
+            .publish(&format!("applied.default.{partition}"), payload)
             .await
             .unwrap();
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use isthmus_log::{AppendError, EnsureError, LogError, LogSettings, Ports, ReadError, ServerClock};
 use isthmus_replication::coordinates::{Anchor, MessageId, Sequence};
-use isthmus_replication::fold::Token;
+use isthmus_replication::fold::SubjectToken;
 use isthmus_replication::follow::LifeSuspected;
 
 use super::common::*;
@@ -78,10 +78,10 @@ pub async fn every_way_of_reading_a_message_gives_the_same(ports: Ports) {
     let body = Bytes::from_static(b"");
     for (token, id) in [
         (own(), 1),
-        (Token::Agent, 2),
+        (SubjectToken::Agent, 2),
         (own(), 3),
-        (Token::Gateway, 4),
-        (Token::Agent, 5),
+        (SubjectToken::Gateway, 4),
+        (SubjectToken::Agent, 5),
     ] {
         ports
             .log
@@ -97,12 +97,12 @@ pub async fn every_way_of_reading_a_message_gives_the_same(ports: Ports) {
         assert_eq!(found.as_ref(), Some(message));
     }
     for (token, from, found) in [
-        (Token::Agent, 0, Some(1)),
-        (Token::Agent, 2, Some(1)),
-        (Token::Agent, 3, Some(4)),
-        (Token::Gateway, 1, Some(3)),
-        (Token::Gateway, 5, None),
-        (Token::Agent, 9, None),
+        (SubjectToken::Agent, 0, Some(1)),
+        (SubjectToken::Agent, 2, Some(1)),
+        (SubjectToken::Agent, 3, Some(4)),
+        (SubjectToken::Gateway, 1, Some(3)),
+        (SubjectToken::Gateway, 5, None),
+        (SubjectToken::Agent, 9, None),
     ] {
         let next = ports.log.next_of(&shard(), &token, Sequence(from)).await.unwrap();
         assert_eq!(
@@ -120,7 +120,7 @@ pub async fn every_way_of_reading_a_message_gives_the_same(ports: Ports) {
         (bounds.first_at, bounds.last_at),
         (messages[0].timestamp, messages[4].timestamp)
     );
-    assert!(bounds.told_at >= bounds.last_at);
+    assert!(bounds.answered_at >= bounds.last_at);
 }
 
 pub async fn a_missing_log_is_said_to_be_missing(ports: Ports) {
@@ -173,7 +173,7 @@ pub async fn another_setting_is_named_with_its_mend(ports: Ports) {
 }
 
 pub async fn what_is_missing_is_awaited_and_told(ports: Ports) {
-    let (told, mut heard) = tokio::sync::mpsc::channel(1);
+    let (errors_tx, mut heard) = tokio::sync::mpsc::channel(1);
     let waiting = ports.clone();
     let ensured = tokio::spawn(async move {
         let not_created = LogSettings {
@@ -182,7 +182,7 @@ pub async fn what_is_missing_is_awaited_and_told(ports: Ports) {
         };
         let waits = |error: &EnsureError| {
             // One word is enough.
-            let _ = told.try_send(error.clone());
+            let _ = errors_tx.try_send(error.clone());
         };
         waiting.ensure(&[shard()], &not_created, waits).await
     });

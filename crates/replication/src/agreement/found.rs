@@ -3,14 +3,15 @@
 use std::time::Duration;
 
 use super::{PARTS, Sample, compare};
+use crate::reminder::Reminder;
 use crate::time::Mono;
 
-/// A part is told to differ once it has been found so for this long.
+/// A part is reported to differ once it has been found so for this long.
 pub const HOLD: Duration = Duration::from_secs(30);
 /// And so often in a row.
 const TIMES: u32 = 3;
-/// A difference that lasts is told again after this.
-const TELL_AGAIN: Duration = Duration::from_secs(3600);
+/// How often a difference that lasts is reported.
+const REPORTED_EVERY: Duration = Duration::from_secs(3600);
 
 /// What is known of one part.
 #[derive(Debug, Clone, Copy)]
@@ -31,7 +32,7 @@ struct Differs {
 pub struct Agreement {
     began: Mono,
     parts: Box<[Part; PARTS]>,
-    told: Option<Mono>,
+    reminder: Reminder,
 }
 
 /// What is found at a moment.
@@ -45,7 +46,7 @@ pub struct Found {
     pub all_compared: bool,
 }
 
-/// What an operator is to be told.
+/// What to report to operators.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum News {
     /// The regions differ, or still do.
@@ -68,11 +69,11 @@ impl Agreement {
         Self {
             began: now,
             parts: Box::new([part; PARTS]),
-            told: None,
+            reminder: Reminder::every(REPORTED_EVERY),
         }
     }
 
-    /// Compares what the peer told with each of this region's newest samples, the newest last; what is to be told.
+    /// Compares what the peer told with each of this region's newest samples, the newest last; what to report.
     pub fn note<'a>(
         &mut self,
         now: Mono,
@@ -95,18 +96,10 @@ impl Agreement {
     fn news(&mut self, now: Mono) -> Option<News> {
         let parts = self.found(now).differing;
         let over = !self.parts.iter().any(|part| part.differs.is_some());
-        match self.told {
-            None if parts == 0 => None,
-            Some(told) if parts > 0 && now.since(told) < TELL_AGAIN => None,
-            Some(_) if parts == 0 && !over => None,
-            Some(_) if parts == 0 => {
-                self.told = None;
-                Some(News::Agree)
-            }
-            None | Some(_) => {
-                self.told = Some(now);
-                Some(News::Differ { parts })
-            }
+        match parts {
+            0 if over => self.reminder.end().then_some(News::Agree),
+            0 => None,
+            parts => self.reminder.take(now).then_some(News::Differ { parts }),
         }
     }
 
@@ -116,7 +109,7 @@ impl Agreement {
         let ages = self.parts.iter().map(|part| part.compared.unwrap_or(self.began));
         let oldest = ages.min().unwrap_or(self.began);
         Found {
-            differing: self.parts.iter().filter(|part| part.is_told()).count(),
+            differing: self.parts.iter().filter(|part| part.has_lasted()).count(),
             compared_within: now.since(oldest),
             all_compared: self.parts.iter().all(|part| part.compared.is_some()),
         }
@@ -136,8 +129,9 @@ impl Part {
         });
     }
 
-    /// What was found different stays so until it is found equal.
-    fn is_told(&self) -> bool {
+    /// Whether it has differed for long enough to be reported. What was found different stays so
+    /// until it is found equal.
+    fn has_lasted(&self) -> bool {
         self.differs
             .zip(self.compared)
             .is_some_and(|(differs, compared)| {

@@ -296,15 +296,15 @@ fn a_difference_is_told_once_it_lasts_again_each_hour_and_when_it_is_over() {
     world.seconds += SETTLE.as_secs();
     let mut agreement = Agreement::new(at(world.seconds));
     let began = world.seconds;
-    let mut told = Vec::new();
+    let mut reported = Vec::new();
     while world.seconds < began + 3 * 3600 {
         let ours = world.sample(0).unwrap();
         let news = agreement.note(at(world.seconds), [&ours], &world.sample(1).unwrap());
-        told.extend(news.map(|news| (world.seconds - began, news)));
+        reported.extend(news.map(|news| (world.seconds - began, news)));
         world.seconds += COMPARE_INTERVAL.as_secs();
     }
     let differ = News::Differ { parts: 1 };
-    assert_eq!(told, [(30, differ), (3630, differ), (7230, differ)]);
+    assert_eq!(reported, [(30, differ), (3630, differ), (7230, differ)]);
     assert_eq!(agreement.found(at(world.seconds)).differing, 1);
 
     world.sites[1].store.apply(lost, Wall::default());
@@ -354,18 +354,19 @@ fn after_a_new_life_and_an_interruption_nothing_is_told_for_a_while() {
         )])
     };
     let agent = ProcessName::parse("agent-1").unwrap();
-    let told = |observed: &Observed, now| observed.sample(at(now), &shard(), &agent, WriterId(1)).is_some();
+    let reported =
+        |observed: &Observed, now| observed.sample(at(now), &shard(), &agent, WriterId(1)).is_some();
     observed.look(at(0), included(1), &parts);
-    assert!(!told(&observed, 29));
+    assert!(!reported(&observed, 29));
     observed.look(at(30), included(1), &parts);
-    assert!(told(&observed, 30));
+    assert!(reported(&observed, 30));
     observed.interrupt();
-    assert!(!told(&observed, 31));
+    assert!(!reported(&observed, 31));
     observed.look(at(32), included(1), &parts);
-    assert!(told(&observed, 32));
+    assert!(reported(&observed, 32));
     observed.look(at(33), included(2), &parts);
-    assert!(!told(&observed, 62));
-    assert!(told(&observed, 63));
+    assert!(!reported(&observed, 62));
+    assert!(reported(&observed, 63));
     assert!(
         !included(1).covers(&included(2)),
         "of different lives nobody can say"

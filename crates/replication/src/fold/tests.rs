@@ -132,20 +132,20 @@ impl Reader {
 
     fn read(&mut self, record: Record) -> Verdict {
         let token = match &record {
-            Record::Batch(_) => Token::Origin(name("eu-west")),
-            Record::Range(range) => Token::Origin(range.origin.clone()),
-            Record::Gap(_) => Token::Gateway,
-            _ => Token::Agent,
+            Record::Batch(_) => SubjectToken::Origin(name("eu-west")),
+            Record::Range(range) => SubjectToken::Origin(range.origin.clone()),
+            Record::Gap(_) => SubjectToken::Gateway,
+            _ => SubjectToken::Agent,
         };
         self.read_under(record, &token)
     }
 
-    fn read_under(&mut self, record: Record, token: &Token) -> Verdict {
+    fn read_under(&mut self, record: Record, token: &SubjectToken) -> Verdict {
         let header = header(&log("eu-west"), record);
         self.message(Ok(&header), Some(token))
     }
 
-    fn message(&mut self, header: Result<&Header, &HeaderError>, token: Option<&Token>) -> Verdict {
+    fn message(&mut self, header: Result<&Header, &HeaderError>, token: Option<&SubjectToken>) -> Verdict {
         let sequence = self.fold.at().sequence.next();
         self.fold
             .apply(Message {
@@ -260,10 +260,10 @@ fn a_membership_record_changes_the_clock_limits_from_there_on() {
 fn a_kind_counts_only_under_its_own_token() {
     let mut reader = Reader::new();
     let wrong = Verdict::Void(Void::WrongToken);
-    let eu = Token::Origin(name("eu-west"));
-    let us = Token::Origin(name("us-east"));
+    let eu = SubjectToken::Origin(name("eu-west"));
+    let us = SubjectToken::Origin(name("us-east"));
     assert_eq!(reader.read_under(batch(1, 100_000), &us), wrong);
-    assert_eq!(reader.read_under(batch(1, 100_000), &Token::Agent), wrong);
+    assert_eq!(reader.read_under(batch(1, 100_000), &SubjectToken::Agent), wrong);
     assert_eq!(
         reader.read_under(range("us-east", &lineage(&[0]), 1, 2), &eu),
         wrong
@@ -273,12 +273,12 @@ fn a_kind_counts_only_under_its_own_token() {
         wrong
     );
     assert_eq!(
-        reader.read_under(range("us-east", &lineage(&[0]), 1, 2), &Token::Gateway),
+        reader.read_under(range("us-east", &lineage(&[0]), 1, 2), &SubjectToken::Gateway),
         wrong
     );
     assert_eq!(reader.read_under(mark(3, 100_000, 1, life(1)), &eu), wrong);
     assert_eq!(
-        reader.read_under(mark(3, 100_000, 1, life(1)), &Token::Gateway),
+        reader.read_under(mark(3, 100_000, 1, life(1)), &SubjectToken::Gateway),
         wrong
     );
 }

@@ -6,7 +6,7 @@ use crate::planted::{self, Planted};
 
 /// The last token of a log subject: who may have published there.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Token {
+pub enum SubjectToken {
     /// A region: its own agents publish batches there; elsewhere gateways publish its ranges.
     Origin(RegionName),
     /// `_agent`: marks, barriers, lives, memberships, restored writes.
@@ -15,7 +15,7 @@ pub enum Token {
     Gateway,
 }
 
-impl Token {
+impl SubjectToken {
     /// Reads a subject's last token; none if it is not one of ours.
     #[must_use]
     pub fn parse(token: &str) -> Option<Self> {

@@ -27,7 +27,7 @@ impl Follow {
         let position = doubt.cursor.position;
         let shared = lineage.shared_through(position);
         let is_known_fork = shared.is_some_and(|shared| shared < position.sequence);
-        if is_known_fork || self.search.is_some() || now < self.ignore_doubts_until {
+        if is_known_fork || self.search.is_some() || now < self.ignore_doubt_until {
             return;
         }
         let at = anchor(&doubt.cursor);
@@ -92,7 +92,7 @@ impl Follow {
             life,
             lost_before: self.lives.lost_before,
         });
-        self.ignore_doubts_until = now.after(DOUBT_INTERVAL);
+        self.ignore_doubt_until = now.after(DOUBT_INTERVAL);
         self.lives.add(&doubt.lineage);
         self.lives.fork_at(fold.at().sequence, fold.lineage().clone());
         self.set_phase(Phase::NewLife);
@@ -117,7 +117,7 @@ impl Follow {
             through: doubt.cursor.position.sequence,
             fork: fork.map(|fork| fork.sequence),
         });
-        self.ignore_doubts_until = now.after(DOUBT_INTERVAL);
+        self.ignore_doubt_until = now.after(DOUBT_INTERVAL);
     }
 }
 

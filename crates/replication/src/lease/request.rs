@@ -1,6 +1,6 @@
 //! What a lease machine asks of the bucket, one request at a time, and what it makes of the replies.
 
-use super::{Belief, Deadline, Entry, Lease, Revision, Role};
+use super::{Belief, Deadline, Lease, LeaseEntry, Revision, Role};
 use crate::limits;
 use crate::time::Mono;
 
@@ -36,7 +36,7 @@ pub enum Operation {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reply {
     /// What was read; none when there is no entry.
-    Read(Option<Entry>),
+    Read(Option<LeaseEntry>),
     /// The entry was written, or deleted, at this revision.
     Written(Revision),
     /// The entry is not what the request expected; nothing was written.
@@ -78,7 +78,7 @@ impl Lease {
             }
             (_, Reply::Written(revision)) => {
                 let holder = self.own.clone();
-                self.observe(now, Some(Entry { holder, revision }));
+                self.observe(now, Some(LeaseEntry { holder, revision }));
                 let leaving = matches!(self.role, Role::Leaving { .. });
                 self.from = if leaving {
                     now

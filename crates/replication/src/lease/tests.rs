@@ -19,8 +19,8 @@ fn millis(millis: u64) -> Mono {
     Mono::default().after(Duration::from_millis(millis))
 }
 
-fn entry(run: u64, revision: u64) -> Entry {
-    Entry {
+fn entry(run: u64, revision: u64) -> LeaseEntry {
+    LeaseEntry {
         holder: holder(run),
         revision: Revision(revision),
     }
@@ -167,7 +167,7 @@ fn a_bucket_that_counts_from_one_again_is_believed_when_it_is_read() {
 /// The bucket: compare-and-set and expiry, and who held each revision.
 #[derive(Debug, Default)]
 struct Bucket {
-    entry: Option<(Entry, u64)>,
+    entry: Option<(LeaseEntry, u64)>,
     revision: u64,
     held: BTreeMap<Revision, Holder>,
 }
@@ -193,7 +193,7 @@ impl Bucket {
         let holder = own.clone();
         self.held.insert(revision, holder.clone());
         let released = matches!(operation, Operation::Release { .. });
-        self.entry = (!released).then_some((Entry { holder, revision }, now));
+        self.entry = (!released).then_some((LeaseEntry { holder, revision }, now));
         Reply::Written(revision)
     }
 }
@@ -202,7 +202,7 @@ impl Bucket {
 enum Arrival {
     Request(Request),
     Reply(u64, Reply),
-    Watch(Option<Entry>),
+    Watch(Option<LeaseEntry>),
     Beat(Beat),
 }
 

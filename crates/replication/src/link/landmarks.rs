@@ -82,14 +82,14 @@ pub fn asked(body: &[u8]) -> Result<Shard, InvalidFrame> {
 
 /// The answer of the call.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Answer {
+pub struct LandmarksAnswer {
     /// Where the caller's log was held before, newest first.
     pub landmarks: Vec<Cursor>,
     /// The lives of the caller's log as its newest range told.
     pub lineage: Lineage,
 }
 
-impl Answer {
+impl LandmarksAnswer {
     /// Encodes the newest [`limits::LANDMARKS`].
     #[must_use]
     pub fn encode(&self) -> Bytes {
@@ -143,10 +143,10 @@ mod tests {
         fn an_answer_tells_the_newest_and_no_more_than_may_be(
             cursors in prop::collection::vec(cursor(), 0..100), lineage in crate::header::tests::lineage()
         ) {
-            let mut answer = Answer { landmarks: cursors, lineage };
-            let told = Answer::decode(&answer.encode()).expect("own bytes");
+            let mut answer = LandmarksAnswer { landmarks: cursors, lineage };
+            let decoded = LandmarksAnswer::decode(&answer.encode()).expect("own bytes");
             answer.landmarks.truncate(limits::LANDMARKS);
-            prop_assert_eq!(told, answer);
+            prop_assert_eq!(decoded, answer);
         }
 
         #[test]
@@ -157,7 +157,7 @@ mod tests {
 
         #[test]
         fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-            let (_, _) = (asked(&bytes), Answer::decode(&bytes));
+            let (_, _) = (asked(&bytes), LandmarksAnswer::decode(&bytes));
         }
     }
 }

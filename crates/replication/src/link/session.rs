@@ -281,7 +281,7 @@ impl Session {
                     self.event(SessionEvent::Response { id, outcome });
                 }
             }
-            Frame::Event(event) => self.event(SessionEvent::Told(event)),
+            Frame::Event(event) => self.event(SessionEvent::PeerEvent(event)),
             frame => self.violation(&format!(
                 "a {} frame that has no place on this link",
                 frame.label()

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::AppendId;
 use crate::aside::Entry;
 use crate::coordinates::Sequence;
-use crate::fold::Token;
+use crate::fold::SubjectToken;
 use crate::header::{Codec, Header};
 use crate::link::lane::Hold;
 
@@ -34,7 +34,7 @@ pub struct Append {
     /// Names this append in what is reported of it.
     pub id: AppendId,
     /// The last token of the subject.
-    pub token: Token,
+    pub token: SubjectToken,
     /// The header.
     pub header: Header,
     /// The body.

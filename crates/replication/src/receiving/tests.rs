@@ -90,13 +90,13 @@ fn frame(range: Range) -> RangeFrame {
 }
 
 /// A lane into a log that is read as it is written.
-struct Lane {
+struct TestLane {
     receiving: Receiving,
     head: Fold,
     now: Now,
 }
 
-impl Lane {
+impl TestLane {
     fn new() -> Self {
         let mut lane = Self {
             receiving: Receiving::new(log(), origin(), Duration::from_secs(2), &Fold::new(log())),
@@ -126,7 +126,7 @@ impl Lane {
             },
             lost_before: false,
         });
-        let verdict = self.store(&Token::Agent, &header(record, b""));
+        let verdict = self.store(&SubjectToken::Agent, &header(record, b""));
         assert!(matches!(verdict, Verdict::Accepted(_)));
     }
 
@@ -143,7 +143,7 @@ impl Lane {
     }
 
     /// Appended and read back.
-    fn store(&mut self, token: &Token, header: &Header) -> Verdict {
+    fn store(&mut self, token: &SubjectToken, header: &Header) -> Verdict {
         let message = Message {
             sequence: self.head.at().sequence.next(),
             timestamp: self.now.wall,
@@ -182,7 +182,7 @@ fn firsts(appends: &[Append]) -> Vec<u64> {
 
 #[test]
 fn ranges_are_appended_at_once_and_acknowledged_when_read_back() {
-    let mut lane = Lane::new();
+    let mut lane = TestLane::new();
     assert!(lane.take(1, 3));
     assert!(lane.take(4, 6));
     let appends = lane.appends();
@@ -201,7 +201,7 @@ fn ranges_are_appended_at_once_and_acknowledged_when_read_back() {
 
 #[test]
 fn ranges_that_came_back_void_are_appended_again_in_their_turn() {
-    let mut lane = Lane::new();
+    let mut lane = TestLane::new();
     lane.take(1, 3);
     lane.take(4, 6);
     lane.take(7, 9);
@@ -219,7 +219,7 @@ fn ranges_that_came_back_void_are_appended_again_in_their_turn() {
 
 #[test]
 fn a_lost_append_is_appended_again_and_those_behind_it_after_it() {
-    let mut lane = Lane::new();
+    let mut lane = TestLane::new();
     lane.take(1, 3);
     lane.take(4, 6);
     let appends = lane.appends();
@@ -238,7 +238,7 @@ fn a_lost_append_is_appended_again_and_those_behind_it_after_it() {
 
 #[test]
 fn an_append_that_is_never_read_back_is_appended_again() {
-    let mut lane = Lane::new();
+    let mut lane = TestLane::new();
     lane.take(1, 3);
     let appends = lane.appends();
     lane.receiving.handle_appended(lane.now, appends[0].id);
@@ -250,7 +250,7 @@ fn an_append_that_is_never_read_back_is_appended_again() {
 
 #[test]
 fn known_ranges_are_dropped_and_others_begin_the_lane_again() {
-    let mut lane = Lane::new();
+    let mut lane = TestLane::new();
     lane.take(1, 3);
     let appends = lane.appends();
     assert!(lane.stores(&appends[0]));
@@ -285,12 +285,12 @@ fn known_ranges_are_dropped_and_others_begin_the_lane_again() {
 
 #[test]
 fn a_range_cut_elsewhere_begins_the_lane_again() {
-    let mut lane = Lane::new();
+    let mut lane = TestLane::new();
     lane.take(1, 5);
     lane.appends();
     let other = frame(range(1, 3));
     assert!(matches!(
-        lane.store(&Token::Origin(origin()), &header_of(&other)),
+        lane.store(&SubjectToken::Origin(origin()), &header_of(&other)),
         Verdict::Accepted(_)
     ));
     assert!(matches!(lane.receiving.poll_report(), Some(Frame::Reset(_))));
@@ -299,7 +299,7 @@ fn a_range_cut_elsewhere_begins_the_lane_again() {
 
 #[test]
 fn a_new_life_of_the_own_log_begins_the_lane_again() {
-    let mut lane = Lane::new();
+    let mut lane = TestLane::new();
     lane.take(1, 3);
     let fork = lane.head.at().sequence;
     lane.begin_life(2, fork);

@@ -10,7 +10,7 @@ use crate::link::lane::{Hold, LaneReport};
 /// message.
 #[derive(Debug, Default)]
 pub(super) struct Peer {
-    session: Option<Session>,
+    session: Option<LaneSession>,
     cursor: Option<Cursor>,
     /// The newest cursor whose message was found in the log.
     verified: Option<Cursor>,
@@ -19,7 +19,7 @@ pub(super) struct Peer {
 
 /// What the receiver said last.
 #[derive(Debug, Clone, Copy)]
-struct Session {
+struct LaneSession {
     generation: u64,
     life: Option<Life>,
     hold: Option<Hold>,
@@ -38,7 +38,7 @@ pub(super) struct Acknowledged {
 impl Peer {
     /// The receiver begins a generation.
     pub(super) fn open(&mut self, report: &LaneReport) {
-        self.session = Some(Session {
+        self.session = Some(LaneSession {
             generation: report.generation,
             life: report.life,
             hold: report.hold,

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::*;
 use crate::coordinates::{Life, MessageId, Shard, WriterId};
-use crate::fold::{Message, Token};
+use crate::fold::{Message, SubjectToken};
 use crate::header::{BodySeal, LifeLink, LifeRecord, Local, MarkRecord, Record, StageTimes};
 use crate::hlc::Hlc;
 use crate::names::{GroupName, RegionName, SetName};
@@ -57,15 +57,15 @@ fn report(cursor: Option<Cursor>) -> LaneReport {
 }
 
 /// A lane with its log: message `n` has the identifier `n`, the first begins the life.
-struct Lane {
+struct TestLane {
     sending: Sending,
-    log: Vec<(Now, Token, Header, Bytes)>,
+    log: Vec<(Now, SubjectToken, Header, Bytes)>,
     read: usize,
     run: u64,
     now: Now,
 }
 
-impl Lane {
+impl TestLane {
     /// A log with its first life and `writes` writes; the head is known.
     fn new(writes: usize) -> Self {
         let mut lane = Self {
@@ -75,7 +75,7 @@ impl Lane {
             run: 0,
             now: at(0),
         };
-        lane.append(Token::Agent, b"", |message_id| {
+        lane.append(SubjectToken::Agent, b"", |message_id| {
             Record::Life(LifeRecord {
                 message_id,
                 link: LifeLink {
@@ -92,7 +92,7 @@ impl Lane {
         lane
     }
 
-    fn append(&mut self, token: Token, body: &'static [u8], record: impl FnOnce(MessageId) -> Record) {
+    fn append(&mut self, token: SubjectToken, body: &'static [u8], record: impl FnOnce(MessageId) -> Record) {
         let body = Bytes::from_static(body);
         let header = Header {
             set: log().set,
@@ -106,7 +106,7 @@ impl Lane {
 
     fn write(&mut self, body: &'static [u8]) {
         let stamp = Hlc::at(self.now.wall);
-        self.append(Token::Origin(log().region), body, |message_id| {
+        self.append(SubjectToken::Origin(log().region), body, |message_id| {
             Record::Batch(Local {
                 message_id,
                 writer: WriterId(1),
@@ -118,7 +118,7 @@ impl Lane {
 
     fn mark(&mut self) {
         let (hlc, described) = (Hlc::at(self.now.wall), self.log.len() as u64);
-        self.append(Token::Agent, b"", |message_id| {
+        self.append(SubjectToken::Agent, b"", |message_id| {
             Record::Mark(MarkRecord {
                 message_id,
                 life: LIFE,
@@ -132,7 +132,7 @@ impl Lane {
         });
     }
 
-    fn message(at: usize, stored: &(Now, Token, Header, Bytes)) -> Message<'_> {
+    fn message(at: usize, stored: &(Now, SubjectToken, Header, Bytes)) -> Message<'_> {
         Message {
             sequence: Sequence(at as u64 + 1),
             timestamp: stored.0.wall,
@@ -196,7 +196,7 @@ impl Lane {
 
 #[test]
 fn an_idle_lane_sends_at_once_and_a_busy_one_joins_records() {
-    let mut lane = Lane::new(1);
+    let mut lane = TestLane::new(1);
     lane.connect(&report(None));
     lane.read_all();
     assert_eq!(lane.sent(), [(1, 2, 4)]);
@@ -212,8 +212,8 @@ fn an_idle_lane_sends_at_once_and_a_busy_one_joins_records() {
 
 #[test]
 fn a_range_ends_at_an_own_stamp_and_what_follows_it_waits() {
-    let mut lane = Lane::new(1);
-    lane.append(Token::Origin(log().region), b"void", |message_id| {
+    let mut lane = TestLane::new(1);
+    lane.append(SubjectToken::Origin(log().region), b"void", |message_id| {
         Record::Batch(Local {
             message_id,
             writer: WriterId(1),
@@ -234,7 +234,7 @@ fn a_range_ends_at_an_own_stamp_and_what_follows_it_waits() {
 
 #[test]
 fn a_lane_goes_on_at_the_peers_cursor() {
-    let mut lane = Lane::new(5);
+    let mut lane = TestLane::new(5);
     lane.connect(&report(Some(cursor(4))));
     lane.read_all();
     assert_eq!(lane.sent(), [(5, 6, 8)]);
@@ -254,7 +254,7 @@ fn a_lane_goes_on_at_the_peers_cursor() {
 
 #[test]
 fn an_ack_of_another_generation_says_nothing() {
-    let mut lane = Lane::new(2);
+    let mut lane = TestLane::new(2);
     lane.connect(&report(None));
     let old = LaneReport {
         generation: 7,
@@ -268,7 +268,7 @@ fn an_ack_of_another_generation_says_nothing() {
 
 #[test]
 fn credit_holds_ranges_back_until_the_cursor_moves() {
-    let mut lane = Lane::new(1);
+    let mut lane = TestLane::new(1);
     lane.connect(&LaneReport {
         window: 1,
         ..report(None)
@@ -292,7 +292,7 @@ fn credit_holds_ranges_back_until_the_cursor_moves() {
 #[test]
 fn a_reader_waits_while_the_lane_holds_much() {
     static LARGE: [u8; 200 * 1024] = [0; 200 * 1024];
-    let mut lane = Lane::new(0);
+    let mut lane = TestLane::new(0);
     (0..20).for_each(|_| lane.write(&LARGE));
     lane.sending.handle_paused(lane.now, true);
     lane.connect(&report(None));

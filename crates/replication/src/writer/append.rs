@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use crate::coordinates::{Anchor, MessageId, Sequence};
-use crate::fold::{Token, Void};
+use crate::fold::{SubjectToken, Void};
 use crate::header::Header;
 
 /// A message to append.
@@ -12,7 +12,7 @@ pub struct Append {
     /// Its identifier, by which the answer is reported.
     pub message_id: MessageId,
     /// The last token of its subject.
-    pub token: Token,
+    pub token: SubjectToken,
     /// Its header; the same at every sending.
     pub header: Header,
     /// Its body; the same bytes at every sending.

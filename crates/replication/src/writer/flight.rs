@@ -7,7 +7,7 @@ use super::append::Append;
 use super::write::Ticket;
 use crate::cell::CellId;
 use crate::coordinates::{MessageId, Sequence};
-use crate::fold::Token;
+use crate::fold::SubjectToken;
 use crate::header::Header;
 use crate::hlc::Hlc;
 use crate::limits;
@@ -19,7 +19,7 @@ use crate::version::Version;
 #[derive(Debug)]
 pub(super) struct Flight {
     pub(super) message_id: MessageId,
-    pub(super) token: Token,
+    pub(super) token: SubjectToken,
     pub(super) header: Header,
     pub(super) body: Bytes,
     pub(super) lowest: Hlc,
@@ -54,7 +54,7 @@ enum SendState {
 impl Flight {
     pub(super) fn new(
         header: Header,
-        token: Token,
+        token: SubjectToken,
         body: Bytes,
         stamps: (Hlc, Hlc),
         writes: Vec<FlightWrite>,

@@ -13,7 +13,7 @@ use crate::body;
 use crate::cell::CellId;
 use crate::change::Change;
 use crate::coordinates::WriterId;
-use crate::fold::{Fold, LogName, Token};
+use crate::fold::{Fold, LogName, SubjectToken};
 use crate::header::{Barrier, BodySeal, Header, Local, Record, StageTimes};
 use crate::ids::MessageIds;
 use crate::limits;
@@ -64,7 +64,14 @@ impl MessageBuilder {
             hlc,
         });
         let header = self.header(record, BodySeal::of(&[], 0), now, now);
-        Flight::new(header, Token::Agent, Bytes::new(), (hlc, hlc), Vec::new(), 0)
+        Flight::new(
+            header,
+            SubjectToken::Agent,
+            Bytes::new(),
+            (hlc, hlc),
+            Vec::new(),
+            0,
+        )
     }
 
     /// Forms a message of the oldest writes of `queue`, as many as it takes; none if there is none.
@@ -112,7 +119,7 @@ impl MessageBuilder {
         });
         let seal = BodySeal::of(&body, changes.len() as u32);
         let header = self.header(record, seal, requested, now);
-        let token = Token::Origin(self.log.region.clone());
+        let token = SubjectToken::Origin(self.log.region.clone());
         let stamps = (lowest_stamp, highest_stamp);
         Some(Flight::new(header, token, body, stamps, writes, bytes))
     }

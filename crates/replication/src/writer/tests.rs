@@ -10,7 +10,7 @@ use crate::body;
 use crate::cell::{CellId, ContentType, Field};
 use crate::change::Change;
 use crate::coordinates::{Life, Shard};
-use crate::fold::{LogName, Message, Token};
+use crate::fold::{LogName, Message, SubjectToken};
 use crate::header::{BodySeal, Header, LifeLink, LifeRecord, Record, StageTimes};
 use crate::names::{BucketName, GroupName, Key, RegionName, SetName};
 use crate::time::Wall;
@@ -64,7 +64,7 @@ pub(super) fn life_header(number: u64, parent: Option<Life>, fork: Sequence) -> 
 #[derive(Debug, Clone)]
 pub(super) struct Stored {
     pub(super) at: Wall,
-    pub(super) token: Token,
+    pub(super) token: SubjectToken,
     pub(super) header: Header,
     pub(super) body: Bytes,
 }
@@ -78,14 +78,14 @@ impl Log {
         let mut log = Self::default();
         log.append(
             0,
-            Token::Agent,
+            SubjectToken::Agent,
             life_header(1, None, Sequence::NONE),
             Bytes::new(),
         );
         log
     }
 
-    pub(super) fn append(&mut self, now: u64, token: Token, header: Header, body: Bytes) -> Sequence {
+    pub(super) fn append(&mut self, now: u64, token: SubjectToken, header: Header, body: Bytes) -> Sequence {
         self.0.push(Stored {
             at: Wall::from_millis(EPOCH + now),
             token,

@@ -8,7 +8,7 @@ use isthmus_replication::body;
 use isthmus_replication::cell::{CellId, ContentType, Field};
 use isthmus_replication::change::{Change, Op};
 use isthmus_replication::coordinates::{AppliedThrough, Life, MessageId, Sequence, Shard, WriterId};
-use isthmus_replication::fold::{Fold, LogName, Message, Token};
+use isthmus_replication::fold::{Fold, LogName, Message, SubjectToken};
 use isthmus_replication::header::{BodySeal, Codec, Header, LifeLink, LifeRecord, Local, Record, StageTimes};
 use isthmus_replication::hlc::{Clock, Hlc};
 use isthmus_replication::limits;
@@ -179,8 +179,9 @@ impl Run {
     }
 
     fn message(&self, index: usize) -> Message<'_> {
-        static AGENT: Token = Token::Agent;
-        static ORIGIN: std::sync::LazyLock<Token> = std::sync::LazyLock::new(|| Token::Origin(region()));
+        static AGENT: SubjectToken = SubjectToken::Agent;
+        static ORIGIN: std::sync::LazyLock<SubjectToken> =
+            std::sync::LazyLock::new(|| SubjectToken::Origin(region()));
         let (appended, header, _) = &self.log[index];
         let token = if matches!(header.record, Record::Life(_)) {
             &AGENT

@@ -9,7 +9,7 @@ use isthmus_replication::change::{Change, Op};
 use isthmus_replication::coordinates::{
     Anchor, AppliedThrough, Cursor, Life, MessageId, Position, Sequence, Shard, WriterId,
 };
-use isthmus_replication::fold::{Fold, LogName, Message, Token};
+use isthmus_replication::fold::{Fold, LogName, Message, SubjectToken};
 use isthmus_replication::header::{
     Barrier, BodySeal, ClockLimits, Codec, Header, LifeLink, LifeRecord, Lineage, Local, MarkRecord,
     Membership, Range, Record, StageTimes,
@@ -297,7 +297,7 @@ pub fn fold() -> Fold {
     };
     let messages = [
         (
-            Token::Agent,
+            SubjectToken::Agent,
             Record::Life(LifeRecord {
                 message_id: ID,
                 link: first,
@@ -305,15 +305,15 @@ pub fn fold() -> Fold {
             }),
         ),
         (
-            Token::Agent,
+            SubjectToken::Agent,
             Record::Membership {
                 message_id: ID,
                 membership: membership(),
             },
         ),
-        (Token::Origin(region("eu-west")), Record::Batch(local())),
+        (SubjectToken::Origin(region("eu-west")), Record::Batch(local())),
         (
-            Token::Origin(region("us-east")),
+            SubjectToken::Origin(region("us-east")),
             Record::Range(Range {
                 first: Sequence(1),
                 ..range()

@@ -16,7 +16,7 @@ use super::region::Region;
 /// Small, so that credit runs out.
 pub const WINDOW: u32 = 3000;
 
-pub struct Session {
+pub struct LaneSession {
     pub number: u64,
     pub gateway: usize,
     pub receiving: Receiving,
@@ -33,7 +33,7 @@ pub struct Lane {
     pub from: usize,
     pub gateway: usize,
     pub to: usize,
-    pub session: Option<Session>,
+    pub session: Option<LaneSession>,
     sending: Sending,
     reader: Option<Reader>,
     sessions: u64,
@@ -76,7 +76,7 @@ impl Lane {
         self.sending
             .handle_welcome(now(origin, now_ms), &receiving.poll_welcome());
         self.sessions += 1;
-        self.session = Some(Session {
+        self.session = Some(LaneSession {
             number: self.sessions,
             gateway,
             receiving,

@@ -7,7 +7,7 @@ use isthmus_replication::body;
 use isthmus_replication::cell::{Cell, CellId, Content, ContentType, Field};
 use isthmus_replication::change::{Change, Op};
 use isthmus_replication::coordinates::{Anchor, Cursor, Life, MessageId, Sequence, Shard, WriterId};
-use isthmus_replication::fold::{Accepted, Fold, LogName, Message, Token, Verdict};
+use isthmus_replication::fold::{Accepted, Fold, LogName, Message, SubjectToken, Verdict};
 use isthmus_replication::header::{
     BodySeal, Header, LifeLink, LifeRecord, Local, MarkRecord, Record, StageTimes,
 };
@@ -36,7 +36,7 @@ pub enum Broken {
 #[derive(Debug, Clone)]
 pub struct Stored {
     pub at: Wall,
-    pub token: Token,
+    pub token: SubjectToken,
     pub header: Bytes,
     pub body: Bytes,
 }
@@ -107,7 +107,7 @@ impl Region {
         MessageId(self.ids)
     }
 
-    pub fn append(&mut self, now_ms: u64, token: Token, header: Bytes, body: Bytes) {
+    pub fn append(&mut self, now_ms: u64, token: SubjectToken, header: Bytes, body: Bytes) {
         self.log.push(Stored {
             at: self.wall(now_ms),
             token,
@@ -118,8 +118,8 @@ impl Region {
 
     fn append_record(&mut self, now_ms: u64, record: Record, body: Bytes, changes: u32) {
         let token = match &record {
-            Record::Batch(_) => Token::Origin(self.name.region.clone()),
-            _ => Token::Agent,
+            Record::Batch(_) => SubjectToken::Origin(self.name.region.clone()),
+            _ => SubjectToken::Agent,
         };
         let header = Header {
             set: self.name.set.clone(),

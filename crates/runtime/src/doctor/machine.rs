@@ -43,9 +43,9 @@ pub(super) fn most(triple: &str) -> Option<u64> {
 /// # Errors
 /// The folder is not there, or can't be asked about.
 pub fn room(folder: &Path) -> io::Result<Room> {
-    let told = rustix::fs::statvfs(folder)?;
+    let stats = rustix::fs::statvfs(folder)?;
     Ok(Room {
-        free: told.f_bavail.saturating_mul(told.f_frsize),
-        total: told.f_blocks.saturating_mul(told.f_frsize),
+        free: stats.f_bavail.saturating_mul(stats.f_frsize),
+        total: stats.f_blocks.saturating_mul(stats.f_frsize),
     })
 }

@@ -55,11 +55,11 @@ pub fn permissions(wider: &[(PathBuf, u32)]) -> Finding {
     if wider.is_empty() {
         return Finding::ok(check, "", "nobody else reads checkpoints or keys");
     }
-    let told = wider
+    let wider_texts = wider
         .iter()
         .take(3)
         .map(|(path, mode)| format!("{} has {mode:04o}", path.display()));
-    let mut found = told.collect::<Vec<_>>().join(", ");
+    let mut found = wider_texts.collect::<Vec<_>>().join(", ");
     if wider.len() > 3 {
         found.push_str(&format!(", and {} more", wider.len() - 3));
     }

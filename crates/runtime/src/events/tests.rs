@@ -66,15 +66,15 @@ fn no_flood_of_one_class_pushes_out_another_and_all_of_it_is_counted() {
         events.record_from(&noise, Severity::Warning, "link_refused", "refused", Value::Null);
     }
     assert_eq!(kinds(&events, "operator_act"), 100);
-    let told = throttle::KEYS + 1;
-    assert_eq!(kinds(&events, "access_refused"), told);
-    assert_eq!(kinds(&events, "link_refused"), told);
+    let recorded = throttle::KEYS + 1;
+    assert_eq!(kinds(&events, "access_refused"), recorded);
+    assert_eq!(kinds(&events, "link_refused"), recorded);
     let text = metrics.text();
     for line in [
         "isthmus_events_total{kind=\"access_refused\"} 20000".to_owned(),
         format!(
             "isthmus_events_untold_total{{kind=\"access_refused\"}} {}",
-            20_000 - told
+            20_000 - recorded
         ),
         "isthmus_events_total{kind=\"operator_act\"} 100".to_owned(),
     ] {
@@ -93,7 +93,7 @@ async fn a_flood_of_one_source_over_hours_pushes_out_nothing_of_others() {
         for _ in 0..10 {
             refuse(&events, &flood);
         }
-        tokio::time::advance(throttle::TELL_AGAIN).await;
+        tokio::time::advance(throttle::WINDOW).await;
     }
     let kept = events.after(0);
     assert_eq!(kept.len(), Class::Refusals.kept());
@@ -104,7 +104,10 @@ async fn a_flood_of_one_source_over_hours_pushes_out_nothing_of_others() {
         Some(&json!(9))
     );
     let message = kept.last().map(|event| event.message.as_str());
-    assert_eq!(message, Some("refused (and 9 times before that were not told)"));
+    assert_eq!(
+        message,
+        Some("refused (and 9 more of these were suppressed before)")
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -112,7 +115,7 @@ async fn each_event_that_is_kept_has_a_place_of_its_own_in_the_journal() {
     let events = events();
     for n in 0..3_000 {
         refuse(&events, &stranger(n % 50));
-        tokio::time::advance(throttle::TELL_AGAIN).await;
+        tokio::time::advance(throttle::WINDOW).await;
     }
     let kept = events.after(0);
     let places = kept.iter().filter_map(|event| event.slot);
@@ -132,9 +135,9 @@ fn what_others_said_is_cut() {
         long.clone(),
         json!({ "kind": long }),
     );
-    let told = &events.after(0)[0];
-    assert!(told.message.len() <= MESSAGE_BYTES && told.message.ends_with("é…"));
-    let kind = told.fields["kind"].as_str().unwrap_or_default();
+    let recorded = &events.after(0)[0];
+    assert!(recorded.message.len() <= MESSAGE_BYTES && recorded.message.ends_with("é…"));
+    let kind = recorded.fields["kind"].as_str().unwrap_or_default();
     assert!(kind.len() <= FIELD_BYTES && kind.ends_with("é…"));
 }
 

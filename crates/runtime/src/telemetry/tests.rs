@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use opentelemetry_sdk::trace::{InMemorySpanExporter, SpanData};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinSet;
 
 use super::*;
@@ -282,7 +282,7 @@ async fn spans_for_which_there_is_no_room_are_counted_and_nobody_waits() {
     let (tracer, began) = (telemetry.tracer(), Instant::now());
     let made = 10_000;
     (0..made).for_each(|_| drop(tracer.root(Some(CLIENT), "put")));
-    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    assert!(began.elapsed() < BOUND, "{:?}", began.elapsed());
     let text = metrics.text();
     let dropped = text
         .lines()
@@ -326,7 +326,7 @@ async fn a_receiver_that_is_away_blocks_nothing_and_is_counted() {
         for _ in 0..20_000 {
             drop(tracer.root(None, "put"));
         }
-        assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+        assert!(begun.elapsed() < BOUND, "{:?}", begun.elapsed());
         telemetry.finish(BOUND).await;
         let text = metrics.text();
         let failed = text
@@ -339,11 +339,10 @@ async fn a_receiver_that_is_away_blocks_nothing_and_is_counted() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn spans_reach_a_receiver_that_was_away() {
-    let address = TcpListener::bind("127.0.0.1:0")
-        .await
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    // Until somebody listens on it the port is taken, and refuses.
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = socket.local_addr().unwrap();
     let (telemetry, metrics) = exporting(format!("http://{address}"), OtlpProtocol::Grpc);
     let tracer = telemetry.tracer();
     let until = async |counted: &str| {
@@ -356,7 +355,7 @@ async fn spans_reach_a_receiver_that_was_away() {
         tokio::time::timeout(BOUND, more).await.unwrap();
     };
     until("isthmus_spans_failed_total").await;
-    let listener = TcpListener::bind(address).await.unwrap();
+    let listener = socket.listen(16).unwrap();
     let mut receiver = JoinSet::new();
     receiver.spawn(async move {
         let mut connection = h2::server::handshake(listener.accept().await.unwrap().0)

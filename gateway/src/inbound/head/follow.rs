@@ -276,7 +276,7 @@ impl HeadTask {
         }
         let position = self.fold.position();
         self.shared
-            .board
+            .view
             .head(&self.shard, |head| head.position = position);
     }
 

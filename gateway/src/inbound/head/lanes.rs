@@ -2,7 +2,7 @@
 
 use isthmus_log::AppendError;
 use isthmus_replication::coordinates::Sequence;
-use isthmus_replication::link::landmarks::Answer;
+use isthmus_replication::link::landmarks::LandmarksAnswer;
 use isthmus_replication::link::lane::RangeFrame;
 use isthmus_replication::link::session::ClockEstimate;
 use isthmus_replication::names::RegionName;
@@ -15,7 +15,7 @@ use crate::outbox::Outbox;
 use crate::traces::{Hop, LaneTraces};
 
 /// One lane.
-pub(super) struct Lane {
+pub(super) struct ReceivingLane {
     pub(super) origin: RegionName,
     pub(super) receiving: Receiving,
     pub(super) traces: LaneTraces,
@@ -61,11 +61,11 @@ impl HeadTask {
             ToHead::Landmarks { origin, answer } => {
                 // A link that is gone meanwhile needs no answer.
                 let held = self.fold.origin(&origin);
-                let told = Answer {
+                let answer_frame = LandmarksAnswer {
                     landmarks: self.landmarks.of(&origin).collect(),
                     lineage: held.map(|held| held.lineage.clone()).unwrap_or_default(),
                 };
-                let _ = answer.send(told.encode());
+                let _ = answer.send(answer_frame.encode());
             }
             ToHead::Closed { session } => {
                 self.lanes.remove(&session);
@@ -81,7 +81,7 @@ impl HeadTask {
         }
     }
 
-    fn lane(&self, origin: RegionName, outbox: Outbox, violations: mpsc::Sender<String>) -> Lane {
+    fn lane(&self, origin: RegionName, outbox: Outbox, violations: mpsc::Sender<String>) -> ReceivingLane {
         let settings = self.shared.settings();
         let traces = LaneTraces::new(
             self.shared.process.tracer.clone(),
@@ -97,8 +97,8 @@ impl HeadTask {
             receiving.handle_stopped();
         }
         let now = self.shared.process.clock.mono();
-        receiving.handle_applied(self.shared.board.state().applied.least(now, &origin, &self.shard));
-        Lane {
+        receiving.handle_applied(self.shared.tables.lock().applied.least(now, &origin, &self.shard));
+        ReceivingLane {
             origin,
             receiving,
             traces,
@@ -130,10 +130,10 @@ impl HeadTask {
 
     pub(super) fn learn_applied(&mut self) {
         let now = self.shared.process.clock.mono();
-        let state = self.shared.board.state();
+        let tables = self.shared.tables.lock();
         for lane in self.lanes.values_mut() {
             lane.receiving
-                .handle_applied(state.applied.least(now, &lane.origin, &self.shard));
+                .handle_applied(tables.applied.least(now, &lane.origin, &self.shard));
         }
     }
 
@@ -182,12 +182,12 @@ impl HeadTask {
 
     /// Sets aside what can't be decoded before the gap is appended that stands for it, and tells what else happened.
     async fn set_aside(&mut self, session: u64) {
-        let mut told = Vec::new();
+        let mut from_lanes = Vec::new();
         if let Some(lane) = self.lanes.get_mut(&session) {
             let events = std::iter::from_fn(|| lane.receiving.poll_event());
-            told.extend(events.map(|event| (lane.origin.clone(), event)));
+            from_lanes.extend(events.map(|event| (lane.origin.clone(), event)));
         }
-        for (origin, event) in told {
+        for (origin, event) in from_lanes {
             self.tell(&origin, &event);
             if let ReceivingEvent::Undecodable(entry) = event {
                 let journal = &*self.shared.ports.journal;

@@ -43,15 +43,17 @@ impl Origins {
         &mut self,
         origin: &RegionName,
         now: Mono,
-        told: Option<ClockEstimate>,
+        estimate: Option<ClockEstimate>,
     ) -> Option<ClockEstimate> {
         let known = self.0.entry(origin.clone()).or_default();
-        let Some(told) = told else { return known.at(now) };
+        let Some(estimate) = estimate else {
+            return known.at(now);
+        };
         let best = known
             .clock
-            .map_or(told, |(older, at)| told.or_older(older, now.since(at)));
-        if best == told {
-            known.clock = Some((told, now));
+            .map_or(estimate, |(older, at)| estimate.or_older(older, now.since(at)));
+        if best == estimate {
+            known.clock = Some((estimate, now));
         }
         Some(best)
     }
@@ -67,7 +69,7 @@ impl HeadTask {
         self.shown = mono;
         self.learn_applied();
         let (state, position) = (self.state.clone(), self.fold.position());
-        self.shared.board.head(&self.shard, |head| {
+        self.shared.view.head(&self.shard, |head| {
             head.state = state;
             head.position = position;
         });
@@ -81,13 +83,13 @@ impl HeadTask {
     fn show_origin(&mut self, origin: &RegionName) {
         let now = self.shared.log_now();
         let lanes = self.lanes_of(origin);
-        let told = {
-            let state = self.shared.board.state();
-            let furthest = state.applied.furthest_behind(now.mono, origin, &self.shard);
-            furthest.map(|told| (told.appended, told.delay))
+        let estimate = {
+            let tables = self.shared.tables.lock();
+            let furthest = tables.applied.furthest_behind(now.mono, origin, &self.shard);
+            furthest.map(|estimate| (estimate.appended, estimate.delay))
         };
         let known = self.origins.0.entry(origin.clone()).or_default();
-        if let Some((appended, delay)) = told {
+        if let Some((appended, delay)) = estimate {
             known.proof.note(appended, delay);
         }
         let impeded = !lanes.standing || lanes.working || lanes.hold.is_some();
@@ -101,7 +103,7 @@ impl HeadTask {
             true => (Freshness::Stalled, Some(MISSING.to_owned()), None),
             false => (lag.freshness, reason(&lanes), lag.proof_age),
         };
-        self.shared.board.receiving(origin, &self.shard, |shown| {
+        self.shared.view.receiving(origin, &self.shard, |shown| {
             shown.state = state.into();
             shown.reason = reason;
             shown.cursor = cursor;

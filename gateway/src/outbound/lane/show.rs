@@ -19,7 +19,7 @@ impl LaneTask {
         let trimmed_past = matches!(state, LaneState::Stalled(Stall::NeedsSync(_)));
         let needs_sync = trimmed_past || self.sending.peer_needs_sync();
         let (sending, read, lag) = (&self.sending, self.read, self.lag.clone());
-        self.shared.board.lane(&self.peer, &self.shard, |lane| {
+        self.shared.view.lane(&self.peer, &self.shard, |lane| {
             lane.state = isthmus_report::LaneState::from(state).into();
             lane.reason = reason(&state);
             lane.cursor = sending.cursor();
@@ -36,16 +36,16 @@ impl LaneTask {
     pub(super) fn report_events(&mut self) {
         let now = self.shared.process.clock.mono();
         while let Some(event) = self.sending.poll_event() {
-            let told = match event {
+            let shown = match event {
                 LaneEvent::NoProgress => Some(FromLane::Stuck(self.shard.clone())),
                 LaneEvent::LifeSuspected { cursor, .. } => {
                     Some(FromLane::Suspects(self.shard.clone(), cursor))
                 }
                 _ => None,
             };
-            if let Some(told) = told {
+            if let Some(shown) = shown {
                 // The machine says it again while it lasts.
-                let _ = self.teller.try_send(told);
+                let _ = self.teller.try_send(shown);
             }
             let again = matches!(event, LaneEvent::LifeSuspected { .. }) && !self.suspicion.note(now);
             if !again {

@@ -6,11 +6,11 @@ use isthmus_runtime::events::{Severity, Source};
 use serde_json::json;
 
 use super::PeerLink;
-use crate::board::Phase;
-use crate::line::{Line, Over};
+use crate::link_connection::{LinkConnection, LinkEnd};
+use crate::view::Phase;
 
 impl PeerLink {
-    pub(super) fn expel(&self, line: &mut Line, refusal: &Refusal) {
+    pub(super) fn refuse_peer(&self, connection: &mut LinkConnection, refusal: &Refusal) {
         self.shared.metrics.refused(refusal.reason().label());
         self.event(
             refusal.reason().label(),
@@ -22,7 +22,8 @@ impl PeerLink {
             ),
             json!({ "peer": self.peer.as_str(), "reason": refusal.reason().label() }),
         );
-        line.session
+        connection
+            .session
             .refuse(GoodbyeReason::Certificate, &refusal.to_string());
     }
 
@@ -40,32 +41,32 @@ impl PeerLink {
         events.record_from(&source, severity, kind, text, fields);
     }
 
-    pub(super) fn fell(&mut self, over: &Over) {
-        if over.is_own_will() {
+    pub(super) fn link_ended(&mut self, end: &LinkEnd) {
+        if end.is_own_will() {
             self.event(
-                over.label(),
+                end.label(),
                 Severity::Notice,
                 "link_down",
-                format!("the link to region {} is given up: {over}", self.peer),
-                json!({ "peer": self.peer.as_str(), "reason": over.label() }),
+                format!("the link to region {} is given up: {end}", self.peer),
+                json!({ "peer": self.peer.as_str(), "reason": end.label() }),
             );
             return;
         }
         self.shared.metrics.reconnected(&self.peer);
-        if over.is_refusal() {
-            self.shared.metrics.refused(over.label());
+        if end.is_refusal() {
+            self.shared.metrics.refused(end.label());
         }
-        self.failed(over.label(), &over.to_string());
+        self.failed(end.label(), &end.to_string());
     }
 
     /// Shows why there is no link, and tells it as an event where it is news.
     pub(super) fn failed(&mut self, reason: &'static str, text: &str) {
         let now = self.shared.process.clock.mono();
-        self.shared.board.link(&self.peer, |link| {
+        self.shared.view.link(&self.peer, |link| {
             link.last_error = Some(text.to_owned());
             link.phase = Phase::Dialing;
         });
-        if self.told.take(now, text.to_owned(), 1).is_none() {
+        if self.reported.take(now, text.to_owned(), 1).is_none() {
             tracing::debug!(peer = %self.peer, reason, "no link: {text}");
             return;
         }

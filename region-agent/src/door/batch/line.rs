@@ -317,11 +317,14 @@ mod tests {
     #[test]
     fn stored_json_is_answered_as_it_is_on_one_line_and_what_is_none_as_base64() {
         let line = |json: &str| String::from_utf8(value(&found(json)).to_vec()).unwrap();
-        let told = line("{\r\n  \"b\": 1.00000000000000000001,\n  \"a\": \"\\n[\\\"[\"\n}\n");
-        assert!(told.ends_with('\n') && told.matches('\n').count() == 1, "{told}");
+        let written = line("{\r\n  \"b\": 1.00000000000000000001,\n  \"a\": \"\\n[\\\"[\"\n}\n");
         assert!(
-            told.contains(r#""value":{    "b": 1.00000000000000000001,   "a": "\n[\"[" }"#),
-            "{told}"
+            written.ends_with('\n') && written.matches('\n').count() == 1,
+            "{written}"
+        );
+        assert!(
+            written.contains(r#""value":{    "b": 1.00000000000000000001,   "a": "\n[\"[" }"#),
+            "{written}"
         );
         for none in [
             "{",
@@ -331,9 +334,9 @@ mod tests {
             &"[".repeat(1000),
             &("[".repeat(200) + &"]".repeat(200)),
         ] {
-            let told: Value = serde_json::from_str(&line(none)).unwrap();
-            assert_eq!(told["value_base64"], STANDARD.encode(none), "{none}");
-            assert!(told.get("value").is_none());
+            let written: Value = serde_json::from_str(&line(none)).unwrap();
+            assert_eq!(written["value_base64"], STANDARD.encode(none), "{none}");
+            assert!(written.get("value").is_none());
         }
     }
 

@@ -27,11 +27,15 @@ async fn scenario_29_sigterm_under_load_ends_each_process_in_time_and_loses_noth
         .await?;
         load.seen_by(&reader, SOON).await?;
     }
-    let said = std::fs::read_to_string(running.folder().join("up.log"))?;
-    for name in ["agent-1", leader.name.as_str(), "agent-2"] {
-        let ended = format!("{name} of {EU} ended with exit code 0");
-        ensure!(said.contains(&ended), "{name} did not end in order: {said}");
-    }
+    until("isthmus up says how each has ended", SOON, || async {
+        let said = std::fs::read_to_string(running.folder().join("up.log"))?;
+        for name in ["agent-1", leader.name.as_str(), "agent-2"] {
+            let ended = format!("{name} of {EU} ended with exit code 0");
+            ensure!(said.contains(&ended), "{name} did not end in order: {said}");
+        }
+        Ok(())
+    })
+    .await?;
     let tally = load.end().await?;
     running.identical(SOON).await?;
     for agent in running.all_agents() {

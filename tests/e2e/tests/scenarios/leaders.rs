@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::ensure;
 use isthmus_e2e::{Load, Running, until};
 use rustix::process::Signal;
-use tokio::time::interval;
+use tokio::time::{MissedTickBehavior, interval};
 
 const EU: &str = "eu-west";
 const US: &str = "us-east";
@@ -29,6 +29,7 @@ async fn scenario_16_a_leader_killed_every_five_seconds_under_load_loses_and_rep
     load.seen_by(&reader, SOON).await?;
     let mut times = Vec::new();
     let mut pace = interval(BETWEEN_KILLS);
+    pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
     for _ in 0..KILLS {
         pace.tick().await;
         let leader = running.leader(EU).await?;

@@ -20,8 +20,8 @@ async fn scenario_19_consumers_deleted_under_agents_and_gateways_are_made_again(
     for region in [EU, US] {
         let server = running.nats(region);
         for log in logs(&server).await? {
-            let told = jetstream(&server, &format!("CONSUMER.NAMES.{log}"), "").await?;
-            for name in told["consumers"].as_array().context("a list of consumers")? {
+            let names = jetstream(&server, &format!("CONSUMER.NAMES.{log}"), "").await?;
+            for name in names["consumers"].as_array().context("a list of consumers")? {
                 let name = name.as_str().context("a name")?;
                 jetstream(&server, &format!("CONSUMER.DELETE.{log}.{name}"), "").await?;
                 deleted += 1;

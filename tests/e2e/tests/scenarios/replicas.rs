@@ -79,12 +79,12 @@ impl World {
     /// What a node that lives says of a stream.
     async fn stream(&self, stream: &str) -> anyhow::Result<Value> {
         let urls = self.cluster.urls();
-        until(&format!("{stream} is told of"), READY_WITHIN, || async {
+        until(&format!("{stream} is described"), READY_WITHIN, || async {
             let mut last = None;
             for url in &urls {
                 let address = url.trim_start_matches("nats://");
                 match jetstream(address, &format!("STREAM.INFO.{stream}"), "").await {
-                    Ok(told) => return Ok(told),
+                    Ok(info) => return Ok(info),
                     Err(error) => last = Some(error),
                 }
             }
@@ -98,8 +98,8 @@ impl World {
         for partition in 0..4 {
             let log = log(partition);
             until(&format!("{log} is led elsewhere"), READY_WITHIN, || async {
-                let told = self.stream(&log).await?;
-                let leader = told["cluster"]["leader"].as_str().context("no leader")?;
+                let info = self.stream(&log).await?;
+                let leader = info["cluster"]["leader"].as_str().context("no leader")?;
                 if leader == node {
                     let address = self.cluster.urls()[0].replace("nats://", "");
                     jetstream(&address, &format!("STREAM.LEADER.STEPDOWN.{log}"), "").await?;
@@ -116,8 +116,8 @@ impl World {
     async fn created(&self) -> anyhow::Result<Vec<Value>> {
         let mut created = Vec::new();
         for partition in 0..4 {
-            let told = self.stream(&log(partition)).await?;
-            created.push(told["created"].clone());
+            let info = self.stream(&log(partition)).await?;
+            created.push(info["created"].clone());
         }
         Ok(created)
     }

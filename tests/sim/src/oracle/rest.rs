@@ -99,10 +99,10 @@ impl Oracle {
             .is_some_and(|left| left.range(version..).next().is_some());
         // Gateways say so when a peer's log is shorter than what they have of it, agents when they
         // begin a life for it.
-        let told = |kind| trace::alarms().contains_key(kind);
+        let recorded = |kind| trace::alarms().contains_key(kind);
         left && ["peer_lost_tail", "tail_held_by_peer", "undecodable"]
             .into_iter()
-            .any(told)
+            .any(recorded)
     }
 
     /// A log whose agents agree again is disturbed no more.

@@ -132,9 +132,12 @@ async fn what_a_write_came_to_is_told_whatever_is_held() {
     let door = LargeDoor::open().await;
     let callers = door.ask_by_many(Method::GET, "/whole").await;
     let mut written = door.ask(Method::PUT, "/whole").await;
-    let mut told = Vec::new();
-    within(written.read_to_end(&mut told)).await.unwrap();
-    assert!(told.starts_with(b"HTTP/1.1 200"), "a write was told as refused");
+    let mut answer = Vec::new();
+    within(written.read_to_end(&mut answer)).await.unwrap();
+    assert!(
+        answer.starts_with(b"HTTP/1.1 200"),
+        "a write was answered as refused"
+    );
     drop(callers);
     door.close().await;
 }

@@ -10,7 +10,7 @@ use crate::cell::Digest;
 #[derive(Debug, Clone)]
 struct Stored {
     at: u64,
-    token: Token,
+    token: SubjectToken,
     header: Result<Header, HeaderError>,
 }
 
@@ -34,9 +34,9 @@ fn stored() -> impl Strategy<Value = Stored> {
     ];
     (99_000u64..101_000, header).prop_map(|(at, header)| {
         let token = match header.as_ref().map(|header| &header.record) {
-            Ok(Record::Batch(_)) => Token::Origin(name("eu-west")),
-            Ok(Record::Range(range)) => Token::Origin(range.origin.clone()),
-            _ => Token::Agent,
+            Ok(Record::Batch(_)) => SubjectToken::Origin(name("eu-west")),
+            Ok(Record::Range(range)) => SubjectToken::Origin(range.origin.clone()),
+            _ => SubjectToken::Agent,
         };
         Stored { at, token, header }
     })
@@ -46,7 +46,7 @@ fn stream() -> impl Strategy<Value = Vec<Stored>> {
     vec(stored(), 1..120).prop_map(|mut messages| {
         let first = Stored {
             at: 99_000,
-            token: Token::Agent,
+            token: SubjectToken::Agent,
             header: Ok(header(&log("eu-west"), first_life())),
         };
         messages.insert(0, first);
@@ -148,7 +148,7 @@ proptest! {
         };
         let begin = Stored {
             at: 101_000,
-            token: Token::Agent,
+            token: SubjectToken::Agent,
             header: Ok(header(&log("eu-west"), life_record(link))),
         };
         for stored in after.iter().chain([&begin]) {

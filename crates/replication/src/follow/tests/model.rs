@@ -7,7 +7,7 @@ use crate::body;
 use crate::cell::{CellId, ContentType, Field};
 use crate::change::{Change, Op};
 use crate::coordinates::{Cursor, Shard};
-use crate::fold::{MarkBody, Message, Token};
+use crate::fold::{MarkBody, Message, SubjectToken};
 use crate::header::{BodySeal, Header, Lineage, Local, MarkRecord, Record, StageTimes};
 use crate::hlc::Clock;
 use crate::names::{BucketName, GroupName, Key, ProcessName, RegionName, SetName};
@@ -56,7 +56,7 @@ pub(super) fn doubt(fold: &Fold, cursor: Cursor, landmarks: Vec<Cursor>, lineage
 
 #[derive(Debug, Clone)]
 struct Stored {
-    token: Token,
+    token: SubjectToken,
     header: Header,
     body: Bytes,
     at: Wall,
@@ -254,14 +254,22 @@ impl Agent {
             self.asked = Some(query);
         }
         while let Some(own) = self.follow.poll_record(now) {
-            self.append(log, wall, Token::Agent, own.record, own.body, own.changes);
+            self.append(log, wall, SubjectToken::Agent, own.record, own.body, own.changes);
         }
         if matches!(self.follow.phase(), Phase::Serving | Phase::LostBefore) {
             assert!(self.fold.at().sequence >= self.follow.reading.serve_from.sequence);
         }
     }
 
-    fn append(&self, log: &mut Log, at: Wall, token: Token, record: Record, body: Bytes, changes: u32) {
+    fn append(
+        &self,
+        log: &mut Log,
+        at: Wall,
+        token: SubjectToken,
+        record: Record,
+        body: Bytes,
+        changes: u32,
+    ) {
         let name = self.fold.log();
         let header = Header {
             set: name.set.clone(),
@@ -446,7 +454,7 @@ impl Region {
             highest_stamp: hlc,
         });
         let body = body::encode(&region, &[change]);
-        let token = Token::Origin(region);
+        let token = SubjectToken::Origin(region);
         agent.append(&mut self.log, self.wall, token, record, body, 1);
     }
 
@@ -471,7 +479,14 @@ impl Region {
             digest: agent.store.digest(),
             cells: agent.store.cells(),
         };
-        agent.append(&mut self.log, self.wall, Token::Agent, record, body.encode(), 0);
+        agent.append(
+            &mut self.log,
+            self.wall,
+            SubjectToken::Agent,
+            record,
+            body.encode(),
+            0,
+        );
     }
 
     /// A peer has the log as far as this agent has read it, and knows its lives.

@@ -51,7 +51,7 @@ pub enum SessionEvent {
         outcome: Result<Bytes, CallFailure>,
     },
     /// Something for this end's log.
-    Told(Event),
+    PeerEvent(Event),
     /// The session is over; the last event. Write what [`super::Session::poll_frame`] still gives, then close.
     Ended(End),
 }

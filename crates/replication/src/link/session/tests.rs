@@ -66,13 +66,13 @@ fn at(millis: u64) -> Now {
 }
 
 /// Both ends of a link without delay, at one time.
-struct Link {
+struct TestLink {
     dialer: Session,
     acceptor: Session,
     now: Now,
 }
 
-impl Link {
+impl TestLink {
     fn new(dialer: Party, acceptor: Party) -> Self {
         let (dials, accepts) = (dialer.region.clone(), acceptor.region.clone());
         Self {
@@ -148,7 +148,7 @@ fn refused(session: &mut Session) -> GoodbyeReason {
 
 #[test]
 fn only_lanes_that_were_offered_and_taken_carry_ranges_and_only_to_the_acceptor() {
-    let mut link = Link::open();
+    let mut link = TestLink::open();
     link.acceptor.handle_frame(link.now, range(0));
     assert!(matches!(link.acceptor.poll_event(), Some(SessionEvent::Range(_))));
     link.dialer.handle_frame(link.now, Frame::Ack(report(0)));
@@ -159,7 +159,7 @@ fn only_lanes_that_were_offered_and_taken_carry_ranges_and_only_to_the_acceptor(
         (false, Frame::Ack(report(0))),
         (true, Frame::Reset(report(1))),
     ] {
-        let mut link = Link::open();
+        let mut link = TestLink::open();
         let end = if to_dialer {
             &mut link.dialer
         } else {
@@ -178,17 +178,17 @@ fn another_set_region_or_version_is_refused_at_both_ends() {
         set: SetName::parse("other").expect("a valid name"),
         ..party("us-east")
     };
-    let mut link = Link::new(another_set, party("eu-west"));
+    let mut link = TestLink::new(another_set, party("eu-west"));
     link.exchange();
     assert_eq!(refused(&mut link.acceptor), GoodbyeReason::Identity);
     assert_eq!(refused(&mut link.dialer), GoodbyeReason::Identity);
 
-    let mut link = Link::new(party("us-east"), party("eu-west"));
+    let mut link = TestLink::new(party("us-east"), party("eu-west"));
     link.acceptor = Session::acceptor(at(0), party("eu-west"), name("ap-south"));
     link.exchange();
     assert_eq!(refused(&mut link.acceptor), GoodbyeReason::Identity);
 
-    let mut link = Link::speaking((1, 1), (2, 2));
+    let mut link = TestLink::speaking((1, 1), (2, 2));
     link.exchange();
     assert_eq!(refused(&mut link.acceptor), GoodbyeReason::Version);
     assert_eq!(refused(&mut link.dialer), GoodbyeReason::Version);
@@ -205,7 +205,7 @@ fn scenario_28_two_releases_speak_the_newest_version_that_both_do() {
         ((2, 3), (1, 2), 2),
         ((1, 2), (2, 3), 2),
     ] {
-        let mut link = Link::speaking(dialer, acceptor);
+        let mut link = TestLink::speaking(dialer, acceptor);
         link.exchange();
         link.acceptor.welcome(link.now, vec![report(0)]);
         link.exchange();
@@ -220,7 +220,7 @@ fn scenario_28_two_releases_speak_the_newest_version_that_both_do() {
 
 #[test]
 fn a_welcome_in_a_version_that_was_not_offered_is_refused() {
-    let mut link = Link::speaking((1, 2), (1, 1));
+    let mut link = TestLink::speaking((1, 2), (1, 1));
     link.exchange();
     link.acceptor.welcome(link.now, vec![report(0)]);
     let Some(Frame::Welcome(welcome)) = link.acceptor.poll_frame() else {
@@ -241,7 +241,7 @@ fn another_set_yaml_of_the_same_set_is_told_and_not_refused() {
         set_digest: [2; 16],
         ..party("us-east")
     };
-    let mut link = Link::new(newer.clone(), party("eu-west"));
+    let mut link = TestLink::new(newer.clone(), party("eu-west"));
     link.exchange();
     assert_eq!(
         link.acceptor.poll_event(),
@@ -283,7 +283,7 @@ fn a_session_without_a_greeting_ends() {
 
 #[test]
 fn pings_keep_a_session_and_silence_ends_it() {
-    let mut link = Link::open();
+    let mut link = TestLink::open();
     for _ in 0..100 {
         link.wait(250);
         link.exchange();
@@ -317,7 +317,7 @@ fn a_link_opens_over_a_path_of_seconds() {
 
 #[test]
 fn either_end_pauses_and_the_link_runs_when_both_resumed() {
-    let mut link = Link::open();
+    let mut link = TestLink::open();
     link.acceptor.pause(true);
     link.dialer.pause(true);
     link.exchange();
@@ -334,7 +334,7 @@ fn either_end_pauses_and_the_link_runs_when_both_resumed() {
 
 #[test]
 fn a_pause_holds_from_before_the_opening() {
-    let mut link = Link::new(party("us-east"), party("eu-west"));
+    let mut link = TestLink::new(party("us-east"), party("eu-west"));
     link.acceptor.pause(true);
     link.exchange();
     link.acceptor.welcome(link.now, vec![report(0)]);
@@ -344,7 +344,7 @@ fn a_pause_holds_from_before_the_opening() {
 
 #[test]
 fn calls_are_answered_refused_or_given_up_in_time_and_number() {
-    let mut link = Link::open();
+    let mut link = TestLink::open();
     let id = link
         .dialer
         .request(link.now, "status", Bytes::from_static(b"?"))
@@ -390,7 +390,7 @@ fn calls_are_answered_refused_or_given_up_in_time_and_number() {
 
 #[test]
 fn calls_under_way_fail_with_the_session() {
-    let mut link = Link::open();
+    let mut link = TestLink::open();
     let id = link
         .dialer
         .request(link.now, "status", Bytes::new())
@@ -411,7 +411,7 @@ fn calls_under_way_fail_with_the_session() {
 
 #[test]
 fn a_flood_ends_the_session_and_not_the_process() {
-    let mut link = Link::open();
+    let mut link = TestLink::open();
     for _ in 0..=limits::SESSION_QUEUE {
         link.acceptor.handle_frame(link.now, range(0));
     }
@@ -420,7 +420,7 @@ fn a_flood_ends_the_session_and_not_the_process() {
 
 #[test]
 fn pings_of_a_peer_that_reads_no_answer_end_the_session() {
-    let mut link = Link::open();
+    let mut link = TestLink::open();
     let ping = Frame::Ping(Ping {
         number: 1,
         sent: link.now.wall,
@@ -438,7 +438,7 @@ fn pings_of_a_peer_that_reads_no_answer_end_the_session() {
 
 #[test]
 fn nothing_is_told_after_the_end() {
-    let mut link = Link::open();
+    let mut link = TestLink::open();
     link.acceptor.refuse(GoodbyeReason::Draining, "stopping");
     while let Some(event) = link.acceptor.poll_event() {
         assert!(!matches!(event, SessionEvent::Paused(_)), "{event:?}");

@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn an_unusable_body_becomes_a_gap_and_the_lane_goes_on() {
-    let mut lane = Lane::new();
+    let mut lane = TestLane::new();
     let garbage = Bytes::from_static(b"\xff\xff");
     let sealed = header(Record::Range(range(1, 3)), &garbage);
     lane.receiving
@@ -16,7 +16,7 @@ fn an_unusable_body_becomes_a_gap_and_the_lane_goes_on() {
         .expect("no violation");
     let appends = lane.appends();
     for append in &appends {
-        assert_eq!((&append.token, append.body.len()), (&Token::Gateway, 0));
+        assert_eq!((&append.token, append.body.len()), (&SubjectToken::Gateway, 0));
         assert!(lane.stores(append));
         assert!(matches!(
             lane.receiving.poll_event(),
@@ -33,21 +33,21 @@ fn an_unusable_body_becomes_a_gap_and_the_lane_goes_on() {
 
 #[test]
 fn a_range_too_large_for_the_own_log_becomes_a_gap() {
-    let mut lane = Lane::new();
+    let mut lane = TestLane::new();
     lane.take(1, 3);
     let appends = lane.appends();
     lane.receiving
         .handle_append_failed(lane.now, appends[0].id, AppendFailure::TooLarge);
     let again = lane.appends();
-    assert_eq!(again[0].token, Token::Gateway);
+    assert_eq!(again[0].token, SubjectToken::Gateway);
     assert!(lane.stores(&again[0]));
 }
 
 #[test]
 fn a_peer_that_breaks_the_protocol_is_told_how() {
-    let mut lane = Lane::new();
+    let mut lane = TestLane::new();
     let body = Bytes::new();
-    let refused = |lane: &mut Lane, frame| {
+    let refused = |lane: &mut TestLane, frame| {
         lane.receiving
             .handle_range(at(0), frame)
             .expect_err("a violation")
@@ -90,7 +90,7 @@ fn a_peer_that_breaks_the_protocol_is_told_how() {
 
 #[test]
 fn stamps_ahead_of_the_clock_wait_and_far_ahead_hold_the_lane() {
-    let mut lane = Lane::new();
+    let mut lane = TestLane::new();
     let ahead = |first, through, millis| {
         frame(Range {
             highest_stamp: Hlc::at(at(millis).wall),
@@ -123,7 +123,7 @@ fn stamps_ahead_of_the_clock_wait_and_far_ahead_hold_the_lane() {
 
 #[test]
 fn a_log_that_answers_nothing_holds_the_lane_and_is_probed() {
-    let mut lane = Lane::new();
+    let mut lane = TestLane::new();
     lane.take(1, 3);
     for _ in 0..3 {
         let appends = lane.appends();
@@ -143,13 +143,13 @@ fn a_log_that_answers_nothing_holds_the_lane_and_is_probed() {
 #[test]
 fn older_lives_and_unknown_lineages_are_refused() {
     for (lives, hold) in [(1, Hold::OlderLife), (9, Hold::UnknownLineage)] {
-        let mut lane = Lane::new();
+        let mut lane = TestLane::new();
         let second = frame(Range {
             lineage: lineage(2),
             ..range(1, 20)
         });
         assert!(matches!(
-            lane.store(&Token::Origin(origin()), &header_of(&second)),
+            lane.store(&SubjectToken::Origin(origin()), &header_of(&second)),
             Verdict::Accepted(_)
         ));
         while lane.receiving.poll_report().is_some() {}

@@ -91,7 +91,7 @@ fn survivors(messages: &[Vec<Change>]) -> Vec<Change> {
     let (bytes, (body, number)) = (window.bytes(), window.into_body(&region(OWN)));
     assert!(
         body.len() <= bytes,
-        "{} bytes where {bytes} were told",
+        "{} bytes where {bytes} were reported",
         body.len()
     );
     let survivors = body::decode(&region(OWN), body).expect("a sound body");

@@ -35,8 +35,8 @@ fn put(key: &str, n: u64) -> &'static [u8] {
 
 /// A lane that has sent its first range, and whose window has no room for another until that is
 /// acknowledged.
-fn without_credit() -> Lane {
-    let mut lane = Lane::new(0);
+fn without_credit() -> TestLane {
+    let mut lane = TestLane::new(0);
     lane.write(put("k", 1));
     lane.connect(&LaneReport {
         window: 1,
@@ -51,7 +51,7 @@ fn without_credit() -> Lane {
 type Left = (u64, u64, Codec, Vec<(String, u64)>);
 
 /// The ranges that leave.
-fn leaving(lane: &mut Lane) -> Vec<Left> {
+fn leaving(lane: &mut TestLane) -> Vec<Left> {
     std::iter::from_fn(|| lane.sending.poll_transmit(lane.now))
         .map(|frame| {
             let header = Header::decode(&frame.header).expect("a sound header");
@@ -106,7 +106,7 @@ fn what_waits_is_packed_into_one_range_and_later_bodies_pass() {
 
 #[test]
 fn behind_a_full_link_a_lane_waits_for_no_earlier_deadline() {
-    let mut lane = Lane::new(1);
+    let mut lane = TestLane::new(1);
     lane.connect(&report(None));
     lane.read_all();
     assert_eq!(lane.sent().len(), 1);

@@ -5,7 +5,7 @@ use crate::link::lane::Hold;
 
 #[test]
 fn a_message_that_is_not_the_peers_at_its_cursor_is_a_lost_tail() {
-    let mut lane = Lane::new(5);
+    let mut lane = TestLane::new(5);
     let foreign = Cursor {
         message_id: MessageId(99),
         ..cursor(4)
@@ -29,7 +29,7 @@ fn a_message_that_is_not_the_peers_at_its_cursor_is_a_lost_tail() {
 
 #[test]
 fn a_cursor_that_another_gateway_brought_is_checked_too() {
-    let mut lane = Lane::new(5);
+    let mut lane = TestLane::new(5);
     lane.connect(&report(None));
     lane.read_all();
     assert_eq!(lane.sent(), [(1, 6, 20)]);
@@ -58,7 +58,7 @@ fn a_cursor_that_another_gateway_brought_is_checked_too() {
 
 #[test]
 fn a_cursor_ahead_of_the_reader_is_checked_when_it_comes_there() {
-    let mut lane = Lane::new(5);
+    let mut lane = TestLane::new(5);
     lane.connect(&report(None));
     let foreign = Cursor {
         message_id: MessageId(99),
@@ -75,7 +75,7 @@ fn a_cursor_ahead_of_the_reader_is_checked_when_it_comes_there() {
 
 #[test]
 fn a_log_that_ends_before_the_peers_cursor_has_lost_its_tail() {
-    let mut lane = Lane::new(2);
+    let mut lane = TestLane::new(2);
     lane.connect(&report(Some(cursor(9))));
     lane.read_all();
     assert_eq!(lane.sending.poll_event(), None);
@@ -88,10 +88,10 @@ fn a_log_that_ends_before_the_peers_cursor_has_lost_its_tail() {
 
 #[test]
 fn a_new_life_begins_the_lane_again_after_the_fork() {
-    let mut lane = Lane::new(5);
+    let mut lane = TestLane::new(5);
     lane.connect(&report(Some(cursor(6))));
     lane.log.truncate(4);
-    lane.append(Token::Agent, b"", |message_id| {
+    lane.append(SubjectToken::Agent, b"", |message_id| {
         Record::Life(LifeRecord {
             message_id,
             link: LifeLink {
@@ -112,7 +112,7 @@ fn a_new_life_begins_the_lane_again_after_the_fork() {
 
 #[test]
 fn trimmed_and_unknown_lives_need_a_sync_and_say_why() {
-    let mut lane = Lane::new(5);
+    let mut lane = TestLane::new(5);
     lane.sending.handle_welcome(lane.now, &report(Some(cursor(2))));
     let Some(ReaderOrder::Start { run, .. }) = lane.sending.poll_reader() else {
         panic!("no reader asked for")
@@ -149,7 +149,7 @@ fn trimmed_and_unknown_lives_need_a_sync_and_say_why() {
 
 #[test]
 fn work_without_progress_asks_to_connect_again_unless_held() {
-    let mut lane = Lane::new(1);
+    let mut lane = TestLane::new(1);
     lane.connect(&report(None));
     lane.read_all();
     assert_eq!(lane.sent().len(), 1);
@@ -167,7 +167,7 @@ fn work_without_progress_asks_to_connect_again_unless_held() {
 
 #[test]
 fn a_peer_that_misses_something_of_the_log_confirms_nothing() {
-    let mut lane = Lane::new(3);
+    let mut lane = TestLane::new(3);
     lane.connect(&report(Some(cursor(3))));
     lane.read_all();
     assert_eq!(lane.sending.verified(), Some(cursor(3)));
@@ -181,7 +181,7 @@ fn a_peer_that_misses_something_of_the_log_confirms_nothing() {
 
 #[test]
 fn a_reader_that_fails_is_asked_for_again() {
-    let mut lane = Lane::new(1);
+    let mut lane = TestLane::new(1);
     lane.connect(&report(None));
     lane.sending
         .handle_reader_failed(lane.now, lane.run, ReaderFailure::Unavailable);
@@ -194,7 +194,7 @@ fn a_reader_that_fails_is_asked_for_again() {
 
 #[test]
 fn a_body_that_is_not_what_was_sealed_is_not_sent() {
-    let mut lane = Lane::new(1);
+    let mut lane = TestLane::new(1);
     let last = lane.log.len() - 1;
     lane.log[last].3 = Bytes::from_static(b"flip");
     lane.connect(&report(None));
@@ -208,7 +208,7 @@ fn a_body_that_is_not_what_was_sealed_is_not_sent() {
 
 #[test]
 fn lag_is_the_age_of_the_oldest_record_that_is_not_applied() {
-    let mut lane = Lane::new(1);
+    let mut lane = TestLane::new(1);
     assert!(!lane.sending.lag(lane.now).proven);
     lane.connect(&report(None));
     lane.read_all();
@@ -226,7 +226,7 @@ fn lag_is_the_age_of_the_oldest_record_that_is_not_applied() {
 
 #[test]
 fn lag_grows_while_the_link_is_down_though_nothing_is_read() {
-    let mut lane = Lane::new(1);
+    let mut lane = TestLane::new(1);
     lane.connect(&report(Some(cursor(2))));
     assert_eq!(lane.sending.lag(lane.now).at_least, Duration::ZERO);
     lane.sending.handle_disconnected(lane.now);
@@ -241,7 +241,7 @@ fn lag_grows_while_the_link_is_down_though_nothing_is_read() {
 
 #[test]
 fn a_cursor_confirms_nothing_until_its_message_is_found() {
-    let mut lane = Lane::new(5);
+    let mut lane = TestLane::new(5);
     lane.sending.handle_welcome(lane.now, &report(Some(cursor(4))));
     assert_eq!(lane.sending.verified(), None);
     lane.start();
@@ -262,7 +262,7 @@ fn a_cursor_confirms_nothing_until_its_message_is_found() {
         None,
         "the log is not what the peer has of it"
     );
-    let mut lane = Lane::new(5);
+    let mut lane = TestLane::new(5);
     lane.connect(&report(Some(cursor(4))));
     lane.read_all();
     lane.sending.handle_disconnected(lane.now);

@@ -24,7 +24,7 @@ fn nothing_is_taken_before_the_barrier_was_read_back() {
     assert_eq!(agent.write(0, "k", "v", 1000), Err(Refused::NotReady));
     let barrier = agent.poll(0).unwrap();
     assert!(matches!(barrier.header.record, Record::Barrier(_)));
-    assert_eq!(barrier.token, Token::Agent);
+    assert_eq!(barrier.token, SubjectToken::Agent);
     log.append(0, barrier.token, barrier.header, barrier.body);
     agent.read(0, &log);
     assert_eq!(agent.write(0, "k", "v", 1000), Err(Refused::NotReady));
@@ -41,7 +41,7 @@ fn a_void_barrier_is_followed_by_another() {
     assert_eq!(agent.events, [Event::BarrierVoid(Void::NoLife)]);
     log.append(
         1,
-        Token::Agent,
+        SubjectToken::Agent,
         life_header(1, None, Sequence::NONE),
         Bytes::new(),
     );
@@ -65,7 +65,7 @@ fn a_write_is_sent_again_until_a_new_log_has_its_first_life() {
     assert!(agent.outcomes.is_empty(), "{:?}", agent.outcomes);
     anew.append(
         12,
-        Token::Agent,
+        SubjectToken::Agent,
         life_header(1, None, Sequence::NONE),
         Bytes::new(),
     );
@@ -424,7 +424,7 @@ fn an_acknowledgement_shows_a_lost_tail_and_a_rewind_mends_it() {
     let parent = at_fork.position().unwrap().life;
     log.append(
         30,
-        Token::Agent,
+        SubjectToken::Agent,
         life_header(2, Some(parent), Sequence(2)),
         Bytes::new(),
     );
