@@ -1,4 +1,4 @@
-//! How a command ends when it does not succeed, as an exit code.
+//! The exit codes of commands that fail.
 
 use std::error::Error;
 use std::fmt;
@@ -7,14 +7,15 @@ use std::process::ExitCode;
 
 use isthmus_runtime::printable;
 
-/// The exit codes of `isthmus` beside 0.
+/// The exit codes of `isthmus` other than 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Code {
-    /// 1: the machine or a running process is not as needed (a taken port, an agent that does not answer, a bad row).
+    /// 1: the machine or a running process is not as needed (a taken port, an agent that does not
+    /// answer, a bad row).
     Environment,
-    /// 2: everything ran, and what was compared differs.
+    /// 2: everything ran, and what was compared differs or something must be fixed.
     Difference,
-    /// 3: everything ran, and something should be mended.
+    /// 3: everything ran, and something should be fixed.
     Warning,
     /// 64: arguments or settings.
     Settings,
@@ -31,7 +32,8 @@ impl From<Code> for ExitCode {
     }
 }
 
-/// An error with the exit code it asks for. Displays the error and its causes in one line, unless the error has its own lines.
+/// An error and its exit code. Displays the error and its causes in one line, unless
+/// [`Failure::with_lines`] keeps the error's own lines.
 #[derive(Debug)]
 pub struct Failure {
     /// The exit code.
@@ -50,7 +52,7 @@ impl Failure {
         }
     }
 
-    /// What was compared differs.
+    /// What was compared differs, or something must be fixed.
     pub fn difference(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self {
             code: Code::Difference,
@@ -59,7 +61,7 @@ impl Failure {
         }
     }
 
-    /// Everything ran, and something should be mended.
+    /// Everything ran, and something should be fixed.
     pub fn warning(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self {
             code: Code::Warning,
@@ -68,7 +70,8 @@ impl Failure {
         }
     }
 
-    /// Arguments or settings are wrong if the cause blames them; else the machine or a running process is not as needed.
+    /// Arguments or settings are wrong if `arguments` is set; else the machine or a running process
+    /// is not as needed.
     pub fn blaming(arguments: bool, cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         if arguments {
             Self::settings(cause)
@@ -88,7 +91,7 @@ impl Failure {
 }
 
 impl Failure {
-    /// The same; its text has several lines, whose ends are its own.
+    /// The same failure, whose text keeps its line breaks.
     #[must_use]
     pub fn with_lines(self) -> Self {
         Self {
@@ -97,7 +100,7 @@ impl Failure {
         }
     }
 
-    /// Whether nobody reads the output any more: no failure of the command.
+    /// Whether the output was closed by its reader, which is no failure of the command.
     pub fn is_closed_output(&self) -> bool {
         let cause = self.cause.downcast_ref::<io::Error>();
         cause.is_some_and(|cause| cause.kind() == io::ErrorKind::BrokenPipe)

@@ -1,4 +1,5 @@
-//! The operator's command line of Isthmus, as a library for its two programs `isthmus` and `isthmus-check`.
+//! The operator's command line of Isthmus, as a library for its two programs `isthmus` and
+//! `isthmus-check`.
 
 mod chaos;
 mod client;

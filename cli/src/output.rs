@@ -1,9 +1,10 @@
-//! All that a command writes to the terminal or pipe: without a panic when nobody reads, and without anything that a terminal would
-//! act on.
+//! All output of commands to a terminal or pipe: without a panic if the output is closed, and
+//! without anything that a terminal would act on.
 //!
-//! What commands show comes from others: keys of applications, reports of regions, answers of servers, logs, files. It passes
-//! [`isthmus_runtime::printable`] here, and nothing else of the command line writes to standard output or standard error. JSON reads
-//! as exactly the same values; the value of `isthmus kv get` keeps its bytes where they do not go to a terminal.
+//! The text that commands show comes from other sources: keys of applications, reports of regions,
+//! answers of servers, logs, files. It passes [`isthmus_runtime::printable`] here, and no other
+//! module of the command line writes to standard output or standard error. JSON parses to exactly
+//! the same values. The value of `isthmus kv get` keeps its bytes unless it goes to a terminal.
 
 mod table;
 
@@ -16,12 +17,12 @@ use serde::Serialize;
 use crate::failure::Failure;
 pub(crate) use table::Table;
 
-/// Writes a result to standard output as one line, whatever it holds.
+/// Writes a result to standard output as one line, whatever text it is.
 pub fn line(text: impl Display) -> Result<(), Failure> {
     write(&printable::line(text))
 }
 
-/// Writes several lines to standard output: `text` has its own ends of lines.
+/// Writes several lines to standard output; `text` has its own line breaks.
 pub(crate) fn lines(text: impl Display) -> Result<(), Failure> {
     write(&printable::lines(text))
 }
@@ -32,13 +33,14 @@ pub fn json_line(value: &(impl Serialize + ?Sized)) -> Result<(), Failure> {
     write(&printable::json(&text))
 }
 
-/// Writes a JSON value to standard output for people too, on several lines.
+/// Writes a JSON value to standard output on several lines, readable for people.
 pub(crate) fn pretty_json(value: &(impl Serialize + ?Sized)) -> Result<(), Failure> {
     let text = serde_json::to_string_pretty(value).map_err(Failure::environment)?;
     write(&printable::json(&text))
 }
 
-/// Writes a stored value and the end of a line to standard output: its bytes as they are, unless a terminal gets them.
+/// Writes a stored value and a line break to standard output. The bytes are unchanged unless the
+/// output is a terminal.
 pub(crate) fn value(bytes: &[u8]) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     if out.is_terminal() {
@@ -49,7 +51,7 @@ pub(crate) fn value(bytes: &[u8]) -> Result<(), Failure> {
         .map_err(Failure::environment)
 }
 
-/// Writes a script for a shell to standard output, as it is.
+/// Writes a shell script to standard output, unchanged.
 pub(crate) fn script(text: &[u8]) -> Result<(), Failure> {
     io::stdout().lock().write_all(text).map_err(Failure::environment)
 }
@@ -58,22 +60,23 @@ fn write(printable: &str) -> Result<(), Failure> {
     writeln!(io::stdout().lock(), "{printable}").map_err(Failure::environment)
 }
 
-/// Tells something on standard error as one line, if anybody reads it.
+/// Writes a note to standard error as one line; a closed output is ignored.
 pub(crate) fn note(text: impl Display) {
     writeln!(io::stderr().lock(), "{}", printable::line(text)).ok();
 }
 
-/// Tells something on standard error, if anybody reads it; `text` has its own ends of lines.
+/// Writes a note to standard error; `text` has its own line breaks, and a closed output is ignored.
 pub(crate) fn note_lines(text: impl Display) {
     writeln!(io::stderr().lock(), "{}", printable::lines(text)).ok();
 }
 
-/// Tells on standard error why a program ends as it does.
+/// Writes the failure that ends a program to standard error.
 pub fn failed(program: impl Display, failure: &Failure) {
     note_lines(format_args!("{}: {failure}", printable::line(program)));
 }
 
-/// Tells on standard error what is wrong with the arguments, or shows the help that was asked for. Whether the arguments were good.
+/// Writes to standard error what is wrong with the arguments, or prints the help that was asked
+/// for. Returns whether the arguments were valid.
 pub fn usage(error: &clap::Error) -> bool {
     if error.use_stderr() {
         note_lines(error.render().to_string().trim_end());
@@ -82,7 +85,8 @@ pub fn usage(error: &clap::Error) -> bool {
     error.print().is_ok()
 }
 
-/// Lines that are shown while something goes on, if anybody reads them: on a terminal in the place of those before.
+/// Lines that show progress; a closed output is ignored. On a terminal they replace the lines shown
+/// before.
 #[derive(Debug)]
 pub(crate) struct Live {
     to_error: bool,
@@ -95,7 +99,7 @@ impl Live {
         Self { to_error, drawn: 0 }
     }
 
-    /// Whether lines are drawn in the place of those before.
+    /// Whether new lines replace the lines shown before.
     pub(crate) fn redraws(&self) -> bool {
         match self.to_error {
             true => io::stderr().is_terminal(),
@@ -124,7 +128,8 @@ impl Live {
     }
 }
 
-/// A number with the noun, and what else depends on the number: `1 row was`, `2 rows were`.
+/// A number with its noun, and any other words that depend on the number: `1 row was`, `2 rows
+/// were`.
 pub fn counted<N: Display + PartialEq + From<u8>>(number: N, one: &str, many: &str) -> String {
     let counts = if number == N::from(1) { one } else { many };
     format!("{number} {counts}")

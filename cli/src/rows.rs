@@ -1,8 +1,8 @@
 //! Rows of a CSV (RFC 4180) or NDJSON file as keys and values.
 //!
-//! The value of a CSV row is a JSON object of its columns in the header's order, each a string; the value of an NDJSON row is
-//! its line as it stands. The key is the first column, or the first field of the first row, if no other is named. Keys are
-//! unique: the last row of a key wins.
+//! The value of a CSV row is a JSON object of its columns in the header's order, each a string. The
+//! value of an NDJSON row is its line, trimmed. The key is the first column, or the first field of
+//! the first row, unless another one is named. Keys are unique: the last row of a key wins.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -18,7 +18,7 @@ mod csv_file;
 mod ndjson_file;
 mod quotes;
 
-/// How a file is written.
+/// The format of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
     /// Comma-separated values with a header.
@@ -41,21 +41,21 @@ pub struct Row {
 /// A file's content.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rows {
-    /// One row a key, in the order in which keys appear first.
+    /// One row per key, in the order in which the keys first appear.
     pub rows: Vec<Row>,
-    /// How many rows were replaced by a later one of the same key.
+    /// The number of rows that a later row with the same key replaced.
     pub repeated: usize,
 }
 
-/// Why a file was not taken. Nothing of it is used then.
+/// Why a file was refused as a whole.
 #[derive(Debug, thiserror::Error)]
 pub enum RowsError {
-    /// It can't be read.
+    /// The file cannot be read.
     #[error("{path} cannot be read")]
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         #[source]
         source: io::Error,
     },
@@ -74,12 +74,12 @@ pub enum RowsError {
 /// What is wrong with a row.
 #[derive(Debug, thiserror::Error)]
 pub enum Fault {
-    /// No row has the key column: it is named wrong, and no row is at fault.
+    /// No row has the key column: the name is wrong, not a row.
     #[error("there is no column {wanted:?}; the columns are: {columns}")]
     NoColumn {
         /// The column asked for.
         wanted: String,
-        /// The columns there are.
+        /// The columns of the file.
         columns: String,
     },
     /// Two columns have one name.
@@ -91,29 +91,29 @@ pub enum Fault {
     /// The row has too many or too few fields.
     #[error("the row has {} and the header {columns}", counted(*fields, "field", "fields"))]
     Fields {
-        /// Fields of the row.
+        /// The number of fields in the row.
         fields: u64,
-        /// Columns of the header.
+        /// The number of columns in the header.
         columns: u64,
     },
-    /// Not UTF-8.
+    /// The row is not UTF-8.
     #[error("the row is not UTF-8")]
     NotUtf8,
     /// A quote is not closed.
     #[error("a quoted field is not closed; end it with a quote")]
     OpenQuote,
-    /// A quote in a field without quotes.
+    /// There is a quote in a field without quotes.
     #[error(
         "a quote stands within a field that does not begin with one; put the field in quotes and write \"\" for the quote"
     )]
     StrayQuote,
-    /// Text after a quoted field.
+    /// Text follows a quoted field.
     #[error("text follows the closing quote of a field; write \"\" for a quote within quotes")]
     TextAfterQuote,
-    /// Another fault of the CSV reader.
+    /// The CSV reader found another fault.
     #[error(transparent)]
     Csv(csv::Error),
-    /// Not a JSON object.
+    /// The line is not a JSON object.
     #[error("the line is not a JSON object: {0}")]
     Json(#[source] serde_json::Error),
     /// An NDJSON row lacks the key field.
@@ -136,7 +136,7 @@ pub enum Fault {
 }
 
 impl RowsError {
-    /// Whether the key column that was asked for does not exist.
+    /// Whether the named key column does not exist.
     pub fn is_wrong_column(&self) -> bool {
         let fault = match self {
             Self::Bad { fault, .. } => Some(fault),
@@ -147,8 +147,9 @@ impl RowsError {
 }
 
 impl Rows {
-    /// Reads a whole file. `key` names the key's column or field; by default it is the first of the first row. `format` is told by the file's
-    /// extension by default: `.ndjson` and `.jsonl` are NDJSON, everything else is CSV.
+    /// Reads a whole file. `key` names the key's column or field; by default it is the first one of
+    /// the first row. `format` follows from the extension by default: `.ndjson` and `.jsonl` are
+    /// NDJSON, everything else is CSV.
     pub fn read(path: &Path, format: Option<Format>, key: Option<&str>) -> Result<Self, RowsError> {
         let bytes = std::fs::read(path);
         let bytes = bytes.map_err(|source| RowsError::Unreadable {

@@ -1,4 +1,4 @@
-//! The programs as a shell sees them: exit codes, files, sentences.
+//! The programs as a shell sees them: exit codes, files, messages.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use std::net::TcpListener;
@@ -41,7 +41,7 @@ fn holds(bytes: &[u8], part: &[u8]) -> bool {
 }
 
 #[test]
-fn init_writes_certificates_with_one_identity_and_keys_for_the_owner_alone() {
+fn init_writes_single_identity_certificates_and_private_keys() {
     let folder = tempfile::tempdir().unwrap();
     let shop = path(folder.path(), "shop");
     let output = isthmus(&["init", &shop, "--regions", "eu-west,us-east", "--set", "shop"]);
@@ -96,7 +96,7 @@ fn init_refuses_what_it_would_spoil_or_cannot_name() {
     assert!(!Path::new(&fresh).exists());
 }
 
-/// Every command that a user can name, with the words that lead to it.
+/// Every visible command, with the words that lead to it.
 fn commands(of: &clap::Command, words: &[String]) -> Vec<(Vec<String>, clap::Command)> {
     let visible = of.get_subcommands().filter(|command| !command.is_hide_set());
     visible
@@ -108,7 +108,7 @@ fn commands(of: &clap::Command, words: &[String]) -> Vec<(Vec<String>, clap::Com
         .collect()
 }
 
-/// Whether a line of the help shows how the command is called; `lab` takes a folder before its subcommand.
+/// Whether an example in the help calls the command; `lab` takes a folder before its subcommand.
 fn has_example(help: &str, words: &[String]) -> bool {
     let (_, examples) = help.split_once("Example").unwrap_or_default();
     examples.lines().any(|line| {
@@ -118,7 +118,7 @@ fn has_example(help: &str, words: &[String]) -> bool {
 }
 
 #[test]
-fn every_command_helps_with_an_example_and_explains_its_arguments() {
+fn every_commands_help_has_an_example_and_explains_arguments() {
     let tree = commands(&isthmus_cli::Cli::command(), &[]);
     let named = |words: &str| tree.iter().any(|(found, _)| found.join(" ") == words);
     assert!(named("kv delete") && named("lab clock") && named("config check"));
@@ -232,7 +232,7 @@ fn a_bad_row_is_named_before_anything_is_asked_of_a_region() {
 }
 
 #[test]
-fn the_checker_passes_a_good_history_and_fails_it_with_one_write_removed() {
+fn the_checker_fails_a_good_history_once_a_write_is_removed() {
     let version = |stamp| format!("{stamp:016x}-eu-west-00000000000000aa");
     let lines = [
         r#"{"type":"invoke","write":1,"region":"eu-west","key":"a","value":"a1","at_ms":0}"#.to_owned(),

@@ -1,4 +1,4 @@
-//! What pages and helps tell people to type is understood.
+//! The command line accepts every command in the documentation and the help texts.
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
@@ -8,7 +8,7 @@ use clap::{CommandFactory as _, Parser as _};
 use isthmus_cli::Cli;
 
 fn pages() -> Vec<PathBuf> {
-    // As it is when the test runs: a build folder may be shared by several checkouts.
+    // The path at run time: several checkouts may share one build folder.
     let root = PathBuf::from(std::env::var("CARGO_MANIFEST_DIR").unwrap()).join("..");
     let mut folders = vec![root.join("docs"), root.join("terraform")];
     let mut pages = vec![root.join("README.md")];
@@ -28,7 +28,7 @@ fn pages() -> Vec<PathBuf> {
     pages
 }
 
-/// The lines within ``` of a page, those that go on behind a `\` as one.
+/// The lines of a page between ```; lines that end with `\` are joined with the next one.
 fn typed(page: &Path) -> Vec<String> {
     let text = fs::read_to_string(page).unwrap().replace("\\\n", " ");
     let blocks = text.split("```").skip(1).step_by(2);
@@ -43,7 +43,7 @@ fn typed(page: &Path) -> Vec<String> {
         .collect()
 }
 
-/// The words of each `isthmus` command of a line, as a shell hands them over.
+/// The words of each `isthmus` command of a line, as a shell would split them.
 fn commands(line: &str) -> Vec<Vec<String>> {
     let line = line.split(" $(").next().unwrap();
     let words = shlex::split(line).unwrap_or_else(|| panic!("quotes are not closed: {line}"));

@@ -1,4 +1,4 @@
-//! What the commands make of the answers of agents and gateways.
+//! How commands handle the answers of agents and gateways.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use std::path::Path;
@@ -25,7 +25,7 @@ fn ndjson(rows: usize) -> String {
     (0..rows).map(|row| format!("{{\"id\":{row}}}\n")).collect()
 }
 
-/// Takes values of 256 KiB at most, and counts those.
+/// A door that accepts values of at most 256 KiB, and counts the accepted ones.
 fn counting_door() -> (Door, Arc<AtomicUsize>) {
     let taken = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&taken);
@@ -40,7 +40,7 @@ fn counting_door() -> (Door, Arc<AtomicUsize>) {
 }
 
 #[test]
-fn a_row_that_the_door_refuses_is_named_by_its_line_with_how_many_were_written() {
+fn a_refused_row_is_named_by_line_with_the_count_written_so_far() {
     let folder = tempfile::tempdir().unwrap();
     let (door, _) = counting_door();
     let large = format!("{{\"id\":\"large\",\"text\":\"{}\"}}\n", "x".repeat(300_000));
@@ -58,7 +58,7 @@ fn a_row_that_the_door_refuses_is_named_by_its_line_with_how_many_were_written()
 }
 
 #[test]
-fn after_a_refused_row_nothing_more_is_sent_and_what_was_taken_is_counted() {
+fn a_refused_row_stops_the_load_and_accepted_rows_are_counted() {
     let folder = tempfile::tempdir().unwrap();
     let (door, taken) = counting_door();
     let large = format!("{{\"id\":\"large\",\"text\":\"{}\"}}\n", "x".repeat(300_000));
@@ -134,7 +134,7 @@ fn a_key_column_that_does_not_exist_is_a_wrong_argument() {
 }
 
 #[test]
-fn one_row_is_told_in_the_singular() {
+fn one_row_is_reported_in_the_singular() {
     let folder = tempfile::tempdir().unwrap();
     let rows = file(folder.path(), "rows.csv", "id,name\n1,a\n1,b\n");
     let door = Door::of_batches(|_| written());
@@ -185,7 +185,7 @@ fn status_takes_a_gateway_and_refuses_everything_else() {
     }
 }
 
-/// A folder that this process runs, with the doors of each region's agents.
+/// Makes `folder` one that this process runs, with the doors of each region's agents.
 fn running(folder: &Path, regions: &[(&str, &[&str])]) {
     let agent = |(index, door): (usize, &&str)| AgentRun {
         name: format!("agent-{}", index + 1),
@@ -231,7 +231,7 @@ fn why(folder: &Path) -> (Option<i32>, Value, String) {
 const NOBODY: &str = "http://127.0.0.1:1";
 
 #[test]
-fn why_asks_the_next_agent_of_a_region_whose_first_does_not_answer() {
+fn why_asks_the_next_agent_when_the_first_does_not_answer() {
     let folder = tempfile::tempdir().unwrap();
     let door = Door::open(|_| (200, "two apples".to_owned()));
     running(folder.path(), &[("a", &[NOBODY, &door.url]), ("b", &[&door.url])]);
@@ -243,7 +243,7 @@ fn why_asks_the_next_agent_of_a_region_whose_first_does_not_answer() {
 }
 
 #[test]
-fn why_prints_what_it_has_and_exits_with_1_when_a_region_does_not_answer() {
+fn why_prints_what_it_has_and_exits_1_if_a_region_is_silent() {
     let folder = tempfile::tempdir().unwrap();
     let door = Door::open(|_| (200, "two apples".to_owned()));
     for silent in [&[NOBODY, NOBODY][..], &["", ""]] {

@@ -1,4 +1,4 @@
-//! A child under `isthmus exec-child` ends with its parent, also when the parent is killed.
+//! A child under `isthmus exec-child` ends with its parent, even if the parent is killed.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use std::io::{BufRead, BufReader};

@@ -1,4 +1,4 @@
-//! `isthmus up` and `isthmus demo` with a NATS server that does not come up.
+//! `isthmus up` and `isthmus demo` with a NATS server that does not start.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use std::os::unix::fs::PermissionsExt;
@@ -14,7 +14,8 @@ fn program(path: &Path, script: &str) {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
 }
 
-/// A NATS server that says its version, and else why it ends, and ends.
+/// A NATS server that reports its version if asked for it; otherwise it prints why it ends, and
+/// ends.
 fn broken_server(folder: &Path, exit_code: u8) -> PathBuf {
     let server = folder.join("nats-server");
     let script = format!(
@@ -25,7 +26,7 @@ fn broken_server(folder: &Path, exit_code: u8) -> PathBuf {
     server
 }
 
-/// Runs a command with that server, and with agents and gateways that need not have been built.
+/// Runs a command with that server, and with stand-ins for agents and gateways.
 fn isthmus(folder: &Path, exit_code: u8, arguments: &[&str]) -> Output {
     for name in ["isthmus-region-agent", "isthmus-gateway"] {
         program(&folder.join(name), "exit 1");

@@ -1,7 +1,8 @@
-//! Where the gateways of a peer region are: addresses as written, and names that are looked up again while dialling.
+//! The addresses of a peer region's gateways: addresses as written, and names that are looked up
+//! again while dialling.
 //!
-//! A name that answers nothing, or not at all, keeps its last good answer (design.md section 7). Addresses are dialled
-//! in turn, so that a peer with one gateway down is reached at the next dial.
+//! A name whose lookup fails or gives no address keeps its last good answer (design.md section 7).
+//! Addresses are dialled in turn, so that a peer with one gateway down is reached at the next dial.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -15,11 +16,11 @@ use isthmus_runtime::settings::Address;
 #[cfg(test)]
 mod tests;
 
-/// A name is looked up again when its answer is older than this.
+/// A name is looked up again when its last lookup is older than this.
 pub const POLL: Duration = Duration::from_secs(2);
-/// A lookup may take this long.
+/// How long one lookup may take.
 pub const LOOKUP: Duration = Duration::from_secs(2);
-/// Most addresses that one written address stands for.
+/// At most this many addresses are kept for one written address.
 pub const ANSWERS: usize = 64;
 
 /// The addresses of one peer region's gateways.
@@ -38,7 +39,7 @@ struct Known {
 }
 
 impl PeerAddresses {
-    /// The gateways at `written`, at least one, found through `names`.
+    /// The gateways at `written`, which has at least one entry. Names are resolved by `names`.
     #[must_use]
     pub fn new(written: Vec<Address>, names: Arc<dyn Names>) -> Self {
         Self {
@@ -49,10 +50,10 @@ impl PeerAddresses {
         }
     }
 
-    /// The next address to dial; names whose answer is old are asked first.
+    /// Returns the next address to dial, after looking up the names that are due.
     ///
     /// # Errors
-    /// What the last lookup said, when no name ever had an answer.
+    /// The error of the last failed lookup, if no name was ever resolved.
     pub async fn next(&mut self, now: Mono) -> Result<SocketAddr, LookupError> {
         let mut failure = LookupError::Empty;
         for index in 0..self.written.len() {
@@ -66,7 +67,7 @@ impl PeerAddresses {
         socket.ok_or(failure)
     }
 
-    /// Every address known, in the order written, each once.
+    /// All known addresses, in the order written, each once.
     #[must_use]
     pub fn all(&self) -> Vec<SocketAddr> {
         let mut all = Vec::new();
@@ -84,7 +85,7 @@ impl PeerAddresses {
             return Ok(());
         }
         known.asked = Some(now);
-        let answer = look_up(&self.written[index], &*self.names).await?;
+        let answer = resolve(&self.written[index], &*self.names).await?;
         if answer.is_empty() {
             return Err(LookupError::Empty);
         }
@@ -93,7 +94,7 @@ impl PeerAddresses {
     }
 }
 
-async fn look_up(address: &Address, names: &dyn Names) -> Result<Vec<SocketAddr>, LookupError> {
+async fn resolve(address: &Address, names: &dyn Names) -> Result<Vec<SocketAddr>, LookupError> {
     let answer = async {
         match address {
             Address::HostPort { host, port } => match host.parse::<IpAddr>() {

@@ -1,4 +1,5 @@
-//! The administrative routes of a gateway: those of every process, pausing and resuming links, and the page at `/`.
+//! The admin routes of a gateway: those common to all processes, pausing and resuming links, and
+//! the page at `/`.
 
 use axum::Router;
 use axum::extract::{Path, State};

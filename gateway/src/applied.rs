@@ -1,4 +1,5 @@
-//! How far the agents of this region have applied every log, as they told (design.md section 7).
+//! How far the agents of this region have applied every log, as they report it (design.md section
+//! 7).
 
 use std::collections::BTreeMap;
 
@@ -7,28 +8,29 @@ use isthmus_replication::names::{ProcessName, RegionName};
 use isthmus_replication::peer::{APPLIED_HEARTBEAT, AppliedPositions, OriginApplied};
 use isthmus_replication::time::Mono;
 
-/// An agent that said nothing for this long is not asked (crate `isthmus-replication`, `peer`).
+/// An agent that reports nothing for this long is ignored (crate `isthmus-replication`, `peer`).
 const SILENCE: std::time::Duration = APPLIED_HEARTBEAT.saturating_mul(3);
-/// Most agents of a region that are kept track of.
+/// At most this many agents are tracked per shard.
 const AGENTS: usize = 1024;
 
-/// What the agents of the region told last.
+/// The latest reports of the region's agents.
 #[derive(Debug, Default)]
 pub struct AppliedTable {
     agents: BTreeMap<(Shard, ProcessName), AgentPositions>,
 }
 
-/// One agent's last word on one shard.
+/// The latest report of one agent on one shard.
 #[derive(Debug, Clone)]
 pub struct AgentPositions {
-    /// What it said.
+    /// The reported positions.
     pub positions: AppliedPositions,
-    /// When it was heard.
+    /// When the report arrived.
     pub heard: Mono,
 }
 
 impl AppliedTable {
-    /// Takes note of what an agent said. A table that is full takes no agent that it does not know.
+    /// Records an agent's report. A new agent is ignored if the shard already has the most agents
+    /// that are tracked.
     pub fn note(&mut self, now: Mono, positions: AppliedPositions) {
         let key = (positions.shard.clone(), positions.agent.clone());
         self.agents
@@ -45,8 +47,9 @@ impl AppliedTable {
         }
     }
 
-    /// Through where every live agent has applied `origin`'s log of `shard`; none while one has applied nothing, or
-    /// where no agent lives. An agent that needs sync answers no reads and is not asked.
+    /// The position through which every live agent has applied `origin`'s log of `shard`. None if a
+    /// live agent has applied nothing of it, or if no agent is live. An agent that needs sync
+    /// answers no reads and is skipped.
     #[must_use]
     pub fn least(&self, now: Mono, origin: &RegionName, shard: &Shard) -> Option<AppliedThrough> {
         let mut least: Option<AppliedThrough> = None;
@@ -60,7 +63,8 @@ impl AppliedTable {
         least
     }
 
-    /// The live agent that is furthest behind in applying `origin`'s log of `shard`.
+    /// What the live agent furthest behind in `origin`'s log of `shard` has applied. Agents that
+    /// need sync are skipped.
     #[must_use]
     pub fn furthest_behind(&self, now: Mono, origin: &RegionName, shard: &Shard) -> Option<&OriginApplied> {
         self.live(now, shard)
@@ -69,7 +73,7 @@ impl AppliedTable {
             .min_by_key(|of| order(of.applied))
     }
 
-    /// What live agents told of `shard`, ordered by name.
+    /// The reports of live agents on `shard`, ordered by agent name.
     pub fn live(&self, now: Mono, shard: &Shard) -> impl Iterator<Item = &AgentPositions> {
         self.agents
             .iter()
@@ -77,7 +81,7 @@ impl AppliedTable {
             .map(|(_, agent)| agent)
     }
 
-    /// What live agents told of every shard, by agent.
+    /// The reports of live agents on every shard, by agent.
     #[must_use]
     pub fn by_agent(&self, now: Mono) -> BTreeMap<ProcessName, Vec<&AppliedPositions>> {
         let mut agents: BTreeMap<_, Vec<_>> = BTreeMap::new();
@@ -94,7 +98,7 @@ fn of_origin<'a>(agent: &'a AgentPositions, origin: &RegionName) -> Option<&'a O
     agent.positions.origins.iter().find(|of| of.origin == *origin)
 }
 
-/// A position of an older life is further behind than any of a newer one.
+/// A position of an older life is behind every position of a newer one.
 fn order(applied: AppliedThrough) -> (isthmus_replication::coordinates::Life, u64) {
     (applied.0.life, applied.0.sequence.0)
 }
@@ -171,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn an_older_life_is_behind_and_an_agent_without_the_origin_holds_everything() {
+    fn an_older_life_is_behind_and_a_missing_origin_holds_all() {
         let mut table = AppliedTable::default();
         table.note(at(0), positions("agent-1", 2, 3, false));
         table.note(at(0), positions("agent-2", 1, 50, false));

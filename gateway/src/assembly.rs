@@ -33,13 +33,15 @@ use crate::tables::{Known, Tables};
 use crate::view::StatusView;
 use crate::{admin, credentials, inbound, outbound, region};
 
-/// The clock that stamps the log is asked this often, which is how long a step of this machine's clock goes unnoticed.
+/// How often the log's clock is sampled. A step of this machine's clock goes unnoticed for at most
+/// this long.
 const CLOCK_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Starts a gateway.
 ///
 /// # Errors
-/// What the process can't start with: credentials, listeners, a log that is not as it must be.
+/// When the process can't start: bad credentials, a listener that can't be bound, or a log that
+/// differs from the settings.
 pub async fn assemble(process: Process<GatewaySettings>) -> anyhow::Result<()> {
     let settings = Arc::clone(&process.settings);
     let credentials = credentials::load(&settings)?;
@@ -74,14 +76,15 @@ pub async fn assemble(process: Process<GatewaySettings>) -> anyhow::Result<()> {
     gateway.start(connection.state(), Box::new(listener), names).await
 }
 
-/// How many files links take at the most: of each peer those that it dials and the one that is dialled, and handshakes.
+/// The most files that links use: for each peer the links that it opens and the one that this
+/// gateway opens, plus the handshakes.
 fn links(settings: &GatewaySettings) -> u64 {
     let peers = settings.process.set.regions.len().saturating_sub(1);
     let each = inbound::LINKS_AT_ONCE + 1;
     (peers * each + LinkLimits::default().handshakes) as u64
 }
 
-/// When the certificates of peers end, for the metric.
+/// When the certificate of each peer expires, for the metric: the earliest of its gateways.
 fn of_peers(known: Known<'_>) -> Vec<(Labels, u64)> {
     let labels = |peer: &RegionName| vec![("of", "peer".to_owned()), ("peer", peer.to_string())];
     let mut earliest = BTreeMap::new();
@@ -95,21 +98,21 @@ fn of_peers(known: Known<'_>) -> Vec<(Labels, u64)> {
         .collect()
 }
 
-/// A gateway between its ports, before it has started.
+/// A gateway with its ports, before it starts.
 pub struct Gateway {
-    /// What its tasks share.
+    /// The state that its tasks share.
     pub shared: Shared,
-    /// What the region's processes did.
+    /// The events of the region's processes.
     pub history: History,
     leading: watch::Sender<bool>,
     set_aside: Waiting,
 }
 
 impl Gateway {
-    /// A gateway of the region behind `ports`, linked with others through `links`.
+    /// Creates a gateway of the region behind `ports` that links to other regions through `links`.
     ///
     /// # Errors
-    /// No randomness for the identifier of this run.
+    /// When there is no randomness for the identifier of this run.
     pub fn new(
         process: &Process<GatewaySettings>,
         ports: Ports,
@@ -156,10 +159,10 @@ impl Gateway {
         })
     }
 
-    /// Starts its tasks once the region's NATS answers and holds the streams that it needs.
+    /// Starts the tasks once the region's NATS answers and has the streams that they need.
     ///
     /// # Errors
-    /// A log that is not as it must be.
+    /// When the log differs from the settings, or a task can't be started.
     pub async fn start(
         self,
         mut connection: watch::Receiver<ConnectionState>,
@@ -241,7 +244,7 @@ fn follow_server_clock(shared: &Shared) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A gateway reads every log up to its head before it leads.
+/// A gateway reads every log up to its head before it may lead.
 fn stand_for_leader(
     shared: &Shared,
     leading: watch::Sender<bool>,
@@ -259,7 +262,7 @@ fn stand_for_leader(
     Ok(())
 }
 
-/// For each shard what is told of it; nothing yet.
+/// A watch channel for each shard, empty at first.
 fn each<T>(shards: &[Shard]) -> BTreeMap<Shard, watch::Sender<Option<T>>> {
     let nothing = |shard: &Shard| (shard.clone(), watch::Sender::new(None));
     shards.iter().map(nothing).collect()

@@ -1,13 +1,13 @@
-//! How long to wait before the next dial: doubled with each failure, capped, and spread by a seed so that the gateways
-//! of a region don't dial in step after a cut.
+//! The wait before the next dial. It doubles with each failure up to a cap. A seed spreads it, so
+//! that the gateways of a region don't dial in lockstep after an outage.
 
 use std::time::Duration;
 
 use fastrand::Rng;
 
-/// After the first failure.
+/// The wait after the first failure.
 const FIRST: Duration = Duration::from_millis(100);
-/// At most. It bounds how long a healed link stays down.
+/// The longest wait. It bounds how long a healed link stays down.
 const MOST: Duration = Duration::from_secs(2);
 
 /// The waits of one dialer.
@@ -18,7 +18,7 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// The waits that follow from `seed`.
+    /// The waits that `seed` gives.
     #[must_use]
     pub fn new(seed: u64) -> Self {
         Self {
@@ -27,7 +27,7 @@ impl Backoff {
         }
     }
 
-    /// The next wait: between half of what is due and all of it.
+    /// Returns the next wait: between half of the current backoff and all of it.
     pub fn wait(&mut self) -> Duration {
         let due = self.next;
         self.next = (due * 2).min(MOST);
@@ -36,7 +36,7 @@ impl Backoff {
         half + Duration::from_micros(self.random.u64(..spread))
     }
 
-    /// A link stood: the next failure is a first one.
+    /// A link was up: the next failure counts as the first.
     pub fn reset(&mut self) {
         self.next = FIRST;
     }

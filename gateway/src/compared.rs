@@ -1,4 +1,4 @@
-//! What of this region's stores is known to equal other regions' (docs/decisions/0017).
+//! Results of comparing this region's stores with those of other regions (docs/decisions/0017).
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -7,7 +7,7 @@ use isthmus_replication::coordinates::Shard;
 use isthmus_replication::names::RegionName;
 use isthmus_replication::time::Mono;
 
-/// This region's newest samples, and what comparisons with each peer have found.
+/// This region's newest samples, and the results of comparisons with each peer.
 #[derive(Debug, Default)]
 pub struct Compared {
     own: BTreeMap<Shard, VecDeque<Sample>>,
@@ -15,7 +15,7 @@ pub struct Compared {
 }
 
 impl Compared {
-    /// Keeps what the steward told of a shard that this region holds.
+    /// Keeps a sample that the steward published, of a shard of this region.
     pub fn keep(&mut self, sample: Sample) {
         let kept = self.own.entry(sample.shard.clone()).or_default();
         if kept.len() == KEPT_SAMPLES {
@@ -24,19 +24,21 @@ impl Compared {
         kept.push_back(sample);
     }
 
-    /// The newest of a shard.
+    /// The newest sample of `shard`.
     #[must_use]
     pub fn newest(&self, shard: &Shard) -> Option<&Sample> {
         self.own.get(shard)?.back()
     }
 
-    /// From `now` on `peer` is asked for a shard.
+    /// Records that comparisons of `shard` with `peer` begin at `now`, unless they have begun
+    /// already.
     pub fn begin(&mut self, now: Mono, peer: &RegionName, shard: &Shard) {
         let key = (peer.clone(), shard.clone());
         self.peers.entry(key).or_insert_with(|| Agreement::new(now));
     }
 
-    /// Compares with what `peer` told; what is to be told of it.
+    /// Compares a sample of `peer` with this region's. Returns what is new and worth reporting, if
+    /// anything.
     pub fn note(&mut self, now: Mono, peer: &RegionName, theirs: &Sample) -> Option<News> {
         self.begin(now, peer, &theirs.shard);
         let ours = self.own.get(&theirs.shard).into_iter().flatten();
@@ -44,12 +46,12 @@ impl Compared {
         agreement.note(now, ours, theirs)
     }
 
-    /// This gateway compares with `peer` no more.
+    /// Drops the results for `peer`: this gateway no longer compares with it.
     pub fn forget(&mut self, peer: &RegionName) {
         self.peers.retain(|(compared, _), _| compared != peer);
     }
 
-    /// What is found at `now`, by peer and shard.
+    /// The results at `now`, by peer and shard.
     pub fn found(&self, now: Mono) -> impl Iterator<Item = (&RegionName, &Shard, Found)> {
         let all = self.peers.iter();
         all.map(move |((peer, shard), agreement)| (peer, shard, agreement.found(now)))

@@ -1,4 +1,4 @@
-//! What this gateway proves itself with and whom it trusts, as its settings say.
+//! The credentials of this gateway and the peers that it trusts, from its settings.
 
 use std::sync::Arc;
 
@@ -8,14 +8,14 @@ use isthmus_runtime::Process;
 use isthmus_runtime::settings::{GatewaySettings, SettingsError};
 use isthmus_runtime::supervise::TaskKind;
 
-/// What these credentials are of, in events and metrics.
+/// The name of these credentials in events and metrics.
 const LINK: &str = "link";
 
 /// Loads the credentials that `settings` name.
 ///
 /// # Errors
-/// [`SettingsError`] with the place in the settings that names the file, and the mend; a trust domain that is none is an error
-/// too.
+/// [`SettingsError`] if a file can't be used: it names the place in the settings and the fix. An
+/// invalid trust domain is an error too.
 pub fn load(settings: &GatewaySettings) -> anyhow::Result<Arc<Credentials>> {
     let set = &settings.process.set;
     let place = Place {
@@ -41,7 +41,8 @@ pub fn load(settings: &GatewaySettings) -> anyhow::Result<Arc<Credentials>> {
     Ok(Arc::new(loaded?))
 }
 
-/// What is wrong with a file, at the place in the settings that names it.
+/// Turns an error about a file into one that points to the place in the settings that names the
+/// file.
 fn located(settings: &GatewaySettings, error: CredentialsError) -> anyhow::Error {
     let (process, link) = (&settings.process, &settings.link);
     let Some(file) = error.file() else {
@@ -66,11 +67,11 @@ fn located(settings: &GatewaySettings, error: CredentialsError) -> anyhow::Error
     fault.into()
 }
 
-/// Takes up changed files while the process runs, and tells of the certificate's end. Sessions judge their peers again at each
-/// new generation.
+/// Reloads changed files while the process runs, and reports when the certificate expires. Sessions
+/// check their peers again at each new generation of the credentials.
 ///
 /// # Errors
-/// A task could not be started.
+/// When a task can't be started.
 pub fn watch(
     process: &Process<GatewaySettings>,
     credentials: &Arc<Credentials>,

@@ -1,4 +1,5 @@
-//! What peers have of this region's log, as the agents of the region are told (design.md sections 6 and 7).
+//! How much of this region's log each peer has, as published to the region's agents (design.md
+//! sections 6 and 7).
 
 use std::collections::BTreeMap;
 
@@ -7,28 +8,28 @@ use isthmus_replication::names::{ProcessName, RegionName};
 use isthmus_replication::peer::{PeerCursor, PeerCursors};
 use tokio::sync::watch;
 
-/// What every peer acknowledged, shared by the links that learn it and the task that tells it.
+/// The acknowledgements of every peer. Links write them, and one task publishes them.
 #[derive(Debug)]
 pub struct PeerCursorTable {
     acknowledged: watch::Sender<Acknowledged>,
 }
 
-/// Per shard and peer.
+/// Acknowledgements by shard and peer.
 pub type Acknowledged = BTreeMap<Shard, BTreeMap<RegionName, Acknowledgement>>;
 
-/// What one peer acknowledged of one shard.
+/// The acknowledgement of one peer on one shard.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Acknowledgement {
-    /// Whether the link stands and answers.
+    /// Whether the link is up and answers.
     pub connected: bool,
-    /// Through where it has this region's log.
+    /// The peer has this region's log through this cursor.
     pub cursor: Option<Cursor>,
-    /// Through where its agents have applied it.
+    /// The peer's agents have applied the log through this position.
     pub applied: Option<AppliedThrough>,
 }
 
 impl PeerCursorTable {
-    /// Nothing acknowledged by any of `peers`, each with the shards it shares.
+    /// Creates a table of `peers` and the shards that each shares, with nothing acknowledged.
     #[must_use]
     pub fn new(peers: &BTreeMap<RegionName, Vec<Shard>>) -> Self {
         let mut acknowledged = Acknowledged::new();
@@ -43,7 +44,7 @@ impl PeerCursorTable {
         }
     }
 
-    /// Takes note of what `peer` is known to have of `shard`; no cursor while that is not known.
+    /// Records what `peer` is known to have of `shard`. `cursor` is none while that is not known.
     pub fn acknowledge(
         &self,
         peer: &RegionName,
@@ -66,7 +67,7 @@ impl PeerCursorTable {
         });
     }
 
-    /// The link to `peer` stands, or does not.
+    /// Records whether the link to `peer` is up.
     pub fn connected(&self, peer: &RegionName, connected: bool) {
         self.acknowledged.send_if_modified(|all| {
             let mut changed = false;
@@ -80,20 +81,20 @@ impl PeerCursorTable {
         });
     }
 
-    /// Wakes at each change.
+    /// A receiver that wakes at each change.
     #[must_use]
     pub fn subscribe(&self) -> watch::Receiver<Acknowledged> {
         self.acknowledged.subscribe()
     }
 
-    /// What every peer acknowledged.
+    /// All acknowledgements.
     #[must_use]
     pub fn acknowledged(&self) -> Acknowledged {
         self.acknowledged.borrow().clone()
     }
 }
 
-/// What agents are told of `shard`, by `gateway`.
+/// The message of `gateway` to the agents about `shard`.
 #[must_use]
 pub fn message(
     gateway: &ProcessName,

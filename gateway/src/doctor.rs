@@ -1,4 +1,5 @@
-//! What a gateway finds when it looks at what it stands on: clocks, certificates, paths to peers, its NATS and the region's streams.
+//! The checks of a gateway: clocks, certificates, paths to peers, its NATS and the region's
+//! streams.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,23 +22,23 @@ use crate::view::{LinkView, PathEstimate, Phase};
 
 mod convergence;
 
-/// What a gateway looks at. Clones look at the same.
+/// The sources that the checks read. Clones share them.
 #[derive(Clone)]
 pub struct Doctor {
-    /// What its tasks know.
+    /// The state that the gateway's tasks share.
     pub shared: Shared,
     /// Its connection to the region's NATS.
     pub connection: Connection,
-    /// What it proves itself with.
+    /// The credentials of its links.
     pub credentials: Arc<Credentials>,
-    /// What its admin listener proves itself with.
+    /// The credentials of its admin listener, if that uses TLS.
     pub admin: Option<OfDoor>,
-    /// How many connections it takes.
+    /// How many connections it accepts.
     pub connections: Connections,
 }
 
 impl Doctor {
-    /// Looks at everything once.
+    /// Runs all checks once.
     pub async fn examine(self) -> Vec<Finding> {
         let windows = blocking::spawn(TcpWindows::read).await.ok().flatten();
         let mut findings = self.of_nats().await;
@@ -147,7 +148,7 @@ fn of_leader(known: Known<'_>) -> Finding {
     }
 }
 
-/// Of a link that should stand and does not.
+/// The finding for a link that should be up and is not, or that an operator paused.
 fn of_link(peer: &RegionName, link: &LinkView) -> Option<Finding> {
     let found = match link.phase {
         Phase::Connected if link.paused => {
@@ -183,7 +184,8 @@ fn room(stream: &Surveyed) -> Option<Finding> {
     ))
 }
 
-/// What of the streams is not as it should be, alike ones as one; if all is, just that.
+/// The findings of streams with a problem, equal ones combined. A single OK finding if there are
+/// none.
 fn trouble(check: &str, of_streams: impl Iterator<Item = Finding>) -> Vec<Finding> {
     let (well, bad): (Vec<_>, Vec<_>) = of_streams.partition(|finding| finding.verdict == Verdict::Ok);
     if bad.is_empty() {
@@ -209,7 +211,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn alike_troubles_of_streams_are_told_once() {
+    fn identical_findings_of_streams_are_reported_once() {
         let of = |stream: &str, replicas, current| Surveyed {
             stream: stream.to_owned(),
             bytes: 1,
@@ -241,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_that_does_not_stand_fails_with_its_last_error() {
+    fn a_link_that_is_not_connected_fails_with_its_last_error() {
         let peer = RegionName::parse("us-east").unwrap();
         let link = |phase, paused| LinkView {
             phase,

@@ -1,8 +1,8 @@
-//! Taking in: every gateway, leading or not, accepts links and appends what arrives to its region's log (design.md
-//! section 8).
+//! Receiving. Every gateway, leading or not, accepts links and appends what arrives to its region's
+//! log (design.md section 8).
 //!
-//! One task a shard follows the log at its head and owns what is received on that shard's lanes (`head`); one task a
-//! link passes frames to and from them (`session`).
+//! One task per shard follows the log at its head and owns the receiving ends of that shard's lanes
+//! (`head`). One task per link passes frames to and from them (`session`).
 
 mod head;
 mod session;
@@ -28,16 +28,16 @@ use head::HeadTask;
 pub use head::ToHead;
 pub use session::LINKS_AT_ONCE;
 
-/// Inputs of one shard's head that wait.
+/// Capacity of the input queue of one shard's head.
 const WAITING: usize = 256;
 
-/// Where the heads of the shards take their inputs.
+/// The input queues of the shards' heads.
 pub type Heads = Arc<BTreeMap<Shard, mpsc::Sender<ToHead>>>;
 
-/// Binds the listener of links.
+/// Binds the link listener.
 ///
 /// # Errors
-/// The address can't be listened on.
+/// When the address can't be bound.
 pub async fn bind(settings: &GatewaySettings, credentials: &Arc<Credentials>) -> anyhow::Result<Listener> {
     let limits = LinkLimits::default();
     let listener = Listener::bind(settings.link.listen, Arc::clone(credentials), limits).await?;
@@ -45,10 +45,11 @@ pub async fn bind(settings: &GatewaySettings, credentials: &Arc<Credentials>) ->
     Ok(listener)
 }
 
-/// Starts following the logs and accepting links. What comes back turns true once every log was read up to its head.
+/// Starts following the logs and accepting links. The receiver turns true once every log has been
+/// read up to its head.
 ///
 /// # Errors
-/// A task could not be started.
+/// When a task can't be started.
 pub fn start(shared: &Shared, listener: Box<dyn Accepts>) -> anyhow::Result<watch::Receiver<bool>> {
     let mut heads = BTreeMap::new();
     let mut at_head = Vec::new();

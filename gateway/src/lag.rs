@@ -1,10 +1,10 @@
-//! How far each region is behind each other one, as this gateway knows. Status, metrics, probes and
+//! The replication lag between all regions, as this gateway knows it. Status, metrics, probes and
 //! the command line show the rows that are computed here (design.md section 11).
 //!
-//! Each region reports of itself. At the origin's leader its own report counts alone, because it
+//! Each region reports about itself. At the origin's leader only its own report counts, because it
 //! comes from one clock. Elsewhere the reports of both ends count while they are fresh: what the
-//! origin has sent, and what the receiver can prove. Both say "at least", so the greater one holds.
-//! A lag that is not reported again grows with its age.
+//! origin has sent, and what the receiver can prove. Both are lower bounds, so the greater one is
+//! used. A lag that is not reported again grows with its age.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -22,14 +22,14 @@ use isthmus_runtime::settings::ProcessSettings;
 use crate::status;
 use crate::tables::Known;
 
-/// A report that is older says nothing of the present.
+/// A report older than this does not describe the present.
 const FRESH: Duration = MARK_INTERVAL.saturating_mul(3);
 
-/// A peer that reports nothing more applied for so long stands still: a mark a second should have
-/// been applied.
+/// A peer that reports no progress in applying for longer than this is stuck: it should have
+/// applied a mark each second.
 const STILL: Duration = MARK_INTERVAL.saturating_mul(2);
 
-/// Why a shard is stalled that needs a sync.
+/// The reason shown for a shard that is stalled because it needs a sync.
 pub const MISSING: &str = "changes are missing until a sync brings them";
 
 /// A report and its age.
@@ -39,8 +39,8 @@ struct Aged<'a> {
     age: Duration,
 }
 
-/// The newest reports of a region: of its links, and of all else. Two gateways may have written
-/// them.
+/// The newest reports of a region: one for its links, one for the rest. Two gateways may have
+/// written them.
 #[derive(Debug, Clone, Copy, Default)]
 struct RegionView<'a> {
     links: Option<Aged<'a>>,
@@ -50,8 +50,8 @@ struct RegionView<'a> {
 /// A lag with its state and the reason for the state.
 type Judged = (Option<Duration>, Freshness, Option<String>);
 
-/// Every pair of regions and every shard that both hold: pair by pair, the worst shard of each
-/// first.
+/// A row for every pair of regions and every shard that both hold. The rows of a pair are together,
+/// the worst shard first.
 #[must_use]
 pub fn of_all(process: &ProcessSettings, known: Known<'_>, now: Now) -> Vec<LagRow> {
     let own = status::of_region_state(process, known, now);
@@ -76,8 +76,8 @@ pub fn of_all(process: &ProcessSettings, known: Known<'_>, now: Now) -> Vec<LagR
     all
 }
 
-/// What needs a sync, then what is stalled, then what nobody knows, and among these the greatest
-/// lag. One that is not known is the greatest.
+/// Orders rows that need a sync first, then stalled ones, then unknown ones, and among these the
+/// greatest lag first. An unknown lag counts as the greatest.
 fn worst_first(one: &LagRow, other: &LagRow) -> Ordering {
     let trouble = |row: &LagRow| {
         (
@@ -99,8 +99,8 @@ pub fn of_lane(report: &RegionReport, peer: &RegionName, shard: &Shard) -> Optio
     link.lane(shard.group.as_str(), shard.partition)?.lag
 }
 
-/// The age of what this region has of every other one, a shard at a time, with what it may be off
-/// by. None where nothing of it is known, or changes are missing.
+/// The age of what this region has of every other one, per shard, including its uncertainty. None
+/// where nothing is known of it, or changes are missing.
 #[must_use]
 pub fn of_own(process: &ProcessSettings, known: Known<'_>, now: Now) -> Vec<(String, Option<Duration>)> {
     let rows = of_all(process, known, now).into_iter();
@@ -113,8 +113,8 @@ pub fn of_own(process: &ProcessSettings, known: Known<'_>, now: Now) -> Vec<(Str
     .collect()
 }
 
-/// What is known of `region`, where this gateway itself knows `own` of its region. The links are the
-/// leader's: a standby takes them from the leader's report.
+/// The newest reports of `region`. `own` is what this gateway itself knows of its own region. The
+/// links are the leader's: a standby takes them from the leader's report.
 fn view<'a>(
     process: &ProcessSettings,
     known: Known<'a>,
@@ -208,8 +208,8 @@ fn age_of(aged: Option<Aged<'_>>) -> Option<Duration> {
     aged.map(|aged| aged.age)
 }
 
-/// By how much a lag that was reported `age` ago has grown since. By all of that where the peer had
-/// reported nothing more for `still`, so that it missed marks. Else by what is beyond the time
+/// How much a lag that was reported `age` ago has grown since. If the peer had reported no progress
+/// for `still`, so that it missed marks: by all of `age`. Else by the part of `age` beyond the time
 /// between two reports.
 fn growth(still: Duration, age: Duration) -> Duration {
     if still > STILL {
@@ -219,7 +219,7 @@ fn growth(still: Duration, age: Duration) -> Duration {
     }
 }
 
-/// Whether a report of this age says something of the present.
+/// Whether a report of this age describes the present.
 pub(crate) fn is_fresh(age: Option<Duration>) -> bool {
     age.is_some_and(|age| age <= FRESH)
 }
@@ -264,7 +264,7 @@ fn as_received(received: Option<&ReceivingStatus>, lag: Option<Duration>) -> Jud
     (lag, state, reason.filter(|_| state != Freshness::Live))
 }
 
-/// Why nobody can say how far it is, where the newest report of both regions is `age` old.
+/// Why the lag is unknown. The newest report of both regions is `age` old.
 fn why_unknown(age: Option<Duration>, received: Option<&ReceivingStatus>) -> String {
     let Some(age) = age else {
         return "neither region has reported".to_owned();
@@ -283,7 +283,7 @@ fn unreadable(region: &RegionName, view: RegionView<'_>) -> Option<String> {
     ))
 }
 
-/// The least that an agent of the origin reported, less the age of the report.
+/// The shortest runway that an agent of the origin reported, less the age of the report.
 fn runway(origin: Aged<'_>, peer: &RegionName, shard: &Shard) -> Option<Duration> {
     let shards = origin.report.agents.iter().flat_map(|agent| &agent.shards);
     let of_shard =

@@ -1,4 +1,4 @@
-//! Which of the region's gateways forwards (design.md section 7).
+//! Leader election among the region's gateways: the leader forwards (design.md section 7).
 
 use std::convert::Infallible;
 
@@ -13,10 +13,11 @@ use tokio_util::sync::CancellationToken;
 use crate::shared::Shared;
 use crate::view::Leadership;
 
-/// Stands for leader until `stop`, then gives the lease up. `leading` is told whether this gateway leads.
+/// Runs for leader until `stop`, then gives up the lease. `leading` shows whether this gateway
+/// leads.
 ///
 /// # Errors
-/// None: a bucket that does not answer is asked again for ever.
+/// None: a bucket that does not answer is retried forever.
 pub async fn stand(
     shared: Shared,
     leading: watch::Sender<bool>,
@@ -32,12 +33,12 @@ pub async fn stand(
     };
     while !stop.is_cancelled() {
         tokio::select! {
-            () = candidacy.step() => show(&shared, &mut candidacy, &leading),
+            () = candidacy.step() => publish(&shared, &mut candidacy, &leading),
             () = stop.cancelled() => {}
         }
     }
     candidacy.give_up();
-    show(&shared, &mut candidacy, &leading);
+    publish(&shared, &mut candidacy, &leading);
     candidacy.release().await;
     Ok(())
 }
@@ -63,8 +64,8 @@ fn tell_lost(shared: &Shared, other: Option<String>) {
     events.record(Severity::Notice, "leader_lost", text, fields);
 }
 
-/// Shows what became of leadership and tells who acts on it.
-fn show(shared: &Shared, candidacy: &mut Candidacy, leading: &watch::Sender<bool>) {
+/// Records changes of leadership, and shows the present state in the view and in `leading`.
+fn publish(shared: &Shared, candidacy: &mut Candidacy, leading: &watch::Sender<bool>) {
     while let Some(event) = candidacy.poll_event() {
         match event {
             Event::Leads { revision } => {
@@ -106,7 +107,7 @@ pub async fn won(leading: &mut watch::Receiver<bool>) {
     }
 }
 
-/// Waits until it leads no more, or the candidacy has ended.
+/// Waits until this gateway no longer leads, or the candidacy has ended.
 pub async fn lost(leading: &mut watch::Receiver<bool>) {
     let _ = leading.wait_for(|leading| !*leading).await;
 }

@@ -1,12 +1,14 @@
-//! A gateway: carries the changes of its region to every other one, and takes in theirs (design.md sections 1 and 8).
+//! A gateway: sends the changes of its region to every other one, and receives theirs (design.md
+//! sections 1 and 8).
 //!
-//! The gateways of a region elect a leader. It holds one link to each peer region and, on each, a lane a shard, which
-//! reads this region's log for itself ([`outbound`]). Every gateway accepts links; what arrives is appended to the log
-//! of this region and acknowledged once the fold has accepted it ([`inbound`]). **A gateway has no store and no state
-//! that a restart would miss**: the cursor of the receiver is the truth, and two leaders at a time do no harm.
+//! The gateways of a region elect a leader. The leader has one link to each peer region and, on
+//! each link, one lane per shard, which reads this region's log by itself ([`outbound`]). Every
+//! gateway accepts links. What arrives is appended to the log of this region and acknowledged once
+//! the fold has accepted it ([`inbound`]). **A gateway has no store and no state that a restart
+//! would miss**: the cursor of the receiver is the truth, and two leaders at a time do no harm.
 //!
-//! Reading order: [`assembly`], [`shared`], then [`outbound`] and [`inbound`]; [`leader`] and [`region`] are what goes on
-//! within the region.
+//! Reading order: [`assembly`], [`shared`], then [`outbound`] and [`inbound`]. [`leader`] and
+//! [`region`] cover what happens within the region.
 
 pub mod addresses;
 pub mod admin;

@@ -1,4 +1,4 @@
-//! A link that stands, with the session on it: what both ends do alike.
+//! An open link with its session: what both ends have in common.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use isthmus_link::connection::LinkReader;
 use isthmus_link::{Connection, FrameError, Passed, Peer};
 use isthmus_replication::agreement;
 use isthmus_replication::limits;
-use isthmus_replication::link::frame::{GoodbyeReason, Party, Request};
+use isthmus_replication::link::frame::{GoodbyeReason, NoAnswer, Party, Request};
 use isthmus_replication::link::session::{End, Session, SessionEvent};
 use isthmus_replication::names::RegionName;
 use isthmus_runtime::events::{Severity, Source};
@@ -21,32 +21,32 @@ use crate::shared::Shared;
 use crate::status;
 use crate::view::PathEstimate;
 
-/// What a link still has to say may take this long.
+/// How long a closing link may take to send its last frames.
 const FAREWELL: Duration = Duration::from_millis(500);
-/// Control frames alone send less than this while a lane is waited for.
+/// Control frames alone send less than this within `limits::LANE_PROGRESS`.
 const KEPT_ALIVE_BYTES: u64 = 64 * 1024;
 /// The call that asks a region for its report.
 pub const STATUS: &str = "status";
 
-/// A link that stands.
+/// An open link.
 pub struct LinkConnection {
     /// The session.
     pub session: Session,
-    /// Where frames go.
+    /// The queues of outgoing frames.
     pub outbox: Outbox,
-    /// The proven other end.
+    /// The authenticated other end.
     pub peer: Peer,
     reader: LinkReader,
     received: Passed,
     received_before: u64,
     sent: Passed,
-    /// What was sent at the last times that this was noted, oldest first.
+    /// The bytes sent at the last calls of `note_sent`, oldest first.
     sent_before: VecDeque<u64>,
     writer: JoinSet<Result<(), FrameError>>,
     shared: Shared,
 }
 
-/// Why a link is over.
+/// Why a link ended.
 #[derive(Debug, thiserror::Error)]
 pub enum LinkEnd {
     /// The session ended.
@@ -64,7 +64,7 @@ pub enum LinkEnd {
 }
 
 impl LinkEnd {
-    /// A word for metrics.
+    /// The label for metrics.
     #[must_use]
     pub fn label(&self) -> &'static str {
         match self {
@@ -78,14 +78,14 @@ impl LinkEnd {
         }
     }
 
-    /// Whether this end ended the link in good order: it leads no more, or stops.
+    /// Whether this end closed the link in good order, because it no longer leads or is stopping.
     #[must_use]
     pub fn is_own_will(&self) -> bool {
         use GoodbyeReason::{Draining, NotLeading};
         matches!(self, Self::Ended(End::Refused(goodbye)) if matches!(goodbye.reason, Draining | NotLeading))
     }
 
-    /// Whether one end refused the other, rather than the network or the end of a process.
+    /// Whether one end refused the other. A failed network or the end of a process is no refusal.
     #[must_use]
     pub fn is_refusal(&self) -> bool {
         use GoodbyeReason::{Certificate, Identity, Version, Violation};
@@ -104,7 +104,7 @@ impl LinkEnd {
 }
 
 impl LinkConnection {
-    /// Begins `session` on `connection`.
+    /// Starts `session` on `connection`.
     #[must_use]
     pub fn new(connection: Connection, session: Session, shared: Shared) -> Self {
         let (outbox, leaving) = outbox();
@@ -124,10 +124,10 @@ impl LinkConnection {
         }
     }
 
-    /// The session's next event. May be dropped and called again without loss.
+    /// Returns the session's next event. Cancel safe: a dropped call loses nothing.
     ///
     /// # Errors
-    /// [`Over`]; nothing comes after it.
+    /// [`LinkEnd`] once the link has ended. Nothing comes after it.
     pub async fn next(&mut self) -> Result<SessionEvent, LinkEnd> {
         loop {
             let received = self.received.bytes();
@@ -160,7 +160,7 @@ impl LinkConnection {
         }
     }
 
-    /// Notes what was sent; to be called once a second.
+    /// Records how much was sent. To be called once a second.
     pub fn note_sent(&mut self) {
         if self.sent_before.len() as u64 > limits::LANE_PROGRESS.as_secs() {
             self.sent_before.pop_front();
@@ -168,17 +168,18 @@ impl LinkConnection {
         self.sent_before.push_back(self.sent.bytes());
     }
 
-    /// Whether data has left over the last [`limits::LANE_PROGRESS`]: more than what keeps a link alive.
+    /// Whether data was sent within the last [`limits::LANE_PROGRESS`]: more than what keeps a link
+    /// alive.
     #[must_use]
     pub fn sends(&self) -> bool {
         let before = self.sent_before.front().copied().unwrap_or_default();
         self.sent.bytes() - before > KEPT_ALIVE_BYTES
     }
 
-    /// Hands over what the session wants to say.
+    /// Queues the frames that the session has to send.
     ///
     /// # Errors
-    /// [`Over::Unread`] when the peer does not read.
+    /// [`LinkEnd::Unread`] if the peer does not read.
     pub fn send(&mut self) -> Result<(), LinkEnd> {
         while let Some(frame) = self.session.poll_frame() {
             self.outbox.control(frame).map_err(|_| LinkEnd::Unread)?;
@@ -186,9 +187,9 @@ impl LinkConnection {
         Ok(())
     }
 
-    /// Says what is left to say and closes.
+    /// Sends the remaining frames and closes the link.
     pub async fn close(mut self) {
-        // What can't be said any more has no reader.
+        // Frames that can't be queued have no reader.
         let _ = self.send();
         let Self {
             outbox, mut writer, ..
@@ -229,20 +230,21 @@ pub fn party(shared: &Shared) -> Party {
 /// Answers a call of the other end.
 pub fn answer(shared: &Shared, session: &mut Session, request: &Request) {
     let outcome = if request.method == agreement::METHOD {
-        compare::answer(shared, &request.body)
+        compare::answer(shared, &request.body).map_err(|error| NoAnswer::because(&error))
     } else if request.method == STATUS {
         let now = shared.log_now();
         let report = shared.with_known(|known| status::of_region(shared.settings(), known, now));
         serde_json::to_vec(&report)
             .map(Into::into)
-            .map_err(|error| error.to_string())
+            .map_err(|error| NoAnswer::because(&error))
     } else {
-        Err(format!("this version does not answer {:?}", request.method))
+        let reason = format!("this version does not answer {:?}", request.method);
+        Err(NoAnswer::because(&reason))
     };
     session.respond(request.id, outcome);
 }
 
-/// Says that the other end runs on another set.yaml.
+/// Records that the other end runs on another set.yaml.
 pub fn set_differs(shared: &Shared, peer: &Party) {
     shared.process.events.record_from(
         &Source::region(&peer.region),
@@ -258,7 +260,7 @@ pub fn set_differs(shared: &Shared, peer: &Party) {
     );
 }
 
-/// Passes on what the other end wants this operator to know.
+/// Records an event that the other end sent for this region's operators.
 pub fn record_peer_event(
     shared: &Shared,
     region: &RegionName,

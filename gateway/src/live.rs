@@ -1,4 +1,4 @@
-//! The last minutes of the lag, and the status once a second to whoever looks: what the page at `/` shows.
+//! The lag of the last minutes and the status once a second: what the page at `/` shows.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -18,16 +18,16 @@ use crate::status;
 /// How many samples are kept, one a second.
 pub const SAMPLES: usize = 300;
 
-/// What the page shows. Clones share it.
+/// The data that the page shows. Clones share it.
 #[derive(Debug, Clone, Default)]
 pub struct Live {
     samples: Arc<Mutex<VecDeque<LagSample>>>,
-    /// The status as text, told again each second while somebody listens.
+    /// The status as text, updated each second while anyone listens.
     status_tx: watch::Sender<Arc<str>>,
 }
 
 impl Live {
-    /// Takes a sample a second, and tells the status to whoever listens, until `stop`.
+    /// Takes a sample a second, and publishes the status while anyone listens, until `stop`.
     ///
     /// # Errors
     /// None.
@@ -66,7 +66,7 @@ impl Live {
         samples.iter().cloned().collect()
     }
 
-    /// The status from now on, as the text of one line.
+    /// A receiver of the status from now on, as the text of one line.
     #[must_use]
     pub fn listen(&self, shared: &Shared) -> watch::Receiver<Arc<str>> {
         let mut listener = self.status_tx.subscribe();
@@ -82,7 +82,7 @@ fn status_text(shared: &Shared) -> Arc<str> {
         at_ms: now.wall.millis(),
         status: shared.with_known(|known| status::of_gateway(shared.settings(), known, now)),
     };
-    // A struct of strings and numbers is always written.
+    // A struct of strings and numbers always serializes.
     serde_json::to_string(&sample).unwrap_or_default().into()
 }
 

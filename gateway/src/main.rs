@@ -1,4 +1,4 @@
-//! `isthmus-gateway`: carries the changes of its region to every other one, and takes in theirs.
+//! `isthmus-gateway`: sends the changes of its region to every other one, and receives theirs.
 
 use std::process::ExitCode;
 

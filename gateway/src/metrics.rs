@@ -1,4 +1,4 @@
-//! What a gateway counts, and what Prometheus reads of its board.
+//! The counters of a gateway, and the gauges that Prometheus reads of its state.
 
 use std::sync::Arc;
 
@@ -42,7 +42,7 @@ pub struct GatewayMetrics {
 }
 
 impl GatewayMetrics {
-    /// Registers the counters, and gauges that read `board` when they are asked for.
+    /// Registers the counters, and gauges that read `view` and `tables` when Prometheus asks.
     #[must_use]
     pub fn register(
         process: &Process<GatewaySettings>,
@@ -139,12 +139,12 @@ impl GatewayMetrics {
         counters
     }
 
-    /// A link was refused, by `reason` of crates/link or of the session.
+    /// A link was refused, for a `reason` of crates/link or of the session.
     pub fn refused(&self, reason: &'static str) {
         self.refused.get_or_create(&reason_label(reason)).inc();
     }
 
-    /// The link to `peer` fell.
+    /// The link to `peer` went down.
     pub fn reconnected(&self, peer: &RegionName) {
         self.reconnects.get_or_create(&with_peer(peer)).inc();
     }
@@ -162,7 +162,7 @@ impl GatewayMetrics {
             .inc_by(bytes as u64);
     }
 
-    /// What a lane to `peer` that is behind spared.
+    /// What conflation and compression saved on a lane to `peer`.
     pub fn spared(&self, peer: &RegionName, spared: Spared) {
         let counts = [
             (&self.changes_conflated, spared.changes),
@@ -192,7 +192,7 @@ impl GatewayMetrics {
         self.acks_sent.get_or_create(&with_origin(origin)).inc();
     }
 
-    /// `origin` was told to restart a lane.
+    /// A lane of `origin` was reset to its cursor.
     pub fn reset(&self, origin: &RegionName) {
         self.resets.get_or_create(&with_origin(origin)).inc();
     }
@@ -202,7 +202,7 @@ impl GatewayMetrics {
         self.gaps.get_or_create(&with_origin(origin)).inc();
     }
 
-    /// A message of this region's log does not count.
+    /// A message of this region's log is void.
     pub fn void(&self, void: Void) {
         self.voids.get_or_create(&reason_label(void.label())).inc();
     }

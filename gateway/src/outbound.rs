@@ -1,7 +1,9 @@
-//! Forwarding: while this gateway leads, one link to each peer region and on it a lane a shard (design.md section 8).
+//! Forwarding: while this gateway leads, it keeps one link to each peer region, with one lane per
+//! shard (design.md section 8).
 //!
-//! A link falls and is made again; its lanes stay, since lag must grow while it is down. When this gateway leads no more
-//! both end: the next leader's lanes begin at the receivers' cursors.
+//! A link that goes down is dialled again. Its lanes stay, since lag must grow while it is down.
+//! When this gateway no longer leads, both end: the next leader's lanes begin at the receivers'
+//! cursors.
 
 pub mod compare;
 mod landmarks_calls;
@@ -18,7 +20,7 @@ use crate::shared::Shared;
 /// Starts a task for each peer region.
 ///
 /// # Errors
-/// A task could not be started.
+/// When a link has no randomness for its waits, or a task can't be started.
 pub fn start(shared: &Shared, names: &Arc<dyn Names>) -> anyhow::Result<()> {
     for (peer, shards) in shared.peers() {
         let task = link::PeerLink::new(shared.clone(), peer.clone(), shards, Arc::clone(names))?;

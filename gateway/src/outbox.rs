@@ -1,4 +1,4 @@
-//! What leaves over a link: control before data, each in its own bounded queue.
+//! Outgoing frames of a link: control before data, each in its own bounded queue.
 
 use isthmus_link::FrameError;
 use isthmus_link::connection::LinkWriter;
@@ -6,12 +6,12 @@ use isthmus_replication::limits;
 use isthmus_replication::link::frame::Frame;
 use tokio::sync::mpsc;
 
-/// Control frames that wait: small ones, a report for every lane that a link may have.
+/// Capacity for control frames. They are small: one report for every lane that a link may have.
 const CONTROL: usize = limits::LANES;
-/// Ranges that wait; credit bounds what is under way beyond.
+/// Capacity for ranges. Credit bounds what is in flight beyond that.
 const DATA: usize = 8;
 
-/// Where the frames of one link go. Clones go to the same link.
+/// The queues for the frames of one link. Clones feed the same link.
 #[derive(Debug, Clone)]
 pub struct Outbox {
     control: mpsc::Sender<Frame>,
@@ -25,12 +25,12 @@ pub struct Leaving {
     data: mpsc::Receiver<Frame>,
 }
 
-/// The link takes nothing any more, or not fast enough.
+/// The link has ended, or takes frames too slowly.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the link takes no more frames")]
 pub struct Refused;
 
-/// A new link's queues.
+/// Creates the queues of a new link.
 #[must_use]
 pub fn outbox() -> (Outbox, Leaving) {
     let (control, control_leaving) = mpsc::channel(CONTROL);
@@ -43,34 +43,34 @@ pub fn outbox() -> (Outbox, Leaving) {
 }
 
 impl Outbox {
-    /// Takes a control frame at once.
+    /// Queues a control frame without waiting.
     ///
     /// # Errors
-    /// [`Refused`] when the queue is full or the link is over.
+    /// [`Refused`] if the queue is full or the link has ended.
     pub fn control(&self, frame: Frame) -> Result<(), Refused> {
         self.control.try_send(frame).map_err(|_| Refused)
     }
 
-    /// Room among the data, if there is any.
+    /// Reserves room for one range, if there is any.
     #[must_use]
     pub fn try_room(&self) -> Option<mpsc::Permit<'_, Frame>> {
         self.data.try_reserve().ok()
     }
 
-    /// Waits for room among the data. Cancelling takes no room.
+    /// Waits for room for one range. Cancelling takes no room.
     ///
     /// # Errors
-    /// [`Refused`] when the link is over.
+    /// [`Refused`] if the link has ended.
     pub async fn room(&self) -> Result<mpsc::Permit<'_, Frame>, Refused> {
         self.data.reserve().await.map_err(|_| Refused)
     }
 }
 
 impl Leaving {
-    /// Writes frames until every [`Outbox`] is gone, then what is left, then closes.
+    /// Writes frames until every [`Outbox`] is dropped, then the remaining ones, then closes.
     ///
     /// # Errors
-    /// How the connection failed.
+    /// [`FrameError`] if the connection fails.
     pub async fn write(mut self, mut writer: LinkWriter) -> Result<(), FrameError> {
         while let Some(frame) = self.next().await {
             writer.feed(frame.encode()).await?;

@@ -1,7 +1,11 @@
-//! The page at `/` of the admin listener: files of this binary, and a stream of server-sent events that keeps them current.
+//! The page at `/` of the admin listener: files of this binary, and a stream of server-sent events
+//! that keeps them current.
 //!
-//! `/v1/live` tells `history` once, the [samples](crate::live) of the last minutes; `status` at once and then once a second, what
-//! `/v1/status` answers; and `events`, what is [new](isthmus_door::history::Follower::next) in the region.
+//! `/v1/live` sends these events:
+//!
+//! - `history` once: the [samples](crate::live) of the last minutes.
+//! - `status` at once and then once a second: the same as `/v1/status`.
+//! - `events`: what is [new](isthmus_door::history::Follower::next) in the region.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -22,7 +26,7 @@ use tokio::sync::watch;
 use crate::live::Live;
 use crate::shared::Shared;
 
-/// The page tells what happened for so long before it was opened.
+/// The page shows the events of this long before it was opened.
 const EVENTS: Duration = Duration::from_secs(3600);
 
 /// Path, media type and text of each file.
@@ -46,11 +50,11 @@ const FILES: [(&str, &str, &str); 7] = [
 
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
-/// Nothing but what this listener serves is loaded, and no other page may show this one.
+/// Only what this listener serves may be loaded, and no other page may frame this one.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; \
                       base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// Whatever the stream needs.
+/// The state of the stream's handler.
 #[derive(Clone)]
 struct Source {
     shared: Shared,
@@ -101,7 +105,7 @@ async fn follow(State(source): State<Source>) -> Response {
     Sse::new(all.take_until(stop.cancelled_owned())).into_response()
 }
 
-/// What is told from now on; who is slow misses what was told meanwhile.
+/// The changes from now on. A slow reader misses those in between.
 fn changes(receiver: watch::Receiver<Arc<str>>) -> impl Stream<Item = Arc<str>> {
     stream::unfold(receiver, async |mut receiver| {
         receiver.changed().await.ok()?;

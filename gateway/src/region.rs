@@ -1,4 +1,5 @@
-//! What gateways and agents of one region tell each other over its NATS (design.md section 7).
+//! Communication between the gateways and agents of one region, over its NATS (design.md section
+//! 7).
 
 mod applied;
 mod cursors;
@@ -17,10 +18,10 @@ use crate::shared::Shared;
 pub use links::{UnknownPeer, tell as tell_link};
 pub use reports::take as take_report;
 
-/// Starts the tasks that listen and tell.
+/// Starts the tasks that receive and publish.
 ///
 /// # Errors
-/// A task could not be started.
+/// When a task can't be started.
 pub fn start(shared: &Shared) -> Result<(), SpawnRefused> {
     let spawn = |name: &'static str, task: fn(Shared) -> Work| {
         let supervisor = &shared.process.supervisor;

@@ -1,4 +1,4 @@
-//! What the tasks of a gateway share.
+//! The state that the tasks of a gateway share.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -19,24 +19,24 @@ use crate::metrics::GatewayMetrics;
 use crate::tables::{self, Known, Tables};
 use crate::view::StatusView;
 
-/// What the tasks of a gateway share. Clones share everything.
+/// The state that the tasks of a gateway share. Clones share everything.
 #[derive(Clone)]
 pub struct Shared {
     /// Settings, clocks, tasks, health, events.
     pub process: Process<GatewaySettings>,
-    /// The region's log, leases and talk.
+    /// The region's log, leases and messages.
     pub ports: Ports,
-    /// How links to peers are made, and whether they still hold.
+    /// Opens links to peers, and checks whether their certificates are still accepted.
     pub links: Arc<dyn Links>,
-    /// This run of this process.
+    /// The identifier of this run of the process.
     pub run: WriterId,
     /// What status, metrics and doctor show.
     pub view: StatusView,
-    /// The tables that this gateway decides by.
+    /// The tables that this gateway bases decisions on.
     pub tables: Tables,
-    /// Where ranges that can't be decoded are handed over.
+    /// Takes the ranges that can't be decoded.
     pub aside: Aside,
-    /// What is counted.
+    /// The counters.
     pub metrics: GatewayMetrics,
     /// The time by the clock that stamps this region's log.
     pub server_clock: ServerClock,
@@ -44,11 +44,12 @@ pub struct Shared {
     pub cursors: Arc<PeerCursorTable>,
     /// Whether this gateway leads.
     pub leading: watch::Receiver<bool>,
-    /// Counts what agents told of their applied positions.
+    /// Counts the reports of agents on their applied positions.
     pub applied: watch::Sender<u64>,
     /// The peers whose links an operator paused.
     pub paused: watch::Sender<BTreeSet<RegionName>>,
-    /// The fold at the head of each shard's log, told again whenever a life begins.
+    /// The fold at the head of each shard's log, published when the head is reached and when a life
+    /// begins.
     pub folds: Arc<BTreeMap<Shard, watch::Sender<Option<Arc<Fold>>>>>,
     /// The newest own record at the head of each shard's log, and when it was stored.
     pub stored: Arc<BTreeMap<Shard, watch::Sender<Option<Stored>>>>,
@@ -64,12 +65,12 @@ impl Shared {
         &self.process.settings.process
     }
 
-    /// Computes something from all that is known at this moment.
+    /// Computes something from everything that is known at this moment.
     pub fn with_known<T>(&self, compute: impl FnOnce(Known<'_>) -> T) -> T {
         tables::with_known(&self.view, &self.tables, compute)
     }
 
-    /// What the regions share.
+    /// The settings that all regions share.
     #[must_use]
     pub fn set(&self) -> &SetSettings {
         &self.settings().set
@@ -87,8 +88,8 @@ impl Shared {
         self.process.clock.now()
     }
 
-    /// Monotonic time, and the time of this region's log: what lanes and links reckon by, so that this process's own
-    /// clock may be wrong.
+    /// Monotonic time, and the time of this region's log. Lanes and links use this time, so that
+    /// this process's own clock may be wrong.
     #[must_use]
     pub fn log_now(&self) -> Now {
         self.server_clock.now()
@@ -116,7 +117,7 @@ impl Shared {
             .map_or_else(|| watch::channel(None).1, watch::Sender::subscribe)
     }
 
-    /// Every other region, with the shards that it and this one hold.
+    /// Every other region, with the shards that both hold.
     #[must_use]
     pub fn peers(&self) -> BTreeMap<RegionName, Vec<Shard>> {
         shared_shards(self.set(), self.region())

@@ -1,4 +1,5 @@
-//! Where a reader of a log starts: from the newest mark at or below a position, or from the log's first message.
+//! Where a reader of a log starts: from the newest mark at or below a position, or from the log's
+//! first message.
 
 use isthmus_log::{ChangeLog, LogError, Reader, newest_mark_describing};
 use isthmus_replication::coordinates::{Anchor, Sequence, Shard};
@@ -7,7 +8,7 @@ use isthmus_replication::fold::Fold;
 /// Why no reader was started.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StartError {
-    /// No mark stands where it would have to, and the log's first messages are gone.
+    /// No mark describes a position to start from, and the log's first messages are gone.
     #[error("the log of {shard} begins at {first}, and no mark in it describes a position to start from")]
     Trimmed {
         /// The shard.
@@ -15,15 +16,16 @@ pub enum StartError {
         /// The first message kept.
         first: Sequence,
     },
-    /// The log gave no answer.
+    /// The log did not answer.
     #[error(transparent)]
     Log(#[from] LogError),
 }
 
-/// A reader of the log of `shard` with the fold that stands where it starts, at `at_most` or before.
+/// Starts a reader of the log of `shard` at `at_most` or before, and returns the fold at that
+/// position.
 ///
 /// # Errors
-/// [`StartError`].
+/// [`StartError`] if the log has no mark to start from, or does not answer.
 pub async fn start_reader(
     log: &dyn ChangeLog,
     shard: &Shard,

@@ -1,4 +1,4 @@
-//! All that is known as `/v1/status` shows it, and as the region reports it to others.
+//! The status as `/v1/status` shows it, and the report of the region to others.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -22,7 +22,7 @@ use crate::lag;
 use crate::tables::{AcceptedLink, HeardReport, Known};
 use crate::view::{Head, LaneView, LinkView, Receiving};
 
-/// What `/v1/status` answers.
+/// The answer to `/v1/status`.
 #[must_use]
 pub fn of_gateway(process: &ProcessSettings, known: Known<'_>, now: Now) -> GatewayStatus {
     let mut own = of_region_state(process, known, now);
@@ -67,7 +67,7 @@ pub fn of_gateway(process: &ProcessSettings, known: Known<'_>, now: Now) -> Gate
     }
 }
 
-/// What a region reports to others: by the gateway that answers, from what its agents and its leader
+/// The region's report to others, by the gateway that answers, from what its agents and its leader
 /// reported to it.
 #[must_use]
 pub fn of_region(process: &ProcessSettings, known: Known<'_>, now: Now) -> RegionReport {
@@ -88,7 +88,7 @@ fn take_leaders_part(process: &ProcessSettings, known: Known<'_>, now: Now, repo
     }
 }
 
-/// The region's report as this gateway knows it by itself: without the leader's part.
+/// The region's report as this gateway knows it by itself, without the leader's part.
 pub(crate) fn of_region_state(process: &ProcessSettings, known: Known<'_>, now: Now) -> RegionReport {
     let agents = known.tables.applied.by_agent(now.mono);
     let epoch = known.view.leadership.epoch;
@@ -122,7 +122,7 @@ fn of_other(last: &HeardReport, now: Now) -> KnownRegion {
     }
 }
 
-/// What comparisons with other regions found; empty where this gateway does not lead.
+/// The results of comparisons with other regions; empty if this gateway does not lead.
 fn of_compared(known: Known<'_>, now: Now) -> Vec<ComparedShard> {
     let found = known.tables.compared.found(now.mono);
     let of_shard = found.map(|(peer, shard, found)| ComparedShard {

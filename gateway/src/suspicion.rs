@@ -7,10 +7,11 @@ use isthmus_replication::time::Mono;
 
 /// How often a suspicion that lasts is reported.
 const REPORTED_EVERY: Duration = Duration::from_secs(3600);
-/// A suspicion that did not come again for this long has ended. One that lasts comes again every few seconds.
+/// A suspicion that is not raised again for this long has ended. One that lasts is raised every few
+/// seconds.
 const QUIET: Duration = Duration::from_secs(10);
 
-/// One log's suspected loss, in the eyes of one task.
+/// The suspected loss of one log's tail, as one task sees it.
 #[derive(Debug)]
 pub struct Suspicion {
     reminder: Reminder,
@@ -27,13 +28,13 @@ impl Default for Suspicion {
 }
 
 impl Suspicion {
-    /// Records a suspicion; whether to report it.
+    /// Records a suspicion. Returns whether to report it.
     pub fn note(&mut self, now: Mono) -> bool {
         self.newest = now;
         self.reminder.take(now)
     }
 
-    /// Records that the log is sound; whether to report the end of a suspicion.
+    /// Records that the log is sound. Returns whether to report the end of a suspicion.
     pub fn take_end(&mut self, now: Mono) -> bool {
         now.since(self.newest) >= QUIET && self.reminder.end()
     }

@@ -1,4 +1,5 @@
-//! The tables that this gateway decides by, and all that it knows: these tables and the view.
+//! The tables that this gateway bases decisions on, and everything that it knows: these tables and
+//! the view.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -12,26 +13,26 @@ use crate::applied::AppliedTable;
 use crate::compared::Compared;
 use crate::view::{PathEstimate, Phase, StatusView, View};
 
-/// The tables that several tasks write and decide by. Clones share them.
+/// The tables that several tasks write and base decisions on. Clones share them.
 #[derive(Debug, Clone, Default)]
 pub struct Tables(Arc<Mutex<State>>);
 
 /// All of the tables.
 #[derive(Debug, Default)]
 pub struct State {
-    /// The inbound links, by a number of this run: no region may have too many.
+    /// The inbound links, by a number within this run. The number of links per region is limited.
     pub accepted: BTreeMap<u64, AcceptedLink>,
-    /// What every region reported last. A new leader continues with the lag in its own region's.
+    /// The newest report of every region. A new leader continues with the lag in its own region's.
     pub reports: BTreeMap<RegionName, HeardReport>,
-    /// What this region's agents have applied: peers are told of the least.
+    /// What this region's agents have applied. Peers receive the least of it.
     pub applied: AppliedTable,
-    /// Which of this region's stores are known to equal other regions'.
+    /// Which of this region's stores are known to equal those of other regions.
     pub compared: Compared,
 }
 
 impl Tables {
-    /// The tables, for reading and writing. Never held across an await. Who locks the view as well
-    /// locks the view first.
+    /// The tables, for reading and writing. Never held across an await. Code that also locks the
+    /// view locks the view first.
     pub fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -42,39 +43,39 @@ impl Tables {
 pub struct AcceptedLink {
     /// The region at the other end.
     pub peer: RegionName,
-    /// Its gateway, once it has said its name.
+    /// Its gateway, once that has sent its name.
     pub gateway: Option<ProcessName>,
     /// The version of the protocol that both ends speak, once they have greeted each other.
     pub version: Option<u32>,
-    /// When its certificate ends, in seconds since the Unix epoch.
+    /// When its certificate expires, in seconds since the Unix epoch.
     pub certificate_ends: u64,
     /// The other end's address.
     pub address: SocketAddr,
-    /// Since when it stands.
+    /// Since when it is up.
     pub since: Wall,
     /// The estimate of its path and clock.
     pub path: PathEstimate,
 }
 
-/// What a region reported of itself.
+/// A region's report about itself.
 #[derive(Debug, Clone)]
 pub struct HeardReport {
-    /// Its report, or that it can't be read.
+    /// The report, or that it can't be read.
     pub report: RegionReport,
     /// When it arrived.
     pub heard: Mono,
 }
 
-/// What status, lag, metrics and doctor are computed from.
+/// The sources of status, lag, metrics and doctor.
 #[derive(Debug, Clone, Copy)]
 pub struct Known<'a> {
-    /// What is shown alone.
+    /// What is only shown.
     pub view: &'a View,
-    /// What the gateway decides by.
+    /// What the gateway bases decisions on.
     pub tables: &'a State,
 }
 
-/// Computes something from all that is known at this moment.
+/// Computes something from everything that is known at this moment.
 pub fn with_known<T>(view: &StatusView, tables: &Tables, compute: impl FnOnce(Known<'_>) -> T) -> T {
     let view = view.lock();
     compute(Known {
@@ -84,8 +85,9 @@ pub fn with_known<T>(view: &StatusView, tables: &Tables, compute: impl FnOnce(Kn
 }
 
 impl<'a> Known<'a> {
-    /// When the certificates of the gateways that links stand with end, by their regions and names.
-    /// The link that a region makes may come from another gateway there, with its own certificate.
+    /// When the certificates of the gateways at the other ends of links expire, in seconds since
+    /// the Unix epoch, by their regions and names. The link that a region opens may come from
+    /// another gateway there, with its own certificate.
     #[must_use]
     pub fn peer_certificates(self) -> BTreeMap<(&'a RegionName, &'a str), u64> {
         let accepted = self.tables.accepted.values();

@@ -1,4 +1,4 @@
-//! A process of a set of three regions that starts nothing, for tests.
+//! A process for tests, in a set of three regions. It starts nothing.
 
 use isthmus_runtime::Process;
 use isthmus_runtime::clock::Clock;
@@ -7,7 +7,7 @@ use isthmus_runtime::settings::{Environment, GatewaySettings, Settings};
 use isthmus_runtime::telemetry::Tracer;
 
 /// A gateway of eu-west, in a set with us-east and ap-south of two partitions.
-pub fn process() -> Process<GatewaySettings> {
+pub(crate) fn process() -> Process<GatewaySettings> {
     let folder = tempfile::tempdir().expect("a folder can be made");
     let write = |name: &str, text: &str| {
         std::fs::write(folder.path().join(name), text).expect("a file can be written")

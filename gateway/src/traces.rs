@@ -1,5 +1,6 @@
-//! The traces of the changes that pass through: each sampled change gets a span in its own trace, and each range one that
-//! links to them (design.md section 11). Bodies are decoded for it only when traces are sent anywhere.
+//! The traces of the changes that pass through. Each sampled change gets a span in its own trace,
+//! and each range one that links to them (design.md section 11). Bodies are decoded for this only
+//! if traces are exported.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -12,17 +13,17 @@ use isthmus_replication::time::Wall;
 use isthmus_replication::trace::TraceContext;
 use isthmus_runtime::telemetry::{Side, Span, Tracer};
 
-/// Most sampled changes of one range that get spans.
+/// At most this many sampled changes of one range get spans.
 const OF_A_RANGE: usize = 64;
-/// Most ranges whose traces wait.
+/// At most this many ranges wait with their traces.
 const WAITING: usize = 1024;
 
 /// What a gateway does to a range, as spans name it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hop {
-    /// Read from the own log and sent to a peer.
+    /// Read from this region's log and sent to a peer.
     Forward,
-    /// Received from an origin and read back from the own log.
+    /// Received from an origin and read back from this region's log.
     Receive,
 }
 
@@ -59,7 +60,7 @@ impl Hop {
         }
     }
 
-    /// As OpenTelemetry's semantic conventions of messaging name it.
+    /// The name in OpenTelemetry's semantic conventions for messaging.
     fn operation(self) -> &'static str {
         match self {
             Self::Forward => "send",
@@ -76,7 +77,7 @@ impl Hop {
 }
 
 impl LaneTraces {
-    /// The traces of `origin`'s changes on their way to `to`; none are looked for unless `on`.
+    /// The traces of `origin`'s changes on their way to `to`. Nothing is traced unless `on`.
     #[must_use]
     pub fn new(tracer: Tracer, on: bool, hop: Hop, origin: RegionName, to: RegionName) -> Self {
         Self {
@@ -89,7 +90,7 @@ impl LaneTraces {
         }
     }
 
-    /// The body that ends at `at` came into sight at `now`; as stored.
+    /// The body that ends at `at` was first seen at `now`. `body` is as stored.
     pub fn seen(&mut self, now: Wall, at: Sequence, codec: Codec, body: &Bytes) {
         if !self.on || body.is_empty() {
             return;
@@ -108,7 +109,7 @@ impl LaneTraces {
         });
     }
 
-    /// Whether traces are looked for.
+    /// Whether changes are traced.
     #[must_use]
     pub fn is_on(&self) -> bool {
         self.on
@@ -119,7 +120,8 @@ impl LaneTraces {
         self.pass(now, through, |_| false);
     }
 
-    /// Everything through `through` was sent at `now` as `body`. What it leaves out ends here, and its spans say so.
+    /// Everything through `through` was sent at `now` as `body`. The changes that `body` leaves out
+    /// end here, and their spans are marked.
     pub fn sent(&mut self, now: Wall, through: Sequence, codec: Codec, body: &Bytes) {
         if self.waiting.front().is_none_or(|traced| traced.at > through) {
             return;
@@ -163,7 +165,7 @@ impl LaneTraces {
         batch.end_at(now);
     }
 
-    /// What waits will not pass here.
+    /// Drops the waiting ranges: they will not pass here.
     pub fn forget(&mut self) {
         self.waiting.clear();
     }

@@ -1,5 +1,5 @@
-//! What this gateway is doing, as status, metrics and doctor show it. Tasks write their part; nothing
-//! decides by it (see [`crate::tables`]).
+//! What this gateway is doing, as status, metrics and doctor show it. Tasks write their part; no
+//! decision is based on it (see [`crate::tables`]).
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -20,7 +20,7 @@ use isthmus_report::{LaneState, LinkState, MaybeKnown};
 #[derive(Debug, Clone, Default)]
 pub struct StatusView(Arc<Mutex<View>>);
 
-/// What is shown.
+/// The state that is shown.
 #[derive(Debug, Default)]
 pub struct View {
     /// Who leads the region's gateways.
@@ -43,11 +43,12 @@ pub struct View {
 /// Who leads the region's gateways, as this one knows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Leadership {
-    /// The leader; none while nobody is known to be.
+    /// The leader; none while nobody is known to lead.
     pub leader: Option<ProcessName>,
     /// Whether it is this gateway.
     pub leading: bool,
-    /// The life of the lease's log and the revision of the lease that made it leader (design.md section 7).
+    /// The life of the lease's log and the revision of the lease that made it leader (design.md
+    /// section 7).
     pub epoch: Option<(Life, u64)>,
 }
 
@@ -58,17 +59,18 @@ pub struct LinkView {
     pub phase: Phase,
     /// Where it goes.
     pub address: Option<SocketAddr>,
-    /// Since when it stands.
+    /// Since when it is up.
     pub since: Option<Wall>,
     /// The name of the gateway at the other end.
     pub gateway: Option<ProcessName>,
     /// The version of the protocol that both ends speak.
     pub version: Option<u32>,
-    /// When the certificate ends of the gateway that was at the other end last, in seconds since the Unix epoch.
+    /// When the certificate of the last gateway at the other end expires, in seconds since the Unix
+    /// epoch.
     pub certificate_ends: Option<u64>,
     /// The estimate of its path and clock.
     pub path: PathEstimate,
-    /// Why it fell or could not be made, last.
+    /// Why it last went down or could not be opened.
     pub last_error: Option<String>,
     /// Whether an operator paused it.
     pub paused: bool,
@@ -82,11 +84,11 @@ pub enum Phase {
     /// Another gateway leads.
     #[default]
     Standby,
-    /// Looking for the peer.
+    /// The peer is being dialled.
     Dialing,
-    /// It stands, and the sessions' greetings are under way.
+    /// It is open, and the sessions greet each other.
     Greeting,
-    /// It stands.
+    /// It is up.
     Connected,
 }
 
@@ -106,7 +108,7 @@ pub struct PathEstimate {
 pub struct LaneView {
     /// What the sending machine does.
     pub state: MaybeKnown<LaneState>,
-    /// Why it is in that state, where that is worth saying.
+    /// Why it is in that state, if that is worth showing.
     pub reason: Option<String>,
     /// Through where the peer has this region's log.
     pub cursor: Option<Cursor>,
@@ -129,7 +131,7 @@ pub struct LaneView {
 pub struct Head {
     /// What this gateway does with it.
     pub state: HeadState,
-    /// Through where it is folded.
+    /// The position through which it is folded.
     pub position: Option<Position>,
 }
 
@@ -155,7 +157,7 @@ pub struct Receiving {
 }
 
 impl StatusView {
-    /// What is shown, for reading and writing. Never held across an await.
+    /// The state that is shown, for reading and writing. Never held across an await.
     pub fn lock(&self) -> MutexGuard<'_, View> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -185,7 +187,7 @@ impl StatusView {
 }
 
 impl LinkView {
-    /// It is dialled: what was known of the one before says nothing any more.
+    /// The link is dialled: clears what was known of the previous connection.
     pub fn dial(&mut self) {
         self.phase = Phase::Dialing;
         self.since = None;
@@ -193,7 +195,7 @@ impl LinkView {
         self.path = PathEstimate::default();
     }
 
-    /// Its state: a paused link that stands is paused.
+    /// Its state. A link that is up and paused counts as paused.
     #[must_use]
     pub fn state(&self) -> LinkState {
         match self.phase {
@@ -206,7 +208,8 @@ impl LinkView {
     }
 }
 
-/// What a lane knows of its peer's lag. Clones share it: the lane keeps it current without a detour over the view.
+/// The lag that a lane knows of its peer. Clones share it, so that the lane updates it without
+/// locking the view.
 #[derive(Debug, Clone, Default)]
 pub struct LaneLag(Arc<Mutex<LagRecord>>);
 
@@ -217,7 +220,7 @@ impl LaneLag {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).at(now)
     }
 
-    /// Keeps what is known now.
+    /// Replaces what is known.
     pub fn know(&self, record: LagRecord) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = record;
     }

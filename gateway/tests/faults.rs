@@ -1,5 +1,5 @@
-//! Leaders that die, links that are cut, connections that stay half open, a NATS that restarts: what was accepted arrives
-//! once, and in order.
+//! Leaders that die, links that are cut, connections that stay half open, a NATS that restarts:
+//! what was accepted arrives once, and in order.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod common;
@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 const RTT: Duration = Duration::from_millis(20);
 const RECONNECTS: &str = "isthmus_link_reconnects_total{peer=\"us-east\"}";
-/// A link that hears nothing for 5 s is dead; a loaded machine is given three times that.
+/// A link that receives nothing for 5 s is dead. A loaded machine gets three times that.
 const NOTICED_WITHIN: Duration = Duration::from_secs(15);
 
 #[tokio::test(flavor = "multi_thread")]
@@ -49,7 +49,7 @@ async fn scenario_16_a_standby_takes_over_when_the_leader_is_killed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn scenario_29_a_leader_that_is_stopped_gives_the_lead_up_and_exits_with_0() {
+async fn scenario_29_a_stopped_leader_gives_up_the_lead_and_exits_0() {
     let world = World::two_regions(RTT).await;
     let _eu = world.publisher(EU).await;
     let mut leader = world.gateway(EU, 1);
@@ -101,7 +101,7 @@ async fn a_link_that_was_cut_and_healed_goes_on_where_it_stopped() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn scenario_17_a_black_hole_that_neither_closes_nor_resets_is_noticed_and_the_link_redialled() {
+async fn scenario_17_a_black_hole_is_noticed_and_the_link_redialled() {
     let world = World::two_regions(RTT).await;
     let mut eu = world.publisher(EU).await;
     let us = world.publisher(US).await;
@@ -123,7 +123,7 @@ async fn scenario_17_a_black_hole_that_neither_closes_nor_resets_is_noticed_and_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn scenario_17_a_half_open_connection_to_a_gateway_that_forgot_it_is_replaced() {
+async fn scenario_17_a_half_open_connection_is_replaced() {
     let world = World::two_regions(RTT).await;
     let mut eu = world.publisher(EU).await;
     let us = world.publisher(US).await;
@@ -148,7 +148,7 @@ async fn scenario_17_a_half_open_connection_to_a_gateway_that_forgot_it_is_repla
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn scenario_17_of_a_one_way_cut_sends_arrive_once_and_the_link_is_redialled_when_acks_do_not() {
+async fn scenario_17_a_one_way_cut_redials_and_sends_arrive_once() {
     let world = World::two_regions(RTT).await;
     let mut eu = world.publisher(EU).await;
     let us = world.publisher(US).await;
@@ -185,7 +185,7 @@ fn swallow(world: &World) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn scenario_19_both_regions_nats_may_restart_under_their_gateways() {
+async fn scenario_19_gateways_survive_restarts_of_both_regions_nats() {
     let mut world = World::two_regions(RTT).await;
     let mut eu = world.publisher(EU).await;
     let us = world.publisher(US).await;
@@ -208,7 +208,7 @@ async fn scenario_19_both_regions_nats_may_restart_under_their_gateways() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn scenario_15_a_log_that_lost_its_tail_goes_on_with_its_next_life() {
+async fn scenario_15_a_log_that_lost_its_tail_begins_its_next_life() {
     let mut world = World::two_regions(RTT).await;
     let mut eu = world.publisher(EU).await;
     let us = world.publisher(US).await;
@@ -239,7 +239,7 @@ async fn scenario_15_a_log_that_lost_its_tail_goes_on_with_its_next_life() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn scenario_34_a_tail_that_only_the_peer_has_is_told_to_the_agents_with_where_the_logs_part() {
+async fn scenario_34_agents_learn_of_a_peers_tail_and_where_logs_part() {
     let mut world = World::two_regions(RTT).await;
     let mut eu = world.publisher(EU).await;
     let mut us = world.publisher(US).await;
@@ -275,7 +275,7 @@ async fn scenario_34_a_tail_that_only_the_peer_has_is_told_to_the_agents_with_wh
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_suspicion_that_lasts_is_told_once_and_its_end_once() {
+async fn a_lasting_suspicion_and_its_end_are_each_reported_once() {
     let mut world = World::two_regions(RTT).await;
     let mut eu = world.publisher(EU).await;
     let us = world.publisher(US).await;
@@ -291,10 +291,10 @@ async fn a_suspicion_that_lasts_is_told_once_and_its_end_once() {
     Contents::with_keys(&us.ports, &region(EU), 15).await;
     world.put_back(EU, &backup);
     eu.ready().await;
-    let mut doubts = eu.ports.peers.subscribe("doubts.*.*").await.unwrap();
+    let mut doubt_messages = eu.ports.peers.subscribe("doubts.*.*").await.unwrap();
     eu.put_numbered(15, 9).await;
     for doubt in 0..4 {
-        let message = tokio::time::timeout(SOON, doubts.next()).await;
+        let message = tokio::time::timeout(SOON, doubt_messages.next()).await;
         assert!(
             message.unwrap().is_some(),
             "the agents learn it again, {doubt} times so far"
@@ -313,7 +313,7 @@ async fn a_suspicion_that_lasts_is_told_once_and_its_end_once() {
     assert_eq!(events_of_us(&one, "life_suspicion_ended").await, 1);
 }
 
-/// How many events of this kind the lane to the peer has told.
+/// The number of events of this kind that the lane to the peer has recorded.
 async fn events_of_us(gateway: &GatewayProcess, kind: &str) -> usize {
     let events = gateway.text("/v1/events?after=0").await.unwrap();
     let events: serde_json::Value = serde_json::from_str(&events).unwrap();
@@ -324,7 +324,7 @@ async fn events_of_us(gateway: &GatewayProcess, kind: &str) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_frame_that_takes_longer_than_a_link_may_be_silent_gets_across() {
+async fn a_frame_slower_than_the_silence_limit_still_arrives() {
     let world = World::two_regions(RTT).await;
     let mut eu = world.publisher(EU).await;
     let us = world.publisher(US).await;
@@ -354,7 +354,7 @@ async fn a_frame_that_takes_longer_than_a_link_may_be_silent_gets_across() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_new_leader_goes_on_with_the_lag_that_the_last_one_told() {
+async fn a_new_leader_continues_with_the_lag_of_the_last_one() {
     let world = World::two_regions(RTT).await;
     let mut eu = world.publisher(EU).await;
     let (mut one, _other) = world.one_gateway_each();

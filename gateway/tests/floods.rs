@@ -1,5 +1,6 @@
-//! Whoever reaches a port, and whoever holds a region's key, can make something happen again and again. It is counted each time; what is
-//! told and kept of it stays small, and pushes out nothing that others did.
+//! Anyone who reaches a port or has a region's key can cause the same thing again and again. It is
+//! counted each time. What is recorded and kept of it stays small, and displaces nothing that
+//! others caused.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod common;
@@ -19,10 +20,10 @@ use tokio::net::TcpStream;
 
 use common::{EU, GatewayProcess, Peer, SOON, US, World, framed, hello};
 
-/// Events of one kind and source that others bring about within a minute.
+/// The most events of one kind and source that are kept within a minute if others cause them.
 const A_MINUTE: usize = 8;
 
-/// The events that a path of the admin listener tells.
+/// The events that a path of the admin listener returns.
 async fn events_at(gateway: &GatewayProcess, path: &str) -> Vec<Value> {
     let text = gateway.text(path).await.unwrap();
     let events_at: Value = serde_json::from_str(&text).unwrap();
@@ -34,7 +35,7 @@ fn count(events: &[Value], kind: &str) -> usize {
     events.iter().filter(|event| event["kind"] == kind).count()
 }
 
-/// Everything that is kept of what happened: by the process, and in its region's journal once `wanted` are there.
+/// All events that are kept: by the process, and in its region's journal once they are as `wanted`.
 async fn kept(world: &World, gateway: &GatewayProcess, wanted: impl Fn(&[Value]) -> bool) -> [Vec<Value>; 2] {
     let own = events_at(gateway, "/v1/events?after=0").await;
     let journal = &world.place(US).ports.journal;
@@ -48,7 +49,7 @@ async fn kept(world: &World, gateway: &GatewayProcess, wanted: impl Fn(&[Value])
     [own, all.await]
 }
 
-/// Operators did so many things, each of them an event.
+/// Performs `count` acts of an operator. Each of them is an event.
 async fn acts(gateway: &GatewayProcess, count: usize) {
     for act in 0..count {
         let what = if act % 2 == 0 { "pause" } else { "resume" };
@@ -56,7 +57,7 @@ async fn acts(gateway: &GatewayProcess, count: usize) {
     }
 }
 
-/// At most so many events of a kind are told within the time that a test has taken.
+/// The most events of a kind that may be recorded in the time that a test has taken.
 fn bound(a_minute: usize, began: Instant) -> usize {
     a_minute * (1 + usize::try_from(began.elapsed().as_secs() / 60).unwrap())
 }
@@ -65,13 +66,13 @@ async fn refused_handshake(port: u16) {
     let mut stream = TcpStream::connect(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
         .await
         .unwrap();
-    // It may be refused before all is sent, and closed in any way.
+    // The connection may be refused before everything is sent, and closed in any way.
     let _ = stream.write_all(b"GET / HTTP/1.1\r\nhost: gateway\r\n\r\n").await;
     let _ = stream.read_to_end(&mut Vec::new()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn thousands_of_failed_handshakes_are_counted_and_push_out_nothing() {
+async fn a_flood_of_failed_handshakes_is_counted_and_evicts_nothing() {
     const FLOOD: usize = 4_000;
     const ACTS: usize = 64;
     let world = World::two_regions(Duration::from_millis(10)).await;
@@ -109,7 +110,7 @@ async fn thousands_of_failed_handshakes_are_counted_and_push_out_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn thousands_of_events_of_a_peer_are_counted_and_push_out_nothing() {
+async fn a_flood_of_a_peers_events_is_counted_and_evicts_nothing() {
     const FLOOD: usize = 5_000;
     let world = World::two_regions(Duration::from_millis(10)).await;
     let gateway = world.gateway(US, 1);
@@ -147,7 +148,7 @@ async fn thousands_of_events_of_a_peer_are_counted_and_push_out_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_peer_that_links_again_and_again_is_told_of_once_a_minute() {
+async fn a_peer_that_links_repeatedly_is_reported_once_a_minute() {
     const LINKS: usize = 40;
     let world = World::two_regions(Duration::from_millis(10)).await;
     let gateway = world.gateway(US, 1);
@@ -179,7 +180,7 @@ async fn a_peer_that_links_again_and_again_is_told_of_once_a_minute() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_flood_at_an_admin_listener_pushes_out_neither_acts_nor_refusals_of_others() {
+async fn an_admin_flood_pushes_out_no_acts_or_refusals_of_others() {
     const FLOOD: usize = 3_000;
     let world = World::two_regions(Duration::from_millis(10)).await;
     let hash = |token: &str| format!("sha256:{}", Fingerprint::of_bytes(token.as_bytes()));

@@ -59,7 +59,7 @@ async fn two_regions_do_not_answer_each_others_empty_ranges() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn agents_are_told_what_the_peer_has_and_has_applied() {
+async fn agents_learn_what_the_peer_has_and_has_applied() {
     let world = World::two_regions(RTT).await;
     let mut eu = world.publisher(EU).await;
     let us = world.publisher(US).await;
@@ -109,7 +109,7 @@ async fn agents_are_told_what_the_peer_has_and_has_applied() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_paused_link_stands_and_carries_nothing_until_it_is_resumed() {
+async fn a_paused_link_stays_up_and_carries_nothing_until_resumed() {
     let world = World::two_regions(RTT).await;
     let mut eu = world.publisher(EU).await;
     let us = world.publisher(US).await;

@@ -1,4 +1,5 @@
-//! What a region can't take is held in the open, or stands aside, and the lane goes on when it can.
+//! What a region can't accept holds the lane visibly or is set aside, and the lane continues when
+//! it can.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod common;
@@ -14,7 +15,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 const RTT: Duration = Duration::from_millis(20);
-/// A lane held so long can be looked at on a loaded machine.
+/// A lane that is held for this long can be observed on a loaded machine.
 const AHEAD: Duration = Duration::from_secs(8);
 
 fn lane(status: &Value) -> &Value {
@@ -22,7 +23,7 @@ fn lane(status: &Value) -> &Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn scenario_08_stamps_far_ahead_hold_the_lane_in_the_open_until_the_clock_has_caught_up() {
+async fn scenario_08_stamps_far_ahead_visibly_hold_the_lane() {
     let world = World::two_regions(RTT).await;
     let mut eu = world.publisher(EU).await;
     let us = world.publisher(US).await;
@@ -53,7 +54,7 @@ async fn scenario_08_stamps_far_ahead_hold_the_lane_in_the_open_until_the_clock_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn scenario_23_a_batch_that_nobody_can_apply_is_set_aside_before_its_gap_and_the_lane_goes_on() {
+async fn scenario_23_an_inapplicable_batch_is_set_aside_before_a_gap() {
     let world = World::two_regions(RTT).await;
     let mut eu = world.publisher(EU).await;
     let us = world.publisher(US).await;

@@ -1,5 +1,5 @@
-//! Whoever reaches the link port may send anything: it is refused within bounds of time and memory, and honest peers
-//! are served meanwhile.
+//! Anyone who reaches the link port may send anything. It is refused within bounds of time and
+//! memory, and honest peers are served meanwhile.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod common;
@@ -12,7 +12,7 @@ use isthmus_replication::link::frame::{Frame, GoodbyeReason, VERSIONS};
 
 use common::{Contents, EU, GatewayProcess, Peer, REFUSED_WITHIN, US, World, expected, hello, region};
 
-/// What hostile peers may cost a gateway. The largest frame has 8 MiB.
+/// The most memory that hostile peers may cost a gateway. The largest frame has 8 MiB.
 const MOST_GROWTH_BYTES: u64 = 96 * 1024 * 1024;
 const FRAME_BYTES: u32 = isthmus_replication::limits::FRAME_BYTES as u32;
 
@@ -35,7 +35,7 @@ fn before_the_handshake() -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
-/// What is sent within TLS, by an end whose certificate is right.
+/// What is sent within TLS, by a client with a valid certificate.
 fn after_the_handshake() -> Vec<(&'static str, Vec<u8>)> {
     let framed = |frame: &[u8]| [&u32::try_from(frame.len()).unwrap().to_be_bytes()[..], frame].concat();
     let lanes = [&[1][..], &[0x1a, 0].repeat(1_000_000)].concat();
@@ -66,7 +66,7 @@ fn after_the_handshake() -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
-/// Bytes of any value, the same each time.
+/// Pseudorandom bytes, the same each time.
 fn noise(length: usize) -> Vec<u8> {
     let mut state = 99_u32;
     let mut next = || {
@@ -110,7 +110,7 @@ async fn serves_as_before(gateway: &GatewayProcess, resident: u64) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn scenario_27_what_is_no_tls_is_refused_at_the_link_port_while_peers_are_served() {
+async fn scenario_27_the_link_port_refuses_non_tls_and_serves_peers() {
     let world = World::two_regions(Duration::from_millis(10)).await;
     let mut eu = world.publisher(EU).await;
     let us = world.publisher(US).await;
@@ -124,7 +124,7 @@ async fn scenario_27_what_is_no_tls_is_refused_at_the_link_port_while_peers_are_
     for round in 0..10 {
         for (what, bytes) in before_the_handshake() {
             let mut stream = connect(port);
-            // It may be refused before all is sent.
+            // The connection may be refused before everything is sent.
             let _ = stream.write_all(&bytes);
             let _ = stream.shutdown(std::net::Shutdown::Write);
             tokio::task::block_in_place(|| closes(stream, what));
@@ -156,7 +156,7 @@ async fn scenario_27_what_is_no_tls_is_refused_at_the_link_port_while_peers_are_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn scenario_27_what_is_no_frame_ends_a_session_with_a_valid_certificate_while_peers_are_served() {
+async fn scenario_27_a_malformed_frame_ends_only_its_own_session() {
     let world = World::two_regions(Duration::from_millis(10)).await;
     let mut eu = world.publisher(EU).await;
     let us = world.publisher(US).await;
@@ -199,7 +199,7 @@ async fn scenario_27_what_is_no_frame_ends_a_session_with_a_valid_certificate_wh
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn scenario_28_a_gateway_of_the_next_release_is_linked_with_and_one_of_the_release_after_is_not() {
+async fn scenario_28_a_gateway_links_with_the_next_release_only() {
     let world = World::two_regions(Duration::from_millis(10)).await;
     let gateway = world.gateway(US, 1);
     gateway.leads().await;

@@ -1,4 +1,5 @@
-//! Who may link: a gateway of another CA is refused with the reason, and a revoked one loses its live link.
+//! Which gateways may link: one of another CA is refused with the reason, and a revoked one loses
+//! its live link.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod common;
@@ -64,7 +65,7 @@ async fn a_gateway_of_another_ca_is_refused_and_the_reason_is_counted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_revoked_gateway_loses_its_link_and_gets_it_back_with_nothing_lost() {
+async fn a_revoked_gateways_link_ends_and_returns_with_nothing_lost() {
     let world = World::two_regions(RTT).await;
     let eu = world.publisher(EU).await;
     let mut us = world.publisher(US).await;
@@ -92,7 +93,7 @@ async fn a_revoked_gateway_loses_its_link_and_gets_it_back_with_nothing_lost() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_certificate_that_can_not_be_used_ends_the_process_with_64_and_names_the_place() {
+async fn an_unusable_certificate_exits_with_64_and_names_the_place() {
     let world = World::two_regions(RTT).await;
     let folder = world.folder_of(EU);
     let certificate = std::fs::read(folder.join("gateway.crt")).unwrap();
@@ -120,7 +121,7 @@ async fn a_certificate_that_can_not_be_used_ends_the_process_with_64_and_names_t
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_certificate_that_ends_soon_is_told() {
+async fn a_certificate_that_ends_soon_is_reported() {
     let world = World::two_regions(RTT).await;
     let _eu = world.publisher(EU).await;
     let authority = Authority::new(EU);

@@ -1,4 +1,4 @@
-//! One region's certificate opens so many links at a gateway and no more.
+//! A region's certificate opens only a limited number of links at a gateway.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod common;
@@ -10,11 +10,11 @@ use common::{EU, SOON, US, World, region};
 use isthmus_link::{CredentialFiles, Credentials, LinkLimits, Place, TrustSource, dial};
 use isthmus_log::testing::until;
 
-/// Twice the links that are greeted.
+/// The most links of a region: twice the number that is greeted.
 const AT_ONCE: usize = 16;
 const MORE: usize = 10;
 
-/// What a gateway of `of` proves itself with.
+/// The credentials of a gateway of `of`.
 fn credentials(world: &World, of: &str) -> Credentials {
     let folder = world.folder_of(of);
     let place = Place {
@@ -36,7 +36,7 @@ fn credentials(world: &World, of: &str) -> Credentials {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn links_that_say_nothing_are_bounded_and_do_not_keep_the_regions_leader_out() {
+async fn silent_links_are_bounded_and_keep_no_leader_out() {
     let world = World::two_regions(Duration::from_millis(5)).await;
     let _us = world.publisher(US).await;
     let _eu = world.publisher(EU).await;

@@ -1,5 +1,5 @@
-//! A region that tells of itself what can't be read is unknown, with the reason, and hides nothing of the others: neither here, nor on a
-//! standby, nor from `isthmus status`.
+//! A region whose report can't be read is unknown, with the reason, and hides nothing of the
+//! others: neither here, nor on a standby, nor from `isthmus status`.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod common;
@@ -13,12 +13,12 @@ use serde_json::{Value, json};
 
 use common::{AP, Acceptor, EU, GatewayProcess, SOON, Says, US, World};
 
-/// What a gateway of the version before or after this one may tell.
+/// A report that a gateway of the previous or the next version may send.
 fn good() -> Value {
     json!({ "told_by": "gateway-1", "leader": "gateway-1", "of_tomorrow": [1, { "a": null }], "epoch": { "life": "1-a", "revision": 7 } })
 }
 
-/// What nobody should tell, and what it is.
+/// Bad reports, each with a description.
 fn bad() -> Vec<(&'static str, Says)> {
     let report = |text: String| Says::Report(text.into_bytes().into());
     let members = |count: usize| format!("{{\"members\":[{}]}}", vec!["{}"; count].join(","));
@@ -70,7 +70,7 @@ fn isthmus() -> PathBuf {
     built
 }
 
-/// What `isthmus status` says, which must end with 0.
+/// The output of `isthmus status`, which must exit with 0.
 async fn status(gateway: &GatewayProcess) -> String {
     let (admin, isthmus) = (gateway.admin(), isthmus());
     let run = move || {
@@ -96,7 +96,7 @@ fn line_of<'a>(said: &'a str, region: &str) -> &'a str {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_region_whose_report_cant_be_read_is_unknown_and_hides_no_other() {
+async fn a_region_with_an_unreadable_report_is_unknown_and_hides_none() {
     let world = World::of(&[EU, US, AP], Duration::from_millis(10)).await;
     let answers = Acceptor::start(&world, US, Says::Report(good().to_string().into())).await;
     let (gateway, other) = (world.gateway(EU, 1), world.gateway(AP, 1));

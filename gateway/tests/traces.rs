@@ -14,7 +14,7 @@ use isthmus_log::testing::until;
 use isthmus_replication::trace::TraceContext;
 use tokio::task::JoinSet;
 
-/// An OTLP receiver that keeps the bytes it is sent.
+/// An OTLP receiver that keeps the bytes that it receives.
 struct Receiver {
     endpoint: String,
     received: Arc<Mutex<Vec<Bytes>>>,
@@ -38,7 +38,7 @@ impl Receiver {
         }
     }
 
-    /// Has the spans of both regions' gateways sent here, of those that start from now on.
+    /// Makes the gateways of both regions that start from now on send their spans here.
     fn watches(&self, world: &World) {
         for name in [EU, US] {
             let settings = world.folder_of(name).join("gateway.yaml");
@@ -50,7 +50,7 @@ impl Receiver {
         }
     }
 
-    /// Whether one of the exports holds all of `parts`.
+    /// Whether one of the exports contains all of `parts`.
     fn holds(&self, parts: &[&[u8]]) -> bool {
         let contains = |body: &Bytes, part: &[u8]| body.windows(part.len()).any(|window| window == part);
         let received = self.received.lock().unwrap();
@@ -96,7 +96,7 @@ async fn both_gateways_add_spans_to_the_trace_of_a_sampled_change() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_trace_of_a_change_that_is_left_out_ends_at_the_sending_gateway_and_says_so() {
+async fn a_conflated_changes_trace_ends_at_the_sender_and_says_so() {
     let world = World::two_regions(Duration::from_millis(10)).await;
     let collector = Receiver::start().await;
     collector.watches(&world);

@@ -1,4 +1,5 @@
-//! The administrative listener: what every process shows, what is held of one key, and what is set aside.
+//! The admin listener: the routes common to all processes, what this agent has of one key, traces
+//! of writes, and what is set aside.
 
 use std::sync::Arc;
 
@@ -20,10 +21,10 @@ use crate::region::Region;
 use crate::status;
 
 mod aside;
-mod show;
+mod entry_json;
 mod traces;
 
-/// The region once it is assembled; the listener answers before.
+/// The region, once it is assembled. The listener answers before that.
 pub type Assembled = Arc<OnceCell<Region>>;
 
 const WHY: &str = "/v1/why/";
@@ -56,7 +57,7 @@ pub fn router(process: &Process<AgentSettings>, assembled: &Assembled, history: 
     with_problems(routes)
 }
 
-/// `GET /v1/why/{bucket}/{key}`: what this agent holds, a tombstone too.
+/// `GET /v1/why/{bucket}/{key}`: what this agent has of a key, including a tombstone.
 async fn why(State(assembled): State<Assembled>, request: Request) -> Response {
     let rest = request.uri().path().strip_prefix(WHY).unwrap_or_default();
     let (bucket, key) = match door::key_of_path(rest) {

@@ -1,4 +1,5 @@
-//! How an agent is assembled: listeners early, NATS, shards, the region's tasks, doors late.
+//! Assembly of an agent: the listeners are bound first, then come NATS, the shards and the region's
+//! tasks, and the doors open last.
 
 use std::sync::Arc;
 
@@ -28,10 +29,10 @@ use crate::region::{self, Region};
 use crate::shard::{self, Context};
 use crate::traced::TracedChanges;
 
-/// Starts everything; returns once the doors are open.
+/// Starts everything, and returns once the doors are open.
 ///
 /// # Errors
-/// What the process can't start with.
+/// When the process can't start.
 pub async fn assemble(process: Process<AgentSettings>) -> anyhow::Result<()> {
     let settings = Arc::clone(&process.settings);
     let doors = Doors::new(&process);
@@ -71,11 +72,11 @@ pub async fn assemble(process: Process<AgentSettings>) -> anyhow::Result<()> {
     open_door(&process, door, Arc::clone(&region.core))
 }
 
-/// Starts the shards and tasks of an agent of the region behind `ports`, once the region's NATS answers and holds the streams
-/// that it needs.
+/// Starts the shards and tasks of an agent of the region behind `ports`, once the region's NATS
+/// answers and has the streams that they need.
 ///
 /// # Errors
-/// What the process can't start with.
+/// When the log differs from the settings, a checkpoint can't be used, or a task can't be started.
 pub async fn start(
     process: &Process<AgentSettings>,
     ports: Ports,
@@ -122,7 +123,7 @@ async fn connect(process: &Process<AgentSettings>) -> anyhow::Result<Connection>
     Ok(connect_region(settings, client, &SystemNames::default()).await?)
 }
 
-/// Waits for the region's NATS, and makes sure that its streams and leases are what they must be.
+/// Waits for the region's NATS, and checks its streams and leases.
 async fn context(
     process: &Process<AgentSettings>,
     ports: Ports,
@@ -159,10 +160,10 @@ async fn context(
     })
 }
 
-/// Keeps the lease by which the region's processes know this agent and where it listens.
+/// Keeps the lease that announces this agent and its addresses to the region's processes.
 ///
 /// # Errors
-/// A task could not be started.
+/// When a task can't be started.
 pub fn keep_member(
     process: &Process<AgentSettings>,
     region: &Region,

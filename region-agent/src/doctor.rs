@@ -1,4 +1,4 @@
-//! What an agent finds when it looks at what it stands on: its clock, its NATS and its disk.
+//! The checks of an agent, such as its clock, its NATS, its disk and its checkpoints.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -19,30 +19,30 @@ use crate::checkpoint;
 use crate::region::Region;
 use crate::status;
 
-/// A checkpoint that is older is late.
+/// A checkpoint older than this is late.
 const LATE: Duration = Duration::from_secs(60);
-/// And this one was missed, whatever the reason.
+/// A checkpoint older than this was missed, whatever the reason.
 const TOO_LATE: Duration = Duration::from_secs(300);
 
-/// What an agent looks at. Clones look at the same.
+/// The sources that the checks read. Clones share them.
 #[derive(Clone)]
 pub struct Doctor {
-    /// What it was told.
+    /// The agent's settings.
     pub settings: Arc<AgentSettings>,
     /// Its connection to the region's NATS, once there is one.
     pub connection: Arc<OnceCell<Connection>>,
     /// The region, once it is assembled.
     pub assembled: Assembled,
-    /// What its doors prove themselves with.
+    /// The credentials of its doors.
     pub doors: Vec<OfDoor>,
-    /// How many connections they take.
+    /// How many connections its doors accept.
     pub connections: Connections,
-    /// The time.
+    /// The clock.
     pub clock: Clock,
 }
 
 impl Doctor {
-    /// Looks at everything once.
+    /// Runs all checks once.
     pub async fn examine(self) -> Vec<Finding> {
         let server = self.connection.get().and_then(Connection::server);
         let region = self.assembled.get();
@@ -79,7 +79,8 @@ impl Doctor {
         own.chain(self.settings.process.secrets()).collect()
     }
 
-    /// A checkpoint is written beside the one before it, so that twice the store may be wanted.
+    /// A checkpoint is written next to the previous one, so the disk may need twice the size of the
+    /// store.
     async fn of_disk(&self) -> Finding {
         let data = self.settings.data.clone();
         let of = data.display().to_string();
@@ -114,7 +115,7 @@ fn missing_changes(region: &Region) -> Vec<Finding> {
     findings
 }
 
-/// Shards that have something to checkpoint and have not for long.
+/// Shards with unwritten changes whose last checkpoint is old, or whose first one failed.
 fn checkpoints(region: &Region) -> Vec<Finding> {
     let context = region.core.context();
     let (now, failed) = (context.now().wall, context.metrics.failed_checkpoints() > 0);
@@ -131,7 +132,8 @@ fn checkpoints(region: &Region) -> Vec<Finding> {
     findings
 }
 
-/// One is due every few seconds. Without a first one, that some have failed says why.
+/// A checkpoint is due every few seconds. A missing first one is reported only if checkpoints have
+/// failed.
 fn checkpoint(of: &str, dirty: bool, age: Option<Duration>, failed: bool) -> Option<Finding> {
     let check = "checkpoints";
     let mend = "look at the events checkpoint_failed of this agent, and at the folder that `data` names: room, rights, the disk";
@@ -154,7 +156,7 @@ fn checkpoint(of: &str, dirty: bool, age: Option<Duration>, failed: bool) -> Opt
     }
 }
 
-/// The folder, or the nearest one above it that is there.
+/// The folder, or its nearest ancestor that exists.
 fn existing(mut folder: PathBuf) -> PathBuf {
     while !folder.exists() && folder.pop() {}
     folder
@@ -167,7 +169,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_checkpoint_that_fails_is_told_within_a_minute_and_one_that_is_slow_within_five() {
+    fn a_failing_checkpoint_is_found_in_a_minute_a_slow_one_in_five() {
         let seconds = |seconds| Some(Duration::from_secs(seconds));
         let verdict =
             |dirty, age, failed| checkpoint("default/0", dirty, age, failed).map(|finding| finding.verdict);

@@ -1,4 +1,5 @@
-//! How current what this agent serves is: the one source of its status, gauges and `/readyz/read?max_lag=`.
+//! How current the data of this agent is: the one source for its status, its gauges and
+//! `/readyz/read?max_lag=`.
 
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use isthmus_replication::receiving::lag::Freshness;
 use crate::region::Region;
 use crate::shard::{Served, ShardHandle};
 
-/// What this agent has of another region in one shard.
+/// How current this agent's data of another region is, in one shard.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lag {
     /// The region.
@@ -20,14 +21,15 @@ pub struct Lag {
     pub shard: Shard,
     /// Whether it is current.
     pub state: Freshness,
-    /// Everything of the region that is older than this is here. None while nothing of it is, or changes are missing.
+    /// Everything of the region that is older than this is here. None if nothing of it is here, or
+    /// changes are missing.
     pub proof_age: Option<Duration>,
-    /// How long the newest took to get here.
+    /// How long the newest record took to get here.
     pub delay: Option<Delay>,
 }
 
 impl Lag {
-    /// The age of the proof may be off by so much, as far as is known.
+    /// How much the age of the proof may be off, as far as is known.
     #[must_use]
     pub fn uncertainty(&self) -> Duration {
         let known = self.delay.as_ref().and_then(|delay| delay.uncertainty);
@@ -35,7 +37,7 @@ impl Lag {
     }
 }
 
-/// Every other region and shard that it holds too.
+/// The lag of every other region, for each shard that both hold.
 #[must_use]
 pub fn of_all(region: &Region) -> Vec<Lag> {
     region
@@ -45,7 +47,7 @@ pub fn of_all(region: &Region) -> Vec<Lag> {
         .collect()
 }
 
-/// Every other region that holds `shard`, of which this agent has what is `served`.
+/// The lag of every other region that holds `shard`, of which this agent has `served`.
 #[must_use]
 pub fn of_shard(region: &Region, shard: &ShardHandle, served: &Served) -> Vec<Lag> {
     let context = region.core.context();

@@ -1,7 +1,9 @@
-//! The region agent: the door for applications, the writer of this region's log, and the store that serves reads.
+//! The region agent: the door for applications, the writer of this region's log, and the store that
+//! serves reads.
 //!
-//! Reading order: [`operation`] (what can be asked), [`shard`] (what one shard does), [`checkpoint`] (what a restart need
-//! not read again), [`region`] (what agents do together), [`door`] (how HTTP is translated), [`agent`] (assembly).
+//! Reading order: [`operation`] (what can be requested), [`shard`] (what one shard does),
+//! [`checkpoint`] (what a restart does not have to read again), [`region`] (what agents do
+//! together), [`door`] (translation to and from HTTP), [`agent`] (assembly).
 
 pub mod admin;
 pub mod agent;

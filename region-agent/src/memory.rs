@@ -1,11 +1,11 @@
-//! The two limits of an agent's memory (design.md section 6): above the soft one local puts are refused, above the hard
-//! one apply and readiness stall. Nothing is ever evicted.
+//! The two limits of an agent's memory (design.md section 6). Above the soft limit, local puts are
+//! refused. Above the hard limit, apply and readiness stall. Nothing is ever evicted.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use isthmus_runtime::settings::MemoryLimits;
 
-/// What the stores of all shards take.
+/// The memory that the stores of all shards use.
 #[derive(Debug)]
 pub struct Memory {
     soft: AtomicU64,
@@ -14,7 +14,7 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// Nothing used yet.
+    /// Creates the limits, with nothing used yet.
     #[must_use]
     pub fn new(limits: MemoryLimits) -> Self {
         Self {
@@ -24,13 +24,13 @@ impl Memory {
         }
     }
 
-    /// Other limits take the place of these.
+    /// Replaces the limits.
     pub fn limit(&self, limits: MemoryLimits) {
         self.soft.store(limits.soft.0, Ordering::Relaxed);
         self.hard.store(limits.hard.0, Ordering::Relaxed);
     }
 
-    /// A store that took `before` bytes takes `after`.
+    /// Records that a store that used `before` bytes uses `after`.
     pub fn changed(&self, before: u64, after: u64) {
         self.used.fetch_add(after.wrapping_sub(before), Ordering::Relaxed);
     }

@@ -1,4 +1,4 @@
-//! What an agent counts and measures, under the names that Prometheus sees (each begins with `isthmus_`).
+//! The metrics of an agent, under the names that Prometheus sees (each begins with `isthmus_`).
 
 use isthmus_replication::coordinates::Shard;
 use isthmus_replication::delay::Delay;
@@ -44,7 +44,7 @@ pub struct OfOrigin {
 pub struct OfStage {
     /// The region where it was written.
     pub origin: String,
-    /// A part of the way ([`isthmus_replication::delay::Stage`]).
+    /// A stage of the delay ([`isthmus_replication::delay::Stage`]).
     pub stage: &'static str,
 }
 
@@ -60,9 +60,9 @@ pub struct OfTrace {
 pub struct OfConflict {
     /// A bucket that set.yaml names; `*` for every other one.
     pub bucket: String,
-    /// The region of the write that stays.
+    /// The region of the write that won.
     pub winner: String,
-    /// The region of the write that does not.
+    /// The region of the write that lost.
     pub loser: String,
 }
 
@@ -94,7 +94,7 @@ pub struct AgentMetrics {
     pub conflicts: Family<OfConflict, Counter>,
     /// From a write's request to its apply here.
     pub delay: TracedTimes<OfOrigin>,
-    /// The parts of that.
+    /// The stages of that delay.
     pub stage_time: Times<OfStage>,
     /// Messages that wait to be read back.
     pub in_flight: Family<OfShard, Gauge>,
@@ -199,7 +199,8 @@ impl AgentMetrics {
         );
     }
 
-    /// A message of `origin` was applied after `delay`; `trace` is that of one of its changes.
+    /// Records that a message of `origin` was applied after `delay`. `trace` is the trace of one of
+    /// its changes.
     pub fn took(&self, origin: &RegionName, delay: &Delay, trace: Option<TraceContext>) {
         let exemplar = trace.map(|trace| OfTrace {
             trace_id: format!("{:032x}", trace.trace_id),

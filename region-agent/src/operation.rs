@@ -1,5 +1,5 @@
-//! The one operation core that every door translates to: an [`Operation`] goes in, an [`Outcome`] or a [`Refusal`]
-//! comes out. No door decides anything beyond its own syntax.
+//! The one operation core that every door translates to: an [`Operation`] goes in, an [`Outcome`]
+//! or a [`Refusal`] comes out. No door decides anything beyond its own syntax.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ pub use self::core::Core;
 pub use policy::Policy;
 pub use refusal::Refusal;
 
-/// What a client asks for.
+/// A client's request.
 #[derive(Debug, Clone)]
 pub enum Operation {
     /// Sets or deletes a key.
@@ -41,17 +41,18 @@ pub struct Write {
     pub key: Key,
     /// What is written.
     pub op: Op,
-    /// How long a value lives; the bucket's ttl if the caller names none. None for a delete.
+    /// How long a value lives. None for the bucket's ttl, and for a delete.
     pub ttl: Option<Duration>,
     /// Which regions must have it before it is acknowledged.
     pub consistency: Consistency,
     /// How long the caller waits.
     pub timeout: Duration,
-    /// What the caller has seen: the answer's session goes on from it.
+    /// What the caller has seen: the answer's session continues from it.
     pub session: Option<SessionToken>,
     /// The trace that the caller is part of.
     pub trace: Option<TraceContext>,
-    /// An operator follows the write: its trace is recorded as it says, whatever clients may decide.
+    /// Whether an operator follows the write: its trace is then recorded as given, whatever clients
+    /// may decide.
     pub followed: bool,
 }
 
@@ -77,7 +78,7 @@ pub struct List {
     pub prefix: String,
     /// Only keys after this one.
     pub after: Option<Key>,
-    /// At most so many, 1 to [`LIST_LIMIT`].
+    /// The most keys to return, 1 to [`LIST_LIMIT`].
     pub limit: usize,
     /// What the caller has seen and must see again.
     pub session: Option<SessionToken>,
@@ -85,9 +86,9 @@ pub struct List {
     pub timeout: Duration,
 }
 
-/// Most keys of one page.
+/// The most keys of one page.
 pub const LIST_LIMIT: usize = 1000;
-/// How long a caller waits that names no time.
+/// How long a caller waits if it names no time.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The longest time that a caller may wait.
 pub const LONGEST_TIMEOUT: Duration = Duration::from_secs(60);
@@ -115,7 +116,7 @@ impl Consistency {
         }
     }
 
-    /// `region`, `majority` or `all`.
+    /// Parses `region`, `majority` or `all`.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         match text {
@@ -127,7 +128,7 @@ impl Consistency {
     }
 }
 
-/// What an operation did.
+/// The result of an operation.
 #[derive(Debug, Clone)]
 pub enum Outcome {
     /// Durable in this region's log and readable on this agent.
@@ -136,9 +137,9 @@ pub enum Outcome {
     Found(Found),
     /// No live value.
     Absent {
-        /// What stands in its place, if anything ever did.
+        /// The tombstone in its place, if there is one.
         tombstone: Option<Tombstone>,
-        /// What has been seen.
+        /// What the caller has seen.
         session: SessionToken,
     },
     /// One page of keys.
@@ -165,18 +166,18 @@ pub struct Found {
     pub value: Bytes,
     /// Their media type.
     pub content_type: ContentType,
-    /// Which write it is.
+    /// The version of the write.
     pub version: Version,
     /// When this agent applied it.
     pub applied_at: Wall,
-    /// What has been seen.
+    /// What the caller has seen.
     pub session: SessionToken,
 }
 
 /// A delete, or a value that has expired.
 #[derive(Debug, Clone)]
 pub struct Tombstone {
-    /// Which write it is.
+    /// The version of the write.
     pub version: Version,
     /// When this agent applied it.
     pub applied_at: Wall,
@@ -187,9 +188,9 @@ pub struct Tombstone {
 pub struct Listed {
     /// The keys with their versions, in order.
     pub keys: Vec<(Key, Version)>,
-    /// Where the next page begins after; none at the end.
+    /// The key after which the next page begins; none at the end.
     pub next: Option<Key>,
-    /// What has been seen.
+    /// What the caller has seen.
     pub session: SessionToken,
 }
 

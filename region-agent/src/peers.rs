@@ -1,8 +1,9 @@
-//! How far other regions have this region's log, as its gateways tell (design.md sections 6 and 7).
+//! How far other regions have this region's log, as its gateways report it (design.md sections 6
+//! and 7).
 //!
-//! A region counts as reachable while a gateway says so and has been heard from within
-//! [`PEER_SILENCE`]. Two gateways may tell of one region for a moment; either
-//! one's word is enough, since a cursor that a peer acknowledged stays true.
+//! A region counts as reachable while a gateway's newest report has its link up and is not older
+//! than [`PEER_SILENCE`]. Two gateways may report on one region for a moment. Either report is
+//! enough, since a cursor that a peer acknowledged stays true.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -14,28 +15,29 @@ use isthmus_replication::peer::{PEER_SILENCE, PeerCursors};
 use isthmus_replication::time::Mono;
 use tokio::sync::watch;
 
-/// By shard, then by region and by the gateway that told.
+/// By shard, then by region and by the gateway that reported.
 type Views = BTreeMap<Shard, BTreeMap<(RegionName, ProcessName), View>>;
 
-/// What gateways told of every shard.
+/// The reports of gateways on every shard.
 #[derive(Debug)]
 pub struct Peers {
     views: Mutex<Views>,
     changes: watch::Sender<u64>,
 }
 
-/// One gateway's word on one region and shard.
+/// One gateway's report on one region and shard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct View {
-    /// Whether the link stands.
+    /// Whether the link is up.
     pub connected: bool,
-    /// Through where the region has this region's log, as the gateway has found: what confirms writes.
+    /// The region has this region's log through this cursor, which the gateway has verified: it
+    /// confirms writes.
     pub cursor: Option<Cursor>,
-    /// The last such cursor that any gateway told, which may not be the log's any more.
+    /// The last such cursor that any gateway reported. It may no longer be the log's.
     pub last_cursor: Option<Cursor>,
-    /// Through where its agents have applied it.
+    /// The region's agents have applied the log through this position.
     pub applied: Option<AppliedThrough>,
-    /// When it was told.
+    /// When the report arrived.
     pub heard: Mono,
 }
 
@@ -49,8 +51,8 @@ impl Default for Peers {
 }
 
 impl Peers {
-    /// Takes a gateway's word. What a gateway told before and leaves out is forgotten: a cursor that it does not know to be this
-    /// log's any more confirms nothing.
+    /// Records a gateway's report. What the gateway reported before and leaves out now is
+    /// forgotten: a cursor that it no longer knows to be this log's confirms nothing.
     pub fn note(&self, now: Mono, message: PeerCursors) {
         let PeerCursors {
             shard,
@@ -83,7 +85,7 @@ impl Peers {
         self.changes.send_modify(|count| *count += 1);
     }
 
-    /// Counts what was told: a change means that [`Peers::holds`] may have grown.
+    /// Counts the reports. After a change, [`Peers::holds`] may be true of more writes.
     #[must_use]
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
@@ -97,8 +99,8 @@ impl Peers {
             .any(|view| view.connected && now.since(view.heard) <= PEER_SILENCE)
     }
 
-    /// Whether `region` has told that it holds what this region's log has at `write`. `lineage` is of this region's log:
-    /// a cursor of a later life covers the write only if that life kept it.
+    /// Whether `region` has acknowledged what this region's log has at `write`. `lineage` is of
+    /// this region's log: a cursor of a later life covers the write only if that life kept it.
     #[must_use]
     pub fn holds(&self, shard: &Shard, region: &RegionName, write: Position, lineage: &Lineage) -> bool {
         self.of(shard, region).iter().any(|view| {
@@ -107,7 +109,7 @@ impl Peers {
         })
     }
 
-    /// The newest word on each region of `shard`.
+    /// The newest report on each region of `shard`.
     #[must_use]
     pub fn newest(&self, shard: &Shard) -> BTreeMap<RegionName, View> {
         let mut newest: BTreeMap<RegionName, View> = BTreeMap::new();
@@ -134,7 +136,7 @@ impl Peers {
     }
 }
 
-/// Whether a region that has this log through `cursor` has what it held at `write`.
+/// Whether a region that has this log through `cursor` has what the log had at `write`.
 fn covers(cursor: Position, write: Position, lineage: &Lineage) -> bool {
     if cursor.life == write.life {
         return cursor.sequence >= write.sequence;
@@ -224,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn a_leader_that_does_not_know_a_cursor_leaves_the_last_one_known_and_confirms_nothing_by_it() {
+    fn a_leader_without_a_cursor_keeps_the_last_and_confirms_none() {
         let peers = Peers::default();
         let start = Mono::from_nanos(0);
         peers.note(start, word(true, position(1, 5)));

@@ -1,4 +1,4 @@
-//! What an agent reports of itself at `/v1/status`.
+//! What an agent reports about itself at `/v1/status`.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ use crate::lag::{self, Lag};
 use crate::region::{MemberPayload, Region};
 use crate::shard::{Served, ShardHandle};
 
-/// What `/v1/status` answers while the agent starts.
+/// The answer to `/v1/status` while the agent starts.
 #[must_use]
 pub fn of_starting(process: &ProcessSettings) -> AgentStatus {
     AgentStatus {
@@ -31,7 +31,7 @@ pub fn of_starting(process: &ProcessSettings) -> AgentStatus {
     }
 }
 
-/// What `/v1/status` answers.
+/// The answer to `/v1/status`.
 #[must_use]
 pub fn of_agent(region: &Region) -> AgentStatus {
     let process = &region.core.context().process.settings.process;
@@ -159,7 +159,7 @@ fn of_missing(served: &Served, own: &RegionName) -> Vec<MissingChanges> {
         .collect()
 }
 
-/// Whose changes are missing until a sync brings them, and why.
+/// The regions whose changes are missing until a sync, and why.
 pub(crate) fn missing_of(served: &Served, own: &RegionName) -> Vec<(RegionName, String)> {
     let shard = served.phase.needs_sync();
     let shard = shard.map(|reason| (own.clone(), reason.to_owned()));
@@ -172,7 +172,7 @@ pub(crate) fn missing_of(served: &Served, own: &RegionName) -> Vec<(RegionName, 
     shard.into_iter().chain(missing).chain(gaps).collect()
 }
 
-/// How far other regions have this region's log, as gateways reported.
+/// How far other regions have this region's log, as gateways report it.
 fn of_peers(region: &Region, shard: &ShardHandle) -> BTreeMap<String, PeerStatus> {
     let now = region.core.context().now().mono;
     let newest = region.core.peers().newest(shard.shard()).into_iter();

@@ -1,4 +1,5 @@
-//! The last traced changes that this agent applied, by which `isthmus trace` follows one write without a receiver of traces.
+//! The last traced changes that this agent applied. With them `isthmus trace` follows one write
+//! without a trace receiver.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,7 +10,7 @@ use isthmus_replication::names::RegionName;
 use isthmus_replication::time::Wall;
 use isthmus_replication::version::Version;
 
-/// So many are kept.
+/// How many are kept.
 const KEPT: usize = 1024;
 
 /// A traced change as this agent applied it.
@@ -17,13 +18,14 @@ const KEPT: usize = 1024;
 pub struct Traced {
     /// Its trace.
     pub trace_id: u128,
-    /// Nobody recorded the trace when it began: the change took longer than the set's `lag_objective`.
+    /// Whether the trace was recorded only because the change took longer than the set's
+    /// `lag_objective`.
     pub slow: bool,
     /// Where it was written.
     pub origin: RegionName,
     /// Its shard.
     pub shard: Shard,
-    /// The message of this region's log that brought it.
+    /// The message of this region's log that contains it.
     pub sequence: Sequence,
     /// Its version.
     pub version: Version,
@@ -40,7 +42,7 @@ pub struct Traced {
 pub struct TracedChanges(Arc<Mutex<VecDeque<Traced>>>);
 
 impl TracedChanges {
-    /// Keeps a change; the oldest gives way.
+    /// Keeps a change, in place of the oldest one if there are too many.
     pub fn keep(&self, traced: Traced) {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.len() == KEPT {
@@ -49,7 +51,7 @@ impl TracedChanges {
         kept.push_back(traced);
     }
 
-    /// Those that `matches`, newest first, at most `limit`.
+    /// The newest changes that match, at most `limit`, newest first.
     #[must_use]
     pub fn newest(&self, limit: usize, matches: impl Fn(&Traced) -> bool) -> Vec<Traced> {
         let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);

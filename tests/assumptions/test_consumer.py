@@ -44,7 +44,7 @@ class Consumer(RegionTest):
             await self.append(self.client)
         self.assertEqual(await self.sequences(batch=3), [13, 14, 15])
 
-    async def test_the_number_of_waiting_messages_is_told_with_each_message(self):
+    async def test_each_message_carries_the_number_of_waiting_messages(self):
         await self.start_at(1)
         [first, second] = await self.pull(self.client, batch=2)
         self.assertEqual([message.reply.split(".")[-1] for message in (first, second)], ["9", "8"])
@@ -138,7 +138,7 @@ class Consumer(RegionTest):
         await self.start_at(11)
         self.assertEqual((await self.status(dict(batch=1, expires=int(0.3e9))))["Status"], "408")
 
-    async def test_a_waiting_pull_is_told_that_its_consumer_was_deleted(self):
+    async def test_a_waiting_pull_learns_that_its_consumer_was_deleted(self):
         await self.start_at(11)
         headers = await self.status(
             dict(batch=1, expires=int(60e9)), act=self.api(self.client, "CONSUMER.DELETE.LOG.reader"))

@@ -46,7 +46,7 @@ class Lease(RegionTest):
         await self.publish(0, ttl, name="other")
         await until(lambda: self.marker("other"), 15, "the expiry marker of the other lease")
 
-    async def test_a_lease_expires_about_one_second_after_its_last_renewal_and_the_watcher_is_told(self):
+    async def test_a_watcher_sees_a_lease_expire_a_second_after_renewal(self):
         asked = time.monotonic()
         await self.publish(0)
         taken = time.monotonic()

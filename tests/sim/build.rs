@@ -1,4 +1,4 @@
-//! Lets the simulator's own `getrandom` be found by whoever looks it up while running.
+//! Exports the simulator's own `getrandom`, so that it is found when it is looked up at run time.
 
 fn main() {
     println!("cargo::rustc-link-arg-bins=-Wl,--export-dynamic-symbol=getrandom");

@@ -1,4 +1,4 @@
-//! Putting faults in and healing them, each within its bound.
+//! Injects faults and heals them, each within its bound.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -17,24 +17,24 @@ use crate::lab::target::Target;
 use crate::lab::{self, Act, Done, Fault};
 use crate::output::note;
 
-/// How long it may take until there is somebody to meet: after another fault a region may be without a leader.
+/// How long a fault may wait for a target: after another fault a region may be without a leader.
 const MET_WITHIN: Duration = Duration::from_secs(30);
 /// How long a heal may take: a process that was ended is started again after half a second.
 const HEALED_WITHIN: Duration = Duration::from_secs(30);
 const TRY_EVERY: Duration = Duration::from_millis(100);
 
-/// What became of a planned fault.
+/// The result of a planned fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fate {
     /// It happened and was healed.
     Healed,
-    /// It happened; its heal did not succeed.
+    /// It happened, and its heal failed.
     NotHealed,
     /// It never happened.
     NeverHappened,
 }
 
-/// Puts the whole schedule in, each fault at its time, and tells each with its time.
+/// Injects the whole schedule, each fault at its time, and prints each one with its time.
 pub(super) async fn put_all(dir: &Path, began: Instant, schedule: &[Planned]) -> Vec<(Kind, Fate)> {
     let faults = schedule.iter().map(|planned| async move {
         sleep_until((began + planned.at).into()).await;
@@ -84,7 +84,7 @@ impl Injection<'_> {
         note(format!("{at:7.2} s  {kind:<12} {whom}  {what}  {detail}").trim_end());
     }
 
-    /// Tries again until there is somebody to meet.
+    /// Tries again until the fault has a target, for `within` at most.
     async fn insist(&self, fault: &Fault, within: Duration) -> Result<Vec<Done>, Failure> {
         let until = Instant::now() + within;
         loop {

@@ -1,8 +1,10 @@
-//! Which faults come when, drawn from a seed.
+//! The planned faults and their times, drawn from a seed.
 //!
-//! Kinds are dealt like cards: a deck of all enabled kinds is shuffled and used up before the next one, so that each kind comes
-//! about equally often. What a fault meets is not met by another before it is healed and has had time to recover; a fault
-//! that finds everything of its kind taken comes later. The same seed, time, kinds and regions give the same schedule.
+//! Kinds are dealt like cards: a deck of all enabled kinds is shuffled and used up before the next
+//! one, so that each kind comes about equally often. The target of a fault gets no other fault
+//! until the first one is healed and the target has had time to recover. A fault whose possible
+//! targets are all taken comes later. The same seed, time, kinds and regions give the same
+//! schedule.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,39 +17,40 @@ use crate::lab::clock::Offset;
 use crate::lab::target::Target;
 use crate::lab::{Act, Fault};
 
-/// Before the first fault.
+/// The time before the first fault.
 const FIRST_AFTER_MS: u64 = 3_000;
-/// Between the beginnings of two faults.
+/// The least and the greatest time between the starts of two faults.
 const GAPS_MS: (u64, u64) = (2_000, 5_000);
-/// How long a fault lasts; longer than a lease, which lives for a second.
+/// How long a fault lasts: longer than a lease, which lives for a second.
 const LASTS_MS: (u64, u64) = (2_000, 8_000);
-/// How long what was met is left alone after the heal.
+/// How long a target gets no other fault after the heal.
 const RECOVERS_MS: u64 = 6_000;
-/// Between the last heal and the end of the writes.
+/// The time between the last heal and the end of the writes.
 const CALM_MS: u64 = 3_000;
 const DELAYS_MS: (u64, u64) = (50, 400);
 const AGENTS: [&str; 2] = ["agent-1", "agent-2"];
 const CLOCKS: [&str; 4] = ["agent-1", "agent-2", "gateway-1", "gateway-2"];
-/// Within and beyond the 500 ms that a stamp may be ahead and the 10 s that it may be behind.
+/// Clock offsets within and beyond the 500 ms that a stamp may be ahead and the 10 s that it may be
+/// behind.
 const OFFSETS_MS: [i64; 8] = [-3_600_000, -30_000, -3_000, -300, 300, 3_000, 60_000, 28_800_000];
 
-/// A fault that is to come.
+/// A planned fault.
 #[derive(Clone, Debug)]
 pub(crate) struct Planned {
-    /// When, after the beginning.
+    /// When it starts, after the start of the writes.
     pub(crate) at: Duration,
-    /// How long until it is healed; zero = it heals by itself.
+    /// How long until it is healed; zero if it heals by itself.
     pub(crate) lasts: Duration,
     /// Its kind.
     pub(crate) kind: Kind,
-    /// Whom it meets, in words.
+    /// Its target, as text.
     pub(crate) whom: String,
     /// The fault.
     pub(crate) fault: Fault,
     what_is_met: Vec<String>,
 }
 
-/// Draws faults for writes of this length, all healed before they end.
+/// Draws faults for writes of this length. All are healed before the writes end.
 pub(crate) fn draw(seed: u64, writes: Duration, kinds: &[Kind], regions: &[String]) -> Vec<Planned> {
     let mut dealer = Dealer {
         random: Rng::with_seed(seed),
@@ -93,7 +96,7 @@ impl Dealer<'_> {
         deck
     }
 
-    /// The first card of the deck that finds something free to meet.
+    /// The first card of the deck that has a free target.
     fn deal(&mut self, deck: &mut Vec<Kind>, at: u64) -> Option<Planned> {
         let found = (0..deck.len()).find_map(|index| Some((index, self.plan(deck[index], at)?)))?;
         deck.remove(found.0);
@@ -248,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn five_minutes_hold_many_faults_of_every_kind_and_all_end_before_the_writes() {
+    fn five_minutes_contain_every_fault_and_each_ends_in_time() {
         for seed in 0..200 {
             let schedule = draw(seed, FIVE_MINUTES, Kind::all(), &regions());
             assert!(schedule.len() >= 40, "seed {seed}: {}", schedule.len());
@@ -278,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_seed_gives_the_same_schedule_and_another_seed_another() {
+    fn each_seed_draws_its_own_repeatable_schedule() {
         let drawn = |seed| described(&draw(seed, FIVE_MINUTES, Kind::all(), &regions()));
         assert_eq!(drawn(7), drawn(7));
         assert_ne!(drawn(7), drawn(8));

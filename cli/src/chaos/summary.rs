@@ -1,4 +1,4 @@
-//! What a run of chaos came to.
+//! The result of a chaos run.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,12 +14,12 @@ use crate::recording::Recorded;
 /// How many violations are shown.
 const SHOWN: usize = 20;
 
-/// What happened, and what it did.
+/// The faults that happened and their effects.
 #[derive(Debug, Serialize)]
 pub(crate) struct Summary {
-    /// What the faults were drawn from.
+    /// The seed of the faults.
     pub(crate) seed: u64,
-    /// How long there were writes.
+    /// How long writes ran, in seconds.
     pub(crate) seconds: u64,
     /// How many faults of each enabled kind happened.
     pub(crate) faults: BTreeMap<Kind, usize>,
@@ -35,11 +35,11 @@ pub(crate) struct Summary {
     pub(crate) session_reads: usize,
     /// Agents read at the end.
     pub(crate) agents: usize,
-    /// How long after the last write all agents had equal digests; none = not in time.
+    /// How long after the last write all agents had equal digests; `None` if not in time.
     pub(crate) equal_after_ms: Option<u64>,
     /// How many violations the history has.
     pub(crate) violations: usize,
-    /// The first of them.
+    /// The first `SHOWN` of them.
     pub(crate) first_violations: Vec<Violation>,
 }
 
@@ -71,7 +71,7 @@ impl Summary {
         }
     }
 
-    /// Everything that must not be, in words; nothing = the run passed.
+    /// Every reason why the run failed, as text; empty if it passed.
     pub(crate) fn wrongs(&self) -> Vec<String> {
         let mut wrongs = Vec::new();
         for (kind, _) in self.faults.iter().filter(|(_, times)| **times == 0) {
@@ -147,7 +147,7 @@ mod tests {
     const BOTH: [(Kind, Fate); 2] = [(Kind::Cut, Fate::Healed), (Kind::KillNats, Fate::Healed)];
 
     #[test]
-    fn a_run_passes_only_if_every_kind_happened_and_was_healed_and_nothing_is_wrong() {
+    fn a_run_passes_only_if_every_fault_happened_and_was_healed() {
         assert_eq!(summary(&BOTH, true, good()).wrongs(), [""; 0]);
         let never = [(Kind::Cut, Fate::Healed), (Kind::KillNats, Fate::NeverHappened)];
         assert_eq!(summary(&never, true, good()).wrongs().len(), 2);

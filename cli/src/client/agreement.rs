@@ -1,4 +1,4 @@
-//! Whether all agents of all regions hold the same.
+//! Checks whether all agents of all regions hold the same cells.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -14,17 +14,17 @@ use crate::folder::run_file::RunFile;
 
 const ASK_EVERY: Duration = Duration::from_millis(250);
 
-/// What one agent holds: of each shard (`group/partition`) its digest and how many cells.
+/// The digest and the cell count of each shard (`group/partition`) of one agent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Holding {
     pub(crate) region: String,
     pub(crate) name: String,
-    /// `None` = it did not answer.
+    /// `None` if the agent did not answer.
     pub(crate) shards: Option<BTreeMap<String, (String, u64)>>,
 }
 
 impl Holding {
-    /// Cells in all shards.
+    /// The cell count of all shards.
     pub(crate) fn cells(&self) -> u64 {
         self.shards
             .iter()
@@ -33,7 +33,7 @@ impl Holding {
             .sum()
     }
 
-    /// One text for the digests of all shards, in their order.
+    /// The digests of all shards, in their order, as one text.
     pub(crate) fn digest(&self) -> Option<String> {
         let digests: Vec<&str> = self
             .shards
@@ -71,7 +71,8 @@ fn shards(said: AgentStatus) -> BTreeMap<String, (String, u64)> {
     said.shards.into_iter().map(shard).collect()
 }
 
-/// Whether every agent answered and all hold the same. A group that some region does not carry is compared among those that do.
+/// Whether every agent answered and all hold the same. A group that some region does not carry is
+/// compared among the regions that carry it.
 pub(crate) fn agree(holdings: &[Holding]) -> bool {
     let mut seen: BTreeMap<&str, &(String, u64)> = BTreeMap::new();
     holdings.iter().all(|holding| {

@@ -12,9 +12,9 @@ use serde_json::Value;
 use super::http::{HttpError, blames_arguments, send};
 use crate::output::counted;
 
-/// Operations of one request at most.
+/// The most operations in one request.
 pub(crate) const OPERATIONS: usize = 256;
-/// Bytes of values of one request at most, so that bodies stay far below any limit.
+/// The most bytes of values in one request, so that bodies stay far below any limit.
 pub(crate) const VALUE_BYTES: usize = 512 * 1024;
 const ANSWER_WITHIN: Duration = Duration::from_secs(60);
 
@@ -53,7 +53,7 @@ impl Operation {
         }
     }
 
-    /// About how many bytes it takes in a request.
+    /// About how many bytes the operation takes in a request.
     pub(crate) fn weight(&self) -> usize {
         match self {
             Self::Put {
@@ -82,7 +82,7 @@ impl BatchAnswer {
         (200..300).contains(&self.status)
     }
 
-    /// Whether it says that what was asked is wrong.
+    /// Whether the answer means that the arguments are wrong.
     pub(crate) fn blames_arguments(&self) -> bool {
         blames_arguments(&self.code)
     }
@@ -92,7 +92,8 @@ impl BatchAnswer {
         self.code == "not_found"
     }
 
-    /// Whether what was read is this JSON text: the same bytes, or the same value if the answer is not told as bytes.
+    /// Whether the value read is this JSON text: the same bytes, or an equal value if the answer
+    /// has no bytes.
     pub(crate) fn holds_json(&self, json: &str) -> bool {
         if let Some(encoded) = &self.value_base64 {
             return STANDARD
@@ -199,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_is_compared_as_told() {
+    fn a_value_is_compared_in_the_form_it_arrived_in() {
         let bytes = BatchAnswer {
             value_base64: Some(STANDARD.encode("{\"a\":1}")),
             ..BatchAnswer::default()

@@ -1,4 +1,4 @@
-//! Writing and comparing the rows of a file.
+//! Writes and compares the rows of a file.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ use crate::rows::Row;
 const REQUESTS_IN_FLIGHT: usize = 8;
 const ASK_AGAIN_AFTER: Duration = Duration::from_millis(200);
 
-/// Why rows were not written or read, or not all.
+/// Why rows were not written or read, or only some of them.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BulkError {
     #[error(transparent)]
@@ -32,11 +32,11 @@ pub(crate) enum BulkError {
 #[derive(Debug, thiserror::Error)]
 #[error("{why} ({written} of {} {} written and acknowledged)", counted(*keys, "key", "keys"), if *written == 1 || *keys == 1 { "was" } else { "were" })]
 pub(crate) struct PartlyWritten {
-    /// Keys whose write was acknowledged.
+    /// The number of keys whose write was acknowledged.
     pub(crate) written: usize,
-    /// Keys of the file.
+    /// The number of keys in the file.
     pub(crate) keys: usize,
-    /// Why it ended.
+    /// Why the rest was not written.
     #[source]
     pub(crate) why: BulkError,
 }
@@ -59,15 +59,15 @@ impl BulkError {
     }
 }
 
-/// A row that a region does not hold as it is.
+/// A row that differs from what a region holds.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub(crate) struct Different {
     pub(crate) key: String,
     pub(crate) how: &'static str,
 }
 
-/// Writes every row; what is refused for a while is tried again until `until`. After a row that is refused for good nothing
-/// more is sent, and what is under way is waited for.
+/// Writes every row. A write that is refused with a retryable code is tried again until `until`.
+/// After a row that is refused for good nothing more is sent, and requests in flight are awaited.
 pub(crate) async fn write(
     client: &Client,
     door: &str,
@@ -105,14 +105,14 @@ struct Writing<'a> {
     failed: AtomicBool,
 }
 
-/// What became of the rows of one request.
+/// The result of one request's rows.
 struct Part {
     written: usize,
     fault: Option<BulkError>,
 }
 
 impl Writing<'_> {
-    /// Writes the first rows, one an operation.
+    /// Writes the first rows, one per operation.
     async fn part(&self, rows: &[Row], operations: &[Operation]) -> Part {
         let mut open: Vec<usize> = (0..operations.len()).collect();
         let mut written = 0;
@@ -152,7 +152,8 @@ impl Writing<'_> {
     }
 }
 
-/// Reads every row and returns those that differ; asks again for these until none does or `until` has passed.
+/// Reads every row and returns those that differ. Reads these again until none differs or `until`
+/// has passed.
 pub(crate) async fn compare(
     client: &Client,
     door: &str,

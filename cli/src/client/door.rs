@@ -1,4 +1,4 @@
-//! Which agent or gateway a command talks to.
+//! The agent that a command sends requests to.
 
 use std::path::PathBuf;
 
@@ -9,7 +9,7 @@ use super::proof::{Proof, ProofError};
 use crate::failure::Failure;
 use crate::folder::run_file::{RegionRun, RunFile, RunFileError};
 
-/// Where an agent's application door is.
+/// The address of an agent's application door.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Door {
     /// The folder that `isthmus up` runs
@@ -25,7 +25,7 @@ pub(crate) struct Door {
     pub(crate) proof: Proof,
 }
 
-/// Why there is no door.
+/// Why no door was found.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DoorError {
     #[error(transparent)]
@@ -37,7 +37,7 @@ pub(crate) enum DoorError {
 }
 
 impl Door {
-    /// A client that proves itself there.
+    /// A client that presents the proof at that door.
     pub(crate) fn client(&self) -> Result<Client, ProofError> {
         self.proof.client(&self.via)
     }

@@ -1,4 +1,4 @@
-//! HTTP with bounds, and errors that name who did not answer.
+//! HTTP with bounds, and errors that name the URL that did not answer.
 
 use std::time::Duration;
 
@@ -10,58 +10,66 @@ use serde::de::DeserializeOwned;
 const CONNECT_WITHIN: Duration = Duration::from_secs(2);
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
-/// Why a request got no good answer.
+/// Why a request did not succeed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum HttpError {
-    /// Nobody answered.
+    /// The request can't be sent as it is.
+    #[error("a request can't be sent there: check the URL")]
+    NoRequest(#[source] reqwest::Error),
+    /// No answer came.
     #[error("{url} does not answer; is the process running?")]
     NoAnswer {
-        /// The URL asked.
+        /// The URL of the request.
         url: String,
-        /// Why.
+        /// The cause.
         #[source]
         source: reqwest::Error,
     },
     /// The answer is an error.
     #[error("{url} answered {status}: {problem}")]
     Refused {
-        /// The URL asked.
+        /// The URL of the request.
         url: String,
         /// The HTTP status.
         status: u16,
-        /// What it says.
+        /// The problem in the answer.
         problem: Problem,
-        /// Its headers.
+        /// The headers of the answer.
         headers: Box<HeaderMap>,
     },
     /// The answer is not what this program expects.
     #[error("{url} answered with something else")]
     Unreadable {
-        /// The URL asked.
+        /// The URL of the request.
         url: String,
-        /// Why.
+        /// The cause.
         #[source]
         source: serde_json::Error,
     },
 }
 
 impl HttpError {
-    /// Whether the same request may succeed later: nobody answered, or the answer says so.
+    /// Whether the same request may succeed later: no answer came, or the answer is marked as
+    /// retryable.
     pub(crate) fn is_passing(&self) -> bool {
         match self {
             Self::NoAnswer { .. } => true,
             Self::Refused { problem, .. } => problem.retryable,
-            Self::Unreadable { .. } => false,
+            Self::Unreadable { .. } | Self::NoRequest(_) => false,
         }
     }
 
-    /// Whether the answer says that what was asked is wrong, and not the process or its machine.
+    /// Whether the answer blames the arguments, and not the process or its machine.
     pub(crate) fn blames_arguments(&self) -> bool {
-        matches!(self, Self::Refused { problem, .. } if blames_arguments(&problem.code))
+        match self {
+            Self::Refused { problem, .. } => blames_arguments(&problem.code),
+            Self::NoRequest(_) => true,
+            Self::NoAnswer { .. } | Self::Unreadable { .. } => false,
+        }
     }
 }
 
-/// Whether a door's code says that the arguments of a request are wrong.
+/// Whether an error code of a door means that the arguments of a request are wrong.
 pub(crate) fn blames_arguments(code: &str) -> bool {
     code.starts_with("invalid_") || code == "unknown_bucket"
 }
@@ -79,7 +87,7 @@ pub(crate) struct Problem {
 }
 
 impl Problem {
-    /// Whether it says that the key is absent, deleted or expired, and not that the URL is unknown.
+    /// Whether the key is absent, deleted or expired, as opposed to an unknown URL.
     pub(crate) fn is_absence(&self) -> bool {
         self.code == "not_found"
     }
@@ -95,12 +103,13 @@ impl std::fmt::Display for Problem {
     }
 }
 
-/// A client of this machine's own processes, whose requests end within 10 s unless they say otherwise.
+/// A client for processes on this machine. Its requests end within 10 s unless they set another
+/// timeout.
 pub(crate) fn client() -> Client {
     bounded().build().unwrap_or_default()
 }
 
-/// What every client keeps to.
+/// The bounds of every client.
 pub(crate) fn bounded() -> ClientBuilder {
     Client::builder()
         .connect_timeout(CONNECT_WITHIN)
@@ -108,13 +117,10 @@ pub(crate) fn bounded() -> ClientBuilder {
         .no_proxy()
 }
 
-/// Sends a request and returns a good answer.
+/// Sends a request and returns its answer if that is a success.
 pub(crate) async fn send(request: RequestBuilder) -> Result<Response, HttpError> {
     let (client, request) = request.build_split();
-    let request = request.map_err(|source| HttpError::NoAnswer {
-        url: String::new(),
-        source,
-    })?;
+    let request = request.map_err(HttpError::NoRequest)?;
     let url = request.url().to_string();
     let answer = client.execute(request).await;
     let answer = answer.map_err(|source| HttpError::NoAnswer {

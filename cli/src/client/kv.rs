@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::http::{HttpError, json, send};
 
-/// What stands for itself in a path; `/` is encoded too, so that `.` and `..` stay parts of a key.
+/// Every byte that is encoded in a path. `/` is one of them, so that `.` and `..` stay parts of a
+/// key.
 const IN_A_KEY: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'_')
@@ -49,7 +50,7 @@ impl Place {
         self.in_path(&format!("{door}/v1/kv"))
     }
 
-    /// The URL that names it under `path`.
+    /// The URL of this key under `path`.
     pub(crate) fn in_path(&self, path: &str) -> String {
         format!(
             "{path}/{}/{}",
@@ -59,7 +60,7 @@ impl Place {
     }
 }
 
-/// How a write is to be acknowledged.
+/// The expiry of a write, and how it is acknowledged.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Terms {
     pub(crate) ttl: Option<String>,
@@ -100,16 +101,16 @@ pub(crate) struct Written {
     pub(crate) superseded: bool,
 }
 
-/// What a read found.
+/// The result of a read.
 #[derive(Clone, Debug)]
 pub(crate) struct Found {
     pub(crate) version: Option<String>,
     pub(crate) origin: Option<String>,
     pub(crate) session: Option<String>,
-    /// When the agent applied it, if it says so.
+    /// When the agent applied it, if the agent reports that.
     pub(crate) applied: Option<String>,
     pub(crate) content_type: Option<String>,
-    /// `None` = absent, deleted or expired.
+    /// `None` if the key is absent, deleted or expired.
     pub(crate) value: Option<Vec<u8>>,
 }
 
@@ -148,7 +149,8 @@ fn patience(timeout: Option<Duration>) -> Duration {
     timeout.unwrap_or(Duration::from_secs(10)) + GRACE
 }
 
-/// Reads a key; with a session at a point that includes what the session has seen, waiting at most `timeout`.
+/// Reads a key. With a session it reads at a point that includes what the session has seen, and
+/// waits at most `timeout`.
 pub(crate) async fn get(
     client: &Client,
     door: &str,

@@ -1,4 +1,5 @@
-//! Where operators ask: the admin listeners of a folder's processes, region by region, or one that is named.
+//! The admin listeners that operator commands ask: those of a folder's processes, region by region,
+//! or a single one given by its URL.
 
 use std::path::PathBuf;
 
@@ -12,7 +13,7 @@ use super::http::{self, HttpError};
 use super::proof::{Proof, ProofError};
 use crate::folder::run_file::{RegionRun, RunFile};
 
-/// Which regions are asked, and where.
+/// Which regions to ask, and where.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Operators {
     /// The folder that `isthmus up` runs
@@ -31,21 +32,21 @@ pub(crate) struct Operators {
 /// The admin listeners of one region.
 #[derive(Clone, Debug)]
 pub(crate) struct Listeners {
-    /// The region; empty where only a URL was named.
+    /// The region; empty if only a URL was given.
     pub(crate) region: String,
     admins: Vec<String>,
 }
 
-/// Which processes of a region can answer.
+/// The processes of a region that can answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Asked {
-    /// Its agents.
+    /// Only agents.
     Agents,
-    /// Any.
+    /// Agents and gateways.
     All,
 }
 
-/// Why a region told nothing.
+/// Why a region gave no answer.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NoAnswer {
     #[error(transparent)]
@@ -59,19 +60,19 @@ impl NoAnswer {
         matches!(self, Self::Http(error) if error.blames_arguments())
     }
 
-    /// Whether what was asked for is not there.
+    /// Whether the requested item does not exist.
     pub(crate) fn is_absence(&self) -> bool {
         matches!(self, Self::Http(HttpError::Refused { problem, .. }) if problem.is_absence())
     }
 }
 
 impl Operators {
-    /// A client that proves itself there.
+    /// A client that presents the proof at these listeners.
     pub(crate) fn client(&self) -> Result<Client, ProofError> {
         self.proof.client(&self.via)
     }
 
-    /// Where each region is asked.
+    /// The listeners of each region to ask.
     pub(crate) fn listeners(&self, asked: Asked) -> Result<Vec<Listeners>, DoorError> {
         if let Some(via) = &self.via {
             return Ok(vec![Listeners {
@@ -106,7 +107,7 @@ fn of_region(name: &str, region: &RegionRun, asked: Asked) -> Listeners {
     }
 }
 
-/// `?name=value&…`, or nothing.
+/// `?name=value&…`, or an empty string.
 fn in_url(query: &[(&str, String)]) -> String {
     let pair =
         |(name, value): &(&str, String)| format!("{name}={}", utf8_percent_encode(value, NON_ALPHANUMERIC));

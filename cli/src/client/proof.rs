@@ -1,4 +1,4 @@
-//! What a command proves itself with at a door that asks for it.
+//! The proof of identity that a command presents at a door that requires one.
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use reqwest::{Certificate, Client, Identity, Url};
 use super::http;
 use crate::failure::Failure;
 
-/// For doors with TLS and callers who prove themselves; a folder's own processes need none of it.
+/// Proof of identity for doors with TLS and authentication; a folder's own processes need none.
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "At a door with TLS and authentication")]
 pub(crate) struct Proof {
@@ -25,7 +25,7 @@ pub(crate) struct Proof {
     identity: Option<PathBuf>,
 }
 
-/// What can't be presented.
+/// Why a proof cannot be presented.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ProofError {
     #[error("can't read {}: {source}", path.display())]
@@ -46,7 +46,7 @@ pub(crate) enum ProofError {
 }
 
 impl Proof {
-    /// For those who are trusted alike, and have no business with who asks.
+    /// Only the CAs: for servers that must not learn the caller's identity.
     pub(crate) fn of_nobody(&self) -> Self {
         Self {
             ca: self.ca.clone(),
@@ -54,7 +54,8 @@ impl Proof {
         }
     }
 
-    /// A client that presents it at the doors `via`, where any are named; a folder's own are on this machine.
+    /// A client that presents the proof at the doors `via`. Without any, it asks a folder's own
+    /// processes, which are on this machine.
     pub(crate) fn client<'a>(&self, via: impl IntoIterator<Item = &'a String>) -> Result<Client, ProofError> {
         let mut builder = http::bounded();
         if let Some(path) = &self.token_file {
@@ -83,7 +84,7 @@ impl From<ProofError> for Failure {
     }
 }
 
-/// Whether what is sent to `url` is neither encrypted nor stays on this machine.
+/// Whether a request to `url` leaves this machine unencrypted.
 fn is_read_on_the_way(url: &str) -> bool {
     let Ok(url) = Url::parse(url) else { return false };
     let host = url.host_str().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Asking agents and gateways for their status.
+//! Asks agents and gateways for their status.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -25,12 +25,12 @@ pub(crate) fn states<'a>(states: impl Iterator<Item = &'a str>) -> String {
     }
 }
 
-/// The greatest of the durations that are known.
+/// The greatest of the known durations.
 pub(crate) fn worst(durations: impl Iterator<Item = Option<Duration>>) -> Option<Duration> {
     durations.flatten().max()
 }
 
-/// The state of a row, where a need of sync matters more than the rest.
+/// The state of a row; a needed sync takes precedence.
 pub(crate) fn state_of(row: &LagRow) -> &str {
     if row.needs_sync {
         "needs sync"

@@ -8,20 +8,21 @@ use crate::client::operators::{Asked, Listeners, NoAnswer, Operators};
 use crate::failure::Failure;
 use crate::output::{Table, json_line, line, lines};
 
-/// Entries of one region that are read at most.
+/// The most entries that are read of one region.
 const MOST: usize = 100_000;
 
-/// List, show, restore and drop what a region has set aside: writes that were overwritten unseen or do not count
+/// List, show, restore and drop what a region has set aside: writes that were overwritten unseen or
+/// do not count
 ///
-/// Each region keeps what was written there, and what it could not decode of others. A conflict is listed in the region of the write
-/// that lost.
+/// Each region keeps what was written there, and what it could not decode of others. A conflict is
+/// listed in the region of the write that lost.
 #[derive(Args, Debug)]
 #[command(
     after_help = "Examples:\n  isthmus aside list --reason conflict --since 1d --dir shop\n  \
                   isthmus aside show default.conflict-3-0199b3a1c2d30000-eu-west-9f0c2b7d11aa54e3 --dir shop\n  \
                   isthmus aside restore default.conflict-3-0199b3a1c2d30000-eu-west-9f0c2b7d11aa54e3 --dir shop"
 )]
-pub struct Aside {
+pub(super) struct Aside {
     #[command(subcommand)]
     what: What,
 }
@@ -56,7 +57,7 @@ struct List {
     json: bool,
 }
 
-/// Which entry a command is about.
+/// The entry that a command is about.
 #[derive(Args, Debug)]
 struct EntryArgs {
     /// The id that list tells

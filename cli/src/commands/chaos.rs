@@ -12,15 +12,17 @@ use crate::demo::{fresh_folder, remove_folder};
 use crate::failure::Failure;
 use crate::output::{json_line, lines, note};
 
-/// Break three regions on this machine at random while they are written and read, and judge what clients saw
+/// Break three regions on this machine at random while they are written and read, and judge what
+/// clients saw
 ///
-/// Processes are killed, paused and restarted, links cut, delayed and reset, clocks put wrong, all drawn from a seed. Exit 0
-/// only if every kind of fault happened and was healed, all agents of all regions ended equal, no acknowledged write was lost,
-/// no session was shown anything older than what it had seen, and nothing came back after a delete; else 2.
+/// Processes are killed, paused and restarted, links cut, delayed and reset, clocks put wrong, all
+/// drawn from a seed. Exit 0 only if every kind of fault happened and was healed, all agents of all
+/// regions ended equal, no acknowledged write was lost, no session was shown anything older than
+/// what it had seen, and nothing came back after a delete; else 2.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  isthmus chaos --seconds 300\n  \
     isthmus chaos --seed 17 --seconds 60 --only kill-leader,cut --dir broken")]
-pub struct Chaos {
+pub(super) struct Chaos {
     /// How long there are writes and faults
     #[arg(long, default_value_t = 300)]
     seconds: u64,
@@ -30,7 +32,8 @@ pub struct Chaos {
     /// Only these kinds of faults
     #[arg(long, value_delimiter = ',', value_name = "KIND,...")]
     only: Vec<Kind>,
-    /// The folder to use, new or empty, and kept; by default a temporary one that is kept only when the judgement fails
+    /// The folder to use, new or empty, and kept; by default a temporary one that is kept only when
+    /// the judgement fails
     #[arg(long)]
     dir: Option<PathBuf>,
     /// Print the summary as one JSON object
@@ -55,7 +58,7 @@ impl Chaos {
         Err(Failure::difference("what must hold under faults did not hold"))
     }
 
-    /// Whether everything held.
+    /// Runs the schedule. Returns whether every check passed.
     async fn judged(&self, folder: PathBuf, signals: &mut EndSignals) -> Result<bool, Failure> {
         let seed = self.seed.unwrap_or_else(drawn_seed);
         note(format_args!("seed {seed}, folder {}", folder.display()));
@@ -89,7 +92,7 @@ impl Chaos {
     }
 }
 
-/// Short enough to be typed.
+/// A seed short enough to type.
 fn drawn_seed() -> u64 {
     u64::from(getrandom::u32().unwrap_or_else(|_| std::process::id()))
 }

@@ -18,7 +18,7 @@ const SHOWN: usize = 20;
 /// Compare the rows of a file with what a region holds: exit 0 if equal, 2 if not
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  isthmus compare customers.csv --dir shop --region ap-south")]
-pub struct Compare {
+pub(super) struct Compare {
     /// CSV (RFC 4180, with a header) or NDJSON
     file: PathBuf,
     #[command(flatten)]

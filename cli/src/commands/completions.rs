@@ -12,14 +12,14 @@ use crate::output;
 #[command(
     after_help = "Examples:\n  isthmus completions bash > /etc/bash_completion.d/isthmus\n  isthmus completions fish > ~/.config/fish/completions/isthmus.fish"
 )]
-pub struct Completions {
+pub(super) struct Completions {
     /// The shell
     shell: Shell,
 }
 
 impl Completions {
     pub(super) fn run(self) -> Result<(), Failure> {
-        // Into memory first: a reader that goes away is no panic.
+        // Into memory first: writing to a closed output would panic here.
         let mut script = Vec::new();
         clap_complete::generate(self.shell, &mut Cli::command(), "isthmus", &mut script);
         output::script(&script)

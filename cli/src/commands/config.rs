@@ -22,14 +22,15 @@ use finding::Finding;
     after_help = "Examples:\n  isthmus config check shop\n  isthmus config check /etc/isthmus/gateway.yaml\n  \
     isthmus config schema gateway > gateway.schema.json"
 )]
-pub struct Config {
+pub(super) struct Config {
     #[command(subcommand)]
     verb: Verb,
 }
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Check a folder of `isthmus init`, or one file; exit 64 with file, line and mend if something is wrong
+    /// Check a folder of `isthmus init`, or one file; exit 64 with file, line and mend if something
+    /// is wrong
     #[command(
         after_help = "Examples:\n  isthmus config check shop --json\n  isthmus config check /etc/isthmus/gateway.yaml"
     )]
@@ -39,7 +40,8 @@ enum Verb {
         /// What the file is; by default its name tells: set.yaml, region-agent.yaml, gateway.yaml
         #[arg(long)]
         kind: Option<FileKind>,
-        /// Print what is wrong as a JSON list of file, line, message and mend; an empty list if all is good
+        /// Print what is wrong as a JSON list of file, line, message and mend; an empty list if all
+        /// is good
         #[arg(long)]
         json: bool,
     },
@@ -51,7 +53,7 @@ enum Verb {
     },
 }
 
-/// What a settings file is.
+/// The kind of a settings file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum FileKind {
     Set,
@@ -60,7 +62,7 @@ pub(super) enum FileKind {
     Gateway,
 }
 
-/// Why settings are not good.
+/// Why settings are refused.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ConfigError {
     #[error(transparent)]
@@ -96,7 +98,7 @@ impl Config {
     }
 }
 
-/// A file and whether it is good.
+/// A file and its result.
 type Checked = (PathBuf, Result<(), ConfigError>);
 
 /// Checks the file, or every file of the folder.
@@ -116,7 +118,8 @@ pub(super) fn check_folder(path: &Path) -> Result<(), ConfigError> {
     first_fault(check_every_file(path)).map(drop)
 }
 
-/// set.yaml, then the files of each region: they are judged with set.yaml, and not without a good one.
+/// Checks set.yaml, then the files of each region. They are checked against set.yaml, so not
+/// without a valid one.
 fn check_every_file(path: &Path) -> Vec<Checked> {
     let set = path.join("set.yaml");
     let folder = match check_set(path, &set) {
@@ -238,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fault_is_told_with_file_and_line() -> Tested {
+    fn a_fault_is_reported_with_file_and_line() -> Tested {
         let folder = folder(&["eu-west"])?;
         let file = folder.path().join("eu-west/gateway.yaml");
         let text = std::fs::read_to_string(&file)?;
@@ -302,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_told_by_its_name() {
+    fn a_files_name_shows_its_kind() {
         assert_eq!(
             FileKind::of(Path::new("a/gateway-2.yaml")),
             Some(FileKind::Gateway)

@@ -7,21 +7,22 @@ use clap::Args;
 
 use super::signals::EndSignals;
 use super::up::addresses;
-use crate::demo::{Demo as Show, Order, fresh_folder, remove_folder};
+use crate::demo::{Demo as RunningDemo, Order, fresh_folder, remove_folder};
 use crate::failure::Failure;
 use crate::fleet::ports::PortChoice;
 use crate::output::{json_line, lines, note, note_lines};
 use crate::rows::Rows;
 
-/// Show three regions on this machine: a fresh folder, every process, traffic in all regions, and their agreement
+/// Show three regions on this machine: a fresh folder, every process, traffic in all regions, and
+/// their agreement
 ///
-/// Exit 0 only if all agents of all regions end identical, within 30 s after the last write; else 2. Ctrl-C ends the traffic
-/// early, a second one everything.
+/// Exit 0 only if all agents of all regions end identical, within 30 s after the last write; else
+/// 2. Ctrl-C ends the traffic early, a second one everything.
 #[derive(Args, Debug)]
 #[command(
     after_help = "Examples:\n  isthmus demo --seconds 20 --json\n  isthmus demo customers.csv --dir shop"
 )]
-pub struct Demo {
+pub(super) struct Demo {
     /// A CSV or NDJSON file whose rows are written too, a third in each region
     file: Option<PathBuf>,
     /// How long there is traffic
@@ -33,7 +34,8 @@ pub struct Demo {
     /// The first of a fixed block of ports, or auto for any free block
     #[arg(long, default_value = "auto")]
     port_base: PortChoice,
-    /// The folder to use, new or empty, and kept; by default a temporary one that is removed after a success
+    /// The folder to use, new or empty, and kept; by default a temporary one that is removed after
+    /// a success
     #[arg(long)]
     dir: Option<PathBuf>,
     /// Print the summary as one JSON object
@@ -60,7 +62,7 @@ impl Demo {
         };
         note(format_args!("folder {}", folder.display()));
         let mut demo = tokio::select! {
-            demo = Show::start(order) => demo?,
+            demo = RunningDemo::start(order) => demo?,
             () = signals.arrive() => return Err(Failure::environment("ended before everything was up")),
         };
         let listed = addresses(&demo.run_file(), &folder);

@@ -18,14 +18,15 @@ use crate::output::{counted, line, note, pretty_json};
 
 /// Look at what every process stands on, before trouble comes, and tell what to mend
 ///
-/// Each process looks for itself: clocks, certificates and their ends, the paths to peers, NATS, the region's streams, disk, memory. What NATS servers
-/// tell of themselves on their monitoring port is looked at here: when they sync to disk, and their storage.
-/// Exit 0 if all is well, 3 if something should be mended, 2 if something must be.
+/// Each process looks for itself: clocks, certificates and their ends, the paths to peers, NATS,
+/// the region's streams, disk, memory. What NATS servers tell of themselves on their monitoring
+/// port is looked at here: when they sync to disk, and their storage. Exit 0 if all is well, 3 if
+/// something should be mended, 2 if something must be.
 #[derive(Args, Debug)]
 #[command(
     after_help = "Examples:\n  isthmus doctor --dir shop\n  isthmus doctor --via http://127.0.0.1:7110 --via http://127.0.0.1:7111 --monitor http://127.0.0.1:8222 --json"
 )]
-pub struct Doctor {
+pub(super) struct Doctor {
     /// The folder that `isthmus up` runs
     #[arg(long, default_value = ".")]
     dir: PathBuf,
@@ -34,7 +35,8 @@ pub struct Doctor {
     via: Vec<String>,
     #[command(flatten)]
     proof: Proof,
-    /// The monitoring port of a NATS server (`http:` in its configuration); may be given more than once
+    /// The monitoring port of a NATS server (`http:` in its configuration); may be given more than
+    /// once
     #[arg(long, value_name = "URL", conflicts_with = "dir")]
     monitor: Vec<String>,
     /// Print the findings as one JSON array
@@ -42,7 +44,7 @@ pub struct Doctor {
     json: bool,
 }
 
-/// A finding, and who found it.
+/// A finding and the process that it is about.
 #[derive(Serialize)]
 struct ProcessFinding {
     region: String,
@@ -51,16 +53,16 @@ struct ProcessFinding {
     finding: Finding,
 }
 
-/// Who is asked, and where.
+/// A process or server to ask.
 struct Asked {
     region: String,
     name: String,
     url: String,
-    /// The folder that it runs in on this machine; none where only a URL was named.
+    /// The folder that it runs in on this machine; `None` if only a URL was given.
     folder: Option<PathBuf>,
 }
 
-/// What a NATS server says at `/varz`, as far as it is looked at.
+/// The part of a NATS server's `/varz` that is checked.
 #[derive(Deserialize)]
 struct Server {
     server_name: String,
@@ -154,7 +156,8 @@ impl Doctor {
 }
 
 impl Asked {
-    /// A path of its own, if it runs on this machine: it does in a folder that runs here, or at a loopback address.
+    /// The local path of a file of the server, if the server runs on this machine: in a folder that
+    /// runs here, or at a loopback address.
     fn on_this_machine(&self, path: &Path) -> Option<PathBuf> {
         if let Some(folder) = &self.folder {
             return Some(folder.join(path));
@@ -231,14 +234,14 @@ fn of_varz(server: &Server, asked: &Asked) -> Vec<Finding> {
     findings
 }
 
-/// The disk under a server's store, where that is on this machine.
+/// The disk under a server's store, if the store is on this machine.
 fn of_store(folder: &Path, stats: &JetStreamStats) -> Option<Finding> {
     let room = machine::room(folder).ok()?;
     let may_grow = stats.reserved_storage.saturating_sub(stats.storage);
     Some(doctor::disk(&folder.display().to_string(), room, may_grow))
 }
 
-/// One line for each finding, the worst last, where it is seen; the mend below.
+/// One line per finding, the worst last, where it is noticed, each with its fix below.
 fn text(reported: &[ProcessFinding]) -> Vec<String> {
     let mut lines = Vec::new();
     for ProcessFinding {
@@ -263,7 +266,7 @@ fn text(reported: &[ProcessFinding]) -> Vec<String> {
     lines
 }
 
-/// The worst decides.
+/// The worst finding decides.
 fn verdict(reported: &[ProcessFinding]) -> Result<(), Failure> {
     let count = |verdict| {
         reported
@@ -327,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn the_worst_is_told_last_with_its_mend() {
+    fn the_worst_finding_comes_last_with_its_fix() {
         let mut reported = found(&[Verdict::Warn, Verdict::Ok]);
         reported[0].finding.of = "data".to_owned();
         assert_eq!(

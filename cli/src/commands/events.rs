@@ -8,7 +8,7 @@ use crate::client::operators::{Asked, Listeners, NoAnswer, Operators};
 use crate::failure::Failure;
 use crate::output::{Table, json_line, lines, note};
 
-/// Events of one region that are read at most.
+/// The most events that are read of one region.
 const MOST: usize = 10_000;
 
 /// Tell what happened to the processes, links and logs of every region, as each region keeps it
@@ -18,7 +18,7 @@ const MOST: usize = 10_000;
 #[command(
     after_help = "Examples:\n  isthmus events --since 1h --dir shop\n  isthmus events --since 7d --kind leader_taken --kind leader_lost --region eu-west --dir shop --json"
 )]
-pub struct Events {
+pub(super) struct Events {
     #[command(flatten)]
     at: Operators,
     /// How far back, by each region's own NATS: 30m, 1h, 7d
@@ -100,7 +100,7 @@ fn table(events: &[Value]) -> Table {
     table
 }
 
-/// A time in milliseconds since 1970 for people.
+/// A time in milliseconds since 1970, as text.
 fn time(millis: Option<u64>) -> String {
     millis.map_or_else(|| "-".to_owned(), isthmus_runtime::timestamp::rfc3339)
 }

@@ -10,10 +10,11 @@ use crate::folder::PORT_BASE;
 use crate::folder::init::{InitError, Plan, write};
 use crate::output::line;
 
-/// Write a folder for a set of regions: set.yaml, and per region its settings, a development CA and certificates
+/// Write a folder for a set of regions: set.yaml, and per region its settings, a development CA and
+/// certificates
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  isthmus init shop --regions eu-west,us-east,ap-south")]
-pub struct Init {
+pub(super) struct Init {
     /// The folder to write; it must be new or empty
     dir: PathBuf,
     /// The regions, separated by commas

@@ -22,7 +22,7 @@ const PAGE: usize = 1000;
     isthmus kv put carts/alice 'two apples' --dir shop --region eu-west --consistency majority\n  \
     isthmus kv get carts/alice --dir shop --region us-east\n  \
     isthmus kv list carts --prefix a --via http://127.0.0.1:7050")]
-pub struct Kv {
+pub(super) struct Kv {
     #[command(subcommand)]
     verb: Verb,
 }
@@ -72,7 +72,8 @@ enum Verb {
         #[command(flatten)]
         how: WriteArgs,
     },
-    /// Print the keys of a bucket in order, each as one line with what a terminal would act on escaped
+    /// Print the keys of a bucket in order, each as one line with what a terminal would act on
+    /// escaped
     #[command(after_help = "Example:\n  isthmus kv list carts --prefix a --via http://127.0.0.1:7050")]
     List {
         /// The bucket
@@ -202,7 +203,7 @@ fn print_found(place: &Place, found: &Found, json: bool) -> Result<(), Failure> 
     }
 }
 
-/// What a read found; a value that is not UTF-8 is told as `value_base64`.
+/// A read's result as JSON; a value that is not UTF-8 goes into `value_base64`.
 pub(super) fn as_json(found: &Found) -> Value {
     let mut json = json!({
         "version": found.version,

@@ -21,7 +21,7 @@ use crate::output::{line, pretty_json};
     isthmus lab shop heal\n  \
     isthmus lab shop kill leader@eu-west\n  \
     isthmus lab shop clock agent-1@eu-west +8h")]
-pub struct Lab {
+pub(super) struct Lab {
     /// The folder that `isthmus up` or `isthmus demo` runs
     dir: PathBuf,
     #[command(subcommand)]
@@ -127,7 +127,8 @@ struct Pair {
 
 #[derive(Args, Debug)]
 struct Whom {
-    /// WHO@REGION: leader@R, standby@R, agent-1@R, gateway-2@R, nats@R, agents@R, gateways@R or all@R
+    /// WHO@REGION: leader@R, standby@R, agent-1@R, gateway-2@R, nats@R, agents@R, gateways@R or
+    /// all@R
     target: Target,
 }
 
@@ -149,7 +150,7 @@ async fn show(dir: &Path, run: &RunFile) -> Result<(), Failure> {
 }
 
 impl Order {
-    /// The fault it asks for; none for [`Order::Show`].
+    /// The fault to inject; `None` for [`Order::Show`].
     fn into_fault(self) -> Option<Fault> {
         let millis = |duration: Duration| duration.as_millis() as u64;
         Some(match self {

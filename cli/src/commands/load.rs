@@ -15,13 +15,14 @@ use crate::rows::{Format, Rows, RowsError};
 
 /// Write the rows of a file into a region, or record a history of random writes
 ///
-/// The key of a row is its first column (in NDJSON the first field of the first row), the value the row as a JSON object. A
-/// key that comes again replaces the earlier row. A bad row is named by its line, and then nothing is written.
+/// The key of a row is its first column (in NDJSON the first field of the first row), the value the
+/// row as a JSON object. A key that comes again replaces the earlier row. A bad row is named by its
+/// line, and then nothing is written.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  \
     isthmus load customers.csv --dir shop --region eu-west --bucket customers --key id\n  \
     isthmus load --history writes.ndjson --dir shop --seconds 60 && isthmus-check writes.ndjson")]
-pub struct Load {
+pub(super) struct Load {
     /// CSV (RFC 4180, with a header) or NDJSON
     #[arg(required_unless_present = "history", conflicts_with = "history")]
     file: Option<PathBuf>,
@@ -39,7 +40,7 @@ pub struct Load {
     json: bool,
 }
 
-/// How a file is read and where its rows belong.
+/// How a file is read and which bucket its rows go to.
 #[derive(Args, Clone, Debug)]
 pub(super) struct FileArgs {
     /// The bucket of the rows

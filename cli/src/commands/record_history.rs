@@ -1,4 +1,4 @@
-//! `isthmus load --history`: random writes in every region, logged, then a read of every agent.
+//! `isthmus load --history`: records random writes in every region, then a read of every agent.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -26,7 +26,8 @@ pub(super) struct RecordHistory {
     /// How many clients write at a time in each region
     #[arg(long, default_value_t = 8, requires = "history", value_parser = clap::value_parser!(u64).range(1..=256))]
     writers: u64,
-    /// How many clients read at a time for each region, with sessions that they take from region to region
+    /// How many clients read at a time for each region, with sessions that they take from region to
+    /// region
     #[arg(long, default_value_t = 1, requires = "history", value_parser = clap::value_parser!(u64).range(0..=256))]
     readers: u64,
     /// How long to wait until all agents agree, before they are read

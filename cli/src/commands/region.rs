@@ -23,17 +23,19 @@ use crate::output::{line, note, pretty_json};
 #[command(
     after_help = "Example:\n  isthmus region init --settings /etc/isthmus/gateway.yaml --credentials operator.nk"
 )]
-pub struct Region {
+pub(super) struct Region {
     #[command(subcommand)]
     verb: Verb,
 }
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Create the streams of the region's logs and journals and its bucket of leases, with the operator's credentials
+    /// Create the streams of the region's logs and journals and its bucket of leases, with the
+    /// operator's credentials
     ///
-    /// What is there already is compared and left as it is: the command may be repeated, and takes up new groups and partitions of set.yaml. No process needs
-    /// these credentials afterwards. Exit 64 if something is there that is not as the settings say.
+    /// What is there already is compared and left as it is: the command may be repeated, and takes
+    /// up new groups and partitions of set.yaml. No process needs these credentials afterwards.
+    /// Exit 64 if something is there that is not as the settings say.
     #[command(
         after_help = "Examples:\n  isthmus region init --settings /etc/isthmus/gateway.yaml --credentials operator.nk\n  \
         isthmus region init --settings eu-west/region-agent.yaml --credentials operator.creds --within 5m --json"
@@ -49,11 +51,12 @@ struct Init {
     /// What the file is; by default its name tells: region-agent.yaml, gateway.yaml
     #[arg(long)]
     kind: Option<FileKind>,
-    /// The name of a process of the region, which reads through consumers that are made here for it; may be given more than once. By
-    /// default the one of the settings
+    /// The name of a process of the region, which reads through consumers that are made here for
+    /// it; may be given more than once. By default the one of the settings
     #[arg(long, value_name = "NAME", value_parser = ProcessName::parse)]
     process: Vec<ProcessName>,
-    /// The operator's NATS credentials file, or a file with the seed of the operator's nkey; by default those of the settings
+    /// The operator's NATS credentials file, or a file with the seed of the operator's nkey; by
+    /// default those of the settings
     #[arg(long, value_name = "FILE")]
     credentials: Option<PathBuf>,
     /// How long NATS is waited for

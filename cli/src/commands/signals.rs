@@ -1,4 +1,4 @@
-//! The signals that ask a command to end.
+//! The signals that end a command.
 
 use std::io;
 
@@ -22,7 +22,7 @@ impl EndSignals {
         })
     }
 
-    /// Returns when one arrives.
+    /// Returns when a signal arrives.
     pub(super) async fn arrive(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}

@@ -23,8 +23,9 @@ use crate::output::{Table, line, lines, pretty_json};
 #[command(
     after_help = "Examples:\n  isthmus status --dir shop\n  isthmus status --via http://127.0.0.1:7055 --json"
 )]
-pub struct Status {
-    /// The folder that `isthmus up` runs; the gateway that answers first is shown, with the greatest lag that any tells
+pub(super) struct Status {
+    /// The folder that `isthmus up` runs; the gateway that answers first is shown, with the
+    /// greatest lag that any tells
     #[arg(long, default_value = ".")]
     dir: PathBuf,
     /// The admin listener of a gateway, instead of a folder
@@ -37,7 +38,7 @@ pub struct Status {
     json: bool,
 }
 
-/// The other gateways are heard for so long after the first.
+/// How long to wait for the other gateways after the first answer.
 const OTHERS_WITHIN: Duration = Duration::from_millis(300);
 
 /// Every region with its last report.
@@ -127,8 +128,8 @@ impl Status {
     }
 }
 
-/// A lag is "at least" so much, so that the greatest one of all gateways holds. A gateway that does
-/// not answer soon is left out.
+/// Replaces each lag by the greatest one that any gateway reports, since a reported lag is a lower
+/// bound. A gateway that does not answer within `OTHERS_WITHIN` is left out.
 async fn hear_others(
     status: &mut GatewayStatus,
     mut others: impl Stream<Item = Result<(String, GatewayStatus), HttpError>> + Unpin,
@@ -141,7 +142,7 @@ async fn hear_others(
             }
         }
     };
-    // A gateway that is paused takes the question and gives no answer.
+    // A paused gateway accepts the request and does not answer.
     let _ = tokio::time::timeout(OTHERS_WITHIN, all).await;
 }
 
@@ -272,7 +273,7 @@ fn stages_table(lag: &[LagRow]) -> Table {
     table
 }
 
-/// Why a region is behind another one, one line a pair.
+/// Why a region is behind another one, one line per pair.
 fn reasons(lag: &[LagRow]) -> Vec<String> {
     let mut first: BTreeMap<(&str, &str), (&LagRow, &str)> = BTreeMap::new();
     for row in lag {
@@ -292,7 +293,7 @@ fn reasons(lag: &[LagRow]) -> Vec<String> {
         .collect()
 }
 
-/// `44.5 ms`, or `-` where it is not known.
+/// `44.5 ms`, or `-` if it is not known.
 fn millis(duration: Option<Duration>) -> String {
     duration.map_or_else(
         || "-".to_owned(),

@@ -14,12 +14,13 @@ const BYTES: usize = 32;
 
 /// Make a token for an application or an operator, and the hash that settings hold
 ///
-/// The token goes to its user alone; `clients` of an agent's settings or `operators` of an admin listener get its hash. Nothing is stored.
+/// The token goes to its user alone; `clients` of an agent's settings or `operators` of an admin
+/// listener get its hash. Nothing is stored.
 #[derive(Args, Debug)]
 #[command(
     after_help = "Example:\n  isthmus token > checkout.token    # its hash is printed on stderr\n  isthmus token --json"
 )]
-pub struct Token {
+pub(super) struct Token {
     /// Print token and hash as a JSON object
     #[arg(long)]
     json: bool,
@@ -40,7 +41,7 @@ impl Token {
     }
 }
 
-/// What settings hold of a token.
+/// The hash of a token, as settings keep it.
 fn hash(token: &str) -> String {
     let sha256 = digest::digest(&digest::SHA256, token.as_bytes());
     let digits: String = sha256.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();

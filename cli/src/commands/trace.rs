@@ -20,20 +20,21 @@ use crate::failure::Failure;
 use crate::folder::run_file::{AgentRun, RunFile};
 use crate::output::{line, pretty_json};
 
-/// Agents are asked again after this while a probe is under way.
+/// The pause before an agent is asked again for the probe.
 const AGAIN: Duration = Duration::from_millis(20);
-/// Characters of a bar.
+/// The width of a bar in characters.
 const WIDTH: f64 = 48.0;
 
-/// Write a probe to a key that holds nothing, and tell when and by which stages it came to every agent of every region
+/// Write a probe to a key that holds nothing, and tell when and by which stages it came to every
+/// agent of every region
 ///
-/// The probe lives for a minute. Its trace is recorded: where traces are sent to a receiver it is found there by its identifier. Exit 1 if an
-/// agent did not have it in time.
+/// The probe lives for a minute. Its trace is recorded: where traces are sent to a receiver it is
+/// found there by its identifier. Exit 1 if an agent did not have it in time.
 #[derive(Args, Debug)]
 #[command(
     after_help = "Example:\n  isthmus trace carts/probe --dir shop --from eu-west\n\nThe bars:  c commit  q queue  w wire  a append  p apply"
 )]
-pub struct Trace {
+pub(super) struct Trace {
     /// BUCKET/KEY; the key must hold nothing
     place: Place,
     /// The folder that `isthmus up` runs
@@ -58,17 +59,17 @@ enum TraceError {
     Late(String),
 }
 
-/// What the agent that wrote says.
+/// The answer of the agent that wrote the probe.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 struct Probe {
     trace_id: String,
     version: String,
     region: String,
-    /// The regions that hold the bucket.
+    /// The regions that carry the bucket.
     regions: Vec<String>,
 }
 
-/// How the probe came to an agent.
+/// How the probe reached an agent.
 #[derive(Clone, Debug, Default, Serialize)]
 struct Applied {
     #[serde(rename = "delay_ms", with = "MaybeMillis")]
@@ -93,7 +94,7 @@ impl From<TracedChange> for Applied {
     }
 }
 
-/// One agent and what it had in time.
+/// One agent, and the probe if it arrived in time.
 #[derive(Debug, Serialize)]
 struct Arrival {
     region: String,
@@ -207,7 +208,7 @@ async fn arrival(client: &Client, probe: &Probe, region: &str, agent: &AgentRun,
     arrival
 }
 
-/// A bar with a letter a stage, and the times.
+/// A bar with one letter per stage, then the times.
 fn waterfall(applied: &Applied, longest: Duration) -> String {
     let mut bar = String::new();
     let (mut passed, mut times) = (Duration::ZERO, Vec::new());
@@ -231,7 +232,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_bar_is_as_long_as_the_slowest_and_its_letters_are_the_stages() {
+    fn a_bar_shows_each_stage_in_proportion_to_the_slowest() {
         let stages = [
             (Stage::Commit, 2),
             (Stage::Queue, 2),

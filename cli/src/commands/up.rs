@@ -14,14 +14,16 @@ use crate::fleet::{Fleet, Order, StartError};
 use crate::folder::run_file::RunFile;
 use crate::output::{lines, note_lines};
 
-/// Run what a folder describes on this machine: per region one nats-server, two agents, two gateways
+/// Run what a folder describes on this machine: per region one nats-server, two agents, two
+/// gateways
 ///
-/// The regions are joined by a network in this process that can delay and cut (`isthmus lab`). Everything ends with
-/// this process, also when it is killed. A process that dies is started again after 500 ms; one that has died 5 times
-/// before it was ever ready ends everything, and its last words are told.
+/// The regions are joined by a network in this process that can delay and cut (`isthmus lab`).
+/// Everything ends with this process, also when it is killed. A process that dies is started again
+/// after 500 ms; one that has died 5 times before it was ever ready ends everything, and its last
+/// words are told.
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  isthmus up shop --rtt 80ms --port-base auto")]
-pub struct Up {
+pub(super) struct Up {
     /// The folder, as `isthmus init` writes it
     dir: PathBuf,
     /// The round trip between any two regions
@@ -34,7 +36,7 @@ pub struct Up {
 
 impl Up {
     pub(super) async fn run(self) -> Result<(), Failure> {
-        // What the processes store holds values, and their logs name who asked.
+        // The files of the processes hold values, and their logs name clients.
         isthmus_runtime::private::by_default();
         let mut signals = EndSignals::listen().map_err(Failure::environment)?;
         config::check_folder(&self.dir)?;
@@ -48,7 +50,7 @@ impl Up {
             fleet = Fleet::start(&order, &say) => fleet?,
             () = signals.arrive() => return Ok(()),
         };
-        // It runs on where nobody reads.
+        // It keeps running if its output is closed.
         lines(addresses(&fleet.run_file(), &self.dir)).ok();
         loop {
             tokio::select! {
@@ -72,7 +74,7 @@ impl From<StartError> for Failure {
     }
 }
 
-/// Where everything listens, and commands to paste.
+/// The addresses of all listeners, and commands to paste.
 pub(super) fn addresses(run: &RunFile, dir: &Path) -> String {
     let mut text = String::new();
     let mut line = |line: String| {

@@ -20,10 +20,11 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(3);
 
 /// Tell what every region holds of a key: value, version, origin, when it was written and applied
 ///
-/// One agent of each region is asked, the next one if it does not answer. Exit 1 if a region does not answer.
+/// One agent of each region is asked, the next one if it does not answer. Exit 1 if a region does
+/// not answer.
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  isthmus why carts/alice --dir shop")]
-pub struct Why {
+pub(super) struct Why {
     /// BUCKET/KEY
     place: Place,
     /// The folder that `isthmus up` runs
@@ -40,7 +41,7 @@ struct AgentAnswer {
     found: Result<Found, Unknown>,
 }
 
-/// Why it is not known what a region holds.
+/// Why the content of a region is unknown.
 #[derive(Debug, thiserror::Error)]
 enum Unknown {
     #[error(transparent)]
@@ -72,7 +73,7 @@ impl Why {
     }
 }
 
-/// Asks the agents of a region, one after the other, until one tells what it holds.
+/// Asks the agents of a region, one after the other, until one answers.
 async fn ask(client: &Client, place: &Place, region: &str, agents: &[AgentRun]) -> AgentAnswer {
     let mut answer = AgentAnswer {
         region: region.to_owned(),
@@ -94,7 +95,7 @@ async fn ask(client: &Client, place: &Place, region: &str, agents: &[AgentRun]) 
     answer
 }
 
-/// A region that does not carry the bucket has answered, unless none carries it.
+/// A region that does not carry the bucket counts as answered, unless no region carries it.
 fn judge(answers: Vec<AgentAnswer>) -> Result<(), Failure> {
     let total = answers.len();
     let unknown = answers

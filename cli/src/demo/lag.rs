@@ -1,8 +1,9 @@
-//! Lag as a client sees it: from sending a write in one region until a read in another one sees it.
+//! Lag as a client sees it: from sending a write in one region until a read in another region
+//! returns it.
 //!
-//! One probe a pair of regions writes a fresh value twice a second and reads it in the other region with the session that
-//! the write returned, again and again until the value is there. The time includes the commit in the first
-//! region, so it can't be less than the way of the bytes.
+//! One probe per ordered pair of regions writes a fresh value twice a second. It reads the key in
+//! the other region, with the session that the write returned, until the value is there. The time
+//! includes the commit in the first region, so it is never less than the one-way network delay.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,10 +21,10 @@ const PROBE_EVERY: Duration = Duration::from_millis(500);
 const SEEN_WITHIN: Duration = Duration::from_secs(10);
 const ASK_AGAIN_AFTER: Duration = Duration::from_millis(2);
 
-/// From which region to which.
+/// The region that is written and the region that is read.
 pub(super) type Pair = (String, String);
 
-/// Running probes, or what they measured.
+/// Running probes and their measurements.
 pub(super) struct Probes {
     samples: Arc<Mutex<BTreeMap<Pair, Vec<Duration>>>>,
     tasks: JoinSet<()>,
@@ -57,17 +58,17 @@ impl Probes {
         self.lock().get(pair)?.last().copied()
     }
 
-    /// The measurement that `percent` of a pair's are at or below, and how many there are.
+    /// The measurement that `percent` of a pair's measurements are at or below.
     pub(super) fn percentile(&self, pair: &Pair, percent: usize) -> Option<Duration> {
         percentile(self.lock().get(pair)?, percent)
     }
 
-    /// How many measurements of a pair there are.
+    /// The number of measurements of a pair.
     pub(super) fn count(&self, pair: &Pair) -> usize {
         self.lock().get(pair).map_or(0, Vec::len)
     }
 
-    /// Ends the probes.
+    /// Stops the probes.
     pub(super) async fn end(&mut self) {
         self.tasks.shutdown().await;
     }

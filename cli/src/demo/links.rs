@@ -1,4 +1,4 @@
-//! What gateways say of leaders and links while a demo runs.
+//! What gateways report about leaders and links while a demo runs.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use super::lag::Pair;
 use crate::client::status;
 use crate::folder::run_file::RunFile;
 
-/// What was seen of every link.
+/// The samples of every link.
 #[derive(Debug, Default)]
 pub(super) struct Links {
     leaders: BTreeMap<String, String>,
@@ -21,8 +21,8 @@ pub(super) struct Links {
 }
 
 impl Links {
-    /// Asks every gateway once and keeps what the leaders say.
-    pub(super) async fn look(&mut self, client: &Client, run: &RunFile) {
+    /// Asks every gateway once and keeps what the leaders report.
+    pub(super) async fn refresh(&mut self, client: &Client, run: &RunFile) {
         let gateways = run
             .regions_in_order()
             .flat_map(|(_, processes)| &processes.gateways);
@@ -65,7 +65,7 @@ impl Links {
         self.leaders.get(region).map(String::as_str)
     }
 
-    /// The state of a link as its leader says it.
+    /// The state of a link as the leader of its first region reports it.
     pub(super) fn state(&self, pair: &Pair) -> Option<&str> {
         self.states.get(pair).map(String::as_str)
     }
@@ -75,7 +75,7 @@ impl Links {
         self.round_trips.get(pair)?.last().copied()
     }
 
-    /// The least of the round trips seen: what the network takes, whatever else the machine does.
+    /// The lowest round trip seen: the network's own delay, without the load of the machine.
     pub(super) fn least_round_trip(&self, pair: &Pair) -> Option<Duration> {
         self.round_trips.get(pair)?.iter().copied().min()
     }
@@ -85,8 +85,9 @@ impl Links {
         median(self.round_trips.get(pair)?)
     }
 
-    /// The median of a link's delays: from the request at the origin to the apply at the receiver, of the
-    /// newest message of the worst shard, as the receiving region's leader says once a second.
+    /// The median of a link's delays: from the request at the origin to the apply at the receiver,
+    /// of the newest message of the worst shard. The receiving region's leader reports it, sampled
+    /// once a second.
     pub(super) fn median_delay(&self, pair: &Pair) -> Option<Duration> {
         median(self.delays.get(pair)?)
     }

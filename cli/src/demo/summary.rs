@@ -1,4 +1,4 @@
-//! What a demo proved.
+//! The result of a demo.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -18,17 +18,19 @@ use crate::output::counted;
 /// A demo's result.
 #[derive(Debug, Serialize)]
 pub(crate) struct Summary {
-    /// Whether all agents of all regions ended with the same digests and cell counts, and every row was seen everywhere.
+    /// Whether all agents of all regions ended with the same digests and cell counts, and every
+    /// region has every row.
     pub(crate) identical: bool,
     folder: PathBuf,
     seconds: f64,
     regions: Vec<RegionSummary>,
-    /// Keys with an acknowledged write of every region.
+    /// Keys with an acknowledged write in every region.
     keys_in_all_regions: usize,
     agents: Vec<AgentSummary>,
     pids: Pids,
     links: Vec<LinkSummary>,
-    /// Where the lag was measured: from sending a write in one region until a read in another one saw it.
+    /// Where the lag was measured: at a client, from sending a write in one region until a read in
+    /// another region returned it.
     lag_source: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     rows: Option<RowsSeen>,
@@ -60,29 +62,29 @@ struct Pids {
 struct LinkSummary {
     from: String,
     to: String,
-    /// The least that the leader measured.
+    /// The lowest round trip that the leader measured.
     rtt_ms: Option<f64>,
     rtt_p50_ms: Option<f64>,
     lag_p50_ms: Option<f64>,
     lag_p99_ms: Option<f64>,
     lag_samples: usize,
-    /// What the receiving region's leader says; see `Links::median_delay`.
+    /// Reported by the receiving region's leader; see `Links::median_delay`.
     delay_p50_ms: Option<f64>,
 }
 
-/// What was found after the traffic.
+/// What was measured after the traffic.
 pub(super) struct End {
     pub(super) took: Duration,
     pub(super) holdings: Vec<Holding>,
     pub(super) rows: Option<RowsSeen>,
 }
 
-/// What became of a file's rows.
+/// How the rows of a file ended.
 #[derive(Debug, Serialize)]
 pub(super) struct RowsSeen {
     pub(super) keys: usize,
     pub(super) repeated: usize,
-    /// Regions that hold every row as it is.
+    /// Regions whose first agent has every row unchanged.
     pub(super) equal_in: Vec<String>,
 }
 

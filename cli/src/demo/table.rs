@@ -12,7 +12,7 @@ use super::traffic::Traffic;
 use crate::folder::run_file::RunFile;
 use crate::output::Live;
 
-/// Draws what goes on.
+/// Draws the live table.
 #[derive(Debug)]
 pub(super) struct LiveTable {
     live: Live,
@@ -30,7 +30,7 @@ impl LiveTable {
         }
     }
 
-    /// Draws what is so after `elapsed`.
+    /// Draws the state after `elapsed`.
     pub(super) fn show(&mut self, elapsed: Duration, run: &RunFile, watched: &Watched) {
         let Watched {
             traffic,

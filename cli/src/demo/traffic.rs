@@ -1,4 +1,4 @@
-//! Writes of each region: keys that every region writes, and keys of its own; a few deletes.
+//! The writes of each region: keys that every region writes, keys of its own, and a few deletes.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,18 +16,19 @@ const BUCKET: &str = "demo";
 /// Keys that every region writes, in turn.
 const SHARED_KEYS: u64 = 200;
 const WRITERS_PER_REGION: u64 = 8;
-/// Each writer writes this often at most: 109 writes a second and region. No multiple of other intervals, and each writer
-/// starts at its own moment, so that writes are not all sent at the same one.
+/// The least time between two writes of one writer: at most 109 writes a second in each region. It
+/// is no multiple of other intervals, and each writer starts at its own moment, so that writes are
+/// spread over time.
 const WRITE_EVERY: Duration = Duration::from_millis(73);
 const DELETE_EACH: u64 = 50;
 
-/// Running traffic, or what it did.
+/// Running traffic and its counts.
 pub(super) struct Traffic {
     regions: Vec<Arc<RegionTraffic>>,
     writers: JoinSet<()>,
 }
 
-/// What one region wrote.
+/// Counts of one region's writes.
 #[derive(Debug, Default)]
 pub(super) struct RegionTraffic {
     pub(super) region: String,
@@ -80,20 +81,20 @@ impl Traffic {
         &self.regions
     }
 
-    /// How many keys have an acknowledged write of every region.
+    /// The number of keys with an acknowledged write in every region.
     pub(super) fn keys_in_all_regions(&self) -> usize {
         let mut each = self.regions.iter().map(|region| region.shared());
         let Some(first) = each.next() else { return 0 };
         each.fold(first, |common, keys| &common & &keys).len()
     }
 
-    /// Ends the writers; a write under way is left to itself.
+    /// Stops the writers, without waiting for the writes in progress.
     pub(super) async fn end(&mut self) {
         self.writers.shutdown().await;
     }
 }
 
-/// When the writer with this number begins, after the first one.
+/// When this writer starts, counted from the first one.
 fn phase(writer: usize, run: &RunFile) -> Duration {
     let writers = (run.order.len() as u32) * (WRITERS_PER_REGION as u32);
     WRITE_EVERY * (writer as u32) / writers.max(1)

@@ -1,4 +1,4 @@
-//! Finding the programs that a folder's processes run.
+//! Finds the programs that a folder's processes run.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use isthmus_runtime::doctor;
 /// The variable that names the NATS server to run.
 pub const NATS_SERVER_VARIABLE: &str = "ISTHMUS_NATS_SERVER";
 
-/// The programs, absolute.
+/// The programs, as absolute paths.
 #[derive(Clone, Debug)]
 pub struct Binaries {
     /// `isthmus-region-agent`.
@@ -29,21 +29,22 @@ pub enum BinaryError {
     /// A program of Isthmus is missing.
     #[error("{0} is neither beside this program nor on PATH; build it with `make binaries`")]
     Missing(&'static str),
-    /// No NATS server that is new enough.
+    /// No NATS server was found that is new enough.
     #[error(
         "no nats-server 2.12 or later was found; fetch one with `tools/nats-server`, or name one in {NATS_SERVER_VARIABLE}"
     )]
     NoNats,
-    /// The named one is not usable.
+    /// The server named by [`NATS_SERVER_VARIABLE`] is not usable.
     #[error("{path}, named by {NATS_SERVER_VARIABLE}, is not a nats-server 2.12 or later")]
     BadNats {
-        /// The path named.
+        /// The path in the variable.
         path: PathBuf,
     },
 }
 
 impl Binaries {
-    /// Looks for ours beside this program, then on PATH; for the NATS server where [`find_nats_server`] looks.
+    /// Finds the programs of Isthmus beside this program, then on PATH, and the NATS server with
+    /// [`find_nats_server`].
     pub fn find() -> Result<Self, BinaryError> {
         let isthmus = std::env::current_exe().map_err(BinaryError::Own)?;
         let ours = |name: &'static str| {
@@ -63,8 +64,9 @@ impl Binaries {
     }
 }
 
-/// The NATS server named by `ISTHMUS_NATS_SERVER`; else the first of 2.12 or later on PATH, in `.tools/` of the current folder
-/// or one above it, or of a folder above this program.
+/// The NATS server named by `ISTHMUS_NATS_SERVER`; else the first one of 2.12 or later on PATH, in
+/// `.tools/` of the current folder or of a folder above it, or in `.tools/` of a folder above this
+/// program.
 pub fn find_nats_server(this_program: &Path) -> Result<PathBuf, BinaryError> {
     if let Some(path) = std::env::var_os(NATS_SERVER_VARIABLE).filter(|path| !path.is_empty()) {
         let path = PathBuf::from(path);

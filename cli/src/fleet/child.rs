@@ -1,4 +1,4 @@
-//! One supervised process: started, logged, started again when it dies, ended in order.
+//! One supervised process: started, logged, restarted when it ends, and stopped in order.
 
 use std::fmt;
 use std::fs::OpenOptions;
@@ -24,14 +24,14 @@ const LOOK_FOR_HOLD: Duration = Duration::from_millis(100);
 /// Longer than the 10 s that a process may drain by default.
 const ENDS_WITHIN: Duration = Duration::from_secs(15);
 
-/// How far the end of a fleet has come.
+/// How far the shutdown of a fleet has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stage {
-    /// Everything runs.
+    /// All processes run.
     Running,
-    /// Agents and gateways end.
+    /// Agents and gateways are stopped.
     Ending,
-    /// NATS servers end too.
+    /// NATS servers are stopped too.
     Ended,
 }
 
@@ -54,7 +54,7 @@ pub struct Child {
     pub ever_ready: EverReady,
 }
 
-/// A process ended although nobody asked, or could not be started.
+/// A process ended without being stopped, or could not be started.
 #[derive(Clone, Debug)]
 pub struct Event {
     /// Its region.
@@ -63,11 +63,11 @@ pub struct Event {
     pub name: String,
     /// What happened: `ended with exit code 1`.
     pub what: String,
-    /// What follows.
+    /// What the supervisor does next.
     pub next: Next,
     /// Where its output is.
     pub log: PathBuf,
-    /// What it wrote there last, where that may be the reason.
+    /// The last lines of its output, if they may give the reason.
     pub said: Option<String>,
 }
 
@@ -83,28 +83,30 @@ enum End {
 pub struct Supervision {
     /// Starts processes.
     pub spawner: Spawner,
-    /// Where its id is noted.
+    /// Records its process id.
     pub run_state: Arc<RunState>,
-    /// Where events go.
+    /// Receives its events.
     pub events: mpsc::Sender<Event>,
-    /// How far the end has come.
+    /// How far the shutdown has come.
     pub stage: watch::Receiver<Stage>,
-    /// The stage at which this process ends.
+    /// The stage at which this process is stopped.
     pub ends_at: Stage,
 }
 
-/// Where a process of `name` is held down: while the file exists it is not started. `isthmus lab DIR down` writes it.
+/// The hold file of the process `name`: while it exists, the process is not started. `isthmus lab
+/// DIR down` writes it.
 pub fn hold_file(region_folder: &Path, name: &str) -> PathBuf {
     region_folder.join(format!("{name}.hold"))
 }
 
-/// Where the output of a process of `name` goes.
+/// The file that the output of the process `name` goes to.
 pub fn log_file(region_folder: &Path, name: &str) -> PathBuf {
     region_folder.join(format!("{name}.log"))
 }
 
 impl Child {
-    /// Runs the process until its stage has come; starts it again after an end as [`Restarts`] says.
+    /// Runs the process until the fleet reaches its stage, and restarts it after an end as
+    /// [`Restarts`] decides.
     pub async fn supervise(self, supervision: Supervision) {
         let Supervision {
             spawner,
@@ -141,7 +143,7 @@ impl Child {
         }
     }
 
-    /// Runs the process once; `None` = it was ended because `stop` came.
+    /// Runs the process once. `None` means that it was stopped because `stop` completed.
     async fn run(
         &self,
         spawner: &Spawner,
@@ -198,7 +200,8 @@ impl Child {
         log_file(&self.folder, &self.name)
     }
 
-    /// The last words of a process that was killed while it served say nothing about that.
+    /// Leaves out the last lines of a process that a signal ended after it was ready: they do not
+    /// explain the end.
     fn event(&self, end: &End, next: Next, said_before: u64) -> Event {
         let log = self.log();
         let telling = end.exit_code().is_some() || !self.ever_ready.was_noted();

@@ -1,7 +1,8 @@
-//! `isthmus exec-child`: becomes another program that ends with its parent, also when the parent is killed.
+//! `isthmus exec-child`: becomes another program, which the kernel kills when its parent ends, even
+//! if the parent is killed.
 //!
-//! It asks the kernel for SIGKILL at the parent's death, makes sure that the parent has not died before that, and executes
-//! the program in its own place; the request survives the execution.
+//! It asks the kernel for SIGKILL at the parent's death, checks that the parent has not ended
+//! before that, and executes the program in its own place. The request survives the execution.
 
 use std::ffi::OsString;
 use std::io;
@@ -29,28 +30,28 @@ pub struct ExecChild {
 /// Why the program was not executed.
 #[derive(Debug, thiserror::Error)]
 pub enum ExecError {
-    /// The kernel refused.
+    /// The kernel refused the parent-death signal.
     #[error("the parent-death signal cannot be set")]
     DeathSignal(#[source] rustix::io::Errno),
-    /// The parent has died already.
+    /// The parent has ended already.
     #[error("the parent {0} has ended")]
     Orphan(u32),
     /// No program was named.
     #[error("no program was named")]
     NoProgram,
-    /// The program can't be executed.
+    /// The program cannot be executed.
     #[error("{program:?} cannot be executed")]
     Exec {
         /// The program.
         program: OsString,
-        /// Why.
+        /// The cause.
         #[source]
         source: io::Error,
     },
 }
 
 impl ExecChild {
-    /// Becomes the program; returns only when that fails.
+    /// Becomes the program. Returns only if that fails.
     pub fn run(self) -> ExecError {
         if let Err(error) = set_parent_process_death_signal(Some(Signal::KILL)) {
             return ExecError::DeathSignal(error);
@@ -70,10 +71,10 @@ impl ExecChild {
     }
 }
 
-/// This very program, also when its file has been replaced since it was started.
+/// This program itself, even if its file has been replaced since it was started.
 const THIS_PROGRAM: &str = "/proc/self/exe";
 
-/// The command that becomes `program` under the protection of `isthmus exec-child`, as a child of this process.
+/// The command that runs `program` through `isthmus exec-child`, as a child of this process.
 pub fn wrap(program: &Path) -> Command {
     let mut command = Command::new(THIS_PROGRAM);
     command

@@ -1,4 +1,4 @@
-//! What a process wrote to its log last.
+//! The last lines that a process wrote to its log.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -7,12 +7,13 @@ use std::path::Path;
 const LOOKED_AT: u64 = 4096;
 
 /// The length of a log, in bytes; 0 if there is none.
-pub fn length(log: &Path) -> u64 {
+pub(super) fn length(log: &Path) -> u64 {
     log.metadata().map_or(0, |file| file.len())
 }
 
-/// The last line that is not indented with the indented ones after it, of what stands in the log from byte `from` on.
-pub fn since(log: &Path, from: u64) -> Option<String> {
+/// The last line of the log that is not indented, with the indented lines after it. Only the part
+/// from byte `from` on is read, and at most its last `LOOKED_AT` bytes.
+pub(super) fn since(log: &Path, from: u64) -> Option<String> {
     let text = end(log, from).ok()?;
     let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
     let start = lines.iter().rposition(|line| !line.starts_with([' ', '\t']));
@@ -34,7 +35,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_words_are_a_line_with_what_is_indented_below_it_and_of_this_run_alone() -> io::Result<()> {
+    fn last_words_are_this_runs_last_line_with_its_indented_block() -> io::Result<()> {
         let folder = tempfile::tempdir()?;
         let log = folder.path().join("agent-1.log");
         assert_eq!((length(&log), since(&log, 0)), (0, None));

@@ -1,4 +1,4 @@
-//! From a folder, programs and ports to the processes to start.
+//! Turns a folder, programs and ports into the processes to start.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -31,7 +31,7 @@ struct RegionPlan {
 }
 
 impl Plan {
-    /// Puts the parts together.
+    /// Combines the parts.
     pub fn new(folder: &Folder, binaries: &Binaries, ports: &Ports, links: &[LinkRun]) -> Self {
         let regions = folder
             .regions
@@ -70,7 +70,7 @@ impl Plan {
         }
     }
 
-    /// The NATS servers, and how to know that they are ready.
+    /// The NATS servers and their readiness checks.
     pub fn servers(&self) -> (Vec<Awaited>, Vec<Child>) {
         self.regions
             .iter()
@@ -78,7 +78,7 @@ impl Plan {
             .unzip()
     }
 
-    /// Agents and gateways, and how to know that they are ready.
+    /// Agents and gateways and their readiness checks.
     pub fn processes(&self) -> (Vec<Awaited>, Vec<Child>) {
         self.regions
             .iter()
@@ -87,7 +87,7 @@ impl Plan {
     }
 }
 
-/// The override of `link.dial`: through which proxies this region reaches each other one.
+/// The override of `link.dial`: the proxies through which this region reaches each other region.
 fn dial(from: &RegionName, links: &[LinkRun]) -> String {
     let mut dial: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for link in links.iter().filter(|link| link.from == from.as_str()) {
@@ -279,7 +279,7 @@ impl RegionPlan {
 }
 
 impl Plan {
-    /// Forgets what an earlier run left: processes held down, and clocks put wrong.
+    /// Clears what an earlier run left: hold files and clock offsets.
     pub fn clear_faults(&self) -> std::io::Result<()> {
         for region in &self.regions {
             for name in region.names() {

@@ -1,8 +1,9 @@
-//! Which ports the processes of a folder get: a fixed block, or a free one.
+//! The ports of a folder's processes: a fixed block, or a free one.
 //!
-//! Block of a region at index i, from `base + 20 i` on: +1 NATS, +2 its monitoring, +10/+11 agent-1 door and admin,
-//! +12/+13 agent-2, +14/+15 gateway-1 link and admin, +16/+17 gateway-2. The network's proxies follow the last region's
-//! block. Port `base` itself is held for the life of the run, so that two runs never share a block.
+//! The block of the region at index i starts at `base + 20 i`: +1 NATS, +2 its monitoring, +10/+11
+//! door and admin of agent-1, +12/+13 of agent-2, +14/+15 link and admin of gateway-1, +16/+17 of
+//! gateway-2. The network's proxies follow the last region's block. Port `base` itself stays bound
+//! for the whole run, so that two runs never share a block.
 
 use std::net::TcpListener;
 use std::str::FromStr;
@@ -12,16 +13,17 @@ use isthmus_replication::names::RegionName;
 use super::loopback;
 use crate::folder::{PORTS_PER_REGION, PROCESSES_PER_ROLE};
 
-/// Automatic blocks lie below the ports that the system gives to outgoing connections, and begin at multiples of their size. Tests take
-/// their ports from the same blocks, in the same way (`free_port` of crates/log).
+/// Automatic blocks are below the ports that the system uses for outgoing connections, and start at
+/// `AUTO_FROM` plus a multiple of their size. Tests take their ports from the same blocks, in the
+/// same way (`free_port` of crates/log).
 const AUTO_FROM: u16 = 10_240;
 const AUTO_TO: u16 = 32_512;
 const AUTO_BLOCK: u16 = 256;
 
-/// What `--port-base` says.
+/// The value of `--port-base`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PortChoice {
-    /// The block that begins here.
+    /// The block that starts here.
     Base(u16),
     /// Any free block.
     Auto,
@@ -91,11 +93,11 @@ impl RegionPorts {
 /// A claimed block.
 #[derive(Debug)]
 pub struct Ports {
-    /// Held so that no other run takes the block.
+    /// Stays bound so that no other run takes the block.
     pub guard: TcpListener,
     /// In the order of the folder's regions.
     pub regions: Vec<RegionPorts>,
-    /// For the network's proxies; empty when any port will do.
+    /// Ports of the network's proxies; empty if any port will do.
     pub wan: Vec<u16>,
 }
 
@@ -109,15 +111,15 @@ pub enum PortError {
     Taken {
         /// The port.
         port: u16,
-        /// What it was meant for.
+        /// What the port is for.
         role: String,
     },
     /// The block would end above 65535.
     #[error("a block of {size} ports from {base} on ends above 65535; choose a lower --port-base")]
     TooHigh {
-        /// Its first port.
+        /// The first port of the block.
         base: u16,
-        /// How many ports are needed.
+        /// The number of ports needed.
         size: usize,
     },
     /// No automatic block is free.
@@ -127,7 +129,7 @@ pub enum PortError {
     NoneFree,
 }
 
-/// Finds the ports and holds the block's first.
+/// Finds the ports and binds the first one of the block.
 pub fn claim(choice: PortChoice, regions: &[RegionName]) -> Result<Ports, PortError> {
     match choice {
         PortChoice::Base(base) => claim_block(base, regions, true),
@@ -167,7 +169,7 @@ fn claim_block(base: u16, regions: &[RegionName], fixed_proxies: bool) -> Result
     })
 }
 
-/// The ports of each region in the block that begins at `base`, all of them free.
+/// The ports of each region in the block that starts at `base`, if all of them are free.
 fn check_regions(base: u16, regions: &[RegionName]) -> Result<Vec<RegionPorts>, PortError> {
     let mut chosen = Vec::new();
     for (index, region) in regions.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! Waiting, within a bound, until processes say that they are ready.
+//! Waits, within a bound, until processes report that they are ready.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ use super::restarts::{EverReady, Next};
 const ASK_EVERY: Duration = Duration::from_millis(100);
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 
-/// A process that is waited for.
+/// A process to wait for.
 #[derive(Clone, Debug)]
 pub struct Awaited {
     /// Its region.
@@ -24,14 +24,14 @@ pub struct Awaited {
     pub checks: Vec<String>,
     /// Where its output is.
     pub log: PathBuf,
-    /// Where it is noted once it is ready.
+    /// Records that it is ready.
     pub ever_ready: EverReady,
 }
 
 /// A process did not become ready.
 #[derive(Debug, thiserror::Error)]
 pub enum NotReady {
-    /// The bound passed.
+    /// It was not ready within the bound.
     #[error("{name} of {region} was not ready within {} s ({reason}); its output is in {}{}", within.as_secs(), log.display(), tail(log))]
     Late {
         /// Its region.
@@ -40,7 +40,7 @@ pub enum NotReady {
         name: String,
         /// The bound.
         within: Duration,
-        /// What its readiness check said last.
+        /// The last result of its readiness check.
         reason: Unready,
         /// Where its output is.
         log: PathBuf,
@@ -50,16 +50,16 @@ pub enum NotReady {
     Ended(Event),
 }
 
-/// What a readiness check said.
+/// The result of a readiness check.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Unready {
-    /// It was not asked yet.
+    /// The process was not asked yet.
     #[error("no answer yet")]
     NotAsked,
-    /// It gave no answer.
+    /// The process gave no answer.
     #[error("{0} does not answer")]
     Silent(String),
-    /// It answered that the process is not ready.
+    /// The process answered that it is not ready.
     #[error("{check} says {status}: {text}")]
     Answers {
         /// Its URL.
@@ -76,7 +76,7 @@ fn tail(log: &Path) -> String {
 }
 
 /// Waits until every check of every process answers 200.
-pub async fn wait(
+pub(super) async fn wait(
     awaited: Vec<Awaited>,
     within: Duration,
     events: &mut mpsc::Receiver<Event>,

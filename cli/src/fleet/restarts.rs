@@ -1,10 +1,10 @@
-//! When a process that ended is started again, and when no more.
+//! Decides whether and when a process that ended is started again.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// A process that has ended this often in a row before it was ever ready is given up.
+/// A process that ends this often before it was ever ready is given up.
 pub const ATTEMPTS: u32 = 5;
 const PAUSE: Duration = Duration::from_millis(500);
 const SETTINGS_ARE_WRONG: i32 = 64;
@@ -12,41 +12,43 @@ const SETTINGS_ARE_WRONG: i32 = 64;
 /// What follows the end of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
-    /// It is started again after this time.
+    /// It is started again after this pause.
     Again(Duration),
     /// It is held down until `isthmus lab DIR start`.
     Held,
-    /// It stays down: exit code 64 says that its settings are wrong.
+    /// It stays down: exit code 64 means that its settings are wrong.
     Down,
-    /// It stays down: it has never been ready, and was started [`ATTEMPTS`] times.
+    /// It stays down: it was started [`ATTEMPTS`] times and was never ready.
     GivenUp,
 }
 
-/// Whether a process has been ready since its fleet was started. Clones share it.
+/// Whether a process has been ready since its fleet was started. Clones share the flag.
 #[derive(Clone, Debug, Default)]
 pub struct EverReady(Arc<AtomicBool>);
 
 impl EverReady {
-    /// Notes that it is ready.
+    /// Records that the process is ready.
     pub fn note(&self) {
         self.0.store(true, Ordering::Relaxed);
     }
 
-    /// Whether it was noted.
+    /// Whether the process has been ready.
     pub fn was_noted(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
 }
 
-/// How often a process has ended before it was ever ready. The first pause is half a second, each further one twice as long;
-/// a process that has been ready always comes back after the first one.
+/// Counts how often a process has ended before it was ever ready. The first pause is half a second,
+/// and each further one is twice as long. A process that has been ready always restarts after the
+/// first pause.
 #[derive(Debug, Default)]
 pub struct Restarts {
     ends: u32,
 }
 
 impl Restarts {
-    /// Decides what follows an end with `exit_code` (none after a signal) of a process that is `held` down or not.
+    /// Decides what follows an end with `exit_code` (`None` after a signal). `held` is whether the
+    /// process is held down, `ever_ready` whether it has been ready.
     pub fn after_end(&mut self, exit_code: Option<i32>, held: bool, ever_ready: bool) -> Next {
         if exit_code == Some(SETTINGS_ARE_WRONG) {
             return Next::Down;
@@ -74,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn a_process_that_was_never_ready_waits_twice_as_long_each_time_and_is_given_up() {
+    fn a_process_that_is_never_ready_backs_off_and_is_given_up() {
         let mut restarts = Restarts::default();
         let ends: Vec<Next> = (0..5)
             .map(|_| restarts.after_end(Some(1), false, false))
@@ -86,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn a_process_that_has_been_ready_comes_back_after_half_a_second_each_time() {
+    fn a_process_that_was_ready_restarts_after_half_a_second() {
         let mut restarts = Restarts::default();
         restarts.after_end(Some(1), false, false);
         for _ in 0..20 {

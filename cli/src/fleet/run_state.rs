@@ -1,4 +1,4 @@
-//! The one writer of `run.json`.
+//! The only writer of `run.json`.
 
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -7,20 +7,20 @@ use crate::folder::Folder;
 use crate::folder::control_secret::{self, ControlSecretError};
 use crate::folder::run_file::{RunFile, RunFileError};
 
-/// What runs, kept in step with the folder's `run.json`.
+/// The running processes, kept in step with the folder's `run.json`.
 #[derive(Debug)]
 pub struct RunState {
     folder: PathBuf,
     run: Mutex<RunFile>,
 }
 
-/// Why something was not removed.
+/// Why a file was not removed.
 #[derive(Debug, thiserror::Error)]
 pub enum CloseError {
-    /// `run.json`.
+    /// `run.json` could not be removed.
     #[error(transparent)]
     RunFile(#[from] RunFileError),
-    /// The secret.
+    /// The secret could not be removed.
     #[error(transparent)]
     Secret(#[from] ControlSecretError),
 }
@@ -35,17 +35,17 @@ impl RunState {
         })
     }
 
-    /// A copy of what runs.
+    /// A copy of the current content.
     pub fn snapshot(&self) -> RunFile {
         self.lock().clone()
     }
 
-    /// Notes that everything has been ready once.
+    /// Records that all processes have been ready.
     pub fn mark_ready(&self) -> Result<(), RunFileError> {
         self.change(|run| run.ready = true)
     }
 
-    /// Notes the process id of `name` in `region`; 0 = it is down.
+    /// Records the process id of `name` in `region`; 0 means that it is down.
     pub fn note_pid(&self, region: &str, name: &str, pid: u32) -> Result<(), RunFileError> {
         self.change(|run| {
             let Some(region) = run.regions.get_mut(region) else {

@@ -1,7 +1,8 @@
 //! The thread that starts processes.
 //!
-//! The kernel sends a child its parent-death signal when the *thread* that started it ends. Threads of the async runtime
-//! come and go, so one thread of its own starts every child and lives as long as any clone of the [`Spawner`].
+//! The kernel sends a child its parent-death signal when the *thread* that started it ends. Threads
+//! of the async runtime come and go, so one dedicated thread starts every child. It lives as long
+//! as any clone of the [`Spawner`].
 
 use std::io;
 use std::process::Command;
@@ -17,7 +18,7 @@ struct Request {
     reply: oneshot::Sender<io::Result<Child>>,
 }
 
-/// Starts processes on its own thread.
+/// Starts processes on a dedicated thread.
 #[derive(Clone, Debug)]
 pub struct Spawner {
     requests: mpsc::Sender<Request>,

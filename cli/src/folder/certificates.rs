@@ -1,6 +1,7 @@
-//! Development certificates: one CA a region and, from it, one certificate for the region's gateways.
+//! Development certificates: one CA per region and, issued by it, one certificate for the region's
+//! gateways.
 //!
-//! The identity is the one of design.md section 8: exactly one URI SAN,
+//! The identity follows design.md section 8: exactly one URI SAN,
 //! `spiffe://<trust_domain>/isthmus/<set>/region/<region>/gateway`.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -16,10 +17,10 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 const AUTHORITY_LIFE: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 const GATEWAY_LIFE: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
-/// What one region's gateways need to prove who they are, all PEM.
+/// The certificates and keys of one region's gateways, all PEM.
 #[derive(Debug)]
 pub struct RegionCertificates {
-    /// The region's CA certificate: what the set trusts for this region.
+    /// The region's CA certificate, which the set trusts for this region.
     pub authority: String,
     /// The CA's private key.
     pub authority_key: String,
@@ -34,7 +35,8 @@ pub fn gateway_identity(trust_domain: &str, set: &SetName, region: &RegionName) 
     format!("spiffe://{trust_domain}/isthmus/{set}/region/{region}/gateway")
 }
 
-/// Draws a CA and a gateway certificate. The gateway's lasts a year from now, the CA ten.
+/// Creates a CA and a gateway certificate. The gateway's is valid for a year from now, the CA's for
+/// ten.
 pub fn issue(
     trust_domain: &str,
     set: &SetName,

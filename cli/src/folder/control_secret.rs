@@ -1,5 +1,5 @@
-//! `control.secret`: what who commands the network of a running folder must know. It stands beside `run.json`, for the owner alone, and
-//! is drawn anew for each run.
+//! `control.secret`: the secret that grants control of a running folder's network. It is beside
+//! `run.json`, readable by the owner alone, and drawn again for each run.
 
 use std::fs::OpenOptions;
 use std::io::{self, Write};
@@ -13,7 +13,7 @@ const NAME: &str = "control.secret";
 /// Why the secret could not be written or read.
 #[derive(Debug, thiserror::Error)]
 pub enum ControlSecretError {
-    /// There is no randomness.
+    /// The system gave no random bytes.
     #[error("no secret can be drawn for the control door of the network")]
     NoRandomness(#[source] getrandom::Error),
     /// The file can't be read or written.
@@ -21,22 +21,22 @@ pub enum ControlSecretError {
     Io {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         #[source]
         source: io::Error,
     },
-    /// It is not what `up` writes.
+    /// The file is not one that `up` writes.
     #[error("{path} is not a file of this version of isthmus")]
     Malformed {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         #[source]
         source: NotASecret,
     },
 }
 
-/// Draws a secret and writes it into the folder, in the place of an earlier run's.
+/// Draws a secret and writes it into the folder. Replaces the secret of an earlier run.
 pub fn draw(folder: &Path) -> Result<ControlSecret, ControlSecretError> {
     let mut random = [0; 32];
     getrandom::fill(&mut random).map_err(ControlSecretError::NoRandomness)?;
@@ -44,7 +44,7 @@ pub fn draw(folder: &Path) -> Result<ControlSecret, ControlSecretError> {
     remove(folder)?;
     let path = folder.join(NAME);
     let write = || {
-        // A file or link that somebody else put there is not written through.
+        // `create_new` never writes through a file or link that somebody else put there.
         let mut file = OpenOptions::new()
             .write(true)
             .create_new(true)

@@ -1,4 +1,5 @@
-//! Writing a folder: set.yaml, the trust of each region, and each region's settings and certificates.
+//! Writes a folder: set.yaml, the trust of each region, and each region's settings and
+//! certificates.
 
 use std::fs::OpenOptions;
 use std::io::{self, Write};
@@ -12,7 +13,7 @@ use crate::output::counted;
 
 /// Readable by everyone who may enter the folder.
 const OPEN: u32 = 0o644;
-/// Readable by the owner alone.
+/// Readable by the owner only.
 const SECRET: u32 = 0o600;
 
 /// What to write.
@@ -22,7 +23,7 @@ pub struct Plan {
     pub set: SetName,
     /// The trust domain in certificates.
     pub trust_domain: String,
-    /// Regions in the order in which they get ports; at least one, no name twice.
+    /// The regions in the order in which they get ports: at least one, no name twice.
     pub regions: Vec<RegionName>,
     /// The first port of the block that the files name.
     pub port_base: u16,
@@ -31,7 +32,7 @@ pub struct Plan {
 /// Why a folder was not written.
 #[derive(Debug, thiserror::Error)]
 pub enum InitError {
-    /// Something is there already.
+    /// The folder is not empty.
     #[error("{0} is not empty; name a new folder, or remove what is in it")]
     NotEmpty(PathBuf),
     /// No region was named.
@@ -51,12 +52,12 @@ pub enum InitError {
     /// The trust domain is not a host name.
     #[error("trust domain {0:?} is not one: use letters, digits, '.' and '-'")]
     TrustDomain(String),
-    /// A certificate could not be made.
+    /// A certificate could not be created.
     #[error("a certificate of {region} could not be made")]
     Certificate {
-        /// Its region.
+        /// The region of the certificate.
         region: RegionName,
-        /// Why.
+        /// The cause.
         #[source]
         source: rcgen::Error,
     },
@@ -65,7 +66,7 @@ pub enum InitError {
     Unwritable {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         #[source]
         source: io::Error,
     },

@@ -1,4 +1,4 @@
-//! `run.json`: what is running in a folder, for the commands and tests that act on it.
+//! `run.json`: the running processes of a folder, for the commands and tests that act on them.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -10,22 +10,22 @@ use serde::{Deserialize, Serialize};
 
 const NAME: &str = "run.json";
 
-/// A running folder. A `pid` of 0 is a process that is down at the moment.
+/// A running folder. A `pid` of 0 means that the process is down.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RunFile {
     /// The process of `isthmus up` or `isthmus demo`.
     pub pid: u32,
-    /// When it started, RFC 3339.
+    /// When that process started, RFC 3339.
     pub started: String,
     /// Whether every process has been ready once.
     pub ready: bool,
-    /// The regions as set.yaml orders them.
+    /// The regions in the order of set.yaml.
     pub order: Vec<String>,
-    /// What runs in each region.
+    /// The processes of each region.
     pub regions: BTreeMap<String, RegionRun>,
     /// The network between the regions.
     pub wan: WanRun,
-    /// Where each region dials each gateway of the others.
+    /// The proxies: where each region dials each gateway of the others.
     pub links: Vec<LinkRun>,
 }
 
@@ -47,7 +47,7 @@ pub struct NatsRun {
     pub url: String,
     /// The monitoring endpoint, `http://…`.
     pub monitor: String,
-    /// Its process.
+    /// Its process id.
     pub pid: u32,
 }
 
@@ -60,7 +60,7 @@ pub struct AgentRun {
     pub http: String,
     /// The admin listener, `http://…`.
     pub admin: String,
-    /// Its process.
+    /// Its process id.
     pub pid: u32,
     /// The file whose content is added to its wall time.
     pub clock_file: PathBuf,
@@ -75,7 +75,7 @@ pub struct GatewayRun {
     pub link: SocketAddr,
     /// The admin listener, `http://…`.
     pub admin: String,
-    /// Its process.
+    /// Its process id.
     pub pid: u32,
     /// The file whose content is added to its wall time.
     pub clock_file: PathBuf,
@@ -86,27 +86,27 @@ pub struct GatewayRun {
 pub struct WanRun {
     /// Its control door (JSON lines over TCP); absent with one region.
     pub control: Option<SocketAddr>,
-    /// The round trip it imitates, in milliseconds.
+    /// The emulated round trip, in milliseconds.
     pub rtt_ms: u64,
 }
 
-/// One way through the network.
+/// One proxy of the network.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LinkRun {
     /// The region that dials.
     pub from: String,
     /// The region that is dialled.
     pub to: String,
-    /// The gateway of `to` behind it.
+    /// The gateway of `to` that the proxy leads to.
     pub gateway: String,
     /// The address to dial.
     pub proxy: SocketAddr,
 }
 
-/// Why nothing could be found out about a running folder.
+/// Why the run file cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum RunFileError {
-    /// No `run.json`.
+    /// There is no `run.json`.
     #[error("nothing runs in {0}: it has no {NAME}; start it with `isthmus up {0}`")]
     Absent(PathBuf),
     /// The process that wrote it has ended.
@@ -124,23 +124,23 @@ pub enum RunFileError {
     Io {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         #[source]
         source: io::Error,
     },
-    /// It is not what `up` writes.
+    /// The file is not one that `up` writes.
     #[error("{path} is not a file of this version of isthmus")]
     Malformed {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         #[source]
         source: serde_json::Error,
     },
 }
 
 impl RunFile {
-    /// Reads the file of a folder in which a process still runs.
+    /// Reads the file of a folder whose process still runs.
     pub fn of_running(folder: &Path) -> Result<Self, RunFileError> {
         let path = folder.join(NAME);
         let text = match std::fs::read(&path) {
@@ -162,14 +162,14 @@ impl RunFile {
         }
     }
 
-    /// The regions as set.yaml orders them.
+    /// The regions in the order of set.yaml.
     pub fn regions_in_order(&self) -> impl Iterator<Item = (&str, &RegionRun)> {
         self.order
             .iter()
             .filter_map(|name| Some((name.as_str(), self.regions.get(name)?)))
     }
 
-    /// Writes the file as a whole, so that a reader never sees half of it.
+    /// Replaces the file atomically, so that a reader never sees half of it.
     pub fn store(&self, folder: &Path) -> Result<(), RunFileError> {
         let path = folder.join(NAME);
         let write = || {

@@ -4,7 +4,7 @@ use isthmus_replication::names::{RegionName, SetName};
 
 use super::PORTS_PER_REGION;
 
-/// The first port of the block of the region that stands at `index` in set.yaml.
+/// The first port of the block of the region at `index` in set.yaml.
 fn block(port_base: u16, index: usize) -> u16 {
     port_base + PORTS_PER_REGION * index as u16
 }

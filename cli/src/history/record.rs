@@ -17,9 +17,9 @@ pub enum HistoryEntry {
         region: String,
         /// Its key.
         key: String,
-        /// Its value; none = a delete.
+        /// Its value; `None` for a delete.
         value: Option<String>,
-        /// Milliseconds since the history began.
+        /// Milliseconds since the start of the history.
         at_ms: u64,
     },
     /// A write was acknowledged.
@@ -28,7 +28,7 @@ pub enum HistoryEntry {
         write: u64,
         /// Its version as text.
         version: String,
-        /// Milliseconds since the history began.
+        /// Milliseconds since the start of the history.
         at_ms: u64,
     },
     /// A write was refused.
@@ -37,32 +37,34 @@ pub enum HistoryEntry {
         write: u64,
         /// The code or reason.
         reason: String,
-        /// Milliseconds since the history began.
+        /// Milliseconds since the start of the history.
         at_ms: u64,
     },
-    /// Whether a write happened is unknown.
+    /// The outcome of a write is unknown.
     Unknown {
         /// Number of the write.
         write: u64,
         /// The code or reason.
         reason: String,
-        /// Milliseconds since the history began.
+        /// Milliseconds since the start of the history.
         at_ms: u64,
     },
-    /// A session that has seen a key was presented to an agent, which answered.
+    /// An agent answered a read with a session that has seen the key.
     SessionRead {
         /// `region/name`.
         agent: String,
         /// The key.
         key: String,
-        /// The version that the session has seen: its own acknowledged write, or an earlier read.
+        /// The version that the session has seen: of its own acknowledged write, or of an earlier
+        /// read.
         seen: String,
-        /// The version shown, also of a tombstone; none = the agent never heard of the key.
+        /// The version returned, also of a tombstone; `None` if the agent has no version of the
+        /// key.
         version: Option<String>,
-        /// The value shown; none = absent or deleted.
+        /// The value returned; `None` if absent or deleted.
         value: Option<String>,
     },
-    /// Which agents are read after the last write.
+    /// The agents that are read after the last write.
     Agents {
         /// `region/name` of each.
         agents: Vec<String>,
@@ -73,9 +75,9 @@ pub enum HistoryEntry {
         agent: String,
         /// The key.
         key: String,
-        /// The version held, also of a tombstone; none = the agent never heard of the key.
+        /// The version held, also of a tombstone; `None` if the agent has no version of the key.
         version: Option<String>,
-        /// The value held; none = absent or deleted.
+        /// The value held; `None` if absent or deleted.
         value: Option<String>,
     },
 }
@@ -83,18 +85,18 @@ pub enum HistoryEntry {
 /// A whole history.
 pub type History = Vec<HistoryEntry>;
 
-/// Why a history can't be judged.
+/// Why a history cannot be judged.
 #[derive(Debug, thiserror::Error)]
 pub enum HistoryError {
-    /// It can't be read.
+    /// The history cannot be read.
     #[error("the history cannot be read")]
     Unreadable(#[from] std::io::Error),
     /// A line is not an entry.
     #[error("line {line} is no entry of a history")]
     Malformed {
-        /// Its number, from 1.
+        /// The line's number, from 1.
         line: NonZeroUsize,
-        /// Why.
+        /// The cause.
         #[source]
         source: serde_json::Error,
     },

@@ -1,12 +1,18 @@
-//! The judgement on a history.
+//! The verdict on a history.
 //!
-//! Problem: merges throw away the older of two writes, and a write whose answer was lost may have happened, so that "the last
-//! write is there" can't be asked. Sketch: of each key take the greatest version that was acknowledged. What an agent holds
-//! at the end must be a write of this history that was not refused, and must be at least that new. An acknowledged
-//! write is known by its version; an unknown one by its value, which is unique; an unknown delete has neither, so that any
-//! tombstone newer than the greatest acknowledged version may be its. Invariant: a lost acknowledged write makes the agent hold
-//! something older, or nothing; an invented one has a value or version that nobody wrote. Beyond that the agents must agree.
-//! What a session was shown meanwhile must be such a write too, at least as new as what the session had seen.
+//! Problem: a merge discards the older of two writes, and a write whose answer was lost may have
+//! happened, so "the last write is there" cannot be checked.
+//!
+//! Sketch: take the greatest acknowledged version of each key. What an agent holds at the end must
+//! be a write of this history that was not refused, and at least as new as that version. An
+//! acknowledged write is identified by its version and an unknown write by its unique value. An
+//! unknown delete has neither, so any tombstone newer than the greatest acknowledged version may be
+//! that delete.
+//!
+//! Invariant: if an acknowledged write is lost, the agent holds something older, or nothing; an
+//! invented write has a value or version that nobody wrote. In addition all agents must agree, and
+//! what a session was shown meanwhile must be such a write too, at least as new as what the session
+//! had seen.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -18,31 +24,31 @@ use super::record::HistoryEntry;
 #[cfg(test)]
 mod tests;
 
-/// What a history proves.
+/// The result of judging a history.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Verdict {
     /// Acknowledged writes.
     pub acknowledged: usize,
     /// Refused writes.
     pub failed: usize,
-    /// Writes whose outcome is unknown, also those without any outcome.
+    /// Writes whose outcome is unknown, including those without any logged outcome.
     pub unknown: usize,
     /// Keys written.
     pub keys: usize,
     /// Agents read.
     pub agents: usize,
-    /// Reads with a session while there were writes.
+    /// Reads with a session during the writes.
     pub session_reads: usize,
-    /// What must not be; empty = nothing acknowledged was lost.
+    /// Everything that is wrong; empty if the history passes.
     pub violations: Vec<Violation>,
 }
 
-/// Something that must not be.
+/// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Violation {
     /// The agent, `region/name`; empty if it concerns the history itself.
     pub agent: String,
-    /// The key; empty if it concerns no single one.
+    /// The key; empty if no single key is concerned.
     pub key: String,
     /// What is wrong.
     pub what: Wrong,
@@ -56,21 +62,21 @@ pub enum Wrong {
     Lost {
         /// The greatest acknowledged version.
         acknowledged: String,
-        /// What the agent holds.
+        /// The version that the agent holds.
         holds: Option<String>,
     },
     /// The agent holds a value that is older than an acknowledged delete.
     CameBack {
         /// The version of the delete.
         deleted: String,
-        /// What the agent holds.
+        /// The version that the agent holds.
         holds: String,
     },
     /// A session was shown something older than what it had seen, or nothing.
     Stale {
-        /// What it had seen.
+        /// The version that it had seen.
         seen: String,
-        /// What it was shown.
+        /// The version that it was shown.
         shown: Option<String>,
     },
     /// The agent holds something that nobody of this history wrote.
@@ -91,17 +97,17 @@ pub enum Wrong {
     Differs {
         /// The other agent.
         from: String,
-        /// What this one holds.
+        /// The version that this agent holds.
         holds: Option<String>,
-        /// What the other holds.
+        /// The version that the other agent holds.
         other: Option<String>,
     },
-    /// A version of the history is none.
+    /// A version in the history cannot be parsed.
     NoVersion {
         /// The text.
         version: String,
     },
-    /// No agent was read at all, or nothing was acknowledged: nothing is proved.
+    /// No agent was read at all, or no write was acknowledged.
     ProvesNothing,
 }
 
@@ -178,7 +184,7 @@ pub fn judge(history: &[HistoryEntry]) -> Verdict {
     verdict
 }
 
-/// The judgement on what a session was shown while there were writes.
+/// Judges what sessions were shown during the writes.
 fn judge_sessions(history: &[HistoryEntry], keys: &BTreeMap<String, Vec<Write>>, verdict: &mut Verdict) {
     for entry in history {
         let HistoryEntry::SessionRead {
@@ -239,7 +245,7 @@ fn judge_key(writes: &[Write], held: &Held) -> Option<Wrong> {
     })
 }
 
-/// What is wrong with a version and value as such: nobody wrote it, or it was refused.
+/// Checks a version and value alone: that somebody wrote them, and that the write was not refused.
 fn unexplained(writes: &[Write], version: &Version, value: &Option<String>) -> Option<Wrong> {
     let same_content = || writes.iter().filter(|write| write.value == *value);
     let known = same_content().any(|write| write.acknowledged() == Some(version));

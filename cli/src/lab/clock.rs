@@ -4,14 +4,14 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-/// Time added to, or taken from, a process's wall time. Text like `+8h`, `-300ms`, `0s`.
+/// Time added to, or taken from, a process's wall time. Written as `+8h`, `-300ms`, `0s`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Offset {
     behind: bool,
     by: Duration,
 }
 
-/// Text that is no offset.
+/// Text that is not an offset.
 #[derive(Debug, thiserror::Error)]
 #[error("{text:?} is no clock offset; write one like +8h, -300ms or 0s")]
 pub(crate) struct NotAnOffset {
@@ -21,7 +21,7 @@ pub(crate) struct NotAnOffset {
 }
 
 impl Offset {
-    /// A clock that is right.
+    /// No offset: a clock that is right.
     pub(crate) const NONE: Self = Self::ahead(Duration::ZERO);
 
     /// A clock that is ahead.

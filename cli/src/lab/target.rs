@@ -1,4 +1,4 @@
-//! Which processes a fault is meant for, and what is done to them.
+//! The target processes of a fault, and the actions on them.
 
 use std::fmt;
 use std::io;
@@ -11,14 +11,15 @@ use super::clock::Offset;
 use crate::fleet::child::hold_file;
 use crate::folder::run_file::RunFile;
 
-/// `leader@eu-west`, `standby@eu-west`, `agent-1@eu-west`, `nats@eu-west`, `agents@eu-west`, `gateways@eu-west`, `all@eu-west`.
+/// `leader@eu-west`, `standby@eu-west`, `agent-1@eu-west`, `nats@eu-west`, `agents@eu-west`,
+/// `gateways@eu-west` or `all@eu-west`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Target {
     who: String,
     region: String,
 }
 
-/// Text that is no target.
+/// Text that is not a target.
 #[derive(Debug, thiserror::Error)]
 #[error("{0:?} names no process; write WHO@REGION, for example leader@eu-west or agent-1@eu-west")]
 pub(crate) struct NotATarget(String);
@@ -52,7 +53,7 @@ pub(crate) struct Process {
     clock_file: Option<PathBuf>,
 }
 
-/// Why a fault was not put in.
+/// Why a fault was not injected.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TargetError {
     #[error("no region {0} runs here; the regions are: {1}")]
@@ -93,12 +94,12 @@ impl Target {
         }
     }
 
-    /// The region whose leader has to be found out first.
+    /// The region whose leader must be known to resolve the target.
     pub(crate) fn wants_leader(&self) -> Option<&str> {
         matches!(self.who.as_str(), "leader" | "standby").then_some(self.region.as_str())
     }
 
-    /// The processes meant; at least one.
+    /// The target processes, at least one.
     pub(crate) fn resolve(&self, run: &RunFile, leader: Option<&str>) -> Result<Vec<Process>, TargetError> {
         let processes = of_region(run, &self.region)?;
         let names: Vec<&str> = processes.iter().map(|process| process.name.as_str()).collect();
@@ -163,7 +164,7 @@ impl Process {
         self.signal(Signal::CONT)
     }
 
-    /// Keeps it from being started, then kills it if it runs.
+    /// Holds the process down, then kills it if it runs.
     pub(crate) fn take_down(&self, dir: &Path) -> Result<(), TargetError> {
         let path = hold_file(&dir.join(&self.region), &self.name);
         std::fs::write(&path, "held down by isthmus lab\n")

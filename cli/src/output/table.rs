@@ -1,10 +1,10 @@
-//! Tables without lines, for people.
+//! Tables without borders, for people.
 
 use std::fmt::{self, Display};
 
 use isthmus_runtime::printable;
 
-/// Rows below a header. Each cell is one line, whatever it holds.
+/// Rows below a header. Each cell is one line, whatever text it is.
 #[derive(Debug)]
 pub(crate) struct Table(comfy_table::Table);
 

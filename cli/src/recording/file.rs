@@ -1,4 +1,4 @@
-//! The file of a history: the one place that writes it.
+//! The only writer of a history file.
 
 use std::io::{BufWriter, Write as _};
 use std::path::Path;
@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use super::RecordError;
 use crate::history::HistoryEntry;
 
-/// How many writes ended how.
+/// The number of writes by outcome.
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
     pub(crate) acknowledged: u64,

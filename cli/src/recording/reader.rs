@@ -1,4 +1,5 @@
-//! One client that goes with a session from agent to agent of all regions and logs what it is shown.
+//! One client that takes a session from agent to agent of all regions and logs the versions it is
+//! shown.
 
 use std::time::{Duration, Instant};
 
@@ -14,10 +15,10 @@ const PAUSE: Duration = Duration::from_millis(5);
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(50);
 /// How long an agent may wait until it has what the session has seen.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// So often of a hundred times a reader goes on with the session of a new write, else with its own.
+/// The percentage of reads that use the session of a recent write instead of the reader's own.
 const NEW_SESSIONS_IN_100: u64 = 30;
 
-/// A client that reads in whatever region it is.
+/// A client that reads in any region.
 pub(super) struct Reader {
     pub(super) bucket: String,
     pub(super) agents: Vec<(String, String)>,
@@ -34,7 +35,7 @@ impl Reader {
                 None => recorder.recent.draw(&mut self.random),
             };
             own = match sight {
-                Some(sight) => self.look_again(&recorder, sight).await?,
+                Some(sight) => self.reread(&recorder, sight).await?,
                 None => None,
             };
             sleep(if own.is_some() { PAUSE } else { PAUSE_AFTER_FAILURE }).await;
@@ -42,8 +43,9 @@ impl Reader {
         Ok(())
     }
 
-    /// Reads the key that a session has seen on any agent; `None` = the agent refused or did not answer, which it may.
-    async fn look_again(&mut self, recorder: &Recorder, sight: Sight) -> Result<Option<Sight>, RecordError> {
+    /// Reads the key that a session has seen, on any agent. `None` if the agent refused or did not
+    /// answer, which is allowed, or has no version of the key.
+    async fn reread(&mut self, recorder: &Recorder, sight: Sight) -> Result<Option<Sight>, RecordError> {
         let Some((agent, door)) = self.random.choice(&self.agents) else {
             return Ok(None);
         };

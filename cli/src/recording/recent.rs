@@ -1,4 +1,4 @@
-//! The newest acknowledged writes, for readers that go on with their sessions.
+//! The newest acknowledged writes, for readers that continue with their sessions.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
@@ -15,7 +15,7 @@ pub(super) struct Sight {
     pub(super) session: String,
 }
 
-/// The newest sights of writers, some hundreds at most.
+/// The newest sights of writers, at most `KEPT`.
 #[derive(Debug, Default)]
 pub(super) struct Recent(Mutex<VecDeque<Sight>>);
 
@@ -28,7 +28,7 @@ impl Recent {
         kept.push_back(sight);
     }
 
-    /// Any of them; `None` = there is none yet.
+    /// A random one of them; `None` if there is none yet.
     pub(super) fn draw(&self, random: &mut Rng) -> Option<Sight> {
         let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         random.choice(kept.iter()).cloned()

@@ -1,4 +1,4 @@
-//! One client that writes without pause and logs what becomes of each write.
+//! One client that writes without pause and logs the outcome of each write.
 
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -14,7 +14,7 @@ use crate::history::HistoryEntry;
 const DELETES_IN_100: u64 = 5;
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(50);
 
-/// A client of one region. After a failure it goes on with the region's next agent.
+/// A client of one region. After a failure it continues with the region's next agent.
 pub(super) struct Writer {
     pub(super) region: String,
     pub(super) bucket: String,
@@ -85,9 +85,15 @@ impl Writer {
     }
 }
 
-/// A write that did not reach anybody, or was refused with a code, has failed; everything else may have happened.
+/// A write that reached no agent, or was refused with a code, has failed. Every other one may have
+/// happened.
 fn outcome(write: u64, error: &HttpError, at_ms: u64) -> HistoryEntry {
     match error {
+        HttpError::NoRequest(_) => HistoryEntry::Fail {
+            write,
+            reason: "not_sent".to_owned(),
+            at_ms,
+        },
         HttpError::NoAnswer { source, .. } if source.is_connect() => HistoryEntry::Fail {
             write,
             reason: "not_connected".to_owned(),

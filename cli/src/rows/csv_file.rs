@@ -38,8 +38,8 @@ fn read_quoted_well(bytes: &[u8], key: Option<&str>) -> At<Rows> {
     Ok(collected.rows)
 }
 
-/// Counts lines up to rows that come one after the other. The reader's own count is of where it looked for a row, which is
-/// before empty lines and before the second half of a CR LF.
+/// Counts lines up to rows that are passed in order. The reader's own position is where it started
+/// to look for a row, which is before empty lines and before the second half of a CR LF.
 struct Lines<'a> {
     bytes: &'a [u8],
     passed: usize,
@@ -55,7 +55,7 @@ impl<'a> Lines<'a> {
         }
     }
 
-    /// The line on which the row begins that the reader looked for at this byte.
+    /// The line of the row that the reader started to look for at this byte.
     fn of_row(&mut self, looked_at: u64) -> u64 {
         let looked_at = usize::try_from(looked_at).unwrap_or(usize::MAX);
         let ahead = self.bytes.get(looked_at..).unwrap_or_default();
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn another_column_can_be_the_key_and_a_mark_at_the_start_is_no_part_of_it() {
+    fn any_column_can_be_the_key_and_a_byte_order_mark_is_ignored() {
         let rows = read("\u{feff}id,name\n1,a\n".as_bytes(), Some("name")).unwrap();
         assert_eq!(pairs(&rows), [("a", r#"{"id":"1","name":"a"}"#)]);
     }

@@ -9,7 +9,7 @@ use super::{At, Collected, Fault, Rows};
 
 type Fields = Map<String, Value>;
 
-/// Reads a whole file, up to its first bad row. The first row says which field is the key.
+/// Reads a whole file, up to its first bad row. The first row determines the key field.
 pub(super) fn read(bytes: &[u8], key: Option<&str>) -> At<Rows> {
     let mut collected = Collected::default();
     let mut key_field: Option<String> = None;
@@ -52,7 +52,7 @@ fn key_of(fields: &Fields, name: &str) -> Result<String, Fault> {
     }
 }
 
-/// The name that stands first in a JSON object.
+/// The name of the first field in a JSON object.
 fn first_field(text: &str) -> Result<Option<String>, serde_json::Error> {
     struct First;
 

@@ -1,4 +1,4 @@
-//! Quotes as RFC 4180 wants them. The CSV reader takes any, and guesses.
+//! Checks quotes as RFC 4180 requires them. The CSV reader accepts any quotes, and guesses.
 
 use super::Fault;
 

@@ -1,4 +1,4 @@
-//! A door that answers bodies as a test says, over HTTP/1.1, one request a connection.
+//! A door whose answers a test chooses, over HTTP/1.1, one request per connection.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -11,17 +11,17 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 /// A status and a body.
-pub type FakeAnswer = (u16, String);
+pub(crate) type FakeAnswer = (u16, String);
 
-/// Closes when it is dropped.
-pub struct Door {
+/// A door, closed when it is dropped.
+pub(crate) struct Door {
     pub url: String,
     closing: Arc<AtomicBool>,
     listening: Option<JoinHandle<()>>,
 }
 
 impl Door {
-    pub fn open(answer: impl Fn(&str) -> FakeAnswer + Send + Sync + 'static) -> Self {
+    pub(crate) fn open(answer: impl Fn(&str) -> FakeAnswer + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let closing = Arc::new(AtomicBool::new(false));
@@ -43,14 +43,14 @@ impl Door {
         }
     }
 
-    /// A door that answers every request alike.
-    pub fn always(status: u16, body: &Value) -> Self {
+    /// A door with the same answer to every request.
+    pub(crate) fn always(status: u16, body: &Value) -> Self {
         let body = body.to_string();
         Self::open(move |_| (status, body.clone()))
     }
 
-    /// A door for batches whose operations are judged one by one.
-    pub fn of_batches(judge: impl Fn(&Value) -> Value + Send + Sync + 'static) -> Self {
+    /// A door for batches that answers each operation with `judge`.
+    pub(crate) fn of_batches(judge: impl Fn(&Value) -> Value + Send + Sync + 'static) -> Self {
         Self::open(move |body| {
             let operations = body.lines().map(|line| serde_json::from_str(line).unwrap());
             let answers: Vec<String> = operations
@@ -101,18 +101,18 @@ fn read(connection: &TcpStream) -> Option<String> {
     Some(String::from_utf8(body).unwrap())
 }
 
-/// The answer to a write that is done.
-pub fn written() -> Value {
+/// The answer to a successful write.
+pub(crate) fn written() -> Value {
     json!({"status": 200, "version": "v"})
 }
 
 /// A problem with a stable code.
-pub fn problem(status: u16, code: &str) -> Value {
+pub(crate) fn problem(status: u16, code: &str) -> Value {
     json!({"status": status, "code": code, "detail": format!("said by the door: {code}"), "retryable": false})
 }
 
-/// How many bytes the value of a put has.
-pub fn value_bytes(operation: &Value) -> usize {
+/// The number of bytes in the value of a put.
+pub(crate) fn value_bytes(operation: &Value) -> usize {
     STANDARD
         .decode(operation["value_base64"].as_str().unwrap())
         .unwrap()

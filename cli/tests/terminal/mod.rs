@@ -1,4 +1,4 @@
-//! What others say is shown, and never obeyed by a terminal.
+//! Text from other sources is shown, and a terminal never acts on it.
 
 use std::fs::File;
 use std::io::Read;
@@ -12,10 +12,11 @@ use crate::fake::{Door, problem};
 use crate::shell::{isthmus, printed, said};
 use crate::{file, running};
 
-/// Clears the screen, colours, turns, hides, ends a line in every way, and forges one.
+/// Clears the screen, sets colours, reverses and hides text, ends the line in every way, and forges
+/// a line.
 const EVIL: &str = "a\x1b[2J\u{9b}31m\u{202e}\u{2066}\u{200b}\u{feff}\u{2028}\u{85}\x7f\x08\0\r\nforged";
 
-/// Whether a terminal shows each character and does nothing else, and no line is of others.
+/// Checks that a terminal would show each character and act on none, and that no line is forged.
 #[track_caller]
 fn is_harmless(text: &str) {
     for line in text.split('\n') {
@@ -35,7 +36,7 @@ fn shows_harmlessly(output: &Output) {
     assert!(text.contains("\\u{1b}[2J"), "it does not show it: {text:?}");
 }
 
-/// What a gateway of whatever intent may put into a status: names are names, texts are anything.
+/// The status of a hostile gateway: names are names, other texts are arbitrary.
 fn gateway() -> Value {
     let report = json!({
         "leader": "g", "epoch": { "life": "1-a", "revision": 1 },
@@ -145,7 +146,7 @@ fn an_error_repeats_what_a_server_said_in_one_line() {
     let door = Door::open(move |_| (200, agent.clone()));
     let output = isthmus(&["status", "--via", &door.url]);
     is_harmless(&(printed(&output) + &said(&output)));
-    // A list whose events one process tells alone, and why.
+    // A list of events that one process alone reports, and the reason.
     let door = Door::always(200, &json!({ "events": [], "reason": EVIL }));
     shows_harmlessly(&isthmus(&["events", "--via", &door.url]));
 }
@@ -219,13 +220,13 @@ fn what_runs_in_a_folder_is_escaped() {
         "kv", "get", "b/k", "--dir", &dir, "--region", "nosuch",
     ]));
     shows_harmlessly(&isthmus(&["lab", &dir, "kill", "agent-1@nosuch"]));
-    // Of arguments, which are the user's own, the ends of lines stay.
+    // Line breaks in arguments are kept: the arguments are the user's own.
     let output = isthmus(&["kv", "get", "b/k", "a\x1b[2J\u{9b}\u{202e}b\r"]);
     assert_eq!(output.status.code(), Some(64));
     is_harmless(&said(&output));
 }
 
-/// What a command writes to its terminal.
+/// The output of a command on its terminal.
 fn on_a_terminal(arguments: &[&str]) -> String {
     let leader = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
     grantpt(&leader).unwrap();
@@ -244,7 +245,7 @@ fn on_a_terminal(arguments: &[&str]) -> String {
         .unwrap();
     assert!(child.wait().unwrap().success());
     let mut shown = Vec::new();
-    // With the last holder of the other end gone, reading ends with an error.
+    // When the last handle of the other end is closed, reading ends with an error.
     File::from(leader).read_to_end(&mut shown).ok();
     String::from_utf8(shown).unwrap().replace("\r\n", "\n")
 }

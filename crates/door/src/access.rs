@@ -1,4 +1,5 @@
-//! Who asks, and whether they may: tokens and certificates are looked up in what the settings say, at every request.
+//! Authentication and authorisation: the tokens and certificates of each request are looked up in
+//! the settings.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -19,18 +20,18 @@ use crate::problem::Problem;
 use crate::refusals::{Refusals, Refused};
 use crate::serve::From;
 
-/// Somebody who has proven who it is, or everybody where the settings name nobody.
+/// An authenticated caller, or everybody if the settings name no callers.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Caller<R> {
-    /// Its name in the settings.
+    /// Its name in the settings; `None` for everybody.
     pub name: Option<CallerName>,
-    /// What it may do.
+    /// Its rights.
     pub rights: R,
 }
 
-/// What somebody may do where the settings name nobody: everything.
+/// The rights of callers if the settings name none: everything.
 pub trait Rights: Send + Sync + 'static {
-    /// Everything.
+    /// All rights.
     fn all() -> Self;
 }
 
@@ -49,7 +50,7 @@ impl Rights for BucketRights {
     }
 }
 
-/// The callers of the settings, by what proves them.
+/// The callers in the settings, by token and by certificate name.
 struct Callers<R> {
     everybody: Option<Arc<Caller<R>>>,
     tokens: HashMap<[u8; 32], Arc<Caller<R>>>,
@@ -57,7 +58,8 @@ struct Callers<R> {
 }
 
 impl<R: Rights + Clone> Callers<R> {
-    /// Where nobody is named: everybody if only this machine reaches the door, else nobody.
+    /// If `settings` name no callers: everybody on a door that only this machine reaches, else
+    /// nobody.
     fn new(settings: &BTreeMap<CallerName, CallerSettings<R>>, on_loopback: bool) -> Self {
         let everybody = (settings.is_empty() && on_loopback).then(|| {
             Arc::new(Caller {
@@ -88,10 +90,11 @@ impl<R: Rights + Clone> Callers<R> {
     }
 }
 
-/// What stands before a door. Clones share it.
+/// The access control of a door. Clones share it.
 pub struct Gate<R> {
     door: &'static str,
-    /// Whether only this machine reaches the door, as long as it is open: settings that are read again may say another address.
+    /// Whether only this machine reaches the door. Fixed while the door is open: reloaded settings
+    /// may contain another address.
     on_loopback: bool,
     tls: Option<Arc<DoorTls>>,
     callers: Arc<ArcSwap<Callers<R>>>,
@@ -119,7 +122,7 @@ impl<R> fmt::Debug for Gate<R> {
 }
 
 impl<R: Rights + Clone> Gate<R> {
-    /// The gate of the door that `settings` describe.
+    /// The gate of the door with these `settings`.
     #[must_use]
     pub fn new(
         door: &'static str,
@@ -141,7 +144,8 @@ impl<R: Rights + Clone> Gate<R> {
         }
     }
 
-    /// Lets `callers` in from now on, and nobody else. A door that other machines reach is open to nobody when they are none.
+    /// Admits `callers` and nobody else from now on. If there are none, a door that other machines
+    /// reach admits nobody.
     pub fn replace(&self, callers: &BTreeMap<CallerName, CallerSettings<R>>) {
         self.callers
             .store(Arc::new(Callers::new(callers, self.on_loopback)));
@@ -153,10 +157,11 @@ impl<R: Rights + Clone> Gate<R> {
         self.tls.is_some()
     }
 
-    /// Who presents `proof`, as things stand at this moment. A token decides where there is one.
+    /// The caller that presents `proof`, according to the current settings. If there is a token, it
+    /// decides.
     ///
     /// # Errors
-    /// The problem to answer with; the refusal has been counted.
+    /// The problem for the response; the refusal has been counted.
     pub fn identify(&self, proof: &Proof) -> Result<Arc<Caller<R>>, Box<Problem>> {
         self.find(proof)
             .map_err(|why| self.refuse(why, None, proof.from, why.detail()))
@@ -184,13 +189,15 @@ impl<R: Rights + Clone> Gate<R> {
         known.next().cloned().ok_or(Refused::UnknownCertificate)
     }
 
-    /// The answer to a caller that may not do what it asks; it is counted and told.
+    /// The response to a caller that lacks the right for its request. It is counted and recorded as
+    /// an event.
     #[must_use]
     pub fn forbid(&self, caller: &Caller<R>, from: Option<SocketAddr>, detail: &str) -> Box<Problem> {
         self.refuse(Refused::Forbidden, caller.name.as_ref(), from, detail)
     }
 
-    /// The answer to a request that a page of another site may have caused, and why; it is counted and told.
+    /// The response to a request that a page of another site may have caused, with the reason. It
+    /// is counted and recorded as an event.
     #[must_use]
     pub fn forbid_page(&self, request: &Request, why: &str) -> Box<Problem> {
         self.refuse(Refused::ForeignPage, None, from(request), why)
@@ -213,19 +220,19 @@ impl<R: Rights + Clone> Gate<R> {
     }
 }
 
-/// What a request presented, and where it comes from. Whoever answers for long asks [`Gate::identify`] again and again with it: what was
-/// taken away meanwhile ends what goes on, too.
+/// The credentials of a request, and its address. A long-running response calls [`Gate::identify`]
+/// with it repeatedly, so that it ends when the caller's rights are removed.
 #[derive(Debug, Clone)]
 pub struct Proof {
     /// The hash of its token.
     token: Option<Fingerprint>,
     certificate: Option<Arc<ClientCertificate>>,
-    /// The address that it comes from.
+    /// The address that the request comes from.
     pub from: Option<SocketAddr>,
 }
 
 impl Proof {
-    /// What `request` presents.
+    /// The credentials that `request` presents.
     #[must_use]
     pub fn of(request: &Request) -> Self {
         let extensions = request.extensions();
@@ -242,7 +249,8 @@ fn from(request: &Request) -> Option<SocketAddr> {
     request.extensions().get::<From>().map(|from| from.0)
 }
 
-/// What a request presents: a bearer token, or one as the password of a browser's dialogue.
+/// The token that a request presents: a bearer token, or the password of a browser's login
+/// dialogue.
 fn token(headers: &HeaderMap) -> Option<Vec<u8>> {
     let (scheme, rest) = headers
         .get(header::AUTHORIZATION)?

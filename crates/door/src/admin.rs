@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Json, Response};
@@ -13,7 +14,7 @@ use isthmus_replication::limits::MARK_INTERVAL;
 use isthmus_runtime::Process;
 use isthmus_runtime::health::{ConditionReport, Health, Probe, Report};
 use isthmus_runtime::metrics::{CONTENT_TYPE, Metrics};
-use isthmus_runtime::settings::Duration;
+use isthmus_runtime::settings::{Duration, InvalidQuantity};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
@@ -23,7 +24,7 @@ use crate::history::{History, PAGE};
 use crate::openapi::{self, Document};
 use crate::problem::{Problem, with_problems};
 
-/// What the administrative routes show.
+/// The content of the administrative routes.
 #[derive(Clone)]
 pub struct Admin {
     health: Health,
@@ -35,15 +36,15 @@ pub struct Admin {
     journal_turns: Arc<Semaphore>,
 }
 
-/// Requests that hold a page of the region's journal at a time; the others wait.
+/// Maximum number of concurrent requests for a page of the region's journal; the others wait.
 const JOURNAL_PAGES: usize = 4;
 
-/// How current what a process has of another region is.
+/// How current this process's data of another region is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Currency {
     /// The region.
     pub origin: String,
-    /// Everything of it that is older than this is here; none while nothing is known to be.
+    /// All changes of the region that are older than this are here; `None` while this is not known.
     pub proof_age: Option<std::time::Duration>,
 }
 
@@ -54,8 +55,9 @@ impl fmt::Debug for Admin {
 }
 
 impl Admin {
-    /// The routes of `process` with the history of its region. `status` is what `/v1/status` answers with, `currency` what
-    /// `/readyz/read?max_lag=` asks; they are called for each request and must not block.
+    /// The routes of `process` with the history of its region. `status` returns the content of
+    /// `/v1/status`, `currency` the input of `/readyz/read?max_lag=`. Both are called for each
+    /// request and must not block.
     pub fn new<S, T: Serialize + JsonSchema + 'static>(
         process: &Process<S>,
         history: History,
@@ -74,7 +76,7 @@ impl Admin {
         }
     }
 
-    /// Adds to the OpenAPI document what only this kind of process serves.
+    /// Adds routes to the OpenAPI document that only this kind of process serves.
     #[must_use]
     pub fn described(self, add: impl FnOnce(Document) -> Document) -> Self {
         Self {
@@ -84,8 +86,10 @@ impl Admin {
     }
 }
 
-/// `/healthz`, `/readyz/read` (with `?max_lag=2s`: also whether what is here of other regions is so current), `/readyz/write`, `/metrics`, `/v1/status`, `/openapi.json`, and `/v1/events`: those of this run of the process
-/// with `?after=SEQUENCE`, those of the region with `?since=1h&from=SEQUENCE&limit=100`.
+/// `/healthz`, `/readyz/read` (with `?max_lag=2s`: also whether the data of other regions is that
+/// current), `/readyz/write`, `/metrics`, `/v1/status`, `/openapi.json`, and `/v1/events`: with
+/// `?after=SEQUENCE` the events of this run of the process, with
+/// `?since=1h&from=SEQUENCE&limit=100` those of the region.
 pub fn admin_router(admin: Admin) -> Router {
     let document = admin.document.clone().into_value();
     let routes = Router::new()
@@ -113,6 +117,27 @@ fn probe(admin: &Admin, probe: Probe) -> Response {
     answer(admin.health.report(probe))
 }
 
+/// Why a query is refused.
+#[derive(Debug, thiserror::Error)]
+enum InvalidQuery {
+    #[error("{0}; the parameter is max_lag")]
+    OfProbe(QueryRejection),
+    #[error("max_lag: {0}")]
+    MaxLag(InvalidQuantity),
+    #[error("max_lag is more than 1s: a region proves once a second what it has, such as max_lag=2s")]
+    MaxLagTooSmall,
+    #[error("{0}; the parameters are after, or since with from and limit")]
+    OfEvents(QueryRejection),
+    #[error("from and limit go with since=TIME, such as since=1h")]
+    WithoutSince,
+    #[error("after=SEQUENCE is of this process, since=TIME of its region: give one")]
+    AfterAndSince,
+    #[error("since: {0}")]
+    Since(InvalidQuantity),
+    #[error("limit is 1 to {PAGE}")]
+    Limit,
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Bound {
@@ -120,27 +145,22 @@ struct Bound {
 }
 
 impl Bound {
-    fn read(self) -> Result<Option<std::time::Duration>, String> {
+    fn read(self) -> Result<Option<std::time::Duration>, InvalidQuery> {
         let Some(text) = self.max_lag else { return Ok(None) };
-        let bound = Duration::parse(&text).map_err(|invalid| format!("max_lag: {invalid}"))?;
+        let bound = Duration::parse(&text).map_err(InvalidQuery::MaxLag)?;
         if bound.0 <= MARK_INTERVAL {
-            return Err(
-                "max_lag is more than 1s: a region proves once a second what it has, such as max_lag=2s"
-                    .to_owned(),
-            );
+            return Err(InvalidQuery::MaxLagTooSmall);
         }
         Ok(Some(bound.0))
     }
 }
 
-/// Whether the process may be asked, and, with a bound, whether all that it has of other regions is at most so old.
-async fn may_be_read(
-    State(admin): State<Admin>,
-    query: Result<Query<Bound>, axum::extract::rejection::QueryRejection>,
-) -> Response {
+/// Whether the process can serve reads and, with a bound, whether its data of all other regions is
+/// at most that old.
+async fn may_be_read(State(admin): State<Admin>, query: Result<Query<Bound>, QueryRejection>) -> Response {
     let bound = match query {
         Ok(Query(bound)) => bound.read(),
-        Err(rejection) => Err(format!("{rejection}; the parameter is max_lag")),
+        Err(rejection) => Err(InvalidQuery::OfProbe(rejection)),
     };
     match bound {
         Ok(None) => probe(&admin, Probe::Read),
@@ -148,7 +168,7 @@ async fn may_be_read(
             let report = admin.health.report(Probe::Read);
             answer(report.and(within(&(admin.currency)(), bound)))
         }
-        Err(detail) => Problem::new(ErrorCode::InvalidRequest, detail).into_response(),
+        Err(invalid) => Problem::new(ErrorCode::InvalidRequest, invalid.to_string()).into_response(),
     }
 }
 
@@ -198,43 +218,39 @@ struct Which {
     limit: Option<usize>,
 }
 
-/// What is asked of `/v1/events`.
+/// A request to `/v1/events`.
 enum Asked {
     /// The events of this run after a sequence.
     OfProcess(u64),
-    /// The events of the region: the newest for so long, from a sequence of its journal on, at most so many.
+    /// The events of the region: not older than a duration, from a sequence of its journal on, at
+    /// most a number of them.
     OfRegion(std::time::Duration, Option<Sequence>, usize),
 }
 
 impl Which {
-    fn read(self) -> Result<Asked, String> {
+    fn read(self) -> Result<Asked, InvalidQuery> {
         let Some(since) = self.since else {
             if self.from.is_some() || self.limit.is_some() {
-                return Err("from and limit go with since=TIME, such as since=1h".to_owned());
+                return Err(InvalidQuery::WithoutSince);
             }
             return Ok(Asked::OfProcess(self.after.unwrap_or(0)));
         };
         if self.after.is_some() {
-            return Err("after=SEQUENCE is of this process, since=TIME of its region: give one".to_owned());
+            return Err(InvalidQuery::AfterAndSince);
         }
-        let since = Duration::parse(&since).map_err(|invalid| format!("since: {invalid}"))?;
+        let since = Duration::parse(&since).map_err(InvalidQuery::Since)?;
         let limit = self.limit.unwrap_or(PAGE);
         if !(1..=PAGE).contains(&limit) {
-            return Err(format!("limit is 1 to {PAGE}"));
+            return Err(InvalidQuery::Limit);
         }
         Ok(Asked::OfRegion(since.0, self.from.map(Sequence), limit))
     }
 }
 
-async fn events(
-    State(admin): State<Admin>,
-    query: Result<Query<Which>, axum::extract::rejection::QueryRejection>,
-) -> Response {
+async fn events(State(admin): State<Admin>, query: Result<Query<Which>, QueryRejection>) -> Response {
     let asked = match query {
         Ok(Query(which)) => which.read(),
-        Err(rejection) => Err(format!(
-            "{rejection}; the parameters are after, or since with from and limit"
-        )),
+        Err(rejection) => Err(InvalidQuery::OfEvents(rejection)),
     };
     match asked {
         Ok(Asked::OfProcess(after)) => Json(admin.history.of_process(after)).into_response(),
@@ -242,7 +258,7 @@ async fn events(
             let _turn = admin.journal_turns.acquire().await;
             Json(admin.history.of_region(since, from, limit).await).into_response()
         }
-        Err(detail) => Problem::new(ErrorCode::InvalidRequest, detail).into_response(),
+        Err(invalid) => Problem::new(ErrorCode::InvalidRequest, invalid.to_string()).into_response(),
     }
 }
 

@@ -1,7 +1,8 @@
-//! Setting aside: a bounded queue from whoever sees a loss to the region's journals (design.md section 9).
+//! Setting aside: a bounded queue from the code that detects a loss to the region's journals
+//! (design.md section 9).
 //!
-//! Whoever sees one never waits: what finds the queue full is counted, and said once. One task appends what is queued, as long as
-//! that takes.
+//! The code that detects a loss never waits: a loss that finds the queue full is counted, and
+//! reported once. One task appends the queued entries, however long that takes.
 
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -22,15 +23,15 @@ use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-/// Entries that wait.
+/// Maximum number of queued entries.
 const WAITING: usize = 4096;
-/// Bytes of entries that wait; one larger entry waits alone.
+/// Maximum size of the queued entries, in bytes; a larger entry is accepted if the queue is empty.
 const WAITING_BYTES: usize = 32 * 1024 * 1024;
-/// An append that was not answered is tried again after this.
+/// Retry interval for an unanswered append.
 const AGAIN: Duration = Duration::from_secs(1);
-/// A process that stops appends what waits for at most so long.
+/// Time limit for appending the queued entries when a process stops.
 const LAST: Duration = Duration::from_secs(2);
-/// A journal that takes longer than this does not answer at once.
+/// A journal that takes longer than this counts as late.
 const AT_ONCE: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -38,7 +39,7 @@ struct OfReason {
     reason: &'static str,
 }
 
-/// Where losses are handed over. Clones share the queue.
+/// The queue for losses. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Aside {
     queue: mpsc::Sender<Entry>,
@@ -51,21 +52,21 @@ struct Shared {
     events: Events,
     waiting_bytes: AtomicUsize,
     loss_reported: AtomicBool,
-    /// The journal did not answer at once, and has taken nothing since.
+    /// Whether the journal was late and has stored nothing since.
     late: AtomicBool,
     kept: Family<OfReason, Counter>,
     lost: Family<OfReason, Counter>,
     throttle: Mutex<Throttle<Reason>>,
 }
 
-/// What was handed over and is to be appended.
+/// The queued entries that are to be appended.
 #[derive(Debug)]
 pub struct Waiting {
     queue: mpsc::Receiver<Entry>,
     shared: Arc<Shared>,
 }
 
-/// The queue of `process`, and what is to be appended of it.
+/// The queue of `process`: the sending and the receiving side.
 #[must_use]
 pub fn queue<S>(process: &Process<S>) -> (Aside, Waiting) {
     let (sender, receiver) = mpsc::channel(WAITING);
@@ -96,7 +97,7 @@ pub fn queue<S>(process: &Process<S>) -> (Aside, Waiting) {
 }
 
 impl Aside {
-    /// Hands a loss over; never waits.
+    /// Queues a loss; never waits.
     pub fn keep(&self, entry: Entry) {
         let (bytes, reason) = (entry.bytes(), entry.reason());
         let before = self.shared.waiting_bytes.fetch_add(bytes, Ordering::Relaxed);
@@ -108,8 +109,8 @@ impl Aside {
         }
     }
 
-    /// Appends a loss before whoever sees it goes on, if the journal answers at once; hands it over otherwise. Only the first of
-    /// those that find it late waits for it.
+    /// Appends a loss before the caller continues if the journal is not late; queues it otherwise.
+    /// Only the first call that finds the journal late waits for it.
     pub async fn keep_first(&self, journal: &dyn Journal, entry: Entry) {
         if self.shared.late.load(Ordering::Relaxed) {
             return self.keep(entry);
@@ -162,17 +163,17 @@ impl Shared {
 }
 
 impl Waiting {
-    /// Appends what is handed over until `stop`.
+    /// Appends the queued entries until `stop`.
     ///
     /// # Errors
-    /// None: a journal that does not answer is tried again for ever.
+    /// None: an append to a journal that does not answer is retried for ever.
     pub async fn append(
         mut self,
         journal: Arc<dyn Journal>,
         stop: CancellationToken,
     ) -> Result<(), Infallible> {
         loop {
-            // Where nobody is left to hand anything over, as after a start that failed, it waits to be stopped.
+            // If no sender is left, for example after a failed start, this waits for `stop`.
             let entry = tokio::select! {
                 () = stop.cancelled() => break,
                 Some(entry) = self.queue.recv() => entry,
@@ -195,7 +196,7 @@ impl Waiting {
         Ok(())
     }
 
-    /// Takes note of how an append ended; none if there was no more time for it.
+    /// Records the outcome of an append; `None` if time ran out.
     fn note(&self, entry: &Entry, kept: Option<Result<Appended, AppendError>>) {
         self.shared
             .waiting_bytes
@@ -212,7 +213,7 @@ impl Waiting {
     }
 }
 
-/// Appends an entry, again and again while nobody says whether it is stored.
+/// Appends an entry, and retries while the outcome is unknown.
 async fn until_kept(journal: &dyn Journal, entry: &Entry) -> Result<Appended, AppendError> {
     let name = entry.name();
     let name = EntryName::parse(&name).map_err(|_| AppendError::Refused {
@@ -294,7 +295,7 @@ mod tests {
         MemoryRegion::new(names, clock)
     }
 
-    /// A region that is away, and the journal that it had.
+    /// A region that is unreachable, and its journal.
     async fn region_without_answers() -> (MemoryRegion, Arc<dyn Journal>, JournalName) {
         let region = region();
         let journal = region.ports().journal;
@@ -334,7 +335,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_finds_no_room_is_counted_and_said_once_and_the_rest_is_kept() {
+    async fn entries_without_room_are_counted_and_reported_once() {
         let process = process();
         let (region, journal, default) = region_without_answers().await;
         let (aside, waiting) = queue(&process);

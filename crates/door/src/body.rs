@@ -1,4 +1,4 @@
-//! Request bodies within a bound.
+//! Request bodies with a size limit.
 
 use std::error::Error;
 use std::time::Duration;
@@ -9,11 +9,12 @@ use http_body_util::LengthLimitError;
 use crate::code::ErrorCode;
 use crate::problem::Problem;
 
-/// Reads a whole body of at most `most` bytes within `within`. More is refused as soon as it is known, unread.
+/// Reads a whole body of at most `most` bytes within `within`. A larger body is refused as soon as
+/// its size is known, without reading the rest.
 ///
 /// # Errors
-/// A [`Problem`]: [`ErrorCode::BodyTooLarge`], [`ErrorCode::RequestTimeout`], or [`ErrorCode::InvalidRequest`] for a body
-/// that breaks off.
+/// A [`Problem`]: [`ErrorCode::BodyTooLarge`], [`ErrorCode::RequestTimeout`], or
+/// [`ErrorCode::InvalidRequest`] for an incomplete body.
 pub async fn read_body(body: Body, most: usize, within: Duration) -> Result<Bytes, Problem> {
     match tokio::time::timeout(within, to_bytes(body, most)).await {
         Ok(Ok(bytes)) => Ok(bytes),

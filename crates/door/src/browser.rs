@@ -1,7 +1,9 @@
-//! What a door answers to browsers: its own pages, and nothing that another site's page asks for.
+//! Protection against other sites' pages in browsers: a door serves its own pages, and refuses
+//! requests that another site's page makes.
 //!
-//! A listener on loopback is reached by every page that a browser of that machine shows. A page of another site can't read answers, but it
-//! can send requests that change something; and one whose name is made to resolve to 127.0.0.1 (DNS rebinding) could read as well.
+//! Any page in a browser on this machine can reach a listener on loopback. A page of another site
+//! can't read responses, but it can send requests that change something. A page whose name is made
+//! to resolve to 127.0.0.1 (DNS rebinding) could read as well.
 
 use std::net::IpAddr;
 
@@ -14,26 +16,27 @@ use axum::response::IntoResponse;
 
 use crate::access::{Gate, Rights};
 
-/// What a browser says of a request (Fetch Metadata, W3C).
+/// Headers in which a browser describes a request (Fetch Metadata, W3C).
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 
-/// A name is at most so long (RFC 1035); of a longer text no more is repeated.
+/// Maximum length of a name (RFC 1035); a longer text is truncated to it.
 const LONGEST_NAME: usize = 255;
 
-/// `router` for operators: closed to the pages of other sites, and asked by an address or as `localhost` only.
+/// `router` for operators: refuses pages of other sites, and any host other than an IP address or
+/// `localhost`.
 pub fn only_own_pages<R: Rights + Clone>(router: Router, gate: Gate<R>) -> Router {
     guarded(router, gate, |request| {
         other_host(request).or_else(|| foreign_page(request))
     })
 }
 
-/// `router` for applications: closed to the pages of other sites.
+/// `router` for applications: refuses pages of other sites.
 pub fn no_foreign_pages<R: Rights + Clone>(router: Router, gate: Gate<R>) -> Router {
     guarded(router, gate, foreign_page)
 }
 
-/// `router`, where `gate` refuses what `why` has a word against.
+/// `router`, where `gate` refuses the requests for which `why` returns a reason.
 fn guarded<R: Rights + Clone>(router: Router, gate: Gate<R>, why: fn(&Request) -> Option<String>) -> Router {
     router.layer(from_fn(move |request: Request, next: Next| {
         let refused = why(&request).map(|why| gate.forbid_page(&request, &why));
@@ -46,7 +49,7 @@ fn guarded<R: Rights + Clone>(router: Router, gate: Gate<R>, why: fn(&Request) -
     }))
 }
 
-/// The host that is asked: the `Host` header, or HTTP/2's word for it.
+/// The requested host: the `Host` header, or the authority of HTTP/2.
 fn host(request: &Request) -> Option<&str> {
     let authority = request.uri().authority().map(|authority| authority.as_str());
     text(request, &HOST).or(authority)
@@ -73,7 +76,8 @@ fn foreign_page(request: &Request) -> Option<String> {
     };
     let foreign = text(request, &ORIGIN).is_some_and(|origin| !own(origin));
     let crosses = text(request, &FETCH_SITE).is_some_and(|site| !["same-origin", "none"].contains(&site));
-    // Who follows a link is shown this listener's own answer, and no other page sees it.
+    // Following a link shows this listener's own response to the user, and no other page can read
+    // it.
     let follows = request.method() == Method::GET && text(request, &FETCH_MODE) == Some("navigate");
     let refused = foreign || (crosses && !follows);
     refused.then(|| "a page of another site asks; only this listener's own pages may".to_owned())
@@ -154,7 +158,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_a_foreign_page_asks_is_counted_and_told() {
+    async fn requests_of_a_foreign_page_are_counted_and_reported() {
         let doorway = Doorway::new();
         let router = no_foreign_pages(door(), doorway.gate(&[]));
         let foreign = [("host", "127.0.0.1:7055"), ("origin", "https://evil.example")];

@@ -1,5 +1,5 @@
-//! The certificates of a process's listeners: loaded, taken up again when their files change, and told of before they
-//! end.
+//! The certificates of a process's listeners: loaded, reloaded when their files change, with
+//! warnings before they expire.
 
 use std::error::Error;
 use std::fmt;
@@ -18,23 +18,24 @@ use isthmus_runtime::supervise::{SpawnRefused, TaskKind};
 use serde_json::json;
 use tokio::time::sleep;
 
-/// How long a certificate holds is looked at this often.
+/// Interval between two checks of a certificate's expiry.
 const LOOK: Duration = Duration::from_secs(60);
-/// That it ends soon is reported from here on.
+/// Remaining validity in seconds from which on a warning is recorded.
 const SOON: u64 = doctor::CERTIFICATE_SOON.as_secs();
-/// And is an alarm from here on. It is reported again after as long.
+/// Remaining validity in seconds from which on it is an alarm. This is also the interval of
+/// reminders.
 const NOW: u64 = doctor::CERTIFICATE_NOW.as_secs();
 const REPORTED_EVERY: Duration = doctor::CERTIFICATE_NOW;
-/// Files are read again this often where the system gives no notice of a change.
+/// Polling interval for files, in case the system does not report a change.
 pub const POLL: Duration = Duration::from_secs(2);
 
 /// A door's name and its TLS.
 pub type OfDoor = (&'static str, Arc<DoorTls>);
 
-/// The TLS that the settings of a door ask for; `within` is what stands above its key `tls`.
+/// The TLS that a door's settings require; `within` is the path of keys to its key `tls`.
 ///
 /// # Errors
-/// [`SettingsError`] at the key that names the file, with the mend.
+/// [`SettingsError`] at the key that names the file, with the fix.
 pub fn load<R>(
     document: &Document,
     within: &[&str],
@@ -62,7 +63,7 @@ pub fn load<R>(
         })
 }
 
-/// An error with its causes.
+/// An error with its causes as one sentence.
 #[must_use]
 pub fn sentence(error: &CredentialsError) -> String {
     let mut text = error.to_string();
@@ -74,10 +75,11 @@ pub fn sentence(error: &CredentialsError) -> String {
     text
 }
 
-/// Takes up the changed files of a door's certificate, and tells of its end. `name` is the door's.
+/// Reloads a door's certificate when its files change, and warns before it expires. `name` is the
+/// door's.
 ///
 /// # Errors
-/// A task could not be started.
+/// If a task could not be started.
 pub fn keep<S: Settings>(
     process: &Process<S>,
     ends: &Ends,
@@ -95,7 +97,7 @@ pub fn keep<S: Settings>(
     watch_end(process, ends, name, move || tls.own())
 }
 
-/// The event of credentials that were taken up, or could not be.
+/// Records the event of reloaded credentials, or of a failed reload.
 pub fn tell_reload(
     events: &isthmus_runtime::events::Events,
     of: &'static str,
@@ -120,10 +122,11 @@ pub fn tell_reload(
     }
 }
 
-/// Tells, as an event and a metric, when a certificate of this process ends: `own` gives its fingerprint and end.
+/// Shows the expiry of a certificate of this process as a metric, and records events before it.
+/// `own` returns its fingerprint and expiry.
 ///
 /// # Errors
-/// The task could not be started.
+/// If the task could not be started.
 pub fn watch_end<S: Settings>(
     process: &Process<S>,
     ends: &Ends,
@@ -169,15 +172,15 @@ pub fn watch_end<S: Settings>(
         .spawn_until_stopped(TaskKind::Work, task, watching)
 }
 
-/// The ends of all certificates that a process has or sees, as one metric. Clones share it.
+/// The expiry of all certificates that a process has or sees, as one metric. Clones share it.
 #[derive(Clone)]
 pub struct Ends(Arc<Mutex<Vec<Source>>>);
 
-/// Certificates by their labels, with their ends in seconds since the Unix epoch.
+/// Certificates by their labels, with their expiry in seconds since the Unix epoch.
 type Source = Box<dyn Fn() -> Vec<(Labels, u64)> + Send>;
 
 impl Ends {
-    /// None yet. Called once for a process.
+    /// Without certificates. Call it once for a process.
     #[must_use]
     pub fn new<S>(process: &Process<S>) -> Self {
         let ends = Self(Arc::default());
@@ -186,7 +189,8 @@ impl Ends {
         ends
     }
 
-    /// Adds certificates, which are asked for each time; it must not block.
+    /// Adds a source of certificates. It is called for each sample of the metric and must not
+    /// block.
     pub fn add(&self, source: impl Fn() -> Vec<(Labels, u64)> + Send + 'static) {
         self.sources().push(Box::new(source));
     }
@@ -212,7 +216,8 @@ impl fmt::Debug for Ends {
     }
 }
 
-/// What a doctor finds of the certificates of a process's doors, at `now` in seconds since the Unix epoch.
+/// The doctor's findings about the certificates of a process's doors, at `now` in seconds since the
+/// Unix epoch.
 pub fn findings(doors: impl IntoIterator<Item = OfDoor>, now: u64) -> Vec<Finding> {
     let one = |(of, tls): OfDoor| {
         let left = tls.own().1.checked_sub(now).map(Duration::from_secs);
@@ -221,7 +226,8 @@ pub fn findings(doors: impl IntoIterator<Item = OfDoor>, now: u64) -> Vec<Findin
     doors.into_iter().map(one).collect()
 }
 
-/// How grave it is that a certificate holds for so many seconds more; none if it is not.
+/// The severity of a certificate that is valid for `left` more seconds; `None` if that is long
+/// enough.
 fn ending(left: u64) -> Option<(Severity, &'static str)> {
     match left {
         0..NOW => Some((Severity::Alarm, "certificate_ends")),
@@ -235,7 +241,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_certificates_end_is_a_warning_for_two_weeks_and_an_alarm_on_its_last_day() {
+    fn a_certificate_warns_for_two_weeks_and_alarms_on_its_last_day() {
         let found = [0, NOW - 1, NOW, SOON - 1, SOON].map(|left| ending(left).map(|(severity, _)| severity));
         let (alarm, warning) = (Some(Severity::Alarm), Some(Severity::Warning));
         assert_eq!(found, [alarm, alarm, warning, warning, None]);

@@ -1,4 +1,4 @@
-//! The closed list of what can go wrong at a door.
+//! The closed list of error codes of doors.
 
 use axum::http::StatusCode;
 use serde::Serialize;
@@ -6,7 +6,8 @@ use utoipa::ToSchema;
 
 macro_rules! codes {
     ($($(#[$doc:meta])* $code:ident = $name:literal, $status:ident, $retry:ident;)+) => {
-        /// A stable code: clients match on it, so none is ever renamed or given another meaning.
+        /// A stable error code. Clients match on it, so a code is never renamed or given another
+        /// meaning.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, ToSchema)]
         #[serde(rename_all = "snake_case")]
         pub enum ErrorCode { $($(#[$doc])* $code,)+ }
@@ -21,7 +22,7 @@ macro_rules! codes {
                 match self { $(Self::$code => $name),+ }
             }
 
-            /// The HTTP status it travels with.
+            /// The HTTP status of the code.
             #[must_use]
             pub const fn status(self) -> StatusCode {
                 match self { $(Self::$code => StatusCode::$status),+ }
@@ -41,13 +42,13 @@ enum Retry {
 }
 
 codes! {
-    /// The key is empty, longer than 1024 bytes, or not UTF-8 once percent-decoded.
+    /// The key is empty, longer than 1024 bytes, or not UTF-8 after percent-decoding.
     InvalidKey = "invalid_key", BAD_REQUEST, Never;
-    /// The bucket's name is not a name.
+    /// The bucket's name is invalid.
     InvalidBucket = "invalid_bucket", BAD_REQUEST, Never;
-    /// `ttl` is not a length of time, or zero.
+    /// `ttl` is not a duration, or zero.
     InvalidTtl = "invalid_ttl", BAD_REQUEST, Never;
-    /// `timeout` is not a length of time, or beyond what is allowed.
+    /// `timeout` is not a duration, or exceeds the limit.
     InvalidTimeout = "invalid_timeout", BAD_REQUEST, Never;
     /// `consistency` is not `region`, `majority` or `all`.
     InvalidConsistency = "invalid_consistency", BAD_REQUEST, Never;
@@ -55,35 +56,36 @@ codes! {
     InvalidSession = "invalid_session", BAD_REQUEST, Never;
     /// A query parameter or header is unknown or malformed.
     InvalidRequest = "invalid_request", BAD_REQUEST, Never;
-    /// A line of a batch is not an operation.
+    /// A line of a batch is not a valid operation.
     InvalidOperation = "invalid_operation", BAD_REQUEST, Never;
-    /// The caller has not proven who it is.
+    /// The caller is not authenticated.
     Unauthenticated = "unauthenticated", UNAUTHORIZED, Never;
-    /// The caller has no right to this, the page of another site asks, or the listener is asked by a name that is not its own.
+    /// The caller has no right to this, a page of another site made the request, or the request
+    /// names a host that is not the listener's.
     Forbidden = "forbidden", FORBIDDEN, Never;
     /// The set does not know the bucket.
     UnknownBucket = "unknown_bucket", NOT_FOUND, Never;
     /// The key is absent, deleted or expired.
     NotFound = "not_found", NOT_FOUND, Never;
-    /// There is no such path.
+    /// The path does not exist.
     UnknownPath = "unknown_path", NOT_FOUND, Never;
-    /// The path does not know the method.
+    /// The path does not support the method.
     MethodNotAllowed = "method_not_allowed", METHOD_NOT_ALLOWED, Never;
-    /// The request was not sent within its time.
+    /// The request did not arrive in time.
     RequestTimeout = "request_timeout", REQUEST_TIMEOUT, Same;
-    /// The store has not applied what the session has seen.
+    /// The store has not yet applied what the session has seen.
     Stale = "stale", CONFLICT, Same;
-    /// What the session has seen belongs to a life that has ended and has to be synced first.
+    /// The session has seen changes of an ended life that must be synced first.
     NeedsSync = "needs_sync", CONFLICT, Same;
-    /// The value is larger than its bucket allows.
+    /// The value exceeds the limit of its bucket.
     ValueTooLarge = "value_too_large", PAYLOAD_TOO_LARGE, Never;
-    /// The body is larger than any request may be.
+    /// The body exceeds the limit for requests.
     BodyTooLarge = "body_too_large", PAYLOAD_TOO_LARGE, Never;
-    /// A fault of Isthmus.
+    /// An error in Isthmus.
     Internal = "internal", INTERNAL_SERVER_ERROR, Never;
-    /// The process is starting, draining or behind.
+    /// The process is starting, draining or lagging.
     NotReady = "not_ready", SERVICE_UNAVAILABLE, Same;
-    /// More requests wait than are allowed to.
+    /// Too many requests are waiting.
     Overloaded = "overloaded", SERVICE_UNAVAILABLE, Same;
     /// The log does not answer; nothing was sent.
     LogNotWritable = "log_not_writable", SERVICE_UNAVAILABLE, Same;
@@ -91,19 +93,19 @@ codes! {
     ClockAhead = "clock_ahead", SERVICE_UNAVAILABLE, Same;
     /// The write reached the log too late; it is void.
     TooLate = "too_late", SERVICE_UNAVAILABLE, Same;
-    /// Too few regions can be reached for the consistency asked; nothing was written.
+    /// Too few regions are reachable for the requested consistency; nothing was written.
     RegionsUnreachable = "regions_unreachable", SERVICE_UNAVAILABLE, Same;
-    /// The region has been without contact to a majority for too long and takes no writes.
+    /// The region has had no contact with a majority for too long and accepts no writes.
     Fenced = "fenced", SERVICE_UNAVAILABLE, Same;
-    /// A newer version of Isthmus wrote what this one can't read.
+    /// A newer version of Isthmus wrote data that this one can't read.
     UpgradeNeeded = "upgrade_needed", SERVICE_UNAVAILABLE, Never;
-    /// The write is in this region's log; the regions asked for did not confirm in time.
+    /// The write is in this region's log, but the requested regions did not confirm it in time.
     RegionsUnconfirmed = "regions_unconfirmed", GATEWAY_TIMEOUT, Never;
-    /// The write was sent and no answer came in time: it may or may not be there.
+    /// The write was sent but no answer arrived in time: it may or may not be stored.
     OutcomeUnknown = "outcome_unknown", GATEWAY_TIMEOUT, Never;
     /// The log is full and nothing may be trimmed.
     LogFull = "log_full", INSUFFICIENT_STORAGE, Same;
-    /// The store is full; deletes pass.
+    /// The store is full; deletes are still accepted.
     MemoryFull = "memory_full", INSUFFICIENT_STORAGE, Same;
 }
 

@@ -1,4 +1,4 @@
-//! `/v1/doctor`: what a process finds when it looks at what it stands on.
+//! `/v1/doctor`: the results of a process's checks of its environment.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -15,7 +15,8 @@ use isthmus_runtime::health::{Health, Probe};
 
 use crate::history::Teller;
 
-/// The route: who looked, and the findings of `examine`, which is called for each request.
+/// The route. It returns the process and the findings of `examine`, which is called for each
+/// request.
 pub fn router<F>(teller: Teller, examine: impl Fn() -> F + Clone + Send + Sync + 'static) -> Router
 where
     F: Future<Output = Vec<Finding>> + Send + 'static,
@@ -41,7 +42,7 @@ pub fn process_kind(role: Role) -> ProcessKind {
     }
 }
 
-/// Every reason why the process is not ready: each is a failure.
+/// Findings about readiness: every unmet condition is a failure.
 #[must_use]
 pub fn of_health(health: &Health) -> Vec<Finding> {
     let mut unmet: BTreeMap<String, String> = BTreeMap::new();
@@ -59,8 +60,9 @@ pub fn of_health(health: &Health) -> Vec<Finding> {
         .collect()
 }
 
-/// Of the NATS server that a process is connected to, and of the process's clock beside that of the region's NATS, where `limit` is what
-/// Isthmus bears. Without a connection what was measured before says nothing.
+/// Findings about the connected NATS server and about the process's clock against that of the
+/// region's NATS, where `limit` is the maximum that Isthmus tolerates. Without a connection earlier
+/// measurements are not used.
 #[must_use]
 pub fn of_nats(server: Option<&Server>, offset: Option<ClockOffset>, limit: Duration) -> [Finding; 2] {
     let (name, version) = match server {

@@ -1,11 +1,14 @@
-//! Bytes that a door holds for its callers: bodies that arrive, answers that are not read yet.
+//! Bytes that a door holds for its callers: request bodies that arrive, and responses that are not
+//! read yet.
 //!
-//! Problem: each connection may hold little, and thousands of them too much. Sketch: one account a door. Every caller has a small
-//! allowance of its own, so that small requests are served whatever others hold; what is beyond it comes out of room that all
-//! callers share. Whoever finds no room is refused and may try again: nobody waits while holding.
+//! Problem: each connection may hold little, but thousands of them hold too much. Sketch: one
+//! account per door. Every caller has a small allowance of its own, so that small requests are
+//! served whatever others hold; the rest comes out of room that all callers share. A caller that
+//! finds no room is refused and may try again: nobody waits while holding bytes.
 //!
-//! Invariant: what is held is at most the room, an allowance for each holding, and the one holding that is larger than the whole
-//! room, which is taken alone. An answer is held until the last byte of it has left, in hyper's buffers too.
+//! Invariant: the bytes held are at most the room, plus an allowance for each holding, plus a
+//! single holding that is larger than the whole room, which is accepted only alone. A response is
+//! held until its last byte has been sent, including the bytes in hyper's buffers.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -24,7 +27,7 @@ use hyper::body::{Frame, SizeHint};
 use crate::code::ErrorCode;
 use crate::problem::Problem;
 
-/// What each holding has for itself, in bytes.
+/// The allowance of each holding, in bytes.
 pub const ALLOWANCE: usize = 16 * 1024;
 
 /// The account of a door. Clones share it.
@@ -34,25 +37,25 @@ pub struct HeldBytes(Arc<Account>);
 #[derive(Debug)]
 struct Account {
     room: usize,
-    /// Beyond allowances.
+    /// Bytes beyond the allowances.
     shared: AtomicUsize,
-    /// All of it.
+    /// All bytes.
     held: AtomicUsize,
 }
 
-/// Some caller's part of what a door holds; given back when it is dropped.
+/// A caller's part of the bytes that a door holds; released when it is dropped.
 #[derive(Debug)]
 pub struct Holding {
     account: Arc<Account>,
     bytes: usize,
 }
 
-/// An answer with this extension holds its bytes by itself.
+/// A response with this extension accounts for its bytes itself.
 #[derive(Debug, Clone, Copy)]
 pub struct HoldsItself;
 
 impl HeldBytes {
-    /// Room for `room` bytes beyond allowances.
+    /// An account with room for `room` bytes beyond the allowances.
     #[must_use]
     pub fn new(room: usize) -> Self {
         Self(Arc::new(Account {
@@ -62,14 +65,15 @@ impl HeldBytes {
         }))
     }
 
-    /// The account of the door that a request came through; one of its own for a request that came through none.
+    /// The account of the door that a request came through; a new one for a request that came
+    /// through none.
     #[must_use]
     pub fn of(request: &Extensions) -> Self {
         let door = request.get::<Self>().cloned();
         door.unwrap_or_else(|| Self::new(crate::Limits::default().held_bytes))
     }
 
-    /// A holding of nothing.
+    /// An empty holding.
     #[must_use]
     pub fn holding(&self) -> Holding {
         Holding {
@@ -78,7 +82,7 @@ impl HeldBytes {
         }
     }
 
-    /// All bytes that are held.
+    /// The total number of bytes held.
     #[must_use]
     pub fn held(&self) -> usize {
         self.0.held.load(Ordering::Relaxed)
@@ -90,7 +94,7 @@ fn beyond(bytes: usize) -> usize {
 }
 
 impl Holding {
-    /// Holds `bytes` in all, or as much as before when there is no room for that.
+    /// Changes the holding to `bytes`. Returns false and leaves it unchanged if there is no room.
     #[must_use]
     pub fn resize(&mut self, bytes: usize) -> bool {
         let (before, after) = (beyond(self.bytes), beyond(bytes));
@@ -113,7 +117,8 @@ impl Holding {
         true
     }
 
-    /// Holds `bytes` in all, whatever room there is: for what can't be refused any more, and is small.
+    /// Changes the holding to `bytes`, whether or not there is room: for small content that can no
+    /// longer be refused.
     pub fn force(&mut self, bytes: usize) {
         let (before, after) = (beyond(self.bytes), beyond(bytes));
         let shared = &self.account.shared;
@@ -127,13 +132,13 @@ impl Holding {
         self.bytes = bytes;
     }
 
-    /// How much it holds.
+    /// The size of the holding.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// The same bytes; the last clone of them that is dropped gives back what this holds.
+    /// The same bytes; dropping their last clone releases this holding.
     #[must_use]
     pub fn keep(self, data: Bytes) -> Bytes {
         struct Kept(Bytes, #[allow(dead_code)] Holding);
@@ -152,15 +157,15 @@ impl Drop for Holding {
     }
 }
 
-/// What a caller is told who finds no room.
+/// The problem for a caller that finds no room.
 #[must_use]
 pub fn no_room() -> Problem {
     let detail = "the door holds as much for its callers as it may: read answers as they come, and try again";
     Problem::new(ErrorCode::Overloaded, detail)
 }
 
-/// Serves a request whose answer is held until it has left. One that only reads is refused where there is no room for its answer;
-/// what a write came to is told in any case.
+/// Serves a request and holds its response until it has been sent. A request that only reads is
+/// refused if there is no room for its response; the result of a write is returned in any case.
 pub(crate) async fn hold_answer(State(held): State<HeldBytes>, mut request: Request, next: Next) -> Response {
     let only_reads = request.method().is_safe();
     request.extensions_mut().insert(held.clone());
@@ -187,10 +192,10 @@ pub(crate) async fn hold_answer(State(held): State<HeldBytes>, mut request: Requ
     Response::from_parts(parts, Body::new(UnsyncBoxBody::new(body)))
 }
 
-/// A body whose frames are held until they have left.
+/// A body whose frames are held until they have been sent.
 struct HeldBody {
     body: Body,
-    /// Of a body whose length was known, all of it until its first frame.
+    /// If the length of the body is known: a holding for all of it, until its first frame.
     whole: Option<Holding>,
     held: HeldBytes,
 }

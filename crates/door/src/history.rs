@@ -1,9 +1,12 @@
-//! The events of a region: carried from each process to the region's journal, and read from there (docs/events.md).
+//! The events of a region: carried from each process to the region's journal, and read from there
+//! (docs/events.md).
 //!
-//! An event is kept by the process that records it, in a ring of its [`Class`](isthmus_runtime::events::Class). One task carries
-//! them to the journal in order; while the region's NATS is away it stands still, and what the rings lose meanwhile is counted.
-//! Nothing that records an event ever waits for it. What others can bring about again and again has a number of
-//! [places](isthmus_runtime::events::Slot) in the journal for each run of a process: it pushes out its like and nothing else.
+//! The process that records an event keeps it in a ring of its
+//! [`Class`](isthmus_runtime::events::Class). One task carries the events to the journal in order.
+//! While the region's NATS is unreachable the task waits, and events that the rings drop are
+//! counted. Code that records an event never waits for it. A class of events that others can
+//! trigger repeatedly has a number of [places](isthmus_runtime::events::Slot) in the journal for
+//! each run of a process: it replaces events of its own class and nothing else.
 
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,18 +28,19 @@ use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-/// Most events of one answer.
+/// Maximum number of events in a response.
 pub const PAGE: usize = 1000;
-/// Most events that are read at once for who follows: each is a request, and all of them come within [`ANSWER`].
+/// Maximum number of events that are read at once for a follower: each is a request, and all of
+/// them must finish within [`ANSWER`].
 const FOLLOWED: usize = 100;
-/// An append that was not answered is tried again after this; who follows looks as often.
+/// Retry interval for an unanswered append, and polling interval of a follower.
 const AGAIN: Duration = Duration::from_secs(1);
-/// A process that stops carries its last events for at most so long.
+/// Time limit for carrying the last events when a process stops.
 const LAST: Duration = Duration::from_secs(1);
-/// The journal has to answer within this, else the process tells its own events.
+/// Time limit for the journal's answer; after it the process returns its own events.
 const ANSWER: Duration = Duration::from_secs(5);
 
-/// Who records events.
+/// The process that records events.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Teller {
     /// The region.
@@ -53,16 +57,16 @@ pub struct History {
     events: Events,
     clock: Clock,
     teller: Arc<Teller>,
-    /// Begins the names of this run's entries.
+    /// The prefix of the names of this run's entries.
     run: u64,
     journal: Arc<OnceLock<Arc<dyn Journal>>>,
-    /// The journal was made anew: what is kept here goes into it again.
+    /// Whether the journal was created again, so that the events kept here must be carried again.
     again: Arc<AtomicBool>,
     lost: Counter,
 }
 
 impl History {
-    /// The events of `process`, without a journal so far.
+    /// The events of `process`, without a journal yet.
     ///
     /// # Errors
     /// [`NoRandomness`].
@@ -86,16 +90,16 @@ impl History {
         })
     }
 
-    /// Who records them.
+    /// The process that records them.
     #[must_use]
     pub fn teller(&self) -> Teller {
         (*self.teller).clone()
     }
 
-    /// Carries what is and will be recorded to `journal` until `stop`, and reads from there what is asked.
+    /// Carries past and future events to `journal` until `stop`, and lets reads use it.
     ///
     /// # Errors
-    /// None: a journal that does not answer is tried again for ever.
+    /// None: an append to a journal that does not answer is retried for ever.
     pub async fn carry(self, journal: Arc<dyn Journal>, stop: CancellationToken) -> Result<(), Infallible> {
         let journal = self.journal.get_or_init(|| journal);
         let (mut recorded, mut carried) = (self.events.recorded(), 0);
@@ -120,12 +124,14 @@ impl History {
         Ok(())
     }
 
-    /// The journal was made anew: carries all that is kept here once more, with the next event that is recorded.
+    /// The journal was created again: carries all events kept here once more, when the next event
+    /// is recorded.
     pub fn carry_again(&self) {
         self.again.store(true, Ordering::Relaxed);
     }
 
-    /// Carries what was recorded after `carried`; whether all of it is there, or never will be.
+    /// Carries the events after `carried`. Returns whether all of them are stored or have been
+    /// given up.
     async fn carry_after(&self, carried: &mut u64, journal: &Arc<dyn Journal>) -> bool {
         if self.again.swap(false, Ordering::Relaxed) {
             let oldest = self.events.after(0).first().map_or(0, |event| event.sequence - 1);
@@ -169,7 +175,7 @@ impl History {
         named.unwrap_or_else(|| EntryName::parse(&of_run).expect("hexadecimal digits, '-', a-z and digits"))
     }
 
-    /// An event with who recorded it.
+    /// An event with the process that recorded it.
     fn with_origin(&self, event: &Event) -> Value {
         let mut json = json!(event);
         json["region"] = self.teller.region.as_str().into();
@@ -184,8 +190,9 @@ impl History {
         self.events.after(sequence)
     }
 
-    /// At most `limit` of the region's events that are not older than `since`, from a place in the journal on; those of this
-    /// process, with the reason, while the journal gives no answer.
+    /// At most `limit` of the region's events that are not older than `since`, from a position in
+    /// the journal on. While the journal does not answer, the events of this process with the
+    /// reason.
     pub async fn of_region(&self, since: Duration, from: Option<Sequence>, limit: usize) -> Value {
         match self.page(since, from, limit).await {
             Ok(page) => json!({
@@ -207,7 +214,7 @@ impl History {
         }
     }
 
-    /// What is new in the region from `since` ago on, to be asked again and again.
+    /// Follows the region's events from `since` ago on; poll it repeatedly.
     #[must_use]
     pub fn follow(&self, since: Duration) -> Follower {
         Follower {
@@ -243,22 +250,23 @@ enum NoPage {
     Log(#[from] LogError),
 }
 
-/// Follows the events of a region, and those of its own process while the journal gives no answer.
+/// Follows the events of a region, and those of its own process while the journal does not answer.
 #[derive(Debug)]
 pub struct Follower {
     history: History,
     since: Duration,
-    /// Where the next page of the journal begins.
+    /// Where the next page of the journal starts.
     from: Option<Sequence>,
-    /// The last event of its own process that it has given.
+    /// The last event of its own process that it returned.
     own: u64,
-    /// Whether the last page was of the region, or why not.
+    /// Whether the last page came from the region, or why not.
     state: Option<Result<(), NoPage>>,
 }
 
 impl Follower {
-    /// Waits for news: `{"source": "region", "events": [...]}`, oldest first, or `{"source": "process", "reason": ..., "events": [...]}`
-    /// while the journal gives no answer. An event may come from both sources; `process`, `sequence` and `at_ms` name it.
+    /// Waits for new events: `{"source": "region", "events": [...]}`, oldest first, or `{"source":
+    /// "process", "reason": ..., "events": [...]}` while the journal does not answer. An event may
+    /// come from both sources; `process`, `sequence` and `at_ms` identify it.
     pub async fn next(&mut self) -> Value {
         loop {
             let page = self.history.page(self.since, self.from, FOLLOWED).await;
@@ -304,7 +312,7 @@ async fn read(
     journal.page(&JournalName::Events, from, limit).await
 }
 
-/// An event as the journal has it; none of what is no event of a version that this one knows.
+/// An event as stored in the journal; `None` if this version can't parse it.
 fn shown(entry: &JournalEntry) -> Option<Value> {
     let mut event: Value = serde_json::from_slice(&entry.entry).ok()?;
     let kept = event.as_object_mut()?;

@@ -1,8 +1,8 @@
-//! What every HTTP door of Isthmus has: errors with stable codes, the administrative routes, listeners and their limits,
-//! who may use them.
+//! The common parts of all HTTP doors of Isthmus: errors with stable codes, the administrative
+//! routes, listeners and their limits, access control.
 //!
-//! A door only translates (design.md section 6): it decides nothing about data. Beside the binaries this is the only
-//! crate that names axum.
+//! A door only translates (design.md section 6): it makes no decisions about data. Except for the
+//! binaries this is the only crate that uses axum.
 
 pub mod access;
 pub mod admin;

@@ -1,4 +1,4 @@
-//! Looking names up.
+//! Name lookups.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -8,21 +8,21 @@ use hickory_resolver::TokioResolver;
 use hickory_resolver::proto::rr::RData;
 use tokio::sync::OnceCell;
 
-/// Why a name has no answer.
+/// Why a lookup failed.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum LookupError {
     /// The answer is empty.
     #[error("the name has no address")]
     Empty,
-    /// No answer in time.
+    /// No answer arrived in time.
     #[error("the name servers did not answer within {0:?}")]
     Slow(Duration),
-    /// The name servers refused, or there are none.
+    /// The name servers refused the lookup, or there are none.
     #[error("looking up failed: {0}")]
     Failed(String),
 }
 
-/// What answers lookups.
+/// Answers lookups.
 pub trait Names: Send + Sync {
     /// The A and AAAA records of `name`.
     fn hosts<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Vec<IpAddr>, LookupError>>;

@@ -1,4 +1,4 @@
-//! A door as its settings describe it: bound, with its certificate watched and its callers known.
+//! A door as its settings describe it: bound, with its certificate watched and its callers loaded.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,19 +18,19 @@ use crate::operators::for_operators;
 use crate::refusals::Refusals;
 use crate::serve::{Door, Limits};
 
-/// What the doors of a process have in common.
+/// The shared parts of a process's doors.
 #[derive(Debug)]
 pub struct Doors {
-    /// What they refuse.
+    /// Their refusals.
     pub refusals: Refusals,
-    /// When certificates end.
+    /// The expiry of certificates.
     pub ends: Ends,
-    /// What they hold, by name.
+    /// The bytes they hold, by name of the door.
     held: Arc<Mutex<Vec<(&'static str, HeldBytes)>>>,
 }
 
 impl Doors {
-    /// Called once for a process: it registers metrics.
+    /// Call it once for a process: it registers metrics.
     #[must_use]
     pub fn new<S>(process: &Process<S>) -> Self {
         let held: Arc<Mutex<Vec<(&'static str, HeldBytes)>>> = Arc::default();
@@ -56,7 +56,7 @@ impl Doors {
     }
 }
 
-/// A bound door and what stands before it.
+/// A bound door and its access control.
 #[derive(Debug)]
 pub struct OpenDoor<R> {
     /// The name of the door in events, metrics and logs.
@@ -66,11 +66,11 @@ pub struct OpenDoor<R> {
 }
 
 impl<R: Rights + Clone> OpenDoor<R> {
-    /// Binds the door that `settings` find in those of the process, and lets in whom they name whenever they are read again; `within` is
-    /// what stands above its key `tls`.
+    /// Binds the door that `settings` select from the settings of the process, and updates its
+    /// callers whenever the settings are reloaded. `within` is the path of keys to its key `tls`.
     ///
     /// # Errors
-    /// Files or an address that can't be used.
+    /// If its files or its address can't be used.
     pub async fn bind<S: Settings>(
         process: &Process<S>,
         name: &'static str,
@@ -95,19 +95,19 @@ impl<R: Rights + Clone> OpenDoor<R> {
         Ok(Self { name, door, gate })
     }
 
-    /// Where it listens.
+    /// The bound address.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.door.address()
     }
 
-    /// What stands before it.
+    /// Its access control.
     #[must_use]
     pub fn gate(&self) -> &Gate<R> {
         &self.gate
     }
 
-    /// Its name and its TLS, where it has it.
+    /// Its name and its TLS, if it has TLS.
     #[must_use]
     pub fn tls(&self) -> Option<OfDoor> {
         Some((self.name, self.door.tls()?))
@@ -116,7 +116,7 @@ impl<R: Rights + Clone> OpenDoor<R> {
     /// Serves `router`, which asks the gate, as a task of this kind.
     ///
     /// # Errors
-    /// The task could not be started.
+    /// If the task could not be started.
     pub fn serve<S>(self, process: &Process<S>, kind: TaskKind, router: Router) -> Result<(), SpawnRefused> {
         let Self { name, door, .. } = self;
         process
@@ -149,7 +149,7 @@ pub async fn bind_admin<S: Settings>(
 /// Serves `router` to operators until everything else has stopped.
 ///
 /// # Errors
-/// The task could not be started.
+/// If the task could not be started.
 pub fn serve_admin<S>(
     process: &Process<S>,
     door: OpenDoor<Role>,

@@ -1,5 +1,5 @@
-//! The OpenAPI document of an admin listener. The schemas of bodies come from the types that the
-//! listener writes, so that they can't differ.
+//! The OpenAPI document of an admin listener. The schemas of bodies are generated from the types
+//! that the listener serialises, so they can't differ.
 
 use isthmus_report::DoctorReport;
 use isthmus_runtime::health::Report;
@@ -11,12 +11,12 @@ use utoipa::{PartialSchema, ToSchema};
 use crate::code::ErrorCode;
 use crate::problem::Problem;
 
-/// Where the document is served.
+/// The path of the document.
 pub(crate) const PATH: &str = "/openapi.json";
 
 const SCHEMAS: &str = "/components/schemas";
 
-/// An OpenAPI 3.1 document that grows by a path at a time.
+/// An OpenAPI 3.1 document to which paths are added one at a time.
 #[derive(Debug, Clone)]
 pub struct Document {
     title: String,
@@ -25,8 +25,8 @@ pub struct Document {
 }
 
 impl Document {
-    /// The document of a process's admin listener, where `/v1/status` answers with a `T`. `process`
-    /// names the kind of process.
+    /// The document of a process's admin listener, where `/v1/status` returns a `T`. `process` is
+    /// the kind of the process.
     #[must_use]
     pub fn new<T: JsonSchema>(process: &str) -> Self {
         let empty = Self {
@@ -42,7 +42,7 @@ impl Document {
             .get::<DoctorReport>("/v1/doctor", "What the process finds in what it stands on")
     }
 
-    /// Adds a route that answers with a `T` as JSON. The caller needs the role `read`.
+    /// Adds a route that returns a `T` as JSON. The caller needs the role `read`.
     #[must_use]
     pub fn get<T: JsonSchema>(mut self, path: &str, summary: &str) -> Self {
         let schema = self.schema_of::<T>();
@@ -50,8 +50,8 @@ impl Document {
         self.add(path, summary, json!({ "200": response("The answer", &content) }))
     }
 
-    /// Adds a route that answers with server-sent events. `events` says which, and `T` is the type of
-    /// all that their data holds.
+    /// Adds a route that returns server-sent events. `events` describes them, and `T` is the type
+    /// of their data.
     #[must_use]
     pub fn events<T: JsonSchema>(mut self, path: &str, summary: &str, events: &str) -> Self {
         let _ = self.schema_of::<T>();
@@ -59,7 +59,7 @@ impl Document {
         self.add(path, summary, json!({ "200": response(events, &content) }))
     }
 
-    /// The document.
+    /// The document as JSON.
     #[must_use]
     pub fn into_value(self) -> Value {
         let mut schemas = self.schemas;
@@ -83,7 +83,7 @@ impl Document {
         })
     }
 
-    /// A probe: anybody may ask.
+    /// Adds a probe, which needs no authentication.
     fn probe(mut self, path: &str, summary: &str) -> Self {
         let schema = self.schema_of::<Report>();
         let content = json!({ "application/json": { "schema": schema } });
@@ -110,7 +110,7 @@ impl Document {
         self
     }
 
-    /// A reference to the schema of `T`, which becomes part of the document.
+    /// A reference to the schema of `T`, which is added to the document.
     fn schema_of<T: JsonSchema>(&mut self) -> Value {
         let settings = SchemaSettings::draft2020_12().for_serialize();
         let settings = settings.with(|settings| {
@@ -124,7 +124,7 @@ impl Document {
     }
 }
 
-/// The parts of a path that the caller chooses.
+/// The parameters in a path.
 fn parameters(path: &str) -> Vec<Value> {
     let parts = path.split('/');
     let names = parts.filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));

@@ -1,4 +1,5 @@
-//! The gate of an admin listener: which role a request needs, and a record of what operators did.
+//! The gate of an admin listener: the role that each request needs, and events of what operators
+//! did.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -21,11 +22,11 @@ use crate::access::{Caller, Gate, Proof};
 use crate::browser::{no_foreign_pages, only_own_pages};
 use crate::problem::Problem;
 
-/// Answers with what applications stored.
+/// Routes whose responses contain values of applications.
 const SHOWS_VALUES: [&str; 2] = ["/v1/why/", "/v1/aside"];
-/// So much of a path is repeated.
+/// Maximum length of a path in an event.
 const SHOWN_PATH_BYTES: usize = 256;
-/// Whoever is told something for as long as it listens is asked this often who it is.
+/// Interval between two checks of the rights of a caller that receives an endless response.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 #[derive(Clone)]
@@ -35,7 +36,7 @@ struct Guard {
 }
 
 impl Guard {
-    /// Who presents `proof`, if it has the role.
+    /// Returns the caller that presents `proof` if it has the role.
     fn admit(&self, proof: &Proof, needed: Role) -> Result<Arc<Caller<Role>>, Box<Problem>> {
         let caller = self.gate.identify(proof)?;
         if caller.rights < needed {
@@ -45,7 +46,7 @@ impl Guard {
         Ok(caller)
     }
 
-    /// An answer that has no end of its own ends when the role of who listens does.
+    /// Ends a response without an end of its own when its caller loses the role.
     fn while_admitted(self, proof: Proof, needed: Role, response: Response) -> Response {
         if response.body().size_hint().exact().is_some() {
             return response;
@@ -60,8 +61,8 @@ impl Guard {
     }
 }
 
-/// `router` for operators: each request needs its role, and everything but reading is recorded. Without TLS it is also
-/// closed to names that are made to resolve to this machine.
+/// `router` for operators: each request needs its role, and every request that changes something is
+/// recorded. Without TLS it also refuses hosts that are made to resolve to this machine.
 pub fn for_operators(router: Router, gate: Gate<Role>, events: Events) -> Router {
     let has_tls = gate.has_tls();
     let pages = gate.clone();
@@ -92,7 +93,7 @@ async fn guard(State(guard): State<Guard>, request: Request, next: Next) -> Resp
     response
 }
 
-/// The role that a request needs; none for probes.
+/// The role that a request needs; `None` for probes.
 fn needed(method: &Method, path: &str) -> Option<Role> {
     if path == "/healthz" || path.starts_with("/readyz/") {
         return None;
@@ -117,12 +118,12 @@ fn name(role: Role) -> &'static str {
     }
 }
 
-/// A path of no route may be as long as a head.
+/// The start of a path. A path without a route may be as long as a request's head.
 fn shortened(path: &str) -> &str {
     &path[..path.floor_char_boundary(SHOWN_PATH_BYTES)]
 }
 
-/// Something that an operator does.
+/// An action of an operator.
 struct Act {
     operator: Option<CallerName>,
     from: Option<String>,

@@ -12,10 +12,10 @@ use crate::code::ErrorCode;
 
 const CONTENT_TYPE: &str = "application/problem+json";
 
-/// What went wrong with a request, as `application/problem+json`.
+/// The error of a request, as `application/problem+json`.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct Problem {
-    /// A URI of the code.
+    /// The code as a URI.
     #[serde(rename = "type")]
     #[schema(rename = "type", example = "urn:isthmus:problem:log_full")]
     kind: String,
@@ -23,13 +23,13 @@ pub struct Problem {
     title: String,
     /// The HTTP status.
     status: u16,
-    /// What went wrong this time, and what to do about it.
+    /// What went wrong in this case, and the fix.
     detail: String,
     /// The stable code.
     code: ErrorCode,
     /// Whether the same request, which has changed nothing, may succeed later.
     retryable: bool,
-    /// What programs want to know, by code: for instance `regions`.
+    /// Details for programs, depending on the code, such as `regions`.
     #[serde(flatten)]
     #[schema(additional_properties)]
     members: Map<String, Value>,
@@ -38,7 +38,7 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// A problem of `code`; `detail` is for people and names the mend.
+    /// A problem of `code`; `detail` is for people and names the fix.
     #[must_use]
     pub fn new(code: ErrorCode, detail: impl Into<String>) -> Self {
         Self {
@@ -53,14 +53,14 @@ impl Problem {
         }
     }
 
-    /// Adds a member that programs read.
+    /// Adds a member for programs.
     #[must_use]
     pub fn with(mut self, member: &str, value: impl Into<Value>) -> Self {
         self.members.insert(member.to_owned(), value.into());
         self
     }
 
-    /// Adds a header to the answer.
+    /// Adds a header to the response.
     #[must_use]
     pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.push((name, value));
@@ -73,7 +73,7 @@ impl Problem {
         self.code
     }
 
-    /// The problem as one object, as lines of a batch hold it.
+    /// The problem as a JSON object, as in the lines of a batch.
     #[must_use]
     pub fn to_value(&self) -> Value {
         serde_json::to_value(self).unwrap_or(Value::Null)

@@ -1,5 +1,6 @@
-//! What doors refuse: it is counted, and told as an event: of one kind of refusal of one caller, or of one address where nobody has
-//! proven who it is, at most once a minute, with the number of those that were not told.
+//! Refusals of doors. Every refusal is counted. At most one event per minute is recorded for each
+//! kind of refusal and caller (or address, if nobody is authenticated), with the number of those
+//! suppressed before it.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -11,22 +12,25 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use serde_json::json;
 
-/// Why a request is refused. The label of a metric and of an event; never renamed.
+/// Why a request is refused. It is the label of a metric and of an event; never renamed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Refused {
-    /// It presents nothing.
+    /// The request has no credentials.
     NoCredentials,
-    /// Its token is nobody's.
+    /// The token belongs to no caller.
     UnknownToken,
-    /// Its certificate names nobody.
+    /// The certificate belongs to no caller.
     UnknownCertificate,
-    /// Its certificate holds no longer: it has ended, is revoked, or its CA is not trusted any more.
+    /// The certificate is no longer valid: it has expired, is revoked, or its CA is no longer
+    /// trusted.
     EndedCertificate,
-    /// It may do less than this.
+    /// The caller lacks the right.
     Forbidden,
-    /// A browser sends it for a page of another site, or asks by a name that is none of the door's.
+    /// A page of another site made the request in a browser, or the request names a host that is
+    /// not the door's.
     ForeignPage,
-    /// No TLS came to be: it speaks none, or trusts or shows a certificate that the other end does not.
+    /// The TLS handshake failed: the peer does not speak TLS, or one end does not trust the other's
+    /// certificate.
     Handshake,
 }
 
@@ -70,7 +74,7 @@ impl Refused {
     }
 }
 
-/// Counts and tells what the doors of a process refuse. Clones share it.
+/// Counts and records the refusals of a process's doors. Clones share it.
 #[derive(Clone)]
 pub struct Refusals {
     events: Events,
@@ -88,7 +92,7 @@ impl fmt::Debug for Refusals {
 }
 
 impl Refusals {
-    /// Nothing refused yet. Called once for a process.
+    /// Without refusals. Call it once for a process.
     #[must_use]
     pub fn new<S>(process: &Process<S>) -> Self {
         let counts = Family::default();
@@ -105,14 +109,14 @@ impl Refusals {
         }
     }
 
-    /// Every reason is counted from the start.
+    /// Exports a counter for every reason from the start.
     pub(crate) fn prepare(&self, door: &'static str) {
         for why in Refused::ALL {
             drop(self.counts.get_or_create(&labels(door, why)));
         }
     }
 
-    /// A handshake that failed; `cause` is what TLS says.
+    /// Records a failed handshake; `cause` is the TLS error.
     pub(crate) fn of_handshake(&self, door: &'static str, cause: &str, from: SocketAddr) {
         self.count(door, Refused::Handshake, None, Some(from), cause);
     }

@@ -1,4 +1,5 @@
-//! How a process reaches its region: the NATS servers are found and connected to, and what they hold is checked.
+//! Connects a process to its region: finds the NATS servers, connects to them and checks their
+//! streams.
 
 use std::path::PathBuf;
 
@@ -10,21 +11,21 @@ use tokio::sync::watch;
 
 use crate::names::{LookupError, Names};
 
-/// Who connects to a region.
+/// The client of a region's NATS.
 #[derive(Debug)]
 pub struct Client {
-    /// The role of a process; none for an operator's command.
+    /// The role of a process; `None` for an operator's command.
     pub role: Option<Role>,
-    /// The name that NATS shows for the connection, and that the process's slots have.
+    /// The name of the connection in NATS, which is also the name of the process's slots.
     pub name: String,
-    /// What it reads streams through.
+    /// The consumers through which it reads streams.
     pub readers: Readers,
     /// A NATS credentials file, or a file with the seed of an nkey.
     pub credentials: Option<PathBuf>,
 }
 
 impl Client {
-    /// The process that has these settings.
+    /// The client of the process with these settings.
     #[must_use]
     pub fn of_process(process: &ProcessSettings, role: Role) -> Self {
         Self {
@@ -36,15 +37,15 @@ impl Client {
     }
 }
 
-/// A region can't be connected to.
+/// The connection to a region failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectRegionError {
-    /// A server of the settings has no address.
+    /// A server in the settings has no address.
     #[error("nats.servers: srv:{name} can't be looked up; correct the name or the machine's resolver")]
     Lookup {
         /// The name.
         name: String,
-        /// Why.
+        /// The cause.
         source: LookupError,
     },
     /// The settings can't work.
@@ -52,7 +53,8 @@ pub enum ConnectRegionError {
     Connect(#[from] ConnectError),
 }
 
-/// Connects to the region's NATS. The connection is made in the background, and made again for ever.
+/// Connects to the region's NATS. The connection is established in the background and
+/// re-established for ever.
 ///
 /// # Errors
 /// [`ConnectRegionError`].
@@ -77,7 +79,8 @@ pub async fn connect_region(
     Ok(Connection::open(settings).await?)
 }
 
-/// The URLs of the servers. A name with address records is looked up at each connection; SRV records are looked up here.
+/// The URLs of the servers. A name with address records is resolved at each connection; SRV records
+/// are resolved here.
 async fn urls(servers: &[NatsServer], names: &dyn Names) -> Result<Vec<String>, ConnectRegionError> {
     let mut urls = Vec::new();
     for server in servers {
@@ -103,7 +106,7 @@ async fn urls(servers: &[NatsServer], names: &dyn Names) -> Result<Vec<String>, 
     Ok(urls)
 }
 
-/// What the region's logs have to be.
+/// The required settings of the region's logs.
 #[must_use]
 pub fn log_settings(process: &ProcessSettings) -> LogSettings {
     LogSettings {
@@ -113,11 +116,12 @@ pub fn log_settings(process: &ProcessSettings) -> LogSettings {
     }
 }
 
-/// Waits until the region's NATS answers, and until it has the streams and leases that the process needs. `condition` says
-/// what is waited for.
+/// Waits until the region's NATS answers and has the streams and leases that the process needs.
+/// `condition` shows the reason for waiting.
 ///
 /// # Errors
-/// A server that can't hold the set's values, or a stream that is not as the settings say.
+/// If a server does not support the size of the set's values, or a stream differs from the
+/// settings.
 pub async fn check_region(
     process: &ProcessSettings,
     ports: &Ports,

@@ -1,5 +1,6 @@
-//! Listeners: bound early, served late, with a bound on everything that a caller may hold: connections, bytes, the time of a
-//! handshake, of a request's head and of an answer that is not read.
+//! Listeners: bound early, served late, with a bound on everything that a caller may hold:
+//! connections, bytes, and the time for a handshake, for a request's head and for a response that
+//! is not read.
 
 use std::io;
 use std::net::SocketAddr;
@@ -33,20 +34,24 @@ use tower::ServiceExt;
 use crate::held::{HeldBytes, hold_answer};
 use crate::refusals::Refusals;
 
-/// Every bound of a door. [`Limits::default`] is what production runs.
+/// All bounds of a door. [`Limits::default`] is used in production.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Connections at a time, and so requests: a connection has one at a time. More wait to be accepted.
+    /// Maximum number of connections, and so of requests: a connection has one at a time. More
+    /// connections wait to be accepted.
     pub connections: usize,
-    /// A TLS handshake must be finished within this.
+    /// Time limit for the TLS handshake.
     pub handshake: Duration,
-    /// The whole head of a request must be here within this after the connection, or the request before it.
+    /// Time limit for the whole head of a request, from the connection or from the previous
+    /// request.
     pub head: Duration,
-    /// Bytes of a request's head, and of what is read of a body at a time; twice as many are refused in any case.
+    /// Maximum size of a request's head, and of the part of a body that is buffered, in bytes; a
+    /// head of twice this size is refused in any case.
     pub head_bytes: usize,
-    /// A caller that takes nothing of an answer for so long is cut off.
+    /// A caller that reads nothing of a response for this long is disconnected.
     pub unread: Duration,
-    /// Bytes of bodies and answers that all callers share beyond their [allowances](crate::held::ALLOWANCE).
+    /// Bytes of bodies and responses that all callers share beyond their
+    /// [allowances](crate::held::ALLOWANCE).
     pub held_bytes: usize,
 }
 
@@ -64,7 +69,7 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Those of a door for operators: they are few, and what they see is small.
+    /// The limits of a door for operators: they are few, and their responses are small.
     #[must_use]
     pub fn of_operators(connections: &Connections) -> Self {
         Self {
@@ -74,7 +79,7 @@ impl Limits {
         }
     }
 
-    /// Those of a door for applications.
+    /// The limits of a door for applications.
     #[must_use]
     pub fn of_applications(connections: &Connections) -> Self {
         Self {
@@ -84,15 +89,15 @@ impl Limits {
     }
 }
 
-/// How long accepting rests after the system refused it (out of file descriptors).
+/// Pause after the system failed to accept a connection (out of file descriptors).
 const REST: Duration = Duration::from_millis(100);
-/// How often it is reported that it does.
+/// Minimum interval between two log lines about this.
 const REPORTED_EVERY: Duration = Duration::from_secs(60);
 
-/// A door that can't be opened.
+/// Why a door can't be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
-    /// Another process listens there.
+    /// Another process uses the address.
     #[error("{address} is in use by another process; stop it, or listen elsewhere")]
     InUse {
         /// The address.
@@ -103,10 +108,10 @@ pub enum BindError {
     Refused {
         /// The address.
         address: SocketAddr,
-        /// Why.
+        /// The I/O error.
         source: io::Error,
     },
-    /// Other machines could reach a door that has no TLS or lets everybody in.
+    /// Other machines could reach a door that has no TLS or admits everybody.
     #[error(
         "{address} can be reached from other machines, and this door lacks TLS or callers who prove themselves; use 127.0.0.1"
     )]
@@ -127,12 +132,13 @@ pub struct Door {
     refusals: Option<(&'static str, Refusals)>,
 }
 
-/// Where a request comes from.
+/// The address that a request comes from.
 #[derive(Debug, Clone, Copy)]
 pub struct From(pub SocketAddr);
 
 impl Door {
-    /// Listens where `settings` say; port 0 takes any free one. `tls` holds the credentials that [`crate::certificates::load`] read.
+    /// Listens on the address in `settings`; with port 0 the system chooses a free port. `tls`
+    /// contains the credentials that [`crate::certificates::load`] read.
     ///
     /// # Errors
     /// [`BindError`]; the process exits with 1.
@@ -165,19 +171,19 @@ impl Door {
         })
     }
 
-    /// Where it listens.
+    /// The bound address.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Its TLS, where it has it.
+    /// Its TLS, if it has TLS.
     #[must_use]
     pub fn tls(&self) -> Option<Arc<DoorTls>> {
         self.tls.clone()
     }
 
-    /// The same door; what fails in a handshake is told there as a refusal of the door of this name.
+    /// The same door, which reports failed handshakes to `refusals` under this name.
     #[must_use]
     pub fn telling(self, name: &'static str, refusals: Refusals) -> Self {
         Self {
@@ -186,24 +192,24 @@ impl Door {
         }
     }
 
-    /// The same door within other bounds.
+    /// The same door with other limits.
     #[must_use]
     pub fn within(self, limits: Limits) -> Self {
         let held = HeldBytes::new(limits.held_bytes);
         Self { limits, held, ..self }
     }
 
-    /// What it holds for its callers.
+    /// The bytes it holds for its callers.
     #[must_use]
     pub fn held(&self) -> HeldBytes {
         self.held.clone()
     }
 
-    /// Serves `router` until `stop`, then finishes the requests that have begun. Each request carries [`From`], and its
-    /// caller's [`ClientCertificate`] where there is one.
+    /// Serves `router` until `stop`, then finishes the requests that have begun. Each request has
+    /// the extension [`From`], and its caller's [`ClientCertificate`] if there is one.
     ///
     /// # Errors
-    /// None today: what fails is one connection's own.
+    /// None at present: a failure affects only one connection.
     pub async fn serve(self, router: Router, stop: CancellationToken) -> io::Result<()> {
         let Self {
             listener,
@@ -251,7 +257,7 @@ fn log_failure(ended: Result<(), tokio::task::JoinError>) {
     }
 }
 
-/// Takes connections while there are permits and the system gives any.
+/// Accepts connections while there are permits and the system provides connections.
 struct Accepting {
     listener: TcpListener,
     permits: Arc<Semaphore>,
@@ -271,7 +277,8 @@ impl Accepting {
         }
     }
 
-    /// The next connection, once there is a permit for it. May be dropped and called again; a rest goes on then.
+    /// The next connection, once there is a permit for it. Cancel safe; a pause continues in the
+    /// next call.
     async fn next(&mut self) -> (Option<OwnedSemaphorePermit>, TcpStream, SocketAddr) {
         let permit = Arc::clone(&self.permits).acquire_owned().await.ok();
         loop {
@@ -294,7 +301,7 @@ impl Accepting {
     }
 }
 
-/// What one connection is served with.
+/// The context of one connection.
 struct Connection {
     router: Router,
     tls: Option<Arc<DoorTls>>,
@@ -306,7 +313,7 @@ struct Connection {
     _permit: Option<OwnedSemaphorePermit>,
 }
 
-/// A stream that ends when nothing of what is written is taken for too long.
+/// A stream that ends if nothing that is written is read for too long.
 type Stream = Pin<Box<TimeoutWriter<TcpStream>>>;
 
 impl Connection {

@@ -1,4 +1,4 @@
-//! Telling operators that a stream of the region is missing, and that it is there again.
+//! Reports to operators that a stream of the region is missing, and that it exists again.
 
 use isthmus_log::{EnsureError, JournalName, LogSettings, MissingStreams, Ports, StreamChange};
 use isthmus_replication::coordinates::Shard;
@@ -12,7 +12,8 @@ use serde_json::json;
 
 use crate::History;
 
-/// Watches the streams beside the logs of `shards`, and makes them again where `wanted` allows it, until the process stops.
+/// Watches the logs of `shards` and the other streams of the region until the process stops, and
+/// creates them again if `wanted` allows it.
 ///
 /// # Errors
 /// [`SpawnRefused`].
@@ -34,7 +35,7 @@ pub fn watch<S>(
         .spawn_until_stopped(TaskKind::Work, "streams", watch)
 }
 
-/// Every process of the region sees it, and the region keeps it once.
+/// Every process of the region observes the change, and the region keeps the event once.
 fn tell(events: &Events, history: &History, change: StreamChange, creates: bool) {
     match change {
         StreamChange::Missing { what, was_made } => {
@@ -74,7 +75,7 @@ fn tell(events: &Events, history: &History, change: StreamChange, creates: bool)
     }
 }
 
-/// What is missing, for status: by the streams' names.
+/// The missing streams, for the status, by name.
 #[must_use]
 pub fn shown(missing: &MissingStreams) -> Vec<MissingStream> {
     let all = missing.all().into_iter();
@@ -85,7 +86,7 @@ pub fn shown(missing: &MissingStreams) -> Vec<MissingStream> {
     .collect()
 }
 
-/// What is missing, for `isthmus doctor`.
+/// The missing streams, for `isthmus doctor`.
 #[must_use]
 pub fn findings(missing: &MissingStreams) -> Vec<Finding> {
     let all = missing.all();

@@ -1,4 +1,4 @@
-//! A link that stands: a proven peer and the two directions of frames.
+//! An open link: an authenticated peer and two directions of frames.
 
 use std::fmt::Debug;
 use std::io;
@@ -14,7 +14,7 @@ use crate::limits::{KEEPALIVE_PROBES, LinkLimits};
 use crate::peer::Peer;
 use crate::progress::{Counted, Passed};
 
-/// What carries a link's bytes: TLS over TCP, or a network in memory.
+/// The byte stream under a link: TLS over TCP, or an in-memory network.
 pub trait Transport: AsyncRead + AsyncWrite + Debug + Send + Sync + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Debug + Send + Sync + Unpin> Transport for T {}
@@ -24,25 +24,25 @@ pub type LinkReader = FrameReader<Counted<ReadHalf<Box<dyn Transport>>>>;
 /// The sending half of a [`Connection`].
 pub type LinkWriter = FrameWriter<Counted<WriteHalf<Box<dyn Transport>>>>;
 
-/// A link to a proven peer. Dropping both halves closes it.
+/// A link to an authenticated peer. Dropping both halves closes it.
 #[derive(Debug)]
 pub struct Connection {
-    /// Who is at the other end.
+    /// The peer's identity.
     pub peer: Peer,
-    /// The other end's address.
+    /// The peer's address.
     pub address: SocketAddr,
     /// Frames from the peer.
     pub reader: LinkReader,
     /// Frames to the peer.
     pub writer: LinkWriter,
-    /// What has come from the peer.
+    /// Counts the bytes received from the peer.
     pub received: Passed,
-    /// What was handed to the network.
+    /// Counts the bytes handed to the network.
     pub sent: Passed,
 }
 
 impl Connection {
-    /// A link over `transport`, whose other end has been proven to be `peer`.
+    /// A link over `transport`. The caller has authenticated the other end as `peer`.
     #[must_use]
     pub fn new(peer: Peer, address: SocketAddr, transport: Box<dyn Transport>, limits: &LinkLimits) -> Self {
         let (read, write) = tokio::io::split(transport);
@@ -58,7 +58,7 @@ impl Connection {
     }
 }
 
-/// Small frames leave at once, and a peer that vanished is noticed by the system.
+/// Sends small frames at once, and lets the system detect a peer that vanished.
 pub(crate) fn tune(stream: &TcpStream, limits: &LinkLimits) -> io::Result<()> {
     let interval = (limits.keepalive / KEEPALIVE_PROBES).max(Duration::from_secs(1));
     let keepalive = TcpKeepalive::new()

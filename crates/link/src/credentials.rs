@@ -1,9 +1,11 @@
-//! What a gateway proves itself with and whom it trusts, read from files and read again while links stand.
+//! A gateway's own credentials and the CAs it trusts, read from files and reloaded while links are
+//! open.
 //!
-//! New files are checked before they are used: every trust file parses, the key fits the certificate, the certificate
-//! speaks for this region and this region's own CA vouches for it. What fails leaves what was there in use. Trust and
-//! the gateway's own certificate are taken each for itself: a certificate that can't be used doesn't delay the
-//! revocation of another. A new generation counts for every later handshake, and live sessions are judged by it again.
+//! New files are checked before they are used: every trust file parses, the key fits the
+//! certificate, the certificate names this region, and this region's own CA signed it. If a check
+//! fails, the previous credentials stay in use. Trust and the gateway's own certificate are
+//! reloaded independently, so an unusable certificate does not delay the revocation of another. A
+//! new generation applies to every later handshake, and live sessions are checked against it again.
 
 mod door;
 mod error;
@@ -32,38 +34,39 @@ use files::Contents;
 pub use door::{ClientCertificate, DoorFiles, DoorTls};
 pub use error::CredentialsError;
 
-/// Where a region's CAs are, and whom they may vouch for.
+/// A region's CAs, and the identity that they may vouch for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TrustSource {
     /// A PEM file with one or more CA certificates.
     pub file: PathBuf,
-    /// The URI name of the region's gateways, where set.yaml names another than [`Place::gateway_uri`].
+    /// The URI name of the region's gateways, if set.yaml names one other than
+    /// [`Place::gateway_uri`].
     pub identity: Option<String>,
 }
 
-/// The files of one gateway's credentials, all PEM but the list of revoked fingerprints.
+/// The files of one gateway's credentials. All are PEM except the list of revoked fingerprints.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CredentialFiles {
     /// The gateway's certificate, then its intermediates.
     pub certificate: PathBuf,
     /// The certificate's private key.
     pub key: PathBuf,
-    /// SHA-256 fingerprints of keys and certificates that hold no longer, one a line.
+    /// SHA-256 fingerprints of revoked keys and certificates, one per line.
     pub revoked: Option<PathBuf>,
-    /// The trust of every region of the set, this one's included.
+    /// The trust of every region of the set, including this one.
     pub trust: BTreeMap<RegionName, TrustSource>,
 }
 
-/// What a reload found.
+/// The outcome of a reload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reload {
-    /// The files are what they were.
+    /// The files have not changed.
     Unchanged,
     /// The files of this generation are in use.
     Published(u64),
 }
 
-/// What this gateway proves itself with.
+/// This gateway's own credentials.
 #[derive(Debug)]
 pub(crate) struct Own {
     pub(crate) key: Arc<CertifiedKey>,
@@ -79,7 +82,7 @@ pub(crate) struct Snapshot {
     trust_contents: Fingerprint,
 }
 
-/// The credentials of one gateway. Shared by its listener, its dialers and its sessions.
+/// The credentials of one gateway. Its listener, dialers and sessions share them.
 #[derive(Debug)]
 pub struct Credentials {
     place: Place,
@@ -93,7 +96,7 @@ impl Credentials {
     /// Reads and checks `files` for a gateway at `place`.
     ///
     /// # Errors
-    /// [`CredentialsError`] names the file and the mend.
+    /// [`CredentialsError`] names the file and the fix.
     pub fn load(place: Place, files: CredentialFiles) -> Result<Self, CredentialsError> {
         let contents = Contents::read(files::of_trust(&files))?;
         let trust = Arc::new(contents.trust(&place, &files)?);
@@ -112,11 +115,11 @@ impl Credentials {
         })
     }
 
-    /// Reads the files again and uses them if they are sound.
+    /// Reads the files again and uses them if they are valid.
     ///
     /// # Errors
-    /// [`CredentialsError`] names the file and the mend. What it names stays as it was; when that is this gateway's
-    /// own certificate, new trust is in use all the same.
+    /// [`CredentialsError`] names the file and the fix. The part that failed stays unchanged; if
+    /// that is this gateway's own certificate, new trust is in use nevertheless.
     pub fn reload(&self) -> Result<Reload, CredentialsError> {
         let _one_at_a_time = self.reloading.lock().unwrap_or_else(PoisonError::into_inner);
         let current = self.snapshot();
@@ -159,28 +162,31 @@ impl Credentials {
         Reload::Published(*self.generation.borrow())
     }
 
-    /// The number of the generation in use, which changes when a reload publishes one. Starts at 1.
+    /// The number of the generation in use. It starts at 1 and changes when a reload publishes a
+    /// generation.
     #[must_use]
     pub fn generations(&self) -> tokio::sync::watch::Receiver<u64> {
         self.generation.subscribe()
     }
 
-    /// Where this gateway stands.
+    /// The place of this gateway.
     #[must_use]
     pub fn place(&self) -> &Place {
         &self.place
     }
 
-    /// This gateway as its peers see it: its certificate's fingerprint and end are for status and metrics.
+    /// This gateway as its peers see it. Status and metrics show its certificate's fingerprint and
+    /// expiry.
     #[must_use]
     pub fn own(&self) -> Peer {
         self.current.load().own.peer.clone()
     }
 
-    /// Judges the peer of a live session again, by the credentials in use and the time it is.
+    /// Checks the peer of a live session again, against the credentials in use and the current
+    /// time.
     ///
     /// # Errors
-    /// Why it holds no longer; the session is to be cut.
+    /// Why the peer is no longer valid; the caller must close the session.
     pub fn still_holds(&self, peer: &Peer) -> Result<(), Refusal> {
         let Some((own, intermediates)) = peer.chain().split_first() else {
             return Err(Refusal::NoCertificate);
@@ -197,7 +203,8 @@ impl Credentials {
             .map(|_| ())
     }
 
-    /// Waits until the peer of a live session holds no longer, and says why. The session is to be cut then.
+    /// Waits until the peer of a live session is no longer valid and returns the reason. The caller
+    /// must then close the session.
     pub async fn until_refused(&self, peer: &Peer) -> Refusal {
         let mut generations = self.generations();
         loop {

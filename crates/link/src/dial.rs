@@ -1,4 +1,4 @@
-//! Dialling a gateway of a peer region.
+//! Dials a gateway of a peer region.
 
 use std::io;
 use std::net::SocketAddr;
@@ -19,10 +19,10 @@ use crate::tls;
 use crate::trust::Expected;
 use crate::verifier::PeerVerifier;
 
-/// Why a gateway was not reached.
+/// Why dialling a gateway failed.
 #[derive(Debug, thiserror::Error)]
 pub enum DialError {
-    /// No TCP connection.
+    /// The TCP connection failed.
     #[error(
         "can't connect to {address} of region {region}: check the address and that a gateway listens there"
     )]
@@ -31,11 +31,11 @@ pub enum DialError {
         region: RegionName,
         /// The address dialled.
         address: SocketAddr,
-        /// What the system says.
+        /// The I/O error.
         #[source]
         source: io::Error,
     },
-    /// No TCP connection in time.
+    /// The TCP connection was not established in time.
     #[error(
         "no answer from {address} of region {region} within {timeout:?}: check the address and the network"
     )]
@@ -44,23 +44,23 @@ pub enum DialError {
         region: RegionName,
         /// The address dialled.
         address: SocketAddr,
-        /// The time allowed.
+        /// The time limit.
         timeout: Duration,
     },
-    /// A connection, but no link.
+    /// The connection was established, but not the link.
     #[error("no link with {address} of region {region}: {refusal}")]
     Refused {
         /// The region dialled.
         region: RegionName,
         /// The address dialled.
         address: SocketAddr,
-        /// Why; either end may have refused.
+        /// The reason; either end may have refused.
         refusal: Box<Refusal>,
     },
 }
 
 impl DialError {
-    /// The value of a metric's or a log line's `reason`. Published: never renamed.
+    /// The value of `reason` in metrics and log lines. Published: never renamed.
     #[must_use]
     pub fn label(&self) -> &'static str {
         match self {
@@ -71,13 +71,13 @@ impl DialError {
     }
 }
 
-/// Makes a link to the gateway at `address`, which must prove that it speaks for `region`.
+/// Opens a link to the gateway at `address`, which must prove that it belongs to `region`.
 ///
-/// In TLS 1.3 the dialing end finishes first: a peer that refuses this end's certificate says so on the first read, as
-/// [`crate::FrameError::RefusedByPeer`].
+/// In TLS 1.3 the dialing end finishes first. So if the peer refuses this end's certificate, the
+/// first read returns [`crate::FrameError::RefusedByPeer`].
 ///
 /// # Errors
-/// [`DialError`]: no connection, or a handshake that either end refused.
+/// [`DialError`]: the connection failed, or either end refused the handshake.
 pub async fn dial(
     address: SocketAddr,
     region: &RegionName,

@@ -1,4 +1,4 @@
-//! SHA-256 fingerprints of certificates and their keys, and the file that lists revoked ones.
+//! SHA-256 fingerprints of certificates and their keys, and the list of revoked ones.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -9,7 +9,8 @@ use rustls_pki_types::CertificateDer;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
 
-/// The SHA-256 digest of the DER bytes of a certificate or a key. Shown as 64 hexadecimal digits.
+/// The SHA-256 digest of the DER bytes of a certificate or a key. Displayed as 64 hexadecimal
+/// digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Fingerprint([u8; 32]);
 
@@ -20,7 +21,8 @@ impl Fingerprint {
         Self::of_bytes(certificate)
     }
 
-    /// The fingerprint of the public key that `certificate` is for: of its `SubjectPublicKeyInfo` (RFC 5280).
+    /// The fingerprint of the public key in `certificate`: of its `SubjectPublicKeyInfo` (RFC
+    /// 5280).
     #[must_use]
     pub fn of_key(certificate: &CertificateDer<'_>) -> Option<Self> {
         let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
@@ -65,7 +67,7 @@ pub struct InvalidFingerprint;
 impl FromStr for Fingerprint {
     type Err = InvalidFingerprint;
 
-    /// Takes hexadecimal digits of either case, with or without colons, after an optional `…=`.
+    /// Accepts hexadecimal digits of either case, with or without colons, after an optional `…=`.
     fn from_str(text: &str) -> Result<Self, InvalidFingerprint> {
         let digits = text.rsplit_once('=').map_or(text, |(_, digits)| digits.trim());
         let nibbles: Vec<u8> = digits
@@ -82,7 +84,7 @@ impl FromStr for Fingerprint {
             .map(|pair| pair[0] << 4 | pair[1])
             .collect();
         match (nibbles.len(), bytes.try_into()) {
-            // What a tool prints that was given nothing.
+            // This is what a tool prints for empty input.
             (64, Ok(sha256)) if Self(sha256) == Self::of_bytes(b"") => Err(InvalidFingerprint),
             (64, Ok(sha256)) => Ok(Self(sha256)),
             _ => Err(InvalidFingerprint),
@@ -90,10 +92,11 @@ impl FromStr for Fingerprint {
     }
 }
 
-/// What is refused though a CA vouches for it: by the fingerprint of its key, or its own.
+/// Revoked fingerprints, of keys or of certificates. They are refused even if a CA signed them.
 ///
-/// Its own is enough against a certificate that went astray. Against somebody who has the key it is not: a signature does not cover itself, and who
-/// writes the one of a CA in another way has a certificate of another fingerprint that holds as well.
+/// A certificate's fingerprint revokes a lost certificate. It does not stop somebody who has the
+/// key: a signature does not cover itself, so anybody can re-encode the CA's signature and get a
+/// valid certificate with a different fingerprint.
 #[derive(Debug, Default)]
 pub(crate) struct Revoked(BTreeSet<Fingerprint>);
 
@@ -103,7 +106,7 @@ impl Revoked {
         parse_list(text).map(Self)
     }
 
-    /// What of `certificate` is listed.
+    /// The listed fingerprint of `certificate` or of its key, if there is one.
     pub(crate) fn find(&self, certificate: &CertificateDer<'_>) -> Option<Fingerprint> {
         let key = Fingerprint::of_key(certificate);
         let mut of_it = [Some(Fingerprint::of(certificate)), key].into_iter().flatten();
@@ -111,10 +114,10 @@ impl Revoked {
     }
 }
 
-/// Reads a list of fingerprints: one a line, empty lines and what follows `#` ignored.
+/// Parses a list of fingerprints: one per line; empty lines and text after `#` are ignored.
 ///
 /// # Errors
-/// The number of the first line that is not a fingerprint, counted from 1.
+/// The number of the first line that is not a fingerprint, from 1.
 fn parse_list(text: &str) -> Result<BTreeSet<Fingerprint>, usize> {
     let entry = |line: &str| line.split('#').next().unwrap_or_default().trim().to_owned();
     text.lines()

@@ -1,7 +1,9 @@
-//! Frames: a length of four bytes, big-endian, then that many bytes. Their meaning is the protocol's.
+//! Frames: a length of four bytes, big-endian, then that many bytes. The protocol defines their
+//! content.
 //!
-//! A reader holds at most one frame of the allowed size, refuses a larger one at its length, tells a connection that
-//! ends between frames from one that ends within a frame, and gives up on a frame that trickles.
+//! A reader buffers at most one frame of the allowed size and rejects a larger one as soon as it
+//! reads the length. It distinguishes a connection that ends between frames from one that ends
+//! within a frame, and gives up on a frame that arrives too slowly.
 
 use std::io;
 use std::time::Duration;
@@ -16,13 +18,13 @@ use tokio_util::codec::{Decoder, Encoder, FramedRead, FramedWrite, LengthDelimit
 
 use crate::limits::{LinkLimits, WRITE_BUFFER_BYTES};
 
-/// Why no further frame can be read or written; the connection is over.
+/// Why no further frame can be read or written. The connection is closed.
 #[derive(Debug, thiserror::Error)]
 pub enum FrameError {
-    /// A frame is larger than allowed.
+    /// A frame exceeds the limit.
     #[error("a frame is larger than {limit} bytes: compare the versions and max_value of both regions")]
     Oversized {
-        /// The largest frame allowed, in bytes.
+        /// The maximum size of a frame, in bytes.
         limit: usize,
     },
     /// The connection ended within a frame.
@@ -31,22 +33,22 @@ pub enum FrameError {
     /// A frame did not arrive in time.
     #[error("a frame was not complete within {timeout:?}: check the network between the gateways")]
     Slow {
-        /// The time allowed.
+        /// The time limit.
         timeout: Duration,
     },
-    /// The connection ended between frames without a farewell.
+    /// The connection ended between frames without a TLS close.
     #[error("the peer's connection ended without a farewell: check the network and the peer's log")]
     Cut,
     /// The peer refused this end.
     #[error("the peer refused this end ({alert:?}): its log says why")]
     RefusedByPeer {
-        /// The alert it sent.
+        /// The TLS alert that it sent.
         alert: AlertDescription,
     },
-    /// The bytes are not the peer's.
+    /// The received bytes fail the TLS checks.
     #[error("the bytes on the link are not what the peer sent ({cause}): check what is between the gateways")]
     Tls {
-        /// What TLS says.
+        /// The TLS error.
         cause: rustls::Error,
     },
     /// The connection failed.
@@ -55,7 +57,7 @@ pub enum FrameError {
 }
 
 impl FrameError {
-    /// The value of a metric's or a log line's `reason`. Published: never renamed.
+    /// The value of `reason` in metrics and log lines. Published: never renamed.
     #[must_use]
     pub const fn label(&self) -> &'static str {
         match self {
@@ -158,12 +160,13 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         }
     }
 
-    /// The next frame, or `None` when the peer has closed the link. May be dropped and called again without loss.
+    /// The next frame, or `None` if the peer has closed the link. Cancel safe.
     ///
-    /// Waits for as long as no frame has begun. Time in which nobody calls it is not held against the peer.
+    /// There is no time limit until a frame has begun. Time in which nobody calls this does not
+    /// count towards the limit.
     ///
     /// # Errors
-    /// [`FrameError`]; the link is over then.
+    /// [`FrameError`]; the link is then closed.
     pub async fn next(&mut self) -> Option<Result<Bytes, FrameError>> {
         Wait {
             since: Instant::now(),
@@ -237,23 +240,25 @@ impl<W: AsyncWrite + Unpin> FrameWriter<W> {
         Self { frames }
     }
 
-    /// Takes a frame, writing out when enough are gathered. [`FrameWriter::flush`] sends the rest.
+    /// Buffers a frame, and writes out once enough bytes are buffered. [`FrameWriter::flush`] sends
+    /// the rest.
     ///
     /// # Errors
-    /// [`FrameError::Oversized`], after which the link still holds, or how the connection failed.
+    /// [`FrameError::Oversized`], after which the link is still usable, or the failure of the
+    /// connection.
     pub async fn feed(&mut self, frame: Bytes) -> Result<(), FrameError> {
         self.frames.feed(frame).await
     }
 
-    /// Writes out every frame taken. May be dropped and called again without loss.
+    /// Writes out every buffered frame. Cancel safe.
     ///
     /// # Errors
-    /// How the connection failed.
+    /// The failure of the connection.
     pub async fn flush(&mut self) -> Result<(), FrameError> {
         SinkExt::<Bytes>::flush(&mut self.frames).await
     }
 
-    /// Takes a frame and writes out every frame taken.
+    /// Buffers a frame and writes out every buffered frame.
     ///
     /// # Errors
     /// As [`FrameWriter::feed`].
@@ -261,10 +266,11 @@ impl<W: AsyncWrite + Unpin> FrameWriter<W> {
         self.frames.send(frame).await
     }
 
-    /// Writes out every frame taken and closes this direction, which the peer's reader sees as the end.
+    /// Writes out every buffered frame and closes this direction; the peer's reader then returns
+    /// `None`.
     ///
     /// # Errors
-    /// How the connection failed.
+    /// The failure of the connection.
     pub async fn close(&mut self) -> Result<(), FrameError> {
         SinkExt::<Bytes>::close(&mut self.frames).await
     }

@@ -1,4 +1,5 @@
-//! Who a certificate says it is: `spiffe://<trust_domain>/isthmus/<set>/region/<region>/gateway`, its one URI name.
+//! The identity in a certificate: its only URI name,
+//! `spiffe://<trust_domain>/isthmus/<set>/region/<region>/gateway`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -41,7 +42,7 @@ impl fmt::Display for TrustDomain {
     }
 }
 
-/// Where a gateway stands: its region, of a set, under a trust domain.
+/// The place of a gateway: its region, in a set, under a trust domain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
     /// The trust domain of the set.
@@ -53,7 +54,7 @@ pub struct Place {
 }
 
 impl Place {
-    /// The URI name by which a certificate speaks for a gateway of `region` in this set.
+    /// The URI name of the certificates of a gateway of `region` in this set.
     #[must_use]
     pub fn gateway_uri(&self, region: &RegionName) -> String {
         format!(
@@ -62,7 +63,7 @@ impl Place {
         )
     }
 
-    /// Why `uri`, which is the name of no region of this set, is refused.
+    /// Why `uri`, which names no region of this set, is refused.
     pub(crate) fn explain(&self, uri: &str) -> Refusal {
         let foreign = || Refusal::ForeignName { uri: shown(uri) };
         let Some(path) = uri.strip_prefix("spiffe://") else {
@@ -92,7 +93,7 @@ impl Place {
     }
 }
 
-/// The one URI name of a certificate in DER.
+/// The only URI name of a certificate in DER.
 ///
 /// # Errors
 /// [`Refusal::UnreadableCertificate`], [`Refusal::NoUriName`] or [`Refusal::SeveralUriNames`].
@@ -127,7 +128,7 @@ pub(crate) fn uri_name(der: &[u8]) -> Result<String, Refusal> {
     }
 }
 
-/// The URIs and DNS names of a certificate; none if it is unreadable.
+/// The URIs and DNS names of a certificate; none if it is malformed.
 pub(crate) fn names(der: &[u8]) -> Vec<String> {
     let Ok((_, certificate)) = X509Certificate::from_der(der) else {
         return Vec::new();
@@ -141,7 +142,8 @@ pub(crate) fn names(der: &[u8]) -> Vec<String> {
     names.unwrap_or_default().iter().filter_map(text).collect()
 }
 
-/// The end of a certificate's validity, in seconds since the Unix epoch; 0 if it is before that or unreadable.
+/// The end of a certificate's validity, in seconds since the Unix epoch; 0 if it is earlier than
+/// that or malformed.
 pub(crate) fn not_after(der: &[u8]) -> u64 {
     X509Certificate::from_der(der)
         .ok()
@@ -149,7 +151,7 @@ pub(crate) fn not_after(der: &[u8]) -> u64 {
         .unwrap_or_default()
 }
 
-/// Text of a peer's, cut to what an error may repeat.
+/// Text from a peer, cut to the length that an error may repeat.
 fn shown(text: &str) -> String {
     text.chars().take(SHOWN_NAME_CHARS).collect()
 }

@@ -1,16 +1,19 @@
-//! The link between two gateways of different regions: a TLS 1.3 session with a proven identity at both ends that
-//! carries length-delimited frames (design.md section 8).
+//! The link between two gateways of different regions: a TLS 1.3 session with an authenticated
+//! identity at both ends that carries length-delimited frames (design.md section 8).
 //!
-//! A certificate speaks for a region by exactly one URI name. The region it claims selects the bundle of CAs that may
-//! vouch for it, so one region's CA can't vouch for another. Nothing is resumed: every session verifies both chains.
-//! Certificates, trust and revocation are read again while sessions run, and a session that no longer holds is found.
+//! A certificate identifies a region by exactly one URI name. The claimed region selects the bundle
+//! of CAs that may vouch for it, so one region's CA can't vouch for another. Sessions are not
+//! resumed: each one verifies both chains. Certificates, trust and revocation are reloaded while
+//! sessions run, and a session whose peer is no longer valid is detected.
 //!
-//! **This crate knows no protocol.** Frames are bytes; what they mean, who leads and what is sent is decided in
-//! isthmus-replication and the gateway. **No handshake, frame or file can make it panic or hold unbounded memory**:
-//! the bounds are in [`limits`], and each refusal has a [`RefusalReason`] to log and count it by.
+//! **This crate knows no protocol.** Frames are bytes; isthmus-replication and the gateway define
+//! their content, which end leads and what is sent. **No handshake, frame or file can make it panic
+//! or use unbounded memory**: the bounds are in [`limits`], and each refusal has a
+//! [`RefusalReason`] for logs and metrics.
 //!
-//! Reading order: [`identity`] and [`trust`] (who may speak for a region), [`credentials`] (what is on disk),
-//! [`dial()`] and [`listen`] (how a [`Connection`] comes to be), [`frame`] (what flows over it).
+//! Reading order: [`identity`] and [`trust`] (identities of regions and their CAs), [`credentials`]
+//! (files on disk), [`dial()`] and [`listen`] (how a [`Connection`] is made), [`frame`] (what a
+//! link carries).
 
 pub mod connection;
 pub mod credentials;

@@ -1,4 +1,4 @@
-//! Every bound of a link, in one place.
+//! All bounds of a link.
 
 use std::time::Duration;
 
@@ -6,37 +6,40 @@ use isthmus_replication::limits::{MESSAGE_OVERHEAD_BYTES, VALUE_BYTES};
 
 /// The application protocol that both ends must agree on.
 pub const ALPN: &[u8] = b"isthmus/1";
-/// Largest frame: one message with the largest value, and room for the frame around it.
+/// Maximum size of a frame: one message with the largest value, and its overhead.
 pub const FRAME_BYTES: usize = VALUE_BYTES + 2 * MESSAGE_OVERHEAD_BYTES;
-/// Frames are gathered up to this size before they are written out.
+/// Frames are buffered up to this size before they are written out.
 pub const WRITE_BUFFER_BYTES: usize = 128 * 1024;
-/// Largest credentials file.
+/// Maximum size of a credentials file.
 pub const CREDENTIAL_FILE_BYTES: u64 = 4 * 1024 * 1024;
-/// Longest part of a peer's name that an error repeats, in characters.
+/// Maximum length of the part of a peer's name that an error repeats, in characters.
 pub const SHOWN_NAME_CHARS: usize = 256;
-/// How long files are left to settle after a change on disk: a certificate and its key are two writes.
+/// Delay between a change on disk and the reload: a certificate and its key are two writes.
 pub const SETTLE: Duration = Duration::from_millis(200);
-/// A live session is checked again at least this often, which is how soon an expired certificate is noticed.
+/// Maximum interval between two checks of a live session. It bounds how late an expired certificate
+/// is detected.
 pub const RECHECK: Duration = Duration::from_secs(60);
-/// How long accepting rests after the system refused it (out of file descriptors).
+/// Pause after the system failed to accept a connection (out of file descriptors).
 pub const ACCEPT_REST: Duration = Duration::from_millis(100);
-/// Probes without an answer after which the system declares a connection dead.
+/// Number of unanswered probes after which the system declares a connection dead.
 pub const KEEPALIVE_PROBES: u32 = 4;
 
-/// The bounds of one process's links. [`LinkLimits::default`] is what production runs.
+/// The bounds of one process's links. [`LinkLimits::default`] is used in production.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LinkLimits {
-    /// A TCP connection must be made within this.
+    /// Time limit for the TCP connection.
     pub connect: Duration,
-    /// A TLS handshake must be finished within this.
+    /// Time limit for the TLS handshake.
     pub handshake: Duration,
-    /// A frame must be complete within this after its first byte, counting only time in which it was read.
+    /// Time limit for a frame after its first byte; only time in which the reader waits for it
+    /// counts.
     pub frame: Duration,
-    /// Largest frame, in bytes, in both directions.
+    /// Maximum size of a frame, in bytes, in both directions.
     pub frame_bytes: usize,
-    /// Handshakes that run at once on one listener, at least 1; further connections wait in the system's backlog.
+    /// Maximum number of concurrent handshakes of one listener, at least 1. Further connections
+    /// wait in the system's backlog.
     pub handshakes: usize,
-    /// Silence on TCP after which the system probes the peer.
+    /// Idle time on TCP after which the system probes the peer.
     pub keepalive: Duration,
 }
 

@@ -1,4 +1,4 @@
-//! Accepting links from the gateways of peer regions.
+//! Accepts links from the gateways of peer regions.
 
 use std::io;
 use std::net::SocketAddr;
@@ -17,38 +17,38 @@ use crate::tls;
 use crate::trust::Expected;
 use crate::verifier::PeerVerifier;
 
-/// A listener that could not be had.
+/// The listener can't bind its address.
 #[derive(Debug, thiserror::Error)]
 #[error("can't listen on {address}: choose a free address in link.listen, or stop what uses it")]
 pub struct BindError {
-    /// The address asked for.
+    /// The requested address.
     pub address: SocketAddr,
-    /// What the system says.
+    /// The I/O error.
     #[source]
     pub source: io::Error,
 }
 
-/// Why one connection did not become a link. The listener goes on.
+/// Why a connection did not become a link. The listener continues.
 #[derive(Debug, thiserror::Error)]
 pub enum AcceptError {
-    /// The peer was refused, or refused this end.
+    /// This end refused the peer, or the peer refused this end.
     #[error("refused a link from {address}: {refusal}")]
     Refused {
         /// The peer's address.
         address: SocketAddr,
-        /// Why.
+        /// The reason.
         refusal: Box<Refusal>,
     },
-    /// The system gave no connection.
+    /// The system failed to accept a connection.
     #[error("the system can't accept connections: check the limit of open files")]
     System(#[source] io::Error),
-    /// A handshake broke down.
+    /// A handshake task panicked.
     #[error("a handshake broke down, which is a defect: report it")]
     Defect(#[source] JoinError),
 }
 
 impl AcceptError {
-    /// The value of a metric's or a log line's `reason`. Published: never renamed.
+    /// The value of `reason` in metrics and log lines. Published: never renamed.
     #[must_use]
     pub fn label(&self) -> &'static str {
         match self {
@@ -59,7 +59,8 @@ impl AcceptError {
     }
 }
 
-/// Accepts links. Handshakes run at once up to a bound; dropping the listener ends those that are under way.
+/// Accepts links. A bounded number of handshakes run concurrently; dropping the listener aborts
+/// them.
 #[derive(Debug)]
 pub struct Listener {
     socket: TcpListener,
@@ -70,7 +71,7 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Binds `address`; port 0 takes any free port, which [`Listener::address`] tells.
+    /// Binds `address`. With port 0 the system chooses a free port, see [`Listener::address`].
     ///
     /// # Errors
     /// [`BindError`] names the address.
@@ -91,18 +92,18 @@ impl Listener {
         })
     }
 
-    /// The address bound.
+    /// The bound address.
     ///
     /// # Errors
-    /// What the system says.
+    /// The I/O error.
     pub fn address(&self) -> io::Result<SocketAddr> {
         self.socket.local_addr()
     }
 
-    /// The next link, or why a connection did not become one. May be dropped and called again without loss.
+    /// The next link, or why a connection did not become one. Cancel safe.
     ///
     /// # Errors
-    /// [`AcceptError`], to be logged and counted; the listener goes on.
+    /// [`AcceptError`], to be logged and counted; the listener continues.
     pub async fn next(&mut self) -> Result<Connection, AcceptError> {
         loop {
             let room = self.handshakes.len() < self.limits.handshakes.max(1);

@@ -1,4 +1,4 @@
-//! The proven other end of a link.
+//! The authenticated peer of a link.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use rustls_pki_types::CertificateDer;
 use crate::fingerprint::Fingerprint;
 use crate::identity;
 
-/// Which end of a link presents a certificate; it must be fit for that end.
+/// The end of a link that presents a certificate. The certificate must be valid for that end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum End {
     /// The end that dialled, in TLS the client.
@@ -18,7 +18,7 @@ pub enum End {
     Acceptor,
 }
 
-/// Who is at the other end, and the chain that proved it.
+/// The peer's identity, and the certificate chain that proved it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Peer {
     region: RegionName,
@@ -33,13 +33,13 @@ impl Peer {
         Self { region, end, chain }
     }
 
-    /// The region it speaks for. A batch's origin must be this region (or a route of the set).
+    /// The region of the peer. A batch's origin must be this region (or a route of the set).
     #[must_use]
     pub fn region(&self) -> &RegionName {
         &self.region
     }
 
-    /// The end it is at.
+    /// The peer's end of the link.
     #[must_use]
     pub fn end(&self) -> End {
         self.end
@@ -51,13 +51,13 @@ impl Peer {
         &self.chain
     }
 
-    /// The fingerprint of its own certificate.
+    /// The fingerprint of the peer's own certificate.
     #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {
         Fingerprint::of_bytes(self.chain.first().map_or(&[], |certificate| certificate.as_ref()))
     }
 
-    /// When its own certificate ends, in seconds since the Unix epoch.
+    /// The expiry of the peer's own certificate, in seconds since the Unix epoch.
     #[must_use]
     pub fn not_after(&self) -> u64 {
         identity::not_after(self.chain.first().map_or(&[], |certificate| certificate.as_ref()))

@@ -1,5 +1,5 @@
-//! The port through which a gateway makes and accepts links: over TLS with proven identities, or over the simulator's
-//! network, whose ends are who they say they are.
+//! The port through which a gateway opens and accepts links: over TLS with authenticated
+//! identities, or over the simulator's network, which trusts the identities of its ends.
 
 use std::fmt::Debug;
 use std::net::SocketAddr;
@@ -15,10 +15,10 @@ use crate::listen::{AcceptError, Listener};
 use crate::peer::Peer;
 use crate::refusal::Refusal;
 
-/// Makes links to the gateways of peer regions.
+/// Opens links to the gateways of peer regions.
 #[async_trait]
 pub trait Links: Debug + Send + Sync {
-    /// Makes a link to the gateway at `address`, which must prove that it speaks for `region`.
+    /// Opens a link to the gateway at `address`, which must prove that it belongs to `region`.
     ///
     /// # Errors
     /// [`DialError`].
@@ -29,17 +29,17 @@ pub trait Links: Debug + Send + Sync {
         limits: &LinkLimits,
     ) -> Result<Connection, DialError>;
 
-    /// Waits until `peer`, of a link that stands, would be refused: for ever while it would not.
+    /// Waits until `peer`, the peer of an open link, would be refused; for ever if it never is.
     async fn until_refused(&self, peer: &Peer) -> Refusal;
 }
 
 /// Accepts links from the gateways of peer regions.
 #[async_trait]
 pub trait Accepts: Send {
-    /// The next link, or why a connection did not become one. May be dropped and called again without loss.
+    /// The next link, or why a connection did not become one. Cancel safe.
     ///
     /// # Errors
-    /// [`AcceptError`], to be logged and counted; accepting goes on.
+    /// [`AcceptError`], to be logged and counted; accepting continues.
     async fn next(&mut self) -> Result<Connection, AcceptError>;
 }
 

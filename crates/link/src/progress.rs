@@ -1,4 +1,5 @@
-//! How many bytes have passed: a large frame on a slow path takes longer than a link may be silent, and is no silence.
+//! Counts the bytes transferred. A large frame on a slow path takes longer than a link may be
+//! silent, but it is not silence.
 
 use std::io;
 use std::pin::Pin;
@@ -8,12 +9,12 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Bytes that have passed in one direction. Clones count the same.
+/// Bytes transferred in one direction. Clones share the counter.
 #[derive(Debug, Clone, Default)]
 pub struct Passed(Arc<AtomicU64>);
 
 impl Passed {
-    /// How many.
+    /// The number of bytes.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
@@ -24,7 +25,7 @@ impl Passed {
     }
 }
 
-/// A stream whose bytes are counted.
+/// A stream that counts its bytes.
 #[derive(Debug)]
 pub struct Counted<S> {
     stream: S,

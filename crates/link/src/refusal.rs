@@ -1,4 +1,4 @@
-//! Why a link was refused: one variant a cause, each with a reason to log and count it by.
+//! Reasons for refusing a link: one variant per cause, each with a label for logs and metrics.
 
 use std::io;
 use std::time::Duration;
@@ -12,17 +12,17 @@ use crate::identity::TrustDomain;
 
 macro_rules! reasons {
     ($($(#[$doc:meta])* $variant:ident = $label:literal,)*) => {
-        /// A [`Refusal`] without its particulars: a closed list, fit for the label of a metric.
+        /// The kind of a [`Refusal`]: a closed list, suitable as the label of a metric.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum RefusalReason {
             $($(#[$doc])* $variant,)*
         }
 
         impl RefusalReason {
-            /// Every reason, so that a counter can be shown before it first counts.
+            /// Every reason, so that a counter can be exported before its first increment.
             pub const ALL: &[Self] = &[$(Self::$variant),*];
 
-            /// The value of a metric's or a log line's `reason`. Published: never renamed.
+            /// The value of `reason` in metrics and log lines. Published: never renamed.
             #[must_use]
             pub const fn label(self) -> &'static str {
                 match self {
@@ -34,29 +34,29 @@ macro_rules! reasons {
 }
 
 reasons! {
-    /// No certificate was presented.
+    /// The peer presented no certificate.
     NoCertificate = "no_certificate",
-    /// A certificate did not parse.
+    /// The certificate does not parse.
     UnreadableCertificate = "unreadable_certificate",
-    /// No URI name in the certificate.
+    /// The certificate has no URI name.
     NoUriName = "no_uri_name",
-    /// More than one URI name in the certificate.
+    /// The certificate has more than one URI name.
     SeveralUriNames = "several_uri_names",
-    /// A URI name that is not a gateway's.
+    /// The URI name is not a gateway's.
     ForeignName = "foreign_name",
-    /// A name under another trust domain.
+    /// The name is under another trust domain.
     AnotherTrustDomain = "another_trust_domain",
-    /// A name of another set.
+    /// The name is of another set.
     AnotherSet = "another_set",
-    /// A name of a region that the set doesn't have.
+    /// The name is of a region that is not in the set.
     UnknownRegion = "unknown_region",
-    /// A name in a region of this set, but not a gateway's.
+    /// The name is in a region of this set, but not a gateway's.
     NotAGateway = "not_a_gateway",
-    /// A gateway of the accepting region itself.
+    /// The peer is a gateway of the accepting region itself.
     OwnRegion = "own_region",
-    /// A certificate of another region than was dialled.
+    /// The certificate is of another region than the dialled one.
     AnotherRegion = "another_region",
-    /// No CA known here vouches for the certificate.
+    /// No known CA vouches for the certificate.
     UnknownCa = "unknown_ca",
     /// The CA of another region vouches for the certificate.
     AnotherRegionsCa = "another_regions_ca",
@@ -68,25 +68,25 @@ reasons! {
     Revoked = "revoked",
     /// The certificate is not meant for this end of a link.
     WrongPurpose = "wrong_purpose",
-    /// The chain fails for a reason of its own.
+    /// The chain is invalid for another reason.
     InvalidChain = "invalid_chain",
-    /// The peer doesn't speak TLS 1.3.
+    /// The peer does not support TLS 1.3.
     OldTls = "old_tls",
-    /// The peer doesn't speak the link's application protocol.
+    /// The peer does not support the link's application protocol.
     WrongProtocol = "wrong_protocol",
-    /// What arrived is not TLS.
+    /// The received bytes are not TLS.
     NotTls = "not_tls",
-    /// The TLS handshake failed otherwise.
+    /// The TLS handshake failed for another reason.
     Tls = "tls",
     /// The peer refused this end.
     RefusedByPeer = "refused_by_peer",
-    /// The peer hung up during the handshake.
+    /// The peer closed the connection during the handshake.
     HungUp = "hung_up",
     /// The handshake took too long.
     Slow = "slow",
 }
 
-/// Why a peer was refused. The text names the mend; nothing in it is secret.
+/// Why a peer was refused. The text names the fix; nothing in it is secret.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum Refusal {
     /// See [`RefusalReason::NoCertificate`].
@@ -108,7 +108,7 @@ pub enum Refusal {
         "the certificate has {count} URI names, which leaves open whom it speaks for: issue one with exactly one"
     )]
     SeveralUriNames {
-        /// How many.
+        /// The number of URI names.
         count: usize,
     },
     /// See [`RefusalReason::ForeignName`].
@@ -124,9 +124,9 @@ pub enum Refusal {
         "the certificate belongs to trust domain {found:?}, this set to {expected}: use a certificate of this set"
     )]
     AnotherTrustDomain {
-        /// What the certificate says.
+        /// The trust domain in the certificate.
         found: String,
-        /// What the set says.
+        /// The trust domain of the set.
         expected: TrustDomain,
     },
     /// See [`RefusalReason::AnotherSet`].
@@ -134,7 +134,7 @@ pub enum Refusal {
         "the certificate belongs to set {found:?}, this is set {expected}: use a certificate of this set"
     )]
     AnotherSet {
-        /// What the certificate says.
+        /// The set in the certificate.
         found: String,
         /// This set.
         expected: SetName,
@@ -144,13 +144,13 @@ pub enum Refusal {
         "region {region:?} is not in this set: add it to set.yaml in every region, or mend the certificate"
     )]
     UnknownRegion {
-        /// The region claimed.
+        /// The claimed region.
         region: String,
     },
     /// See [`RefusalReason::NotAGateway`].
     #[error("the certificate is for {role:?}, not for a gateway: use the gateway's certificate")]
     NotAGateway {
-        /// The role claimed.
+        /// The claimed role.
         role: String,
     },
     /// See [`RefusalReason::OwnRegion`].
@@ -166,9 +166,9 @@ pub enum Refusal {
         "region {dialled} was dialled and region {found} answered: mend the addresses of {dialled} in set.yaml or link.dial"
     )]
     AnotherRegion {
-        /// Who was expected.
+        /// The dialled region.
         dialled: RegionName,
-        /// Who answered.
+        /// The region that answered.
         found: RegionName,
     },
     /// See [`RefusalReason::UnknownCa`].
@@ -176,7 +176,7 @@ pub enum Refusal {
         "no CA trusted for region {region} vouches for the certificate: add its CA to that region's trust file, or issue it from a CA that is in it"
     )]
     UnknownCa {
-        /// The region claimed.
+        /// The claimed region.
         region: RegionName,
     },
     /// See [`RefusalReason::AnotherRegionsCa`].
@@ -184,7 +184,7 @@ pub enum Refusal {
         "the certificate claims region {region} but the CA of region {vouched_by} vouches for it, which it may not: issue it from {region}'s CA"
     )]
     AnotherRegionsCa {
-        /// The region claimed.
+        /// The claimed region.
         region: RegionName,
         /// The region whose CA signed it.
         vouched_by: RegionName,
@@ -192,7 +192,7 @@ pub enum Refusal {
     /// See [`RefusalReason::Expired`].
     #[error("the certificate of region {region} expired on {}: issue a new one", utc(*.not_after))]
     Expired {
-        /// The region claimed.
+        /// The claimed region.
         region: RegionName,
         /// Seconds since the Unix epoch.
         not_after: u64,
@@ -200,7 +200,7 @@ pub enum Refusal {
     /// See [`RefusalReason::NotYetValid`].
     #[error("the certificate of region {region} is valid only from {}: check the clocks, or issue a new one", utc(*.not_before))]
     NotYetValid {
-        /// The region claimed.
+        /// The claimed region.
         region: RegionName,
         /// Seconds since the Unix epoch.
         not_before: u64,
@@ -208,9 +208,9 @@ pub enum Refusal {
     /// See [`RefusalReason::Revoked`].
     #[error("a certificate of region {region} is revoked, by {fingerprint}: issue a new one, for a new key")]
     Revoked {
-        /// The region claimed.
+        /// The claimed region.
         region: RegionName,
-        /// What is listed of it: the fingerprint of its key, or its own.
+        /// The listed fingerprint: of its key, or its own.
         fingerprint: Fingerprint,
     },
     /// See [`RefusalReason::WrongPurpose`].
@@ -218,7 +218,7 @@ pub enum Refusal {
         "the certificate of region {region} is not meant for this end of a link: issue it with both serverAuth and clientAuth"
     )]
     WrongPurpose {
-        /// The region claimed.
+        /// The claimed region.
         region: RegionName,
     },
     /// See [`RefusalReason::InvalidChain`].
@@ -226,9 +226,9 @@ pub enum Refusal {
         "the chain of region {region} does not hold ({cause}): issue a new certificate from that region's CA"
     )]
     InvalidChain {
-        /// The region claimed.
+        /// The claimed region.
         region: RegionName,
-        /// What the verification says.
+        /// The error of the verification.
         cause: rustls::Error,
     },
     /// See [`RefusalReason::OldTls`].
@@ -243,13 +243,13 @@ pub enum Refusal {
     /// See [`RefusalReason::Tls`].
     #[error("the TLS handshake failed ({cause}): compare the versions and certificates of both gateways")]
     Tls {
-        /// What TLS says.
+        /// The TLS error.
         cause: rustls::Error,
     },
     /// See [`RefusalReason::RefusedByPeer`].
     #[error("the peer refused this end ({alert:?}): its log says why")]
     RefusedByPeer {
-        /// The alert it sent.
+        /// The TLS alert that it sent.
         alert: AlertDescription,
     },
     /// See [`RefusalReason::HungUp`].
@@ -261,13 +261,13 @@ pub enum Refusal {
     /// See [`RefusalReason::Slow`].
     #[error("the handshake did not finish within {timeout:?}: check the network between the gateways")]
     Slow {
-        /// The time allowed.
+        /// The time limit.
         timeout: Duration,
     },
 }
 
 impl Refusal {
-    /// What to count it as.
+    /// The kind of the refusal, for metrics.
     #[must_use]
     pub const fn reason(&self) -> RefusalReason {
         match self {
@@ -299,7 +299,7 @@ impl Refusal {
         }
     }
 
-    /// The verification error that makes TLS tell the peer as much as an alert can.
+    /// The certificate error that sends the peer the most precise TLS alert.
     pub(crate) fn as_certificate_error(&self) -> CertificateError {
         match self {
             Self::UnreadableCertificate { .. } => CertificateError::BadEncoding,
@@ -313,7 +313,7 @@ impl Refusal {
     }
 }
 
-/// A time in seconds since the Unix epoch, as people write it.
+/// Formats a time in seconds since the Unix epoch for people.
 fn utc(seconds: u64) -> String {
     i64::try_from(seconds)
         .ok()

@@ -1,4 +1,5 @@
-//! TLS as a link speaks it: 1.3 only, both certificates, one application protocol, nothing resumed.
+//! TLS settings of a link: 1.3 only, certificates at both ends, one application protocol, no
+//! resumption.
 
 use std::io;
 use std::sync::{Arc, LazyLock};
@@ -54,7 +55,7 @@ pub(crate) fn dialer(
     Ok(config)
 }
 
-/// The peer of a finished handshake.
+/// The authenticated peer of a finished handshake.
 pub(crate) fn proven(alpn: Option<&[u8]>, verifier: &PeerVerifier) -> Result<Peer, Refusal> {
     if alpn != Some(ALPN) {
         return Err(Refusal::WrongProtocol);

@@ -1,7 +1,8 @@
-//! Who may vouch for which region, and the verdict on a presented chain.
+//! The CAs that may vouch for each region, and the verdict on a presented chain.
 //!
-//! The certificate's one URI name claims a region; that claim alone selects the CAs that the chain is checked against.
-//! So the CA of one region, stolen or misused, can sign for its own region and for no other.
+//! The certificate's only URI name claims a region, and that claim alone selects the CAs that the
+//! chain is verified against. So a region's CA, even if stolen or misused, can sign only for its
+//! own region.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,12 +20,12 @@ use crate::peer::{End, Peer};
 use crate::refusal::Refusal;
 use crate::tls;
 
-/// Whom a chain is expected to speak for.
+/// The expected region of a chain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Expected {
-    /// This region: it was dialled, or it was here before.
+    /// This region: it was dialled, or the session already belongs to it.
     Region(RegionName),
-    /// Any region of the set but this one: a connection was accepted.
+    /// Any region of the set except this one: the connection was accepted.
     AnyPeer,
 }
 
@@ -81,7 +82,7 @@ impl<'a> Chain<'a> {
     }
 }
 
-/// Everything that a chain is judged by. Immutable: a reload makes another one.
+/// The basis for judging a chain. Immutable: a reload creates a new one.
 #[derive(Debug)]
 pub struct Trust {
     place: Place,
@@ -98,7 +99,7 @@ impl Trust {
         }
     }
 
-    /// Whom `chain` speaks for at `now`, if it may.
+    /// Verifies `chain` at `now` and returns the peer that it authenticates.
     pub(crate) fn judge(
         &self,
         chain: &Chain<'_>,

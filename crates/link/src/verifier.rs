@@ -1,4 +1,5 @@
-//! The verifier of one handshake: it asks [`Trust`] and keeps the verdict, so that a failed handshake can say why.
+//! The verifier of one handshake. It asks [`Trust`] and keeps the verdict, so that a failed
+//! handshake can report the reason.
 
 use std::sync::{Arc, OnceLock};
 
@@ -30,7 +31,8 @@ impl PeerVerifier {
         })
     }
 
-    /// The verdict on the chain, if one was presented. A peer is proven only once the handshake is finished too.
+    /// The verdict on the chain, if one was presented. The peer is authenticated only once the
+    /// handshake has finished too.
     pub(crate) fn verdict(&self) -> Option<Result<Peer, Refusal>> {
         self.verdict.get().cloned()
     }

@@ -1,4 +1,4 @@
-//! Credentials that can't be used are an error that names the file and the mend.
+//! Unusable credentials return an error that names the file and the fix.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -10,7 +10,7 @@ fn error(world: &World) -> CredentialsError {
     Credentials::load(place(EU), world.files(EU)).unwrap_err()
 }
 
-/// Loads what `spoil` leaves and returns the error, which names `file`.
+/// Loads the files that `spoil` has damaged and returns the error, which must name `file`.
 fn spoiled(file: &str, spoil: impl FnOnce(&World)) -> CredentialsError {
     let world = World::new();
     spoil(&world);

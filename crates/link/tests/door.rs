@@ -1,4 +1,4 @@
-//! The TLS of doors: whom it lets in, and how it takes up new files.
+//! The TLS of doors: which callers it accepts, and how it reloads files.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -26,14 +26,14 @@ struct Door {
 }
 
 impl Door {
-    /// A door of eu's CA that lets in whom us's CA vouches for.
+    /// A door with a certificate of eu's CA that accepts callers with certificates of us's CA.
     fn new(clients: bool) -> Self {
         let world = World::new();
         let tls = Arc::new(DoorTls::load(files(&world, clients)).unwrap());
         Self { world, tls }
     }
 
-    /// A handshake of a caller; the caller's end sends one byte and must see it come back.
+    /// A caller's handshake. The caller's end sends one byte and must receive it back.
     async fn call(
         &self,
         presents: Option<&Leaf>,
@@ -108,7 +108,7 @@ fn caller(
 }
 
 #[tokio::test]
-async fn a_caller_may_come_without_a_certificate_or_with_one_that_is_vouched_for() {
+async fn a_caller_needs_no_certificate_or_one_from_a_trusted_ca() {
     let door = Door::new(true);
     assert!(door.call(None, &TLS13).await.unwrap().is_none());
     let leaf = door.world.us.issue(&[REPORTS]);
@@ -128,7 +128,7 @@ async fn a_door_without_cas_asks_for_no_certificate() {
 }
 
 #[tokio::test]
-async fn a_caller_whose_ca_is_taken_away_holds_no_longer_on_a_connection_that_stands() {
+async fn removing_a_ca_invalidates_its_callers_on_open_connections() {
     let door = Door::new(true);
     let (leaf, next) = (door.world.us.issue(&[REPORTS]), Authority::new());
     let certificate = door.call(Some(&leaf), &TLS13).await.unwrap().unwrap();
@@ -144,7 +144,7 @@ async fn a_caller_whose_ca_is_taken_away_holds_no_longer_on_a_connection_that_st
 }
 
 #[tokio::test]
-async fn a_certificate_that_is_revoked_holds_neither_where_it_stands_nor_when_it_comes_again() {
+async fn a_revoked_certificate_fails_on_open_and_new_connections() {
     let door = Door::new(true);
     let (stolen, next) = (door.world.us.issue(&[REPORTS]), door.world.us.issue(&[REPORTS]));
     let certificate = door.call(Some(&stolen), &TLS13).await.unwrap().unwrap();
@@ -183,7 +183,8 @@ fn integer(bytes: &[u8]) -> Vec<u8> {
 /// The order of P-256.
 const ORDER: &str = "ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551";
 
-/// The same certificate with its ECDSA signature (r, s) written as (r, n - s), which holds as well: what anybody can do.
+/// The same certificate with its ECDSA signature (r, s) replaced by (r, n - s), which is valid too;
+/// anybody can do this.
 fn written_in_another_way(certificate: &CertificateDer<'_>) -> CertificateDer<'static> {
     let (_, parsed) = X509Certificate::from_der(certificate).unwrap();
     let (_, signature) = parse_der(&parsed.signature_value.data).unwrap();

@@ -1,4 +1,4 @@
-//! What a reader makes of frames that are too large, cut short or slow.
+//! How a reader handles frames that are too large, truncated or slow.
 #![allow(clippy::unwrap_used)]
 
 use std::time::Duration;
@@ -83,7 +83,7 @@ async fn an_end_within_a_frame_is_not_an_end_between_frames() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_trickling_frame_is_given_up_at_its_deadline_and_silence_is_not() {
+async fn a_trickling_frame_times_out_and_silence_does_not() {
     for partial in [&[0][..], &[0, 0, 0, 5], &[0, 0, 0, 5, b'x']] {
         let (mut peer, mut reader) = pipe();
         let silence = timeout(Duration::from_secs(3600), reader.next()).await;
@@ -98,7 +98,7 @@ async fn a_trickling_frame_is_given_up_at_its_deadline_and_silence_is_not() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_slow_frame_is_found_by_a_reader_that_is_interrupted_again_and_again() {
+async fn an_often_interrupted_reader_still_detects_a_slow_frame() {
     let (mut peer, mut reader) = pipe();
     peer.write_all(&[0, 0, 0, 5]).await.unwrap();
     let began = Instant::now();

@@ -1,4 +1,4 @@
-//! Every refusal has its own reason, in both directions, and none harms the listener.
+//! Every refusal has its own reason, in both directions, and none affects the listener.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -44,7 +44,8 @@ const BOTH_WAYS: &[RefusalReason] = &[
     RefusalReason::Tls,
 ];
 
-/// What a process that claims to be a gateway of us-east would present to be refused for `reason`.
+/// The certificate that a process claiming to be a gateway of us-east presents to be refused for
+/// `reason`.
 fn misfit(world: &World, reason: RefusalReason) -> Arc<CertifiedKey> {
     let named = |uri: &str| world.us.issue(&[uri]).certified();
     let own = uri(US);
@@ -107,7 +108,7 @@ async fn refused(listener: &mut Listener) -> Refusal {
     }
 }
 
-/// Connects as `config` says; the first read's error tells what the listener answered.
+/// Connects with `config`; the error of the first read shows the listener's answer.
 async fn knock(address: SocketAddr, config: ClientConfig) -> io::Result<()> {
     let stream = TcpStream::connect(address).await?;
     let name = ServerName::try_from("gateway.example.org").unwrap();
@@ -115,7 +116,7 @@ async fn knock(address: SocketAddr, config: ClientConfig) -> io::Result<()> {
     stream.read_u8().await.map(|_| ())
 }
 
-/// What the listener of eu-west says to a client.
+/// The result of the listener of eu-west for a client with `config`.
 async fn accepting(world: &World, config: ClientConfig) -> (Refusal, io::Error) {
     let mut listener = listener(world, limits()).await;
     let address = listener.address().unwrap();
@@ -123,7 +124,7 @@ async fn accepting(world: &World, config: ClientConfig) -> (Refusal, io::Error) 
     (refusal, answer.unwrap_err())
 }
 
-/// What a dialer of eu-west says to a server that claims to be us-east.
+/// The result of a dialer of eu-west for a server that claims to be us-east.
 async fn dialling(world: &World, config: ServerConfig) -> Refusal {
     let socket = TcpListener::bind(loopback()).await.unwrap();
     let address = socket.local_addr().unwrap();
@@ -151,7 +152,7 @@ fn alert(error: &io::Error) -> Option<AlertDescription> {
 }
 
 #[tokio::test]
-async fn each_misfit_that_dials_is_refused_for_its_own_reason_and_told() {
+async fn each_invalid_dialer_is_refused_and_learns_its_own_reason() {
     for reason in BOTH_WAYS.iter().chain(&[RefusalReason::OwnRegion]) {
         let world = World::new();
         let own = misfit(&world, *reason);
@@ -181,7 +182,7 @@ async fn each_misfit_that_is_dialled_is_refused_for_its_own_reason() {
 }
 
 #[tokio::test]
-async fn another_region_than_the_dialled_one_is_refused_though_its_certificate_is_good() {
+async fn a_valid_certificate_of_a_region_not_dialled_is_refused() {
     let world = World::new();
     let refusal = dialling(&world, server(&[&TLS13], world.eu.issue(&[&uri(EU)]).certified())).await;
     assert_eq!(
@@ -214,7 +215,7 @@ async fn tls_1_2_is_refused_in_both_directions() {
 }
 
 #[tokio::test]
-async fn another_application_protocol_or_none_is_refused_in_both_directions() {
+async fn a_wrong_or_missing_alpn_protocol_is_refused_both_ways() {
     let world = World::new();
     let good = world.us.issue(&[&uri(US)]);
     for protocols in [vec![], vec![b"h2".to_vec()]] {
@@ -228,7 +229,7 @@ async fn another_application_protocol_or_none_is_refused_in_both_directions() {
 }
 
 #[tokio::test]
-async fn garbage_silence_and_hanging_up_are_told_apart() {
+async fn garbage_silence_and_hanging_up_are_distinct_refusals() {
     let world = World::new();
     let mut listener = listener(
         &world,
@@ -258,7 +259,7 @@ async fn garbage_silence_and_hanging_up_are_told_apart() {
 }
 
 #[tokio::test]
-async fn slow_handshakes_take_no_more_than_their_slots_and_only_for_their_time() {
+async fn slow_handshakes_are_limited_to_their_slots_and_their_time() {
     let world = World::new();
     let slow = LinkLimits {
         handshake: Duration::from_secs(2),
@@ -284,7 +285,7 @@ async fn slow_handshakes_take_no_more_than_their_slots_and_only_for_their_time()
     };
     let (link, verdicts) = tokio::join!(patient, verdicts);
     assert_eq!(link.unwrap().peer.region(), &region(EU));
-    // The last two slow ones end at one moment, and the slot of either is taken.
+    // The last two slow ones end at the same time, and either slot may be taken.
     let served = verdicts.iter().position(|verdict| *verdict == "served");
     assert!(served >= Some(3), "{verdicts:?}");
     assert_eq!(verdicts.iter().filter(|verdict| **verdict == "slow").count(), 4);
@@ -309,7 +310,7 @@ async fn a_dialer_that_refuses_the_listener_is_named_as_such() {
 }
 
 #[tokio::test]
-async fn a_dialer_that_is_refused_is_told_though_it_spoke_first() {
+async fn a_refused_dialer_learns_the_reason_though_it_spoke_first() {
     let world = World::new();
     let us = world.credentials(US);
     world.write("revoked", &us.own().fingerprint().to_string());
@@ -335,7 +336,7 @@ async fn a_dialer_that_is_refused_is_told_though_it_spoke_first() {
 }
 
 #[tokio::test]
-async fn a_dead_address_and_a_mute_one_are_told_apart() {
+async fn a_dead_address_and_a_mute_one_fail_differently() {
     let world = World::new();
     let (us, eu_west) = (world.credentials(US), region(EU));
     let socket = TcpListener::bind(loopback()).await.unwrap();
@@ -346,7 +347,7 @@ async fn a_dead_address_and_a_mute_one_are_told_apart() {
     };
     let mute = dial(address, &eu_west, &us, &hasty).await.unwrap_err();
     assert_eq!(mute.label(), "slow");
-    // The port is taken, and nobody listens on it.
+    // The port is bound, but nobody listens on it.
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind(loopback()).unwrap();
     let address = socket.local_addr().unwrap();

@@ -1,4 +1,5 @@
-//! A link carries frames, nothing is resumed, and credentials change under live links without dropping them.
+//! A link carries frames, sessions are not resumed, and credentials change under live links without
+//! closing them.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -70,7 +71,7 @@ async fn both_ends_know_each_other_and_frames_flow_both_ways() {
 }
 
 #[tokio::test]
-async fn an_end_without_farewell_within_a_frame_or_with_a_monstrous_one_is_told_apart() {
+async fn a_cut_a_truncated_frame_and_an_oversized_one_are_distinct() {
     let world = World::new();
     let mut listener = Listener::bind(loopback(), world.credentials(EU), limits())
         .await
@@ -113,7 +114,7 @@ async fn an_identity_that_the_set_names_replaces_the_derived_one() {
     assert_eq!(accepted.peer.region(), &region(US));
 }
 
-/// A client's session store that counts the tickets it is given.
+/// A client's session store that counts the tickets it receives.
 #[derive(Debug)]
 struct Tickets {
     store: ClientSessionMemoryCache,
@@ -152,7 +153,7 @@ impl ClientSessionStore for Tickets {
 }
 
 #[tokio::test]
-async fn no_ticket_is_given_and_a_second_connection_is_a_full_handshake() {
+async fn every_connection_is_a_full_handshake_without_tickets() {
     let world = World::new();
     let mut listener = Listener::bind(loopback(), world.credentials(EU), limits())
         .await
@@ -185,7 +186,7 @@ async fn no_ticket_is_given_and_a_second_connection_is_a_full_handshake() {
     assert_eq!(tickets.given.load(Ordering::Relaxed), 0);
 }
 
-/// Connects and reads a frame, by when a ticket would have been taken up.
+/// Connects and reads a frame, by when a ticket would have arrived.
 async fn handshake(address: SocketAddr, config: &Arc<rustls::ClientConfig>) -> Option<HandshakeKind> {
     let stream = TcpStream::connect(address).await.unwrap();
     let name = ServerName::try_from("gateway.example.org").unwrap();
@@ -226,7 +227,7 @@ async fn a_ca_is_rotated_without_dropping_a_link() {
 }
 
 #[tokio::test]
-async fn a_revoked_certificate_is_found_in_a_live_session_on_either_end() {
+async fn either_end_detects_a_revoked_certificate_in_a_live_session() {
     let world = World::new();
     let (eu, us) = (world.credentials(EU), world.credentials(US));
     let (dialled, accepted) = link(&eu, &us).await;
@@ -246,7 +247,7 @@ async fn a_revoked_certificate_is_found_in_a_live_session_on_either_end() {
 }
 
 #[tokio::test]
-async fn trouble_with_the_own_certificate_does_not_delay_the_revocation_of_another() {
+async fn a_broken_own_certificate_delays_no_revocation_of_another() {
     let spoilers: [fn(&World); 3] = [
         |world| world.write("eu-west.key", ""),
         |world| std::fs::remove_file(world.path("eu-west.crt")).unwrap(),
@@ -271,8 +272,8 @@ async fn trouble_with_the_own_certificate_does_not_delay_the_revocation_of_anoth
     }
 }
 
-/// The next generation that is published. A look may fall between two files that are written, but
-/// no failure is told twice.
+/// The next published generation. A reload may fall between the writes of two files, but no failure
+/// is reported twice.
 async fn published(reports: &mut Receiver<Result<u64, String>>, known: &str) -> u64 {
     loop {
         match reports.recv().await.unwrap() {
@@ -283,7 +284,7 @@ async fn published(reports: &mut Receiver<Result<u64, String>>, known: &str) -> 
 }
 
 #[tokio::test]
-async fn a_change_on_disk_is_published_and_a_broken_one_is_reported_once() {
+async fn a_valid_change_on_disk_is_published_a_broken_one_reported() {
     let world = World::new();
     let eu = world.credentials(EU);
     let (report, mut reports) = tokio::sync::mpsc::channel(8);

@@ -1,13 +1,14 @@
-//! When a stream counts as gone: an election looks like a missing stream for seconds (design.md section 5).
+//! When a stream counts as gone. During an election a stream seems to be missing for seconds
+//! (design.md section 5).
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// So many answers have to say that a stream does not exist.
+/// Number of "no such stream" answers after which a stream counts as gone.
 const ABSENCES: u32 = 3;
 
-/// Answers that a stream does not exist.
+/// Counts answers that a stream does not exist.
 #[derive(Debug)]
 pub(crate) struct Absences {
     apart: Duration,
@@ -16,7 +17,8 @@ pub(crate) struct Absences {
 }
 
 impl Absences {
-    /// None so far; one counts if it comes `apart` after the one before.
+    /// Starts at zero. An answer counts only if it comes at least `apart` after the last counted
+    /// one.
     pub(crate) const fn new(apart: Duration) -> Self {
         Self {
             apart,
@@ -25,7 +27,7 @@ impl Absences {
         }
     }
 
-    /// Takes note of one more; whether the stream counts as gone.
+    /// Records one more such answer. Returns whether the stream now counts as gone.
     pub(crate) fn another(&mut self, now: Instant) -> bool {
         if self
             .last
@@ -37,7 +39,7 @@ impl Absences {
         self.counted >= ABSENCES
     }
 
-    /// The stream is there.
+    /// Resets the count: the stream exists.
     pub(crate) fn clear(&mut self) {
         *self = Self::new(self.apart);
     }

@@ -1,6 +1,8 @@
-//! One process's candidacy for one lease: the shell around the core's lease machine (design.md section 7).
+//! One process's candidacy for one lease: the async shell around the lease state machine of the
+//! core (design.md section 7).
 //!
-//! What is won is an optimisation, never a safety argument: two leaders do no harm. So nothing here waits for certainty.
+//! Holding the lease is an optimisation and never a safety argument: two leaders do no harm. So
+//! nothing here waits for certainty.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,16 +18,18 @@ use crate::{LeaseError, LeaseEvent, LeaseName, LeaseWatch, Leases, PeerSubscript
 
 pub mod payload;
 
-/// Giving the lease up may take this long before the process goes on ending: it expires by itself.
+/// Time limit for releasing the lease during shutdown. An unreleased lease expires by itself.
 const RELEASE: Duration = Duration::from_millis(700);
-/// A candidacy that wakes this much too late was starved: beats may wait for it.
+/// A candidacy that wakes up this late was starved of CPU; unread beats may be queued.
 const LATE: Duration = Duration::from_millis(50);
-/// It then hears what waits for this long before it judges the holder silent, but not time after time.
+/// A starved candidacy processes queued beats for this long before it considers the holder silent,
+/// but not repeatedly.
 const PATIENCE: Duration = Duration::from_millis(200);
 
 type Asked = Option<BoxFuture<'static, (u64, Reply)>>;
 
-/// A candidacy. It lives by [`Candidacy::step`]; what has become of it is asked after each step.
+/// A candidacy for a lease. [`Candidacy::step`] drives it; the caller queries its state after each
+/// step.
 pub struct Candidacy {
     ports: Ports,
     name: LeaseName,
@@ -35,14 +39,14 @@ pub struct Candidacy {
     beats: PeerSubscription,
     asked: Asked,
     began: Instant,
-    /// When to act at the latest.
+    /// The latest time of the next action.
     wake: Mono,
-    /// A candidate that does not hold the lease asks nothing before this.
+    /// Until then a starved candidate that does not hold the lease sends no requests.
     patient_until: Mono,
 }
 
 impl Candidacy {
-    /// Stands for `name` as `own`, once the region's NATS lets it hear the holder's beats.
+    /// Starts a candidacy for `name` as `own`, once the subscription to the holder's beats is open.
     pub async fn new(ports: Ports, name: LeaseName, own: Holder) -> Self {
         let beats = ports.peers.hear(&name.beat_suffix()).await;
         Self {
@@ -59,24 +63,25 @@ impl Candidacy {
         }
     }
 
-    /// The revision at which this process holds the lease; none while it does not.
+    /// The revision at which this process holds the lease; `None` while it does not hold it.
     #[must_use]
     pub fn leads(&self) -> Option<lease::Revision> {
         self.lease.leads()
     }
 
-    /// Who holds it, as far as is known.
+    /// The lease's holder, as far as this process knows.
     #[must_use]
     pub fn holder(&self) -> Option<&Holder> {
         self.lease.holder()
     }
 
-    /// The next thing to tell.
+    /// The next event to report.
     pub fn poll_event(&mut self) -> Option<Event> {
         self.lease.poll_event()
     }
 
-    /// Waits for one input or deadline and does what follows from it. May be dropped and called again without loss.
+    /// Waits for one input or deadline and handles it. Cancel safe: it may be dropped and called
+    /// again.
     pub async fn step(&mut self) {
         let wake = self.began + Duration::from_nanos(self.wake.nanos());
         tokio::select! {
@@ -96,12 +101,12 @@ impl Candidacy {
         self.act().await;
     }
 
-    /// Holds the lease no longer: what [`Candidacy::leads`] says from here on.
+    /// Stops holding the lease locally: [`Candidacy::leads`] returns `None` from then on.
     pub fn give_up(&mut self) {
         self.lease.handle_release();
     }
 
-    /// Gives the lease back to the bucket, so that the next holder need not wait for its end.
+    /// Releases the lease in the bucket, so that the next holder need not wait for it to expire.
     pub async fn release(mut self) {
         self.give_up();
         let released = async {
@@ -120,7 +125,8 @@ impl Candidacy {
         Mono::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
     }
 
-    /// Does what is due. A candidate that was starved hears the beats that wait for it before it takes the lease.
+    /// Performs due actions. A starved candidate first processes queued beats before it takes the
+    /// lease.
     async fn act(&mut self) {
         let now = self.now();
         if now.since(self.wake) > LATE && now.since(self.patient_until) > PATIENCE * 5 {
@@ -206,7 +212,7 @@ async fn perform(leases: &dyn Leases, name: &LeaseName, own: Bytes, operation: O
     }
 }
 
-/// An entry that nobody here wrote expires by itself.
+/// Reads an entry. One in an unknown format counts as unreachable; it expires by itself.
 async fn read(leases: &dyn Leases, name: &LeaseName) -> Reply {
     match leases.get(name).await {
         Err(_) => Reply::Unreachable,

@@ -15,41 +15,45 @@ use isthmus_replication::time::Wall;
 
 use crate::{AppendError, EnsureError, LogError, Reader, RegionNames};
 
-/// The logs of one region, a stream per shard.
+/// The logs of one region, one stream per shard.
 #[async_trait]
 pub trait ChangeLog: Debug + Send + Sync {
-    /// What the region's streams are called.
+    /// The names of the region's streams.
     fn names(&self) -> &RegionNames;
 
-    /// Makes sure that the log of `shard` exists with these settings: created if it is missing and may be, else compared.
+    /// Makes sure that the log of `shard` exists with these settings. A missing stream is created
+    /// if `settings.create` allows it; an existing one is compared.
     ///
     /// # Errors
-    /// [`EnsureError`]; a setting that differs is named together with the mend.
+    /// [`EnsureError`]; if a setting differs, the error names it and the fix.
     async fn ensure(&self, shard: &Shard, settings: &LogSettings) -> Result<(), EnsureError>;
 
-    /// Makes sure that this process still has what it reads the log of `shard` through.
+    /// Checks that the consumers through which this process reads the log of `shard` still exist.
     ///
     /// # Errors
-    /// [`EnsureError::NoSlot`]; anything else says nothing of it.
+    /// [`EnsureError::NoSlot`] if one is missing. Any other error means that the check was not
+    /// possible.
     async fn check_readers(&self, shard: &Shard) -> Result<(), EnsureError>;
 
-    /// Hands a message over to the log. Messages reach the log in the order in which these calls return; the answer
-    /// comes from the [`Appending`], of which any number may be under way.
+    /// Hands a message over to the log. Messages reach the log in the order in which these calls
+    /// return. The result comes from the [`Appending`]; any number of them may be in flight.
     ///
-    /// The same arguments are the same bytes, so a repeated append carries the same message id and is void by the fold.
+    /// The same arguments produce the same bytes, so a repeated append carries the same message id
+    /// and the fold counts it as void.
     async fn append(&self, shard: &Shard, token: &SubjectToken, header: &Header, body: Bytes) -> Appending;
 
-    /// Reads the log of `shard` from the message after `after`, which is checked first (design.md section 5: every
-    /// subscription starts AT the cursor). [`Anchor::default`] reads from the log's first message.
+    /// Reads the log of `shard` from the message after `after`, which is checked first (design.md
+    /// section 5: every subscription starts AT the cursor). [`Anchor::default`] reads from the
+    /// log's first message.
     fn reader(&self, shard: &Shard, after: Anchor) -> Reader;
 
-    /// What the log of `shard` holds.
+    /// The bounds of the log of `shard`.
     ///
     /// # Errors
     /// [`LogError`].
     async fn bounds(&self, shard: &Shard) -> Result<Bounds, LogError>;
 
-    /// The message at `sequence`; none when it was trimmed or is not there yet.
+    /// The message at `sequence`; `None` if it was trimmed or does not exist yet.
     ///
     /// # Errors
     /// [`LogError`].
@@ -66,40 +70,41 @@ pub trait ChangeLog: Debug + Send + Sync {
         from: Sequence,
     ) -> Result<Option<StoredMessage>, LogError>;
 
-    /// Trims everything before `keep_from`, which stays: a reader that stands there can still check it. Says how many
-    /// messages went.
+    /// Trims everything before `keep_from`. That message stays, so that a reader whose position it
+    /// is can still check it. Returns the number of trimmed messages.
     ///
     /// # Errors
     /// [`LogError`].
     async fn purge(&self, shard: &Shard, keep_from: Sequence) -> Result<u64, LogError>;
 
-    /// The time by the clock that stamps the log of `shard`.
+    /// The current time by the clock that stamps the log of `shard`.
     ///
     /// # Errors
     /// [`LogError`].
     async fn server_time(&self, shard: &Shard) -> Result<Wall, LogError>;
 
-    /// The most bytes that one message may have, header and subject included; none while not connected.
+    /// The maximum size of one message in bytes, header and subject included; `None` while not
+    /// connected.
     fn max_message_bytes(&self) -> Option<usize>;
 }
 
-/// What a shard's stream must be.
+/// Settings of a shard's stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LogSettings {
     /// Whether a missing stream may be created.
     pub create: bool,
-    /// Copies within the region: 1, 3 or 5.
+    /// Replicas within the region: 1, 3 or 5.
     pub replicas: u8,
     /// The size in bytes at which appends are refused.
     pub max_bytes: u64,
 }
 
-/// What a log holds.
+/// The bounds of a log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Bounds {
-    /// The first message kept; the one after `last` when all were trimmed.
+    /// The first message kept; the one after `last` if all were trimmed.
     pub first: Sequence,
-    /// The last message stored; [`Sequence::NONE`] when there never was one.
+    /// The last message stored; [`Sequence::NONE`] if there never was one.
     pub last: Sequence,
     /// Bytes stored, as counted against `max_bytes`.
     pub bytes: u64,
@@ -107,22 +112,23 @@ pub struct Bounds {
     pub first_at: Wall,
     /// When the last message was stored, by the log's clock.
     pub last_at: Wall,
-    /// When this was told, by the log's clock.
+    /// When the log answered, by its clock.
     pub answered_at: Wall,
 }
 
-/// A message as it stands in a log.
+/// A message in a log.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StoredMessage {
     /// Its sequence.
     pub sequence: Sequence,
     /// When it was stored, by the log's clock.
     pub timestamp: Wall,
-    /// The last token of its subject; none if it is no token of ours.
+    /// The last token of its subject; `None` if that is not an Isthmus token.
     pub token: Option<SubjectToken>,
-    /// Its header, or why that can't be used.
+    /// Its header, or why the header can't be used.
     pub header: Result<Header, HeaderError>,
-    /// Its body, unchecked: [`isthmus_replication::header::BodySeal::check`] tells whether it is what was promised.
+    /// Its body, not verified: [`isthmus_replication::header::BodySeal::check`] verifies it against
+    /// the header.
     pub body: Bytes,
 }
 
@@ -133,7 +139,7 @@ impl StoredMessage {
         self.header.as_ref().map_or(MessageId(0), Header::message_id)
     }
 
-    /// Where it stands, with what it is.
+    /// Its position and identifier.
     #[must_use]
     pub fn anchor(&self) -> Anchor {
         Anchor {
@@ -142,7 +148,7 @@ impl StoredMessage {
         }
     }
 
-    /// What the fold judges.
+    /// The part of it that the fold judges.
     #[must_use]
     pub fn as_message(&self) -> Message<'_> {
         Message {
@@ -154,7 +160,8 @@ impl StoredMessage {
     }
 }
 
-/// An append that was handed over; ready with the sequence at which it was stored. Dropping it takes nothing back.
+/// An append that was handed over; resolves to the sequence at which it was stored. Dropping it
+/// does not undo the append.
 #[must_use = "an append that nobody waits for is unanswered"]
 pub struct Appending(BoxFuture<'static, Result<Sequence, AppendError>>);
 

@@ -1,8 +1,9 @@
-//! How far a process's clock is from the clock that stamps the logs.
+//! The offset between a process's clock and the clock that stamps the logs.
 //!
-//! An exchange that began at `a` and ended at `b` by the local clock, and was answered with the server's time `s`, shows an
-//! offset of `s − (a + b) / 2`, wrong by at most `(b − a) / 2`. Of the last exchanges the one with the least error counts:
-//! queues only ever add to the round trip (the clock filter of NTP, RFC 5905 section 10).
+//! An exchange that began at `a` and ended at `b` by the local clock and was answered with the
+//! server's time `s` gives an offset of `s − (a + b) / 2` with an error of at most `(b − a) / 2`.
+//! Of the last exchanges the one with the smallest error counts, because queues only ever add to
+//! the round trip (the clock filter of NTP, RFC 5905 section 10).
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,20 +17,20 @@ use crate::{ChangeLog, LogError};
 /// Reads the process's clocks.
 pub type LocalClock = Arc<dyn Fn() -> Now + Send + Sync>;
 
-/// Exchanges that are kept.
+/// Number of recent exchanges kept.
 const KEPT: usize = 8;
 
-/// An offset as measured.
+/// A measured offset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClockOffset {
     /// Server minus local, in microseconds.
     pub micros: i64,
-    /// How wrong that can be.
+    /// The maximum error of `micros`.
     pub uncertainty: Duration,
 }
 
 impl ClockOffset {
-    /// The server's time when the local clock says `local`.
+    /// The server's time at the local time `local`.
     #[must_use]
     pub fn apply(&self, local: Wall) -> Wall {
         let micros = i128::from(local.micros()) + i128::from(self.micros);
@@ -49,17 +50,17 @@ impl ClockOffset {
     }
 }
 
-/// The clock of the region's NATS as this process knows it. Clones know the same.
+/// This process's estimate of the clock of the region's NATS. Clones share the estimate.
 #[derive(Clone)]
 pub struct ServerClock {
     local: LocalClock,
     kept: Arc<Mutex<VecDeque<ClockOffset>>>,
-    /// The server's time of the last exchange, and when that ended.
+    /// The server's time in the last exchange, and when that exchange ended.
     server: Arc<Mutex<Option<(Wall, Mono)>>>,
 }
 
 impl ServerClock {
-    /// A clock of which nothing is known yet.
+    /// A clock without any exchange yet.
     #[must_use]
     pub fn new(local: LocalClock) -> Self {
         Self {
@@ -69,10 +70,10 @@ impl ServerClock {
         }
     }
 
-    /// Asks the log of `shard` once; call it every few seconds.
+    /// Asks the log of `shard` once. Call it every few seconds.
     ///
     /// # Errors
-    /// [`LogError`]; what was known stays.
+    /// [`LogError`]; earlier exchanges are kept.
     pub async fn sample(&self, log: &dyn ChangeLog, shard: &Shard) -> Result<ClockOffset, LogError> {
         let began = (self.local)();
         let server = log.server_time(shard).await?;
@@ -91,15 +92,15 @@ impl ServerClock {
         Ok(offset)
     }
 
-    /// The server's time of the last exchange plus monotonic time since: no wall clock of this process enters it. None before
-    /// the first.
+    /// The server's time in the last exchange plus the monotonic time since then; the wall clock of
+    /// this process is not used. `None` before the first exchange.
     #[must_use]
     pub fn by_its_own_pace(&self) -> Option<Wall> {
         let (server, ended) = (*self.server.lock().unwrap_or_else(PoisonError::into_inner))?;
         Some(server.after((self.local)().mono.since(ended)))
     }
 
-    /// Asks a few times at once: the first answers to a process that starts are late ones.
+    /// Takes several samples at once: the first answers to a starting process arrive late.
     ///
     /// # Errors
     /// As [`ServerClock::sample`].
@@ -110,14 +111,14 @@ impl ServerClock {
         Ok(())
     }
 
-    /// The offset with the least error among the last exchanges; none before the first.
+    /// The offset with the smallest error among the last exchanges; `None` before the first.
     #[must_use]
     pub fn offset(&self) -> Option<ClockOffset> {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.iter().min_by_key(|offset| offset.uncertainty).copied()
     }
 
-    /// Monotonic time, and the server's time now; the local time before the first exchange.
+    /// Monotonic time, and the server's current time; the local time before the first exchange.
     #[must_use]
     pub fn now(&self) -> Now {
         let local = (self.local)();
@@ -129,7 +130,7 @@ impl ServerClock {
         }
     }
 
-    /// The server's time now; the local time before the first exchange.
+    /// The server's current time; the local time before the first exchange.
     #[must_use]
     pub fn server_time(&self) -> Wall {
         self.now().wall
@@ -142,7 +143,8 @@ impl std::fmt::Debug for ServerClock {
     }
 }
 
-/// Whether one of the clocks was set between two exchanges: they differ by more than both can be wrong and drift explains.
+/// Whether one of the clocks was set between two exchanges: the offsets differ by more than their
+/// errors and drift explain.
 fn stepped(before: &ClockOffset, after: &ClockOffset) -> bool {
     const DRIFT: Duration = Duration::from_millis(20);
     let apart = Duration::from_micros(before.micros.abs_diff(after.micros));

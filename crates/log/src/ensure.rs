@@ -1,4 +1,4 @@
-//! A region's streams and lease bucket at the start of a process.
+//! Makes sure that a region's streams and lease bucket exist when a process starts.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -8,16 +8,17 @@ use tokio::time::sleep;
 
 use crate::{EnsureError, JournalName, LogSettings, Ports};
 
-/// What is missing, or not told, is asked for again after this.
+/// Retry interval while something is missing or NATS does not answer.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
 
 impl Ports {
-    /// Makes sure that the lease bucket, the journals and the logs of `shards` are there and as they must be. What is missing and may not be
-    /// created here, and a NATS that does not answer, are awaited for ever: the operator, or the server, may come last.
-    /// `waits` is told what is waited for.
+    /// Makes sure that the lease bucket, the journals and the logs of `shards` exist with the right
+    /// settings. If something is missing and may not be created here, or NATS does not answer, this
+    /// waits for ever: the operator or the server may come last. `waits` is called with each reason
+    /// for waiting.
     ///
     /// # Errors
-    /// [`EnsureError`], of what waiting does not mend.
+    /// [`EnsureError`] that waiting does not fix.
     pub async fn ensure(
         &self,
         shards: &[Shard],
@@ -38,7 +39,7 @@ impl Ports {
     }
 }
 
-/// The journals of a region that holds `shards`.
+/// The journals of a region with `shards`.
 pub(crate) fn journals(shards: &[Shard]) -> BTreeSet<JournalName> {
     let asides = shards.iter().map(|shard| JournalName::Aside(shard.group.clone()));
     asides.chain([JournalName::Events]).collect()

@@ -1,15 +1,16 @@
-//! What can go wrong with a region's log, leases and talk; each says the mend.
+//! Errors of a region's log, leases and messages between processes. Each message names the fix.
 
 use isthmus_replication::coordinates::Sequence;
 use isthmus_replication::follow::LifeSuspected;
 
-/// No connection can be made with these settings. A server that is away is no such error: it is awaited for ever.
+/// No connection can be made with these settings. An unreachable server is not such an error: the
+/// connection waits for it for ever.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     /// A server's address can't be read.
     #[error("{server:?} is not an address of a NATS server: write nats://host:port in nats.servers")]
     Address {
-        /// As given.
+        /// The address as configured.
         server: String,
     },
     /// The credentials file can't be used.
@@ -17,7 +18,7 @@ pub enum ConnectError {
     Credentials {
         /// The file.
         path: std::path::PathBuf,
-        /// Why.
+        /// The I/O error.
         source: std::io::Error,
     },
     /// The file of CAs can't be read.
@@ -25,24 +26,24 @@ pub enum ConnectError {
     Unreadable {
         /// The file.
         path: std::path::PathBuf,
-        /// Why.
+        /// The I/O error.
         source: std::io::Error,
     },
-    /// The file of CAs holds none.
+    /// The file of CAs contains no certificate.
     #[error("{} holds no certificate: nats.ca names the CAs of the NATS servers, in PEM", path.display())]
     Authorities {
         /// The file.
         path: std::path::PathBuf,
     },
-    /// There is no randomness for the names of inboxes.
+    /// The system provides no randomness for the names of inboxes.
     #[error("no name can be drawn for the inboxes of the process: {0}")]
     NoRandomness(getrandom::Error),
-    /// The client refused its options.
+    /// The NATS client rejected its options.
     #[error("no connection to NATS can be set up: {0}; correct nats.servers and nats.credentials")]
     Options(String),
 }
 
-/// Why a stream or bucket is not as it must be.
+/// A stream or bucket is missing, has other settings or could not be checked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EnsureError {
     /// It does not exist and may not be created here.
@@ -50,7 +51,7 @@ pub enum EnsureError {
         "stream {stream} does not exist: create it with the operator's credentials (isthmus region init), or in development set log: {{ create: true }}"
     )]
     Missing {
-        /// Its name.
+        /// The stream.
         stream: String,
     },
     /// It has too few consumers for this process to read through.
@@ -62,15 +63,15 @@ pub enum EnsureError {
         stream: String,
         /// The process's name.
         process: String,
-        /// How many it reads through at once.
+        /// How many the process reads through at once.
         needed: u32,
     },
-    /// It exists with another setting.
+    /// It exists with a different setting.
     #[error("stream {stream} has {difference}")]
     Differs {
-        /// Its name.
+        /// The stream.
         stream: String,
-        /// Which setting, and the mend.
+        /// The setting and the fix.
         difference: Difference,
     },
     /// The server has no room for it.
@@ -78,9 +79,9 @@ pub enum EnsureError {
         "stream {stream} of {max_bytes} bytes does not fit into the storage of the NATS servers: lower log.max_bytes, or raise jetstream max_file_store there"
     )]
     NoStorage {
-        /// Its name.
+        /// The stream.
         stream: String,
-        /// What was asked for.
+        /// The requested size.
         max_bytes: u64,
     },
     /// The server refused.
@@ -88,25 +89,26 @@ pub enum EnsureError {
         "NATS refused stream {stream}: {description} (error {code}); correct the server's configuration or log.*"
     )]
     Refused {
-        /// Its name.
+        /// The stream.
         stream: String,
         /// JetStream's error code.
         code: u64,
-        /// JetStream's own words.
+        /// JetStream's description.
         description: String,
     },
-    /// Nobody answered in time.
+    /// No answer arrived in time.
     #[error(
         "NATS gave no answer about stream {stream}: check that the servers run, have JetStream and a majority"
     )]
     Unanswered {
-        /// Its name.
+        /// The stream.
         stream: String,
     },
 }
 
 impl EnsureError {
-    /// The setting under `log` that is at odds with the server; none where no setting is.
+    /// The setting under `log` that conflicts with the server; `None` if the cause is not a
+    /// setting.
     #[must_use]
     pub fn setting(&self) -> Option<&'static str> {
         match self {
@@ -119,21 +121,21 @@ impl EnsureError {
     }
 }
 
-/// A setting of a stream that is not what it must be.
+/// A setting of a stream that differs from the required value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{setting} = {found} where {wanted} is needed: {mend}")]
 pub struct Difference {
     /// The setting, as NATS names it.
     pub setting: &'static str,
-    /// What it is.
+    /// The value found.
     pub found: String,
-    /// What it must be.
+    /// The value required.
     pub wanted: String,
-    /// What to do.
+    /// The fix.
     pub mend: &'static str,
 }
 
-/// An append that was not answered with a sequence.
+/// An append that returned no sequence.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AppendError {
     /// The log is full: nothing was stored.
@@ -142,12 +144,12 @@ pub enum AppendError {
         /// The stream.
         stream: String,
     },
-    /// The message is larger than the server takes: nothing was sent.
+    /// The message exceeds the server's limit: nothing was sent.
     #[error(
         "a message of {bytes} bytes is above the NATS server's max_payload of {max_payload}: raise max_payload"
     )]
     TooLarge {
-        /// With its header.
+        /// The size, header included.
         bytes: usize,
         /// The limit.
         max_payload: usize,
@@ -159,16 +161,17 @@ pub enum AppendError {
         stream: String,
         /// JetStream's error code.
         code: u64,
-        /// JetStream's own words.
+        /// JetStream's description.
         description: String,
     },
-    /// No answer in time, or nobody there to give one. It may be stored.
+    /// No answer arrived in time, or no server was reachable. The message may be stored.
     #[error("the log {stream} gave no answer: check that the NATS servers run, have room and a majority")]
     Unanswered {
         /// The stream.
         stream: String,
     },
-    /// The connection ended while the answer was awaited, or the answer can't be read. It may be stored.
+    /// The connection ended while waiting for the answer, or the answer can't be read. The message
+    /// may be stored.
     #[error("the outcome of an append to {stream} is unknown until the log is read back")]
     Unknown {
         /// The stream.
@@ -177,17 +180,17 @@ pub enum AppendError {
 }
 
 impl AppendError {
-    /// Whether the message may be in the log all the same.
+    /// Whether the message may be in the log nevertheless.
     #[must_use]
     pub fn may_be_stored(&self) -> bool {
         matches!(self, Self::Unanswered { .. } | Self::Unknown { .. })
     }
 }
 
-/// A question to a log that has no answer.
+/// A failed request to a log.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LogError {
-    /// There is no such stream, as far as the server knows just now: an election looks the same.
+    /// The server does not know the stream at the moment; an election looks the same.
     #[error("stream {stream} is not there: wait for an election to end, or create it (isthmus region init)")]
     Missing {
         /// The stream.
@@ -200,10 +203,10 @@ pub enum LogError {
         stream: String,
         /// JetStream's error code.
         code: u64,
-        /// JetStream's own words.
+        /// JetStream's description.
         description: String,
     },
-    /// Nobody answered in time.
+    /// No answer arrived in time.
     #[error("stream {stream} gave no answer: check that the NATS servers run and have a majority")]
     Unanswered {
         /// The stream.
@@ -211,21 +214,22 @@ pub enum LogError {
     },
 }
 
-/// Why a reader ended. Whatever can pass by itself (a server away, an election) never ends one.
+/// Why a reader ended. A temporary condition (an unreachable server, an election) never ends a
+/// reader.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ReadError {
-    /// The log is not what was read from it before.
+    /// The log differs from what was read from it before.
     #[error(transparent)]
     LifeSuspected(#[from] LifeSuspected),
-    /// The messages after the reader's place were trimmed: what they held must come by sync.
+    /// The messages after the reader's position were trimmed: their content must come by sync.
     #[error("the log begins at {first}, after {wanted} which comes next here: this process needs sync")]
     Gone {
         /// The message that the reader needs: its anchor, or the one after it.
         wanted: Sequence,
-        /// The first one kept.
+        /// The first message kept.
         first: Sequence,
     },
-    /// The stream is gone for good.
+    /// The stream no longer exists.
     #[error(
         "stream {stream} does not exist, said three times within 30 seconds: create it again (isthmus region init)"
     )]
@@ -233,28 +237,28 @@ pub enum ReadError {
         /// The stream.
         stream: String,
     },
-    /// The stream may not be read with these credentials, or not in this way.
+    /// These credentials may not read the stream, or not in this way.
     #[error("stream {stream} cannot be read: {description} (error {code}); correct the credentials' rights")]
     Refused {
         /// The stream.
         stream: String,
         /// JetStream's error code.
         code: u64,
-        /// JetStream's own words.
+        /// JetStream's description.
         description: String,
     },
-    /// The process ends.
+    /// The process is shutting down.
     #[error("the reader was stopped")]
     Stopped,
 }
 
-/// A lease that could not be taken, renewed or read.
+/// A failure to take, renew or read a lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum LeaseError {
-    /// Compare-and-set: the lease is not at the revision that was named.
+    /// Compare-and-set: the lease is not at the expected revision.
     #[error("the lease is not at the revision that was named: another process holds or held it")]
     Conflict,
-    /// Shorter than the server can count.
+    /// The time to live is shorter than the server supports.
     #[error("a lease lasts at least 1 s")]
     TooShort,
     /// The server refused.
@@ -263,18 +267,18 @@ pub enum LeaseError {
         /// JetStream's error code.
         code: u64,
     },
-    /// Nobody answered in time: the lease may have changed.
+    /// No answer arrived in time: the lease may have changed.
     #[error("the lease bucket gave no answer: check that the NATS servers run and have a majority")]
     Unanswered,
 }
 
-/// Something that could not be told to, or asked of, the region's other processes.
+/// A message to the region's other processes, or a request, that failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PeerError {
-    /// Nobody listens there.
+    /// No process listens there.
     #[error("no process of the region listens there")]
     NoResponders,
-    /// Nobody answered in time.
+    /// No answer arrived in time.
     #[error("no process of the region answered in time")]
     Unanswered,
     /// There is no connection, or its queue is full.

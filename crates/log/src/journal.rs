@@ -1,8 +1,10 @@
-//! The port to what a region keeps beside its logs: bounded streams of named entries, the oldest of which give way.
+//! The port to a region's journals: bounded streams of named entries that drop their oldest
+//! entries.
 //!
-//! A journal has an entry of a name at most once, so that any number of processes which see the same thing write it once. A
-//! removed entry leaves its name behind, so that a process which sees the thing again, as when it reads a log again, does not
-//! bring the entry back. Both end where the journal has no room for them any more.
+//! A journal contains at most one entry of each name, so that any number of processes that observe
+//! the same fact record it once. The name of a removed entry is kept, so that a process that
+//! observes the fact again, for example when it rereads a log, does not add the entry again. Both
+//! guarantees end when the journal drops the entry or the name for lack of room.
 
 use std::fmt;
 use std::sync::Arc;
@@ -16,29 +18,32 @@ use isthmus_replication::time::Wall;
 
 use crate::{AppendError, EnsureError, LogError};
 
-/// Longest name of an entry, in bytes.
+/// Maximum length of an entry's name, in bytes.
 const NAME_BYTES: usize = 200;
 
 /// The journals of one region.
 #[async_trait]
 pub trait Journal: fmt::Debug + Send + Sync {
-    /// Makes sure that a journal exists: created if it is missing and may be, else compared. Its bounds may be others than
-    /// those of this version, as long as there are some.
+    /// Makes sure that a journal exists. A missing one is created if `create` allows it; an
+    /// existing one is compared. Its bounds may differ from those of this version, but it must have
+    /// a bound.
     ///
     /// # Errors
     /// [`EnsureError`].
     async fn ensure(&self, journal: &JournalName, create: bool, replicas: u8) -> Result<(), EnsureError>;
 
-    /// When the journal was made, if it is there.
+    /// When the journal was created, if it exists.
     ///
     /// # Errors
-    /// [`EnsureError`]; an election says that it is missing, too.
+    /// [`EnsureError`]; during an election the journal seems to be missing, too.
     async fn made_at(&self, journal: &JournalName) -> Result<Wall, EnsureError>;
 
-    /// Appends an entry unless the journal has, or had, one of that name. Empty bytes are no entry.
+    /// Appends an entry unless the journal has or had one of that name. Empty bytes are not an
+    /// entry.
     ///
     /// # Errors
-    /// [`AppendError`]; after one that [may be stored](AppendError::may_be_stored) the same call does no harm.
+    /// [`AppendError`]; if the entry [may be stored](AppendError::may_be_stored), repeating the
+    /// call is safe.
     async fn append(
         &self,
         journal: &JournalName,
@@ -46,14 +51,16 @@ pub trait Journal: fmt::Debug + Send + Sync {
         entry: Bytes,
     ) -> Result<Appended, AppendError>;
 
-    /// Appends an entry in the place of the one of that name, if there is one. For names that one process alone uses.
+    /// Appends an entry and replaces the one of that name, if there is one. For names that only one
+    /// process uses.
     ///
     /// # Errors
-    /// [`AppendError`]; after one that [may be stored](AppendError::may_be_stored) the same call does no harm.
+    /// [`AppendError`]; if the entry [may be stored](AppendError::may_be_stored), repeating the
+    /// call is safe.
     async fn replace(&self, journal: &JournalName, name: &EntryName, entry: Bytes)
     -> Result<(), AppendError>;
 
-    /// At most `limit` entries from a place on, oldest first.
+    /// At most `limit` entries from `from` on, oldest first.
     ///
     /// # Errors
     /// [`LogError`].
@@ -64,31 +71,32 @@ pub trait Journal: fmt::Debug + Send + Sync {
         limit: usize,
     ) -> Result<JournalPage, LogError>;
 
-    /// The time by the clock that stamps the journal.
+    /// The current time by the clock that stamps the journal.
     ///
     /// # Errors
     /// [`LogError`].
     async fn time(&self, journal: &JournalName) -> Result<Wall, LogError>;
 
-    /// The entry of that name; none if there is none or it was removed.
+    /// The entry of that name; `None` if there is none or it was removed.
     ///
     /// # Errors
     /// [`LogError`].
     async fn get(&self, journal: &JournalName, name: &EntryName) -> Result<Option<JournalEntry>, LogError>;
 
-    /// Removes the entry of that name, and keeps the name; whether there was one.
+    /// Removes the entry of that name and keeps the name. Returns whether there was an entry.
     ///
     /// # Errors
-    /// [`AppendError`]; after one that [may be stored](AppendError::may_be_stored) the same call does no harm.
+    /// [`AppendError`]; if the removal [may be stored](AppendError::may_be_stored), repeating the
+    /// call is safe.
     async fn remove(&self, journal: &JournalName, name: &EntryName) -> Result<bool, AppendError>;
 }
 
-/// Which journal of a region.
+/// A journal of a region.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum JournalName {
-    /// What happened to the region's processes.
+    /// Events of the region's processes.
     Events,
-    /// What was not applied, or was overwritten unseen, of a group (design.md section 9).
+    /// Changes of a group that were not applied, or were overwritten unseen (design.md section 9).
     Aside(GroupName),
 }
 
@@ -96,21 +104,21 @@ pub enum JournalName {
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EntryName(Arc<str>);
 
-/// Text that is no name of an entry.
+/// Text that is not a valid name of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not the name of an entry: use 1 to 200 of the characters a-z, A-Z, 0-9, '_' and '-'")]
 pub struct InvalidEntryName;
 
-/// What became of an append.
+/// The outcome of an append.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Appended {
-    /// It is stored.
+    /// The entry was stored.
     New,
-    /// An entry of that name is there, or was removed.
+    /// The journal has an entry of that name, or had one that was removed.
     Known,
 }
 
-/// Where a page begins.
+/// Where a page starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PageFrom {
     /// At this sequence.
@@ -119,10 +127,10 @@ pub enum PageFrom {
     Time(Wall),
 }
 
-/// An entry as it stands in a journal.
+/// An entry in a journal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JournalEntry {
-    /// Its sequence: later entries have greater ones.
+    /// Its sequence; later entries have greater ones.
     pub sequence: Sequence,
     /// When it was stored, by the journal's clock.
     pub stored_at: Wall,
@@ -132,27 +140,27 @@ pub struct JournalEntry {
     pub entry: Bytes,
 }
 
-/// Some entries of a journal.
+/// A page of a journal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JournalPage {
-    /// Oldest first.
+    /// The entries, oldest first.
     pub entries: Vec<JournalEntry>,
-    /// Where the next page begins.
+    /// Where the next page starts.
     pub next: Sequence,
-    /// Whether nothing is there yet.
+    /// Whether there are no more entries yet.
     pub is_last: bool,
 }
 
-/// How much a journal holds.
+/// The bounds of a journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct JournalBounds {
-    /// Bytes, names among them.
+    /// Maximum size in bytes, names included.
     pub bytes: u64,
-    /// How long an entry is kept where it is not for ever.
+    /// How long an entry is kept; `None` if there is no limit.
     pub age: Option<Duration>,
 }
 
-/// How much a journal holds that this version creates.
+/// The bounds with which this version creates a journal.
 pub(crate) fn journal_bounds(journal: &JournalName) -> JournalBounds {
     const MIB: u64 = 1024 * 1024;
     const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -169,7 +177,7 @@ pub(crate) fn journal_bounds(journal: &JournalName) -> JournalBounds {
 }
 
 impl EntryName {
-    /// Checks and takes the name.
+    /// Validates a name.
     ///
     /// # Errors
     /// [`InvalidEntryName`].

@@ -1,4 +1,5 @@
-//! The port to a region's leases (design.md section 7): names that at most one process holds, for a time to live.
+//! The port to a region's leases (design.md section 7): names that at most one process holds, for a
+//! time to live.
 
 use std::fmt::{self, Debug};
 use std::sync::Arc;
@@ -12,10 +13,11 @@ use tokio::sync::mpsc;
 use crate::task::OwnedTask;
 use crate::{EnsureError, LeaseError};
 
-/// The least time to live that a server counts.
+/// The minimum time to live that a server supports.
 pub(crate) const LEAST_TTL: Duration = Duration::from_secs(1);
 
-/// The leases of one region. Taking, renewing and taking over are one compare-and-set on the revision, [`Leases::put`].
+/// The leases of one region. Taking, renewing and taking over are the same compare-and-set on the
+/// revision, [`Leases::put`].
 #[async_trait]
 pub trait Leases: Debug + Send + Sync {
     /// Makes sure that the bucket exists, as [`crate::ChangeLog::ensure`] does for a log.
@@ -24,16 +26,19 @@ pub trait Leases: Debug + Send + Sync {
     /// [`EnsureError`].
     async fn ensure(&self, create: bool, replicas: u8) -> Result<(), EnsureError>;
 
-    /// When the bucket was made, if it is there with all that this process reads it through.
+    /// When the bucket was created, if it exists with the consumers that this process reads it
+    /// through.
     ///
     /// # Errors
-    /// [`EnsureError`]; an election says that it is missing, too.
+    /// [`EnsureError`]; during an election the bucket seems to be missing, too.
     async fn made_at(&self) -> Result<Wall, EnsureError>;
 
-    /// Takes, renews or takes over: writes `payload` for `ttl` if the lease is at `expected`, and says its new revision.
+    /// Takes, renews or takes over a lease: writes `payload` for `ttl` if the lease is at
+    /// `expected`, and returns its new revision.
     ///
     /// # Errors
-    /// [`LeaseError::Conflict`] when it is at another revision; after [`LeaseError::Unanswered`] it may be either.
+    /// [`LeaseError::Conflict`] if the lease is at another revision. After
+    /// [`LeaseError::Unanswered`] the write may or may not have taken effect.
     async fn put(
         &self,
         name: &LeaseName,
@@ -42,13 +47,13 @@ pub trait Leases: Debug + Send + Sync {
         ttl: Duration,
     ) -> Result<Revision, LeaseError>;
 
-    /// Gives the lease up if it still is at `expected`.
+    /// Releases the lease if it is still at `expected`.
     ///
     /// # Errors
-    /// [`LeaseError::Conflict`] when it is not.
+    /// [`LeaseError::Conflict`] if it is not.
     async fn release(&self, name: &LeaseName, expected: Revision) -> Result<(), LeaseError>;
 
-    /// The lease as it stands; of a free one the revision at which it can be taken.
+    /// The current state of a lease; for a free one, the revision at which it can be taken.
     ///
     /// # Errors
     /// [`LeaseError`].
@@ -60,7 +65,7 @@ pub trait Leases: Debug + Send + Sync {
     /// Takes a free lease.
     ///
     /// # Errors
-    /// [`LeaseError::Conflict`] when it is held.
+    /// [`LeaseError::Conflict`] if it is held.
     async fn create(&self, name: &LeaseName, payload: Bytes, ttl: Duration) -> Result<Revision, LeaseError> {
         let lease = self.get(name).await?;
         match lease.payload {
@@ -69,10 +74,10 @@ pub trait Leases: Debug + Send + Sync {
         }
     }
 
-    /// Renews a lease that is held at `revision`; its time to live begins again.
+    /// Renews a lease that is held at `revision` and restarts its time to live.
     ///
     /// # Errors
-    /// [`LeaseError::Conflict`] when it was taken over or ran out.
+    /// [`LeaseError::Conflict`] if it was taken over or expired.
     async fn renew(
         &self,
         name: &LeaseName,
@@ -84,17 +89,17 @@ pub trait Leases: Debug + Send + Sync {
     }
 }
 
-/// What a lease is called: `leader`, `steward`, `member.agent.agent-1`.
+/// The name of a lease: `leader`, `steward`, `member.agent.agent-1`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LeaseName(Arc<str>);
 
-/// A lease name that is not tokens of `[a-z0-9-]` joined by dots.
+/// Text that is not a lease name: a lease name consists of tokens of `[a-z0-9-]` joined by dots.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is not the name of a lease: use tokens of a-z, 0-9 and '-' joined by dots")]
 pub struct InvalidLeaseName(String);
 
 impl LeaseName {
-    /// Checks and takes the name.
+    /// Validates a name.
     ///
     /// # Errors
     /// [`InvalidLeaseName`].
@@ -130,7 +135,7 @@ impl LeaseName {
         &self.0
     }
 
-    /// The suffix, for [`crate::PeerBus`], under which the holder beats.
+    /// The suffix, for [`crate::PeerBus`], under which the holder sends beats.
     #[must_use]
     pub fn beat_suffix(&self) -> String {
         format!("beat.{self}")
@@ -149,16 +154,16 @@ impl Debug for LeaseName {
     }
 }
 
-/// A lease's place in the order of all changes of the bucket; 0 of one that never was.
+/// A lease's position in the order of all changes of the bucket; 0 for a lease that never existed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Revision(pub u64);
 
-/// A lease as it stands.
+/// The current state of a lease.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Lease {
-    /// What a compare-and-set must name, also of a free lease.
+    /// The revision that a compare-and-set must name, also for a free lease.
     pub revision: Revision,
-    /// What its holder wrote; none of a free lease.
+    /// The holder's payload; `None` for a free lease.
     pub payload: Option<Bytes>,
 }
 
@@ -171,35 +176,35 @@ pub enum Ended {
     Released,
 }
 
-/// What a watch tells.
+/// An event of a lease watch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LeaseEvent {
-    /// All leases that are held: first of all, and again after every interruption.
+    /// All held leases: the first event, and again after every interruption.
     Snapshot(Vec<(LeaseName, Revision, Bytes)>),
     /// A lease was taken, renewed or taken over.
     Held {
-        /// Which.
+        /// The lease.
         name: LeaseName,
         /// Its revision.
         revision: Revision,
-        /// What its holder wrote.
+        /// The holder's payload.
         payload: Bytes,
     },
-    /// A lease is free.
+    /// A lease became free.
     Ended {
-        /// Which.
+        /// The lease.
         name: LeaseName,
-        /// At which revision it can be taken.
+        /// The revision at which it can be taken.
         revision: Revision,
-        /// Why.
+        /// The reason.
         reason: Ended,
     },
 }
 
-/// Events that wait for a watch's owner.
+/// Capacity of a watch's event queue.
 const WAITING: usize = 64;
 
-/// Follows all leases of a region for as long as it is held; goes on over every interruption.
+/// Follows all leases of a region until it is dropped; it continues after every interruption.
 #[derive(Debug)]
 pub struct LeaseWatch {
     events: mpsc::Receiver<LeaseEvent>,
@@ -207,7 +212,7 @@ pub struct LeaseWatch {
 }
 
 impl LeaseWatch {
-    /// A watch whose events come from `work`, which ends with it.
+    /// A watch of the events that `work` sends; `work` ends with the watch.
     pub(crate) fn new<W>(work: impl FnOnce(mpsc::Sender<LeaseEvent>) -> W) -> Self
     where
         W: Future<Output = ()> + Send + 'static,
@@ -217,7 +222,7 @@ impl LeaseWatch {
         Self { events, _task: task }
     }
 
-    /// The next event; none when the process ends. Cancelling loses nothing.
+    /// The next event; `None` when the process shuts down. Cancel safe.
     pub async fn next(&mut self) -> Option<LeaseEvent> {
         self.events.recv().await
     }

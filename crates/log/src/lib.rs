@@ -1,13 +1,17 @@
-//! A region's log, journals, leases and talk, behind four ports: [`ChangeLog`], [`Journal`], [`Leases`] and [`PeerBus`].
+//! A region's log, journals, leases and messages between processes, behind four ports:
+//! [`ChangeLog`], [`Journal`], [`Leases`] and [`PeerBus`].
 //!
-//! Each port has a twin on NATS JetStream ([`nats`]) and one in memory ([`memory`]), held to one conformance suite. The
-//! memory twin stores the same bytes: headers are encoded and decoded on every way through it.
+//! Each port has two implementations, one on NATS JetStream ([`nats`]) and one in memory
+//! ([`memory`]), that pass the same conformance suite. The one in memory stores the same bytes: it
+//! encodes and decodes headers on every path.
 //!
-//! This crate says what is stored and where it went wrong; it gives no verdicts. A message is counted or void by
-//! [`isthmus_replication::fold::Fold`], and what a lost tail or a trimmed log means for a process is decided there.
+//! This crate reports what is stored and which errors occurred; it does not judge messages.
+//! [`isthmus_replication::fold::Fold`] decides whether a message is counted or void, and the
+//! replication crate decides what a lost tail or a trimmed log means for a process.
 //!
-//! Only this crate names async-nats. It never deletes a message, never writes a stream's settings after its creation,
-//! and holds no state that a restart would miss.
+//! Only this crate depends on async-nats. It never deletes a single message (logs are only trimmed
+//! from the front), never changes a stream's settings after its creation, and has no state that a
+//! restart would lose.
 
 mod absences;
 mod candidacy;
@@ -47,21 +51,21 @@ pub use membership::{Membership, Renewal};
 pub use names::RegionNames;
 pub use peers::{PeerBus, PeerMessage, PeerSubscription, Reply};
 pub use presence::{MissingStreams, StreamChange};
-pub use reader::{Reader, ReaderCounts};
+pub use reader::{Reader, ReaderCounts, ReadsLog, next_message};
 
 use std::sync::Arc;
 
-/// The ports of one region, whichever twin is behind them. Clones are the same ports.
+/// The ports of one region, whichever implementation is behind them. Clones are the same ports.
 #[derive(Debug, Clone)]
 pub struct Ports {
-    /// What everything is called.
+    /// The names of the region's streams, subjects and buckets.
     pub names: RegionNames,
     /// The logs of the region's shards.
     pub log: Arc<dyn ChangeLog>,
-    /// What it keeps beside them.
+    /// The region's journals.
     pub journal: Arc<dyn Journal>,
     /// The region's leases.
     pub leases: Arc<dyn Leases>,
-    /// What its processes tell each other.
+    /// The messages between the region's processes.
     pub peers: Arc<dyn PeerBus>,
 }

@@ -1,9 +1,10 @@
-//! Finding the mark that a reader starts from.
+//! Finds the mark that a reader starts from.
 //!
-//! Marks stand among the messages of `_agent`, about one a second, and what they describe grows along the log. So the
-//! newest one that describes a position at most so far is found by halving the log: each step asks for the first mark
-//! at or after a sequence. A void mark may stand among them (a steward of an ended life, or one that came late): what
-//! is found is believed only if the message that it describes is the one that the log has there.
+//! Marks are messages of `_agent`, about one per second, and the positions that they describe grow
+//! along the log. So the newest mark that describes a position at or below a limit is found by
+//! bisecting the log: each step asks for the first mark at or after a sequence. There may be void
+//! marks among them (from the steward of an ended life, or one that came late), so a mark is
+//! accepted only if the log has the message that it describes.
 
 use isthmus_replication::coordinates::{Anchor, Sequence, Shard};
 use isthmus_replication::fold::{MarkBody, SubjectToken};
@@ -14,15 +15,16 @@ use crate::{ChangeLog, LogError, StoredMessage};
 /// A mark that a reader can start from: at [`isthmus_replication::fold::Fold::at`] of its body.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FoundMark {
-    /// Where the mark itself stands.
+    /// The position of the mark itself.
     pub stands: Anchor,
     /// Its header.
     pub record: MarkRecord,
-    /// What it holds.
+    /// Its body.
     pub body: MarkBody,
 }
 
-/// The newest mark whose described position is at most `at_most` and still is in the log as described.
+/// The newest mark whose described position is at most `at_most` and whose described message is in
+/// the log.
 ///
 /// # Errors
 /// [`LogError`].
@@ -45,7 +47,8 @@ pub async fn newest_mark_describing(
     }
 }
 
-/// The oldest mark in the log that is as described: where a reader starts whose own place was never here.
+/// The oldest mark whose described message is in the log. A reader whose own position was never in
+/// this log starts there.
 ///
 /// # Errors
 /// [`LogError`].

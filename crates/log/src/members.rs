@@ -1,4 +1,4 @@
-//! Members: the processes of a region that live, by their leases (design.md section 7).
+//! Members: the live processes of a region, according to their leases (design.md section 7).
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use crate::{Ended, LeaseEvent, LeaseName};
 
-/// What a process is.
+/// The kind of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Role {
     /// A region agent.
@@ -18,7 +18,7 @@ pub enum Role {
 }
 
 impl Role {
-    /// As it stands in names.
+    /// The role as it appears in names.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -37,20 +37,20 @@ impl Role {
 /// One process of the region.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Member {
-    /// What it is.
+    /// Its role.
     pub role: Role,
-    /// What it is called.
+    /// Its name.
     pub process: ProcessName,
 }
 
 impl Member {
-    /// The lease that shows it alive: `member.<role>.<process>`.
+    /// The lease that shows that it is alive: `member.<role>.<process>`.
     #[must_use]
     pub fn lease(&self) -> LeaseName {
         LeaseName::member(format_args!("{}.{}", self.role.as_str(), self.process))
     }
 
-    /// Reads the name of a member's lease; none of another lease.
+    /// Parses the name of a member's lease; `None` for another lease.
     #[must_use]
     pub fn parse(name: &LeaseName) -> Option<Self> {
         let (role, process) = name.as_str().strip_prefix("member.")?.split_once('.')?;
@@ -61,20 +61,21 @@ impl Member {
     }
 }
 
-/// What became of a member.
+/// A change of a member.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MemberChange {
-    /// `node_up`: it was not there before, and wrote this.
+    /// `node_up`: the member is new; with its payload.
     Up(Member, Bytes),
-    /// It wrote another payload.
+    /// The member wrote a different payload.
     Announced(Member),
-    /// `node_down`, with the reason and what it wrote last.
+    /// `node_down`, with the reason and the last payload.
     Down(Member, Ended, Bytes),
 }
 
 impl MemberChange {
-    /// What names the coming or going for every process that sees it: role, name, run and term of the member; none where it
-    /// does not say them in what it writes, and of a member that goes on.
+    /// A name of the member's start or end that is the same for every process that observes it:
+    /// role, name, run and term of the member. `None` if the payload does not contain them, and for
+    /// a member that only wrote a different payload.
     #[must_use]
     pub fn fact(&self) -> Option<String> {
         let (Self::Up(member, payload) | Self::Down(member, _, payload)) = self else {
@@ -89,19 +90,20 @@ impl MemberChange {
     }
 }
 
-/// What every member writes, whatever else it does.
+/// The fields that every member's payload contains.
 #[derive(Deserialize)]
 struct Announced {
     run: String,
     term: u64,
 }
 
-/// The members of a region as its leases tell.
+/// The members of a region according to its leases.
 #[derive(Debug, Default)]
 pub struct Members(BTreeMap<Member, Bytes>);
 
 impl Members {
-    /// Takes an event of a [`crate::LeaseWatch`] and says what it means. Renewals with the same payload mean nothing.
+    /// Applies an event of a [`crate::LeaseWatch`] and returns the resulting changes. A renewal
+    /// with the same payload causes none.
     pub fn note(&mut self, event: &LeaseEvent) -> Vec<MemberChange> {
         match event {
             LeaseEvent::Snapshot(held) => self.replace(held),
@@ -118,12 +120,12 @@ impl Members {
         }
     }
 
-    /// The live members and what each wrote into its lease, agents first, by name.
+    /// The live members and their payloads, agents first, by name.
     pub fn iter(&self) -> impl Iterator<Item = (&Member, &Bytes)> {
         self.0.iter()
     }
 
-    /// The live members of `role` and what each wrote.
+    /// The live members of `role` and their payloads.
     pub fn of(&self, role: Role) -> impl Iterator<Item = (&ProcessName, &Bytes)> {
         self.0
             .iter()

@@ -1,4 +1,5 @@
-//! A process's own member lease: what shows it alive to the region, for as long as it renews it (design.md section 7).
+//! A process's own member lease: it shows the region that the process is alive, as long as the
+//! process renews it (design.md section 7).
 
 use std::time::Duration;
 
@@ -7,13 +8,13 @@ use tokio::time::timeout;
 
 use crate::{LeaseError, LeaseName, Member, Ports, Revision};
 
-/// So long that an election of the region's NATS flaps nobody.
+/// Long enough that an election of the region's NATS does not make members flap.
 const TTL: Duration = Duration::from_secs(15);
 const RENEWAL: Duration = Duration::from_secs(3);
-/// Giving the lease up may take this long; it runs out by itself.
+/// Time limit for releasing the lease; an unreleased lease expires by itself.
 const RELEASE: Duration = Duration::from_millis(700);
 
-/// A member lease that is held, or to be had.
+/// A member lease, held or not yet taken.
 #[derive(Debug)]
 pub struct Membership {
     ports: Ports,
@@ -22,12 +23,12 @@ pub struct Membership {
     terms: u64,
 }
 
-/// What became of a renewal.
+/// The outcome of a renewal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Renewal {
     /// The lease is held.
     Held,
-    /// Not for the moment; try again.
+    /// The lease is not held at the moment; try again.
     Open,
     /// Another process writes the same lease.
     Taken,
@@ -45,14 +46,16 @@ impl Membership {
         }
     }
 
-    /// Which time it is that this process holds the lease, counted from 1, if the next renewal succeeds. Part of what a member
-    /// writes: it tells one coming or going of a run from another.
+    /// The number of the term in which this process holds the lease, counted from 1, if the next
+    /// renewal succeeds. It is part of a member's payload and distinguishes the starts and ends of
+    /// one run.
     #[must_use]
     pub fn term(&self) -> u64 {
         self.terms + u64::from(self.held.is_none())
     }
 
-    /// Takes or renews the lease with `payload`. May be dropped; what it did then shows at the next renewal.
+    /// Takes or renews the lease with `payload`. May be dropped; the next renewal observes its
+    /// effect.
     pub async fn renew(&mut self, payload: Bytes) -> Renewal {
         match self.write(payload.clone()).await {
             Ok(revision) => {
@@ -79,7 +82,8 @@ impl Membership {
         leases.put(&self.name, expected, payload, TTL).await
     }
 
-    /// A lease that ran out while this process was stopped is in nobody's hands.
+    /// Whether another process wrote the lease. A lease that expired while this process was stopped
+    /// belongs to nobody.
     async fn is_written_by_another(&self, written: &Bytes) -> bool {
         let lease = self.ports.leases.get(&self.name).await;
         lease.is_ok_and(|lease| lease.payload.is_some_and(|payload| payload != *written))
@@ -91,7 +95,7 @@ impl Membership {
         if self.held.is_some() { RENEWAL } else { RENEWAL / 6 }
     }
 
-    /// Gives the lease up, so that the others need not wait for its end.
+    /// Releases the lease, so that the others need not wait for it to expire.
     pub async fn leave(self) {
         if let Some((revision, _)) = self.held
             && timeout(RELEASE, self.ports.leases.release(&self.name, revision))

@@ -1,8 +1,9 @@
-//! The twin in memory, for tests and the simulator.
+//! The in-memory implementation of the ports, for tests and the simulator.
 //!
-//! What decides is synchronous and deterministic: [`MemoryLog`] and [`MemoryLeases`] are plain structs that take the time
-//! as a value. [`MemoryRegion`] puts a lock and wake-ups around them and serves the ports. Headers are stored encoded and
-//! decoded on the way out, so that a test over this twin exercises the codec too.
+//! The logic is synchronous and deterministic: [`MemoryLog`] and [`MemoryLeases`] are plain structs
+//! that take the time as a value. [`MemoryRegion`] adds a lock and wake-ups and implements the
+//! ports. Headers are stored encoded and are decoded when they are read, so that a test with this
+//! implementation also exercises the codec.
 
 mod flight;
 mod journal;
@@ -25,7 +26,8 @@ use tokio::sync::watch;
 
 use crate::{JournalName, LocalClock, Ports, RegionNames};
 
-/// A region's log, journals, leases and talk in memory. Clones are the same region.
+/// A region's log, journals, leases and messages between processes in memory. Clones are the same
+/// region.
 #[derive(Clone)]
 pub struct MemoryRegion(Arc<Shared>);
 
@@ -42,32 +44,32 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     servers: Servers,
-    /// Consumers that were opened before the one moment deliver nothing until the other.
+    /// Consumers opened before the first of these times deliver nothing until the second.
     silent: (Mono, Mono),
     flights: flight::Flights,
     logs: BTreeMap<Shard, MemoryLog>,
     journals: BTreeMap<JournalName, journal::MemoryJournal>,
     leases: MemoryLeases,
-    /// When the stream of the leases was made; none while it is gone.
+    /// When the stream of the leases was created; `None` while it is missing.
     leases_made: Option<Wall>,
 }
 
-/// What the region's servers do.
+/// The state of the region's servers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Servers {
     /// They answer.
     #[default]
     Answer,
-    /// They are away: nothing is answered.
+    /// They are unreachable: nothing is answered.
     Away,
-    /// They elect: streams seem not to exist.
+    /// They elect a leader: streams seem not to exist.
     Elect,
-    /// Their disk is full: appends are not answered while everything else is.
+    /// Their disk is full: they do not answer appends but answer everything else.
     TakeNoAppends,
 }
 
 impl MemoryRegion {
-    /// An empty region whose log is stamped by `clock`.
+    /// An empty region whose logs are stamped by `clock`.
     #[must_use]
     pub fn new(names: RegionNames, clock: LocalClock) -> Self {
         const MAX_MESSAGE_BYTES: usize = 1024 * 1024;
@@ -96,23 +98,24 @@ impl MemoryRegion {
         }
     }
 
-    /// Says what the region's servers do from now on.
+    /// Sets the state of the region's servers.
     pub fn set_servers(&self, servers: Servers) {
         self.change(|state| state.servers = servers);
     }
 
-    /// What the region's servers do.
+    /// The state of the region's servers.
     #[must_use]
     pub fn servers(&self) -> Servers {
         self.state().servers
     }
 
-    /// Lets `fates` say how each append fares; [`MemoryRegion::advance`] must be called as time goes on.
+    /// Lets `fates` determine the fate of each append. [`MemoryRegion::advance`] must then be
+    /// called as time passes.
     pub fn set_fates(&self, fates: Box<dyn Fates>) {
         self.state().flights.set_fates(fates);
     }
 
-    /// Stores the appends that are due, and gives the answers that are.
+    /// Stores the appends and sends the answers that are due.
     pub fn advance(&self) {
         let due = self.state().flights.due();
         if due.is_some_and(|due| due <= (self.0.clock)().mono) {
@@ -125,7 +128,7 @@ impl MemoryRegion {
         self.of_log(shard, |log| log.lose_tail(keep_through));
     }
 
-    /// Loses everything that was stored; the streams are made again, empty.
+    /// Loses everything that was stored; the streams are created again, empty.
     pub fn lose_disk(&self) {
         self.change(|state| {
             for log in state.logs.values_mut() {
@@ -138,7 +141,8 @@ impl MemoryRegion {
         });
     }
 
-    /// Deletes the streams of leases and journals, and those of the logs `with_logs`, until somebody makes them again.
+    /// Deletes the streams of leases and journals, and those of the logs if `with_logs`, until
+    /// somebody creates them again.
     pub fn delete_streams(&self, with_logs: bool) {
         self.change(|state| {
             state.leases.end_all();
@@ -150,21 +154,23 @@ impl MemoryRegion {
         });
     }
 
-    /// Lets every consumer that is open deliver nothing for so long, as after a restart of the servers that clients have not
-    /// noticed yet.
+    /// Makes every open consumer deliver nothing for `lasts`, as after a restart of the servers
+    /// that clients have not noticed yet.
     pub fn silence_readers(&self, lasts: Duration) {
         let now = (self.0.clock)().mono;
         self.change(|state| state.silent = (now, now.after(lasts)));
     }
 
-    /// Elects another leader of the log of `shard`, whose clock stamps what comes; its stamps may step back.
+    /// Elects another leader of the log of `shard`. Its clock stamps later messages; timestamps may
+    /// go backwards.
     pub fn elect(&self, shard: &Shard) {
         self.of_log(shard, MemoryLog::elect);
     }
 
-    /// Looks into the log of `shard`, whatever the servers do; none while it was not created.
-    pub fn look<T>(&self, shard: &Shard, look: impl FnOnce(&MemoryLog) -> T) -> Option<T> {
-        self.state().logs.get(shard).map(look)
+    /// Inspects the log of `shard`, whatever the state of the servers; `None` if it was not
+    /// created.
+    pub fn with_log<T>(&self, shard: &Shard, with_log: impl FnOnce(&MemoryLog) -> T) -> Option<T> {
+        self.state().logs.get(shard).map(with_log)
     }
 
     fn of_log(&self, shard: &Shard, act: impl FnOnce(&mut MemoryLog)) {
@@ -179,7 +185,7 @@ impl MemoryRegion {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes what is stored and wakes everyone who waits for that.
+    /// Changes what is stored and wakes all waiters.
     fn change<T>(&self, act: impl FnOnce(&mut State) -> T) -> T {
         let result = act(&mut self.state());
         self.0.changed.send_modify(|count| *count += 1);

@@ -1,5 +1,6 @@
-//! What streams, subjects and buckets of a region are called (design.md section 5). All names carry set and region: with
-//! bare ones a leafnode stores every message twice and a supercluster makes all regions share one stream.
+//! Names of a region's streams, subjects and buckets (design.md section 5). All names contain set
+//! and region: with bare names a leafnode stores every message twice, and in a supercluster all
+//! regions share one stream.
 
 use isthmus_replication::coordinates::Shard;
 use isthmus_replication::fold::{LogName, SubjectToken};
@@ -18,7 +19,7 @@ pub struct RegionNames {
 }
 
 impl RegionNames {
-    /// The log of `shard` as the core names it.
+    /// The core's name of the log of `shard`.
     #[must_use]
     pub fn log(&self, shard: &Shard) -> LogName {
         LogName {
@@ -72,7 +73,7 @@ impl RegionNames {
         }
     }
 
-    /// What the subjects of a journal's entries begin with; their names follow.
+    /// The prefix of the subjects of a journal's entries; an entry's name follows it.
     #[must_use]
     pub fn journal_prefix(&self, journal: &JournalName) -> String {
         let region = format!("isthmus.{}.{}", self.set, self.region);
@@ -94,25 +95,28 @@ impl RegionNames {
         format!("{}*", self.journal_prefix(journal))
     }
 
-    /// The subject under which processes of the region talk; `suffix` may be a pattern.
+    /// The subject of messages between processes of the region; `suffix` may be a pattern.
     #[must_use]
     pub fn peer_subject(&self, suffix: &str) -> String {
         format!("isthmus.{}.{}.peer.{suffix}", self.set, self.region)
     }
 
-    /// The prefix of the inboxes of one process of a role, or of an operator's command, for what servers answer. Who may subscribe to what
-    /// begins with the role overhears no other role; nobody has to publish there.
+    /// The prefix of the inboxes for answers from servers, of one process of a role or of an
+    /// operator's command. Credentials that may subscribe to the prefix of one role can't overhear
+    /// another role. No process needs the right to publish there.
     pub(crate) fn inbox(&self, role: Option<Role>, process: &Unguessable) -> String {
         format!("{}{}.{process}", self.inboxes(), who(role))
     }
 
-    /// The inbox for the answer to one question among processes, apart from what servers answer.
+    /// The inbox for the answer to one request between processes, separate from the answers of
+    /// servers.
     pub(crate) fn answer_inbox(&self, role: Option<Role>, question: &Unguessable) -> String {
         format!("{}{}.answer.{question}", self.inboxes(), who(role))
     }
 
-    /// Whether `subject` is an [`RegionNames::answer_inbox`] of this region: what is asked names where the answer goes, and an answer to
-    /// any other subject would be written with the rights of who answers.
+    /// Whether `subject` is an [`RegionNames::answer_inbox`] of this region. A request names the
+    /// subject of its answer, and an answer to any other subject would be published with the rights
+    /// of the answering process.
     pub(crate) fn is_answer_inbox(&self, subject: &str) -> bool {
         let Some(inbox) = subject.strip_prefix(&self.inboxes()) else {
             return false;
@@ -135,7 +139,7 @@ fn who(role: Option<Role>) -> &'static str {
     role.map_or("operator", Role::as_str)
 }
 
-/// The token of a log subject; none if it is no token of ours.
+/// The token of a log subject; `None` if it is not an Isthmus token.
 pub(crate) fn token(subject: &str) -> Option<SubjectToken> {
     subject.rsplit('.').next().and_then(SubjectToken::parse)
 }

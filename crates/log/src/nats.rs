@@ -1,7 +1,8 @@
-//! The twin on NATS JetStream.
+//! The implementation of the ports on NATS JetStream.
 //!
-//! [`Connection`] is the one connection of a process to its region's NATS; the four ports hang from it. It never gives
-//! up: whatever a server that is away or an election leaves unanswered comes back as a value, and reading goes on.
+//! [`Connection`] is a process's single connection to its region's NATS; the four ports use it. It
+//! never gives up: a request that an unreachable server or an election leaves unanswered returns an
+//! error value, and readers continue.
 
 mod append;
 mod connection;

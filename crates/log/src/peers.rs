@@ -1,4 +1,5 @@
-//! The port to what the processes of a region tell each other (design.md section 7): told at most once, never stored.
+//! The port to the messages between the processes of a region (design.md section 7): delivered at
+//! most once, never stored.
 
 use std::fmt::Debug;
 use std::time::Duration;
@@ -11,27 +12,27 @@ use tokio::time::sleep;
 
 use crate::PeerError;
 
-/// A subscription that could not be had is asked for again after this long.
+/// Retry interval for a failed subscription.
 const SUBSCRIBE_AGAIN: Duration = Duration::from_millis(200);
 
-/// Talk among the processes of one region. Suffixes follow `isthmus.<set>.<region>.peer.`; a subscription's may be a NATS
-/// pattern (`applied.>`, `cursors.*.*`).
+/// Messages between the processes of one region. Suffixes follow `isthmus.<set>.<region>.peer.`; a
+/// subscription's suffix may be a NATS pattern (`applied.>`, `cursors.*.*`).
 #[async_trait]
 pub trait PeerBus: Debug + Send + Sync {
-    /// Tells whoever listens; nobody may.
+    /// Publishes to all subscribers; there may be none.
     ///
     /// # Errors
     /// [`PeerError::Away`].
     async fn publish(&self, suffix: &str, payload: Bytes) -> Result<(), PeerError>;
 
-    /// Hears what is told from now on, over every interruption. What others tell is heard a moment later, as soon as the servers know of
-    /// the subscription.
+    /// Subscribes to messages from now on; the subscription survives every interruption. Messages
+    /// of other processes arrive a moment later, as soon as the servers know the subscription.
     ///
     /// # Errors
     /// [`PeerError::Away`].
     async fn subscribe(&self, pattern: &str) -> Result<PeerSubscription, PeerError>;
 
-    /// As [`PeerBus::subscribe`], as soon as the region's NATS lets it.
+    /// As [`PeerBus::subscribe`], retried until the region's NATS accepts the subscription.
     async fn hear(&self, pattern: &str) -> PeerSubscription {
         loop {
             match self.subscribe(pattern).await {
@@ -42,39 +43,40 @@ pub trait PeerBus: Debug + Send + Sync {
         }
     }
 
-    /// Asks, and takes the first answer.
+    /// Sends a request and returns the first answer.
     ///
     /// # Errors
     /// [`PeerError`].
     async fn request(&self, suffix: &str, payload: Bytes, timeout: Duration) -> Result<Bytes, PeerError>;
 
-    /// Answers a message that was a request.
+    /// Answers a message that is a request.
     ///
     /// # Errors
     /// [`PeerError::Away`].
     async fn respond(&self, reply: &Reply, payload: Bytes) -> Result<(), PeerError>;
 }
 
-/// Something that was told.
+/// A message between processes.
 #[derive(Debug, Clone)]
 pub struct PeerMessage {
-    /// After `isthmus.<set>.<region>.peer.`.
+    /// The subject after `isthmus.<set>.<region>.peer.`.
     pub suffix: String,
-    /// What was told; at most max_payload bytes, of any shape.
+    /// The content: at most max_payload bytes, of any shape.
     pub payload: Bytes,
-    /// Where an answer goes, of a request.
+    /// Where the answer to a request goes; `None` if the message is not a request.
     pub reply: Option<Reply>,
 }
 
-/// Where an answer goes.
+/// The destination of an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reply(pub(crate) String);
 
-/// What a subscription hears. A subscriber that is too slow misses messages: they are states that are told again.
+/// The messages of a subscription. A subscriber that is too slow misses messages: they are states
+/// that are sent again.
 pub struct PeerSubscription(pub(crate) BoxStream<'static, PeerMessage>);
 
 impl PeerSubscription {
-    /// The next message; none when the process ends. Cancelling loses nothing.
+    /// The next message; `None` when the process shuts down. Cancel safe.
     pub async fn next(&mut self) -> Option<PeerMessage> {
         self.0.next().await
     }

@@ -1,14 +1,16 @@
-//! Whether the streams beside a region's logs stay where they are, while processes run.
+//! Checks while a process runs that the region's streams still exist.
 //!
-//! Problem: somebody deletes a log, the leases, the events or what is set aside, or a consumer that a process reads through. Nothing
-//! of Isthmus does that, and none of its own work shows it: appends go unanswered as they do while servers elect a leader.
+//! Problem: somebody deletes a log, the leases, the events, an aside journal or a consumer that a
+//! process reads through. Isthmus itself never does that, and its other work does not reveal it:
+//! appends stay unanswered as they do while servers elect a leader.
 //!
-//! Sketch: each of them is looked at every [`LOOK`]. A stream that three answers in a row call missing, so far apart that
-//! no election lasts so long, is told. Where the process may create streams it makes it again; else it waits for the
-//! operator. A stream that was made later than the one before it was deleted in between, however quickly.
+//! Sketch: each of them is checked every [`LOOK`]. A stream is reported as missing after three
+//! answers in a row that say so, spaced further apart than any election lasts. If the process may
+//! create streams it creates the stream again; otherwise it waits for the operator. A stream whose
+//! creation time is later than before was deleted in between, however quickly.
 //!
-//! What was in the stream is lost. Whatever the processes still hold in memory is stored again: leases are taken again,
-//! and journals get what waits.
+//! The content of the stream is lost. The processes store again what they still have in memory:
+//! leases are taken again, and journals get the pending entries.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,40 +24,41 @@ use crate::absences::Absences;
 use crate::ensure::journals;
 use crate::{EnsureError, JournalName, LogError, LogSettings, Ports};
 
-/// Every stream is looked at this often.
+/// Interval between two checks of every stream.
 const LOOK: Duration = Duration::from_secs(5);
-/// Answers that a stream is missing count when they come so long after each other: three of them span the longest election.
+/// Minimum time between counted answers that a stream is missing: three of them span the longest
+/// election.
 const ABSENCE_APART: Duration = Duration::from_secs(4);
 
-/// A log is given longer: what is made in its place begins a life of its own.
+/// A log gets more time: a log created in its place starts a new life.
 const LOG_ABSENCE_APART: Duration = Duration::from_secs(10);
 
-/// What is missing at this moment. Clones share it.
+/// The streams and consumers that are missing at the moment. Clones share the list.
 #[derive(Debug, Clone, Default)]
 pub struct MissingStreams(Arc<Mutex<BTreeMap<String, EnsureError>>>);
 
-/// What became of a stream.
+/// A change of a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StreamChange {
-    /// It is missing, or what this process reads it through is.
+    /// The stream or a consumer that this process reads it through is missing.
     Missing {
-        /// What is missing, with the mend.
+        /// What is missing, with the fix.
         what: EnsureError,
-        /// When it had been made; none of a consumer.
+        /// When it had been created; `None` for a consumer.
         was_made: Option<Wall>,
     },
-    /// It is there again.
+    /// It exists again.
     Back {
         /// Its name.
         stream: String,
-        /// When it was made; none where only a consumer was missing.
+        /// When it was created; `None` if only a consumer was missing.
         made: Option<Wall>,
-        /// The journal that it is; none of other streams.
+        /// The journal, if the stream is one.
         journal: Option<JournalName>,
     },
 }
 
-/// What is looked at.
+/// What is checked.
 #[derive(Debug, Clone)]
 enum Watched {
     Leases,
@@ -64,7 +67,7 @@ enum Watched {
     Readers(Shard),
 }
 
-/// One of them, and what is known of it.
+/// A checked stream or consumer, and its last known state.
 #[derive(Debug)]
 struct Place {
     watched: Watched,
@@ -75,7 +78,7 @@ struct Place {
 }
 
 impl MissingStreams {
-    /// What is missing, by the names of the streams.
+    /// Everything that is missing, by name of the stream.
     #[must_use]
     pub fn all(&self) -> Vec<(String, EnsureError)> {
         let missing = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -95,8 +98,9 @@ impl MissingStreams {
 }
 
 impl Ports {
-    /// Looks at the leases, the journals, the logs of `shards` and this process's consumers of them until dropped; makes streams
-    /// again where `wanted` allows it. `tell` hears what changes.
+    /// Checks the leases, the journals, the logs of `shards` and this process's consumers of them
+    /// until dropped. Creates missing streams again if `wanted` allows it. `tell` is called with
+    /// each change.
     pub async fn watch_streams(
         &self,
         shards: &[Shard],
@@ -110,7 +114,7 @@ impl Ports {
         loop {
             ticks.tick().await;
             for place in &mut places {
-                if let Some(change) = self.look(place).await {
+                if let Some(change) = self.check(place).await {
                     let what = match &change {
                         StreamChange::Missing { what, .. } => Some(what.clone()),
                         StreamChange::Back { .. } => None,
@@ -150,8 +154,8 @@ impl Ports {
         .collect()
     }
 
-    /// Looks at one of them; what has changed since the last time.
-    async fn look(&self, place: &mut Place) -> Option<StreamChange> {
+    /// Checks one place. Returns what has changed since the last check.
+    async fn check(&self, place: &mut Place) -> Option<StreamChange> {
         let found = match &place.watched {
             Watched::Leases => self.leases.made_at().await.map(Some),
             Watched::Journal(journal) => self.journal.made_at(journal).await.map(Some),
@@ -172,7 +176,7 @@ impl Ports {
         }
     }
 
-    /// Makes a stream again that was told missing. That it is there is found at the next look.
+    /// Creates a missing stream again. The next check finds it.
     async fn make_again(&self, place: &Place, wanted: &LogSettings) {
         if !wanted.create {
             return;
@@ -189,7 +193,7 @@ impl Ports {
     }
 }
 
-/// What a log that can't be asked says of its stream.
+/// Converts the error of a log that could not be asked.
 fn absence(error: LogError) -> EnsureError {
     match error {
         LogError::Missing { stream } => EnsureError::Missing { stream },
@@ -200,7 +204,7 @@ fn absence(error: LogError) -> EnsureError {
 }
 
 impl Place {
-    /// It is there, made at `made`.
+    /// Records that it exists, created at `made`.
     fn found(&mut self, made: Option<Wall>) -> Option<StreamChange> {
         self.absences.clear();
         let was_missing = std::mem::take(&mut self.missing);

@@ -1,4 +1,4 @@
-//! A reader of one log: what both twins deliver into.
+//! A reader of one log; both implementations deliver into it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,13 +8,13 @@ use tokio::sync::mpsc;
 use crate::task::OwnedTask;
 use crate::{ReadError, StoredMessage};
 
-/// Messages that wait for a reader's owner.
+/// Capacity of a reader's queue.
 const WAITING: usize = 64;
 
-/// The messages of one log in order, without holes, each once, until an error that cannot pass by itself.
+/// The messages of one log in order, without gaps, each once, until an error that is not temporary.
 ///
-/// A server that is away, an election, a consumer that was deleted: the reader goes on after them, having checked that
-/// its last message still is what it was.
+/// After an interruption (an unreachable server, an election, a deleted consumer) the reader
+/// continues once it has checked that the log still has its last message.
 #[derive(Debug)]
 pub struct Reader {
     messages: mpsc::Receiver<Result<StoredMessage, ReadError>>,
@@ -23,7 +23,7 @@ pub struct Reader {
     _task: OwnedTask,
 }
 
-/// What a reader counts.
+/// Counters of a reader.
 #[derive(Debug, Default)]
 pub struct ReaderCounts {
     opened: AtomicU64,
@@ -31,13 +31,13 @@ pub struct ReaderCounts {
 }
 
 impl ReaderCounts {
-    /// How often a consumer was made: 1 for the first, more for every interruption.
+    /// How often a consumer was opened: 1 for the first, one more for every interruption.
     #[must_use]
     pub fn opened(&self) -> u64 {
         self.opened.load(Ordering::Relaxed)
     }
 
-    /// How often the watchdog found that the log had moved and nothing had come.
+    /// How often the watchdog found that the log had grown but no message had arrived.
     #[must_use]
     pub fn stalled(&self) -> u64 {
         self.stalled.load(Ordering::Relaxed)
@@ -52,7 +52,7 @@ impl ReaderCounts {
     }
 }
 
-/// Where a twin puts what it reads.
+/// Where an implementation delivers the messages that it reads.
 #[derive(Debug, Clone)]
 pub(crate) struct Delivery(mpsc::Sender<Result<StoredMessage, ReadError>>);
 
@@ -61,19 +61,19 @@ pub(crate) struct Delivery(mpsc::Sender<Result<StoredMessage, ReadError>>);
 pub(crate) struct Abandoned;
 
 impl Delivery {
-    /// Waits for room.
+    /// Delivers a message; waits for room in the queue.
     pub(crate) async fn message(&self, message: StoredMessage) -> Result<(), Abandoned> {
         self.0.send(Ok(message)).await.map_err(|_| Abandoned)
     }
 
     pub(crate) async fn end(self, error: ReadError) {
-        // An owner that has gone does not ask why.
+        // The owner may be gone.
         let _ = self.0.send(Err(error)).await;
     }
 }
 
 impl Reader {
-    /// A reader whose messages come from `work`, which ends with it.
+    /// A reader of the messages that `work` delivers; `work` ends with the reader.
     pub(crate) fn new<W>(work: impl FnOnce(Delivery, Arc<ReaderCounts>) -> W) -> Self
     where
         W: Future<Output = ()> + Send + 'static,
@@ -89,7 +89,7 @@ impl Reader {
         }
     }
 
-    /// The next message. Cancelling loses nothing; after an error every call gives that error.
+    /// The next message. Cancel safe. After an error every call returns that error.
     ///
     /// # Errors
     /// [`ReadError`].
@@ -101,7 +101,7 @@ impl Reader {
         self.note(next)
     }
 
-    /// The next message if one is there already.
+    /// The next message if there is one already.
     ///
     /// # Errors
     /// [`ReadError`].
@@ -116,7 +116,7 @@ impl Reader {
         }
     }
 
-    /// What it counts; stays readable after it ended.
+    /// Its counters; they stay readable after the reader ended.
     #[must_use]
     pub fn counts(&self) -> Arc<ReaderCounts> {
         Arc::clone(&self.counts)
@@ -127,5 +127,46 @@ impl Reader {
             self.ended = Some(error.clone());
         }
         next
+    }
+}
+
+/// A task that reads a log with one reader, and does other things in between.
+pub trait ReadsLog {
+    /// Its reader, while it has one.
+    fn reader(&mut self) -> &mut Option<Reader>;
+
+    /// Takes a message. Returns whether the next one may follow at once.
+    fn take(&mut self, message: StoredMessage) -> bool;
+
+    /// The reader has ended with this error.
+    fn reader_ended(&mut self, error: &ReadError);
+
+    /// Takes `first` and the messages that are ready, at most `most` of them, so that other work
+    /// gets its turn.
+    fn take_ready(&mut self, first: Result<StoredMessage, ReadError>, most: usize) {
+        let mut next = Some(first);
+        for taken in 1..=most {
+            let message = match next {
+                Some(Ok(message)) => message,
+                Some(Err(error)) => return self.reader_ended(&error),
+                None => return,
+            };
+            if !self.take(message) || taken == most {
+                return;
+            }
+            let reader = self.reader().as_mut();
+            next = reader.and_then(|reader| reader.try_next().transpose());
+        }
+    }
+}
+
+/// The next message of a reader. Waits for ever if there is no reader. Cancel safe.
+///
+/// # Errors
+/// [`ReadError`].
+pub async fn next_message(reader: &mut Option<Reader>) -> Result<StoredMessage, ReadError> {
+    match reader {
+        Some(reader) => reader.next().await,
+        None => std::future::pending().await,
     }
 }

@@ -1,7 +1,8 @@
-//! Real nats-servers for tests: on free ports, in folders of their own, ended by their process ids when dropped.
+//! Real nats-servers for tests: on free ports, in their own folders, killed by process id when
+//! dropped.
 //!
-//! The binary is the one that `ISTHMUS_NATS_SERVER` names, else `.tools/nats-server` of the workspace, else the first on
-//! PATH.
+//! The binary is the one that `ISTHMUS_NATS_SERVER` names, else `.tools/nats-server` of the
+//! workspace, else the first on PATH.
 
 mod cluster;
 mod ports;
@@ -14,10 +15,10 @@ pub use server::{Backup, NatsServer, NatsServerSettings};
 use std::future::Future;
 use std::time::Duration;
 
-/// Waits until `condition` gives something, at most `bound`.
+/// Waits until `condition` returns a value, at most `bound`.
 ///
 /// # Panics
-/// When the bound is reached; `what` says what was waited for.
+/// If the bound is reached; `what` names the condition in the message.
 pub async fn until<T, F>(what: &str, bound: Duration, condition: impl FnMut() -> F) -> T
 where
     F: Future<Output = Option<T>>,
@@ -28,7 +29,7 @@ where
     }
 }
 
-/// As [`until`]; none when the bound is reached.
+/// As [`until`], but returns `None` if the bound is reached.
 pub async fn try_until<T, F>(bound: Duration, mut condition: impl FnMut() -> F) -> Option<T>
 where
     F: Future<Output = Option<T>>,

@@ -1,4 +1,4 @@
-//! Regions of three servers: what stays when one of them dies.
+//! Regions of three servers: what survives the death of one of them.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -16,13 +16,13 @@ use isthmus_replication::coordinates::{Anchor, Sequence};
 use isthmus_replication::names::ProcessName;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn scenario_44_a_region_of_three_servers_survives_the_death_of_its_streams_leader() {
+async fn scenario_44_three_servers_survive_a_stream_leaders_death() {
     survives(Readers::Own).await;
 }
 
-/// The slot that is read through has a leader of its own, which dies here.
+/// The slot in use has its own leader, which dies here.
 #[tokio::test(flavor = "multi_thread")]
-async fn scenario_44_a_region_of_three_servers_survives_the_death_of_its_slots_leader() {
+async fn scenario_44_three_servers_survive_a_slot_leaders_death() {
     survives(Readers::Slots { each: 2 }).await;
 }
 
@@ -78,7 +78,7 @@ async fn survives(readers: Readers) {
     assert_eq!(ports.log.bounds(&shard()).await.unwrap().first, Sequence(1));
 }
 
-/// Each server of a region takes the same entries at the same time, and one is killed between.
+/// All servers of a region take the same entries at the same time, and one is killed in between.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_journal_of_three_servers_has_each_entry_once() {
     let mut cluster = NatsCluster::start();

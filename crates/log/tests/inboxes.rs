@@ -1,4 +1,5 @@
-//! Where answers go: what a question shows of a process, and what nobody can have written elsewhere by naming it as the reply.
+//! Inboxes: what a request reveals about a process, and that a reply subject can't direct an answer
+//! anywhere else.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -8,7 +9,7 @@ use common::*;
 use futures::StreamExt as _;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn inboxes_can_t_be_guessed_from_a_question_and_answers_go_nowhere_else() {
+async fn inboxes_cannot_be_guessed_and_answers_reach_only_the_asker() {
     let region = OnNats::start().await;
     let ports = region.ports();
     ports.log.ensure(&shard(), &settings()).await.unwrap();
@@ -19,7 +20,7 @@ async fn inboxes_can_t_be_guessed_from_a_question_and_answers_go_nowhere_else() 
     let mut questions = ports.peers.subscribe("report").await.unwrap();
     heard_by_the_server(&listener).await;
 
-    // What servers answer: a prefix of its own for each process.
+    // Answers of servers: each process has its own prefix.
     let mut prefixes = Vec::new();
     for ports in [&ports, &other] {
         ports.log.bounds(&shard()).await.unwrap();
@@ -36,7 +37,7 @@ async fn inboxes_can_t_be_guessed_from_a_question_and_answers_go_nowhere_else() 
         "{prefixes:?}"
     );
 
-    // A question shows nothing of them, nor of the next question's.
+    // A request reveals nothing about them, nor about the inbox of the next request.
     let mut inboxes = Vec::new();
     for _ in 0..2 {
         let question = other.peers.request("report", Bytes::new(), BOUND);
@@ -63,7 +64,7 @@ async fn inboxes_can_t_be_guessed_from_a_question_and_answers_go_nowhere_else() 
     }
     assert_ne!(inboxes[0][..16], inboxes[1][..16]);
 
-    // No answer is written under a subject that somebody else names.
+    // No answer is published to a subject that somebody else names.
     for foreign in [
         "isthmus.shop.eu-west.log.default.0.us-east".to_owned(),
         "$KV.ISTHMUS_shop_eu-west_LEASES.leader".to_owned(),

@@ -1,4 +1,4 @@
-//! What only the twin in memory can be told to do.
+//! Faults that only the in-memory implementation can inject.
 #![allow(clippy::unwrap_used)]
 
 mod common;

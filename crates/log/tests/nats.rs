@@ -1,4 +1,5 @@
-//! What only the twin on NATS can show: servers that go and come back, stores that lose their tail.
+//! What only the implementation on NATS can show: servers that stop and restart, and stores that
+//! lose their tail.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -20,7 +21,7 @@ use isthmus_replication::header::HeaderError;
 use isthmus_replication::names::ProcessName;
 use tokio::sync::watch;
 
-/// A client of the operator's, beside the ports.
+/// A client with the operator's rights, beside the ports.
 async fn operator(server: &NatsServer) -> jetstream::Context {
     jetstream::new(async_nats::connect(server.url()).await.unwrap())
 }
@@ -78,7 +79,7 @@ async fn a_server_that_comes_later_is_awaited() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn scenario_19_readers_and_appends_go_on_after_a_restart_of_the_server() {
+async fn scenario_19_readers_and_appends_survive_a_server_restart() {
     let (mut region, ports) = started().await;
     let mut reader = ports.log.reader(&shard(), Anchor::default());
     append(&ports, 1).await;
@@ -113,7 +114,7 @@ async fn scenario_19_a_reader_whose_consumer_is_deleted_makes_another() {
     assert_eq!(reader.counts().opened(), 2);
 }
 
-/// A paused consumer delivers nothing while the server goes on to say that it lives.
+/// A paused consumer delivers nothing while the server continues to send heartbeats.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_consumer_that_stalls_is_noticed_by_the_watchdog() {
     let (region, ports) = started().await;
@@ -134,7 +135,7 @@ async fn a_consumer_that_stalls_is_noticed_by_the_watchdog() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn scenario_34_a_store_that_was_put_back_is_noticed_while_it_is_shorter_and_after_it_has_grown_again() {
+async fn scenario_34_a_restored_store_is_noticed_short_or_regrown() {
     let (mut region, ports) = started().await;
     for id in 1..=5 {
         append(&ports, id).await;
@@ -179,7 +180,7 @@ async fn scenario_34_a_store_that_was_put_back_is_noticed_while_it_is_shorter_an
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn scenario_19_a_stream_that_is_gone_for_good_ends_its_readers_after_three_answers() {
+async fn scenario_19_readers_of_a_lost_stream_end_after_three_answers() {
     let (region, ports) = started().await;
     append(&ports, 1).await;
     let mut reader = ports.log.reader(&shard(), Anchor::default());
@@ -198,7 +199,7 @@ async fn scenario_19_a_stream_that_is_gone_for_good_ends_its_readers_after_three
     assert!(deleted.elapsed() >= Duration::from_secs(20));
 }
 
-/// Only somebody with rights that no process of ours has can make such a log.
+/// Only somebody with rights that no Isthmus process has can create such a log.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hole_in_the_log_ends_its_readers() {
     let region = OnNats::start().await;
@@ -271,7 +272,7 @@ async fn a_message_that_is_not_ours_is_read_as_malformed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_stream_is_made_as_the_design_says_and_another_one_is_refused() {
+async fn the_stream_is_made_as_designed_and_a_different_one_refused() {
     let (region, ports) = started().await;
     let context = operator(&region.server).await;
     let mut stream = context.get_stream(ports.names.stream(&shard())).await.unwrap();
@@ -317,7 +318,7 @@ async fn the_stream_is_made_as_the_design_says_and_another_one_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn scenario_19_a_log_that_does_not_fit_into_the_servers_storage_is_refused_with_the_mend() {
+async fn scenario_19_a_log_larger_than_storage_is_refused_with_a_fix() {
     let server = NatsServer::start_with(&isthmus_log::testing::NatsServerSettings {
         jetstream: "max_file_store: 8MB".to_owned(),
         ..Default::default()
@@ -329,7 +330,7 @@ async fn scenario_19_a_log_that_does_not_fit_into_the_servers_storage_is_refused
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_watch_of_leases_begins_again_with_a_snapshot_after_a_restart() {
+async fn after_a_restart_a_lease_watch_begins_with_a_snapshot() {
     let (mut region, ports) = started().await;
     ports.leases.ensure(true, 1).await.unwrap();
     let mut watch = ports.leases.watch();
@@ -376,9 +377,9 @@ async fn a_subscription_hears_again_after_a_restart() {
     assert_eq!(within("it is heard", heard.next()).await.unwrap().payload, "1");
 }
 
-/// A set that has grown: the streams are there, and slots for one region less.
+/// A set that has grown: the streams exist, with slots for one region less.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_process_that_is_short_of_slots_waits_until_the_operator_has_made_them() {
+async fn a_process_short_of_slots_waits_until_the_operator_makes_them() {
     let region = OnNats::start_with_slots().await;
     let operator = connect(vec![region.server.url()]).await;
     let process = connect_reading(vec![region.server.url()], Readers::Slots { each: 5 }).await;

@@ -1,4 +1,5 @@
-//! Streams and consumers that somebody deletes under running processes: told, made again where that is allowed, and gone on with.
+//! Streams and consumers that somebody deletes while processes run: they are reported, created
+//! again where that is allowed, and used again.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -17,15 +18,15 @@ use isthmus_log::{
 use isthmus_replication::coordinates::Sequence;
 use tokio::sync::mpsc;
 
-/// Three looks, five seconds apart, and a slow machine.
+/// Three checks, five seconds apart, and a margin for a slow machine.
 const NOTICED: Duration = Duration::from_secs(30);
 
-/// A client of the operator's, beside the ports.
+/// A client with the operator's rights, beside the ports.
 async fn operator(server: &NatsServer) -> jetstream::Context {
     jetstream::new(async_nats::connect(server.url()).await.unwrap())
 }
 
-/// What a process that watches its streams tells.
+/// The changes that a process reports while it watches its streams.
 struct Watching {
     missing: MissingStreams,
     changes: mpsc::Receiver<StreamChange>,
@@ -99,7 +100,7 @@ async fn append_entry(ports: &Ports, journal: &JournalName, name: &str) -> Appen
         .unwrap()
 }
 
-/// Takes the leader's lease, and waits until a watch shows it.
+/// Takes the leader's lease and waits until a watch shows it.
 async fn take_lease(ports: &Ports, watch: &mut isthmus_log::LeaseWatch) {
     let wanted = &LeaseName::leader();
     ports
@@ -120,7 +121,7 @@ async fn take_lease(ports: &Ports, watch: &mut isthmus_log::LeaseWatch) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_deleted_stream_is_told_within_seconds_and_made_again() {
+async fn a_deleted_stream_is_reported_in_seconds_and_made_again() {
     let region = OnNats::start().await;
     let ports = region.ports();
     ports.ensure(&[shard()], &settings(), |_| ()).await.unwrap();
@@ -135,8 +136,8 @@ async fn a_deleted_stream_is_told_within_seconds_and_made_again() {
     let mut looks = observer.subscribe(log).await.unwrap();
     heard_by_the_server(&observer).await;
     let mut watching = Watching::start(ports.clone(), true);
-    // The log is looked at last. A stream that was never seen is missed without the time at which
-    // it was made.
+    // The log is checked last. A stream that was never seen is reported missing without its
+    // creation time.
     within("a look at every stream", looks.next()).await.unwrap();
     let operator = operator(&region.server).await;
     let streams = [
@@ -165,7 +166,7 @@ async fn a_deleted_stream_is_told_within_seconds_and_made_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn where_it_may_not_be_made_it_is_awaited_and_a_quick_replacement_is_told_too() {
+async fn a_stream_not_ours_to_make_is_awaited_and_its_return_reported() {
     let region = OnNats::start().await;
     let ports = region.ports();
     ports.ensure(&[shard()], &settings(), |_| ()).await.unwrap();
@@ -186,7 +187,7 @@ async fn where_it_may_not_be_made_it_is_awaited_and_a_quick_replacement_is_told_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_deleted_slot_is_told_and_once_made_again_gone_on_with() {
+async fn a_deleted_slot_is_reported_and_used_once_it_is_made_again() {
     let region = OnNats::start_with_slots().await;
     let ports = region.ports();
     let mut watching = Watching::start(ports.clone(), false);

@@ -1,4 +1,4 @@
-//! TLS with NATS: whom a process speaks to.
+//! TLS with NATS: which servers a process connects to.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -17,7 +17,7 @@ use tokio::time::timeout;
 /// Long enough for anything that happens at all.
 const SOON: Duration = Duration::from_secs(30);
 
-/// Files of a NATS server that an authority of its own vouches for.
+/// Files of a NATS server with a certificate from its own CA.
 struct Certified {
     folder: TempDir,
 }
@@ -60,7 +60,7 @@ impl Certified {
         )
     }
 
-    /// A server with TLS for clients, and with these lines beside.
+    /// A server with TLS for clients and these additional lines.
     fn server(&self, name: &str, lines: &str) -> NatsServer {
         let tls = self.tls("");
         NatsServer::start_as(|port, store| {
@@ -71,7 +71,7 @@ impl Certified {
         })
     }
 
-    /// One of the servers of a cluster, whose servers listen for each other at `ports`.
+    /// One server of a cluster whose servers listen for each other at `ports`.
     fn one_of(&self, ports: &[u16], own: usize) -> NatsServer {
         let ca = self.path("ca.pem").display().to_string();
         let tls = self.tls(&format!("ca_file: '{ca}', verify: true"));
@@ -102,7 +102,7 @@ impl Certified {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn with_a_ca_only_servers_that_it_vouches_for_are_spoken_to_and_none_in_the_clear() {
+async fn with_a_ca_only_tls_servers_that_it_signed_are_used() {
     let (certified, stranger) = (Certified::new(), Certified::new());
     let server = certified.server("n1", "");
     let connection = certified.open(server.url()).await.unwrap();
@@ -131,7 +131,7 @@ async fn with_a_ca_only_servers_that_it_vouches_for_are_spoken_to_and_none_in_th
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn servers_with_certificates_of_their_ca_are_a_cluster_and_no_other_joins_it() {
+async fn only_servers_with_certificates_of_the_ca_join_the_cluster() {
     let (certified, stranger) = (Certified::new(), Certified::new());
     let ports = [free_port(), free_port(), free_port()];
     let servers: Vec<NatsServer> = (0..3).map(|own| certified.one_of(&ports, own)).collect();

@@ -1,17 +1,21 @@
-//! Whether two regions hold the same where they must (docs/decisions/0017-regions-are-compared.md).
+//! Compares the stores of two regions where they must be equal
+//! (docs/decisions/0017-regions-are-compared.md).
 //!
-//! Problem: regions write all the time, so that no two of them have included the same changes at one moment; yet what they
-//! hold must be compared, and a wrong alarm is worse than none.
+//! Problem: regions write all the time, so no two of them have included the same changes at one
+//! moment. Their stores must be compared nevertheless, and a false alarm is worse than none.
 //!
-//! Sketch: a store keeps a digest for each of [`PARTS`] parts of its keys. [`Observed`] notes over which stretch of what the
-//! region has included a part did not change; [`Sample`] tells it. Two regions whose stretches overlap must hold the same
-//! in that part: [`compare`]. [`Agreement`] keeps what was found of one peer and shard over time.
+//! Sketch: a store keeps a digest for each of [`PARTS`] parts of its keys. [`Observed`] records,
+//! for each part, the stretch of included positions over which it has not changed; a [`Sample`]
+//! carries this to the peer. If the stretches of two regions overlap, both must hold the same in
+//! that part: [`compare`]. [`Agreement`] keeps the results for one peer and shard over time.
 //!
-//! Invariant: parts of two regions are compared only if each region has included all that the other had included when its
-//! part became what it is; then they are equal in every run without a fault.
+//! Invariant: a part of two regions is compared only if each region has included everything that
+//! the other region had included when it first observed the part as it is. In a run without a fault
+//! the parts are then equal.
 //!
-//! Failure cases: a store that lacks changes, or holds some that its log has lost, is not a function of what it has included.
-//! The shell observes nothing while it knows of it ([`Observed::interrupt`]); after each new life nothing is told for [`SETTLE`].
+//! Failure cases: the content of a store that lacks changes, or that holds changes which its log
+//! has lost, does not follow from what it has included. The shell observes nothing while it knows
+//! of this ([`Observed::interrupt`]), and after each new life no sample is given for [`SETTLE`].
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -33,19 +37,20 @@ mod wire;
 pub use codec::{InvalidSample, asked, question};
 pub use found::{Agreement, Found, News};
 
-/// Parts of a shard's keys.
+/// The number of parts that the keys of a shard are divided into.
 pub const PARTS: usize = 256;
 /// The call that asks a region for its newest sample of a shard.
 pub const METHOD: &str = "digests";
-/// A sample is taken this often.
+/// The time between two samples.
 pub const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
-/// A region asks another one for a shard's sample this often.
+/// How often a region asks another region for its sample of a shard.
 pub const COMPARE_INTERVAL: Duration = Duration::from_secs(10);
-/// So many of its own samples a region compares another one's with.
+/// The number of its own newest samples that a region compares with another region's sample.
 pub const KEPT_SAMPLES: usize = 12;
-/// So many of the newest states of what was included are told apart.
+/// The number of newest looks that are kept.
 const STRETCHES: usize = 32;
-/// After a new life, and after the start of a process, nothing is told: agents give back what a lost tail held.
+/// No sample is given for this long after a new life and after the start of a process, because
+/// agents give back what a lost tail held.
 pub const SETTLE: Duration = Duration::from_secs(30);
 
 /// The digests of the parts of a store.
@@ -59,24 +64,25 @@ impl Default for Parts {
 }
 
 impl Parts {
-    /// A cell came.
+    /// Adds the digest of a cell that was added to the store.
     pub fn add(&mut self, id: &CellId, digest: Digest) {
         self.0[part_of(id)].add(digest);
     }
 
-    /// A cell went.
+    /// Removes the digest of a cell that was removed from the store.
     pub fn remove(&mut self, id: &CellId, digest: Digest) {
         self.0[part_of(id)].remove(digest);
     }
 
-    /// All of them, in order.
+    /// The digests of all parts, in order.
     #[must_use]
     pub fn all(&self) -> &[Digest; PARTS] {
         &self.0
     }
 }
 
-/// The part of a cell: of its key, so that a key and what covers it are in one. The same in every version.
+/// The part that a cell belongs to. It depends only on bucket and key, so a key and whatever covers
+/// it are in one part. Every version of Isthmus computes it in the same way.
 #[must_use]
 pub fn part_of(id: &CellId) -> usize {
     let mut hash = Xxh3Default::new();
@@ -86,12 +92,13 @@ pub fn part_of(id: &CellId) -> usize {
     usize::from(hash.digest().to_be_bytes()[0])
 }
 
-/// Through where a region has included every region's log, its own too.
+/// The position through which a region has included each region's log, its own log too.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Included(BTreeMap<RegionName, Position>);
 
 impl Included {
-    /// What `fold` has accepted. None before the log's first life, and while changes are missing.
+    /// The positions that `fold` has accepted. None before the log's first life, and while changes
+    /// are missing.
     #[must_use]
     pub fn of(fold: &Fold) -> Option<Self> {
         let own = (fold.log().region.clone(), fold.position()?);
@@ -102,12 +109,13 @@ impl Included {
         Some(Self(std::iter::once(own).chain(others?).collect()))
     }
 
-    /// Of these positions.
+    /// These positions.
     pub fn from_positions(positions: impl IntoIterator<Item = (RegionName, Position)>) -> Self {
         Self(positions.into_iter().collect())
     }
 
-    /// Whether all that `other` had included is included here. Of different lives nobody can say.
+    /// Whether everything that `other` had included is included here. False for different lives,
+    /// whose positions can't be compared.
     #[must_use]
     pub fn covers(&self, other: &Self) -> bool {
         other.0.iter().all(|(region, there)| {
@@ -122,7 +130,7 @@ impl Included {
     }
 }
 
-/// What an agent has seen of its store, look by look.
+/// What an agent has observed of its store.
 #[derive(Debug, Default)]
 pub struct Observed {
     /// What was included at the newest looks, oldest first.
@@ -130,21 +138,21 @@ pub struct Observed {
     /// The number of the newest look.
     newest: u64,
     parts: Option<Parts>,
-    /// At which look each part was first seen as it is.
+    /// For each part, the number of the look that first found it as it is.
     since: Vec<u64>,
     lives: BTreeMap<RegionName, Life>,
     tells_from: Mono,
 }
 
 impl Observed {
-    /// The store can't be compared for the moment: what was seen of it says nothing any more.
+    /// The store can't be compared for now: forgets what was observed.
     pub fn interrupt(&mut self) {
         self.looks.clear();
         self.parts = None;
     }
 
-    /// Looks at a store that holds what `included` says.
-    pub fn look(&mut self, now: Mono, included: Included, parts: &Parts) {
+    /// Observes a store that holds exactly what `included` covers.
+    pub fn observe(&mut self, now: Mono, included: Included, parts: &Parts) {
         let lives = included.lives();
         if lives != self.lives {
             self.lives = lives;
@@ -170,7 +178,8 @@ impl Observed {
         self.looks.push_back(included);
     }
 
-    /// What is to be told of the newest look; none while it says nothing.
+    /// The sample of the newest look. None without a look since the last interruption, and for
+    /// [`SETTLE`] after the first look and after each change of the included lives.
     #[must_use]
     pub fn sample(&self, now: Mono, shard: &Shard, agent: &ProcessName, run: WriterId) -> Option<Sample> {
         let parts = self.parts.as_ref().filter(|_| now >= self.tells_from)?;
@@ -187,18 +196,18 @@ impl Observed {
     }
 }
 
-/// What the parts of a region's store are, and over which stretch each has not changed.
+/// The digests of the parts of a region's store, and over which stretch each part has not changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sample {
     /// The shard.
     pub shard: Shard,
     /// The agent that took it.
     pub agent: ProcessName,
-    /// Its run.
+    /// The run of that agent.
     pub run: WriterId,
     /// What was included at the last looks, oldest first; never empty.
     looks: Vec<Included>,
-    /// For each part the look since which it has not changed.
+    /// For each part, the index of the look since which it has not changed.
     since: Vec<u8>,
     parts: Parts,
 }
@@ -208,7 +217,7 @@ impl Sample {
         self.looks.last()
     }
 
-    /// Through where every region's log was included at the newest look.
+    /// The position through which each region's log was included at the newest look.
     pub fn positions(&self) -> impl Iterator<Item = (&RegionName, Position)> {
         let newest = self.through().into_iter().flat_map(|included| &included.0);
         newest.map(|(region, at)| (region, *at))
@@ -219,7 +228,8 @@ impl Sample {
     }
 }
 
-/// Of each part whether two regions hold the same; none where nothing says that they must.
+/// For each part, whether two regions hold the same. None where the samples do not show that they
+/// must.
 pub fn compare(ours: &Sample, theirs: &Sample) -> impl Iterator<Item = Option<bool>> {
     (0..PARTS).map(|part| {
         let comparable = ours.through()?.covers(theirs.since(part)?)

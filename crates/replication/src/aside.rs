@@ -1,17 +1,20 @@
-//! What is set aside: writes that no reader of a log accepts, writes that were overwritten unseen, and ranges that could not be
-//! decoded (design.md section 9).
+//! What is set aside: writes that no reader of a log accepts, writes that were overwritten unseen,
+//! and ranges that could not be decoded (design.md section 9).
 //!
-//! Problem: every agent of a region reads the same log and sees the same loss, some of them again after a restart; the loss is
-//! to be kept once, with its bytes, and nothing is to be reported that was not lost.
+//! Problem: every agent of a region reads the same log and finds the same loss, some of them again
+//! after a restart. The loss must be kept once, with its bytes, and nothing that was not lost may
+//! be reported.
 //!
-//! Sketch: an entry is a function of the log alone, and so is its [name](Entry::name): its reason, its partition and the version
-//! of the write. Whoever keeps entries keeps the first of a name. A conflict is kept by the region of the loser, where the loser
-//! came by its own log, and by no other; which of the two writes arrived first makes no difference to the entry.
+//! Sketch: an entry is a function of the log alone, and so is its [name](Entry::name): its reason,
+//! its partition and the version of the write. Of several entries with one name, the first is kept.
+//! A conflict is kept only by the loser's region, where the loser came from the region's own log.
+//! Which of the two writes arrived first makes no difference to the entry.
 //!
-//! Invariant: a write that every later one of its cell has seen is never a conflict; one that no write has seen and that does
-//! not stay is one, in any order of arrival. Failure case: of three writes, of which the second saw the first and the third
-//! saw neither, the first is a conflict only where the third arrives before the second: then it was overwritten unseen, and
-//! the second came too late.
+//! Invariant: in any order of arrival, a write that every later write of its cell has seen is never
+//! a conflict, and a write that no other write has seen and that does not stay is always one.
+//! Failure case: of three writes, the second saw the first and the third saw neither. The first is
+//! then a conflict only where the third arrives before the second: there it was overwritten unseen,
+//! and the second came too late.
 
 use bytes::Bytes;
 
@@ -33,18 +36,19 @@ mod wire;
 
 pub use codec::InvalidEntry;
 
-/// Something that was set aside.
+/// A write or a range that was set aside.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// The shard in whose log it showed.
+    /// The shard in whose log it was found.
     pub shard: Shard,
-    /// When: a log's time for its message, or when a gateway was handed a range.
+    /// When it was found: the log's timestamp of its message, or the time when a gateway received
+    /// the range.
     pub at: Wall,
-    /// What it is.
+    /// What was set aside.
     pub kept: Kept,
 }
 
-/// What is set aside.
+/// The write or the range.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Kept {
     /// A write of this region.
@@ -53,16 +57,16 @@ pub enum Kept {
     Range(KeptRange),
 }
 
-/// A write that does not count, or was overwritten unseen.
+/// A write that does not count, or that was overwritten unseen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeptWrite {
-    /// Why.
+    /// Why it was set aside.
     pub why: Why,
-    /// The cell that it wrote.
+    /// The cell it wrote.
     pub id: CellId,
     /// Its version.
     pub version: Version,
-    /// When its value ends.
+    /// When its value expires.
     pub expires_at: Option<Wall>,
     /// What it wrote.
     pub content: Content,
@@ -75,9 +79,9 @@ pub enum Why {
     Clock,
     /// It reached the log too late.
     TooLate,
-    /// A write that had not seen it stays.
+    /// It lost to a write that had not seen it.
     Conflict {
-        /// The write that stays.
+        /// The write that won.
         winner: Version,
     },
 }
@@ -85,19 +89,19 @@ pub enum Why {
 /// A range that the accepting gateway could not decode.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeptRange {
-    /// Whose log it is of.
+    /// The region of the log that it belongs to.
     pub origin: RegionName,
     /// Its first sequence.
     pub first: Sequence,
-    /// Its last position, with the message there.
+    /// Its last position and the message there.
     pub through: Cursor,
     /// Why it could not be decoded.
     pub detail: String,
-    /// Its body as it came.
+    /// Its body as received.
     pub body: Bytes,
 }
 
-/// The reasons, as they are shown. Never renamed.
+/// The reasons as they are displayed. Names never change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Reason {
     /// See [`Why::Clock`].
@@ -114,7 +118,7 @@ impl Reason {
     /// Every reason.
     pub const ALL: [Self; 4] = [Self::Clock, Self::TooLate, Self::Undecodable, Self::Conflict];
 
-    /// As it is shown.
+    /// The displayed name.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -125,7 +129,7 @@ impl Reason {
         }
     }
 
-    /// Reads what is shown.
+    /// Parses a displayed name.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|reason| reason.as_str() == text)
@@ -133,8 +137,8 @@ impl Reason {
 }
 
 impl Entry {
-    /// The loser of a conflict that showed in the message of `at` in `log`; none if it was written in another region, which keeps
-    /// it itself.
+    /// The entry for the loser of a conflict that was found in the message of `log` with the
+    /// timestamp `at`. None if the loser was written in another region, which keeps it itself.
     #[must_use]
     pub fn of_conflict(log: &LogName, at: Wall, id: CellId, conflict: Conflict) -> Option<Self> {
         let Cell {
@@ -163,7 +167,7 @@ impl Entry {
         }
     }
 
-    /// A range for `log` that could not be decoded.
+    /// The entry for a range for `log` that could not be decoded.
     #[must_use]
     pub fn of_range(log: &LogName, at: Wall, range: &Range, detail: String, body: Bytes) -> Self {
         let nowhere = Cursor {
@@ -187,7 +191,7 @@ impl Entry {
         }
     }
 
-    /// Why it is set aside.
+    /// Why it was set aside.
     #[must_use]
     pub fn reason(&self) -> Reason {
         match &self.kept {
@@ -200,7 +204,8 @@ impl Entry {
         }
     }
 
-    /// What names it among everything that is set aside of its group: of the characters a-z, 0-9, `_` and `-`.
+    /// The name of the entry, unique among the entries of its group. It consists of the characters
+    /// a-z, 0-9, `_` and `-`.
     #[must_use]
     pub fn name(&self) -> String {
         let (reason, partition) = (self.reason().as_str(), self.shard.partition);
@@ -217,7 +222,7 @@ impl Entry {
         }
     }
 
-    /// Bytes that it takes in memory, about.
+    /// The approximate number of bytes that it takes in memory.
     #[must_use]
     pub fn bytes(&self) -> usize {
         const OVERHEAD: usize = 512;
@@ -235,8 +240,9 @@ impl Entry {
     }
 }
 
-/// What is set aside of a message of `log` that does not count: the changes of a local batch that came too early or too late,
-/// but for those that `store` has, or that it knows to have been replaced knowingly (the batch was repeated long after).
+/// The entries for a void message of `log`: the changes of a local batch that was stamped too far
+/// ahead or came too late. Changes that `store` has, or that it knows to have been replaced by a
+/// write which had seen them, are left out (the batch was repeated much later).
 #[must_use]
 pub fn of_void(
     log: &LogName,

@@ -1,5 +1,5 @@
-//! Bodies: the changes of a message. Bodies concatenate, so a gateway joins stored bodies into a range without
-//! decoding them.
+//! Bodies: the changes of a message. Bodies can be concatenated, so a gateway joins stored bodies
+//! into a range without decoding them.
 
 use bytes::Bytes;
 use prost::Message;
@@ -23,23 +23,23 @@ use crate::wire;
 /// Why a body can't be applied.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BodyError {
-    /// Not a body.
+    /// The bytes are not a body.
     #[error("the body is not protobuf")]
     NotProtobuf,
-    /// A field holds what it must not.
+    /// A field has an invalid value.
     #[error("change {change} of the body has an invalid {what}")]
     Invalid {
-        /// Which change, counted from 0 over the body.
+        /// The index of the change, counted from 0 over the body.
         change: usize,
-        /// Which part.
+        /// The invalid field.
         what: &'static str,
     },
-    /// A change claims a region that the message may not speak for.
+    /// A change claims a region whose changes the message must not carry.
     #[error("a change of region {found} in a message of {expected}")]
     ForeignRegion {
-        /// Whose message it is.
+        /// The region of the message.
         expected: RegionName,
-        /// What the change claims.
+        /// The region that the change claims.
         found: RegionName,
     },
 }
@@ -55,17 +55,18 @@ pub enum OpenError {
     Body(#[from] BodyError),
 }
 
-/// The changes of a body as stored, which must all be of `region`; `codec` is its header's.
+/// Unpacks and decodes a stored body, whose changes must all be of `region`. `codec` is from its
+/// header.
 ///
 /// # Errors
-/// [`OpenError`].
+/// [`OpenError`] if the body can't be unpacked or decoded.
 pub fn open(codec: Codec, region: &RegionName, stored: Bytes) -> Result<Vec<Change>, OpenError> {
     Ok(decode(region, unpack(codec, stored)?)?)
 }
 
-/// Encodes changes of one region as a body: consecutive changes of one writer share a batch.
+/// Encodes changes of one region as a body. Consecutive changes of one writer share a batch.
 ///
-/// All changes must be of `region`; the caller builds them so.
+/// All changes must be of `region`; the caller ensures this.
 #[must_use]
 pub fn encode(region: &RegionName, changes: &[Change]) -> Bytes {
     let mut body = wire::Body::default();
@@ -87,7 +88,7 @@ pub fn encode(region: &RegionName, changes: &[Change]) -> Bytes {
 /// Decodes a body whose changes must all be of `region`. Values are slices of `body`.
 ///
 /// # Errors
-/// [`BodyError`].
+/// [`BodyError`] if the body is malformed or has a change of another region.
 pub fn decode(region: &RegionName, body: Bytes) -> Result<Vec<Change>, BodyError> {
     check_sizes(&body)?;
     let body = wire::Body::decode(body).map_err(|_| BodyError::NotProtobuf)?;
@@ -114,7 +115,7 @@ pub fn decode(region: &RegionName, body: Bytes) -> Result<Vec<Change>, BodyError
     Ok(changes)
 }
 
-/// Refuses a body of changes that are too small to be any before memory is taken for them.
+/// Rejects a body with changes that are too short to be valid, before memory is allocated for them.
 fn check_sizes(body: &[u8]) -> Result<(), BodyError> {
     let changes = wire::elements(body, 1).flat_map(|batch| wire::elements(batch, 3));
     match changes.enumerate().find(|(_, change)| change.len() < LEAST_BYTES) {
@@ -126,10 +127,11 @@ fn check_sizes(body: &[u8]) -> Result<(), BodyError> {
     }
 }
 
-/// The bytes that one entry of `seen` takes in a body at most.
+/// The most bytes that one entry of `seen` takes in a body.
 pub(crate) const SEEN_ENTRY_BYTES: usize = 56;
 
-/// An upper bound of the bytes that a change with so many entries of `seen` takes in a body.
+/// An upper bound for the bytes that a change with `seen_entries` entries of `seen` takes in a
+/// body.
 pub(crate) fn size_bound(id: &CellId, op: &Op, seen_entries: usize) -> usize {
     /// Tags, lengths, stamp, expiry and trace.
     const OVERHEAD: usize = 128;
@@ -141,7 +143,7 @@ pub(crate) fn size_bound(id: &CellId, op: &Op, seen_entries: usize) -> usize {
     OVERHEAD + names + content + SEEN_ENTRY_BYTES * seen_entries
 }
 
-/// What op, bucket and key of a change take at least.
+/// The least bytes that op, bucket and key of a change take.
 const LEAST_BYTES: usize = 2 + 3 + 3;
 const OP_PUT: u32 = 1;
 const OP_DELETE: u32 = 2;

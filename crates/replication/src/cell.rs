@@ -1,11 +1,12 @@
 //! The cell and the one merge rule (design.md section 4).
 //!
-//! Problem: regions receive the same writes in different orders, some twice, some months late, and must end equal.
-//! Sketch: each cell keeps one write; of two the one with the greater [`Version`] stays. Invariant: [`merge`] is total,
-//! commutative, associative and idempotent over (version, content), so that any set of writes has one outcome whatever
-//! order and repetition they arrive in. Failure cases: two different contents under one version (a writer identifier
-//! was reused) are settled by content hash and reported; expiry and sweeping must not change what a digest sees, so a
-//! swept cell keeps the hash of what it held.
+//! Problem: regions receive the same writes in different orders, some of them twice, some months
+//! late, and must end up equal. Sketch: each cell keeps one write; of two writes the one with the
+//! greater [`Version`] stays. Invariant: [`merge`] is total, commutative, associative and
+//! idempotent over (version, content), so any set of writes has one outcome, in any order and with
+//! any repetition. Failure cases: two different contents under one version (a writer identifier was
+//! reused) are settled by content hash and reported; expiry and sweeping must not change what a
+//! digest covers, so a swept cell keeps the hash of what it held.
 
 use std::fmt;
 use std::sync::Arc;
@@ -20,7 +21,7 @@ use crate::seen::Seen;
 use crate::time::Wall;
 use crate::version::Version;
 
-/// Names a cell: a plain value uses the empty field.
+/// Identifies a cell. A plain value uses the empty field.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CellId {
     /// The bucket.
@@ -31,7 +32,7 @@ pub struct CellId {
     pub field: Field,
 }
 
-/// A field's name: up to [`limits::FIELD_BYTES`] of any bytes.
+/// A field's name: any bytes, at most [`limits::FIELD_BYTES`].
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Field(Bytes);
 
@@ -39,13 +40,13 @@ impl Field {
     /// The empty field.
     pub const NONE: Self = Self(Bytes::new());
 
-    /// Takes a field's name; `None` if it is longer than [`limits::FIELD_BYTES`].
+    /// A field with this name; `None` if it is longer than [`limits::FIELD_BYTES`].
     #[must_use]
     pub fn new(bytes: Bytes) -> Option<Self> {
         (bytes.len() <= limits::FIELD_BYTES).then_some(Self(bytes))
     }
 
-    /// Its bytes.
+    /// The bytes of its name.
     #[must_use]
     pub fn bytes(&self) -> &Bytes {
         &self.0
@@ -58,19 +59,20 @@ impl Field {
     }
 }
 
-/// A media type as the client gave it; empty when it gave none.
+/// A media type as the client gave it; empty if it gave none.
 #[derive(Clone, PartialEq, Eq, Hash, Default)]
 pub struct ContentType(Arc<str>);
 
 impl ContentType {
-    /// Takes a media type; `None` if it is longer than [`limits::CONTENT_TYPE_BYTES`] or has control characters.
+    /// A content type; `None` if it is longer than [`limits::CONTENT_TYPE_BYTES`] or has control
+    /// characters.
     #[must_use]
     pub fn new(text: &str) -> Option<Self> {
         let fits = text.len() <= limits::CONTENT_TYPE_BYTES && !text.chars().any(char::is_control);
         fits.then(|| Self(text.into()))
     }
 
-    /// The media type, empty when none was given.
+    /// The media type; empty if none was given.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -95,11 +97,12 @@ pub enum Content {
     },
     /// A delete.
     Tombstone,
-    /// An expired value whose bytes were dropped; the hash is the value's.
+    /// An expired value whose bytes were dropped. The hash is the value's.
     Swept(ContentHash),
 }
 
-/// xxh3-128 of op, value, content type and expiry: what digests and the tie-break see. Never of `seen` or times.
+/// xxh3-128 of op, value, content type and expiry, for digests and the tie-break. It never covers
+/// `seen` or stage times.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ContentHash(pub u128);
 
@@ -112,18 +115,18 @@ impl fmt::Debug for ContentHash {
 /// One cell's state: the write that won.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cell {
-    /// Which write.
+    /// The version of that write.
     pub version: Version,
-    /// What it replaced.
+    /// What it replaced, region by region.
     pub seen: Seen,
-    /// When its value ends: the stamp's milliseconds plus the ttl.
+    /// When its value expires: the milliseconds of the stamp plus the ttl.
     pub expires_at: Option<Wall>,
-    /// What it left.
+    /// What it left in the cell.
     pub content: Content,
 }
 
 impl Cell {
-    /// The hash of what the write left, unchanged by expiry and sweeping.
+    /// The hash of what the write left. Expiry and sweeping do not change it.
     #[must_use]
     pub fn content_hash(&self) -> ContentHash {
         let mut hash = Xxh3Default::new();
@@ -141,7 +144,8 @@ impl Cell {
         ContentHash(hash.digest128())
     }
 
-    /// The value that a reader sees at `wall`: normal form makes an expired cell a tombstone of the same version.
+    /// The value that a reader sees at `wall`. Normal form makes an expired cell a tombstone of the
+    /// same version.
     #[must_use]
     pub fn live_value(&self, wall: Wall) -> Option<(&Bytes, &ContentType)> {
         match &self.content {
@@ -150,19 +154,20 @@ impl Cell {
         }
     }
 
-    /// Whether the value has ended at `wall`.
+    /// Whether the value has expired at `wall`.
     #[must_use]
     pub fn expired(&self, wall: Wall) -> bool {
         self.expires_at.is_some_and(|at| wall >= at)
     }
 
-    /// Whether this write, which wins, did not know of `loser`: a true conflict. A process knows what it wrote before.
+    /// Whether this write, which wins, did not know of `loser`: a true conflict. A process knows
+    /// what it wrote before.
     #[must_use]
     pub fn overwrites_unseen(&self, loser: &Version) -> bool {
         self.version.writer != loser.writer && !self.seen.covers(loser)
     }
 
-    /// Drops the bytes of a value, keeping version and hash.
+    /// Drops the bytes of a value and keeps version and hash.
     pub fn sweep(&mut self) {
         if matches!(self.content, Content::Value { .. }) {
             self.content = Content::Swept(self.content_hash());
@@ -191,7 +196,8 @@ impl Cell {
 const OP_PUT: u8 = 1;
 const OP_DELETE: u8 = 2;
 
-/// The digest of a set of cells: the wrapping sum of the cells' digests, so that cells come and go in any order.
+/// The digest of a set of cells: the wrapping sum of the cells' digests, so cells can be added and
+/// removed in any order.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Digest(pub u128);
 
@@ -201,7 +207,7 @@ impl Digest {
         self.0 = self.0.wrapping_add(cell.0);
     }
 
-    /// Takes a cell's digest out.
+    /// Removes a cell's digest.
     pub fn remove(&mut self, cell: Self) {
         self.0 = self.0.wrapping_sub(cell.0);
     }
@@ -229,13 +235,13 @@ pub enum Merged {
     },
     /// The held write stays.
     Superseded,
-    /// The same write again.
+    /// The same write arrived again.
     Same,
-    /// One version with two contents: a writer identifier was reused. The greater hash was kept.
+    /// One version has two contents: a writer identifier was reused. The greater hash was kept.
     Clash,
 }
 
-/// Merges a write into what is held: the greater version stays, and nothing else decides.
+/// Merges a write into the held cell: the greater version stays, and nothing else decides.
 pub fn merge(held: &mut Option<Cell>, incoming: Cell) -> Merged {
     let Some(cell) = held else {
         *held = Some(incoming);

@@ -14,15 +14,15 @@ use crate::version::Version;
 pub struct Change {
     /// The cell it writes.
     pub id: CellId,
-    /// Its version; `version.region` is where it was written.
+    /// Its version. `version.region` is the region where it was written.
     pub version: Version,
     /// What it replaces, region by region.
     pub seen: Seen,
-    /// When its value ends.
+    /// When its value expires.
     pub expires_at: Option<Wall>,
     /// What it writes.
     pub op: Op,
-    /// The trace that it belongs to.
+    /// The trace it belongs to.
     pub trace: Option<TraceContext>,
 }
 
@@ -31,18 +31,18 @@ pub struct Change {
 pub enum Op {
     /// Sets the value.
     Put {
-        /// The bytes; may be a slice of the message that carried them.
+        /// The bytes. They may be a slice of the message that carried them.
         value: Bytes,
         /// Their media type.
         content_type: ContentType,
     },
-    /// Deletes; with the empty field the whole key.
+    /// Deletes the cell; with the empty field, the whole key.
     Delete,
 }
 
 impl Change {
-    /// The cell state that this change stands for. Copies the value out of the message that carried it, so that a
-    /// small value does not keep a large message alive.
+    /// The cell that this change results in. Copies the value out of the message that carried it,
+    /// so that a small value does not keep a large message in memory.
     #[must_use]
     pub fn into_cell(self) -> (CellId, Cell) {
         let content = match self.op {

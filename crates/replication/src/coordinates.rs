@@ -1,22 +1,24 @@
-//! Where something is: lives, sequences, positions, shards, and the identifiers of writers and messages.
+//! Coordinates: lives, sequences, positions, shards, and the identifiers of writers and messages.
 
 use std::fmt;
 
 use crate::names::{BucketName, GroupName, Key};
 
-/// One life of a log: what it is between two losses of an acknowledged tail (design.md section 5).
+/// One life of a log: the log between two losses of an acknowledged tail (design.md section 5).
 ///
-/// Ordered by number, then by the random bits that tell apart two lives begun under one number.
+/// Ordered by number, then by the random bits, which distinguish two lives that began under one
+/// number.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Life {
-    /// Above every number its starter had seen.
+    /// Greater than every number that its starter had seen.
     pub number: u64,
     /// 64 random bits.
     pub nonce: u64,
 }
 
 impl Life {
-    /// Whether this life is not known to who knows the lives of a log through `held`: it is newer, or stands in its place.
+    /// Whether this life is unknown to a reader that knows the lives of a log through `held`: it is
+    /// newer, or has the same number and replaces `held`.
     #[must_use]
     pub fn supersedes(self, held: Option<Self>) -> bool {
         held.is_none_or(|held| self != held && self.number >= held.number)
@@ -49,7 +51,7 @@ impl Sequence {
         Self(self.0.saturating_add(1))
     }
 
-    /// The sequence before this one, [`Sequence::NONE`] at the least.
+    /// The sequence before this one; at least [`Sequence::NONE`].
     #[must_use]
     pub const fn previous(self) -> Self {
         Self(self.0.saturating_sub(1))
@@ -68,7 +70,8 @@ impl fmt::Display for Sequence {
     }
 }
 
-/// A place in a log: a sequence is comparable only within one life and its ancestors up to their forks.
+/// A place in a log. A sequence is comparable only within one life, and with its ancestors up to
+/// their forks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Position {
     /// The life of the log.
@@ -77,7 +80,8 @@ pub struct Position {
     pub sequence: Sequence,
 }
 
-/// 64 random bits that name one message; a retry carries the same ones. Zero names a message without a readable header.
+/// 64 random bits that identify one message. A retry carries the same ones. Zero names a message
+/// without a readable header.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct MessageId(pub u64);
 
@@ -93,7 +97,8 @@ impl fmt::Display for MessageId {
     }
 }
 
-/// A sequence together with the identifier of the message there: what shows that a log still is what it was.
+/// A sequence and the identifier of the message there, which shows whether a log still is what it
+/// was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Anchor {
     /// The sequence.
@@ -102,7 +107,8 @@ pub struct Anchor {
     pub message_id: MessageId,
 }
 
-/// How far an origin's log has been accepted: through `position`, inclusive, whose message was `message_id`.
+/// How far an origin's log has been accepted: through `position`, inclusive, where the origin's
+/// message was `message_id`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Cursor {
     /// Through this position, inclusive.
@@ -111,11 +117,13 @@ pub struct Cursor {
     pub message_id: MessageId,
 }
 
-/// Through which position of an origin's log every live agent of a region has applied, inclusive.
+/// The position of an origin's log, inclusive, through which every live agent of a region has
+/// applied it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct AppliedThrough(pub Position);
 
-/// 64 random bits drawn by a process at start, for one run, never stored, never reused (design.md section 4).
+/// 64 random bits that a process draws at its start, for one run. Never stored, never reused
+/// (design.md section 4).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct WriterId(pub u64);
 
@@ -131,7 +139,7 @@ impl fmt::Display for WriterId {
     }
 }
 
-/// The unit of everything: one partition of one group (design.md section 3).
+/// The unit of storage and replication: one partition of one group (design.md section 3).
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Shard {
     /// The group.
@@ -143,7 +151,7 @@ pub struct Shard {
 impl Shard {
     /// The shard of a key: `xxh3(bucket, 0, key) mod partitions`, fixed for the life of the set.
     ///
-    /// `partitions` is at least 1 (settings check it); 0 is read as 1.
+    /// `partitions` is at least 1 (settings check it); 0 counts as 1.
     #[must_use]
     pub fn of_key(group: &GroupName, partitions: u16, bucket: &BucketName, key: &Key) -> Self {
         let mut hash = xxhash_rust::xxh3::Xxh3Default::new();

@@ -1,11 +1,14 @@
 //! Credit: how many bytes of ranges may be under way on a lane (design.md section 8).
 //!
-//! The receiver grants a window; a range counts from when it is sent until the receiver's cursor is at or past its end. One range that
-//! is larger than the whole window travels alone, or it never would. The receiver frees a range when it is read back,
-//! which is before the sender hears of it, so that what the sender counts is never less than what the receiver holds. For that
-//! a lane that its sender begins again goes on with the same account; only the receiver's Reset opens a new one.
+//! The receiver grants a window. A range counts from when it is sent until the receiver's cursor is
+//! at or past its end. A range that is larger than the whole window travels alone, because it could
+//! never be sent otherwise. The receiver frees a range when it is read back, which is before the
+//! sender learns of it, so the sender never counts less than the receiver holds. For the same
+//! reason, a lane that its sender starts again keeps its account; only the receiver's Reset opens a
+//! new one.
 //!
-//! Within the window the sender keeps a limit of its own (`Pace`), so that what is sent does not queue for long on the way.
+//! Within the window the sender keeps its own limit (`Pace`), so that ranges do not queue for long
+//! on the way.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -28,7 +31,7 @@ pub struct Credit {
 }
 
 impl Credit {
-    /// Nothing under way, `window` bytes granted.
+    /// An account with `window` bytes granted and nothing under way.
     #[must_use]
     pub fn new(window: u32) -> Self {
         Self {
@@ -48,20 +51,21 @@ impl Credit {
         fits(self.window.min(self.pace.limit()), self.used, cost)
     }
 
-    /// Whether the path is not known to be too slow for `bytes` every `within`.
+    /// False if the path is known to be too slow for `bytes` every `within`.
     #[must_use]
     pub fn carries(&self, now: Mono, bytes: u64, within: Duration) -> bool {
         self.pace.carries(now, bytes, within)
     }
 
-    /// A range through `end` was sent at `now`. Ranges are sent in order, lives too.
+    /// A range through `end` was sent at `now`. Ranges are sent in order, and so are their lives.
     pub fn spend(&mut self, now: Mono, end: Position, cost: u64) {
         debug_assert!(self.allows(cost), "a range was sent without credit");
         self.used += cost;
         self.sent.push_back((end, cost, now));
     }
 
-    /// The receiver's cursor is at `cursor`: ranges of the log of `lineage` that it covers count no longer.
+    /// The receiver's cursor is at `cursor`: ranges of the log of `lineage` that it covers no
+    /// longer count.
     pub fn release(&mut self, now: Mono, lineage: &Lineage, cursor: Position) {
         while let Some((_, cost, sent)) = self.sent.pop_front_if(|(end, ..)| lineage.covers(cursor, *end)) {
             self.pace.arrived(now, sent, cost, self.used);
@@ -94,7 +98,8 @@ impl Credit {
     }
 }
 
-/// The rule, the same at both ends: within the window, or alone; nothing when the window is closed.
+/// The rule at both ends: a range fits within the window, or alone; nothing fits while the window
+/// is closed.
 #[must_use]
 pub fn fits(window: u64, used: u64, cost: u64) -> bool {
     window > 0 && (used == 0 || used.saturating_add(cost) <= window)
@@ -118,7 +123,7 @@ mod tests {
         }
     }
 
-    /// Two lives, the second begun after `fork`.
+    /// Two lives; the second one began after `fork`.
     fn lives(fork: u64) -> Lineage {
         let mut lineage = Lineage::default();
         for (number, fork) in [(1, 0), (2, fork)] {
@@ -132,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn a_range_larger_than_the_window_travels_alone_and_none_through_a_closed_one() {
+    fn an_oversized_range_travels_alone_but_not_in_a_closed_window() {
         let mut credit = Credit::new(10);
         assert!(credit.allows(100));
         credit.spend(Mono::default(), end(1, 1), 100);
@@ -143,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn ranges_of_a_new_life_count_until_the_cursor_is_past_them() {
+    fn ranges_of_a_new_life_count_until_the_cursor_passes_them() {
         let mut credit = Credit::new(10);
         credit.spend(Mono::default(), end(1, 98), 4);
         credit.spend(Mono::default(), end(2, 95), 4);
@@ -165,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn ranges_of_a_life_that_ended_before_the_cursors_count_no_longer() {
+    fn ranges_of_a_life_before_the_cursors_no_longer_use_credit() {
         let mut credit = Credit::new(10);
         credit.spend(Mono::default(), end(1, 98), 4);
         credit.release(Mono::default(), &lives(90), end(2, 91));

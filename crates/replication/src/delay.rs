@@ -1,25 +1,27 @@
-//! Where the time goes between a client's request in one region and the apply in another one (design.md section 11).
+//! How long a message spends in each stage between a client's request in one region and the apply
+//! in another (design.md section 11).
 //!
-//! The times at which a message passed each place travel with it ([`StageTimes`]), by the clock of each place. They are taken to
-//! the receiver's clock and laid end to end, so that the stages add up to the whole, whatever the clocks say.
+//! The times at which a message passed each place travel with it ([`StageTimes`]), by the clock of
+//! each place. They are converted to the receiver's clock and laid end to end, so that the stages
+//! add up to the whole, whatever the clocks show.
 
 use std::time::Duration;
 
 use crate::header::StageTimes;
 use crate::time::Wall;
 
-/// A part of the way.
+/// A part of the way from the request to the apply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stage {
     /// From the request until the origin's log stored it.
     Commit,
-    /// From there until the sending gateway wrote it to the link.
+    /// From then until the sending gateway wrote it to the link.
     Queue,
-    /// From there until the accepting gateway had it.
+    /// From then until the accepting gateway had it.
     Wire,
-    /// From there until the receiver's log stored it.
+    /// From then until the receiver's log stored it.
     Append,
-    /// From there until an agent applied it.
+    /// From then until an agent applied it.
     Apply,
 }
 
@@ -27,7 +29,7 @@ impl Stage {
     /// Every stage, in order.
     pub const ALL: [Self; 5] = [Self::Commit, Self::Queue, Self::Wire, Self::Append, Self::Apply];
 
-    /// A word for metrics, status and traces.
+    /// The name of the stage in metrics, status and traces.
     #[must_use]
     pub const fn label(self) -> &'static str {
         match self {
@@ -39,7 +41,7 @@ impl Stage {
         }
     }
 
-    /// The name of the attribute by which spans tell how long it took, in milliseconds.
+    /// The name of the span attribute with the duration of the stage, in milliseconds.
     #[must_use]
     pub const fn attribute(self) -> &'static str {
         match self {
@@ -52,19 +54,21 @@ impl Stage {
     }
 }
 
-/// How long a message took, from the request of its oldest change to its apply. Of a range that holds several messages of its
-/// origin's log it is the oldest of them: no change of it took longer.
+/// How long a message took, from the request of its oldest change to its apply. For a range with
+/// several messages of its origin's log it is the delay of the oldest one: no change of the range
+/// took longer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Delay {
     stages: [Option<Duration>; Stage::ALL.len()],
-    /// How far the wire stage, and so the whole, may be off: what is not known of the origin's clock. None while nothing is known of
-    /// it and it is taken to be the receiver's.
+    /// How far the wire stage, and so the whole, may be off, because the origin's clock is not
+    /// known exactly. None if nothing is known about that clock; it is then taken to be the
+    /// receiver's.
     pub uncertainty: Option<Duration>,
 }
 
 impl Delay {
-    /// Of a range with these times that the receiver's log stored at `stored` and that was applied at `applied`, both by that log's
-    /// clock.
+    /// The delay of a range with these times, which the receiver's log stored at `stored` and which
+    /// was applied at `applied`, both by that log's clock.
     #[must_use]
     pub fn of_range(times: &StageTimes, stored: Wall, applied: Wall) -> Self {
         let known = times.offset != 0 || times.uncertainty != 0;
@@ -83,7 +87,8 @@ impl Delay {
         }
     }
 
-    /// Of a message of the own log that was stored at `stored` and applied at `applied`: it is committed and applied.
+    /// The delay of a message of the own log, which was stored at `stored` and applied at
+    /// `applied`. It has only the commit and apply stages.
     #[must_use]
     pub fn of_own(times: &StageTimes, stored: Wall, applied: Wall) -> Self {
         let passed = [
@@ -100,7 +105,7 @@ impl Delay {
         }
     }
 
-    /// As it was told.
+    /// A delay from reported stages.
     #[must_use]
     pub fn of_stages(
         stages: impl IntoIterator<Item = (Stage, Duration)>,
@@ -116,7 +121,8 @@ impl Delay {
         this
     }
 
-    /// The same, where the clocks of the places within a region may be off by `by` too.
+    /// The same delay, with `by` added to a known uncertainty: the clocks within a region may be
+    /// off as well.
     #[must_use]
     pub fn less_certain(self, by: Duration) -> Self {
         Self {
@@ -125,13 +131,13 @@ impl Delay {
         }
     }
 
-    /// Every stage that it went through, with how long that took, in order.
+    /// The stages that it went through, in order, with their durations.
     pub fn stages(&self) -> impl Iterator<Item = (Stage, Duration)> + '_ {
         let all = Stage::ALL.into_iter().zip(self.stages);
         all.filter_map(|(stage, took)| Some((stage, took?)))
     }
 
-    /// How long all of it took.
+    /// The sum of its stages.
     #[must_use]
     pub fn total(&self) -> Duration {
         let all = self.stages().map(|(_, took)| took);
@@ -143,8 +149,9 @@ fn wall_of(micros: u64) -> Option<Wall> {
     (micros != 0).then(|| Wall::from_micros(micros))
 }
 
-/// The stages between the places. The time to a place of which it is not known when it was passed is part of the stage after it; one
-/// that was passed before the one before it, as clocks may say, was passed with that one.
+/// The stages between the places. If the time of a place is not known, the time until it is part of
+/// the next stage. If the clocks show a place before the one that precedes it, both count as passed
+/// at the same time.
 fn laid_out(passed: [Option<Wall>; Stage::ALL.len() + 1]) -> [Option<Duration>; Stage::ALL.len()] {
     let mut at = passed[0];
     let mut stages = [None; Stage::ALL.len()];

@@ -1,7 +1,8 @@
-//! The digests of a store after each of the last messages: what a mark is compared with (design.md section 5).
+//! The digests of a store after each of the last messages, for comparison with marks (design.md
+//! section 5).
 //!
-//! A mark describes a position that its reader passed a while ago. Each agent notes what its store was after every
-//! message, so that it can say whether it was equal there.
+//! A mark describes a position that its reader passed a while ago. Each agent records the summary
+//! of its store after every message, so that it can check whether it was equal there.
 
 use std::collections::VecDeque;
 
@@ -10,17 +11,17 @@ use crate::coordinates::{Anchor, MessageId, Sequence};
 use crate::limits;
 use crate::store::Store;
 
-/// What a store was: what two agents compare.
+/// A summary of a store, which two agents compare.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Summary {
     /// The digest of its cells.
     pub digest: Digest,
-    /// Their number, tombstones included.
+    /// The number of cells, tombstones included.
     pub cells: u64,
 }
 
 impl Summary {
-    /// What `store` is.
+    /// The summary of `store`.
     #[must_use]
     pub fn of(store: &Store) -> Self {
         Self {
@@ -30,26 +31,27 @@ impl Summary {
     }
 }
 
-/// How this store compares with another at a position.
+/// The result of comparing this store with another one at a position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Comparison {
     /// They were equal.
     Equal,
-    /// They were not: one of them is wrong.
+    /// They differed: one of them is wrong.
     Differs {
-        /// This store's.
+        /// This store's summary.
         ours: Summary,
-        /// The other's.
+        /// The other store's summary.
         theirs: Summary,
     },
-    /// Another message was read at that sequence: the log is not what it was, a life is suspected.
+    /// Another message was read at that sequence: the log is not what it was, and a new life is
+    /// suspected.
     OtherMessage {
-        /// What was read there.
+        /// The message that was read there.
         read: MessageId,
     },
-    /// The position is below what is kept.
+    /// The position is below what is kept, or nothing is kept.
     TooOld,
-    /// The position is above what was read. A mark that the fold accepted never is.
+    /// The position is above what was read. This is never so for a mark that the fold accepted.
     NotRead,
 }
 
@@ -60,8 +62,8 @@ pub struct Digests {
 }
 
 impl Digests {
-    /// Notes what the store was once the message at `at` had been applied. What is kept at or above it goes: the log was
-    /// rewound.
+    /// Records the summary of the store after the message at `at` was applied. Everything kept at
+    /// or above that sequence is dropped: the log was rewound.
     pub fn note(&mut self, at: Anchor, summary: Summary) {
         self.rewind(at.sequence.previous());
         if self.kept.len() == limits::KEPT_DIGESTS {
@@ -77,18 +79,19 @@ impl Digests {
         }
     }
 
-    /// Forgets everything: where stores of one position may differ for a while, after a new life.
+    /// Forgets everything: after a rewind or a new life, stores may differ at one position for a
+    /// while.
     pub fn clear(&mut self) {
         self.kept.clear();
     }
 
-    /// The newest summary and where it was taken.
+    /// The newest summary and the message after which it was taken.
     #[must_use]
     pub fn newest(&self) -> Option<(Anchor, Summary)> {
         self.kept.back().copied()
     }
 
-    /// Compares with what another store was at `described`.
+    /// Compares the summary at `described` with another store's summary there.
     #[must_use]
     pub fn compare(&self, described: Anchor, theirs: Summary) -> Comparison {
         match self

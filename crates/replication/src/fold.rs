@@ -1,20 +1,23 @@
 //! The fold: which messages of a log count (design.md section 5).
 //!
-//! Problem: agents and gateways append to one stream without a fence. A publish may land twice, out of order, minutes
-//! after its timeout, or be sent by two gateways at once; a log may lose an acknowledged tail. Every reader must still
-//! draw the same state from the same stream.
+//! Problem: agents and gateways append to one stream without a fence. A publish may arrive twice,
+//! out of order, minutes after its timeout, or from two gateways at once; a log may lose an
+//! acknowledged tail. Every reader must still compute the same state from the same stream.
 //!
-//! Sketch: a reader feeds each message, in sequence order, to [`Fold::apply`], which gives one verdict from the header,
-//! the log timestamp and the state so far. A message that is not accepted is void: it changes nothing but the position
-//! and, if it names itself as a local message, the list of identifiers that may not come again.
+//! Sketch: a reader passes each message, in sequence order, to [`Fold::apply`], which gives one
+//! verdict from the header, the log timestamp and the state so far. A message that is not accepted
+//! is void: it changes only the position and, if it is a local message that is stamped too far
+//! ahead, the list of identifiers that may not come again.
 //!
-//! Invariants: the verdict is a function of the stream alone (no setting, clock or arrival enters it); each range of an
-//! origin's log is accepted once per life of the receiving log, in order, without holes; a local message is accepted at
-//! most once; no local stamp is accepted more than `max_behind` behind the highest or `max_ahead` ahead of its own log
-//! timestamp.
+//! Invariants: the verdict is a function of the stream alone (no setting, clock or order of arrival
+//! affects it); each range of an origin's log is accepted once per life of the receiving log, in
+//! order, without holes; a batch, mark or barrier is accepted at most once, and only if its stamps
+//! are less than `max_behind` behind the highest one; no local stamp is accepted more than
+//! `max_ahead` ahead of its message's log timestamp.
 //!
-//! Failure cases: a position that is not the next one is an error, not a verdict (the reader needs sync); an unknown
-//! kind or codec stops the reader (a later version could accept it); garbage under our subjects is void.
+//! Failure cases: a position that is not the next one is an error, not a verdict (the reader needs
+//! a sync); an unknown kind or codec stops the reader (a later version could accept it); garbage
+//! under our subjects is void.
 
 use std::collections::BTreeMap;
 
@@ -38,20 +41,20 @@ pub use codec::{InvalidState, MarkBody};
 use recent::Recent;
 pub use verdict::{Accepted, Gone, SubjectToken, Verdict, Void};
 
-/// A message as a reader of a log finds it.
+/// A log message as a reader finds it.
 #[derive(Debug, Clone, Copy)]
 pub struct Message<'a> {
     /// Its sequence in the stream.
     pub sequence: Sequence,
     /// When the log stored it, by the log's clock.
     pub timestamp: Wall,
-    /// The last token of its subject; none if it is no token of ours.
+    /// The last token of its subject; none if it is not a valid token.
     pub token: Option<&'a SubjectToken>,
-    /// Its header, or why that can't be used.
+    /// Its header, or why the header can't be used.
     pub header: Result<&'a Header, &'a HeaderError>,
 }
 
-/// Which log is folded.
+/// The name of the log that is folded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogName {
     /// The set.
@@ -62,7 +65,7 @@ pub struct LogName {
     pub shard: Shard,
 }
 
-/// The fold of one log: pure state, advanced a message at a time.
+/// The fold of one log: pure state that advances one message at a time.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Fold {
     log: LogName,
@@ -77,18 +80,19 @@ pub struct Fold {
     lost_before: bool,
 }
 
-/// What a fold knows of another region's log.
+/// What a fold knows about another region's log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin {
-    /// Accepted through here.
+    /// The log is accepted through here.
     pub cursor: Cursor,
-    /// The lives of that log as its newest accepted range told.
+    /// The lives of that log, from its newest accepted range.
     pub lineage: Lineage,
     /// That log's own highest stamp at the cursor.
     pub highest_stamp: Hlc,
     /// When that log stored its newest own record at the cursor, by its own clock.
     pub appended: Wall,
-    /// Through where nothing is missing: the cursor, unless a gap was accepted. None if the first range was one.
+    /// The position through which nothing is missing: the cursor, unless a gap was accepted. None
+    /// if the first range was a gap.
     pub whole: Option<Cursor>,
 }
 
@@ -99,7 +103,8 @@ impl Origin {
         self.whole != Some(self.cursor)
     }
 
-    /// Through where all changes are there, as far as the log's newest life goes.
+    /// The position through which no change is missing. It is given in the log's newest life,
+    /// unless the lineage no longer has its own life.
     #[must_use]
     pub fn whole_through(&self) -> Position {
         let nothing = Position {
@@ -130,7 +135,7 @@ impl Fold {
         }
     }
 
-    /// Which log this is.
+    /// The log that is folded.
     #[must_use]
     pub fn log(&self) -> &LogName {
         &self.log
@@ -163,14 +168,16 @@ impl Fold {
         self.highest_stamp
     }
 
-    /// When the log stored the newest accepted record that carried an own stamp, by the log's clock.
+    /// When the log stored the newest accepted record that carried an own stamp, by the log's
+    /// clock.
     #[must_use]
     pub fn own_appended(&self) -> Wall {
         self.own_appended
     }
 
-    /// Whether the log was made anew and what it held before is with other regions alone: reads here would miss it until a sync.
-    /// A later life that begins at the log's begin ends this: its agents hold what was before, and give it back.
+    /// Whether the log was recreated and only other regions have what it held before: reads here
+    /// would miss that data until a sync. A later life that forks at the log's beginning ends this,
+    /// because its agents hold the earlier data and give it back.
     #[must_use]
     pub fn lost_before(&self) -> bool {
         self.lost_before
@@ -182,7 +189,7 @@ impl Fold {
         self.membership.as_ref()
     }
 
-    /// What is known of `region`'s log; none before its first range.
+    /// What is known about `region`'s log; none before its first range.
     #[must_use]
     pub fn origin(&self, region: &RegionName) -> Option<&Origin> {
         self.origins.get(region)
@@ -193,7 +200,7 @@ impl Fold {
         self.origins.iter()
     }
 
-    /// The stamp at or below which no local batch is accepted any more.
+    /// The stamp at or below which no local batch is accepted.
     #[must_use]
     pub fn admission_floor(&self) -> Hlc {
         self.highest_stamp
@@ -207,10 +214,11 @@ impl Fold {
             .map_or_else(Default::default, |membership| membership.clock)
     }
 
-    /// Judges the next message and moves past it.
+    /// Judges the next message and moves past it, unless the verdict is [`Verdict::Stop`].
     ///
     /// # Errors
-    /// [`Gone`] when `message.sequence` is not the one after [`Fold::at`]; the state is unchanged.
+    /// [`Gone`] if `message.sequence` is not the one after [`Fold::at`]. The state is then
+    /// unchanged.
     pub fn apply(&mut self, message: Message<'_>) -> Result<Verdict, Gone> {
         let expected = self.at.sequence.next();
         if message.sequence != expected {
@@ -295,7 +303,7 @@ impl Fold {
         Ok(Accepted::Life(record.link))
     }
 
-    /// The rule of a local batch, which barriers and marks share.
+    /// The rule for a local batch, which barriers and marks share.
     fn local(&mut self, local: &Local, timestamp: Wall) -> Result<(), Void> {
         let mut floor = self.admission_floor();
         if planted::is(Planted::MaxBehind) {
@@ -323,7 +331,8 @@ impl Fold {
             .forget_through(self.highest_stamp.back(self.clock().max_behind));
     }
 
-    /// Given back after a lost tail: exempt from `max_behind`, since its stamps are as old as the tail.
+    /// Writes that are given back after a lost tail. They are exempt from `max_behind`, because
+    /// their stamps are as old as the tail.
     fn restored(&mut self, local: &Local, ended: bool, timestamp: Wall) -> Result<Accepted, Void> {
         if self.recent.holds(local.lowest_stamp, local.message_id) {
             return Err(Void::Repeated);
@@ -397,7 +406,7 @@ impl Fold {
         })
     }
 
-    /// A range is accepted iff it is what comes next.
+    /// A range is accepted if and only if it is the next one.
     fn range(&mut self, range: &Range, header: &Header, gap: bool) -> Result<Accepted, Void> {
         let mut cursor = range.end().ok_or(Void::Malformed)?;
         if planted::is(Planted::CursorPlusOne) {

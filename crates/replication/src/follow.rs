@@ -4,8 +4,8 @@
 //! Problem: a region's log can lose its tail (a restored backup, a lost disk, an election without
 //! fsync) and then assigns the same sequences to other messages. Every reader has to notice this,
 //! find the last shared position, continue from there, and append again what only the lost tail
-//! held. Any reader can be the first to notice, or a peer region can, and the log can be away or
-//! behind at that moment.
+//! held. Any reader can be the first to notice, or a peer region can, and the log can be
+//! unavailable or behind at that moment.
 //!
 //! Sketch: the positions that were read are kept with their message ids ([`History`], and the ones
 //! in the checkpoint). A loss is suspected if a reader finds another message than the one it read,
@@ -18,15 +18,15 @@
 //! floor at the fork.
 //!
 //! Invariants: a store serves only at or above every position that its checkpoint may hold effects
-//! of. What a store holds past a fork is given back, whoever noticed the loss first: the give-back
-//! floor only ever goes down until the last restored record was read back. A new life is numbered
-//! above every life of the log that this agent or a peer knows. The messages after a fork are read
-//! again the first time that the life is met.
+//! of. What a store holds past a fork is given back, no matter who noticed the loss first: the
+//! give-back floor only goes down until the last restored record is read back. A new life is
+//! numbered above every life of the log that this agent or a peer knows. When a reader meets a life
+//! for the first time, it reads the messages after the fork again.
 //!
 //! Failure cases: the log has no known position, or was trimmed past the next message (the store
 //! needs a sync); a log that was recreated holds a repeated copy of a message at its old sequence
-//! (so the messages before it must match too); a peer reports what can't be true (it is heard at most
-//! once in 30 seconds, and only where it continues the known lives).
+//! (so the messages before it must match too); a peer reports what can't be true (its doubts begin
+//! a life at most once in 30 seconds, and lives that can't be lives of this log are ignored).
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -70,7 +70,8 @@ use search::{ASK_AGAIN, SHORT_ANSWERS, Search};
 
 /// An unreadable log is read again after this.
 const READ_AGAIN: Duration = Duration::from_secs(5);
-/// While a log is read to its end, it is asked this often whether it has lost messages before that.
+/// While a log is read to its end, it is asked this often whether it has lost messages before that
+/// end.
 const CHECK_END: Duration = Duration::from_secs(2);
 /// How long after a rewind the stores of one region may differ at one position: until each agent
 /// has given back its own tail.
@@ -129,12 +130,13 @@ struct Reading {
     is_open: bool,
     /// When an unreadable log is read again.
     retry_at: Option<Mono>,
-    /// The question where the log ends.
+    /// The search for the end of the log.
     end: Option<EndSearch>,
     /// The end of the log when the reader was opened, or less if the log has lost messages since.
     /// The store serves once it is read.
     target: Option<Sequence>,
-    /// The store serves nothing below this: its checkpoint may hold effects of it.
+    /// The store serves nothing below this position, because its checkpoint may hold effects up to
+    /// it.
     serve_from: Anchor,
     /// This run had applied messages through here when it began to read the log again.
     reread_through: Anchor,
@@ -145,7 +147,7 @@ struct Reading {
 }
 
 impl Reading {
-    /// What was applied before no longer has to be found in the log.
+    /// What was applied before does not have to be in the log any more.
     fn forget_applied(&mut self) {
         self.serve_from = Anchor::default();
         self.reread_through = Anchor::default();
@@ -162,13 +164,13 @@ impl Reading {
     }
 }
 
-/// Asks where the log ends.
+/// The question where the log ends.
 #[derive(Debug)]
 struct EndSearch {
     pending: Pending,
     /// The log reached this far before it was asked.
     known: Sequence,
-    /// How often the log said that it ends before that.
+    /// How often in a row the log answered that it ends before `known`.
     short: u32,
 }
 
@@ -190,7 +192,8 @@ struct Lives {
     /// The record that begins the pending life.
     record: Option<OwnRecord>,
     append_from: Mono,
-    /// Only other regions have what the log held before it was recreated. The next life says so.
+    /// Only other regions have what the log held before it was recreated. The next life records
+    /// this.
     lost_before: bool,
 }
 
@@ -253,9 +256,9 @@ impl Follow {
         now < self.unsettled_until
     }
 
-    /// Whether a checkpoint that begins now could be continued from, where the fold is at `at`: the
-    /// store holds effects of no later messages, and nothing is left to be given back. A checkpoint
-    /// may only be committed if the fold was not rewound since it began.
+    /// Whether a checkpoint that begins now, with the fold at `at`, is one to continue from: the
+    /// store holds effects of no later messages, and nothing is left to give back. A checkpoint may
+    /// only be committed if the fold was not rewound since the checkpoint began.
     #[must_use]
     pub fn is_consistent(&self, at: Anchor) -> bool {
         let reads_on = matches!(self.phase, Phase::Serving | Phase::CatchingUp | Phase::LostBefore);
@@ -374,7 +377,7 @@ impl Follow {
         self.finish_reading(now, fold, store);
     }
 
-    /// Output: when there is something to do, and what.
+    /// Output: the next deadline, and what is due then.
     #[must_use]
     pub fn poll_timeout(&self, now: Mono) -> Option<(Mono, Deadline)> {
         // A life that may already be appended waits for the end of the log, not for time.
@@ -398,14 +401,14 @@ impl Follow {
         self.steps.pop_front()
     }
 
-    /// Output: a question to the log, once. It replaces the one before.
+    /// Output: a question to the log, returned once. It replaces the previous one.
     pub fn poll_query(&mut self, now: Mono) -> Option<LogQuery> {
         let search = self.search.as_mut().map(|(_, search)| search);
         let Some(end) = &mut self.reading.end else {
             return search?.poll_query(now);
         };
         if let Some(query) = end.pending.poll(now) {
-            // The shell asks one question at a time, and drops the search's for this one.
+            // The shell asks one question at a time: this one replaces the search's question.
             if let Some(search) = search {
                 search.ask_again();
             }
@@ -491,14 +494,15 @@ impl Follow {
         self.steps.push_back(Step::OpenReader);
     }
 
-    /// The log ends at `last`. If that is before what was read, it has to say so several times.
+    /// The log ends at `last`. If that is before what was read, the log has to answer so several
+    /// times.
     fn handle_log_end(&mut self, now: Mono, fold: &Fold, last: Sequence) {
         let query = self.next_query(Question::End);
         let Some(mut end) = self.reading.end.take() else {
             return;
         };
         let at = fold.at();
-        // Messages may have been read since the log was asked: they say nothing about this answer.
+        // Messages may have been read after the log was asked. They do not contradict this answer.
         let is_short = last < end.known;
         end.known = end.known.max(at.sequence);
         end.short = if is_short { end.short + 1 } else { 0 };
@@ -507,7 +511,7 @@ impl Follow {
             self.reading.end = Some(end);
             return;
         }
-        // The target only goes down, so that a log that grows is caught up with.
+        // The target only goes down, so that a reader can catch up with a log that grows.
         let target = self.reading.target.map_or(last, |target| target.min(last));
         self.reading.target = Some(target);
         if !is_short {

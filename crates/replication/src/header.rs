@@ -1,7 +1,9 @@
-//! The header of a log message: what the fold judges, what gateways read without decoding a body.
+//! The header of a log message: what the fold judges, and what gateways read without decoding the
+//! body.
 //!
-//! A header is stored in the NATS header `Isthmus-Header` and travels as a field of a link frame; docs/protocol.md has
-//! the schema. Reading it never panics: a header is [`Malformed`](HeaderError::Malformed) (its message is void) or of an
+//! A header is stored in the NATS header `Isthmus-Header` and travels as a field of a link frame;
+//! docs/protocol.md has the schema. Reading it never panics: a header that can't be used is
+//! [`Malformed`](HeaderError::Malformed) (its message is void) or of an
 //! [`Unknown`](HeaderError::Unknown) kind or codec (its shard stops until the reader is upgraded).
 
 use bytes::Bytes;
@@ -33,34 +35,34 @@ pub struct Header {
     pub shard: Shard,
     /// What the message is.
     pub record: Record,
-    /// What its body must be.
+    /// What its body has to be.
     pub body: BodySeal,
     /// When it passed each stage.
     pub stages: StageTimes,
 }
 
-/// What the header promises of the body.
+/// What a header promises about its body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct BodySeal {
-    /// Bytes as stored.
+    /// The length of the body as stored, in bytes.
     pub bytes: u32,
     /// crc32c of the bytes as stored.
     pub crc32c: u32,
-    /// Number of changes within.
+    /// The number of changes in the body.
     pub changes: u32,
-    /// How the bytes stand for the changes.
+    /// How the stored bytes encode the changes.
     pub codec: Codec,
 }
 
-/// How stored bytes stand for a body. Numbers are persisted: 0 and 1; 2 to 15 are free.
+/// How stored bytes encode a body. Numbers are persisted: 0 and 1 are used; 2 to 15 are free.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Codec {
-    /// They are the body.
+    /// The bytes are the body.
     #[default]
     Plain,
-    /// zstd; only in a range.
+    /// zstd. Only a range may use it.
     Zstd {
-        /// Bytes of the body.
+        /// The length of the body, in bytes.
         plain_bytes: u32,
     },
 }
@@ -91,7 +93,7 @@ impl Codec {
 }
 
 impl BodySeal {
-    /// The seal of `body`, plain, with `changes` changes.
+    /// The seal of a plain `body` with `changes` changes.
     #[must_use]
     pub fn of(body: &[u8], changes: u32) -> Self {
         let bytes = u32::try_from(body.len()).unwrap_or(u32::MAX);
@@ -103,10 +105,10 @@ impl BodySeal {
         }
     }
 
-    /// Whether `body` is what the header promised.
+    /// Checks that `body` is what the header promised.
     ///
     /// # Errors
-    /// [`BrokenSeal`] when length or checksum differ.
+    /// [`BrokenSeal`] if the length or the checksum differs.
     pub fn check(&self, body: &[u8]) -> Result<(), BrokenSeal> {
         let found = Self {
             codec: self.codec,
@@ -123,7 +125,7 @@ impl BodySeal {
     }
 }
 
-/// A body that is not what its header promised.
+/// The body is not what its header promised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a body of {} bytes with crc32c {:08x} where the header promises {} bytes with {:08x}",
     found.bytes, found.crc32c, promised.bytes, promised.crc32c)]
@@ -137,10 +139,10 @@ pub struct BrokenSeal {
 /// Why a header can't be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HeaderError {
-    /// Not a header: its message is void.
+    /// It is not a header: its message is void.
     #[error("malformed header: {0}")]
     Malformed(&'static str),
-    /// From a later version: the shard stops.
+    /// It is from a later version: the shard stops.
     #[error("unknown {what} {number}: upgrade needed")]
     Unknown {
         /// "kind" or "codec".
@@ -151,7 +153,8 @@ pub enum HeaderError {
 }
 
 impl Header {
-    /// The message's identifier: for a range or a gap that of the origin's message at its end.
+    /// The message's identifier. For a range or a gap it is the identifier of the origin's message
+    /// at its end.
     #[must_use]
     pub fn message_id(&self) -> MessageId {
         self.record.message_id()
@@ -178,7 +181,7 @@ impl Header {
     /// Decodes and checks a header.
     ///
     /// # Errors
-    /// [`HeaderError`].
+    /// [`HeaderError`] if the bytes are not a valid header, or its kind or codec is unknown.
     pub fn decode(bytes: &[u8]) -> Result<Self, HeaderError> {
         let wire = wire::Header::decode(bytes).map_err(|_| HeaderError::Malformed("not protobuf"))?;
         let codec = Codec::read(&wire)?;

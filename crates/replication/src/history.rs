@@ -1,8 +1,9 @@
-//! What a reader keeps of a log's past to find out where a new life forks (design.md section 5, "Lives").
+//! The earlier fold states that a reader keeps, to find where a new life forks (design.md section
+//! 5, "Lives").
 //!
-//! A log that lost its tail gives the same sequences again. The newest kept position whose message still is in the log is
-//! where the lost tail began as far as this reader can know: the fork. The fold goes on from its state there; what was
-//! applied above it stays applied.
+//! A log that lost its tail assigns the same sequences again. The fork is the newest kept position
+//! whose message is still in the log: the lost tail began there, as far as this reader can know.
+//! The fold continues from its state there; what was applied above it stays applied.
 
 use std::collections::VecDeque;
 
@@ -17,7 +18,7 @@ use crate::limits;
 pub struct Kept {
     /// The position.
     pub at: Anchor,
-    /// [`Fold::encode`] there.
+    /// [`Fold::encode`] at that position.
     pub state: Bytes,
 }
 
@@ -31,29 +32,29 @@ impl Kept {
         }
     }
 
-    /// The fold as it was.
+    /// The fold with this state.
     ///
     /// # Errors
-    /// [`InvalidState`] when the bytes came from outside and are none.
+    /// [`InvalidState`] if the bytes came from outside and are not a fold state.
     pub fn fold(&self, log: LogName) -> Result<Fold, InvalidState> {
         Fold::decode(log, &self.state)
     }
 }
 
-/// Fold states at the last [`limits::KEPT_MARKS`] marks, in sequence order.
+/// The last [`limits::KEPT_MARKS`] fold states that were kept, in sequence order.
 #[derive(Debug, Clone, Default)]
 pub struct History {
     kept: VecDeque<Kept>,
 }
 
 impl History {
-    /// Keeps the state of `fold`, which stands at a mark or at a position to start from. What is kept at or above that
-    /// position goes: the log was rewound.
+    /// Keeps the state of `fold`, which is at a mark, a barrier, a life or a position to start
+    /// from. Everything kept at or above that position is dropped: the log was rewound.
     pub fn note(&mut self, fold: &Fold) {
         self.keep(Kept::of(fold));
     }
 
-    /// Keeps a state that was read from a checkpoint or a mark.
+    /// Keeps an encoded state. Everything kept at or above its position is dropped.
     pub fn keep(&mut self, kept: Kept) {
         self.rewind(kept.at.sequence.previous());
         if self.kept.len() == limits::KEPT_MARKS {
@@ -69,7 +70,7 @@ impl History {
         }
     }
 
-    /// The kept positions, newest first: what to look up in the log for [`History::newest_matching`].
+    /// The kept positions, newest first, to look up in the log for [`History::newest_matching`].
     pub fn anchors(&self) -> impl Iterator<Item = Anchor> {
         self.kept.iter().rev().map(|kept| kept.at)
     }
@@ -80,8 +81,8 @@ impl History {
         self.kept.iter().rev().find(|kept| kept.at.sequence <= sequence)
     }
 
-    /// The fork: the newest state whose message is among those `found` in the log. None means that the reader needs
-    /// sync.
+    /// The fork: the newest state whose message is among those `found` in the log. None if no such
+    /// state is kept.
     #[must_use]
     pub fn newest_matching(&self, found: &[Anchor]) -> Option<&Kept> {
         self.kept.iter().rev().find(|kept| found.contains(&kept.at))

@@ -1,8 +1,9 @@
 //! Hybrid logical clock: 48 bits of wall milliseconds, 16 bits of counter (design.md section 4).
 //!
-//! A stamp is greater than every stamp its clock has given or observed and at least the wall time, so that it follows
-//! causality and stays close to real time. When the counter overflows within a millisecond it carries into the
-//! milliseconds; when the wall clock steps back the counter goes on from the last stamp.
+//! A stamp is greater than every stamp that its clock has given or observed, and at least the wall
+//! time, so it follows causality and stays close to real time. When the counter overflows within a
+//! millisecond, it carries into the milliseconds. When the wall clock steps back, the counter
+//! continues from the last stamp.
 
 use std::fmt;
 use std::time::Duration;
@@ -29,7 +30,7 @@ impl Hlc {
         Self(wall.millis() << 16)
     }
 
-    /// The 64 bits: milliseconds above, counter below.
+    /// The 64 bits: milliseconds in the upper 48, the counter in the lower 16.
     #[must_use]
     pub const fn bits(self) -> u64 {
         self.0
@@ -47,13 +48,14 @@ impl Hlc {
         (self.0 & 0xffff) as u16
     }
 
-    /// The greatest stamp below this one; [`Hlc::ZERO`] at the least.
+    /// The greatest stamp below this one; at least [`Hlc::ZERO`].
     #[must_use]
     pub const fn before(self) -> Self {
         Self(self.0.saturating_sub(1))
     }
 
-    /// The stamp `duration` (whole milliseconds) earlier with the same counter; [`Hlc::ZERO`] at the least.
+    /// The stamp `duration` (whole milliseconds) earlier, with the same counter; at least
+    /// [`Hlc::ZERO`].
     #[must_use]
     pub fn back(self, duration: Duration) -> Self {
         let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
@@ -89,7 +91,7 @@ impl Clock {
         self.last
     }
 
-    /// Takes note of a stamp that was read, so that later stamps exceed it.
+    /// Records a stamp that was read, so that later stamps exceed it.
     pub fn observe(&mut self, stamp: Hlc) {
         self.last = self.last.max(stamp);
     }

@@ -1,4 +1,5 @@
-//! Message identifiers from a seed: two splitmix64 sequences (Steele, Lea, Flood 2014), one per half, joined by xor.
+//! Message identifiers from a seed: two splitmix64 sequences (Steele, Lea, Flood 2014), one for
+//! each half of the seed, joined by xor.
 
 use crate::coordinates::MessageId;
 
@@ -14,7 +15,8 @@ impl MessageIds {
         }
     }
 
-    /// The next identifier; never zero, which names a message without a readable header.
+    /// The next identifier. It is never zero, because zero names a message without a readable
+    /// header.
     pub(crate) fn next_id(&mut self) -> MessageId {
         loop {
             let [low, high] = &mut self.halves;

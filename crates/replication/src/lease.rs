@@ -1,21 +1,28 @@
-//! A lease by name: who leads among the processes of a region (design.md section 7).
+//! A named lease: which process of a region leads (design.md section 7).
 //!
-//! Problem: one gateway should forward and one agent should steward; the one that does may die, be stopped for a while,
-//! or lose its NATS, and a reply may be lost after its request was carried out.
+//! Problem: one gateway should forward and one agent should steward. That process may die, be
+//! stopped for a while, or lose its NATS, and a reply may be lost after its request was carried
+//! out.
 //!
-//! Sketch: a lease is one entry of a key-value bucket with a time to live, written only by compare-and-set on its
-//! revision. The holder renews it and beats; a standby that has neither heard a beat nor seen a renewal for
-//! [`limits::LEASE_SILENCE`] writes itself over it. An outcome that is not known is settled by reading.
+//! Sketch: a lease is one entry of a key-value bucket with a time to live, written only by
+//! compare-and-set on its revision. The holder renews it and sends beats. A standby that has
+//! neither received a beat nor seen a renewal for [`limits::LEASE_SILENCE`] overwrites the entry
+//! with its own. An unknown outcome is resolved by a read.
 //!
-//! Invariants: a revision has one holder, since compare-and-set gave it to one; a machine leads only under a revision
-//! that it was told is its own. With a store that answers and one live candidate there is a leader within
-//! [`limits::LEASE_SILENCE`] and a few round trips. Leadership is an optimisation, never a safety argument: a leader
-//! that can't reach the lease goes on until it sees another holder, so two may lead for a while.
+//! Invariants: a revision has one holder, since compare-and-set gave it to one. A machine leads
+//! only under a revision that it has learned is its own. With a store that answers and one live
+//! candidate, there is a leader within [`limits::LEASE_SILENCE`] and a few round trips. Leadership
+//! is an optimisation, never a safety argument: a leader that can't reach the lease continues until
+//! it sees another holder, so two may lead for a while.
 //!
-//! Failure cases: a lost reply (read, then go on from what is there); a watch event that comes late (ignored when its
-//! revision is not newer); a bucket that was made anew and counts from one again (only a read may go back to a
-//! lower revision, and every conflict leads to a read); an entry that expired while its holder is heard (a standby waits
-//! until it is silent).
+//! Failure cases:
+//!
+//! - A reply is lost: the machine reads the entry and continues from it.
+//! - A watch event arrives late: it is ignored unless its revision is newer.
+//! - The bucket was created again and counts from one: only a read may go back to a lower revision,
+//!   and every conflict leads to a read.
+//! - An entry expired although its holder still sends beats: a standby waits until the holder is
+//!   silent.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -31,11 +38,11 @@ mod tests;
 
 pub use request::{Operation, Reply, Request};
 
-/// A revision of a lease's entry: given by the bucket, greater with each write.
+/// A revision of a lease's entry: assigned by the bucket, greater with each write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Revision(pub u64);
 
-/// Who holds a lease: one run of one process.
+/// The holder of a lease: one run of one process.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Holder {
     /// The process.
@@ -47,21 +54,21 @@ pub struct Holder {
 /// A lease's entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LeaseEntry {
-    /// Who wrote it.
+    /// The holder that wrote it.
     pub holder: Holder,
     /// Its revision.
     pub revision: Revision,
 }
 
-/// What a leader tells the standbys every [`limits::LEASE_BEAT`]: its entry.
+/// The message that a leader sends to the standbys every [`limits::LEASE_BEAT`]: its entry.
 pub type Beat = LeaseEntry;
 
-/// Which leadership this is, as it is shown: the log's life and the lease's revision.
+/// The epoch of a leadership, for display: the log's life and the lease's revision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Epoch {
     /// The life of the region's log.
     pub life: Life,
-    /// The revision led under.
+    /// The revision of the leadership.
     pub revision: Revision,
 }
 
@@ -71,7 +78,7 @@ impl fmt::Display for Epoch {
     }
 }
 
-/// What became of this process's leadership.
+/// A change of this process's leadership.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// It leads.
@@ -79,23 +86,23 @@ pub enum Event {
         /// Under this revision.
         revision: Revision,
     },
-    /// It leads no more.
+    /// It no longer leads.
     SteppedDown {
-        /// The holder it saw; none when it released the lease itself.
+        /// The new holder; none when this process released the lease itself.
         other: Option<Holder>,
     },
 }
 
-/// What a lease machine waits for.
+/// The deadlines of a lease machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Deadline {
     /// The reply to a request.
     Reply,
     /// The next renewal.
     Renewal,
-    /// The holder's silence.
+    /// The end of the holder's allowed silence.
     Silence,
-    /// The next try after a failure.
+    /// The next attempt after a failure.
     Retry,
     /// The next beat.
     Beat,
@@ -108,7 +115,7 @@ enum Role {
     Leaving { revision: Option<Revision> },
 }
 
-/// What this machine believes the entry to be.
+/// The entry as this machine last knew it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Belief {
     Unknown,
@@ -122,11 +129,11 @@ pub struct Lease {
     own: Holder,
     role: Role,
     belief: Belief,
-    /// The newest revision seen: what a beat or a watch must exceed to be believed.
+    /// The newest known revision; a beat or a watch event counts only above it.
     newest: Option<Revision>,
-    /// When the holder was last heard or seen to write.
+    /// When the last beat or write of the holder was seen.
     sign: Option<Mono>,
-    /// Nothing is asked before this.
+    /// No request is sent before this time.
     from: Mono,
     outstanding: Option<(Request, Mono)>,
     requests: u64,
@@ -134,7 +141,7 @@ pub struct Lease {
 }
 
 impl Lease {
-    /// A candidate, which begins as a standby and reads first.
+    /// Creates a candidate. It begins as a standby and first reads the entry.
     #[must_use]
     pub fn new(own: Holder) -> Self {
         Self {
@@ -159,13 +166,13 @@ impl Lease {
         }
     }
 
-    /// The epoch under which this process leads, `life` being that of its region's log.
+    /// The epoch under which this process leads; `life` is the life of its region's log.
     #[must_use]
     pub fn epoch(&self, life: Life) -> Option<Epoch> {
         self.leads().map(|revision| Epoch { life, revision })
     }
 
-    /// Who holds the lease, as far as this process knows.
+    /// The holder of the lease, as far as this process knows.
     #[must_use]
     pub fn holder(&self) -> Option<&Holder> {
         match (&self.role, &self.belief) {
@@ -175,13 +182,13 @@ impl Lease {
         }
     }
 
-    /// Whether the lease was given up and nothing is left to be asked.
+    /// Whether the lease was given up and no request remains.
     #[must_use]
     pub fn is_released(&self) -> bool {
         self.role == Role::Leaving { revision: None } && self.outstanding.is_none()
     }
 
-    /// Takes note of the entry as a watch tells it; none when it was deleted or expired. May come late.
+    /// Input: the entry from a watch; none when it was deleted or expired. May arrive late.
     pub fn handle_watch(&mut self, now: Mono, entry: Option<LeaseEntry>) {
         match entry {
             None => self.doubt(now),
@@ -190,7 +197,7 @@ impl Lease {
         }
     }
 
-    /// Takes note of a beat.
+    /// Input: a beat.
     pub fn handle_beat(&mut self, now: Mono, beat: Beat) {
         if beat.holder == self.own {
             return;
@@ -202,7 +209,7 @@ impl Lease {
         }
     }
 
-    /// Gives the lease up, for good.
+    /// Input: gives up the lease permanently.
     pub fn handle_release(&mut self) {
         let revision = self.leads();
         if revision.is_some() {
@@ -214,7 +221,7 @@ impl Lease {
         }
     }
 
-    /// Does what is due at `now`.
+    /// Input: the time. Handles what is due at `now`.
     pub fn handle_timeout(&mut self, now: Mono) {
         let overdue = |(_, since): &(Request, Mono)| since.after(limits::LEASE_REPLY) <= now;
         if let Some((request, _)) = self.outstanding.take_if(|asked| overdue(asked)) {
@@ -222,7 +229,7 @@ impl Lease {
         }
     }
 
-    /// What to wait for next.
+    /// The next deadline, and which one it is.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<(Mono, Deadline)> {
         let beat = match self.role {
@@ -256,7 +263,7 @@ impl Lease {
         self.events.pop_front()
     }
 
-    /// Believes an entry that is newer than what was known, or that was read.
+    /// Takes an entry that is newer than the known one, or that was read.
     fn observe(&mut self, now: Mono, entry: Option<LeaseEntry>) {
         match &entry {
             Some(entry) if entry.holder == self.own => self.lead(now, entry.revision),
@@ -298,7 +305,7 @@ impl Lease {
         }
     }
 
-    /// Something changed that only a read can tell.
+    /// The entry has changed in an unknown way: it must be read.
     fn doubt(&mut self, now: Mono) {
         self.belief = Belief::Unknown;
         self.from = self.from.min(now);

@@ -1,12 +1,14 @@
 //! The replication core of Isthmus: every rule that decides what a region's state is.
 //!
-//! This crate is deterministic. It opens no sockets, reads no clock, draws no randomness and starts no task: time
-//! comes in as [`time::Now`], randomness as a seed or an identifier, and messages as values. Machines take input
-//! through `handle_*` methods and are drained through `poll_*` methods; the shells (crates/log, crates/link and the
-//! binaries) do the IO between the two. The simulator drives the same machines under virtual time.
+//! This crate is deterministic. It opens no sockets, reads no clock, draws no randomness and starts
+//! no tasks: time comes in as [`time::Now`], randomness as a seed or an identifier, and messages as
+//! values. State machines take input through `handle_*` methods and are drained through `poll_*`
+//! methods; the shells (crates/log, crates/link and the binaries) do the IO between the two. The
+//! simulator drives the same machines under virtual time.
 //!
-//! Reading order: [`coordinates`] and [`version`] (where and which), [`cell`] (the one merge rule), [`change`] and
-//! [`header`] (what is stored), [`fold`] (which stored messages count), then the machines.
+//! Reading order: [`coordinates`] and [`version`] (how positions and writes are named), [`cell`]
+//! (the one merge rule), [`change`] and [`header`] (what is stored), [`fold`] (which stored
+//! messages count), then the state machines.
 
 pub mod agreement;
 pub mod aside;

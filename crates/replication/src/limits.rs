@@ -18,62 +18,68 @@ pub const PARTITIONS: u16 = 1024;
 pub const MESSAGE_BODY_BYTES: usize = 256 * 1024;
 /// Most changes in one message.
 pub const MESSAGE_CHANGES: usize = 4096;
-/// Room that a message needs beside its largest value: header, keys, framing.
+/// Room that a message needs besides its largest value: header, keys, framing.
 pub const MESSAGE_OVERHEAD_BYTES: usize = 64 * 1024;
 /// Largest value that any bucket may allow.
 pub const VALUE_BYTES: usize = 8 * 1024 * 1024;
-/// Message identifiers that a fold remembers. Beyond it the oldest stamps are forgotten and refused as too late.
+/// Message identifiers that a fold remembers. Beyond this number the oldest stamps are forgotten
+/// and refused as too late.
 pub const RECENT_IDS: usize = 16_384;
 /// Lives of one log that are remembered with their forks.
 pub const LINEAGE: usize = 64;
 /// Marks whose fold state a reader keeps to rewind to.
 pub const KEPT_MARKS: usize = 64;
-/// Cursors of each other region's log that a gateway keeps for that region, one in this many marks: over four minutes, which is
-/// twice what NATS' default sync interval can lose.
+/// Cursors of each other region's log that a gateway keeps for that region, one in
+/// [`MARKS_PER_LANDMARK`] marks: over four minutes, twice what NATS' default sync interval can
+/// lose.
 pub const LANDMARKS: usize = 64;
 /// See [`LANDMARKS`].
 pub const MARKS_PER_LANDMARK: u64 = 4;
-/// Messages whose digests an agent keeps to answer a mark with.
+/// Messages whose digests an agent keeps to answer a mark.
 pub const KEPT_DIGESTS: usize = 4096;
 /// A mark is appended this often (design.md section 5).
 pub const MARK_INTERVAL: Duration = Duration::from_secs(1);
-/// How far a stamp may be ahead of its message's log timestamp until a membership record says otherwise.
+/// How far a stamp may be ahead of its message's log timestamp, unless a membership record changes
+/// it.
 pub const MAX_AHEAD: Duration = Duration::from_millis(500);
-/// How far a stamp may be behind the log's highest stamp until a membership record says otherwise.
+/// How far a stamp may be behind the log's highest stamp, unless a membership record changes it.
 pub const MAX_BEHIND: Duration = Duration::from_secs(10);
-/// Cells that one page of a listing passes over at most.
+/// The most cells that one page of a listing scans.
 pub const LIST_SCANNED: usize = 16_384;
-/// Bytes of writes that one shard's writer holds until their outcomes are known; one larger write is let in alone.
+/// Bytes of writes that one shard's writer holds until their outcomes are known; one larger write
+/// is accepted alone.
 pub const WRITER_BYTES: usize = 32 * 1024 * 1024;
 /// Writes that one shard's writer holds until their outcomes are known.
 pub const WRITER_WRITES: usize = 65_536;
 /// Messages that one shard's writer has in flight.
 pub const APPENDS_IN_FLIGHT: usize = 8;
-/// While messages are in flight, a message that is not full waits at most this long for more writes.
+/// While messages are in flight, a message that is not full waits at most this long for more
+/// writes.
 pub const GROUP_COMMIT: Duration = Duration::from_millis(2);
 /// An append without an answer for this long is unanswered; the same bytes are sent again.
 pub const APPEND_ANSWER: Duration = Duration::from_secs(1);
-/// The least time between two sendings of one message.
+/// The least time between two sends of one message.
 pub const APPEND_RETRY: Duration = Duration::from_millis(500);
-/// After this many unanswered appends in a row, of whichever messages, the log is not writable.
+/// After this many unanswered appends in a row, of any messages, the log is not writable.
 pub const UNANSWERED_APPENDS: u32 = 3;
-/// While the log is not writable one message is sent this often to learn when it is again.
+/// While the log is not writable, one message is sent this often to learn when it is writable
+/// again.
 pub const PROBE_INTERVAL: Duration = Duration::from_secs(1);
-/// Positions that a session token holds.
+/// The most positions of a session token.
 pub const SESSION_POSITIONS: usize = 512;
 /// Longest text of a session token, in bytes: room for [`SESSION_POSITIONS`] of the longest.
 pub const SESSION_BYTES: usize = 128 * SESSION_POSITIONS;
 /// How long a lease's entry lives without a renewal (design.md section 7).
 pub const LEASE_TTL: Duration = Duration::from_secs(1);
-/// A holder renews its lease this often; a failed request is tried again after as long.
+/// A holder renews its lease this often; a failed request is retried after the same time.
 pub const LEASE_RENEWAL: Duration = Duration::from_millis(333);
-/// A leader beats this often.
+/// A leader sends a beat this often.
 pub const LEASE_BEAT: Duration = Duration::from_millis(100);
-/// A standby takes over after this long without a sign of the holder.
+/// A standby takes over when it has seen no sign of the holder for this long.
 pub const LEASE_SILENCE: Duration = Duration::from_millis(500);
-/// A request to the lease's bucket without a reply for this long has an open outcome.
+/// A request to the lease's bucket without a reply for this long has an unknown outcome.
 pub const LEASE_REPLY: Duration = Duration::from_millis(300);
-/// Largest frame of a link: one message with the largest value, and room for what is around it.
+/// Largest frame of a link: one message with the largest value, and room for its framing.
 pub const FRAME_BYTES: usize = VALUE_BYTES + 2 * MESSAGE_OVERHEAD_BYTES;
 /// Longest text in a frame, in bytes.
 pub const FRAME_TEXT_BYTES: usize = 1024;
@@ -81,62 +87,72 @@ pub const FRAME_TEXT_BYTES: usize = 1024;
 pub const CALL_BYTES: usize = 1024 * 1024;
 /// Most lanes of a link.
 pub const LANES: usize = 8192;
-/// Requests that one end of a session has under way at once, and requests of the other end that it answers at once.
+/// Requests that one end of a session may have under way at once, and requests of the other end
+/// that it answers at once.
 pub const CALLS: usize = 64;
-/// Events and frames that a session holds until they are polled; beyond it the session ends.
+/// Events and frames that a session holds until they are polled; beyond this number the session
+/// ends.
 pub const SESSION_QUEUE: usize = 16_384;
-/// A request without an answer for this long has none.
+/// A request without an answer for this long counts as unanswered.
 pub const CALL_ANSWER: Duration = Duration::from_secs(5);
-/// A session's first frame, and the answer to it, must have come within this.
+/// A session's first frame, and the answer to it, must arrive within this time.
 pub const GREETING: Duration = Duration::from_secs(10);
 /// A session sends a ping this often.
 pub const PING_INTERVAL: Duration = Duration::from_millis(250);
-/// A session without any frame from the other end for this long is quiet: the region behind it counts as unreachable.
+/// A session without any frame from the other end for this long is quiet: the region behind it
+/// counts as unreachable.
 pub const SESSION_QUIET: Duration = Duration::from_secs(2);
-/// A session without any frame from the other end for this long is dead. Far above a round trip with its jitter.
+/// A session without any frame from the other end for this long is dead. Far above a round trip
+/// with its jitter.
 pub const SESSION_SILENCE: Duration = Duration::from_secs(5);
-/// Round trips that the estimate of another clock looks back on.
+/// The most round trips that the estimate of another clock is based on.
 pub const CLOCK_SAMPLES: usize = 32;
-/// Bytes of ranges that a receiver takes on one lane above its cursor.
+/// Bytes of ranges that a receiver accepts on one lane above its cursor.
 pub const LANE_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
-/// Bytes of ranges that a sending lane holds unsent; above it the lane's reader waits.
+/// Bytes of ranges that a sending lane holds unsent; above this the lane's reader waits.
 pub const LANE_AHEAD_BYTES: usize = 1024 * 1024;
 /// While ranges are under way, a range that is not full waits at most this long for more messages.
 pub const GROUP_FORWARD: Duration = Duration::from_millis(2);
-/// A sending lane with work and without a cursor that moves for this long asks for another connection.
+/// A sending lane that has work, but whose peer's cursor has not moved for this long, requests a
+/// new connection.
 pub const LANE_PROGRESS: Duration = Duration::from_secs(10);
-/// A peer's cursor above the end of the log for this long says that the log has lost its tail.
+/// A peer's cursor above the end of the log for this long means that the log has lost its tail.
 pub const CURSOR_AHEAD: Duration = Duration::from_secs(2);
-/// Changes and marks whose age a sending lane keeps apart; beyond it the newest share the age of the oldest of them.
+/// Changes and marks whose age a sending lane keeps separately; beyond this number the newest share
+/// the age of the oldest of them.
 pub const LAG_ENTRIES: usize = 1024;
-/// A range that was appended and not read back for this long is appended again; doubled each time up to the next.
+/// A range that was appended and not read back for this long is appended again. The time doubles
+/// with each append, up to [`READ_BACK_MOST`].
 pub const READ_BACK: Duration = Duration::from_secs(2);
 /// The longest time between two appends of one range.
 pub const READ_BACK_MOST: Duration = Duration::from_secs(16);
-/// How far an origin's stamps may be ahead of the receiver's NATS time until the set says otherwise.
+/// How far an origin's stamps may be ahead of the receiver's NATS time, unless the set changes it.
 pub const MAX_OFFSET: Duration = Duration::from_secs(2);
-/// A held lane looks at the clock again this often at least.
+/// A lane whose ranges are ahead of the clock checks the clock at least this often.
 pub const CLOCK_RECHECK: Duration = Duration::from_millis(250);
-/// A reader that could not be started is asked for again after this.
+/// A reader that could not be started is requested again after this time.
 pub const READER_RETRY: Duration = Duration::from_millis(500);
-/// A lane that suspects a lost tail tries again after this, unless a new life comes first.
+/// A lane that suspects a lost tail tries again after this time, unless a new life comes first.
 pub const SUSPECT_RETRY: Duration = Duration::from_secs(5);
-/// Ranges of one receiving lane that are appended and not read back.
+/// The most ranges of one receiving lane that are appended and not read back.
 pub const LANE_APPENDS: usize = 64;
-/// Own records above the peer's cursor whose identifiers a sending lane keeps to know a cursor by; for one beyond it the lane
-/// reads again.
+/// Own records above the peer's cursor whose identifiers a sending lane keeps to check a cursor;
+/// for a cursor beyond them the lane reads the log again.
 pub const LANE_RECORDS: usize = 4096;
-/// A complete range that has not left for this long says that its lane is behind (docs/decisions/0011).
+/// A lane is behind when a complete range has not left for this long (docs/decisions/0011).
 pub const LANE_BEHIND: Duration = Duration::from_millis(100);
-/// While a lane is behind and has ranges under way, what it reads is gathered for at least this long before it leaves.
+/// While a lane is behind and has ranges under way, it gathers what it reads for at least this long
+/// before sending.
 pub const LANE_GATHER: Duration = Duration::from_millis(20);
-/// Bytes under way on a lane when it begins, and the least that its pace goes down to; one larger range travels alone.
+/// Bytes under way on a lane when it begins, and the lower bound of its pace; one larger range
+/// travels alone.
 pub const LANE_LEAST_UNDER_WAY: u64 = 64 * 1024;
-/// A range that arrives later than the fastest by more than this says that too much is under way.
+/// A range that takes longer than the fastest by more than this means that too much is under way.
 pub const LANE_QUEUE: Duration = Duration::from_millis(500);
-/// What a late range told of the path counts for this long.
+/// A late range limits the estimate of the path for this long.
 pub const LANE_SLOW: Duration = Duration::from_secs(60);
-/// A body of a range that was held back is packed from this size on, in bytes.
+/// A body of a range that was held back is compressed from this size on, in bytes.
 pub const PACK_BYTES: usize = 1024;
-/// Largest body of a packed range when unpacked, in bytes: one message with the largest value.
+/// Largest body of a compressed range when decompressed, in bytes: one message with the largest
+/// value.
 pub const PLAIN_BODY_BYTES: usize = VALUE_BYTES + MESSAGE_OVERHEAD_BYTES;

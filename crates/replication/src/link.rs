@@ -1,8 +1,10 @@
-//! The link: what two gateways of different regions say to each other, without the connection that carries it.
+//! The link: the protocol between two gateways of different regions, without the connection that
+//! carries it.
 //!
-//! [`frame`] is the bytes, [`lane`] what frames say of one shard, [`session`] the order in which they may come. A link
-//! carries one direction of data: the dialer's own changes, on a lane a shard, to the region that accepted. What comes
-//! back is control. The machines on the lanes are [`crate::sending`] and [`crate::receiving`].
+//! [`frame`] defines the bytes, [`lane`] the parts of frames that belong to one shard, and
+//! [`session`] the order of frames. A link carries one direction of data: the dialer's own changes,
+//! with one lane for each shard, to the region that accepted. Only control frames flow back. The
+//! machines on the lanes are [`crate::sending`] and [`crate::receiving`].
 
 mod check;
 pub mod frame;

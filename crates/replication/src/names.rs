@@ -1,4 +1,5 @@
-//! Validated names: set, region, group, bucket, process and caller names, and keys (design.md section 6).
+//! Validated names: set, region, group, bucket, process and caller names, and keys (design.md
+//! section 6).
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,9 +10,9 @@ use crate::limits;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{what} {name:?} is not a name: use 1 to 32 of the characters a-z, 0-9 and '-'")]
 pub struct InvalidName {
-    /// Which kind of name was expected.
+    /// The kind of name that was expected.
     pub what: &'static str,
-    /// What was given, cut to 64 characters.
+    /// The rejected text, cut to 64 characters.
     pub name: String,
 }
 
@@ -34,7 +35,7 @@ macro_rules! name {
         pub struct $type(Arc<str>);
 
         impl $type {
-            /// Checks and takes the name.
+            /// Checks and returns the name.
             ///
             /// # Errors
             /// [`InvalidName`] unless it is `[a-z0-9-]{1,32}`.
@@ -77,7 +78,8 @@ name!(
     "set"
 );
 name!(
-    /// The name of a region. Ordered by bytes, which is the tie-break of [`crate::version::Version`].
+    /// The name of a region. Ordered by bytes, which is the tie-break of
+    /// [`crate::version::Version`].
     RegionName,
     "region"
 );
@@ -97,7 +99,7 @@ name!(
     "process"
 );
 name!(
-    /// The name of somebody who may use a listener: an application, an operator.
+    /// The name of a client that may use a listener: an application or an operator.
     CallerName,
     "caller"
 );
@@ -115,7 +117,7 @@ pub struct InvalidKey {
 pub struct Key(Arc<str>);
 
 impl Key {
-    /// Checks and takes the key.
+    /// Checks and returns the key.
     ///
     /// # Errors
     /// [`InvalidKey`] unless it has 1 to 1024 bytes.

@@ -1,10 +1,12 @@
-//! What agents and gateways of one region tell each other over its NATS (design.md section 7).
+//! The messages between the agents and gateways of one region over its NATS (design.md section 7).
 //!
-//! Gateways tell how far the other regions have this region's log ([`PeerCursors`]); agents tell how far they have
-//! applied every region's ([`AppliedPositions`]). Both are whole states of one shard, said again while nothing changes,
-//! so that a lost one costs a moment and silence means that the teller is gone. Nothing here decides a verdict.
+//! Gateways report how far the other regions have this region's log ([`PeerCursors`]). Agents
+//! report how far they have applied every region's log ([`AppliedPositions`]). Both messages carry
+//! the whole state of one shard and are repeated while nothing changes, so that a lost message
+//! costs only a moment and silence means that the sender is gone. No verdict depends on them.
 //!
-//! The subject is `isthmus.<set>.<region>.peer.` followed by [`PeerCursors::suffix`] or [`AppliedPositions::suffix`].
+//! The subject is `isthmus.<set>.<region>.peer.` followed by [`PeerCursors::suffix`] or
+//! [`AppliedPositions::suffix`].
 
 use std::time::Duration;
 
@@ -22,22 +24,24 @@ mod wire;
 
 pub use doubt::PeerDoubt;
 
-/// A gateway says [`PeerCursors`] again at least this often, and at once when something changed.
+/// A gateway sends [`PeerCursors`] at least this often, and immediately after a change.
 pub const PEER_CURSORS_INTERVAL: Duration = Duration::from_millis(250);
-/// A peer of which no gateway has said anything for this long counts as unreachable.
+/// A peer that no gateway has reported on for this long counts as unreachable.
 pub const PEER_SILENCE: Duration = Duration::from_secs(2);
-/// An agent says [`AppliedPositions`] at most this often while positions move, and at least every
+/// An agent sends [`AppliedPositions`] at most this often while positions move, and at least every
 /// [`APPLIED_HEARTBEAT`].
 pub const APPLIED_INTERVAL: Duration = Duration::from_millis(50);
-/// An agent that said nothing for three of these is not asked when the region's least applied position is taken.
+/// An agent that is silent for three of these intervals is left out of the region's least applied
+/// position.
 pub const APPLIED_HEARTBEAT: Duration = Duration::from_secs(1);
 
-/// Bytes that are no message of a peer of this region.
+/// Bytes that are not a message of a peer of this region.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a peer message: {0}")]
 pub struct InvalidPeerMessage(pub(crate) &'static str);
 
-/// From the gateway that leads, to the agents: how far each peer region has this region's log of one shard.
+/// From the leading gateway to the agents: how far each peer region has this region's log of one
+/// shard.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PeerCursors {
     /// The shard.
@@ -53,32 +57,35 @@ pub struct PeerCursors {
 pub struct PeerCursor {
     /// The peer region.
     pub peer: RegionName,
-    /// Whether the link to it stands and answers.
+    /// Whether the link to it is up and answers.
     pub connected: bool,
-    /// Through where it has this region's log in its own; none before its first answer.
+    /// Its log has this region's log through this cursor; none before its first answer.
     pub cursor: Option<Cursor>,
-    /// Through where all its live agents have applied this region's log; none before they told.
+    /// All its live agents have applied this region's log through this position; none before their
+    /// first report.
     pub applied: Option<AppliedThrough>,
 }
 
-/// From an agent, to the gateways and the other agents: how far it has applied one shard.
+/// From an agent to the gateways and the other agents: how far it has applied one shard.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AppliedPositions {
     /// The shard.
     pub shard: Shard,
     /// The agent.
     pub agent: ProcessName,
-    /// This run of it.
+    /// The identifier of its current run.
     pub run: WriterId,
-    /// Through where it has applied its own region's log; none before that log's first life.
+    /// It has applied its own region's log through this position; none before that log's first
+    /// life.
     pub own: Option<AppliedThrough>,
-    /// Through where a checkpoint on its disk holds its own region's log.
+    /// A checkpoint on its disk covers its own region's log through this sequence.
     pub checkpointed: Sequence,
     /// Whether changes are missing until a sync brings them: such an agent answers no reads.
     pub needs_sync: bool,
     /// Every other region's log, ordered by name.
     pub origins: Vec<OriginApplied>,
-    /// How long until its own region's log is trimmed past what each other region has, at the present rate, ordered by name.
+    /// The time until its own region's log is trimmed past what each other region has, at the
+    /// present rate, ordered by name.
     pub runways: Vec<(RegionName, Duration)>,
 }
 
@@ -87,11 +94,12 @@ pub struct AppliedPositions {
 pub struct OriginApplied {
     /// The region.
     pub origin: RegionName,
-    /// Through where.
+    /// It has applied that region's log through this position.
     pub applied: AppliedThrough,
-    /// When that region's log stored its newest own record in what is applied, by its own clock.
+    /// When that region's log stored its newest own record among the applied ones, by its own
+    /// clock.
     pub appended: Wall,
-    /// How long the newest took that the agent applied; none before it applied any.
+    /// The delay of the newest record that the agent applied; none before the first.
     pub delay: Option<Delay>,
 }
 

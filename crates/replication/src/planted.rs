@@ -1,22 +1,23 @@
 //! Faults planted on purpose, to show that the simulator finds each of them (docs/testing.md).
 //!
-//! Only the feature `planted` compiles them in, which the simulator alone turns on; in every other build [`is`] is `false`.
+//! They are compiled in only with the feature `planted`, which only the simulator enables; in every
+//! other build [`is`] is `false`.
 
 /// A planted fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Planted {
-    /// Of two writes with equal stamps the one that came first stays.
+    /// Of two writes with equal stamps, the one that arrived first stays.
     TieRule = 1,
-    /// A write is acknowledged when the log has it, before it was read back.
+    /// A write is acknowledged when the log has it, before it is read back.
     AcknowledgedEarly,
     /// A range is accepted wherever it begins.
     RangeRule,
-    /// A stamp may be as far behind as it likes.
+    /// A stamp may be behind without limit.
     MaxBehind,
-    /// A cursor is one further than the range that moved it.
+    /// A cursor is one higher than the range that moved it.
     CursorPlusOne,
-    /// A value's end is forgotten where the change is applied.
+    /// A value's expiry is dropped when the change is applied.
     Expiry,
     /// Stamps ahead are judged by the reader's clock.
     ReaderClock,
@@ -24,29 +25,31 @@ pub enum Planted {
     LostOutcome,
     /// Changes of another region are forwarded again.
     ForwardedAgain,
-    /// A lane sends its ranges as another shard's.
+    /// A lane sends its ranges as ranges of another shard.
     ShardSwapped,
-    /// Every run of every process writes under one identifier.
+    /// Every run of every process writes under the same identifier.
     WriterReused,
-    /// What is held of a life that ended counts as held of the one that goes on.
+    /// Positions of an ended life count as positions of the current life, even above the fork.
     LifeIgnored,
     /// A range may follow any message at its sequence.
     PreviousIgnored,
     /// A message may count twice.
     MessageId,
-    /// What agents hold of a lost tail is not given back.
+    /// Agents do not give back their writes from a lost tail.
     NotGivenBack,
-    /// Stamps do not follow what was applied.
+    /// Stamps do not follow the applied stamps.
     StampsIgnoreApplied,
-    /// A checkpoint says that it stands where the log is when it is done.
+    /// A checkpoint records a log position that is later than its cells.
     CheckpointLate,
-    /// What a change had seen is dropped where it stands in for another.
+    /// A change loses its `seen` when it replaces another in conflation.
     SeenDropped,
-    /// A write that loses as it arrives counts as known if its winner has seen a greater stamp of its region.
+    /// A write that loses on arrival counts as known if its winner has seen a greater stamp of its
+    /// region.
     SeenByRegion,
     /// Expired values are swept by the clock of the process that holds them.
     SweptByOwnClock,
-    /// What agents hold of a lost tail is not given back where a peer was the first to notice the loss.
+    /// Agents do not give back their writes from a lost tail if a peer was the first to notice the
+    /// loss.
     DoubtGivesNothingBack,
 }
 
@@ -121,7 +124,7 @@ pub fn is(fault: Planted) -> bool {
     IN.load(std::sync::atomic::Ordering::Relaxed) == fault as u8
 }
 
-/// Whether `fault` was planted: never.
+/// Whether `fault` was planted: always false.
 #[cfg(not(feature = "planted"))]
 #[must_use]
 pub const fn is(_fault: Planted) -> bool {

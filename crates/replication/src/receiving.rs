@@ -1,24 +1,32 @@
-//! A receiving lane: one shard of another region's log on its way into this region's, on one
+//! A receiving lane: takes one shard of another region's log into this region's log, on one
 //! session.
 //!
-//! Problem: ranges come from a gateway that may be one of two, over a link that may be cut
-//! anywhere, and are appended to a log whose answers may be lost. Sketch: the lane appends what
-//! follows the last range, several at once, and believes only what it reads back: the fold at the
-//! head of the own log says what was accepted. A range that came back void is appended again, byte
-//! for byte, when it is its turn; a range that the log has already is dropped; whatever does not
-//! follow begins the lane again at the cursor, under a higher generation. The Ack is the fold's
-//! cursor, so nothing is acknowledged that is not stored and accepted.
+//! Problem: ranges come from one of possibly two gateways, over a link that may be cut anywhere,
+//! and are appended to a log whose answers may be lost.
 //!
-//! Invariants: bytes held never exceed the window, or are one range; only ranges of the
-//! certificate's region are appended; the cursor in a report never passes what was read back.
-//! Failure cases: a body that no agent could apply becomes a gap record, so that the lane goes on
-//! and the missing changes are known; stamps ahead of this region's clock wait, and hold the lane
-//! in the open beyond `max_offset`; a lineage that does not include the cursor holds it as `needs
-//! sync`.
+//! Sketch: the lane appends each range that follows the last one, several at once, and trusts only
+//! what it reads back: the fold at the head of the own log decides what was accepted. A range that
+//! was read back void is appended again, byte for byte, in its turn. A range that the log already
+//! has is dropped. Any other range starts the lane again at the cursor, under a higher generation.
+//! The Ack carries the fold's cursor, so nothing is acknowledged before it is stored and accepted.
 //!
-//! The parts with a state of their own: the head of the own log (`head.rs`), the ranges that are
-//! held (`queue.rs`), what the own log answers (`answers.rs`), stamps that are ahead (`clock.rs`),
-//! and the reports to the sender (`reports.rs`).
+//! Invariants:
+//!
+//! - Bytes held never exceed the window, or belong to a single range.
+//! - Only ranges of the certificate's region are appended.
+//! - The cursor in a report never passes what was read back.
+//!
+//! Failure cases:
+//!
+//! - A body that no agent could apply becomes a gap record, so that the lane continues and the
+//!   missing changes are known.
+//! - Stamps ahead of this region's clock wait; beyond `max_offset` the lane reports a hold.
+//! - A lineage that does not include the cursor is refused with [`Hold::UnknownLineage`]: a sync is
+//!   needed.
+//!
+//! The parts with their own state: the head of the own log (`head.rs`), the held ranges
+//! (`queue.rs`), the own log's answers to appends (`answers.rs`), stamps that are ahead
+//! (`clock.rs`), and the reports to the sender (`reports.rs`).
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -58,11 +66,11 @@ use head::{Head, Moved};
 use queue::{Held, Queue};
 use reports::Reports;
 
-/// A receiving lane, one for a session and shard. It is made when the head of the own log has been
-/// read up to its end. See the [module](self) for the algorithm. Of every `now`, `wall` is the
-/// clock of this region's log.
+/// A receiving lane, one for each session and shard. It is created once the own log has been read
+/// to its end. See the [module](self) for the algorithm. In every `now`, `wall` is the clock of
+/// this region's log.
 ///
-/// Inputs, beside [`Receiving::handle_timeout`]:
+/// Inputs, besides [`Receiving::handle_timeout`]:
 ///
 /// - from the link: [`Receiving::handle_range`], [`Receiving::handle_origin_clock`];
 /// - from the reader at the head of the own log: [`Receiving::handle_read_back`] for each message,
@@ -74,20 +82,20 @@ use reports::Reports;
 /// The Welcome carries [`Receiving::poll_welcome`], which is polled once and before any report.
 /// After every input, the shell polls the outputs in this order, each until it is empty:
 ///
-/// 1. [`Receiving::poll_event`]: a range that can't be decoded is set aside before the gap that
-///    stands for it is appended.
+/// 1. [`Receiving::poll_event`]: a range that can't be decoded is set aside before its gap is
+///    appended.
 /// 2. [`Receiving::poll_append`]. An append may be answered in any order, late or never.
 /// 3. [`Receiving::poll_report`], once the Welcome is sent.
-/// 4. [`Receiving::poll_event`] again: a report brings the event of a new hold.
+/// 4. [`Receiving::poll_event`] again: a report that carries a new hold also produces an event.
 ///
-/// [`Receiving::poll_timeout`] is when [`Receiving::poll_append`] may have something although no
-/// input came; [`Receiving::handle_timeout`] goes before it. Both may be called at any time.
+/// At [`Receiving::poll_timeout`], [`Receiving::poll_append`] may return something even without
+/// input; the shell calls [`Receiving::handle_timeout`] first. Both may be called at any time.
 #[derive(Debug)]
 pub struct Receiving {
     log: LogName,
     origin: RegionName,
     window: u32,
-    /// How far all live agents of this region have applied the origin's log.
+    /// All live agents of this region have applied the origin's log through this position.
     applied: Option<AppliedThrough>,
     origin_clock: Option<ClockEstimate>,
     head: Head,
@@ -101,8 +109,8 @@ pub struct Receiving {
 }
 
 impl Receiving {
-    /// The lane of `origin` into `log`, this region's, whose head's fold is `head`. `max_offset` is
-    /// the set's.
+    /// Creates the lane of `origin` into `log`, this region's. `head` is the fold at the head of
+    /// `log`; `max_offset` is the set's.
     #[must_use]
     pub fn new(log: LogName, origin: RegionName, max_offset: Duration, head: &Fold) -> Self {
         Self {
@@ -121,20 +129,20 @@ impl Receiving {
         }
     }
 
-    /// Another window than [`limits::LANE_WINDOW_BYTES`]; before the welcome.
+    /// Replaces the default window of [`limits::LANE_WINDOW_BYTES`]. Must be called before the
+    /// welcome.
     #[must_use]
     pub fn with_window(mut self, window: u32) -> Self {
         self.window = window;
         self
     }
 
-    /// Input: the own log has a record of a later version. Nothing that is appended would be read
-    /// back.
+    /// Input: the own log has a record of a later version. No further append would be read back.
     pub fn handle_stopped(&mut self) {
         self.head.stop();
     }
 
-    /// Output: what the Welcome says of this lane.
+    /// Output: this lane's report in the Welcome.
     pub fn poll_welcome(&mut self) -> LaneReport {
         let report = self.report();
         self.reports.begin(report.clone());
@@ -161,11 +169,11 @@ impl Receiving {
         }
     }
 
-    /// Input: a range from the link. None is taken where it is not the next one, and another report
-    /// says so.
+    /// Input: a range from the link. Returns none if the range is not the next one; a report then
+    /// follows, unless the range is of an older generation.
     ///
     /// # Errors
-    /// [`Violation`]: the session is to end with it as the reason.
+    /// [`Violation`]: the session must end with it as the reason.
     pub fn handle_range(&mut self, now: Now, frame: RangeFrame) -> Result<Option<Taken>, Violation> {
         let generation = self.reports.generation();
         if frame.generation < generation {
@@ -186,7 +194,7 @@ impl Receiving {
         Ok(self.take_if_next(now, Held::new(range, seal, stages, frame.body, cost)))
     }
 
-    /// The stage times of a range that came now.
+    /// The stage times of a range that arrived at `now`.
     fn received(&self, now: Now, stages: StageTimes) -> StageTimes {
         let mut stages = StageTimes {
             received: now.wall.micros(),
@@ -199,8 +207,8 @@ impl Receiving {
         stages
     }
 
-    /// Takes the range if it comes after the last one, or after the cursor. If it does not, its
-    /// sender gets a report.
+    /// Takes the range if it follows the last one or the cursor. Otherwise its sender gets a
+    /// report.
     fn take_if_next(&mut self, now: Now, held: Held) -> Option<Taken> {
         let last = self.queue.last().and_then(|held| held.range.end());
         match held.range.standing(last.or(self.head.cursor())) {
@@ -236,7 +244,7 @@ impl Receiving {
         taken
     }
 
-    /// Nothing of the lane is taken as it is; its sender gets the cursor and the reason.
+    /// Takes nothing of the lane as it is; its sender gets the cursor and the reason.
     fn refuse(&mut self, hold: Hold) {
         self.reset(ResetReason::Refused);
         self.refused = Some(hold);
@@ -248,9 +256,9 @@ impl Receiving {
             .push_back(ReceivingEvent::Undecodable(Box::new(entry)));
     }
 
-    /// Input: what the fold at the head of the own log says of its next message; `head` is that
-    /// fold after it. What lies behind what was read of the same life before, as when a reader
-    /// starts again, says nothing new and is ignored.
+    /// Input: the verdict of the fold at the head of the own log on its next message; `head` is
+    /// that fold after the message. Messages behind what was already read of the same life, as
+    /// after a reader's restart, are ignored.
     pub fn handle_read_back(&mut self, now: Now, header: Option<&Header>, verdict: &Verdict, head: &Fold) {
         if self.head.is_ahead_of(head) {
             return;
@@ -268,8 +276,8 @@ impl Receiving {
         self.handle_head(now, head);
     }
 
-    /// Input: the fold at the end of the own log. To be called when a reader that started again has
-    /// come to the end: what the log has lost shows there.
+    /// Input: the fold at the end of the own log. Must be called when a restarted reader has
+    /// reached the end: a lost tail shows only there.
     pub fn handle_head(&mut self, now: Now, head: &Fold) {
         match self.head.read(&self.origin, head) {
             Moved::Nowhere => {}
@@ -286,7 +294,7 @@ impl Receiving {
         }
     }
 
-    /// Drops what the cursor covers. What is left must begin at the cursor.
+    /// Drops the ranges that the cursor covers. The rest must begin at the cursor.
     fn release(&mut self) {
         while let Some(held) = self.queue.first() {
             match held.range.standing(self.head.cursor()) {
@@ -306,7 +314,7 @@ impl Receiving {
             .push_back(ReceivingEvent::Reset { generation, reason });
     }
 
-    /// Input: an append was answered with a sequence. Only reading back makes it count.
+    /// Input: an append was answered with a sequence. It counts only once it is read back.
     pub fn handle_appended(&mut self, _now: Now, _id: AppendId) {
         self.answers.clear();
     }
@@ -324,12 +332,12 @@ impl Receiving {
         }
     }
 
-    /// Input: how far all live agents of this region have applied the origin's log.
+    /// Input: all live agents of this region have applied the origin's log through `applied`.
     pub fn handle_applied(&mut self, applied: Option<AppliedThrough>) {
         self.applied = applied;
     }
 
-    /// Input: the origin's clock, as the session's pings say.
+    /// Input: the origin's clock, as estimated from the session's pings.
     pub fn handle_origin_clock(&mut self, clock: Option<ClockEstimate>) {
         self.origin_clock = clock;
     }
@@ -360,7 +368,7 @@ impl Receiving {
         })
     }
 
-    /// Output: the Ack or Reset to write, when there is something new to say.
+    /// Output: the Ack or Reset to write, if one is due.
     pub fn poll_report(&mut self) -> Option<Frame> {
         let report = self.report();
         if !self.reports.is_due(&report) {
@@ -372,18 +380,18 @@ impl Receiving {
         Some(self.reports.send(report))
     }
 
-    /// Output: the next thing that the shell must know.
+    /// Output: the next event for the shell.
     pub fn poll_event(&mut self) -> Option<ReceivingEvent> {
         self.events.pop_front()
     }
 
-    /// Input: the time. [`Receiving::poll_append`] has what is to be appended.
+    /// Input: the time. [`Receiving::poll_append`] then returns what is to be appended.
     pub fn handle_timeout(&mut self, now: Now) {
         self.check_clock(now);
     }
 
-    /// Output: the next deadline, and which it is. `now.wall` decides which ranges may be appended
-    /// at all.
+    /// Output: the next deadline, and which one it is. Only ranges with stamps up to `now.wall` may
+    /// be appended.
     #[must_use]
     pub fn poll_timeout(&self, now: Now) -> Option<(Mono, Deadline)> {
         let append = self.queue.due(now.wall, self.answers.most_appends());
@@ -396,7 +404,7 @@ impl Receiving {
             .min()
     }
 
-    /// Why nothing is appended for the moment.
+    /// Why nothing is appended for now.
     #[must_use]
     pub fn hold(&self) -> Option<Hold> {
         let head = self.head.hold();
@@ -404,7 +412,7 @@ impl Receiving {
         held.or_else(|| self.clock.hold()).or(self.refused)
     }
 
-    /// Through where the own log holds the origin's.
+    /// The own log has the origin's log through this cursor.
     #[must_use]
     pub fn cursor(&self) -> Option<Cursor> {
         self.head.cursor()

@@ -1,11 +1,11 @@
-//! When something that lasts is reported: at once, and again after an interval.
+//! When to report a lasting condition: immediately, and again after an interval.
 
 use std::time::Duration;
 
 use crate::time::Mono;
 
-/// Says when to report one thing that lasts. The caller asks [`Reminder::take`] each time that it
-/// sees the thing, and calls [`Reminder::end`] once the thing is over.
+/// Decides when to report one lasting condition. The caller calls [`Reminder::take`] each time that
+/// it sees the condition, and [`Reminder::end`] once the condition is over.
 #[derive(Debug, Clone, Copy)]
 pub struct Reminder {
     interval: Duration,
@@ -13,7 +13,7 @@ pub struct Reminder {
 }
 
 impl Reminder {
-    /// A reminder that has reported nothing yet, and then reports once an `interval` at most.
+    /// Creates a reminder that has not reported yet and reports at most once an `interval`.
     #[must_use]
     pub const fn every(interval: Duration) -> Self {
         Self {
@@ -38,13 +38,14 @@ impl Reminder {
         due
     }
 
-    /// Whether something was reported that has not ended.
+    /// Whether a condition was reported that has not ended.
     #[must_use]
     pub fn has_reported(&self) -> bool {
         self.reported.is_some()
     }
 
-    /// The thing is over: when it comes back, it is reported at once. Whether it had been reported.
+    /// The condition is over: when it comes back, it is reported immediately. Returns whether it
+    /// had been reported.
     pub fn end(&mut self) -> bool {
         self.reported.take().is_some()
     }

@@ -1,19 +1,28 @@
-//! A sending lane: one shard of this region's log on its way to one peer.
+//! A sending lane: sends one shard of this region's log to one peer.
 //!
-//! Problem: a peer may be current, an hour behind, or rewound by a lost tail, and its cursor alone
-//! is the truth. Sketch: the lane reads the log by itself, from a state at or before the peer's
-//! cursor, with a fold of its own; so catching up and keeping up are one path. What the fold
-//! accepts of this region's own becomes ranges, which travel within the receiver's credit, several
-//! at once. Whatever goes wrong (another connection, a reset, a new life at either end) has one
-//! mend: drop what is held and begin again at the peer's cursor.
+//! Problem: a peer may be current, an hour behind, or rewound by a lost tail. Only its cursor is
+//! authoritative.
 //!
-//! Invariants: ranges leave in order and without holes within one generation; bytes under way never
-//! exceed the credit; a range ends at a record with an own stamp. Failure cases: the cursor's
-//! message is not the log's (the log lost its tail: an event says so, and the lane waits for the
-//! next life); the cursor is trimmed away or of an unknown life (`needs sync`).
+//! Sketch: the lane has its own reader and its own fold, and reads the log from a state at or
+//! before the peer's cursor, so catching up and keeping up are one path. This region's own records
+//! that the fold accepts become ranges. Ranges travel within the receiver's credit, several at
+//! once. Every failure (a new connection, a reset, a new life at either end) has one fix: drop what
+//! is held and start again at the peer's cursor.
 //!
-//! The parts with a state of their own: what the peer has said (`peer.rs`), why ranges may not
-//! leave (`gate.rs`), the reader and what it has read (`reading.rs`), the ranges that have not left
+//! Invariants:
+//!
+//! - Ranges leave in order and without holes within one generation.
+//! - Bytes under way never exceed the credit.
+//! - A range ends at a record with an own stamp.
+//!
+//! Failure cases:
+//!
+//! - The log has another message at the cursor: the log lost its tail. An event reports it, and the
+//!   lane waits for the next life.
+//! - The cursor was trimmed away or is of an unknown life: `needs sync`.
+//!
+//! The parts with their own state: the peer's reports (`peer.rs`), why ranges may not leave
+//! (`gate.rs`), the reader and what it has read (`reading.rs`), the ranges that have not left
 //! (`outbox.rs`), those under way ([`Credit`]), and the lag (`lag.rs`).
 
 use std::collections::VecDeque;
@@ -49,12 +58,12 @@ use outbox::Outbox;
 use peer::Peer;
 use reading::{Place, Reading};
 
-/// A sending lane. See the [module](self) for the algorithm. Of every `now`, `wall` is the clock of
+/// A sending lane. See the [module](self) for the algorithm. In every `now`, `wall` is the clock of
 /// this region's log.
 ///
-/// Inputs, beside [`Sending::handle_timeout`]:
+/// Inputs, besides [`Sending::handle_timeout`]:
 ///
-/// - from the leader before, first of all: [`Sending::handle_lag_before`];
+/// - from the previous leader, before all others: [`Sending::handle_lag_before`];
 /// - from the reader at the log's head: [`Sending::handle_head`], [`Sending::handle_stored`];
 /// - from the link: [`Sending::handle_welcome`], [`Sending::handle_paused`],
 ///   [`Sending::handle_disconnected`];
@@ -64,35 +73,36 @@ use reading::{Place, Reading};
 ///
 /// After every input, the shell polls the outputs in this order:
 ///
-/// 1. [`Sending::poll_reader`], until it is empty. Each order ends the reader before it; a message
+/// 1. [`Sending::poll_reader`], until it is empty. Each order ends the previous reader; a message
 ///    or a failure of an earlier run changes nothing.
 /// 2. [`Sending::poll_event`], until it is empty.
 /// 3. [`Sending::poll_transmit`], until it is empty, while the session is open. Before each call,
-///    [`Sending::handle_link`] says whether the link has room; without room it is not polled.
+///    [`Sending::handle_link`] reports whether the link has room; without room the shell does not
+///    poll.
 ///
 /// Then the shell waits: for the next message of the reader while [`Sending::wants_messages`], for
 /// any other input, and until [`Sending::poll_timeout`] at most. [`Sending::handle_timeout`] acts
-/// on the earliest deadline if it is due and on no other, so the shell polls the outputs and the
-/// next deadline after it; [`Deadline`] says what each one means. A call that comes early does
+/// only on the earliest deadline, and only if it is due, so the shell polls the outputs and the
+/// next deadline after it. [`Deadline`] documents each of them. A call that comes early does
 /// nothing.
 #[derive(Debug)]
 pub struct Sending {
     log: LogName,
-    /// The log's lives, as far as any reader of it knows.
+    /// The newest known lives of the log, from any reader of it.
     lineage: Lineage,
     peer: Peer,
     gate: Gate,
     reading: Reading,
     outbox: Outbox,
     credit: Credit,
-    /// When the lane last came forward, began again, or had nothing to do.
+    /// When the lane last made progress, started again, or had nothing to do.
     moved: Mono,
     unapplied: Unapplied,
     events: VecDeque<LaneEvent>,
 }
 
 impl Sending {
-    /// The lane of `log`, this region's, to one peer; idle.
+    /// Creates the lane of `log`, this region's, to one peer; idle.
     #[must_use]
     pub fn new(log: LogName) -> Self {
         Self {
@@ -109,21 +119,21 @@ impl Sending {
         }
     }
 
-    /// Input: what is known of the lag from whoever sent before. The peer had applied all that was
-    /// appended up to `since`, and nothing is known beyond. To be called before anything else.
+    /// Input: the lag known to the previous leader. The peer had applied everything appended up to
+    /// `since`; nothing is known beyond. Must be called before anything else.
     pub fn handle_lag_before(&mut self, since: Wall) {
         self.unapplied.begin(since);
     }
 
-    /// Input: the log has an own record at `sequence`, stored at `appended`, as the reader at its
-    /// head says. It waits for the peer whether or not this lane has a reader.
+    /// Input: the reader at the log's head found an own record at `sequence`, stored at `appended`.
+    /// The record waits for the peer whether or not this lane has a reader.
     pub fn handle_stored(&mut self, sequence: Sequence, appended: Wall) {
         self.unapplied.add(sequence, appended);
     }
 
-    /// Input: the lives of the log as the fold at its head knows them. To be called when the
-    /// process has read the log up to its end and whenever a life begins; a lane sends nothing
-    /// before the first.
+    /// Input: the lives of the log as the fold at its head knows them. Must be called when the
+    /// process has read the log to its end and whenever a life begins; a lane sends nothing before
+    /// the first call.
     pub fn handle_head(&mut self, now: Now, head: &Fold) {
         self.unapplied.begin(now.wall);
         if self.adopt_lineage(head.lineage()) && self.peer.is_connected() {
@@ -131,7 +141,7 @@ impl Sending {
         }
     }
 
-    /// Takes lives that are newer than the known ones, or stand in their place; whether they do.
+    /// Takes lives that are newer than the known ones or replace them. Returns whether they do.
     fn adopt_lineage(&mut self, lineage: &Lineage) -> bool {
         let held = self.lineage.current();
         if !lineage.current().is_some_and(|life| life.supersedes(held)) {
@@ -151,7 +161,7 @@ impl Sending {
         self.begin_generation(now, report);
     }
 
-    /// Input: the receiver begins the lane again. One of an older generation is ignored.
+    /// Input: the receiver starts the lane again. An older generation is ignored.
     pub fn handle_reset(&mut self, now: Now, report: &LaneReport) {
         let current = self.peer.generation();
         if current.is_some_and(|current| report.generation > current) {
@@ -159,8 +169,8 @@ impl Sending {
         }
     }
 
-    /// Input: how far the receiver is. One of another generation is ignored; one of another life of
-    /// the receiver's log begins the lane again.
+    /// Input: the receiver's progress. A report of another generation is ignored; a report of
+    /// another life of the receiver's log starts the lane again.
     pub fn handle_ack(&mut self, now: Now, report: &LaneReport) {
         let Some(changed) = self.peer.acknowledge(report) else {
             return;
@@ -180,21 +190,21 @@ impl Sending {
         }
     }
 
-    /// Input: the link is gone. Nothing is read or held until the next welcome.
+    /// Input: the link is down. Nothing is read or held until the next welcome.
     pub fn handle_disconnected(&mut self, _now: Now) {
         self.peer.close();
         self.credit = Credit::default();
         self.clear();
     }
 
-    /// Input: whether one end of the link asks that no ranges travel.
+    /// Input: whether one end of the link has paused the ranges.
     pub fn handle_paused(&mut self, now: Now, paused: bool) {
         self.gate.set_paused(paused);
         self.moved = now.mono;
     }
 
-    /// Input: whether the link takes no range for the moment. What would leave is closed, and soon
-    /// the lane is behind.
+    /// Input: whether the link takes no ranges for now. While it is full, the open range is closed
+    /// when it is due, and soon the lane is behind.
     pub fn handle_link(&mut self, full: bool) {
         self.gate.set_link_full(full);
     }
@@ -224,8 +234,8 @@ impl Sending {
         }
     }
 
-    /// The peer may have its cursor from another gateway, or from a tail that the log has lost:
-    /// what is sent next must follow the log's own message there.
+    /// The peer may have its cursor from another gateway, or from a tail that the log has lost: the
+    /// next range must follow the log's own message there.
     fn follow_cursor(&mut self, now: Now, cursor: Cursor, shared: Sequence) {
         match self.reading.move_cursor(cursor, shared) {
             Place::Unchanged => {}
@@ -247,7 +257,7 @@ impl Sending {
         self.outbox.restart(Sequence::NONE);
     }
 
-    /// Drops all that is held and begins at the peer's cursor.
+    /// Drops everything held and starts again at the peer's cursor.
     fn begin(&mut self, now: Now) {
         self.clear();
         self.peer.forget_verified();
@@ -265,7 +275,7 @@ impl Sending {
         };
         let is_foreign = |cursor: &Cursor| self.lineage.shared_through(cursor.position).is_none();
         if let Some(cursor) = cursor.filter(is_foreign) {
-            // The log was made anew: whoever made it may not know what it held before.
+            // The log was created again, perhaps without knowledge of its earlier content.
             let found = Anchor::default();
             self.events.push_back(LaneEvent::LifeSuspected { cursor, found });
         }
@@ -298,8 +308,8 @@ impl Sending {
         self.events.push_back(LaneEvent::LifeSuspected { cursor, found });
     }
 
-    /// Input: the reader of `run` begins after `fold`, the state of the mark that it starts from or
-    /// [`Fold::new`].
+    /// Input: the reader of `run` starts after `fold`: the state of the mark that it starts from,
+    /// or [`Fold::new`].
     pub fn handle_reader_started(&mut self, now: Now, run: u64, fold: Fold) {
         let Some(cursor) = self.reading.awaited(run) else {
             return;
@@ -314,7 +324,7 @@ impl Sending {
         self.check_start(now);
     }
 
-    /// Input: the reader of `run` ended, or could not be started.
+    /// Input: the reader of `run` ended or could not be started.
     pub fn handle_reader_failed(&mut self, now: Now, run: u64, failure: ReaderFailure) {
         if !self.reading.is_current(run) {
             return;
@@ -334,7 +344,7 @@ impl Sending {
     }
 
     /// Input: the next message of the reader of `run`. Messages of another run are ignored; a
-    /// message that does not follow the last one begins the lane again.
+    /// message that does not follow the last one starts the lane again.
     pub fn handle_message(&mut self, now: Now, run: u64, message: Message<'_>, body: &Bytes) {
         let Some(folded) = self.reading.apply(run, message) else {
             return;
@@ -363,7 +373,7 @@ impl Sending {
         }
     }
 
-    /// An own record becomes part of a range if the peer does not have it.
+    /// Adds an own record to a range if the peer does not have it.
     fn take_record(&mut self, now: Now, accepted: &Accepted, header: &Header, body: &Bytes) {
         let Some(end) = self.reading.add_record(now, header) else {
             return;
@@ -379,8 +389,8 @@ impl Sending {
         self.outbox.push(now.mono, end, header, &carried);
     }
 
-    /// The reader came past a record that begins a life: what it read past the fork, before the log
-    /// lost its tail, may not be the log's.
+    /// The reader passed a record that begins a life. What it read past the fork, before the log
+    /// lost its tail, may not be in the log.
     fn take_life(&mut self, now: Now) {
         let Some(lineage) = self.reading.lineage().cloned() else {
             return;
@@ -392,7 +402,7 @@ impl Sending {
         }
     }
 
-    /// Where the lane begins, the log's message must be the peer's.
+    /// At the lane's start, the log must have the peer's message.
     fn check_start(&mut self, now: Now) {
         let Some(start) = self.reading.take_start() else {
             return;
@@ -406,8 +416,8 @@ impl Sending {
         }
     }
 
-    /// Input: the time. Acts on the earliest deadline if it is due; then
-    /// [`Sending::poll_transmit`] has what is to be sent.
+    /// Input: the time. Acts on the earliest deadline if it is due; then [`Sending::poll_transmit`]
+    /// returns what is to be sent.
     pub fn handle_timeout(&mut self, now: Now) {
         let due = |(at, deadline): (Mono, Deadline)| (at <= now.mono).then_some(deadline);
         match self.poll_timeout().and_then(due) {
@@ -423,7 +433,7 @@ impl Sending {
         }
     }
 
-    /// The log ends before the peer's cursor, or the reader does not come forward.
+    /// The log ends before the peer's cursor, or the reader makes no progress.
     fn suspect_cursor_ahead(&mut self, now: Now) {
         match (self.reading.at(), self.peer.cursor()) {
             (Some(found), Some(cursor)) => self.suspect(now, cursor, found),
@@ -431,7 +441,7 @@ impl Sending {
         }
     }
 
-    /// Output: the next deadline, and which it is.
+    /// Output: the next deadline, and which one it is.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<(Mono, Deadline)> {
         let sends = self.peer.is_connected() && self.gate.is_open();
@@ -461,13 +471,13 @@ impl Sending {
         has_work && !is_held && self.gate.is_open()
     }
 
-    /// Whether the reader may go on; else it waits, without losing its place.
+    /// Whether the reader may continue; otherwise it waits without losing its place.
     #[must_use]
     pub fn wants_messages(&self) -> bool {
         self.reading.is_running() && self.outbox.bytes() < limits::LANE_AHEAD_BYTES
     }
 
-    /// Output: what the shell must do about the reader.
+    /// Output: the next order for the reader.
     pub fn poll_reader(&mut self) -> Option<ReaderOrder> {
         self.reading.poll_order()
     }
@@ -494,12 +504,12 @@ impl Sending {
         Some(frame)
     }
 
-    /// Output: the next thing that the shell must know.
+    /// Output: the next event for the shell.
     pub fn poll_event(&mut self) -> Option<LaneEvent> {
         self.events.pop_front()
     }
 
-    /// Where the lane is.
+    /// The state of the lane.
     #[must_use]
     pub fn state(&self) -> LaneState {
         if !self.peer.is_connected() {
@@ -524,34 +534,33 @@ impl Sending {
         self.lag_record().at(now.wall)
     }
 
-    /// What is known of that.
+    /// The state from which [`Sending::lag`] is computed.
     #[must_use]
     pub fn lag_record(&self) -> LagRecord {
         self.unapplied.record()
     }
 
-    /// Through where the peer has the log, as it last said.
+    /// The peer has the log through this cursor, as it last reported.
     #[must_use]
     pub fn cursor(&self) -> Option<Cursor> {
         self.peer.cursor()
     }
 
-    /// The newest cursor of the peer whose message the log has: what a write may be confirmed by.
-    /// None while the log is not known to be what the peer has of it, and while something of it is
-    /// missing there.
+    /// The newest cursor of the peer whose message the log has: it may confirm a write. None while
+    /// it is not known whether the peer's log matches this log, and while the peer misses a part of
+    /// it.
     #[must_use]
     pub fn verified(&self) -> Option<Cursor> {
         self.peer.verified().filter(|_| !self.peer_needs_sync())
     }
 
-    /// Whether the peer says that changes of this region are missing there until a sync brings
-    /// them.
+    /// Whether the peer reports that it misses changes of this region until a sync brings them.
     #[must_use]
     pub fn peer_needs_sync(&self) -> bool {
         self.peer.needs_sync()
     }
 
-    /// Through where the peer's agents have applied the log, as it last said.
+    /// The peer's agents have applied the log through this position, as it last reported.
     #[must_use]
     pub fn applied(&self) -> Option<AppliedThrough> {
         self.peer.applied()
@@ -563,7 +572,7 @@ impl Sending {
         &self.credit
     }
 
-    /// What was spared while the lane was behind, since it was made.
+    /// What was saved while the lane was behind, since the lane was created.
     #[must_use]
     pub fn spared(&self) -> Spared {
         self.outbox.spared()

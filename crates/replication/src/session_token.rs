@@ -1,8 +1,9 @@
-//! What a client has read and written, carried from answer to request: `Isthmus-Session` (design.md section 6).
+//! The positions that a client has read and written, carried from response to request:
+//! `Isthmus-Session` (design.md section 6).
 //!
-//! A token maps (origin, shard, life) to a position of that origin's log; a store satisfies it for a shard when it has
-//! applied that much of every origin. A position of an ended life counts up to the forks since; above them it was lost,
-//! and no amount of waiting brings it.
+//! A token maps (origin, shard, life) to a position of that origin's log. A store satisfies it for
+//! a shard when it has applied that much of every origin. A position of an ended life counts up to
+//! the forks since; above them it was lost, and waiting can't bring it back.
 //!
 //! The text form is printable, bounded and needs no quoting in an HTTP header:
 //!
@@ -25,13 +26,14 @@ mod text;
 
 pub use text::InvalidToken;
 
-/// What a client has seen, merged over its requests. Holds at most [`limits::SESSION_POSITIONS`].
+/// The positions that a client has seen, merged over its requests. At most
+/// [`limits::SESSION_POSITIONS`].
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct SessionToken {
     positions: BTreeMap<(RegionName, Shard, Life), Sequence>,
 }
 
-/// A token that would hold more than [`limits::SESSION_POSITIONS`] positions.
+/// A token that would have more than [`limits::SESSION_POSITIONS`] positions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "a session of more than {} positions: begin a new one",
@@ -39,7 +41,7 @@ pub struct SessionToken {
 )]
 pub struct TooManyPositions;
 
-/// How far a store has applied every origin of one shard, with what it knows of their lives.
+/// How far a store has applied every origin of one shard, with their known lives.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Frontier {
     shard: Shard,
@@ -49,27 +51,28 @@ pub struct Frontier {
 /// How far one origin was applied.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Applied {
-    /// Through where nothing is missing.
+    /// Nothing is missing through this position.
     whole: Position,
-    /// Through where readers may have been shown something; further than `whole` where a sync is needed.
+    /// Readers may have been shown everything through this position; above `whole` if a sync is
+    /// needed.
     shown: Position,
     lineage: Lineage,
 }
 
-/// Whether a store has what a token asks for.
+/// Whether a store has everything that a token requires.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Check {
     /// It has.
     Satisfied,
     /// It will, once it has applied more.
     Behind(Vec<Behind>),
-    /// A position was lost with the tail of its log; only a sync can tell what became of it.
+    /// A position was lost with the tail of its log; only a sync can recover it.
     NeedsSync {
-        /// Whose log.
+        /// The region of the log.
         origin: RegionName,
-        /// What the token holds.
+        /// The token's position.
         want: Position,
-        /// Through where the current life shares it, if it is known.
+        /// The current life shares the position's life through this sequence, if known.
         shared: Option<Sequence>,
     },
 }
@@ -77,16 +80,16 @@ pub enum Check {
 /// How far a store is behind a token in one origin's log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Behind {
-    /// Whose log.
+    /// The region of the log.
     pub origin: RegionName,
-    /// What the store has applied; none before the first range.
+    /// The applied position; none before the first range.
     pub have: Option<Position>,
-    /// What the token holds.
+    /// The token's position.
     pub want: Position,
 }
 
 impl Behind {
-    /// How many positions are missing; none when they are of different lives.
+    /// How many positions are missing; none if the two are of different lives.
     #[must_use]
     pub fn distance(&self) -> Option<u64> {
         let have = self.have.map_or(0, |have| have.sequence.0);
@@ -96,7 +99,7 @@ impl Behind {
 }
 
 impl Frontier {
-    /// What has been applied when `fold` has.
+    /// The frontier of a store to which everything up to `fold` was applied.
     #[must_use]
     pub fn of(fold: &Fold) -> Self {
         let own = fold.position().map(|position| {
@@ -127,7 +130,7 @@ impl Frontier {
         &self.shard
     }
 
-    /// Through where `origin`'s log has been applied without anything missing.
+    /// `origin`'s log has been applied without gaps through this position.
     #[must_use]
     pub fn position(&self, origin: &RegionName) -> Option<Position> {
         self.origins.get(origin).map(|applied| applied.whole)
@@ -165,12 +168,13 @@ impl SessionToken {
         self.positions.is_empty()
     }
 
-    /// The logs that the client has seen something of: the origin and the shard, one entry a life.
+    /// The logs of which the client has seen something: the origin and the shard, one entry for
+    /// each life.
     pub fn logs(&self) -> impl Iterator<Item = (&RegionName, &Shard)> {
         self.positions.keys().map(|(origin, shard, _)| (origin, shard))
     }
 
-    /// Notes that the client has seen `origin`'s log of `shard` through `position`.
+    /// Records that the client has seen `origin`'s log of `shard` through `position`.
     ///
     /// # Errors
     /// [`TooManyPositions`]; the token is unchanged.
@@ -192,11 +196,11 @@ impl SessionToken {
         Ok(())
     }
 
-    /// Notes everything that a store has applied: what a read has seen. Positions of ended lives that the current ones
-    /// share become positions of those.
+    /// Records everything that a store has applied, since a read may have seen it. Positions of
+    /// ended lives that the current lives share become positions of the current lives.
     ///
     /// # Errors
-    /// [`TooManyPositions`]; the token holds a part of it.
+    /// [`TooManyPositions`]; the token has taken a part of it.
     pub fn note_read(&mut self, frontier: &Frontier) -> Result<(), TooManyPositions> {
         for (origin, applied) in &frontier.origins {
             self.settle(origin, &frontier.shard, &applied.lineage);
@@ -205,10 +209,10 @@ impl SessionToken {
         Ok(())
     }
 
-    /// Takes in what another token has seen.
+    /// Adds the positions of another token.
     ///
     /// # Errors
-    /// [`TooManyPositions`]; the token holds a part of it.
+    /// [`TooManyPositions`]; the token has taken a part of it.
     pub fn merge(&mut self, other: &Self) -> Result<(), TooManyPositions> {
         for ((origin, shard, life), sequence) in &other.positions {
             let position = Position {
@@ -220,7 +224,8 @@ impl SessionToken {
         Ok(())
     }
 
-    /// Whether a store at `frontier` has all that the token holds of its shard. What is lost comes before what is late.
+    /// Whether a store at `frontier` has all positions of the token for its shard. Lost positions
+    /// take precedence over late ones.
     #[must_use]
     pub fn satisfied_by(&self, frontier: &Frontier) -> Check {
         let mut late = Vec::new();
@@ -245,7 +250,8 @@ impl SessionToken {
         }
     }
 
-    /// Turns positions of ended lives that the current life shares whole into positions of the current life.
+    /// Converts positions of ended lives that the current life shares completely into positions of
+    /// the current life.
     fn settle(&mut self, origin: &RegionName, shard: &Shard, lineage: &Lineage) {
         let Some(current) = lineage.current() else {
             return;

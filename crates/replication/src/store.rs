@@ -1,19 +1,23 @@
-//! The memory store of one shard: what its cells are after everything applied so far (design.md sections 4 and 6).
+//! The in-memory store of one shard: the state of its cells after everything applied so far
+//! (design.md sections 4 and 6).
 //!
-//! Problem: the agents of a region apply the same log, restart from checkpoints taken while they went on applying, and
-//! sweep expired values at moments of their own; they must hold the same cells, and prove it with one number.
+//! Problem: the agents of a region apply the same log, restart from checkpoints that were taken
+//! while they continued to apply, and sweep expired values at different times. They must have the
+//! same cells and prove it with one number.
 //!
-//! Sketch: an ordered map of cells, written only by the merge rule of [`crate::cell`]. The cell with the empty field
-//! covers its key: cells of that key with a version not above its own are removed when either arrives, whatever it
-//! holds (of it only a tombstone means anything; covering by version alone keeps the outcome free of order). The digest
-//! is kept up to date cell by cell.
+//! Sketch: an ordered map of cells, written only by the merge rule of [`crate::cell`]. The cell
+//! with the empty field covers its key: when either arrives, cells of that key with a version not
+//! above its own are removed, whatever its content. (Only a tombstone is meaningful there; covering
+//! by version alone makes the result independent of order.) The digest is updated with each cell.
 //!
-//! Invariants: the cells, their number and the digest are a function of the set of changes applied, whatever their order
-//! and repetition; expiry and sweeping change none of the three. What is dirty plus what is being checkpointed is
-//! everything that differs from the newest checkpoint.
+//! Invariants: the cells, their number and the digest are a function of the set of applied changes,
+//! independent of their order and repetition. Expiry and sweeping change none of the three. The
+//! dirty cells and the cells of the running checkpoint are together everything that differs from
+//! the newest checkpoint.
 //!
-//! Failure cases: a checkpoint may hold a covered cell beside the one that covers it, since its parts are taken one
-//! after another; [`Store::load`] goes by the same rule as [`Store::apply`], so that the covered one goes again.
+//! Failure cases: a checkpoint may have a covered cell beside the one that covers it, since its
+//! parts are taken one after another. [`Store::load`] follows the same rule as [`Store::apply`], so
+//! that the covered cell is removed again.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -38,31 +42,31 @@ pub use codec::InvalidStored;
 pub(crate) use codec::{content_from_parts, content_to_parts};
 pub use listing::{Listed, Page};
 
-/// A cell as a store holds it.
+/// A cell in a store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HeldCell {
     /// The write that won.
     pub cell: Cell,
-    /// When this store applied it, by the agent's clock. Part of no digest.
+    /// When this store applied it, by the agent's clock. Not part of any digest.
     pub applied_at: Wall,
 }
 
-/// What applying a change did.
+/// The result of applying a change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Applied {
-    /// The change is the cell's write.
+    /// The change is now the cell's write.
     Won {
-        /// The write that it replaced without having seen it.
+        /// The replaced write, if the change had not seen it.
         conflict: Option<Conflict>,
     },
     /// A newer write stays.
     Superseded {
-        /// This one, if the newer write had not seen it.
+        /// This change, if the newer write had not seen it.
         conflict: Option<Conflict>,
     },
-    /// The same write again.
+    /// The same write was applied before.
     Same,
-    /// One version with two contents: a writer identifier was reused.
+    /// Two contents with one version: a writer identifier was reused.
     Clash,
 }
 
@@ -117,32 +121,34 @@ impl Store {
         self.digest
     }
 
-    /// The digests of its parts, which regions compare.
+    /// The digests of the store's parts, which regions compare.
     #[must_use]
     pub fn parts(&self) -> &Parts {
         &self.parts
     }
 
-    /// Bytes of memory that the cells take: names, values and a fixed share of the maps, an estimate from above.
+    /// An upper estimate of the memory that the cells take, in bytes: names, values and a fixed
+    /// share of the maps.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// The cell of that name, whatever it holds.
+    /// The cell of that name, with any content.
     #[must_use]
     pub fn held(&self, id: &CellId) -> Option<&HeldCell> {
         self.cells.get(id)
     }
 
-    /// The cell of a plain value: what GET answers from, with [`Cell::live_value`] at the reader's wall time.
+    /// The cell of a plain value. GET answers from it, with [`Cell::live_value`] at the reader's
+    /// wall time.
     #[must_use]
     pub fn get(&self, bucket: &BucketName, key: &Key) -> Option<&HeldCell> {
         self.held(&root(bucket, key))
     }
 
-    /// Merges a change in that may have been read before: another region's, one that is given back, one that is read
-    /// again. `applied_at` is the agent's wall time.
+    /// Merges a change that may have been read before: another region's, one that is given back, or
+    /// one that is read again. `applied_at` is the agent's wall time.
     pub fn apply(&mut self, change: Change, applied_at: Wall) -> Applied {
         if let Some(newer) = self.newer_than(&change.id, &change) {
             let unseen = newer.overwrites_unseen(&change.version);
@@ -151,8 +157,9 @@ impl Store {
         self.win(change, applied_at)
     }
 
-    /// Merges a local write in at its place in its own region's log, over the cells as they were before it. Nobody has
-    /// read it yet, so that a write which keeps it out can't have known of it, unless one process wrote both.
+    /// Merges a local write at its place in its own region's log, over the cells as they were
+    /// before it. No process has read it yet, so the write that supersedes it can't have known it,
+    /// unless the same process wrote both.
     pub fn apply_first(&mut self, change: Change, applied_at: Wall) -> Applied {
         if planted::is(Planted::SeenByRegion) {
             return self.apply(change, applied_at);
@@ -169,7 +176,7 @@ impl Store {
         self.insert(id, cell, applied_at, true)
     }
 
-    /// Whether this very write is held, or the one that is held has seen it.
+    /// Whether this exact write is in the store, or was seen by the write in its place.
     #[must_use]
     pub fn knows(&self, change: &Change) -> bool {
         let held = [
@@ -185,7 +192,8 @@ impl Store {
             })
     }
 
-    /// Puts back a cell of the checkpoint that this store starts from. It is not dirty unless it is covered.
+    /// Loads a cell of the checkpoint that this store starts from. It is not dirty unless it is
+    /// covered.
     pub fn load(&mut self, id: CellId, held: HeldCell) {
         if self
             .cover(&id)
@@ -197,8 +205,8 @@ impl Store {
         }
     }
 
-    /// Drops the bytes of at most `budget` values that have ended at `wall`; how many it dropped. Fewer than `budget`
-    /// means that none is left.
+    /// Drops the bytes of at most `budget` values that have expired at `wall`, and returns how many
+    /// it dropped. Fewer than `budget` means that none is left.
     pub fn sweep(&mut self, wall: Wall, budget: usize) -> usize {
         let mut swept = 0;
         while swept < budget && self.expiries.first().is_some_and(|(at, _)| *at <= wall) {
@@ -216,7 +224,7 @@ impl Store {
         swept
     }
 
-    /// When the next value ends; none if no value has an end.
+    /// When the next value expires; none if no value expires.
     #[must_use]
     pub fn next_expiry(&self) -> Option<Wall> {
         self.expiries.first().map(|(at, _)| *at)
@@ -230,7 +238,7 @@ impl Store {
         self.get(&id.bucket, &id.key).map(|held| &held.cell)
     }
 
-    /// The write that keeps `change` out.
+    /// The newer write that supersedes `change`.
     fn newer_than(&self, id: &CellId, change: &Change) -> Option<&Cell> {
         let held = self.cells.get(id).map(|held| &held.cell);
         let cover = self.cover(id).filter(|cover| cover.version >= change.version);
@@ -289,7 +297,7 @@ impl Store {
         }
     }
 
-    /// Takes a cell out of the map and of every number kept of it.
+    /// Removes a cell from the map and from all counts and digests.
     fn take(&mut self, id: &CellId) -> Option<HeldCell> {
         let held = self.cells.remove(id)?;
         let digest = held.cell.digest(id);
@@ -336,7 +344,8 @@ fn root(bucket: &BucketName, key: &Key) -> CellId {
     }
 }
 
-/// What a cell takes beside its own bytes: its node in the map, its entry among the expiries, allocation headers.
+/// The memory of a cell besides its own bytes: its node in the map, its entry among the expiries,
+/// allocation headers.
 const CELL_OVERHEAD: u64 = 256;
 const SEEN_ENTRY: u64 = 32;
 

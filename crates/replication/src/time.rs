@@ -3,7 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
-/// Monotonic time since an origin of the process's own choosing, in nanoseconds. Never compared across processes.
+/// Monotonic time since an arbitrary origin of the process, in nanoseconds. Never compared across
+/// processes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Mono(u64);
 
@@ -36,12 +37,12 @@ impl Mono {
     }
 }
 
-/// Wall time in microseconds since the Unix epoch, as some clock told it. May step.
+/// Wall time of some clock, in microseconds since the Unix epoch. May step.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Wall(u64);
 
 impl Wall {
-    /// This time by a clock that is `offset` microseconds behind the one that told it, saturating.
+    /// This time by a clock that is `offset` microseconds behind, saturating.
     #[must_use]
     pub fn less(self, offset: i64) -> Self {
         let moved = i128::from(self.micros()) - i128::from(offset);
@@ -54,8 +55,9 @@ impl Wall {
         Self(micros)
     }
 
-    /// The time `millis` milliseconds after the Unix epoch, saturating at the last whole millisecond: written as
-    /// milliseconds it is the same again.
+    /// The time `millis` milliseconds after the Unix epoch, saturating at the last whole
+    /// millisecond, so that the value stays the same when it is written as milliseconds and read
+    /// back.
     #[must_use]
     pub const fn from_millis(millis: u64) -> Self {
         const LAST: u64 = u64::MAX / 1000;
@@ -84,7 +86,7 @@ impl Wall {
         )
     }
 
-    /// This time less `duration`, saturating.
+    /// This time minus `duration`, saturating.
     #[must_use]
     pub fn before(self, duration: Duration) -> Self {
         let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
@@ -109,17 +111,18 @@ impl fmt::Debug for Wall {
 pub struct Now {
     /// For deadlines and durations.
     pub mono: Mono,
-    /// For stamps and for what people read.
+    /// For stamps and for display.
     pub wall: Wall,
 }
 
-/// The time of a log as its reader knows it: when the log stored the newest message that was read, and monotonic time
-/// since (design.md section 4). No process's wall clock enters it.
+/// The time of a log as its reader knows it: when the log stored the newest message that was read,
+/// and the monotonic time since then (design.md section 4). It uses no process's wall clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct LogTime(Option<(Wall, Mono)>);
 
 impl LogTime {
-    /// Takes note of a message that the log stored at `stored`, by the log's clock, and that was read at `read`.
+    /// Records a message that the log stored at `stored`, by the log's clock, and that was read at
+    /// `read`.
     pub fn note(&mut self, stored: Wall, read: Mono) {
         self.0 = Some((stored, read));
     }
@@ -130,8 +133,10 @@ impl LogTime {
         self.0.map(|(stored, _)| stored)
     }
 
-    /// By which time a reader sees what has ended: the process's own while it is within `max_offset` of the log's, else the
-    /// log's. A log that takes no appends stands still, and `servers` tells the time of its servers; none if it is not known.
+    /// The time by which a reader decides what has expired: the process's own while it is within
+    /// `max_offset` of the log's, otherwise the log's. `servers` is the time of the log's servers,
+    /// for a log that takes no appends; none if unknown. Without any time of the log, it is the
+    /// process's own.
     #[must_use]
     pub fn to_read_by(&self, now: Now, servers: Option<Wall>, max_offset: Duration) -> Wall {
         let read = self.0.map(|(stored, read)| stored.after(now.mono.since(read)));
@@ -180,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn milliseconds_beyond_all_time_are_the_same_when_they_were_written() {
+    fn out_of_range_milliseconds_survive_a_round_trip() {
         for millis in [0, 1, u64::MAX / 1000, u64::MAX / 1000 + 1, u64::MAX] {
             let wall = Wall::from_millis(millis);
             assert_eq!(Wall::from_millis(wall.millis()), wall);

@@ -33,7 +33,8 @@ impl TraceContext {
         bytes
     }
 
-    /// Reads the binary form; `None` for another length or a zero id, which a reader treats as no context.
+    /// Decodes the binary form; `None` for another length or a zero id, which a reader treats as no
+    /// context.
     #[must_use]
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let bytes: &[u8; Self::BYTES] = bytes.try_into().ok()?;

@@ -6,19 +6,21 @@ use crate::coordinates::WriterId;
 use crate::hlc::Hlc;
 use crate::names::RegionName;
 
-/// Which write this is. Ordered by stamp, then region name bytes, then writer: the greater one wins, everywhere.
+/// Identifies a write. Ordered by stamp, then region name bytes, then writer; the greater version
+/// wins in every region.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Version {
     /// When it was written.
     pub hlc: Hlc,
     /// Where it was written.
     pub region: RegionName,
-    /// By which run of which process.
+    /// The process run that wrote it.
     pub writer: WriterId,
 }
 
 impl Version {
-    /// The trace of the write if nobody recorded one when it began: the same in every region. Never zero.
+    /// The trace of the write if none was recorded when it began: the same in every region. Never
+    /// zero.
     #[must_use]
     pub fn trace_id(&self) -> u128 {
         xxhash_rust::xxh3::xxh3_128(self.to_string().as_bytes()).max(1)

@@ -1,6 +1,8 @@
-//! The protobuf messages as they are stored and sent (docs/protocol.md). Tags are persisted: never reuse one.
+//! The protobuf messages as stored and sent (docs/protocol.md). Tags are persisted: never reuse
+//! one.
 //!
-//! Everything here is untrusted shape; the typed forms in [`crate::header`], [`crate::body`] and [`crate::fold`] check it.
+//! These types are unchecked; the typed forms in [`crate::header`], [`crate::body`] and
+//! [`crate::fold`] check them.
 #![allow(missing_docs)]
 
 use bytes::Bytes;
@@ -25,7 +27,7 @@ pub struct Life {
     pub nonce: u64,
 }
 
-/// A life with what it began from.
+/// A life and the point where it began.
 #[derive(Clone, Copy, PartialEq, Message)]
 pub struct LifeLink {
     #[prost(message, optional, tag = "1")]
@@ -36,7 +38,8 @@ pub struct LifeLink {
     pub fork: u64,
 }
 
-/// When a batch passed each stage, in microseconds of the clock of the region's log there; 0 = unknown.
+/// When a batch passed each stage, in microseconds of the log clock of the region where the stage
+/// happened; 0 = unknown.
 #[derive(Clone, Copy, PartialEq, Eq, Message)]
 pub struct StageTimes {
     #[prost(fixed64, tag = "1")]
@@ -131,7 +134,8 @@ pub struct Membership {
     pub max_behind_ms: u64,
 }
 
-/// The body of a message that carries changes. Bodies concatenate: the bytes of two are the bytes of both.
+/// The body of a message that carries changes. Bodies concatenate: the bytes of two bodies, joined,
+/// are the body of both.
 #[derive(Clone, PartialEq, Message)]
 pub struct Body {
     #[prost(message, repeated, tag = "1")]
@@ -195,7 +199,7 @@ impl SeenEntry {
         seen.iter().map(entry).collect()
     }
 
-    /// None if there are too many or a name is none.
+    /// None if there are too many entries or a region name is invalid.
     pub(crate) fn read(entries: &[Self]) -> Option<Seen> {
         let mut seen = Seen::default();
         for entry in entries {
@@ -213,7 +217,7 @@ impl SeenEntry {
     }
 }
 
-/// How far an origin has been accepted.
+/// The cursor of an origin.
 #[derive(Clone, Copy, PartialEq, Message)]
 pub struct Cursor {
     #[prost(message, optional, tag = "1")]
@@ -224,7 +228,7 @@ pub struct Cursor {
     pub message_id: u64,
 }
 
-/// The state of a fold, as it is written into marks and checkpoints.
+/// The state of a fold, as written into marks and checkpoints.
 #[derive(Clone, PartialEq, Message)]
 pub struct FoldState {
     #[prost(uint64, tag = "1")]
@@ -254,7 +258,7 @@ pub struct FoldState {
     pub lost_before: bool,
 }
 
-/// What a fold knows of one origin.
+/// A fold's state of one origin.
 #[derive(Clone, PartialEq, Message)]
 pub struct OriginState {
     #[prost(string, tag = "1")]
@@ -269,7 +273,7 @@ pub struct OriginState {
     pub appended: u64,
     #[prost(bool, tag = "6")]
     pub needs_sync: bool,
-    /// Of one that needs a sync.
+    /// Set only while the origin needs a sync.
     #[prost(message, optional, tag = "7")]
     pub whole: Option<Cursor>,
 }

@@ -1,31 +1,42 @@
 //! The write path of one process for one shard: from a client's write to its outcome (design.md
 //! sections 5 and 6).
 //!
-//! Problem: the log is reached over a network that loses, doubles and delays publishes; what a
-//! client hears must hold for ever, and a log that answers nothing must not collect writes.
+//! Problem: the network to the log loses, duplicates and delays publishes. An outcome that a client
+//! gets must stay true forever, and a log that does not answer must not collect writes.
 //!
-//! Sketch: writes wait in a queue. When a message is formed its changes are stamped, and `seen` is
-//! taken from the newest of the store and the own messages in flight, at one moment and against one
-//! store. The message is sent, the same bytes under the same identifier again when unanswered,
-//! until it is read back from the log with its verdict. Publish acknowledgements are hints: they
-//! stop the sending, never decide an outcome.
+//! Sketch: writes wait in a queue. When a message is formed, its changes are stamped, and `seen` is
+//! computed from the store and the own messages in flight, at one moment and against one store. The
+//! message is sent until it is read back from the log with its verdict; an unanswered message is
+//! sent again with the same bytes under the same identifier. Publish acknowledgements are hints:
+//! they stop the sending, but never decide an outcome.
 //!
-//! Invariants: accepted means read back as accepted, once; failed means that the message is not in
-//! the log and never will count (the fold keeps its identifier or its floor has passed it), or was
-//! never sent; everything else is unknown. A message's stamps exceed everything that this process
-//! has applied. Nothing is sent for a client before a barrier has been read back. Own messages in
-//! flight lie within half of `max_behind`, so that none makes another void. At most
-//! [`limits::WRITER_BYTES`] and [`limits::WRITER_WRITES`] are held.
+//! Invariants:
 //!
-//! Failure cases: the deadline passes first (unknown, if a copy may be in the log); the log is full
-//! (failed, if no copy may be in it); the log answers nothing (new writes are refused unsent, one
-//! message a second probes); an acknowledgement at or below a sequence already read (a life is
-//! suspected); a clock that ran ahead (void stamps are forgotten, so that a mended clock mends the
-//! process); a log that was made anew and has no life yet (sent again). One case is left: a void
-//! message that was lost with the log's tail, of which the network still holds a copy, may count in
-//! the next life although its client heard that it failed.
+//! - Accepted means read back as accepted, once.
+//! - Failed means that the message does not count and never will: it was read back as void (the
+//!   fold keeps its identifier, or its floor has passed it), or no copy of it is or can be in the
+//!   log.
+//! - Everything else is unknown.
+//! - The stamps of a message exceed everything that this process has applied.
+//! - Nothing is sent for a client before a barrier has been read back.
+//! - The stamps of own messages in flight lie within half of `max_behind`, so that none makes
+//!   another void.
+//! - At most [`limits::WRITER_BYTES`] and [`limits::WRITER_WRITES`] are held.
 //!
-//! The parts with a state of their own: the writes that wait (`queue.rs`), how a message is formed
+//! Failure cases:
+//!
+//! - The deadline passes first: unknown if a copy may be in the log.
+//! - The log is full: failed if no copy can be in it.
+//! - The log does not answer: new writes are refused unsent, and one message a second probes the
+//!   log.
+//! - The log acknowledges a sequence that was already read: a new life is suspected.
+//! - The clock ran ahead: void stamps are forgotten, so that fixing the clock fixes the process.
+//! - The log was created again and has no life yet: the message is sent again.
+//!
+//! One case remains: a void message is lost with the log's tail while the network still has a copy
+//! of it. The copy may count in the next life although its client was notified of a failure.
+//!
+//! The parts with their own state: the writes that wait (`queue.rs`), how a message is formed
 //! (`form.rs`, with the clock in `stamps.rs`), the messages in flight (`flights.rs`), the barriers
 //! (`barriers.rs`), and whether the log is writable (`availability.rs`).
 
@@ -68,26 +79,26 @@ use queue::Queue;
 ///
 /// - from clients: [`Writer::handle_write`];
 /// - from the log: [`Writer::handle_published`] and [`Writer::handle_publish_failed`] answer one
-///   sending of [`Writer::poll_append`]; they may come in any order, late or never;
+///   send of [`Writer::poll_append`]; they may come in any order, late or never;
 /// - from the store's recovery: [`Writer::handle_rewind`], before any message is read again;
 /// - from the clocks: [`Writer::handle_log_clock`], [`Writer::handle_timeout`].
 ///
 /// After every input, the shell calls [`Writer::handle_timeout`] and polls the outputs in this
 /// order, each until it is empty:
 ///
-/// 1. [`Writer::poll_append`], unless the store does not serve. It takes the store that every
-///    message given to [`Writer::handle_message`] was applied to.
-/// 2. [`Writer::poll_outcome`]. Each write that was taken has one outcome. An accepted write is in
+/// 1. [`Writer::poll_append`], unless the store does not serve. It takes the store to which every
+///    message passed to [`Writer::handle_message`] was applied.
+/// 2. [`Writer::poll_outcome`]. Each write that was taken gets one outcome. An accepted write is in
 ///    the store.
 /// 3. [`Writer::poll_event`].
 ///
-/// [`Writer::poll_timeout`] is when to do so although no input came; [`Deadline`] says what is due.
-/// A client's and an answer's deadline need [`Writer::handle_timeout`], the others
+/// Without input, the shell does the same at [`Writer::poll_timeout`]; [`Deadline`] is what is due
+/// then. The deadlines of a client and of an answer need [`Writer::handle_timeout`], the others
 /// [`Writer::poll_append`]. A call that comes early changes nothing.
 #[derive(Debug)]
 pub struct Writer {
     builder: MessageBuilder,
-    /// Through where the log was read.
+    /// The log was read through this sequence.
     read: Sequence,
     barriers: Barriers,
     availability: Availability,
@@ -98,9 +109,9 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// A writer of the log of which `fold` has been applied, for the process run `writer`, whose
-    /// message identifiers come from `seed`: 128 random bits, a seed of its own for each shard. It
-    /// has a barrier to append before anything else.
+    /// Creates the writer of the log that `fold` has read so far, for the process run `writer`.
+    /// Message identifiers come from `seed`: 128 random bits, a different seed for each shard. The
+    /// writer appends a barrier before anything else.
     #[must_use]
     pub fn new(fold: &Fold, writer: WriterId, seed: u128) -> Self {
         Self {
@@ -115,19 +126,19 @@ impl Writer {
         }
     }
 
-    /// Input: the clock that stamps the log is `offset` microseconds ahead of this process's. Stage
-    /// times are given by it.
+    /// Input: the clock that stamps the log is `offset` microseconds ahead of this process's clock.
+    /// Stage times use the log's clock.
     pub fn handle_log_clock(&mut self, offset: i64) {
         self.builder.set_log_offset(offset);
     }
 
-    /// Whether the barrier was read back.
+    /// Whether the barrier has been read back.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.barriers.is_read_back()
     }
 
-    /// Whether appends are answered.
+    /// Whether the log answers appends.
     #[must_use]
     pub fn is_writable(&self) -> bool {
         self.availability.is_writable()
@@ -145,13 +156,13 @@ impl Writer {
         self.queue.len()
     }
 
-    /// Messages that wait to be read back.
+    /// Messages that have not been read back yet.
     #[must_use]
     pub fn in_flight(&self) -> usize {
         self.flights.len()
     }
 
-    /// Bytes held for writes whose outcomes are not known.
+    /// Bytes held for writes whose outcomes are not known yet.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
         self.queue.bytes() + self.flights.bytes()
@@ -179,9 +190,9 @@ impl Writer {
         Ok(self.queue.push(now, write, bytes))
     }
 
-    /// Input: a message was read, judged and applied. `fold` stands at it, and `superseded` says
-    /// for each change of its body, in order, whether a newer one had already won. Every message of
-    /// the log goes through here.
+    /// Input: a message was read, judged and applied. `fold` is at this message. `superseded` has
+    /// one entry for each change of its body, in order: whether a newer change had already won.
+    /// Every message of the log goes through here.
     pub fn handle_message(&mut self, now: Now, fold: &Fold, verdict: &Verdict, superseded: &[bool]) {
         self.read = fold.at().sequence;
         self.builder.stamps.observe(fold, verdict);
@@ -201,14 +212,14 @@ impl Writer {
         self.flights.send_missing_again(self.read);
     }
 
-    /// Input: the fold was rewound, after the log began a new life. What was acknowledged and not
-    /// read is sent again.
+    /// Input: the fold was rewound after the log began a new life. All messages in flight are sent
+    /// again.
     pub fn handle_rewind(&mut self, fold: &Fold) {
         self.read = fold.at().sequence;
         self.flights.send_all_again();
     }
 
-    /// Input: a publish was acknowledged. The message counts once it is read back.
+    /// Input: a publish was acknowledged. The message counts only once it is read back.
     pub fn handle_published(&mut self, message_id: MessageId, sequence: Sequence) {
         self.note_answer();
         let Some(at) = self.flights.find(message_id) else {
@@ -223,7 +234,7 @@ impl Writer {
         }
     }
 
-    /// Input: a publish did not succeed.
+    /// Input: a publish failed.
     pub fn handle_publish_failed(&mut self, now: Now, message_id: MessageId, error: PublishError) {
         if error == PublishError::Unanswered {
             self.availability.handle_unanswered();
@@ -246,7 +257,7 @@ impl Writer {
         }
     }
 
-    /// Input: the time. Does what is due.
+    /// Input: the time. Handles what is due.
     pub fn handle_timeout(&mut self, now: Now) {
         self.flights.rest_unanswered(now.mono);
         self.availability.handle_timeout(now.mono);
@@ -260,14 +271,14 @@ impl Writer {
             }
         }
         while let Some(at) = self.flights.find_unwanted() {
-            // It may count, so the clock must not go back below it.
+            // A copy may count, so the clock must not go back below its stamp.
             self.builder.stamps.bind(self.flights.get(at).highest);
             self.end(at);
         }
         self.probe_if_idle();
     }
 
-    /// Output: what to wait for next.
+    /// Output: the next deadline, and which one it is.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<(Mono, Deadline)> {
         let client = self.queue.next_deadline().map(|at| (at, Deadline::Client));
@@ -294,14 +305,15 @@ impl Writer {
         })
     }
 
-    /// When a message that waits for more writes is formed as it is.
+    /// When a message that waits for more writes is formed without them.
     fn group_commit_at(&self) -> Option<Mono> {
         let waits = self.has_room() && !self.flights.is_empty() && !self.flights.is_spread();
         let oldest = self.queue.oldest().filter(|_| waits)?;
         Some(oldest.since.mono.after(limits::GROUP_COMMIT))
     }
 
-    /// Output: the next message to append. `store` is what this writer's log was applied to.
+    /// Output: the next message to append. `store` is the store to which this writer's log was
+    /// applied.
     pub fn poll_append(&mut self, now: Now, store: &Store) -> Option<Append> {
         if !self.availability.may_send(now.mono) {
             return None;
@@ -324,7 +336,7 @@ impl Writer {
         self.events.pop_front()
     }
 
-    /// Forms the message that is due and gives its place among those in flight.
+    /// Forms the message that is due and returns its index among those in flight.
     fn form(&mut self, now: Now, store: &Store) -> Option<usize> {
         let flight = if self.barriers.take_due(now.mono) {
             self.builder.form_barrier(now)
@@ -339,7 +351,7 @@ impl Writer {
         Some(self.flights.push(flight))
     }
 
-    /// Finds whether the stamps in flight keep the writes that wait back.
+    /// Checks whether the stamps in flight hold back the queued writes.
     fn check_spread(&mut self, now: Now) {
         if self.has_room() && !self.queue.is_empty() {
             let stamps = &self.builder.stamps;
@@ -371,7 +383,7 @@ impl Writer {
         }
     }
 
-    /// A log that has answered nothing for long gets no more writes.
+    /// Refuses writes once the log has not answered for too long.
     fn stop_if_silent(&mut self, now: Now) {
         if !self.availability.stop_if_silent(now.mono) {
             return;
@@ -383,8 +395,8 @@ impl Writer {
         }
     }
 
-    /// A log that is not writable needs a message to show when it is: a barrier, if nothing else is
-    /// being sent.
+    /// A log that is not writable needs a message that shows when it is writable again: a barrier
+    /// if nothing else is being sent.
     fn probe_if_idle(&mut self) {
         let sends = self.barriers.form_from().is_some() || self.flights.is_active();
         if let Some(at) = self.availability.probe_at().filter(|_| !sends) {
@@ -431,7 +443,7 @@ impl Writer {
             self.events.push_back(Event::BarrierVoid(void));
         }
         if void == Void::NoLife && !flight.is_barrier() {
-            // The fold keeps no identifier before the first life of a log that was made anew:
+            // The fold keeps no identifier before the first life of a log that was created again:
             // another copy may count after it.
             return flight.rest_unanswered(now.mono);
         }
@@ -451,7 +463,7 @@ impl Writer {
         }
     }
 
-    /// Takes out a message that has ended.
+    /// Removes a message that has ended.
     fn end(&mut self, at: usize) -> Flight {
         let flight = self.flights.remove(at);
         if self.flights.is_empty() {
@@ -460,7 +472,7 @@ impl Writer {
         flight
     }
 
-    /// A write has its outcome, which its client gets if it still waits.
+    /// A write has its outcome. Its client gets it if it still waits.
     fn settle(&mut self, write: FlightWrite, outcome: Outcome) {
         if planted::is(Planted::LostOutcome) && write.version.hlc.millis().is_multiple_of(8) {
             return;

@@ -14,7 +14,7 @@ use crate::label::{MaybeKnown, ProcessKind, ShardPhase};
 use crate::offset::Offset;
 use crate::stages::Stages;
 
-/// What an agent reports of itself.
+/// The status of an agent.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct AgentStatus {
@@ -31,7 +31,7 @@ pub struct AgentStatus {
     pub set: String,
     /// The generation of its set.yaml.
     pub generation: u64,
-    /// What is known once the agent has connected to its region; absent before.
+    /// Available once the agent has connected to its region; absent before.
     #[serde(flatten, deserialize_with = "connected")]
     pub connected: Option<ConnectedAgent>,
     /// Its shards; empty while it starts.
@@ -39,7 +39,8 @@ pub struct AgentStatus {
     pub shards: Vec<ShardStatus>,
 }
 
-/// What an agent reports beside its shards once it has connected to its region.
+/// The part of an agent's status, beside its shards, that is available once it has connected to its
+/// region.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct ConnectedAgent {
@@ -55,16 +56,16 @@ pub struct ConnectedAgent {
     /// The live processes of the region.
     #[serde(deserialize_with = "bounded::list::<_, _, 4096>")]
     pub members: Vec<RegionMember>,
-    /// Its clock less the log's, in milliseconds.
+    /// Its clock minus the log's clock, in milliseconds.
     #[serde(rename = "clock_offset_ms")]
     pub clock_offset: Option<Offset>,
-    /// How far that may be off, in milliseconds.
+    /// The maximum error of that offset, in milliseconds.
     #[serde(rename = "clock_uncertainty_ms", with = "MaybeMillis")]
     pub clock_uncertainty: Option<Duration>,
     /// The streams of the region that are missing.
     #[serde(deserialize_with = "bounded::list::<_, _, 65536>")]
     pub missing_streams: Vec<MissingStream>,
-    /// Its memory.
+    /// The memory of its cells.
     pub memory: MemoryStatus,
 }
 
@@ -77,28 +78,28 @@ pub struct RegionMember {
     /// Its name.
     #[serde(deserialize_with = "bounded::name")]
     pub name: String,
-    /// Where it answers applications, as it says.
+    /// The URL for applications, as the process announces it.
     #[serde(deserialize_with = "bounded::maybe_text")]
     pub http: Option<String>,
-    /// Where it answers operators, as it says.
+    /// The URL for operators, as the process announces it.
     #[serde(deserialize_with = "bounded::maybe_text")]
     pub admin: Option<String>,
-    /// Its clock less the log's, in milliseconds, as it says.
+    /// Its clock minus the log's clock, in milliseconds, as the process reports it.
     #[serde(rename = "clock_offset_ms")]
     pub clock_offset: Option<Offset>,
     /// Whether it is the steward.
     pub steward: bool,
 }
 
-/// The memory that cells take, in bytes.
+/// The memory of the cells, in bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct MemoryStatus {
-    /// What they take.
+    /// The memory in use.
     pub used: u64,
-    /// From here on puts are refused.
+    /// The threshold at which puts are refused.
     pub soft: u64,
-    /// From here on nothing is applied.
+    /// The threshold at which nothing more is applied.
     pub hard: u64,
 }
 
@@ -111,31 +112,31 @@ pub struct ShardStatus {
     pub group: String,
     /// Its partition.
     pub partition: u16,
-    /// What the agent does with it.
+    /// The agent's phase for this shard.
     pub phase: MaybeKnown<ShardPhase>,
-    /// The log's life; none before the first record of one.
+    /// The log's life; null before the first record of one.
     pub life: Option<LifeStatus>,
-    /// Through where the log is applied.
+    /// The sequence through which the log is applied.
     pub sequence: u64,
     /// The highest stamp of a change.
     #[serde(deserialize_with = "bounded::label")]
     pub highest_stamp: String,
-    /// How many messages did not count since the agent started.
+    /// Number of void messages since the agent started.
     pub voids: u64,
-    /// Through where other regions' changes are applied, by region.
+    /// The position through which other regions' changes are applied, by region.
     #[serde(deserialize_with = "bounded::map::<_, _, 64>")]
     pub applied: BTreeMap<String, AppliedOrigin>,
     /// How current other regions' changes are here.
     #[serde(deserialize_with = "bounded::list::<_, _, 64>")]
     pub lag: Vec<OriginFreshness>,
-    /// Cells of the store, tombstones included.
+    /// Number of cells in the store, tombstones included.
     pub cells: u64,
     /// The digest of the store.
     #[serde(deserialize_with = "bounded::label")]
     pub digest: String,
-    /// Through where the log is applied in that digest.
+    /// The sequence through which the log is applied in that digest.
     pub digest_at: u64,
-    /// The regions of which changes are missing until a sync brings them.
+    /// The regions whose changes are missing until a sync brings them.
     #[serde(deserialize_with = "bounded::list::<_, _, 128>")]
     pub needs_sync: Vec<MissingChanges>,
     /// Memory of the cells, in bytes.
@@ -144,7 +145,7 @@ pub struct ShardStatus {
     pub checkpoint: CheckpointStatus,
     /// Its log.
     pub log: LogStatus,
-    /// How far other regions have this region's log, by region.
+    /// The position of this region's log in other regions, by region.
     #[serde(deserialize_with = "bounded::map::<_, _, 64>")]
     pub peers: BTreeMap<String, PeerStatus>,
 }
@@ -160,7 +161,7 @@ pub struct LifeStatus {
     pub nonce: String,
 }
 
-/// Through where another region's changes are applied.
+/// The position through which another region's changes are applied.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct AppliedOrigin {
@@ -182,17 +183,17 @@ pub struct OriginFreshness {
     pub origin: String,
     /// How current they are.
     pub state: MaybeKnown<Freshness>,
-    /// Everything that is older than this is here, in milliseconds. None while nothing is known to
-    /// be here, or changes are missing.
+    /// All changes older than this are here, in milliseconds. Null while this is not known, or
+    /// changes are missing.
     #[serde(rename = "proof_age_ms", with = "MaybeMillis")]
     pub proof_age: Option<Duration>,
-    /// How long the newest message took that was applied, in milliseconds.
+    /// The delay of the newest applied message, in milliseconds.
     #[serde(rename = "delay_ms", with = "MaybeMillis")]
     pub delay: Option<Duration>,
-    /// The parts of that, in milliseconds.
+    /// The parts of the delay, in milliseconds.
     #[serde(rename = "stages_ms")]
     pub stages: Stages,
-    /// How far the delay may be off, in milliseconds.
+    /// The maximum error of the delay, in milliseconds.
     #[serde(rename = "uncertainty_ms", with = "MaybeMillis")]
     pub uncertainty: Option<Duration>,
 }
@@ -213,12 +214,12 @@ pub struct MissingChanges {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct CheckpointStatus {
-    /// Through where it holds the log.
+    /// The sequence through which it contains the log.
     pub sequence: u64,
-    /// Its age, in milliseconds; none before the first one.
+    /// Its age, in milliseconds; null before the first one.
     #[serde(rename = "age_ms", with = "MaybeMillis")]
     pub age: Option<Duration>,
-    /// Cells that are newer than it.
+    /// Number of cells that are newer than the checkpoint.
     pub dirty: u64,
 }
 
@@ -234,22 +235,22 @@ pub struct LogStatus {
     pub full: bool,
 }
 
-/// How far another region has this region's log.
+/// The position of this region's log in another region.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct PeerStatus {
-    /// Whether a link to it stands.
+    /// Whether a link to it is open.
     pub connected: bool,
-    /// Through where its log has this region's.
+    /// The sequence through which its log has this region's log.
     pub sequence: Option<u64>,
-    /// Through where its agents have applied it.
+    /// The sequence through which its agents have applied this region's log.
     pub applied: Option<u64>,
-    /// How old this is, in milliseconds.
+    /// The age of this information, in milliseconds.
     #[serde(rename = "heard_ms", with = "Millis")]
     pub age: Duration,
 }
 
-/// An agent that is connected tells its run. Without one the others would be nothing but defaults.
+/// A connected agent reports its run. Without a run all other fields are only defaults.
 fn connected<'de, D: Deserializer<'de>>(from: D) -> Result<Option<ConnectedAgent>, D::Error> {
     let connected = ConnectedAgent::deserialize(from)?;
     Ok((!connected.run.is_empty()).then_some(connected))

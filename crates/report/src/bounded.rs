@@ -1,5 +1,5 @@
-//! Reading within bounds. A bad name, label or number is an error. Text for people is cut to a
-//! length.
+//! Deserialisation with limits. An invalid name, label or number is an error. Text for people is
+//! truncated.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,12 +9,12 @@ use isthmus_replication::limits::{FRAME_TEXT_BYTES, NAME_BYTES};
 use serde::de::{Error as _, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-/// Longest label, in bytes.
+/// Maximum length of a label, in bytes.
 const LABEL_BYTES: usize = 128;
-/// Greatest number, of whatever unit: 30,000 years in milliseconds.
+/// Maximum absolute value of a number, in any unit: 30,000 years in milliseconds.
 const GREATEST: f64 = 1e15;
 
-/// What was read is no name, label or number of a report.
+/// A value that is not a valid name, label or number of a report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 enum Unfit {
     #[error("a name of 1 to {NAME_BYTES} of the characters a-z, 0-9 and '-' was expected")]
@@ -25,12 +25,12 @@ enum Unfit {
     Number,
 }
 
-/// A name, or nothing.
+/// A name, or an empty string.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(try_from = "String")]
 struct Name(String);
 
-/// Printable characters without spaces, or nothing.
+/// Printable characters without spaces, or an empty string.
 #[derive(Debug, Deserialize)]
 #[serde(try_from = "String")]
 struct Label(String);
@@ -75,7 +75,7 @@ impl TryFrom<f64> for Number {
     }
 }
 
-/// Text with a space for each control character.
+/// Text with each control character replaced by a space.
 pub(crate) fn without_controls(text: &str) -> String {
     text.replace(char::is_control, " ")
 }

@@ -1,12 +1,12 @@
-//! `/v1/doctor`: what a process found when it looked at what it stands on. Field names are
-//! published: never renamed.
+//! `/v1/doctor`: the results of a process's checks of its environment. Field names are published:
+//! never renamed.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::label::{MaybeKnown, ProcessKind};
 
-/// What a process found.
+/// The findings of a process.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DoctorReport {
     /// Its region.
@@ -16,39 +16,39 @@ pub struct DoctorReport {
     pub role: MaybeKnown<ProcessKind>,
     /// Its name.
     pub process: String,
-    /// What it found.
+    /// The findings.
     pub findings: Vec<Finding>,
 }
 
-/// How grave a finding is; the greatest is the worst.
+/// The severity of a finding; the greatest value is the worst.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
-    /// As it should be.
+    /// No problem.
     Ok,
-    /// It works, and something should be mended.
+    /// It works, but something should be fixed.
     Warn,
-    /// It does not work, or will not for long.
+    /// It does not work, or will soon stop working.
     Fail,
 }
 
-/// What one check found.
+/// The result of one check.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Finding {
     /// The name of the check.
     pub check: String,
-    /// What was looked at: a peer, a stream, a folder; empty where there is only one.
+    /// The checked object: a peer, a stream, a folder; empty if there is only one.
     pub of: String,
-    /// How grave it is.
+    /// The severity.
     pub verdict: Verdict,
-    /// What was found.
+    /// The result in words.
     pub found: String,
-    /// What to do about it; none where there is nothing to do.
+    /// The fix; null if nothing needs to be fixed.
     pub mend: Option<String>,
 }
 
 impl Finding {
-    /// All is well.
+    /// A finding without a problem.
     #[must_use]
     pub fn ok(check: &str, of: &str, found: impl Into<String>) -> Self {
         Self {
@@ -60,7 +60,7 @@ impl Finding {
         }
     }
 
-    /// Something should be mended.
+    /// A finding with a problem that should be fixed.
     #[must_use]
     pub fn warn(check: &str, of: &str, found: impl Into<String>, mend: impl Into<String>) -> Self {
         Self {
@@ -70,7 +70,7 @@ impl Finding {
         }
     }
 
-    /// Something must be mended.
+    /// A finding with a problem that must be fixed.
     #[must_use]
     pub fn fail(check: &str, of: &str, found: impl Into<String>, mend: impl Into<String>) -> Self {
         Self {
@@ -79,7 +79,7 @@ impl Finding {
         }
     }
 
-    /// As grave as `verdict`; the mend is kept where there is something to mend.
+    /// A finding of severity `verdict`; the fix is dropped if nothing needs to be fixed.
     #[must_use]
     pub fn of_verdict(verdict: Verdict, check: &str, of: &str, found: String, mend: &str) -> Self {
         match verdict {

@@ -1,8 +1,8 @@
-//! Durations as float numbers of JSON. Each type here names a form on the wire; a field says which
-//! one it has with `#[serde(with = "...")]`, which gives the form to its schema too.
+//! Durations as JSON numbers with a fraction. Each type here is one encoding; a field selects one
+//! with `#[serde(with = "...")]`, which also sets the field's schema.
 //!
-//! A negative number is no duration: it is read as not known, or as zero where the field is always
-//! known.
+//! A negative number is not a duration: it is read as unknown, or as zero if the field is never
+//! null.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -13,27 +13,27 @@ use serde::{Deserializer, Serialize, Serializer};
 
 use crate::bounded;
 
-/// Peers of a region.
+/// Maximum number of peers of a region.
 const PEERS: usize = 64;
 
 /// Milliseconds.
 #[derive(Debug)]
 pub struct Millis;
 
-/// Milliseconds, or null where the duration is not known.
+/// Milliseconds, or null if the duration is not known.
 #[derive(Debug)]
 pub struct MaybeMillis;
 
-/// Seconds, or null where the duration is not known.
+/// Seconds, or null if the duration is not known.
 #[derive(Debug)]
 pub struct MaybeSeconds;
 
-/// Seconds by the name of a region.
+/// Seconds by name of a region.
 #[derive(Debug)]
 pub struct SecondsByName;
 
-/// A duration in milliseconds. Whole microseconds are exact in a float for 285 years, nanoseconds
-/// for 104 days.
+/// A duration in milliseconds. A float represents whole microseconds exactly up to 285 years, and
+/// nanoseconds up to 104 days.
 #[must_use]
 pub fn millis(duration: Duration) -> f64 {
     match duration.subsec_nanos() % 1_000 {
@@ -42,7 +42,7 @@ pub fn millis(duration: Duration) -> f64 {
     }
 }
 
-/// The duration of so many milliseconds, to the nanosecond; none of a negative number.
+/// The duration of `millis` milliseconds, to the nanosecond; `None` for a negative number.
 pub(crate) fn from_millis(millis: f64) -> Option<Duration> {
     let fraction = Duration::from_nanos((millis.fract() * 1e6).round() as u64);
     let whole = Duration::from_millis(millis.trunc() as u64);
@@ -54,72 +54,72 @@ fn from_seconds(seconds: f64) -> Option<Duration> {
 }
 
 impl Millis {
-    /// Writes the number.
+    /// Serialises the number.
     ///
     /// # Errors
-    /// Those of the serializer.
+    /// The errors of the serializer.
     pub fn serialize<S: Serializer>(duration: &Duration, to: S) -> Result<S::Ok, S::Error> {
         millis(*duration).serialize(to)
     }
 
-    /// Reads the number.
+    /// Deserialises the number.
     ///
     /// # Errors
-    /// It is no number, or too great.
+    /// If it is not a number, or too large.
     pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
         bounded::number(from).map(|millis| from_millis(millis).unwrap_or_default())
     }
 }
 
 impl MaybeMillis {
-    /// Writes the number or null.
+    /// Serialises the number or null.
     ///
     /// # Errors
-    /// Those of the serializer.
+    /// The errors of the serializer.
     pub fn serialize<S: Serializer>(duration: &Option<Duration>, to: S) -> Result<S::Ok, S::Error> {
         duration.map(millis).serialize(to)
     }
 
-    /// Reads the number or null.
+    /// Deserialises the number or null.
     ///
     /// # Errors
-    /// It is neither, or too great.
+    /// If it is neither, or too large.
     pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
         bounded::maybe_number(from).map(|millis| millis.and_then(from_millis))
     }
 }
 
 impl MaybeSeconds {
-    /// Writes the number or null.
+    /// Serialises the number or null.
     ///
     /// # Errors
-    /// Those of the serializer.
+    /// The errors of the serializer.
     pub fn serialize<S: Serializer>(duration: &Option<Duration>, to: S) -> Result<S::Ok, S::Error> {
         duration.map(|duration| duration.as_secs_f64()).serialize(to)
     }
 
-    /// Reads the number or null.
+    /// Deserialises the number or null.
     ///
     /// # Errors
-    /// It is neither, or too great.
+    /// If it is neither, or too large.
     pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
         bounded::maybe_number(from).map(|seconds| seconds.and_then(from_seconds))
     }
 }
 
 impl SecondsByName {
-    /// Writes the numbers.
+    /// Serialises the numbers.
     ///
     /// # Errors
-    /// Those of the serializer.
+    /// The errors of the serializer.
     pub fn serialize<S: Serializer>(all: &BTreeMap<String, Duration>, to: S) -> Result<S::Ok, S::Error> {
         to.collect_map(all.iter().map(|(name, duration)| (name, duration.as_secs_f64())))
     }
 
-    /// Reads the numbers.
+    /// Deserialises the numbers.
     ///
     /// # Errors
-    /// A key is no name, a value is no number or too great, or there are too many.
+    /// If a key is not a name, a value is not a number or too large, or there are too many.
     pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<String, Duration>, D::Error> {
         let all = bounded::numbers_by_name::<D, PEERS>(from)?.into_iter();
         Ok(all

@@ -15,7 +15,7 @@ use crate::lag::LagRow;
 use crate::offset::Offset;
 use crate::region::{Epoch, LinkStatus, LogPosition, MemberStatus, ReceivingStatus, RegionReport};
 
-/// What a gateway reports: of itself and its region, and the last report of every region.
+/// The status of a gateway: its own, that of its region, and the last report of every region.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct GatewayStatus {
@@ -38,34 +38,34 @@ pub struct GatewayStatus {
     /// The leader of the region's gateways.
     #[serde(deserialize_with = "bounded::maybe_name")]
     pub leader: Option<String>,
-    /// Whether this gateway leads.
+    /// Whether this gateway is the leader.
     pub leading: bool,
-    /// The leadership.
+    /// The epoch of the leadership.
     pub epoch: Option<Epoch>,
     /// The live processes of the region.
     #[serde(deserialize_with = "bounded::list::<_, _, 4096>")]
     pub members: Vec<MemberStatus>,
-    /// The clock that stamps the region's log; none while it is not known.
+    /// The clock that stamps the region's log; null while it is not known.
     pub nats_clock: Option<ClockStatus>,
-    /// The links that the leader makes.
+    /// The outbound links of the leader.
     #[serde(deserialize_with = "bounded::list::<_, _, 64>")]
     pub links: Vec<LinkStatus>,
-    /// The links that end at this gateway.
+    /// The inbound links of this gateway.
     #[serde(deserialize_with = "bounded::list::<_, _, 4096>")]
     pub accepted: Vec<AcceptedLinkStatus>,
-    /// How far this gateway has read the log of each shard.
+    /// The position through which this gateway has read the log of each shard.
     #[serde(deserialize_with = "bounded::list::<_, _, 65536>")]
     pub heads: Vec<HeadStatus>,
-    /// What arrives from other regions, by origin and shard.
+    /// The state of other regions' changes as they arrive, by origin and shard.
     #[serde(deserialize_with = "bounded::list::<_, _, 1048576>")]
     pub receiving: Vec<ReceivingStatus>,
-    /// What comparisons with other regions found; empty where this gateway does not lead.
+    /// Results of comparisons with other regions; empty if this gateway is not the leader.
     #[serde(deserialize_with = "bounded::list::<_, _, 1048576>")]
     pub compared: Vec<ComparedShard>,
     /// The streams of the region that are missing.
     #[serde(deserialize_with = "bounded::list::<_, _, 65536>")]
     pub missing_streams: Vec<MissingStream>,
-    /// Every pair of regions and every shard that both hold, the worst shard of a pair first.
+    /// Every pair of regions and every shard that both have, the worst shard of a pair first.
     #[serde(deserialize_with = "bounded::list::<_, _, 1048576>")]
     pub lag: Vec<LagRow>,
     /// The last report of every region.
@@ -80,7 +80,7 @@ pub struct KnownRegion {
     /// The report.
     #[serde(flatten)]
     pub report: RegionReport,
-    /// How old it is, in milliseconds; absent of the gateway's own region.
+    /// Its age, in milliseconds; absent for the gateway's own region.
     #[serde(
         rename = "age_ms",
         with = "MaybeMillis",
@@ -93,10 +93,10 @@ pub struct KnownRegion {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct ClockStatus {
-    /// That clock less this process's, in milliseconds.
+    /// That clock minus this process's clock, in milliseconds.
     #[serde(rename = "offset_ms")]
     pub offset: Offset,
-    /// How far that may be off, in milliseconds.
+    /// The maximum error of the offset, in milliseconds.
     #[serde(rename = "uncertainty_ms", with = "Millis")]
     pub uncertainty: Duration,
 }
@@ -105,31 +105,31 @@ pub struct ClockStatus {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct AcceptedLinkStatus {
-    /// The region at the other end.
+    /// The peer region.
     #[serde(deserialize_with = "bounded::name")]
     pub peer: String,
-    /// The other end's address.
+    /// The peer's address.
     #[serde(deserialize_with = "bounded::label")]
     pub address: String,
-    /// The gateway at the other end, once it has said its name.
+    /// The peer gateway, once it has sent its name.
     #[serde(deserialize_with = "bounded::maybe_name")]
     pub gateway: Option<String>,
-    /// The version of the protocol that both ends speak.
+    /// The protocol version that both ends use.
     pub protocol_version: Option<u32>,
-    /// Since when it stands, in milliseconds since the Unix epoch.
+    /// When it was opened, in milliseconds since the Unix epoch.
     pub since_ms: u64,
     /// Its round trip, in milliseconds.
     #[serde(rename = "rtt_ms", with = "MaybeMillis")]
     pub rtt: Option<Duration>,
-    /// The peer's clock less this one's, in milliseconds.
+    /// The peer's clock minus this one, in milliseconds.
     #[serde(rename = "clock_offset_ms")]
     pub clock_offset: Option<Offset>,
-    /// How far that may be off, in milliseconds.
+    /// The maximum error of that offset, in milliseconds.
     #[serde(rename = "clock_uncertainty_ms", with = "MaybeMillis")]
     pub clock_uncertainty: Option<Duration>,
 }
 
-/// How far a gateway has read the log of one shard.
+/// The progress of a gateway in reading the log of one shard.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct HeadStatus {
@@ -138,27 +138,27 @@ pub struct HeadStatus {
     pub group: String,
     /// Its partition.
     pub partition: u16,
-    /// What the gateway does with the log.
+    /// The gateway's state for this log.
     pub state: HeadState,
-    /// Through where it has read; none before the first message.
+    /// The position through which it has read; null before the first message.
     pub position: Option<LogPosition>,
 }
 
-/// What a gateway does with the log of one shard: `starting`, `reading`, `running`, or the reason
-/// why it does not read.
+/// A gateway's state for the log of one shard: `starting`, `reading`, `running`, or the reason why
+/// it does not read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HeadState {
-    /// It has not read yet.
+    /// It has not started to read.
     Starting,
     /// It reads up to the log's end.
     Reading,
-    /// It has come to the log's end, and reads what is appended.
+    /// It has reached the log's end and reads new messages as they are appended.
     Running,
-    /// It does not read: the reason, empty where none is known.
+    /// It does not read; with the reason, or an empty string if none is known.
     Stopped(String),
 }
 
-/// What comparisons of one shard with another region found.
+/// Results of comparing one shard with another region.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct ComparedShard {
@@ -170,9 +170,9 @@ pub struct ComparedShard {
     /// The other region.
     #[serde(deserialize_with = "bounded::name")]
     pub peer: String,
-    /// In how many parts of the shard the regions hold different values.
+    /// Number of parts of the shard in which the regions have different values.
     pub differing_parts: u64,
-    /// Every part was compared within this, in milliseconds.
+    /// The time within which every part was compared, in milliseconds.
     #[serde(rename = "compared_within_ms", with = "Millis")]
     pub compared_within: Duration,
     /// Whether every part was compared.
@@ -186,13 +186,14 @@ pub struct MissingStream {
     /// The stream's name.
     #[serde(deserialize_with = "bounded::text")]
     pub stream: String,
-    /// What is missing, and what can be done.
+    /// What is missing, and the fix.
     #[serde(deserialize_with = "bounded::text")]
     pub reason: String,
 }
 
 impl GatewayStatus {
-    /// Every region with its last report; the gateway's own as the gateway itself knows it.
+    /// Every region with its last report. The report of the gateway's own region, if missing, is
+    /// built from its status.
     #[must_use]
     pub fn into_regions(self) -> BTreeMap<String, KnownRegion> {
         let mut regions = self.regions;
@@ -213,14 +214,14 @@ impl GatewayStatus {
         regions
     }
 
-    /// Whether this gateway says that it leads its region.
+    /// Whether this gateway reports that it leads its region.
     #[must_use]
     pub fn names_itself_leader(&self) -> bool {
         self.leader.as_ref() == Some(&self.name)
     }
 }
 
-/// A report that can't be read hides no other region.
+/// An unreadable report does not affect other regions.
 fn each_region<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<String, KnownRegion>, D::Error> {
     let all: BTreeMap<String, Value> = bounded::map::<_, _, 64>(from)?;
     let read = |known: &Value| {
@@ -236,7 +237,7 @@ fn each_region<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<String, Kn
 }
 
 impl HeadState {
-    /// As status shows it.
+    /// The state as it appears in the status.
     #[must_use]
     pub fn label(&self) -> &str {
         match self {

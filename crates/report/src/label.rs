@@ -1,4 +1,4 @@
-//! Labels of closed lists: states, phases, kinds. A newer version may have more of them.
+//! Labels of closed lists: states, phases, kinds. A newer version may have additional ones.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -22,12 +22,12 @@ pub trait Labelled: Copy + PartialEq + 'static {
     fn label(self) -> &'static str;
 }
 
-/// A member of a closed list, or a label that only another version knows.
+/// A member of a closed list, or a label that this version does not know.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum MaybeKnown<T> {
     /// A member that this version knows.
     Known(T),
-    /// Any other label; empty where nothing is known.
+    /// Any other label; empty if nothing is known.
     Other(String),
 }
 
@@ -41,7 +41,7 @@ impl<T: Labelled> MaybeKnown<T> {
         }
     }
 
-    /// The member; none of a label that this version does not know.
+    /// The member; `None` for a label that this version does not know.
     #[must_use]
     pub fn known(&self) -> Option<T> {
         match self {
@@ -98,7 +98,8 @@ impl<T: Labelled> JsonSchema for MaybeKnown<T> {
         "Label".into()
     }
 
-    /// A newer version may have more labels, so that no reader may take the list for complete.
+    /// Labels are examples in the schema, because a newer version may have additional ones and no
+    /// reader may treat the list as complete.
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         let labels: Vec<&str> = T::ALL.iter().map(|known| known.label()).collect();
         json_schema!({ "type": "string", "examples": labels })
@@ -153,22 +154,22 @@ labels! {
 labels! {
     /// States of an outbound link.
     LinkState:
-    /// Another gateway leads.
+    /// Another gateway is the leader.
     Standby = "standby",
-    /// The gateway looks for the peer.
+    /// The gateway dials the peer.
     Dialing = "dialing",
-    /// The link stands, and the greetings are under way.
+    /// The link is open and the greetings are being exchanged.
     Greeting = "greeting",
-    /// The link stands.
+    /// The link is up.
     Connected = "connected",
-    /// The link stands, and an operator paused it.
+    /// The link is up, but an operator paused it.
     Paused = "paused",
 }
 
 labels! {
     /// States of a lane: one shard on an outbound link.
     LaneState:
-    /// No link stands, or the peer does not take the lane.
+    /// The link is down, or the peer does not accept the lane.
     Idle = "idle",
     /// The log's lives are not known yet.
     Waiting = "waiting",
@@ -178,7 +179,7 @@ labels! {
     Streaming = "streaming",
     /// One end paused the link.
     Paused = "paused",
-    /// The receiver's clock holds the lane back.
+    /// The receiver's clock stalls the lane.
     Clock = "clock",
     /// The receiver does not know the lineage of the log.
     UnknownLineage = "unknown_lineage",
@@ -190,24 +191,24 @@ labels! {
     LogFull = "log_full",
     /// The receiver reads its own log.
     Starting = "starting",
-    /// The receiver holds the lane back for a reason of a later version.
+    /// The receiver stalls the lane for a reason of a later version.
     HeldBack = "other",
     /// The peer needs a sync.
     NeedsSync = "needs_sync",
-    /// The log is not what the peer has of it.
+    /// The log differs from the peer's knowledge of it.
     LifeSuspected = "life_suspected",
     /// One of the logs has a record of a later version.
     UpgradeNeeded = "upgrade_needed",
 }
 
 labels! {
-    /// What an agent does with a shard.
+    /// An agent's phase for a shard.
     ShardPhase:
     /// It reads the log up to its end.
     CatchingUp = "catching_up",
-    /// It answers.
+    /// It serves requests.
     Serving = "serving",
-    /// It begins a new life of the log.
+    /// It starts a new life of the log.
     NewLife = "new_life",
     /// The log has a record of a later version.
     UpgradeNeeded = "upgrade_needed",

@@ -18,7 +18,7 @@ pub struct LagRow {
     /// The region where changes are made.
     #[serde(deserialize_with = "bounded::name")]
     pub origin: String,
-    /// The region where they are to appear.
+    /// The region that receives them.
     #[serde(deserialize_with = "bounded::name")]
     pub peer: String,
     /// The shard's group.
@@ -31,27 +31,27 @@ pub struct LagRow {
     /// Why it is not live.
     #[serde(deserialize_with = "bounded::maybe_text")]
     pub reason: Option<String>,
-    /// The peer is at least so far behind, in milliseconds: the age of the oldest change or mark
-    /// that is not known to be applied. None while no gateway knows.
+    /// The minimum by which the peer is behind, in milliseconds: the age of the oldest change or
+    /// mark that is not known to be applied. Null while no gateway knows.
     #[serde(rename = "lag_ms", with = "MaybeMillis")]
     pub lag: Option<Duration>,
-    /// How long the newest message took that was applied, in milliseconds.
+    /// The delay of the newest applied message, in milliseconds.
     #[serde(rename = "delay_ms", with = "MaybeMillis")]
     pub delay: Option<Duration>,
-    /// The parts of that, in milliseconds.
+    /// The parts of the delay, in milliseconds.
     #[serde(rename = "stages_ms")]
     pub stages: Stages,
-    /// How far the delay may be off, in milliseconds.
+    /// The maximum error of the delay, in milliseconds.
     #[serde(rename = "uncertainty_ms", with = "MaybeMillis")]
     pub uncertainty: Option<Duration>,
-    /// Everything that is older than this is there, in milliseconds. None while nothing is known to
-    /// be there, or changes are missing.
+    /// All changes older than this are there, in milliseconds. Null while this is not known, or
+    /// changes are missing.
     #[serde(rename = "proof_age_ms", with = "MaybeMillis")]
     pub proof_age: Option<Duration>,
-    /// How many messages of the origin's log come after what the peer has applied. None while the
-    /// origin is silent.
+    /// Number of messages in the origin's log after the peer's applied position. Null while the
+    /// origin does not report.
     pub backlog: Option<u64>,
-    /// How long until the origin's log is trimmed past what the peer has, in seconds.
+    /// Time until the origin's log is trimmed past the peer's position, in seconds.
     #[serde(rename = "runway_s", with = "MaybeSeconds")]
     pub runway: Option<Duration>,
     /// Whether changes are missing until a sync brings them.
@@ -65,7 +65,7 @@ impl LagRow {
         [self.origin.as_str(), self.peer.as_str()].contains(&region)
     }
 
-    /// Whether both are of the same pair and shard.
+    /// Whether both rows are of the same pair and shard.
     #[must_use]
     pub fn is_of_same(&self, other: &Self) -> bool {
         let (one, two) = (self, other);

@@ -1,14 +1,14 @@
-//! What processes report of themselves: status, lag, the live page, the report of a region to
-//! other regions, and the findings of the doctor. Each fact has one type here. Whoever writes it,
-//! reads it, or describes it (OpenAPI) uses that type.
+//! The reports of processes: status, lag, the live page, the report of a region to other regions,
+//! and the findings of the doctor. Each fact has one type here, and all code that writes, reads or
+//! describes it (OpenAPI) uses that type.
 //!
 //! Field names are published: never renamed. Reading is tolerant, since a report may come from
 //! another version: unknown fields are ignored, a missing field has its empty value, and an unknown
 //! label of a list is kept as it is ([`MaybeKnown`]). Reading is bounded too: names, labels, texts,
 //! lists and numbers each have a limit, because a report may come from another region.
 //!
-//! Durations are [`std::time::Duration`] in Rust and float milliseconds or seconds in JSON
-//! ([`duration`]).
+//! Durations are [`std::time::Duration`] in Rust, and milliseconds or seconds as floating-point
+//! numbers in JSON ([`duration`]).
 
 mod bounded;
 

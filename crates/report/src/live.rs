@@ -1,4 +1,4 @@
-//! What the page at `/` of a gateway gets from `/v1/live`. Field names are published: never renamed.
+//! The content of `/v1/live` for a gateway's page at `/`. Field names are published: never renamed.
 
 use std::time::Duration;
 
@@ -13,13 +13,13 @@ use crate::label::MaybeKnown;
 use crate::lag::LagRow;
 use crate::stages::Stages;
 
-/// The lag of every pair of regions at one moment.
+/// The lag of every pair of regions at one time.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct LagSample {
-    /// By the clock that stamps this region's log, in milliseconds since the Unix epoch.
+    /// The time by the clock that stamps this region's log, in milliseconds since the Unix epoch.
     pub at_ms: u64,
-    /// Each pair of regions by its worst shard.
+    /// Each pair of regions, by its worst shard.
     #[serde(deserialize_with = "bounded::list::<_, _, 4096>")]
     pub pairs: Vec<PairLag>,
 }
@@ -31,12 +31,12 @@ pub struct PairLag {
     /// The region where changes are made.
     #[serde(deserialize_with = "bounded::name")]
     pub origin: String,
-    /// The region where they are to appear.
+    /// The region that receives them.
     #[serde(deserialize_with = "bounded::name")]
     pub peer: String,
     /// How current the peer is.
     pub state: MaybeKnown<Freshness>,
-    /// The peer is at least so far behind, in milliseconds.
+    /// The minimum by which the peer is behind, in milliseconds.
     #[serde(rename = "lag_ms", with = "MaybeMillis")]
     pub lag: Option<Duration>,
     /// The parts of the newest delay, in milliseconds.
@@ -44,13 +44,13 @@ pub struct PairLag {
     pub stages: Stages,
 }
 
-/// The status of the gateway at one moment: an event `status` of the stream.
+/// The status of the gateway at one time: an event `status` of the stream.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct StatusSample {
-    /// By the clock that stamps this region's log, in milliseconds since the Unix epoch.
+    /// The time by the clock that stamps this region's log, in milliseconds since the Unix epoch.
     pub at_ms: u64,
-    /// As `/v1/status` answers.
+    /// The content of `/v1/status`.
     pub status: GatewayStatus,
 }
 

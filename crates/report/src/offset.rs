@@ -1,4 +1,4 @@
-//! How far one clock is from another.
+//! The offset between two clocks.
 
 use std::borrow::Cow;
 
@@ -7,24 +7,24 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::bounded;
 
-/// One clock less another, in microseconds. In JSON it is a float number of milliseconds.
+/// One clock minus another, in microseconds. In JSON it is a floating-point number of milliseconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Offset(i64);
 
 impl Offset {
-    /// An offset of so many microseconds.
+    /// An offset of `micros` microseconds.
     #[must_use]
     pub const fn from_micros(micros: i64) -> Self {
         Self(micros)
     }
 
-    /// In microseconds.
+    /// The offset in microseconds.
     #[must_use]
     pub const fn micros(self) -> i64 {
         self.0
     }
 
-    /// In milliseconds.
+    /// The offset in milliseconds.
     #[must_use]
     pub fn millis(self) -> f64 {
         self.0 as f64 / 1e3

@@ -1,8 +1,8 @@
-//! What a region reports of itself to others. Field names are published: never renamed.
+//! The report of a region to other regions. Field names are published: never renamed.
 //!
-//! A report comes from another region, which may be of another version or wrong. It is read into
-//! [`RegionReport`] as it arrives, within bounds. A report that can't be read leaves only the reason
-//! in [`RegionReport::unreadable`], so that it makes that region alone unknown.
+//! A report comes from another region, which may run another version or be faulty. It is read into
+//! [`RegionReport`] on arrival, with limits. A report that can't be read leaves only the reason in
+//! [`RegionReport::unreadable`], so that only that region becomes unknown.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -23,18 +23,19 @@ mod position;
 
 pub use position::LogPosition;
 
-/// A longer report is not read, in bytes.
+/// Maximum size of a report, in bytes; a larger one is not read.
 pub const REPORT_BYTES: usize = 1024 * 1024;
-/// Objects and lists of a report. One of [`REPORT_BYTES`] that a gateway writes has fewer.
+/// Maximum number of objects and lists in a report. A report of [`REPORT_BYTES`] from a gateway has
+/// fewer.
 const STRUCTURES: usize = 16 * 1024;
-/// Longest reason why a report can't be read, in bytes.
+/// Maximum length of the reason why a report can't be read, in bytes.
 const REASON_BYTES: usize = 256;
 
-/// What a region reports of itself.
+/// The report of a region.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct RegionReport {
-    /// Why the report can't be read. Nothing else is known of the region then.
+    /// Why the report can't be read. Nothing else about the region is known in this case.
     #[serde(
         skip_serializing_if = "Option::is_none",
         deserialize_with = "bounded::maybe_text"
@@ -45,33 +46,33 @@ pub struct RegionReport {
     pub reporter: String,
     /// The generation of its set.yaml.
     pub generation: u64,
-    /// The digest of its set.yaml; empty where it is not known.
+    /// The digest of its set.yaml; empty if not known.
     #[serde(deserialize_with = "bounded::label")]
     pub set_digest: String,
     /// The leader of its gateways.
     #[serde(deserialize_with = "bounded::maybe_name")]
     pub leader: Option<String>,
-    /// The leadership.
+    /// The epoch of the leadership.
     pub epoch: Option<Epoch>,
     /// Its live processes.
     #[serde(deserialize_with = "bounded::list::<_, _, 4096>")]
     pub members: Vec<MemberStatus>,
-    /// The links that its leader makes.
+    /// The outbound links of its leader.
     #[serde(deserialize_with = "bounded::list::<_, _, 64>")]
     pub links: Vec<LinkStatus>,
-    /// What arrives there, by origin and shard.
+    /// The state of other regions' changes as they arrive there, by origin and shard.
     #[serde(deserialize_with = "bounded::list::<_, _, 16384>")]
     pub receiving: Vec<ReceivingStatus>,
-    /// What its agents have applied.
+    /// The positions of its agents.
     #[serde(deserialize_with = "bounded::list::<_, _, 4096>")]
     pub agents: Vec<AgentPositions>,
 }
 
-/// A leadership.
+/// The epoch of a leadership.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Epoch {
-    /// The life of the log that holds the lease.
+    /// The life of the log that contains the lease.
     #[serde(deserialize_with = "bounded::label")]
     pub life: String,
     /// The lease's revision.
@@ -87,7 +88,7 @@ pub struct MemberStatus {
     pub name: String,
     /// Its kind.
     pub role: MaybeKnown<ProcessKind>,
-    /// Its clock less the log's, in milliseconds.
+    /// Its clock minus the log's clock, in milliseconds.
     #[serde(rename = "clock_offset_ms")]
     pub clock_offset: Option<Offset>,
 }
@@ -96,24 +97,24 @@ pub struct MemberStatus {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct LinkStatus {
-    /// The region at the other end.
+    /// The peer region.
     #[serde(deserialize_with = "bounded::name")]
     pub peer: String,
     /// Its state.
     pub state: MaybeKnown<LinkState>,
-    /// Where it goes.
+    /// The peer's address.
     #[serde(deserialize_with = "bounded::maybe_label")]
     pub address: Option<String>,
-    /// The gateway at the other end.
+    /// The peer gateway.
     #[serde(deserialize_with = "bounded::maybe_name")]
     pub gateway: Option<String>,
-    /// The version of the protocol that both ends speak.
+    /// The protocol version that both ends use.
     pub protocol_version: Option<u32>,
-    /// Since when it stands, in milliseconds since the Unix epoch.
+    /// When it was opened, in milliseconds since the Unix epoch.
     pub since_ms: Option<u64>,
     /// Whether an operator paused it.
     pub paused: bool,
-    /// The last reason why it fell or could not be made.
+    /// The last reason why it closed or could not be opened.
     #[serde(deserialize_with = "bounded::maybe_text")]
     pub last_error: Option<String>,
     /// Its lanes.
@@ -122,10 +123,10 @@ pub struct LinkStatus {
     /// Its round trip, in milliseconds.
     #[serde(rename = "rtt_ms", with = "MaybeMillis")]
     pub rtt: Option<Duration>,
-    /// The peer's clock less this one's, in milliseconds.
+    /// The peer's clock minus this one, in milliseconds.
     #[serde(rename = "clock_offset_ms")]
     pub clock_offset: Option<Offset>,
-    /// How far that may be off, in milliseconds.
+    /// The maximum error of that offset, in milliseconds.
     #[serde(rename = "clock_uncertainty_ms", with = "MaybeMillis")]
     pub clock_uncertainty: Option<Duration>,
 }
@@ -141,34 +142,34 @@ pub struct LaneStatus {
     pub partition: u16,
     /// Its state.
     pub state: MaybeKnown<LaneState>,
-    /// The reason for the state, where there is one.
+    /// The reason for the state, if there is one.
     #[serde(deserialize_with = "bounded::maybe_text")]
     pub reason: Option<String>,
-    /// Through where the peer has the log.
+    /// The cursor through which the peer has the log.
     pub cursor: Option<LogPosition>,
-    /// Through where its agents have applied it.
+    /// The position through which the peer's agents have applied the log.
     pub applied: Option<LogPosition>,
-    /// Through where the lane has read the log.
+    /// The sequence through which the lane has read the log.
     pub read: Option<u64>,
-    /// Bytes sent and not acknowledged.
+    /// Number of bytes sent but not acknowledged.
     pub in_flight_bytes: u64,
-    /// Bytes that may be in flight.
+    /// Maximum number of bytes in flight.
     pub window_bytes: u64,
-    /// The peer is at least so far behind, in milliseconds.
+    /// The minimum by which the peer is behind, in milliseconds.
     #[serde(rename = "lag_ms", with = "MaybeMillis")]
     pub lag: Option<Duration>,
-    /// Whether the lag is known rather than a bound.
+    /// Whether the lag is exact rather than a bound.
     pub lag_proven: bool,
-    /// For how long the peer has reported nothing more applied, in milliseconds.
+    /// Time since the peer last reported progress in applying, in milliseconds.
     #[serde(rename = "still_ms", with = "Millis")]
     pub still: Duration,
-    /// Messages of the log after what the peer has applied.
+    /// Number of messages in the log after the peer's applied position.
     pub backlog: Option<u64>,
     /// Whether changes are missing there until a sync brings them.
     pub needs_sync: bool,
 }
 
-/// One origin's shard as it arrives.
+/// The state of one origin's shard as it arrives.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct ReceivingStatus {
@@ -185,40 +186,40 @@ pub struct ReceivingStatus {
     /// Why it is not live.
     #[serde(deserialize_with = "bounded::maybe_text")]
     pub reason: Option<String>,
-    /// Through where the region's log has it.
+    /// The cursor through which the region's log has it.
     pub cursor: Option<LogPosition>,
-    /// How long the newest message took that was applied, in milliseconds.
+    /// The delay of the newest applied message, in milliseconds.
     #[serde(rename = "delay_ms", with = "MaybeMillis")]
     pub delay: Option<Duration>,
-    /// The parts of that, in milliseconds.
+    /// The parts of the delay, in milliseconds.
     #[serde(rename = "stages_ms")]
     pub stages: Stages,
-    /// How far the delay may be off, in milliseconds.
+    /// The maximum error of the delay, in milliseconds.
     #[serde(rename = "uncertainty_ms", with = "MaybeMillis")]
     pub uncertainty: Option<Duration>,
-    /// Everything that is older than this is there, in milliseconds.
+    /// All changes older than this are there, in milliseconds.
     #[serde(rename = "proof_age_ms", with = "MaybeMillis")]
     pub proof_age: Option<Duration>,
-    /// How far that may be off, in milliseconds.
+    /// The maximum error of that age, in milliseconds.
     #[serde(rename = "proof_uncertainty_ms", with = "MaybeMillis")]
     pub proof_uncertainty: Option<Duration>,
     /// Whether changes are missing until a sync brings them.
     pub needs_sync: bool,
 }
 
-/// What an agent has applied.
+/// The positions of an agent.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct AgentPositions {
     /// Its name.
     #[serde(deserialize_with = "bounded::name")]
     pub name: String,
-    /// What it has applied of each shard.
+    /// Its positions in each shard.
     #[serde(deserialize_with = "bounded::list::<_, _, 8192>")]
     pub shards: Vec<ShardPositions>,
 }
 
-/// What an agent has applied of one shard.
+/// The positions of an agent in one shard.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct ShardPositions {
@@ -227,16 +228,16 @@ pub struct ShardPositions {
     pub group: String,
     /// Its partition.
     pub partition: u16,
-    /// Through where it has applied the region's own changes.
+    /// The position through which it has applied the region's own changes.
     pub own: Option<LogPosition>,
-    /// Through where its checkpoint holds the log.
+    /// The sequence through which its checkpoint contains the log.
     pub checkpointed: u64,
     /// Whether changes are missing until a sync brings them.
     pub needs_sync: bool,
-    /// Through where it has applied other regions' changes.
+    /// The positions through which it has applied other regions' changes.
     #[serde(deserialize_with = "bounded::map::<_, _, 64>")]
     pub applied: BTreeMap<String, LogPosition>,
-    /// How long until the log is trimmed past what each peer has, in seconds.
+    /// Time until the log is trimmed past each peer's position, in seconds.
     #[serde(rename = "runways_s", with = "SecondsByName")]
     pub runways: BTreeMap<String, Duration>,
 }
@@ -247,16 +248,16 @@ pub enum UnreadableReport {
     /// It is too long.
     #[error("a report of {0} bytes, more than {REPORT_BYTES}")]
     TooLong(usize),
-    /// It has too many parts.
+    /// It has too many objects and lists.
     #[error("a report of more than {STRUCTURES} objects and lists")]
     TooManyParts,
-    /// It is a list, or nothing.
+    /// It is not a JSON object.
     #[error("a report that is no JSON object")]
     NoObject,
-    /// Something in it is not what this version expects.
+    /// A field differs from what this version expects.
     #[error("a report of another form: {0}")]
     Malformed(#[from] serde_json::Error),
-    /// The region gave none.
+    /// The region returned none.
     #[error("no report: {0}")]
     Refused(String),
 }
@@ -274,7 +275,8 @@ impl RegionReport {
         Ok(serde_json::from_slice::<Self>(body)?.without_controls())
     }
 
-    /// Another region may have put anything into its texts: a space for each control character.
+    /// Replaces each control character in its texts by a space: another region may have sent
+    /// anything.
     fn without_controls(mut self) -> Self {
         let links = self.links.iter_mut();
         let of_links = links.flat_map(|link| {
@@ -289,7 +291,7 @@ impl RegionReport {
         self
     }
 
-    /// The report of a region that can't be read.
+    /// The report of a region whose report can't be read.
     #[must_use]
     pub fn of_unreadable(why: &impl Display) -> Self {
         Self {
@@ -315,10 +317,10 @@ impl LinkStatus {
 }
 
 /// Reads the reports of several regions. A report that can't be read is an error of that region
-/// alone.
+/// only.
 ///
 /// # Errors
-/// [`UnreadableReport`] where it is no report of several regions at all.
+/// [`UnreadableReport`] if the whole is not a map of reports.
 pub fn read_all(
     body: &[u8],
 ) -> Result<BTreeMap<String, Result<RegionReport, UnreadableReport>>, UnreadableReport> {
@@ -334,8 +336,8 @@ pub fn read_all(
         .collect())
 }
 
-/// Writes the reports of several regions as one that [`read_all`] reads: the first one, and as many
-/// of the others as there is room for.
+/// Writes the reports of several regions as one text for [`read_all`]: the own report, and as many
+/// others as fit.
 #[must_use]
 pub fn write_all<'a>(
     own: (&str, &RegionReport),
@@ -346,7 +348,7 @@ pub fn write_all<'a>(
     others.sort_by_key(|(_, text)| text.len());
     let mut all = format!("{{\"{}\":{}", own.0, text(own.1));
     for (at, (region, report)) in others.iter().enumerate() {
-        // Each of those that follow may have to be left out.
+        // Each of the following reports may have to be left out.
         let left_out = (others.len() - at) * (2 * REASON_BYTES);
         let fits = all.len() + report.len() + left_out <= REPORT_BYTES;
         let none = RegionReport {
@@ -368,7 +370,7 @@ fn reason_of(why: &impl Display) -> String {
     reason[..reason.floor_char_boundary(REASON_BYTES)].to_owned()
 }
 
-/// Few bytes of JSON may take many in memory.
+/// Limits the number of structures: a few bytes of JSON may take many in memory.
 fn check_size(body: &[u8]) -> Result<(), UnreadableReport> {
     if body.len() > REPORT_BYTES {
         return Err(UnreadableReport::TooLong(body.len()));

@@ -12,15 +12,15 @@ use crate::bounded;
 use crate::duration::{from_millis, millis};
 use crate::label::MaybeKnown;
 
-/// Most stages that are read.
+/// Maximum number of stages that are read.
 const STAGES: usize = 16;
 
-/// How long each part of a delay took. In JSON it is a map from a stage's name to milliseconds.
+/// The duration of each part of a delay. In JSON it is a map from a stage's name to milliseconds.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Stages(BTreeMap<MaybeKnown<Stage>, Duration>);
 
 impl Stages {
-    /// How long one stage took; none where the message did not go through it.
+    /// The duration of one stage; `None` if the message did not pass through it.
     #[must_use]
     pub fn of(&self, stage: Stage) -> Option<Duration> {
         self.0.get(&MaybeKnown::Known(stage)).copied()

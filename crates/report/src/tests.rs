@@ -1,5 +1,5 @@
-//! The published JSON. Processes wrote the texts of gateways, agents, regions and the page before
-//! these types existed; the other texts have the form of that time.
+//! The published JSON. The texts of gateways, agents, regions and the page were written by
+//! processes before these types existed; the other texts have the format of that time.
 
 #![allow(clippy::unwrap_used)]
 
@@ -26,7 +26,7 @@ const REGION: &str = include_str!("tests/region.json");
 const TRACES: &str = include_str!("tests/traces.json");
 const DOCTOR: &str = include_str!("tests/doctor.json");
 
-/// Reads a published text and writes it again.
+/// Reads a published text and serialises it again.
 fn again<T: Serialize + DeserializeOwned>(text: &str) -> T {
     let published: Value = serde_json::from_str(text).unwrap();
     let read: T = serde_json::from_str(text).unwrap();
@@ -132,7 +132,7 @@ fn an_unreadable_region_hides_no_other_one_in_a_status() {
     assert!(unreadable.iter().all(|(_, why)| why.len() <= 256), "{regions:?}");
 }
 
-/// Every name of a published text is in the schema of its type, and the other way round.
+/// Every name in a published text is in the schema of its type, and vice versa.
 fn described<T: JsonSchema>(text: &str) {
     let settings = SchemaSettings::draft2020_12().for_serialize();
     let schema = settings.with(|settings| settings.inline_subschemas = true);

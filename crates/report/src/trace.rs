@@ -25,7 +25,7 @@ pub struct TracedChange {
     /// Its trace, in 32 hex digits.
     #[serde(deserialize_with = "bounded::label")]
     pub trace_id: String,
-    /// Whether the trace began when the change was found slow.
+    /// Whether the trace started only when the change was found to be slow.
     pub slow: bool,
     /// The region where it was written.
     #[serde(deserialize_with = "bounded::name")]
@@ -35,24 +35,24 @@ pub struct TracedChange {
     pub group: String,
     /// Its partition.
     pub partition: u16,
-    /// The message of the agent's log that brought it.
+    /// The sequence of the message in the agent's log that brought it.
     pub sequence: u64,
     /// Its version.
     #[serde(deserialize_with = "bounded::label")]
     pub version: String,
-    /// Bucket and key as spans show them.
+    /// Bucket and key, as in spans.
     #[serde(deserialize_with = "bounded::text")]
     pub key: String,
     /// When it was applied, by the clock of the region's log, as RFC 3339.
     #[serde(deserialize_with = "bounded::text")]
     pub applied_at: String,
-    /// How long its message took, in milliseconds.
+    /// The delay of its message, in milliseconds.
     #[serde(rename = "delay_ms", with = "MaybeMillis")]
     pub delay: Option<Duration>,
-    /// The parts of that, in milliseconds.
+    /// The parts of the delay, in milliseconds.
     #[serde(rename = "stages_ms")]
     pub stages: Stages,
-    /// How far the delay may be off, in milliseconds.
+    /// The maximum error of the delay, in milliseconds.
     #[serde(rename = "uncertainty_ms", with = "MaybeMillis")]
     pub uncertainty: Option<Duration>,
 }

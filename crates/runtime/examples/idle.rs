@@ -1,4 +1,4 @@
-//! The smallest process: it has the settings of an agent, waits, and stops when it is told to.
+//! The smallest process: it has the settings of an agent, waits, and stops on a signal.
 //!
 //! `cargo run -p isthmus-runtime --example idle -- --settings eu-west/region-agent.yaml`
 

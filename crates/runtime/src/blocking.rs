@@ -1,15 +1,16 @@
-//! Work that blocks: disks, and whatever else would hold up a runtime's threads.
+//! Blocking work: disk access and anything else that would block a runtime's threads.
 
 use std::time::Duration;
 
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::task::JoinHandle;
 
-/// On one thread work begins so long after it was asked for: others go on meanwhile, as they do beside a disk.
+/// Simulated delay of blocking work on a single-threaded runtime. Other tasks run meanwhile, as
+/// during disk access.
 const DISK: Duration = Duration::from_millis(10);
 
-/// Runs `work` on a thread for it. A runtime of one thread, which a simulation steps, runs it itself as a task: nothing then
-/// depends on when another thread is done.
+/// Runs `work` on a thread for blocking work. A single-threaded runtime, which a simulation steps,
+/// runs it as a task, so that nothing depends on when another thread finishes.
 pub fn spawn<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
     match Handle::current().runtime_flavor() {
         RuntimeFlavor::CurrentThread => tokio::spawn(async move {

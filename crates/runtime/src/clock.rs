@@ -1,4 +1,4 @@
-//! The one place that reads clocks. The core receives [`Now`] as a value.
+//! The clocks of a process. The core reads no clock: it receives [`Now`] as a value.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -9,13 +9,14 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use isthmus_replication::time::{Mono, Now, Wall};
 use tokio::time::Instant;
 
-/// Names a file whose content, such as `+8h` or `-300ms`, is added to wall time. For laboratories alone.
+/// Names a file whose content, such as `+8h` or `-300ms`, is added to wall time. Only for test
+/// setups.
 pub const OFFSET_FILE_VARIABLE: &str = "ISTHMUS_CLOCK_OFFSET_FILE";
 
-/// How often the offset file is read again, at most.
+/// Minimum interval between two reads of the offset file.
 const OFFSET_INTERVAL: Duration = Duration::from_millis(50);
 
-/// The clocks of this process. Clones are the same clock.
+/// The clocks of this process. Clones share them.
 #[derive(Debug, Clone)]
 pub struct Clock(Arc<Inner>);
 
@@ -25,7 +26,8 @@ struct Inner {
     wall: Source,
 }
 
-/// Where wall time comes from; monotonic time is always tokio's, which a simulation can hold.
+/// The source of wall time. Monotonic time always comes from tokio, whose clock a simulation can
+/// pause.
 enum Source {
     System,
     Offset(OffsetFile),
@@ -40,7 +42,7 @@ struct OffsetFile {
     broken: AtomicBool,
 }
 
-/// A clock that a process can't start with.
+/// A clock that prevents a process from starting.
 #[derive(Debug, thiserror::Error)]
 pub enum ClockError {
     /// The offset file can't be read.
@@ -48,23 +50,23 @@ pub enum ClockError {
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The I/O error.
         source: std::io::Error,
     },
-    /// The offset file holds something else than an offset.
+    /// The offset file contains something other than an offset.
     #[error("the clock offset file {} holds {content:?}; write an offset such as +8h, -300ms or 0s", path.display())]
     Malformed {
         /// The file.
         path: PathBuf,
-        /// What it holds, cut to 64 characters.
+        /// Its content, truncated to 64 characters.
         content: String,
     },
-    /// The process can be reached from other machines.
+    /// Other machines can reach the process.
     #[error(
         "a clock offset is for laboratories on one machine and {listener} is not a loopback address; unset {OFFSET_FILE_VARIABLE}"
     )]
     NotLoopback {
-        /// The listener that can be reached.
+        /// The listener that they can reach.
         listener: SocketAddr,
     },
 }
@@ -76,7 +78,7 @@ impl Clock {
         Self::of(Source::System)
     }
 
-    /// A clock whose wall time is what `wall` says.
+    /// A clock whose wall time comes from `wall`.
     #[must_use]
     pub fn with_wall(wall: impl Fn() -> Wall + Send + Sync + 'static) -> Self {
         Self::of(Source::Given(Box::new(wall)))
@@ -89,10 +91,10 @@ impl Clock {
         }))
     }
 
-    /// The machine's clocks plus the offset in the file at `path`, which is followed as it changes.
+    /// The machine's clocks plus the offset in the file at `path`, which is reread as it changes.
     ///
     /// # Errors
-    /// [`ClockError`] when the file can't be read or holds no offset.
+    /// [`ClockError`] if the file can't be read or contains no offset.
     pub fn with_offset_file(path: &Path) -> Result<Self, ClockError> {
         let micros = AtomicI64::new(read_offset(path)?);
         let offset = OffsetFile {
@@ -104,10 +106,10 @@ impl Clock {
         Ok(Self::of(Source::Offset(offset)))
     }
 
-    /// The clock that the environment asks for: with an offset when [`OFFSET_FILE_VARIABLE`] is set.
+    /// The clock that the environment selects: with an offset if [`OFFSET_FILE_VARIABLE`] is set.
     ///
     /// # Errors
-    /// [`ClockError`], also when one of `listeners` is not a loopback address.
+    /// [`ClockError`], also if one of `listeners` is not a loopback address.
     pub fn from_environment(listeners: &[SocketAddr]) -> Result<Self, ClockError> {
         Self::from_variable(
             std::env::var_os(OFFSET_FILE_VARIABLE).map(PathBuf::from),
@@ -137,13 +139,13 @@ impl Clock {
         Now { mono, wall }
     }
 
-    /// Monotonic time since the clock was made.
+    /// Monotonic time since the clock was created.
     #[must_use]
     pub fn mono(&self) -> Mono {
         Mono::from_nanos(u64::try_from(self.0.started.elapsed().as_nanos()).unwrap_or(u64::MAX))
     }
 
-    /// The instant that tokio's timers know `mono` by.
+    /// The instant of `mono` for tokio's timers.
     #[must_use]
     pub fn instant(&self, mono: Mono) -> tokio::time::Instant {
         let distant = Duration::from_secs(10 * 365 * 24 * 3600);
@@ -241,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn the_offset_file_is_followed_and_a_broken_one_keeps_the_old_offset() {
+    fn the_offset_file_is_followed_and_ignored_while_broken() {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), "+8h\n").unwrap();
         let clock = Clock::with_offset_file(file.path()).unwrap();

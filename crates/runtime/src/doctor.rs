@@ -1,5 +1,5 @@
-//! What is looked at before trouble comes, and how grave what was found is. Each judgement is a pure function of what was measured;
-//! processes and the command line measure, and all of them judge by these.
+//! Checks that find problems early, and their severity. Each check is a pure function of
+//! measurements; processes and the command line measure, and all of them use these functions.
 
 use std::time::Duration;
 
@@ -12,11 +12,11 @@ pub use storage::{
     StreamCopies, copies, disk, memory, permissions, server_storage, stream_room, sync_interval,
 };
 
-/// The oldest NATS server of which everything that is relied on was shown: major and minor version.
+/// The oldest NATS server on which all required behaviour was verified: major and minor version.
 pub const LEAST_NATS: (u32, u32) = (2, 12);
-/// A certificate that ends sooner is told.
+/// A certificate that expires sooner gets a warning.
 pub const CERTIFICATE_SOON: Duration = Duration::from_secs(14 * DAY);
-/// A certificate that ends sooner fails.
+/// A certificate that expires sooner is a failure.
 pub const CERTIFICATE_NOW: Duration = Duration::from_secs(DAY);
 const DAY: u64 = 24 * 3_600;
 
@@ -29,8 +29,9 @@ fn graded<T: PartialOrd>(value: &T, warn: &T, fail: &T) -> Verdict {
     }
 }
 
-/// A clock that is `micros` off, give or take `uncertainty`, where `limit` is what Isthmus bears. A fifth of that is told, and that it
-/// may be so much where nothing more is known.
+/// Checks a clock with an offset of `micros` ± `uncertainty`, where `limit` is the maximum that
+/// Isthmus tolerates. It warns from a fifth of the limit on, if the offset may reach the limit, and
+/// if the offset is unknown.
 #[must_use]
 pub fn clock(of: &str, offset: Option<(i64, Duration)>, limit: Duration) -> Finding {
     let check = "clock";
@@ -57,7 +58,7 @@ pub fn clock(of: &str, offset: Option<(i64, Duration)>, limit: Duration) -> Find
     Finding::of_verdict(verdict, check, of, found, mend)
 }
 
-/// A certificate that ends `left` from now; none if it has ended or can't be read.
+/// Checks a certificate that expires `left` from now; `None` if it has expired or can't be read.
 #[must_use]
 pub fn certificate(of: &str, left: Option<Duration>) -> Finding {
     let check = "certificate";
@@ -74,8 +75,8 @@ pub fn certificate(of: &str, left: Option<Duration>) -> Finding {
     Finding::of_verdict(verdict, check, of, found, mend)
 }
 
-/// How much one connection can carry over a round trip, by the largest windows that the system gives it, where a lane may have `lane`
-/// bytes in flight.
+/// Checks the throughput of one connection with this round trip, limited by the maximum TCP windows
+/// of the system, where a lane may have `lane` bytes in flight.
 #[must_use]
 pub fn path(of: &str, rtt: Option<Duration>, windows: Option<machine::TcpWindows>, lane: u64) -> Finding {
     let check = "path";
@@ -107,7 +108,7 @@ pub fn path(of: &str, rtt: Option<Duration>, windows: Option<machine::TcpWindows
     Finding::of_verdict(verdict, check, of, found, &mend)
 }
 
-/// Major and minor of a version, as in `2.15.1` or `nats-server: v2.15.1`.
+/// Parses the major and minor version from text such as `2.15.1` or `nats-server: v2.15.1`.
 #[must_use]
 pub fn major_and_minor(said: &str) -> Option<(u32, u32)> {
     let version = said.split_whitespace().next_back()?;
@@ -115,7 +116,7 @@ pub fn major_and_minor(said: &str) -> Option<(u32, u32)> {
     Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
 }
 
-/// The version that a NATS server says it has.
+/// Checks the version that a NATS server reports.
 #[must_use]
 pub fn nats_version(of: &str, version: Option<&str>) -> Finding {
     let check = "nats version";

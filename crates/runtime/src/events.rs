@@ -1,8 +1,10 @@
-//! The last notable events of a process: for `/v1/events`, the log, and the region's journal of events (docs/events.md).
+//! The last notable events of a process: for `/v1/events`, the log, and the region's journal of
+//! events (docs/events.md).
 //!
-//! Others can bring events about: whoever reaches a port, another region, a fault that lasts. So each event is counted, but of one
-//! kind and [`Source`] only so many a minute are told ([`throttle`]), and what is told of one [`Class`] never pushes out another:
-//! what operators did is there whatever a flood of refusals does.
+//! Others can cause events: anybody who reaches a port, another region, a persistent fault. So
+//! every event is counted, but only a number of them per minute is recorded for each kind and
+//! [`Source`] ([`throttle`]), and events of one [`Class`] never push out those of another: a flood
+//! of refusals does not remove the records of what operators did.
 
 mod class;
 mod ring;
@@ -27,54 +29,55 @@ use ring::Ring;
 pub use source::Source;
 use throttle::Throttle;
 
-/// Longest message of an event, in bytes.
+/// Maximum length of an event's message, in bytes.
 const MESSAGE_BYTES: usize = 2048;
-/// Longest text among its fields, in bytes.
+/// Maximum length of a text among its fields, in bytes.
 const FIELD_BYTES: usize = 1024;
-/// Lines about one thing of one source that are logged within a minute.
+/// Maximum number of log lines per minute about one thing from one source.
 const LINES: u32 = 8;
 
-/// How much an event matters.
+/// The severity of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
-    /// Worth knowing.
+    /// For information.
     Notice,
-    /// Somebody should look.
+    /// Needs attention.
     Warning,
-    /// Somebody must act.
+    /// Needs action.
     Alarm,
 }
 
 /// One event.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Event {
-    /// Counts from 1 in this run of the process.
+    /// The number of the event in this run of the process, from 1.
     pub sequence: u64,
     /// Wall time, in milliseconds since the Unix epoch.
     pub at_ms: u64,
-    /// How much it matters.
+    /// Its severity.
     pub severity: Severity,
     /// A stable name such as `new_life`.
     pub kind: &'static str,
-    /// What happened, for people.
+    /// A description for people.
     pub message: String,
-    /// What programs want to know of it.
+    /// Details for programs.
     pub fields: Map<String, Value>,
-    /// What names the fact among those of its kind, where other processes of the region see it too.
+    /// Identifies the fact among those of its kind, if other processes of the region observe it
+    /// too.
     #[serde(skip)]
     pub fact: Option<String>,
-    /// Its place in the journal, where it takes that of an older one.
+    /// Its place in the journal, if it replaces an older event there.
     #[serde(skip)]
     pub slot: Option<Slot>,
 }
 
-/// One of the places that the events of a class have in the journal for a run of a process.
+/// One of the places in the journal that the events of a class have for a run of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Slot {
     /// See [`Class::journal_slots`].
     pub class: &'static str,
-    /// Below [`Class::kept`].
+    /// The number of the place, below [`Class::kept`].
     pub place: usize,
 }
 
@@ -98,7 +101,8 @@ struct Held {
 }
 
 impl Held {
-    /// How many of this kind and source were not told before, if one more is to be told.
+    /// If one more event of this kind and source may be recorded: how many were suppressed before
+    /// it.
     fn take(&mut self, now: Mono, kind: &'static str, source: &Source, a_minute: u32) -> Option<u64> {
         let throttle = self.throttles.entry((kind, source.reason)).or_default();
         let a_minute = match a_minute {
@@ -110,7 +114,7 @@ impl Held {
 }
 
 impl Events {
-    /// No events; their times are read from `clock`.
+    /// Without events; their times are read from `clock`.
     #[must_use]
     pub fn new(clock: Clock) -> Self {
         let held = Held {
@@ -127,7 +131,7 @@ impl Events {
         }
     }
 
-    /// Shows how many events of each kind there were, told or not.
+    /// Exports the number of events of each kind, recorded or suppressed.
     pub(crate) fn register(&self, metrics: &Metrics) {
         let (counts, suppressed) = (self.counts.clone(), self.suppressed.clone());
         metrics.register(|registry| {
@@ -136,13 +140,15 @@ impl Events {
         });
     }
 
-    /// Keeps and logs an event. `fields` is a JSON object; anything else is kept under the name `value`.
+    /// Stores and logs an event. `fields` is a JSON object; anything else is stored under the name
+    /// `value`.
     pub fn record(&self, severity: Severity, kind: &'static str, message: impl Into<String>, fields: Value) {
         self.record_from(&Source::default(), severity, kind, message, fields);
     }
 
-    /// As [`Events::record`], of an event that `source` brought about. Where others can do so again and again, only so many of
-    /// one kind and source are told within a minute; `untold_before` among the fields says how many were not.
+    /// As [`Events::record`], for an event that `source` caused. If others can cause such events
+    /// repeatedly, only a number of them is recorded per minute for each kind and source; the field
+    /// `untold_before` contains the number of suppressed events.
     pub fn record_from(
         &self,
         source: &Source,
@@ -154,8 +160,9 @@ impl Events {
         self.keep(source, severity, kind, None, message.into(), fields);
     }
 
-    /// As [`Events::record`], of a fact that every process of the region may see: the region keeps it once, by `kind` and
-    /// `fact`, of the characters a-z, A-Z, 0-9, `_` and `-`.
+    /// As [`Events::record`], for a fact that every process of the region may observe. The region
+    /// keeps it once, by `kind` and `fact`, which consists of the characters a-z, A-Z, 0-9, `_` and
+    /// `-`.
     pub fn record_shared(
         &self,
         severity: Severity,
@@ -174,8 +181,8 @@ impl Events {
         );
     }
 
-    /// Whether a line about `what` is to be logged that `source` brought about and that is no event: how many were not logged
-    /// before, if it is.
+    /// Whether to log a line about `what`, caused by `source`, that is not an event. Returns the
+    /// number of lines suppressed before it, or `None` if it must be suppressed.
     #[must_use]
     pub fn may_log(&self, what: &'static str, source: &Source) -> Option<u64> {
         self.held().take(self.clock.mono(), what, source, LINES)
@@ -233,7 +240,7 @@ impl Events {
         self.recorded.subscribe()
     }
 
-    /// The kept events after `sequence`, oldest first.
+    /// The stored events after `sequence`, oldest first.
     #[must_use]
     pub fn after(&self, sequence: u64) -> Vec<Event> {
         let held = self.held();
@@ -266,7 +273,7 @@ fn object(fields: Value) -> Map<String, Value> {
     }
 }
 
-/// What others said may be long.
+/// Truncates texts: those of others may be long.
 fn shorten(message: &mut String, fields: &mut Map<String, Value>) {
     cut(message, MESSAGE_BYTES);
     for value in fields.values_mut() {

@@ -1,4 +1,4 @@
-//! Named conditions that say whether a process is alive and what it may be sent.
+//! Named conditions that determine whether a process is alive and ready.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,14 +7,14 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use tokio::sync::watch;
 
-/// A question that is asked over HTTP.
+/// A probe over HTTP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Probe {
-    /// `/healthz`: is it worth keeping the process?
+    /// `/healthz`: whether the process is alive.
     Live,
-    /// `/readyz/read`: may it be asked?
+    /// `/readyz/read`: whether it can serve reads.
     Read,
-    /// `/readyz/write`: may it be sent writes?
+    /// `/readyz/write`: whether it can accept writes.
     Write,
 }
 
@@ -22,7 +22,7 @@ pub enum Probe {
 #[derive(Debug, Clone, Default)]
 pub struct Health(Arc<watch::Sender<Conditions>>);
 
-/// Why a condition is unmet that nobody has set.
+/// The reason of a condition that was never set.
 pub(crate) const STARTING: &str = "starting";
 
 type Conditions = BTreeMap<Arc<str>, State>;
@@ -33,7 +33,7 @@ struct State {
     unmet: Option<String>,
 }
 
-/// One condition; whoever holds it sets it. It leaves the registry when it is dropped.
+/// A condition, set through this handle. Dropping the handle removes it.
 #[derive(Debug)]
 pub struct Condition {
     name: Arc<str>,
@@ -57,19 +57,20 @@ pub struct ConditionReport {
     pub name: String,
     /// Whether it is met.
     pub met: bool,
-    /// Why not.
+    /// Why it is not met.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
 
 impl Health {
-    /// No conditions: everything is ready.
+    /// Without conditions, which means ready.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds a condition that counts for `probes`, unmet (`starting`) until it is set. One of the same name is replaced.
+    /// Adds a condition for `probes`, unmet (`starting`) until it is set. It replaces one of the
+    /// same name.
     #[must_use]
     pub fn condition(&self, name: impl Into<Arc<str>>, probes: &[Probe]) -> Condition {
         let condition = Condition {
@@ -92,7 +93,7 @@ impl Health {
         report(&self.0.borrow(), probe)
     }
 
-    /// Waits until the answer to `probe` is `ready`, then gives it.
+    /// Waits until the answer to `probe` has this `ready`, and returns it.
     pub async fn becomes(&self, probe: Probe, ready: bool) -> Report {
         let mut conditions = self.0.subscribe();
         match conditions
@@ -123,7 +124,7 @@ fn report(conditions: &Conditions, probe: Probe) -> Report {
 }
 
 impl Report {
-    /// The answer with one more condition.
+    /// The report with one more condition.
     #[must_use]
     pub fn and(mut self, condition: ConditionReport) -> Self {
         self.ready &= condition.met;
@@ -133,12 +134,12 @@ impl Report {
 }
 
 impl Condition {
-    /// The condition is met.
+    /// Sets the condition to met.
     pub fn met(&self) {
         self.set(None);
     }
 
-    /// The condition is not met, for a reason that people read.
+    /// Sets the condition to unmet, for a reason that people read.
     pub fn unmet(&self, reason: impl Into<String>) {
         self.set(Some(reason.into()));
     }

@@ -1,8 +1,9 @@
-//! Process furniture: what every Isthmus process has whatever it does.
+//! The common parts of every Isthmus process.
 //!
-//! A binary names its settings and how it is assembled; [`run()`] does the rest: arguments, telemetry, signals, drain,
-//! exit code. This crate alone reads clocks ([`clock`]), draws randomness ([`random`]), spawns tasks ([`supervise`]) and
-//! names OpenTelemetry ([`telemetry`]). It knows nothing of NATS, TLS or HTTP.
+//! A binary defines its settings and how it is assembled; [`run()`] does the rest: arguments,
+//! telemetry, signals, drain, exit code. This crate reads the clocks for the core ([`clock`]),
+//! draws its randomness ([`random`]) and supervises the tasks of a process ([`supervise`]); no
+//! other crate uses OpenTelemetry ([`telemetry`]). It knows nothing of NATS, TLS or HTTP.
 
 pub mod blocking;
 pub mod clock;

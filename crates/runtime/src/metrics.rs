@@ -1,4 +1,5 @@
-//! The metrics of a process: a registry, what every process tells of itself, and the text that Prometheus reads.
+//! The metrics of a process: a registry, the common metrics of every process, and the text for
+//! Prometheus.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -11,15 +12,16 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
-/// The type of [`Metrics::text`].
+/// The content type of [`Metrics::text`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// The registry of a process. Clones share it. Every name begins with `isthmus_`.
+/// The registry of a process. Clones share it. Every name starts with `isthmus_`.
 #[derive(Debug, Clone)]
 pub struct Metrics(Arc<Mutex<Registry>>);
 
 impl Metrics {
-    /// A registry that holds the uptime, resident memory and build of this process, under the name `process`.
+    /// A registry with the uptime, resident memory and build of this process, whose kind is
+    /// `process`.
     #[must_use]
     pub fn new(process: &str, version: &str) -> Self {
         let mut registry = Registry::with_prefix("isthmus");
@@ -39,7 +41,8 @@ impl Metrics {
         add(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Adds gauges whose samples `take` takes whenever they are asked for, so that none is older than its answer. It must not block.
+    /// Adds gauges that `take` samples at each request, so that every value is current. It must not
+    /// block.
     pub fn sampled(&self, take: impl Fn() -> Vec<Gauge> + Send + Sync + 'static) {
         self.register(|registry| registry.register_collector(Box::new(Sampled(Box::new(take)))));
     }
@@ -69,7 +72,7 @@ pub struct Gauge {
 }
 
 impl Gauge {
-    /// A gauge without samples. `unit` ends its name.
+    /// A gauge without samples. `unit` is appended to its name.
     #[must_use]
     pub fn new(name: &'static str, help: &'static str, unit: Option<Unit>) -> Self {
         Self {
@@ -80,7 +83,7 @@ impl Gauge {
         }
     }
 
-    /// Adds a sample, where there is a value.
+    /// Adds a sample, if there is a value.
     pub fn sample(&mut self, labels: Labels, value: Option<f64>) {
         self.samples.extend(value.map(|value| (labels, value)));
     }
@@ -108,7 +111,7 @@ pub fn of_shard(shard: &Shard) -> Labels {
     ]
 }
 
-/// `true` is 1.
+/// 1 for `true`, 0 for `false`.
 #[must_use]
 pub fn truth(value: bool) -> f64 {
     f64::from(u8::from(value))
@@ -158,7 +161,7 @@ impl Collector for OfProcess {
     }
 }
 
-/// The resident memory of this process in bytes, as the kernel counts it.
+/// The resident memory of this process in bytes, as reported by the kernel.
 #[must_use]
 pub fn resident_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;

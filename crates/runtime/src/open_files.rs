@@ -1,38 +1,39 @@
-//! How many files this process may have open (getrlimit(2), `RLIMIT_NOFILE`), and whose they are.
+//! The limit of open files of this process (getrlimit(2), `RLIMIT_NOFILE`), and how it is shared.
 //!
-//! A connection is an open file, and so are a checkpoint, a link and the connection to NATS. A door that takes connections until
-//! the system refuses would take those of all others. So the process raises its limit as far as it may, keeps what it needs for
-//! itself, gives operators their part, and applications what is left.
+//! A connection is an open file, and so are a checkpoint, a link and the connection to NATS. A door
+//! that accepts connections until the system refuses would use up the files that the others need.
+//! So the process raises its limit as far as it may, reserves what it needs for itself, gives
+//! operators their part, and applications the rest.
 
 use isthmus_report::Finding;
 use rustix::process::{Resource, getrlimit, setrlimit};
 
-/// As many as any process of ours has a use for.
+/// The largest limit that any Isthmus process can use.
 const WANTED: u64 = 65_536;
-/// What every process has open beside doors, shards and links: standard streams, the runtime, NATS, name service, files that are
-/// read again, notices of changes, an OTLP receiver.
+/// Open files of every process besides doors, shards and links: standard streams, the runtime,
+/// NATS, name service, reloaded files, file notifications, an OTLP receiver.
 const OF_PROCESS: u64 = 64;
-/// The least that doors are of use with.
+/// Minimum number of connections for a usable door.
 const LEAST_OPERATORS: u64 = 16;
 const LEAST_APPLICATIONS: u64 = 16;
-/// The most connections of operators at a time: they are few.
+/// Maximum number of concurrent connections of operators: they are few.
 const MOST_OPERATORS: u64 = 256;
-/// The most connections of applications at a time.
+/// Maximum number of concurrent connections of applications.
 const MOST_APPLICATIONS: u64 = 4096;
 
-/// How to have a higher limit.
+/// How to raise the limit.
 const MEND: &str = "raise its limit: LimitNOFILE=65536 in its unit, ulimit -n in a shell, --ulimit nofile=65536 for a container";
 
-/// How many connections each door takes at a time.
+/// Maximum numbers of concurrent connections of each door.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Connections {
     /// The door for operators.
     pub operators: usize,
     /// The door for applications.
     pub applications: usize,
-    /// The limit of open files that both are within.
+    /// The limit of open files from which both are derived.
     pub limit: u64,
-    /// Whether a higher limit would give more.
+    /// Whether a higher limit would allow more connections.
     pub is_short: bool,
 }
 
@@ -40,13 +41,13 @@ pub struct Connections {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the process may open {limit} files and needs {needed} at the least; {MEND}")]
 pub struct TooFewFiles {
-    /// What it may open.
+    /// The limit.
     pub limit: u64,
-    /// What it needs.
+    /// The number that the process needs.
     pub needed: u64,
 }
 
-/// Raises the limit as far as this process may, and gives it.
+/// Raises the limit as far as this process may, and returns it.
 pub fn raise() -> u64 {
     let mut limits = getrlimit(Resource::Nofile);
     let wanted = limits.maximum.map_or(WANTED, |most| most.min(WANTED));
@@ -59,13 +60,14 @@ pub fn raise() -> u64 {
     limit()
 }
 
-/// The limit.
+/// The current limit.
 #[must_use]
 pub fn limit() -> u64 {
     getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }
 
-/// Shares out `limit` files of a process that has `own` ones beside what every process has: checkpoints, links.
+/// Divides `limit` files of a process that needs `own` of them (checkpoints, links) in addition to
+/// those of every process.
 ///
 /// # Errors
 /// [`TooFewFiles`]; the process exits with 1.
@@ -101,7 +103,7 @@ pub fn share(limit: u64, own: u64, has_applications: bool) -> Result<Connections
 }
 
 impl Connections {
-    /// Says so where they are few.
+    /// Logs a warning if they are few.
     pub fn tell(&self) {
         if self.is_short {
             let Self {
@@ -144,7 +146,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_shared_out_leaves_the_process_its_own_whatever_the_limit_is() {
+    fn sharing_out_files_always_leaves_the_process_its_own() {
         for limit in (0..6_000).chain([65_536, u64::MAX]) {
             for own in [0, 3, 1_000] {
                 for has_applications in [true, false] {
@@ -164,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn too_few_are_told_with_how_many_are_needed_and_the_mend() {
+    fn too_few_files_name_how_many_are_needed_and_the_fix() {
         let error = share(100, 10, true).unwrap_err().to_string();
         assert!(error.contains("may open 100 files and needs 106"), "{error}");
         assert!(error.contains("LimitNOFILE"), "{error}");

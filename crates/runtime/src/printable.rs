@@ -1,13 +1,14 @@
-//! Text from elsewhere as a terminal or a log may be given it.
+//! Escapes text from elsewhere for terminals and logs.
 //!
-//! Keys, names, messages of peers and answers of servers may hold anything: escape sequences that a terminal obeys, ends of
-//! lines that forge further lines, marks that turn the direction of what follows, characters that nobody sees. All of them
-//! are shown escaped: `\u{1b}`, `\n`, `\u{202e}`. Letters, signs, quotes and backslashes stay as they are.
+//! Keys, names, messages of peers and answers of servers may contain anything: escape sequences
+//! that a terminal executes, line breaks that forge further lines, marks that change the direction
+//! of the text after them, invisible characters. All of them are shown escaped: `\u{1b}`, `\n`,
+//! `\u{202e}`. Letters, signs, quotes and backslashes stay as they are.
 
 use std::fmt::Display;
 use std::io::{self, Write};
 
-/// `text` as one line: ends of lines are escaped too.
+/// `text` as one line: line breaks are escaped too.
 #[must_use]
 pub fn line(text: impl Display) -> String {
     let text = text.to_string();
@@ -16,7 +17,7 @@ pub fn line(text: impl Display) -> String {
     shown
 }
 
-/// `text` whose ends of lines are its own: they stay.
+/// `text` that has lines of its own: line breaks stay.
 #[must_use]
 pub fn lines(text: impl Display) -> String {
     let text = text.to_string();
@@ -30,12 +31,14 @@ pub fn lines(text: impl Display) -> String {
     shown
 }
 
-/// JSON text that reads as the same value: what JSON itself leaves unescaped within strings is escaped as `\u202e`.
+/// JSON text with the same value: characters that JSON leaves unescaped within strings are escaped
+/// as `\u202e`.
 #[must_use]
 pub fn json(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
-        // Everything else of ASCII is escaped within strings, and is the form of the text outside of them.
+        // All other ASCII characters are either escaped within strings, or belong to the JSON
+        // syntax outside them.
         let stays = c.is_ascii() && c != '\x7f' || is_seen(c);
         if stays {
             shown.push(c);
@@ -64,17 +67,18 @@ fn escape(text: &str, shown: &mut String) {
     shown.extend(rest.escape_debug());
 }
 
-/// What `escape_debug` escapes and nobody acts on.
+/// Characters that `escape_debug` escapes although they are harmless.
 fn is_kept(c: char) -> bool {
     matches!(c, '"' | '\'' | '\\')
 }
 
-/// Whether a reader sees a character, which neither acts on a terminal.
+/// Whether a character is visible and harmless to a terminal.
 fn is_seen(c: char) -> bool {
     is_kept(c) || (!is_ignorable(c) && (c.is_alphanumeric() || c.escape_debug().len() == 1))
 }
 
-/// Characters without any shape that `escape_debug` takes for letters or marks: the rest of Unicode's `Default_Ignorable_Code_Point`.
+/// Invisible characters that `escape_debug` treats as letters or marks: the rest of Unicode's
+/// `Default_Ignorable_Code_Point`.
 fn is_ignorable(c: char) -> bool {
     matches!(
         c,
@@ -91,19 +95,20 @@ fn is_ignorable(c: char) -> bool {
     )
 }
 
-/// A writer of lines of logs, each handed over at once with its end: everything else is escaped within it.
+/// A writer of log lines. Each write must be one whole line with its newline; everything else is
+/// escaped.
 #[derive(Debug)]
 pub(crate) struct LogLines<W> {
     to: W,
     form: Form,
 }
 
-/// What the lines are.
+/// The format of the lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Form {
     /// For people.
     Text,
-    /// A JSON object each.
+    /// One JSON object per line.
     Json,
 }
 
@@ -134,7 +139,7 @@ impl<W: Write> Write for LogLines<W> {
 mod tests {
     use super::*;
 
-    /// C0, DEL, C1, ends of lines, direction, no width, no shape.
+    /// C0, DEL, C1, line breaks, direction marks, characters without width or shape.
     const BAD: &str = "\0\x07\x08\t\r\x0b\x0c\x1b\x7f\u{80}\u{85}\u{9b}\u{9f}\u{2028}\u{2029}\u{61c}\u{200b}\u{200d}\u{200e}\u{200f}\u{202a}\u{202e}\u{2060}\u{2066}\u{2069}\u{206f}\u{feff}\u{ad}\u{34f}\u{3164}\u{fe0f}\u{e0041}\u{e0100}";
 
     #[test]

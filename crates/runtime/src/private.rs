@@ -1,4 +1,4 @@
-//! Files for their owner alone, whatever the umask of who starts a process.
+//! Files that only their owner can access, whatever the umask of the parent process.
 
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io;
@@ -7,25 +7,26 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::Mode;
 
-/// A folder for its owner alone.
+/// Mode of a folder for its owner only.
 const FOLDER: u32 = 0o700;
-/// A file for its owner alone.
+/// Mode of a file for its owner only.
 const FILE: u32 = 0o600;
-/// What others than the owner could do.
+/// The permissions of everybody except the owner.
 pub const OTHERS: u32 = 0o077;
-/// What those could do who are not in its group either.
+/// The permissions of everybody except the owner and its group.
 pub const EVERYBODY: u32 = 0o007;
 
-/// Files and folders that this process makes from here on are for its owner alone, and those of processes that it starts.
+/// Restricts all files and folders that this process, or a process that it starts, creates from
+/// here on to their owner.
 pub fn by_default() {
     rustix::process::umask(Mode::from_bits_truncate(OTHERS));
 }
 
-/// Makes a folder, and those above it that are missing. One that is there already is narrowed if all that it holds is `own`: a
-/// folder of others is left as it is.
+/// Creates a folder and its missing parents. The permissions of an existing folder are restricted
+/// if all its entries are `own`; a folder with entries of others is left unchanged.
 ///
 /// # Errors
-/// What the system says.
+/// The I/O error.
 pub fn folder(path: &Path, own: impl Fn(&Path) -> bool) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(FOLDER).create(path)?;
     if mode(path)? & OTHERS == 0 {
@@ -40,10 +41,11 @@ pub fn folder(path: &Path, own: impl Fn(&Path) -> bool) -> io::Result<()> {
     std::fs::set_permissions(path, Permissions::from_mode(FOLDER))
 }
 
-/// Opens a file for reading and writing, makes it if it is missing, and narrows it.
+/// Opens a file for reading and writing, creates it if it is missing, and restricts its
+/// permissions.
 ///
 /// # Errors
-/// What the system says.
+/// The I/O error.
 pub fn file(path: &Path) -> io::Result<File> {
     let file = OpenOptions::new()
         .read(true)
@@ -62,7 +64,8 @@ fn mode(path: &Path) -> io::Result<u32> {
     Ok(path.metadata()?.permissions().mode() & 0o777)
 }
 
-/// Those of `paths` that grant any of `rights`, with what they grant. What can't be looked at is passed over.
+/// The files in `paths` that grant any of `rights`, with their permissions. Files that can't be
+/// inspected are skipped.
 #[must_use]
 pub fn wider(paths: impl IntoIterator<Item = PathBuf>, rights: u32) -> Vec<(PathBuf, u32)> {
     let granted = paths.into_iter().filter_map(|path| {

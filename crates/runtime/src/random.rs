@@ -2,15 +2,16 @@
 
 use isthmus_replication::coordinates::{MessageId, WriterId};
 
-/// The operating system has no randomness to give.
+/// The operating system provides no randomness.
 #[derive(Debug, thiserror::Error)]
 #[error("the operating system gives no randomness: {0}; a writer's identifier can't be drawn")]
 pub struct NoRandomness(getrandom::Error);
 
-/// 64 random bits, drawn afresh.
+/// 64 new random bits.
 ///
 /// # Errors
-/// [`NoRandomness`], which a process learns when it starts: a kernel that has answered once goes on answering.
+/// [`NoRandomness`], which occurs only when a process starts: a kernel that has provided randomness
+/// once continues to do so.
 pub fn bits() -> Result<u64, NoRandomness> {
     getrandom::u64().map_err(NoRandomness)
 }

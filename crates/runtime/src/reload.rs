@@ -1,7 +1,7 @@
-//! Settings that are read again while the process runs, at SIGHUP or when a file has changed.
+//! Settings that are reloaded while the process runs, at SIGHUP or when a file has changed.
 //!
-//! A file that is bad leaves everything as it is. Of a good one the keys that [`Settings::LIVE`] names take effect at once;
-//! the others at the process's next start, which the event says.
+//! An invalid file changes nothing. From a valid one the keys in [`Settings::LIVE`] take effect at
+//! once, the others at the next start of the process; the event lists both.
 
 use std::convert::Infallible;
 use std::path::{Path, PathBuf};
@@ -17,10 +17,10 @@ use crate::settings::{Environment, Settings};
 use crate::supervise::{SpawnRefused, TaskKind};
 use crate::telemetry::Telemetry;
 
-/// Files are looked at this often; what has changed must then stay as it is for as long.
+/// Polling interval of files. A change must also stay stable for this long.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Reads the settings at `path` again and publishes them.
+/// Reloads the settings at `path` and publishes them.
 pub(crate) fn reload<S: Settings>(path: &Path, process: &Process<S>, telemetry: &Telemetry) {
     let events = &process.events;
     let settings = match S::load(path, &Environment::of_process()) {
@@ -58,20 +58,20 @@ fn is_live<S: Settings>(key: &str) -> bool {
     })
 }
 
-/// The files of a process's settings, as they were seen last.
+/// The files of a process's settings, with their last seen contents.
 pub(crate) struct Files {
     paths: Vec<PathBuf>,
     seen: Vec<Option<Vec<u8>>>,
 }
 
 impl Files {
-    /// The files at `paths` as they are.
+    /// The files at `paths` with their current contents.
     pub(crate) async fn new(paths: Vec<PathBuf>) -> Self {
         let seen = read(&paths).await;
         Self { paths, seen }
     }
 
-    /// Waits until a file is not what it was and has stayed so for a moment. May be dropped and called again.
+    /// Waits until a file has changed and stayed stable for a moment. Cancel safe.
     pub(crate) async fn changed(&mut self) {
         let mut looks = interval(LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -90,8 +90,8 @@ impl Files {
         }
     }
 
-    /// Takes them as they are.
-    pub(crate) async fn look(&mut self) {
+    /// Takes the current contents as seen.
+    pub(crate) async fn reload_changed(&mut self) {
         self.seen = read(&self.paths).await;
     }
 }
@@ -105,17 +105,17 @@ async fn read(paths: &[PathBuf]) -> Vec<Option<Vec<u8>>> {
 }
 
 impl<S: Settings> Process<S> {
-    /// The settings as they were read last. Only keys of [`Settings::LIVE`] may be taken from here; the others are what
-    /// [`Process::settings`] says until the next start.
+    /// The settings as last read. Only keys of [`Settings::LIVE`] may be used from here; for the
+    /// others [`Process::settings`] is valid until the next start.
     #[must_use]
     pub fn current(&self) -> Arc<S> {
         self.reloaded.borrow().clone()
     }
 
-    /// Calls `take` with the settings, and again each time that they have been read again, in a task of this name.
+    /// Calls `take` with the settings, and again after each reload, in a task with this name.
     ///
     /// # Errors
-    /// The task could not be started.
+    /// If the task could not be started.
     pub fn on_reload(&self, name: String, take: impl Fn(&S) + Send + 'static) -> Result<(), SpawnRefused> {
         let mut reloads = self.reloaded.subscribe();
         self.supervisor.spawn(TaskKind::Work, name, |stop| async move {

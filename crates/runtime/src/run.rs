@@ -26,30 +26,30 @@ use crate::telemetry::{Telemetry, Tracer};
 use crate::version;
 use crate::{open_files, private};
 
-/// Arguments or settings that a process can't start with (`EX_USAGE` of sysexits).
+/// Exit code for arguments or settings with which a process can't start (`EX_USAGE` of sysexits).
 const EXIT_SETTINGS: u8 = 64;
-/// What the process needs of its machine or its region is not there.
+/// Exit code if something that the process needs from its machine or region is missing.
 const EXIT_ENVIRONMENT: u8 = 1;
-/// Tasks of a process at a time.
+/// Maximum number of concurrent tasks of a process.
 const TASKS: usize = 16_384;
-/// The last spans have this long to leave.
+/// Time limit for sending the last spans.
 const FLUSH: Duration = Duration::from_secs(2);
 
-/// What a binary is.
+/// The description of a binary.
 #[derive(Debug, Clone, Copy)]
 pub struct Program {
     /// The name of the binary, such as `isthmus-gateway`.
     pub name: &'static str,
     /// One sentence for `--help`.
     pub about: &'static str,
-    /// A command line to try, for `--help`.
+    /// An example command line, for `--help`.
     pub example: &'static str,
 }
 
-/// What a process is assembled from. Clones share everything.
+/// The parts of a process. Clones share them.
 #[derive(Debug)]
 pub struct Process<S> {
-    /// What it has been told.
+    /// Its settings, as read at the start.
     pub settings: Arc<S>,
     /// Its clocks.
     pub clock: Clock,
@@ -63,7 +63,7 @@ pub struct Process<S> {
     pub metrics: Metrics,
     /// Its traces.
     pub tracer: Tracer,
-    /// The settings as they were read last.
+    /// The settings as last read.
     pub(crate) reloaded: Arc<watch::Sender<Arc<S>>>,
 }
 
@@ -83,7 +83,7 @@ impl<S> Clone for Process<S> {
 }
 
 impl<S> Process<S> {
-    /// A process that has not started anything.
+    /// A process without any tasks.
     #[must_use]
     pub fn new(settings: S, clock: Clock, metrics: Metrics, tracer: Tracer) -> Self {
         let settings = Arc::new(settings);
@@ -102,9 +102,9 @@ impl<S> Process<S> {
     }
 }
 
-/// Runs a process to its end. `assemble` starts its tasks and returns; the process lives until a signal or until a task
-/// it can't do without has ended, then drains. Exit codes: 0 after a signal, 64 for arguments and settings, 1 for the
-/// environment.
+/// Runs a process to its end. `assemble` starts its tasks and returns; the process lives until a
+/// signal or until an essential task has ended, then drains. Exit codes: 0 after a signal, 64 for
+/// arguments and settings, 1 for the environment.
 pub fn run<S, F, T>(program: Program, assemble: F) -> ExitCode
 where
     S: Settings,
@@ -187,7 +187,7 @@ fn report_check<S: Settings>(path: &Path, settings: &S) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A closed pipe is no reason to fail. Settings errors have several lines.
+/// Writes `text`, which may have several lines. A closed pipe is not an error.
 fn tell(to: &mut impl Write, text: &str) {
     writeln!(to, "{}", printable::lines(text)).ok();
 }
@@ -284,13 +284,14 @@ impl Signals {
         })
     }
 
-    /// Waits for a signal to stop and calls `reload` at each SIGHUP before it, and when one of `files` has changed.
+    /// Waits for a signal to stop. Before that it calls `reload` at each SIGHUP and when one of
+    /// `files` has changed.
     async fn stop_or(&mut self, mut files: Files, reload: impl Fn()) -> &'static str {
         loop {
             tokio::select! {
                 _ = self.terminate.recv() => return "SIGTERM",
                 _ = self.interrupt.recv() => return "SIGINT",
-                Some(()) = self.hangup.recv() => files.look().await,
+                Some(()) = self.hangup.recv() => files.reload_changed().await,
                 () = files.changed() => {}
             }
             reload();

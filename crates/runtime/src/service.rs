@@ -1,5 +1,6 @@
-//! What a process tells the service manager that started it (sd_notify(3), systemd.service(5)): that it is ready, stops or reads its
-//! settings again, what it waits for, and that it still turns. Without `NOTIFY_SOCKET` nothing is told.
+//! Notifications to the service manager that started the process (sd_notify(3),
+//! systemd.service(5)): ready, stopping, reloading, what the process waits for, and the watchdog.
+//! Without `NOTIFY_SOCKET` nothing is sent.
 
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,24 +11,26 @@ use sd_notify::NotifyState;
 use crate::health::{ConditionReport, Health, Probe, STARTING};
 use crate::printable;
 
-/// Whether [`ready`] has been said, once for a process.
+/// Whether [`ready`] was sent; once per process.
 static READY: AtomicBool = AtomicBool::new(false);
 
-/// What the process waits for is looked at this often; so is, for the watchdog, whether it lives.
+/// Interval between two checks of what the process waits for and, for the watchdog, of whether it
+/// is alive.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// It is assembled: its region's NATS answers and holds what it needs.
+/// Sent once the process is assembled: its region's NATS answers and has what the process needs.
 pub(crate) fn ready() {
     READY.store(true, Ordering::Relaxed);
     tell(&[NotifyState::Ready]);
 }
 
-/// It was told to stop.
+/// Sent when the process was asked to stop.
 pub(crate) fn stopping() {
     tell(&[NotifyState::Stopping]);
 }
 
-/// It reads its settings again with `reload`. A process that is not ready yet says nothing of it: the end of a reload says ready.
+/// Sent while `reload` rereads the settings. A process that is not ready yet does not send it,
+/// because the end of a reload signals readiness.
 pub(crate) fn reloading(reload: impl FnOnce()) {
     if !READY.load(Ordering::Relaxed) {
         return reload();
@@ -40,8 +43,8 @@ pub(crate) fn reloading(reload: impl FnOnce()) {
     tell(&[NotifyState::Ready]);
 }
 
-/// Tells what the process waits for, and feeds the watchdog while it lives, for ever. That this runs at all shows that the process's
-/// threads are not stuck.
+/// Reports what the process waits for, and feeds the watchdog while the process is alive, for ever.
+/// That this task runs at all shows that the process's threads are not stuck.
 pub(crate) async fn keep(health: &Health) -> Infallible {
     let every = sd_notify::watchdog_enabled().map_or(LOOK, |within| LOOK.min(within / 2));
     let mut sent = String::new();
@@ -58,7 +61,8 @@ pub(crate) async fn keep(health: &Health) -> Infallible {
     }
 }
 
-/// One line for `systemctl status`. What has a reason of its own tells more than what only starts.
+/// One line for `systemctl status`. A condition with a specific reason takes precedence over one
+/// that is only starting.
 fn status(health: &Health) -> String {
     let report = health.report(Probe::Write);
     let unmet = report.conditions.into_iter().filter(|condition| !condition.met);

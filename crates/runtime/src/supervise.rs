@@ -1,9 +1,11 @@
-//! The task table of a process: every task has a kind, and the kind says when it is stopped and what its end means.
+//! The task table of a process: every task has a kind, which determines when it is stopped and what
+//! its end means.
 //!
-//! Stopping has two steps, because a door that finishes its requests needs the work behind it. `draining` stops the
-//! doors; once their tasks have ended (or half of the time is over) `stopping` stops the rest. What has not ended at the
-//! deadline is aborted and named. A panic is a failure like any other. Nothing else in the workspace spawns a task that
-//! outlives the function it is spawned in, save work that blocks ([`crate::blocking`]), whose end its caller awaits.
+//! Stopping has two steps, because a door that finishes its requests needs the work behind it.
+//! `draining` stops the doors; once their tasks have ended (or half of the time is over) `stopping`
+//! stops the rest. Tasks that have not ended at the deadline are aborted and named. A panic is a
+//! failure like any other. Elsewhere in the workspace a spawned task belongs to a value that aborts
+//! it when it is dropped, except blocking work ([`crate::blocking`]), whose end its caller awaits.
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -22,14 +24,16 @@ use tokio_util::sync::CancellationToken;
 /// Why a task failed.
 pub type TaskError = Box<dyn std::error::Error + Send + Sync>;
 
-/// What a task is to its process.
+/// The kind of a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TaskKind {
-    /// Takes work from outside. Stopped first. Its end before that drains the process.
+    /// Accepts work from outside. Stopped first. If it ends before that, the process drains.
     Door,
-    /// What the process is for. Stopped once the doors are closed. Its end before that drains the process.
+    /// Essential work. Stopped once the doors are closed. If it ends before that, the process
+    /// drains.
     Work,
-    /// One of many, such as one connection. Stopped with the work. Its end, also by an error, is only logged.
+    /// One of many, such as one connection. Stopped with the work. Its end, even with an error, is
+    /// only logged.
     Session,
 }
 
@@ -44,13 +48,13 @@ pub enum SpawnRefused {
     Stopping,
 }
 
-/// Why a process can't go on.
+/// Why a process can't continue.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("task {task} {reason}")]
 pub struct TaskFailed {
     /// The task's name.
     pub task: Arc<str>,
-    /// What it ended with.
+    /// The reason of its end.
     pub reason: String,
 }
 
@@ -88,7 +92,7 @@ struct Counts {
 }
 
 impl Supervisor {
-    /// An empty table for at most `limit` tasks at a time.
+    /// An empty table for at most `limit` concurrent tasks.
     #[must_use]
     pub fn new(limit: usize) -> Self {
         Self(Arc::new(Shared {
@@ -101,10 +105,11 @@ impl Supervisor {
         }))
     }
 
-    /// Starts `task`, which receives the token that tells it to stop.
+    /// Starts `task`, which receives the token that is cancelled when it has to stop.
     ///
     /// # Errors
-    /// [`SpawnRefused`] when the table is full or the process is stopping; `task` is not called then.
+    /// [`SpawnRefused`] if the table is full or the process is stopping; `task` is not called in
+    /// this case.
     pub fn spawn<F, T, E>(
         &self,
         kind: TaskKind,
@@ -148,10 +153,10 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Starts `work`, which is dropped where it stands when it is told to stop.
+    /// Starts `work`, which is dropped when it has to stop.
     ///
     /// # Errors
-    /// [`SpawnRefused`] like [`Supervisor::spawn`].
+    /// [`SpawnRefused`], like [`Supervisor::spawn`].
     pub fn spawn_until_stopped(
         &self,
         kind: TaskKind,
@@ -167,19 +172,19 @@ impl Supervisor {
         })
     }
 
-    /// Cancelled when the doors are to stop.
+    /// Cancelled when the doors have to stop.
     #[must_use]
     pub fn draining(&self) -> &CancellationToken {
         &self.0.draining
     }
 
-    /// Cancelled when everything is to stop.
+    /// Cancelled when everything has to stop.
     #[must_use]
     pub fn stopping(&self) -> &CancellationToken {
         &self.0.stopping
     }
 
-    /// Waits for the end of a task without which the process can't go on.
+    /// Waits for the end of an essential task.
     pub async fn failed(&self) -> TaskFailed {
         let mut failed = self.0.failed.subscribe();
         loop {
@@ -192,7 +197,7 @@ impl Supervisor {
         }
     }
 
-    /// The names of the tasks that run, oldest first.
+    /// The names of the running tasks, oldest first.
     #[must_use]
     pub fn running(&self) -> Vec<Arc<str>> {
         self.0
@@ -203,7 +208,8 @@ impl Supervisor {
             .collect()
     }
 
-    /// Stops the doors, then the rest, within `within`. Returns the names of the tasks that had to be aborted.
+    /// Stops the doors, then the rest, within `within`. Returns the names of the tasks that had to
+    /// be aborted.
     pub async fn drain(&self, within: Duration) -> Vec<Arc<str>> {
         let begun = Instant::now();
         self.0.draining.cancel();

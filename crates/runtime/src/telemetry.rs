@@ -1,9 +1,10 @@
-//! Logs and traces. The only module that names OpenTelemetry.
+//! Logs and traces. The only module that uses OpenTelemetry.
 //!
-//! One trace follows one write (design.md section 11). The door makes a [`Span`] with [`Tracer::root`]; its
-//! [`Span::context`] travels in the change; every later hop makes a child of what the change carries, so that all of
-//! them land in one trace. A hop that handles many changes at once makes one [`Tracer::batch`] span which links to them.
-//! A trace that is not recorded costs nothing here: no span is made for it.
+//! One trace follows one write (design.md section 11). The door creates a [`Span`] with
+//! [`Tracer::root`]; its [`Span::context`] is stored in the change; every later hop creates a child
+//! of that context, so that all spans are part of one trace. A hop that handles many changes at
+//! once creates one [`Tracer::batch`] span that links to them. A trace that is not recorded costs
+//! nothing here: no span is created for it.
 
 mod export;
 mod ids;
@@ -27,13 +28,13 @@ use crate::random;
 use crate::settings::{ProcessSettings, TelemetrySettings};
 use logs::Logs;
 
-/// Telemetry that a process can't start with.
+/// Telemetry that prevents a process from starting.
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
     /// The exporter can't be built.
     #[error("the OTLP exporter can't be built: {0}; correct telemetry.otlp")]
     Exporter(#[from] opentelemetry_otlp::ExporterBuildError),
-    /// The filter of logs is not one; settings check it.
+    /// The log filter is invalid, although the settings are checked for it.
     #[error("telemetry.log is not a log filter: {0}")]
     Filter(#[from] tracing_subscriber::filter::ParseError),
 }
@@ -45,7 +46,7 @@ pub struct Telemetry {
     logs: Logs,
 }
 
-/// Makes spans. Clones are the same tracer.
+/// Creates spans. Clones are the same tracer.
 #[derive(Debug, Clone, Default)]
 pub struct Tracer {
     recording: Option<Arc<Recording>>,
@@ -58,7 +59,7 @@ pub struct Tracer {
 struct Recording {
     provider: SdkTracerProvider,
     tracer: SdkTracer,
-    /// On every span, since receivers drop resource attributes.
+    /// Attributes of every span, since receivers drop resource attributes.
     common: Vec<KeyValue>,
 }
 
@@ -69,7 +70,7 @@ pub struct Span {
     context: Option<TraceContext>,
 }
 
-/// Which side of a call a span is.
+/// The role of a span in a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Side {
     /// Answers a request from outside.
@@ -78,12 +79,13 @@ pub enum Side {
     Producer,
     /// Takes work from another process.
     Consumer,
-    /// Within the process.
+    /// Internal to the process.
     Internal,
 }
 
 impl Telemetry {
-    /// Starts logs and, where settings name a receiver, traces. Call it within tokio's runtime, once in a process.
+    /// Starts logs and, if the settings name a receiver, traces. Call it within tokio's runtime,
+    /// once per process.
     ///
     /// # Errors
     /// [`TelemetryError`].
@@ -113,18 +115,18 @@ impl Telemetry {
         })
     }
 
-    /// What makes the spans of this process.
+    /// The tracer of this process.
     #[must_use]
     pub fn tracer(&self) -> Tracer {
         self.tracer.clone()
     }
 
-    /// Logs by this filter from now on; the settings have checked it.
+    /// Changes the log filter; the settings have checked it.
     pub(crate) fn filter_logs(&self, filter: &str) {
         self.logs.filter(filter);
     }
 
-    /// Sends what is left, as far as it leaves `within` that time.
+    /// Sends the remaining spans, as far as possible `within` that time.
     pub async fn finish(self, within: Duration) {
         let Some(recording) = self.tracer.recording else {
             return;
@@ -138,7 +140,7 @@ impl Telemetry {
 }
 
 impl Tracer {
-    /// Records nothing and lets clients record nothing; contexts that come in still travel on.
+    /// Records nothing and does not let clients record; incoming contexts are still passed on.
     #[must_use]
     pub fn off() -> Self {
         Self::default()
@@ -153,8 +155,10 @@ impl Tracer {
         }
     }
 
-    /// The first span of a write here: a child of the client's context, or a new root. Of what clients bring and want recorded, as
-    /// of new roots, the settings' share is, unless clients may decide; what they do not want recorded is not.
+    /// The first span of a write here: a child of the client's context, or a new root. The
+    /// configured share of new roots is recorded, and the same share of client traces that ask for
+    /// recording (all of them if clients may decide). A client trace that does not ask for
+    /// recording is not recorded.
     #[must_use]
     pub fn root(&self, client: Option<TraceContext>, name: &'static str) -> Span {
         match (client, &self.recording) {
@@ -166,7 +170,7 @@ impl Tracer {
         }
     }
 
-    /// The client's context with what it may decide.
+    /// The client's context, with the sampling flag removed if its trace is not recorded.
     fn admitted(&self, client: TraceContext) -> TraceContext {
         if !client.sampled() || self.clients_may_sample || self.draws() {
             return client;
@@ -177,20 +181,20 @@ impl Tracer {
         }
     }
 
-    /// Whether a trace is recorded. Without randomness none is.
+    /// Whether to record a trace. Without randomness none is recorded.
     fn draws(&self) -> bool {
         let share = self.ratio * u64::MAX as f64;
         self.ratio > 0.0 && random::bits().is_ok_and(|bits| bits as f64 <= share)
     }
 
-    /// Whether spans are sent anywhere.
+    /// Whether spans are exported.
     #[must_use]
     pub fn is_on(&self) -> bool {
         self.recording.is_some()
     }
 
-    /// A span of a trace that nobody recorded when it began, and that every process which sees the same gives the same identifier: not
-    /// a child of any.
+    /// A span of a trace that was not recorded at its start. Every process that observes the same
+    /// fact uses the same trace identifier; the span has no parent.
     #[must_use]
     pub fn belated(&self, trace_id: u128, name: &'static str, side: Side, began: Wall) -> Span {
         let Some(recording) = &self.recording else {
@@ -201,13 +205,13 @@ impl Tracer {
         })
     }
 
-    /// A hop of the trace that `parent` belongs to, from this moment on.
+    /// A hop in the trace of `parent` that starts now.
     #[must_use]
     pub fn child(&self, parent: &TraceContext, name: &'static str, side: Side) -> Span {
         self.child_since(parent, name, side, None)
     }
 
-    /// A hop of the trace that `parent` belongs to, which began at `began`.
+    /// A hop in the trace of `parent` that started at `began`.
     #[must_use]
     pub fn child_at(&self, parent: &TraceContext, name: &'static str, side: Side, began: Wall) -> Span {
         self.child_since(parent, name, side, Some(began))
@@ -232,8 +236,8 @@ impl Tracer {
         }
     }
 
-    /// A hop that handles many changes at once: a trace of its own with a link to each of `contexts` that is recorded.
-    /// Where none of them is, neither is this.
+    /// A hop that handles many changes at once: a trace of its own with a link to each recorded one
+    /// of `contexts`. If none of them is recorded, it is not recorded either.
     #[must_use]
     pub fn batch<'a>(
         &self,
@@ -256,7 +260,7 @@ impl Tracer {
         span
     }
 
-    /// How spans show `key`: as it is where settings allow it, else as a hash.
+    /// How spans show `key`: unchanged if the settings allow it, else as a hash.
     #[must_use]
     pub fn key(&self, bucket: &str, key: &str) -> String {
         if self.show_keys {
@@ -292,19 +296,20 @@ impl Recording {
 }
 
 impl Span {
-    /// What a change carries on: this span, or the client's context where it is not recorded here.
+    /// The context for the change: that of this span, or the client's if the span is not recorded
+    /// here.
     #[must_use]
     pub fn context(&self) -> Option<TraceContext> {
         self.context
     }
 
-    /// Whether the span will be sent. What is costly to compute for it need not be otherwise.
+    /// Whether the span will be exported. If not, expensive attributes need not be computed.
     #[must_use]
     pub fn is_recorded(&self) -> bool {
         self.recorded.is_some()
     }
 
-    /// Says something about the hop: a text, a number or a truth.
+    /// Sets an attribute: a string, a number or a boolean.
     pub fn set(&mut self, name: &'static str, value: impl Into<Value>) {
         if let Some(span) = &mut self.recorded {
             span.set_attribute(KeyValue::new(name, value));
@@ -318,7 +323,7 @@ impl Span {
         }
     }
 
-    /// The hop failed.
+    /// Marks the hop as failed.
     pub fn fail(&mut self, reason: impl Into<std::borrow::Cow<'static, str>>) {
         if let Some(span) = &mut self.recorded {
             span.set_status(Status::error(reason));

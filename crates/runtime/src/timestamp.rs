@@ -1,12 +1,12 @@
-//! Times for people, in RFC 3339.
+//! Timestamps for people, in RFC 3339.
 
 use std::time::{Duration, UNIX_EPOCH};
 
-/// The last millisecond that RFC 3339 has a year of four digits for.
+/// The last millisecond whose year has four digits in RFC 3339.
 const LAST: u64 = 253_402_300_799_999;
 
-/// `millis` since 1970 in RFC 3339, in UTC and with milliseconds; later times are written as the last that it can write.
-/// Any number may come from outside.
+/// `millis` since 1970 in RFC 3339, in UTC and with milliseconds. Later times are shown as the last
+/// representable one, because any number may come from outside.
 #[must_use]
 pub fn rfc3339(millis: u64) -> String {
     let at = UNIX_EPOCH + Duration::from_millis(millis.min(LAST));

@@ -1,8 +1,8 @@
-//! What was built: the version of the workspace, and the commit that a release was built from.
+//! The version of the build: that of the workspace, and the commit of a release.
 
 use std::sync::LazyLock;
 
-/// `make release` names the commit; other builds are for development.
+/// Set by `make release`; other builds are for development.
 const COMMIT: Option<&str> = option_env!("ISTHMUS_COMMIT");
 
 static LONG: LazyLock<String> = LazyLock::new(|| {
@@ -13,7 +13,7 @@ static LONG: LazyLock<String> = LazyLock::new(|| {
     }
 });
 
-/// The version with its commit, such as `0.1.0 (8fef1c0d4a37)`, as `--version` prints it.
+/// The version with its commit, such as `0.1.0 (8fef1c0d4a37)`, as shown by `--version`.
 #[must_use]
 pub fn version() -> &'static str {
     &LONG

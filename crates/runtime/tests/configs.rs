@@ -1,4 +1,4 @@
-//! Every example under configs/ loads, and the production ones show every key there is.
+//! Every example under configs/ loads, and the production examples contain every key.
 
 #![allow(clippy::unwrap_used)]
 
@@ -12,7 +12,7 @@ use isthmus_runtime::settings::{
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// Files that the examples name and that an operator has.
+/// Files that the examples name and that an operator provides.
 const NAMED_FILES: [&str; 19] = [
     "trust/eu-west.pem",
     "trust/eu-central.pem",
@@ -34,7 +34,7 @@ const NAMED_FILES: [&str; 19] = [
     "tls/revoked-clients.txt",
     "tls/revoked-operators.txt",
 ];
-/// Public keys of the right form for the variables of the NATS examples.
+/// Well-formed public keys for the variables of the NATS examples.
 const NKEYS: [(&str, &str); 4] = [
     (
         "OPERATOR_NKEY",
@@ -55,7 +55,7 @@ const NKEYS: [(&str, &str); 4] = [
 ];
 
 fn workspace() -> PathBuf {
-    // As it is when the test runs: a build folder may be shared by several checkouts.
+    // Read when the test runs, because several checkouts may share a build folder.
     let package = std::env::var("CARGO_MANIFEST_DIR").unwrap();
     Path::new(&package).ancestors().nth(2).unwrap().to_owned()
 }
@@ -152,7 +152,7 @@ fn the_nats_server_takes_its_files() {
     }
 }
 
-/// What a NATS server shows, and the CA that vouches for it: itself.
+/// A server certificate for NATS, which is also its own CA.
 fn certify(folder: &Path) {
     let made = rcgen::generate_simple_self_signed(vec!["nats-1.example.org".to_owned()]).unwrap();
     let files = [
@@ -165,7 +165,8 @@ fn certify(folder: &Path) {
     }
 }
 
-/// The server named by ISTHMUS_NATS_SERVER, else the one that `make test` fetches, else the one on PATH.
+/// The server in ISTHMUS_NATS_SERVER, else the one that `make test` downloads, else the one on
+/// PATH.
 fn nats_server() -> PathBuf {
     let named = std::env::var_os("ISTHMUS_NATS_SERVER").map(PathBuf::from);
     let fetched = workspace().join(".tools/nats-server");

@@ -50,7 +50,7 @@ impl Folder {
     }
 }
 
-/// The example `idle`, which is built along with these tests.
+/// The example `idle`, which is built with these tests.
 fn idle() -> Command {
     let tests = std::env::current_exe().unwrap();
     let target = tests.ancestors().nth(2).unwrap();
@@ -77,7 +77,8 @@ impl Running {
         Self { child, log }
     }
 
-    /// Reads the log up to a line that holds `text`, and returns it; the end of the log is a failure.
+    /// Reads the log up to a line that contains `text`, and returns it. Fails at the end of the
+    /// log.
     fn says(&mut self, text: &str) -> String {
         let mut read = String::new();
         let mut line = String::new();
@@ -116,7 +117,7 @@ fn a_signal_drains_and_the_exit_code_is_0() {
     }
 }
 
-/// What the process wrote to its log, up to its end.
+/// The process's log, up to its end.
 fn logged(folder: &Folder, text: &str) -> String {
     let mut command = folder.command();
     command.env("ISTHMUS_TEST_LOGGED", text);
@@ -150,7 +151,7 @@ fn text_from_others_is_escaped_in_logs_and_forges_no_line() {
 }
 
 #[test]
-fn a_process_starts_beside_services_of_kubernetes_and_names_a_variable_that_is_none_of_theirs() {
+fn kubernetes_variables_are_ignored_and_a_stray_one_is_named() {
     let folder = Folder::new();
     let links = [
         ("ISTHMUS_SERVICE_HOST", "10.96.0.17"),
@@ -174,7 +175,7 @@ fn a_process_starts_beside_services_of_kubernetes_and_names_a_variable_that_is_n
 }
 
 #[test]
-fn a_hangup_reads_the_settings_again_and_keeps_the_old_ones_when_they_are_bad() {
+fn a_hangup_rereads_the_settings_and_keeps_the_old_if_bad() {
     let folder = Folder::new();
     let mut running = folder.start();
     running.signal(Signal::HUP);
@@ -222,7 +223,7 @@ fn a_filter_of_logs_that_changed_is_in_effect() {
 struct Manager(UnixDatagram);
 
 impl Manager {
-    /// The next notification; none within `patience`.
+    /// The next notification; `None` if there is none within `patience`.
     fn hears(&self, patience: Duration) -> Option<String> {
         self.0.set_read_timeout(Some(patience)).unwrap();
         let mut buffer = [0; 4096];
@@ -230,7 +231,7 @@ impl Manager {
         Some(String::from_utf8_lossy(&buffer[..length]).into_owned())
     }
 
-    /// Reads up to a notification that begins with `text`.
+    /// Reads up to a notification that starts with `text`.
     fn receives(&self, text: &str) -> String {
         loop {
             let received = self.hears(Duration::from_secs(30)).expect(text);
@@ -242,7 +243,7 @@ impl Manager {
 }
 
 #[test]
-fn a_service_manager_is_told_what_goes_on_and_feeds_on_no_process_that_is_stuck() {
+fn a_service_manager_gets_states_and_no_beat_when_stuck() {
     let folder = Folder::new();
     let socket = folder.0.path().join("notify");
     let manager = Manager(UnixDatagram::bind(&socket).unwrap());
@@ -260,7 +261,7 @@ fn a_service_manager_is_told_what_goes_on_and_feeds_on_no_process_that_is_stuck(
     assert!(manager.receives("RELOADING=1").contains("MONOTONIC_USEC="));
     manager.receives("READY=1");
     running.signal(Signal::STOP);
-    // What was on its way comes; then nothing.
+    // Pending notifications arrive; then nothing.
     let silence = (0..100).any(|_| manager.hears(Duration::from_millis(1_500)).is_none());
     assert!(silence, "a stopped process feeds the watchdog");
     running.signal(Signal::CONT);
@@ -286,7 +287,7 @@ fn a_task_that_fails_ends_the_process_with_1() {
 }
 
 #[test]
-fn bad_settings_end_it_with_64_and_name_the_line_and_the_mend() {
+fn bad_settings_exit_with_64_and_name_the_line_and_the_fix() {
     let folder = Folder::new();
     folder.write(&format!("{AGENT}drain: 10\n"));
     for check in [&[][..], &["--check"]] {

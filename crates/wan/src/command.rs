@@ -2,23 +2,23 @@
 
 use serde::{Deserialize, Serialize};
 
-/// One order to a network. On the control door: one JSON object a line, for example
+/// A command to a network. On the control door it is one JSON object per line, for example
 /// `{"do":"cut","from":"eu-west","to":"us-east","one_way":true,"for_ms":40000}`.
 ///
-/// `one_way` limits an order to the direction `from → to`; without it both directions change.
+/// `one_way` limits a command to the direction `from → to`; without it both directions change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Command {
     /// Hold all bytes, for `for_ms` milliseconds or until healed.
     Cut {
-        /// Region whose sent bytes are held.
+        /// The region whose sent bytes are held.
         from: String,
-        /// Region that does not receive them.
+        /// The region that does not receive them.
         to: String,
         /// Only `from → to`.
         #[serde(default)]
         one_way: bool,
-        /// Ends by itself after so many milliseconds.
+        /// The cut ends by itself after this many milliseconds.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         for_ms: Option<u64>,
     },
@@ -37,7 +37,7 @@ pub enum Command {
         #[serde(default)]
         jitter_ms: u64,
     },
-    /// Limit each direction to so many bytes a second; none = unlimited.
+    /// Limit each direction to this many bytes per second; `None` means unlimited.
     Rate {
         /// One region of the pair.
         from: String,
@@ -46,7 +46,7 @@ pub enum Command {
         /// Only `from → to`.
         #[serde(default)]
         one_way: bool,
-        /// Bytes a second.
+        /// Bytes per second.
         bytes_per_second: Option<u64>,
     },
     /// Reset every connection of the pair once.
@@ -56,41 +56,41 @@ pub enum Command {
         /// The other region.
         to: String,
     },
-    /// Swallow the pair's connections without a close or a reset.
+    /// Discard the pair's traffic without closing or resetting its connections.
     BlackHole {
         /// One region of the pair.
         from: String,
         /// The other region.
         to: String,
     },
-    /// Return one pair, or every pair, to the shape the network started with.
+    /// Restore one pair, or every pair, to the initial shape of the network.
     Heal {
-        /// One region of the pair; absent = all pairs.
+        /// One region of the pair; absent for all pairs.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         from: Option<String>,
-        /// The other region; absent = all pairs.
+        /// The other region; absent for all pairs.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         to: Option<String>,
     },
-    /// Change nothing; tell the conditions.
+    /// Change nothing; return the conditions.
     Show,
 }
 
-/// The answer to one command: the conditions of every path, or why nothing was done.
+/// The answer to a command: the conditions of every path, or the reason why nothing was done.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CommandAnswer {
-    /// Whether the command was carried out.
+    /// Whether the command was applied.
     pub ok: bool,
     /// Why it was not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// Every direction, ordered by names.
+    /// Every direction, ordered by name.
     #[serde(default)]
     pub paths: Vec<PathReport>,
 }
 
 impl CommandAnswer {
-    /// It was carried out; these are the conditions after it.
+    /// The command was applied; `paths` are the conditions after it.
     pub(crate) fn done(paths: Vec<PathReport>) -> Self {
         Self {
             ok: true,
@@ -99,7 +99,7 @@ impl CommandAnswer {
         }
     }
 
-    /// It was not, for this reason.
+    /// The command was refused for this reason.
     pub(crate) fn refused(error: String) -> Self {
         Self {
             ok: false,
@@ -109,22 +109,22 @@ impl CommandAnswer {
     }
 }
 
-/// The conditions of one direction as the control door tells them.
+/// The conditions of one direction, as the control door reports them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PathReport {
-    /// Region that sends.
+    /// The sending region.
     pub from: String,
-    /// Region that receives.
+    /// The receiving region.
     pub to: String,
     /// Delay in milliseconds.
     pub delay_ms: u64,
     /// Upper bound of the jitter in milliseconds.
     pub jitter_ms: u64,
-    /// Bytes a second, if limited.
+    /// Bytes per second, if limited.
     pub bytes_per_second: Option<u64>,
     /// Whether bytes are held.
     pub cut: bool,
-    /// Whether connections are swallowed.
+    /// Whether the traffic of connections is discarded.
     pub black_hole: bool,
     /// Bytes delivered since the start.
     pub passed_bytes: u64,

@@ -1,4 +1,4 @@
-//! What one direction between two regions does to bytes at a moment, and the waiting that follows from it.
+//! The effect of one direction between two regions on bytes, and the delays that follow from it.
 
 use std::sync::Mutex;
 use std::sync::PoisonError;
@@ -8,22 +8,23 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
-/// How late tokio's timers of one millisecond's grain fire on average (measured: an echo of two waits took 2.6 ms more).
+/// Average lateness of tokio's timers, which have a resolution of one millisecond (measured: an
+/// echo with two waits took 2.6 ms longer).
 const TIMER_LATENESS: Duration = Duration::from_millis(1);
 
-/// The lasting quality of one direction: what a heal returns to.
+/// The permanent properties of one direction, which a heal restores.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Shape {
-    /// Added to every chunk of this direction.
+    /// Delay added to every chunk of this direction.
     pub delay: Duration,
-    /// Added on top, evenly spread over 0..jitter. The order of bytes holds, as in TCP.
+    /// Additional delay, uniformly distributed over 0..jitter. Bytes stay in order, as in TCP.
     pub jitter: Duration,
-    /// Bytes per second shared by all connections of this direction; `None` = unlimited.
+    /// Bytes per second shared by all connections of this direction; `None` means unlimited.
     pub rate: Option<u64>,
 }
 
 impl Shape {
-    /// The shape of each direction of a pair whose round trip takes `round_trip`.
+    /// The shape of each direction of a pair with the given round trip.
     pub fn of_round_trip(round_trip: Duration) -> Self {
         Self {
             delay: round_trip / 2,
@@ -32,16 +33,16 @@ impl Shape {
     }
 }
 
-/// A direction's shape and the faults switched on in it.
+/// A direction's shape and its active faults.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Conditions {
     /// Delay, jitter and rate.
     pub shape: Shape,
-    /// Whether bytes are held back, and until when at the latest.
+    /// Whether bytes are held, and until when at the latest.
     pub cut: Cut,
-    /// Whether connections of this direction are swallowed.
+    /// Whether the traffic of this direction's connections is discarded.
     pub black_hole: bool,
-    /// How many resets were ordered; a connection ends when it rises.
+    /// Number of resets so far; a connection ends when it increases.
     pub resets: u64,
 }
 
@@ -51,9 +52,9 @@ pub enum Cut {
     /// Bytes pass.
     #[default]
     Open,
-    /// Held until healed.
+    /// Bytes are held until healed.
     Held,
-    /// Held until healed, or until this moment.
+    /// Bytes are held until healed, or until this time.
     HeldUntil(Instant),
 }
 
@@ -107,7 +108,7 @@ impl Path {
         self.passed.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
-    /// A number of 0..1024 for each chunk: how much of the jitter it gets.
+    /// A number in 0..1024 for each chunk: its share of the jitter.
     pub(crate) fn draw_jitter(&self) -> u32 {
         let draw = self.jitter_draws.fetch_add(1, Ordering::Relaxed);
         let mut mixed = draw
@@ -117,7 +118,8 @@ impl Path {
         (mixed.wrapping_mul(0x94D0_49BB_1331_11EB) >> 54) as u32
     }
 
-    /// Returns once a chunk that arrived at `arrived` is due under the conditions of that moment and the direction is open.
+    /// Returns once the direction is open and a chunk that arrived at `arrived` is due under the
+    /// current conditions.
     pub(crate) async fn due(&self, arrived: Instant, jitter_draw: u32) {
         let mut conditions = self.conditions.subscribe();
         loop {
@@ -148,7 +150,8 @@ impl Path {
         }
     }
 
-    /// Returns once the wire has carried `bytes` at the direction's rate, after what other connections put on it before.
+    /// Returns once the wire has carried `bytes` at the direction's rate, after the bytes that
+    /// other connections queued before.
     pub(crate) async fn carry(&self, bytes: usize) {
         let Some(rate) = self.conditions().shape.rate else {
             return;
@@ -164,12 +167,12 @@ impl Path {
         sleep_until(free_at).await;
     }
 
-    /// Returns once a black hole is switched on.
+    /// Returns once a black hole is active.
     pub(crate) async fn swallowed(&self) {
         self.until(|conditions| conditions.black_hole).await;
     }
 
-    /// Returns once more than `seen` resets were ordered.
+    /// Returns once there have been more than `seen` resets.
     pub(crate) async fn reset_after(&self, seen: u64) {
         self.until(|conditions| conditions.resets > seen).await;
     }

@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 use crate::conditions::Path;
 use crate::direction::{Broken, carry};
 
-/// Bytes taken from a dialler before the way to the target is open.
+/// Maximum number of bytes read from a dialler before the path to the target is open.
 const EARLY_BYTES: usize = 64 * 1024;
 
 /// The two directions of a connection, seen from the dialler.
@@ -46,7 +46,8 @@ impl Route {
     }
 }
 
-/// Serves one accepted connection until both ends have closed, one has reset it, or a reset was ordered.
+/// Serves one accepted connection until both ends have closed it, one has reset it, or a reset
+/// command arrives.
 pub(crate) async fn serve(mut dialler: TcpStream, target: SocketAddr, route: Route) {
     let resets = (route.there.conditions().resets, route.back.conditions().resets);
     let life = async {
@@ -86,7 +87,8 @@ enum End {
     Reset(Option<TcpStream>),
 }
 
-/// Returns what the dialler sent until both directions are open; `None` when it left, or was lost, before.
+/// Returns the bytes that the dialler sent until both directions were open; `None` if it closed the
+/// connection or fell into a black hole before.
 async fn wait_for_way(dialler: &mut TcpStream, route: &Route) -> Option<Vec<u8>> {
     let mut early = Vec::new();
     let mut chunk = vec![0; EARLY_BYTES];
@@ -120,7 +122,7 @@ async fn relay(
     tokio::try_join!(there, back).map(|_| ())
 }
 
-/// A broken destination is heard of at the source only when the other direction is open.
+/// The source learns of a broken destination only once the other direction is open.
 async fn ended(direction: impl Future<Output = Result<(), Broken>>, other: &Path) -> Result<(), ()> {
     match direction.await {
         Ok(()) => Ok(()),

@@ -1,8 +1,10 @@
-//! The control door: commands as JSON lines over loopback TCP, and the client that `isthmus lab` and tests use.
+//! The control door: commands as JSON lines over loopback TCP, and the client that `isthmus lab`
+//! and tests use.
 //!
-//! Whatever runs on the machine can reach the port, and a web page in a browser there can make it send a request of HTTP. So a
-//! connection must first present the secret of this network, one line that is no line of HTTP, and ends at the first line that is
-//! not understood: of `POST / HTTP/1.1` nothing after that line is read.
+//! Any process on the machine can reach the port, and a web page in a browser there can make the
+//! browser send an HTTP request to it. So a connection must first present the secret of this
+//! network, in a line that is not valid HTTP, and is closed at the first line that does not parse:
+//! nothing after the line `POST / HTTP/1.1` is read.
 
 use std::io;
 use std::net::SocketAddr;
@@ -21,14 +23,15 @@ const LINE: u64 = 4096;
 const ANSWER: u64 = 1024 * 1024;
 const CLIENTS: usize = 32;
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
-/// The secret must come within this time of the connection.
+/// The secret must arrive within this time after the connection is accepted.
 const SECRET_WITHIN: Duration = Duration::from_secs(2);
-/// Each command must come whole within this time of the one before, and its answer be taken.
+/// Each command must arrive completely within this time of the one before, and each answer must be
+/// read within it.
 const COMMAND_WITHIN: Duration = Duration::from_secs(60);
 
 impl Wan {
-    /// Serves commands of who presents `secret` at `listen` (loopback; port 0 = any) as long as the network lives; returns the bound
-    /// address.
+    /// Serves commands from clients that present `secret` at `listen` (loopback; port 0 = any) as
+    /// long as the network exists. Returns the bound address.
     pub async fn serve_control(&self, listen: SocketAddr, secret: ControlSecret) -> io::Result<SocketAddr> {
         if !listen.ip().is_loopback() {
             return Err(io::Error::new(
@@ -58,7 +61,7 @@ async fn accept(listener: TcpListener, wan: WeakWan, secret: ControlSecret) {
     }
 }
 
-/// Serves one connection up to its end, its first bad line, or a time that passes.
+/// Serves one connection until it closes, sends an invalid line, or exceeds a time limit.
 async fn serve(stream: TcpStream, wan: WeakWan, secret: ControlSecret) {
     let (reader, mut writer) = stream.into_split();
     let mut reader = BufReader::new(reader);
@@ -87,14 +90,15 @@ async fn serve(stream: TcpStream, wan: WeakWan, secret: ControlSecret) {
     }
 }
 
-/// Writes an answer; none if it is not taken.
+/// Writes an answer; `None` if the client does not read it.
 async fn tell(writer: &mut (impl AsyncWriteExt + Unpin), answer: &CommandAnswer) -> Option<()> {
     let mut text = serde_json::to_vec(answer).ok()?;
     text.push(b'\n');
     timeout(COMMAND_WITHIN, writer.write_all(&text)).await.ok()?.ok()
 }
 
-/// One line without its end; `None` at the end of the stream; an error when it is longer than `longest`.
+/// One line without its newline; `None` at the end of the stream. A line longer than `longest` is
+/// an error.
 async fn read_line(
     reader: &mut (impl AsyncRead + AsyncBufReadExt + Unpin),
     longest: u64,
@@ -117,24 +121,24 @@ pub struct ControlClient {
     stream: BufReader<TcpStream>,
 }
 
-/// Why a command got no good answer.
+/// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ControlError {
-    /// The door could not be reached or closed the connection.
+    /// The door was unreachable or closed the connection.
     #[error("the network's control door: {0}; is `isthmus up` still running?")]
     Unreachable(#[from] io::Error),
-    /// The door closes without a word: the secret is not the one of this network.
+    /// The door closed the connection without an answer: the secret is not that of this network.
     #[error(
         "the network's control door does not take the secret of this folder; is `isthmus up` of this folder still running?"
     )]
     NotAdmitted,
-    /// No answer within 5 s.
+    /// The door did not answer within 5 s.
     #[error("the network's control door did not answer within 5 s")]
     Silent,
-    /// The answer is not one this program knows.
+    /// This program does not understand the answer.
     #[error("the network's control door answered with something else: {0}")]
     Unreadable(#[from] serde_json::Error),
-    /// The network refused.
+    /// The network refused the command.
     #[error("{0}")]
     Refused(String),
 }

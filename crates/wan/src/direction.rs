@@ -9,17 +9,18 @@ use tokio::time::Instant;
 
 use crate::conditions::Path;
 
-/// Bytes that may be under way in one direction of one connection: twice what 300 ms of 100 Mb/s hold.
+/// Maximum number of bytes in flight in one direction of one connection: twice the product of 300
+/// ms and 100 Mb/s.
 const UNDER_WAY: usize = 8 * 1024 * 1024;
 const CHUNK: usize = 64 * 1024;
 const CHUNKS_UNDER_WAY: usize = 16 * 1024;
 
-/// How a direction ended before its source closed it in good order.
+/// How a direction ended before its source closed it normally.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Broken {
-    /// The source reset the connection; the word has travelled this direction.
+    /// The source reset the connection; the reset has travelled this direction.
     BySource,
-    /// The destination takes no more bytes; the word still has to travel the other direction.
+    /// The destination accepts no more bytes; the reset still has to travel the other direction.
     ByDestination,
 }
 
@@ -35,7 +36,7 @@ struct Item {
     what: Travelling,
 }
 
-/// Carries `first` and then everything that `source` gives to `destination`, until the source closes.
+/// Carries `first` and then all bytes from `source` to `destination`, until the source closes.
 pub(crate) async fn carry(
     first: Vec<u8>,
     source: ReadHalf<'_>,

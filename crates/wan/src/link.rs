@@ -1,4 +1,4 @@
-//! A loopback listener that stands for one gateway of another region.
+//! A loopback listener that represents one gateway of another region.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -8,11 +8,11 @@ use tokio::task::JoinSet;
 
 use crate::connection::{Route, serve};
 
-/// Connections one link holds at a time; more wait in the listener's backlog.
+/// Maximum number of open connections of one link; more wait in the listener's backlog.
 const CONNECTIONS: usize = 256;
 const PAUSE_AFTER_FAILED_ACCEPT: Duration = Duration::from_millis(100);
 
-/// Where region `from` reaches one gateway of region `to`.
+/// The way from region `from` to one gateway of region `to`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Link {
     /// The region that dials.

@@ -17,7 +17,8 @@ use crate::link::{self, Link};
 
 type Pair = (String, String);
 
-/// A network between regions. Cloning shares it; it ends, with every connection, when the last clone is dropped.
+/// A network between regions. Clones share it; it ends, with every connection, when the last clone
+/// is dropped.
 #[derive(Clone, Debug)]
 pub struct Wan {
     shared: Arc<Shared>,
@@ -30,26 +31,26 @@ struct Shared {
     links: Mutex<JoinSet<()>>,
 }
 
-/// Why a command was not carried out.
+/// Why a command was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CommandError {
-    /// No link joins the two regions.
+    /// No link connects the two regions.
     #[error("no link joins {from} and {to}; the regions with links are: {known}")]
     UnknownPair {
-        /// First region named.
+        /// The first region of the command.
         from: String,
-        /// Second region named.
+        /// The second region of the command.
         to: String,
         /// Regions that have links, separated by commas.
         known: String,
     },
-    /// A heal names one region only.
+    /// A heal command names only one region.
     #[error("a heal names two regions, or none to heal every pair")]
     HalfPair,
 }
 
 impl Wan {
-    /// A network whose every direction starts with, and heals to, `base`.
+    /// A network whose directions all start with, and heal to, `base`.
     pub fn new(base: Shape) -> Self {
         let shared = Shared {
             base,
@@ -61,8 +62,8 @@ impl Wan {
         }
     }
 
-    /// Opens a listener at `listen` (loopback; port 0 = any) through which region `from` reaches the gateway at `target`
-    /// in region `to`. Must be called inside a tokio runtime.
+    /// Opens a listener at `listen` (loopback; port 0 = any) through which region `from` reaches
+    /// the gateway at `target` in region `to`. Must be called inside a tokio runtime.
     pub async fn link(
         &self,
         from: &str,
@@ -105,7 +106,7 @@ impl Wan {
         }
     }
 
-    /// Carries out one command.
+    /// Applies a command.
     pub fn apply(&self, command: &Command) -> Result<(), CommandError> {
         match command {
             Command::Cut {
@@ -153,7 +154,7 @@ impl Wan {
         self.lock_paths().get(&pair).map(|path| path.conditions())
     }
 
-    /// Every direction, ordered by names.
+    /// Every direction, ordered by name.
     pub fn report(&self) -> Vec<PathReport> {
         let now = Instant::now();
         let paths = self.lock_paths();
@@ -220,7 +221,7 @@ impl Wan {
     }
 }
 
-/// A network that does not keep itself alive: what its own control door holds.
+/// A handle that does not keep the network alive, for its own control door.
 #[derive(Clone, Debug)]
 pub(crate) struct WeakWan {
     shared: std::sync::Weak<Shared>,

@@ -1,4 +1,4 @@
-//! What who commands a network must know.
+//! The secret that clients of a network's control door must present.
 
 use std::fmt;
 
@@ -7,26 +7,27 @@ use aws_lc_rs::constant_time::verify_slices_are_equal;
 /// Bytes of randomness in a secret.
 const BYTES: usize = 32;
 
-/// The secret of one network's control door. It is drawn anew for each, and its text is 64 digits.
+/// The secret of one network's control door. Each network gets a new random one; its text is 64
+/// digits.
 #[derive(Clone)]
 pub struct ControlSecret(String);
 
-/// Text that is no secret.
+/// Text that is not a secret.
 #[derive(Debug, thiserror::Error)]
 #[error("the text is not the secret of a network's control door")]
 pub struct NotASecret;
 
 impl ControlSecret {
-    /// The secret of these random bytes.
+    /// The secret made of these random bytes.
     #[must_use]
     pub fn of_random(bytes: [u8; BYTES]) -> Self {
         Self(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
     }
 
-    /// Reads the text of a secret.
+    /// Parses the text of a secret.
     ///
     /// # Errors
-    /// [`NotASecret`], which does not repeat it.
+    /// [`NotASecret`], which does not repeat the text.
     pub fn parse(text: &str) -> Result<Self, NotASecret> {
         let is_one = text.len() == 2 * BYTES && text.bytes().all(|byte| byte.is_ascii_hexdigit());
         if is_one {
@@ -36,18 +37,19 @@ impl ControlSecret {
         }
     }
 
-    /// Its text.
+    /// The secret as text.
     #[must_use]
     pub fn text(&self) -> &str {
         &self.0
     }
 
-    /// The line that presents it.
+    /// The line that presents the secret.
     pub(crate) fn line(&self) -> String {
         format!("secret {}", self.0)
     }
 
-    /// Whether a line presents it. How long that takes does not depend on where it differs.
+    /// Whether `line` presents the secret. The comparison takes the same time wherever the two
+    /// differ.
     pub(crate) fn is(&self, line: &str) -> bool {
         verify_slices_are_equal(line.as_bytes(), self.line().as_bytes()).is_ok()
     }

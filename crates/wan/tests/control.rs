@@ -1,4 +1,5 @@
-//! The control door of a network: it obeys who presents the secret, and nothing else that reaches the port.
+//! The control door of a network: it obeys clients that present the secret, and nothing else that
+//! reaches the port.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use std::io::ErrorKind;
@@ -59,10 +60,10 @@ fn secret() -> ControlSecret {
     ControlSecret::of_random([7; 32])
 }
 
-/// What the door answers to `sent` until it closes, which it does within its bound.
+/// The door's answer to `sent`, up to the close, which must come within its time limit.
 async fn answered(door: SocketAddr, sent: &[u8]) -> String {
     let mut stream = TcpStream::connect(door).await.unwrap();
-    // It may be closed before all is sent.
+    // The door may close the connection before everything is sent.
     stream.write_all(sent).await.ok();
     let mut answer = Vec::new();
     let closed = timeout(LONG, stream.read_to_end(&mut answer)).await;
@@ -98,7 +99,7 @@ async fn the_control_door_obeys_no_page_in_a_browser() {
         assert_eq!(answered(door, sent.as_bytes()).await, "", "{sent}");
         assert!(wan.report().iter().all(|path| !path.cut), "{sent}");
     }
-    // After the secret, what follows a bad line is not obeyed either.
+    // After the secret, nothing that follows a bad line is obeyed either.
     for bad in ["{\"do\":\"explode\"}", "POST / HTTP/1.1\r", &"x".repeat(8192)] {
         let sent = format!("secret {}\n{bad}\n{CUT}\n", secret().text());
         let answer = answered(door, sent.as_bytes()).await;
@@ -122,7 +123,7 @@ async fn who_says_nothing_holds_no_place_at_the_control_door() {
     for _ in 0..100 {
         silent.push(TcpStream::connect(door).await.unwrap());
     }
-    // All of them were before it: each third of a hundred has 2 s.
+    // Each third of the hundred connections before it has 2 s.
     let admitted = async {
         loop {
             match ControlClient::connect(door, &secret()).await {

@@ -88,7 +88,7 @@ async fn a_name_is_asked_again_and_keeps_its_last_good_answer() {
 }
 
 #[tokio::test]
-async fn services_bring_their_ports_and_a_name_never_answered_is_an_error() {
+async fn services_bring_their_ports_and_an_unanswered_name_fails() {
     let mut book = Book::default();
     book.services.insert(
         "_isthmus._tcp.example.org".to_owned(),

@@ -1,5 +1,5 @@
-//! Whether regions end equal, as far as a gateway knows: lanes that stand still for a reason, tails that only a peer has, stores
-//! that differ.
+//! Checks whether regions converge, as far as this gateway knows: changes missing until a sync,
+//! tails that only a peer has, stores that differ.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::lag;
 use crate::tables::Known;
 use crate::view::LaneView;
 
-/// A shard of which some part could not be compared for so long is told.
+/// A shard is reported if a part of it could not be compared for longer than this.
 const UNCOMPARED: Duration = Duration::from_secs(600);
 
 pub(super) fn findings(process: &ProcessSettings, known: Known<'_>, now: Now) -> Vec<Finding> {
@@ -28,7 +28,8 @@ pub(super) fn findings(process: &ProcessSettings, known: Known<'_>, now: Now) ->
     findings
 }
 
-/// A peer has this region's log further than it goes, or with another message than it has.
+/// The peer's cursor is beyond the end of this region's log, or names a message that the log does
+/// not have there.
 fn of_tail(known: Known<'_>, peer: &RegionName, shard: &Shard, lane: &LaneView) -> Option<Finding> {
     let head = known.view.heads.get(shard).and_then(|head| head.position);
     let beyond = lane.cursor.zip(head).filter(|(cursor, head)| {
@@ -50,7 +51,7 @@ fn of_tail(known: Known<'_>, peer: &RegionName, shard: &Shard, lane: &LaneView) 
     Some(Finding::fail("tail", &shard.to_string(), found, mend))
 }
 
-/// Changes that are missing on either side of a lane of this region.
+/// Changes that are missing at either end of a lane of this region.
 fn of_sync<'a>(
     process: &'a ProcessSettings,
     known: Known<'_>,
@@ -138,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tail_that_only_a_peer_has_fails_and_one_that_is_on_its_way_does_not() {
+    fn a_tail_that_only_a_peer_has_fails_unless_it_is_on_its_way() {
         let peer = RegionName::parse("us-east").unwrap();
         let verdict = |state: LaneState, cursor: Position, head: Position| {
             let (mut view, tables) = (View::default(), State::default());
@@ -182,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn a_difference_fails_and_what_is_not_compared_for_long_is_told() {
+    fn a_difference_fails_and_a_late_comparison_warns() {
         let peer = RegionName::parse("us-east").unwrap();
         let verdict = |differing, seconds| {
             let found = Found {

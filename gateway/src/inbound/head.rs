@@ -1,8 +1,10 @@
-//! The head of one shard's log: one fold that follows it, and the lanes of every link that append to it.
+//! The head of one shard's log: one fold that follows it, and the lanes of every link that append
+//! to it.
 //!
-//! What is appended is believed only when this fold has read it back, and lanes hear of nothing that was read on the way
-//! to the head. A log that turns out not to be what was read (a lost tail) is read again from its newest mark; the agents
-//! of the region begin its next life. The first time that a life is met the log is read again from its fork ([`RereadRule`]).
+//! An append counts only once this fold has read it back. Lanes see nothing of what is read on the
+//! way to the head. A log that is not what was read (a lost tail) is read again from its newest
+//! mark; the region's agents begin its next life. When a life is seen for the first time, the log
+//! is read again from its fork ([`RereadRule`]).
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -12,7 +14,7 @@ use bytes::Bytes;
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
-use isthmus_log::{AppendError, ReadError, Reader, StoredMessage};
+use isthmus_log::{AppendError, ReadError, Reader, StoredMessage, next_message};
 use isthmus_replication::coordinates::{Sequence, Shard};
 use isthmus_replication::fold::Fold;
 use isthmus_replication::follow::RereadRule;
@@ -34,20 +36,20 @@ use crate::suspicion::Suspicion;
 
 mod follow;
 mod lanes;
-mod show;
+mod view;
 
 use lanes::ReceivingLane;
-use show::Origins;
+use view::Origins;
 
-/// Messages that are taken from the reader at a time.
+/// At most this many messages are taken from the reader at a time.
 const AT_A_TIME: usize = 16;
-/// What status shows of a head is at most this old.
+/// How old the shown status of a head may get.
 const SHOW: Duration = Duration::from_millis(250);
 
-/// To start reading from the newest mark.
+/// The start position that means the newest mark.
 const NEWEST: Sequence = Sequence(u64::MAX);
 
-/// What links tell the head of a shard.
+/// Messages from links to the head of a shard.
 #[derive(Debug)]
 pub enum ToHead {
     /// A peer offers its lane of this shard.
@@ -58,12 +60,12 @@ pub enum ToHead {
         origin: RegionName,
         /// Where reports go.
         outbox: Outbox,
-        /// Told how the peer broke the protocol.
+        /// Receives how the peer broke the protocol.
         violations: mpsc::Sender<String>,
-        /// Told where the lane begins, once the log has been read up to its head.
+        /// Receives where the lane begins, once the log has been read up to its head.
         answer: oneshot::Sender<LaneReport>,
     },
-    /// The Welcome is on its way: reports may follow it.
+    /// The Welcome is queued: reports may follow it.
     Welcomed {
         /// The link's number.
         session: u64,
@@ -74,19 +76,19 @@ pub enum ToHead {
         session: u64,
         /// The range.
         range: RangeFrame,
-        /// The origin's clock as the link's pings tell.
+        /// The origin's clock as estimated by the link's pings.
         clock: Option<ClockEstimate>,
-        /// What the range takes of the link's room while it waits here.
+        /// The range's share of the link's room, held while it waits here.
         room: OwnedSemaphorePermit,
     },
-    /// A peer asks where its log was held before.
+    /// A peer asks for this region's landmarks of its log.
     Landmarks {
         /// The peer's region.
         origin: RegionName,
-        /// Told the answer to the call.
+        /// Receives the answer to the call.
         answer: oneshot::Sender<Bytes>,
     },
-    /// The link is gone.
+    /// The link has ended.
     Closed {
         /// The link's number.
         session: u64,
@@ -104,22 +106,22 @@ pub(super) struct HeadTask {
     caught_up: watch::Sender<bool>,
     applied: watch::Receiver<u64>,
     fold: Fold,
-    /// What the log's last message was when reading began; none once it has been reached.
+    /// The log's last message when reading began; none once it has been reached.
     target: Option<Sequence>,
     reader: Option<Reader>,
-    /// When the reader was opened, or read a message.
+    /// When the reader was opened or last read a message.
     read_at: Mono,
     starting: Option<Starting>,
-    /// When to start reading; none while reading, or when the log can't be read any further.
+    /// When to start reading; none while reading, or if the log can't be read any further.
     start_at: Option<Mono>,
-    /// Reading starts from a state here or before.
+    /// Reading starts from a mark that describes this position or an earlier one.
     start_from: Sequence,
     reread: RereadRule,
     state: HeadState,
-    /// The log has a record of a later version.
+    /// The log contains a record of a later version.
     stopped: bool,
     lanes: BTreeMap<u64, ReceivingLane>,
-    /// Lanes that are offered before the log has been read up to its head.
+    /// Lanes offered before the log has been read up to its head.
     offered: Vec<ToHead>,
     appends: FuturesUnordered<BoxFuture<'static, Appended>>,
     origins: Origins,
@@ -186,7 +188,7 @@ impl HeadTask {
         self.start_again_if_stalled();
         self.drive().await;
         self.tell_end_of_suspicion();
-        self.show();
+        self.update_view();
         match self.wait().await {
             HeadEvent::Input(input) => self.handle(input),
             HeadEvent::Started(started) => self.started(started),
@@ -201,7 +203,7 @@ impl HeadTask {
         let deadline = self.shared.process.clock.instant(self.deadline());
         tokio::select! {
             started = done(&mut self.starting) => HeadEvent::Started(started),
-            read = next(&mut self.reader) => HeadEvent::Read(read),
+            read = next_message(&mut self.reader) => HeadEvent::Read(read),
             Some(appended) = self.appends.next() => HeadEvent::Appended(appended),
             Some(input) = self.inputs.recv() => HeadEvent::Input(input),
             Ok(()) = self.applied.changed() => HeadEvent::Applied,
@@ -228,13 +230,6 @@ impl HeadTask {
 async fn done(starting: &mut Option<Starting>) -> Result<(Fold, Reader, Sequence), StartError> {
     match starting {
         Some(starting) => starting.await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn next(reader: &mut Option<Reader>) -> Result<StoredMessage, ReadError> {
-    match reader {
-        Some(reader) => reader.next().await,
         None => std::future::pending().await,
     }
 }

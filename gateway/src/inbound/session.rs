@@ -1,4 +1,4 @@
-//! One link that was accepted.
+//! One accepted link.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use isthmus_link::{Connection, Peer};
 use isthmus_replication::coordinates::Shard;
-use isthmus_replication::link::frame::{GoodbyeReason, Hello, LaneReport};
+use isthmus_replication::link::frame::{GoodbyeReason, Hello, InvalidFrame, LaneReport, NoAnswer};
 use isthmus_replication::link::landmarks;
 use isthmus_replication::link::session::{Session, SessionEvent};
 use isthmus_replication::names::RegionName;
@@ -24,16 +24,19 @@ use crate::link_connection::{self, LinkConnection, LinkEnd};
 use crate::shared::Shared;
 use crate::tables::{AcceptedLink, State};
 
-/// A head that has not read its log up to its end gets so long; then the peer may try another gateway.
+/// How long the heads may take to read their logs up to the end before the peer is asked to dial
+/// another gateway.
 const OPENING: Duration = Duration::from_secs(4);
-/// A region has one leader and one link; others are of leaders before it, and end when they are found dead.
+/// A region has one leader and one link. Any other links are left from earlier leaders, and end
+/// when they are found dead.
 const LINKS_OF_A_REGION: usize = 8;
-/// Beyond those that are greeted so many may wait for their greeting, or be told why they get none.
+/// The most links of one region at a time: greeted ones, and others that wait for a greeting or are
+/// being refused one.
 pub const LINKS_AT_ONCE: usize = 2 * LINKS_OF_A_REGION;
-/// What the path looks like is shown this often.
-const LOOK: Duration = Duration::from_millis(500);
+/// How often the path estimate is shown.
+const REFRESH: Duration = Duration::from_millis(500);
 
-/// A link that was accepted.
+/// An accepted link.
 pub(super) struct Inbound {
     shared: Shared,
     heads: Heads,
@@ -42,7 +45,7 @@ pub(super) struct Inbound {
 }
 
 impl Inbound {
-    /// The link of this `number` in this run of the process.
+    /// The link with this `number` in this run of the process.
     pub(super) fn new(shared: Shared, heads: Heads, number: u64) -> Self {
         Self {
             shared,
@@ -52,7 +55,7 @@ impl Inbound {
         }
     }
 
-    /// Runs the session on `connection` until it is over or `stop`.
+    /// Runs the session on `connection` until it ends or `stop`.
     pub(super) async fn run(self, connection: Connection, stop: CancellationToken) -> Result<(), Infallible> {
         let origin = connection.peer.region().clone();
         let address = connection.address;
@@ -90,7 +93,7 @@ impl Inbound {
         Ok(())
     }
 
-    /// Counts this link among the accepted ones, unless there are as many of its region as may be.
+    /// Registers this link as accepted, unless its region already has the most links allowed.
     fn admit(&self, peer: &Peer, address: SocketAddr) -> bool {
         let origin = peer.region();
         let since = self.shared.now().wall;
@@ -120,8 +123,8 @@ impl Inbound {
         let links = Arc::clone(&self.shared.links);
         let proven = connection.peer.clone();
         let mut certificate = links.until_refused(&proven);
-        let mut look = interval(LOOK);
-        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut refresh = interval(REFRESH);
+        refresh.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (teller, mut violations) = mpsc::channel(1);
         let mut refused = false;
         loop {
@@ -135,7 +138,7 @@ impl Inbound {
                     Err(end) => return end,
                 },
                 Some(violation) = violations.recv() => connection.session.refuse(GoodbyeReason::Violation, &violation),
-                _ = look.tick() => self.look(connection),
+                _ = refresh.tick() => self.update_view(connection),
                 refusal = &mut certificate, if !refused => {
                     refused = true;
                     self.shared.metrics.refused(refusal.reason().label());
@@ -177,6 +180,7 @@ impl Inbound {
             }
             SessionEvent::Request(request) if request.method == landmarks::METHOD => {
                 let outcome = self.landmarks(origin, &request.body).await;
+                let outcome = outcome.map_err(|error| NoAnswer::because(&error));
                 connection.session.respond(request.id, outcome);
             }
             SessionEvent::Request(request) => {
@@ -196,7 +200,7 @@ impl Inbound {
         }
     }
 
-    /// Takes the offered lanes whose shards both regions hold.
+    /// Accepts the offered lanes of shards that both regions hold.
     async fn greet(
         &self,
         connection: &mut LinkConnection,
@@ -270,12 +274,13 @@ impl Inbound {
         report.await.ok()
     }
 
-    /// Where the log of `origin` was held before, of the shard that a call asks for.
-    async fn landmarks(&self, origin: &RegionName, question: &[u8]) -> Result<Bytes, String> {
-        let shard = landmarks::asked(question).map_err(|invalid| invalid.to_string())?;
+    /// Answers a call for this region's landmarks of `origin`'s log, for the shard that `question`
+    /// names.
+    async fn landmarks(&self, origin: &RegionName, question: &[u8]) -> Result<Bytes, NoLandmarks> {
+        let shard = landmarks::asked(question)?;
         let both = self.shared.set().shards_between(self.shared.region(), origin);
         let head = self.heads.get(&shard).filter(|_| both.contains(&shard));
-        let head = head.ok_or_else(|| format!("both regions do not share {shard}"))?;
+        let head = head.ok_or_else(|| NoLandmarks::NotShared(shard.clone()))?;
         let (answer_tx, answer_rx) = oneshot::channel();
         let origin = origin.clone();
         hand_over(
@@ -286,7 +291,7 @@ impl Inbound {
             },
         )
         .await;
-        answer_rx.await.map_err(|_| "this gateway stops".to_owned())
+        answer_rx.await.map_err(|_| NoLandmarks::Stopping)
     }
 
     async fn leave(&self, origin: &RegionName) {
@@ -307,20 +312,31 @@ impl Inbound {
         self.shared.process.events.may_log(what, &Source::region(origin))
     }
 
-    fn look(&self, connection: &LinkConnection) {
+    fn update_view(&self, connection: &LinkConnection) {
         if let Some(link) = self.shared.tables.lock().accepted.get_mut(&self.number) {
             link.path = connection.path();
         }
     }
 }
 
-/// How many links of `origin` end here.
+/// The number of accepted links of `origin`.
+/// Why a peer gets no landmarks.
+#[derive(Debug, thiserror::Error)]
+enum NoLandmarks {
+    #[error(transparent)]
+    Question(#[from] InvalidFrame),
+    #[error("both regions do not share {0}")]
+    NotShared(Shard),
+    #[error("this gateway stops")]
+    Stopping,
+}
+
 fn links_of(tables: &State, origin: &RegionName) -> usize {
     let accepted = tables.accepted.values();
     accepted.filter(|link| link.peer == *origin).count()
 }
 
-/// A head that has ended takes nothing, and the process is ending then.
+/// A head that has ended takes no input; the process is ending then.
 async fn hand_over(head: &mpsc::Sender<ToHead>, input: ToHead) {
     let _ = head.send(input).await;
 }

@@ -1,8 +1,9 @@
-//! Ranges on their way from one link to the heads of the shards, bounded in bytes.
+//! Ranges in transit from one link to the heads of the shards, bounded in bytes.
 //!
-//! A lane's window bounds what its receiving machine holds, and the machine refuses what exceeds it; but a head that waits for its log
-//! judges nothing for a while. What a link may leave in a head's inbox until then is a window's worth for each shard. A peer that
-//! keeps to its credit never waits here; one that does not is read no further.
+//! A lane's window bounds what its receiving machine holds, and the machine refuses what exceeds
+//! it. But a head that waits for its log judges nothing for a while. Until then a link may leave
+//! one window's worth of ranges per shard in the head's inbox. A peer that keeps to its credit
+//! never waits here; one that does not is read no further.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -29,8 +30,9 @@ impl Transit {
         }
     }
 
-    /// Waits until `range` has room; it is kept until what comes back is dropped. A range larger than all the room waits until
-    /// nothing else is there. None for a shard that is not this region's.
+    /// Waits until `range` has room, which is kept until the permit is dropped. A range larger than
+    /// all the room of its shard waits until the room is empty. None for a shard that is not this
+    /// region's.
     pub(super) async fn room(&self, range: &RangeFrame) -> Option<OwnedSemaphorePermit> {
         let room = Arc::clone(self.shards.get(&range.shard)?);
         let bytes = u32::try_from(range.cost()).unwrap_or(u32::MAX);
@@ -62,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shards_ranges_wait_for_room_and_no_other_shard_waits_with_them() {
+    fn a_shards_ranges_wait_for_room_without_delaying_other_shards() {
         let window = limits::LANE_WINDOW_BYTES as usize;
         let shards = [range(0, 0).shard, range(1, 0).shard];
         let transit = Transit::new(shards.iter());

@@ -40,7 +40,7 @@ fn read(report: &Value) -> RegionReport {
     RegionReport::deserialize(report).unwrap()
 }
 
-/// What a region reported so long ago; nothing where it never did.
+/// A region's report and its age; none if it never reported.
 type Reported = Option<(RegionReport, Duration)>;
 
 fn reported(report: &Value, age_ms: u64) -> Reported {
@@ -120,7 +120,7 @@ fn what_nobody_tells_any_more_grows_older_and_is_unknown() {
 }
 
 #[test]
-fn a_told_lag_grows_within_its_second_only_where_nothing_moved() {
+fn a_reported_lag_grows_within_its_second_only_if_nothing_moved() {
     let mut report = sent(40.0, true);
     let at = |report: &Value, age| lag(&reported(report, age), &None).lag;
     assert_eq!(

@@ -95,7 +95,7 @@ fn of_lanes(known: Known<'_>) -> Vec<Gauge> {
     vec![credit, in_flight, head, held, applied]
 }
 
-/// Of the pairs that this region is one of: what other regions have of each other their own gateways tell.
+/// Only of the pairs that include this region: the gateways of other regions report the rest.
 fn of_lag(process: &ProcessSettings, known: Known<'_>, now: Now) -> Vec<Gauge> {
     let mut lag = Gauge::new(
         "lag",

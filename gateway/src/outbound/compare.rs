@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use isthmus_replication::agreement::{self, COMPARE_INTERVAL, News, PARTS, Sample};
+use isthmus_replication::agreement::{self, COMPARE_INTERVAL, InvalidSample, News, PARTS, Sample};
 use isthmus_replication::coordinates::Shard;
 use isthmus_replication::link::session::Session;
 use isthmus_replication::names::RegionName;
@@ -12,10 +12,10 @@ use serde_json::{Value, json};
 
 use crate::shared::Shared;
 
-/// Shards are asked for a few at a time, so that each has its turn within this many seconds.
+/// A few shards are requested at a time, so that each has its turn within this many seconds.
 const TURNS: usize = COMPARE_INTERVAL.as_secs() as usize;
 
-/// The calls for samples that are under way on one session.
+/// The pending calls for samples on one session.
 #[derive(Debug, Default)]
 pub(super) struct Comparing {
     asked: BTreeMap<u64, Shard>,
@@ -23,7 +23,8 @@ pub(super) struct Comparing {
 }
 
 impl Comparing {
-    /// Asks the peer for the shards whose turn it is: to be called once a second. A call that can't be made is made the next time.
+    /// Requests samples of the shards whose turn it is. To be called once a second. A call that
+    /// can't be made is made at the shard's next turn.
     pub(super) fn ask(
         &mut self,
         shared: &Shared,
@@ -41,13 +42,13 @@ impl Comparing {
         self.turn = (self.turn + 1) % TURNS;
     }
 
-    /// The shard that the call of this number asked for; none if it asked for something else.
+    /// The shard that call `id` asked for; none if it asked for something else.
     pub(super) fn take(&mut self, id: u64) -> Option<Shard> {
         self.asked.remove(&id)
     }
 }
 
-/// Compares with the answer of `peer`, and tells what is news.
+/// Compares with the answer of `peer`, and records what is new.
 pub(super) fn answered(shared: &Shared, peer: &RegionName, shard: &Shard, answer: &[u8]) {
     let theirs = match Sample::decode(answer) {
         Ok(sample) if sample.shard == *shard => sample,
@@ -70,15 +71,26 @@ pub(super) fn answered(shared: &Shared, peer: &RegionName, shard: &Shard, answer
     }
 }
 
-/// Answers a peer that asks for this region's newest sample.
+/// Answers a peer's call for this region's newest sample.
 ///
 /// # Errors
-/// Why there is none, for the peer's log.
-pub fn answer(shared: &Shared, question: &[u8]) -> Result<Bytes, String> {
-    let shard = agreement::asked(question).map_err(|error| error.to_string())?;
+/// When the call is invalid or there is no sample. The text is for the peer's log.
+pub fn answer(shared: &Shared, question: &[u8]) -> Result<Bytes, NoSample> {
+    let shard = agreement::asked(question)?;
     let tables = shared.tables.lock();
     let newest = tables.compared.newest(&shard).map(Sample::encode);
-    newest.ok_or_else(|| format!("the steward has published no digests of {shard} yet"))
+    newest.ok_or(NoSample::NotPublished(shard))
+}
+
+/// Why a peer gets no sample.
+#[derive(Debug, thiserror::Error)]
+pub enum NoSample {
+    /// The question can't be read.
+    #[error(transparent)]
+    Question(#[from] InvalidSample),
+    /// The steward of this region has published none.
+    #[error("the steward has published no digests of {0} yet")]
+    NotPublished(Shard),
 }
 
 fn included(sample: &Sample) -> Value {

@@ -1,5 +1,5 @@
-//! What becomes of a peer's cursor that is not this region's log: the peer is asked where it had the log before, and the
-//! agents, which begin the log's next life, are told.
+//! Handles a peer's cursor that does not match this region's log: asks the peer for its landmarks
+//! of the log, and passes them to the agents, which begin the log's next life.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,31 +15,32 @@ use tokio::time::timeout;
 
 use crate::shared::Shared;
 
-/// Telling the agents must not hold the link up.
+/// How long publishing to the agents may take, so that it does not block the link.
 const TELL: Duration = Duration::from_millis(250);
 
-/// The calls for landmarks that are under way on one session.
+/// The pending calls for landmarks on one session.
 #[derive(Debug, Default)]
 pub(super) struct LandmarksCalls {
     asked: BTreeMap<u64, (Shard, Cursor)>,
 }
 
 impl LandmarksCalls {
-    /// Asks the peer, which has the log of `shard` through `cursor`. A call that can't be made is made when the lane suspects
-    /// again.
+    /// Asks the peer, which has the log of `shard` through `cursor`, for its landmarks. A call that
+    /// can't be made is made when the lane reports its suspicion again.
     pub(super) fn ask(&mut self, session: &mut Session, now: Now, shard: Shard, cursor: Cursor) {
         if let Ok(id) = session.request(now, landmarks::METHOD, landmarks::question(&shard)) {
             self.asked.insert(id, (shard, cursor));
         }
     }
 
-    /// What the call of this number asked for; none if it asked for something else.
+    /// What call `id` asked for; none if it asked for something else.
     pub(super) fn take(&mut self, id: u64) -> Option<(Shard, Cursor)> {
         self.asked.remove(&id)
     }
 }
 
-/// Tells the agents what `peer` answered. What is not told is told again while the lane goes on suspecting.
+/// Publishes the answer of `peer` to the agents. A failed attempt is repeated while the lane still
+/// suspects a lost tail.
 pub(super) async fn pass_on(
     shared: &Shared,
     peer: &RegionName,

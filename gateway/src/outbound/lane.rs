@@ -1,12 +1,12 @@
-//! One shard on its way to one peer: the shell around the core's sending machine. It reads this region's log with a reader
-//! of its own and writes ranges into the link while there is one.
+//! Sends one shard to one peer: the shell around the core's sending machine. It reads this region's
+//! log with its own reader and writes ranges to the link while there is one.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use isthmus_log::{ReadError, Reader, StoredMessage};
+use isthmus_log::{ReadError, Reader, ReadsLog, StoredMessage, next_message};
 use isthmus_replication::coordinates::{Cursor, Sequence, Shard};
 use isthmus_replication::fold::Fold;
 use isthmus_replication::header::{Codec, Header, Record};
@@ -27,43 +27,43 @@ use crate::suspicion::Suspicion;
 use crate::traces::{Hop, LaneTraces};
 use crate::view::LaneLag;
 
-mod show;
+mod view;
 
-/// Inputs of one lane that wait.
+/// Capacity of the input queue of one lane.
 const WAITING: usize = 256;
 /// Messages that a lane takes from its reader at a time.
-const AT_A_TIME: usize = 16;
-/// What status shows of a lane is at most this old.
+const AT_A_TIME: usize = 17;
+/// How old the shown status of a lane may get.
 const SHOW: Duration = Duration::from_millis(250);
 
-/// What a link tells its lanes.
+/// Messages from a link to its lanes.
 #[derive(Debug)]
 pub(super) enum ToLane {
-    /// The link stands and the peer takes the lane.
+    /// The link is up and the peer accepts the lane.
     Opened {
         /// Where the lane begins.
         report: LaneReport,
         /// Where its ranges go.
         outbox: Outbox,
-        /// Whether one of the two ends asks that no ranges travel.
+        /// Whether either end asks for a pause: no ranges are sent.
         paused: bool,
     },
-    /// How far the peer is.
+    /// The peer's progress.
     Ack(LaneReport),
-    /// The lane begins again.
+    /// The lane starts again from the reported cursor.
     Reset(LaneReport),
-    /// Whether one of the two ends asks that no ranges travel.
+    /// Whether either end asks for a pause: no ranges are sent.
     Paused(bool),
-    /// The link is gone.
+    /// The link has ended.
     Closed,
 }
 
-/// What a lane tells its link.
+/// Messages from a lane to its link.
 #[derive(Debug)]
 pub(super) enum FromLane {
     /// Nothing moves although there is work.
     Stuck(Shard),
-    /// The peer has the log through a message that the log does not have there.
+    /// The peer's cursor names a message that the log does not have there.
     Suspects(Shard, Cursor),
 }
 
@@ -74,7 +74,7 @@ pub(super) struct Lanes {
 }
 
 impl Lanes {
-    /// Starts a lane for each of `shards` to `peer`. What the link must act on goes to `teller`.
+    /// Starts a lane for each of `shards` to `peer`. What the link must act on is sent to `teller`.
     pub(super) fn start(
         shared: &Shared,
         peer: &RegionName,
@@ -100,20 +100,20 @@ impl Lanes {
         }
     }
 
-    /// Tells the lane of `shard`.
+    /// Sends `input` to the lane of `shard`.
     pub(super) async fn tell(&self, shard: &Shard, input: ToLane) {
         if let Some(inbox) = self.inboxes.get(shard) {
-            // A lane that has ended is seen by who asks for it.
+            // `is_broken` detects a lane that has ended.
             let _ = inbox.send(input).await;
         }
     }
 
-    /// Whether a lane has ended, which only a fault of this program does.
+    /// Whether a lane has ended, which only a bug in this program causes.
     pub(super) fn is_broken(&self) -> bool {
         self.inboxes.values().any(mpsc::Sender::is_closed)
     }
 
-    /// Tells every lane.
+    /// Sends an input to every lane.
     pub(super) async fn tell_all(&self, input: impl Fn() -> ToLane) {
         for shard in self.inboxes.keys() {
             self.tell(shard, input()).await;
@@ -144,7 +144,7 @@ struct LaneTask {
     shown: Mono,
 }
 
-/// What a lane waits for.
+/// The inputs that a lane waits for.
 enum LaneInput {
     Input(Option<ToLane>),
     Head,
@@ -201,7 +201,7 @@ impl LaneTask {
             self.apply_commands();
             self.report_events();
             let blocked = self.transmit();
-            self.show(false);
+            self.update_view(false);
             match self.wait(blocked).await {
                 LaneInput::Input(None) => return,
                 LaneInput::Input(Some(input)) => self.handle(input),
@@ -215,8 +215,11 @@ impl LaneTask {
     }
 
     async fn wait(&mut self, blocked: bool) -> LaneInput {
-        let show = self.shown.after(SHOW);
-        let deadline = self.sending.poll_timeout().map_or(show, |(at, _)| at.min(show));
+        let view_due = self.shown.after(SHOW);
+        let deadline = self
+            .sending
+            .poll_timeout()
+            .map_or(view_due, |(at, _)| at.min(view_due));
         let deadline = self.shared.process.clock.instant(deadline);
         let wants = self.sending.wants_messages();
         tokio::select! {
@@ -231,7 +234,7 @@ impl LaneTask {
                 }
                 LaneInput::Room
             }
-            read = next(&mut self.reader), if wants => LaneInput::Read(read),
+            read = next_message(&mut self.reader), if wants => LaneInput::Read(read),
             () = sleep_until(deadline) => LaneInput::Due,
         }
     }
@@ -256,10 +259,11 @@ impl LaneTask {
                 self.sending.handle_disconnected(now);
             }
         }
-        self.show(true);
+        self.update_view(true);
     }
 
-    /// Tells the agents what the peer has, which confirms writes: only what was found to be the log's.
+    /// Records for the agents what the peer has, which confirms writes: only a cursor that was
+    /// verified against the log counts.
     fn confirm(&self) {
         let (verified, applied) = (self.sending.verified(), self.sending.applied());
         self.shared
@@ -280,7 +284,7 @@ impl LaneTask {
         }
     }
 
-    /// Does what the machine wants of its reader.
+    /// Carries out the machine's orders to its reader.
     fn apply_commands(&mut self) {
         while let Some(order) = self.sending.poll_reader() {
             self.reader = None;
@@ -315,26 +319,9 @@ impl LaneTask {
         }
     }
 
-    /// Takes one message and those that are there already.
+    /// Takes one message and those that are ready.
     fn read(&mut self, first: Result<StoredMessage, ReadError>) {
-        let mut next = Some(first);
-        for _ in 0..AT_A_TIME {
-            match next {
-                Some(Ok(message)) => self.message(&message),
-                Some(Err(error)) => return self.reader_ended(&error),
-                None => return,
-            }
-            if !self.sending.wants_messages() {
-                return;
-            }
-            next = self
-                .reader
-                .as_mut()
-                .and_then(|reader| reader.try_next().transpose());
-        }
-        if let Some(Ok(message)) = next {
-            self.message(&message);
-        }
+        self.take_ready(first, AT_A_TIME);
     }
 
     fn message(&mut self, message: &StoredMessage) {
@@ -353,21 +340,8 @@ impl LaneTask {
             .handle_message(now, self.run, message.as_message(), &message.body);
     }
 
-    fn reader_ended(&mut self, error: &ReadError) {
-        tracing::info!(peer = %self.peer, shard = %self.shard, %error, "the lane's reader ended");
-        self.reader = None;
-        let failure = match error {
-            ReadError::LifeSuspected(_) => ReaderFailure::TailLost,
-            ReadError::Gone { first, .. } => ReaderFailure::Trimmed { first: *first },
-            ReadError::Missing { .. } | ReadError::Refused { .. } | ReadError::Stopped => {
-                ReaderFailure::Unavailable
-            }
-        };
-        self.sending
-            .handle_reader_failed(self.shared.log_now(), self.run, failure);
-    }
-
-    /// Writes ranges while there are any and the link has room; whether it has none.
+    /// Writes ranges while there are any and the link has room. Returns whether the link has no
+    /// room.
     fn transmit(&mut self) -> bool {
         let now = self.shared.log_now();
         while let Some(outbox) = &self.outbox {
@@ -395,7 +369,32 @@ impl LaneTask {
     }
 }
 
-/// The machine of a lane. It begins with the lag that the leader before this one reported.
+impl ReadsLog for LaneTask {
+    fn reader(&mut self) -> &mut Option<Reader> {
+        &mut self.reader
+    }
+
+    fn take(&mut self, message: StoredMessage) -> bool {
+        self.message(&message);
+        self.sending.wants_messages()
+    }
+
+    fn reader_ended(&mut self, error: &ReadError) {
+        tracing::info!(peer = %self.peer, shard = %self.shard, %error, "the lane's reader ended");
+        self.reader = None;
+        let failure = match error {
+            ReadError::LifeSuspected(_) => ReaderFailure::TailLost,
+            ReadError::Gone { first, .. } => ReaderFailure::Trimmed { first: *first },
+            ReadError::Missing { .. } | ReadError::Refused { .. } | ReadError::Stopped => {
+                ReaderFailure::Unavailable
+            }
+        };
+        self.sending
+            .handle_reader_failed(self.shared.log_now(), self.run, failure);
+    }
+}
+
+/// The sending machine of a lane. It begins with the lag that the previous leader reported.
 fn sending(shared: &Shared, peer: &RegionName, shard: &Shard) -> Sending {
     let mut sending = Sending::new(shared.ports.names.log(shard));
     let now = shared.log_now();
@@ -420,13 +419,6 @@ async fn done(starting: &mut Option<Starting>) -> Result<(Fold, Reader), StartEr
 async fn room(outbox: Option<&Outbox>) -> Result<(), Refused> {
     match outbox {
         Some(outbox) => outbox.room().await.map(drop),
-        None => std::future::pending().await,
-    }
-}
-
-async fn next(reader: &mut Option<Reader>) -> Result<StoredMessage, ReadError> {
-    match reader {
-        Some(reader) => reader.next().await,
         None => std::future::pending().await,
     }
 }

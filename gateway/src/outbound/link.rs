@@ -1,4 +1,4 @@
-//! The link to one peer region: dialled again for ever while this gateway leads.
+//! The link to one peer region, dialled again forever while this gateway leads.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -33,40 +33,41 @@ use crate::view::{LinkView, Phase};
 
 mod tell;
 
-/// Whether the link answers is looked at this often.
-const LOOK: Duration = Duration::from_millis(100);
-/// The peer region's report is asked for this often.
+/// How often the state of the link is checked.
+const REFRESH: Duration = Duration::from_millis(100);
+/// How often the peer region's report is requested.
 const REPORT: Duration = Duration::from_secs(1);
-/// An address that does not answer is given up sooner than the system would, so that the next one gets its turn.
+/// The timeout of a connection attempt. It is shorter than the system's, so that the next address
+/// gets its turn.
 const CONNECT: Duration = Duration::from_secs(3);
-/// A handshake takes one round trip, and a path may take seconds.
+/// The timeout of a handshake. It takes one round trip, and a path may take seconds.
 const HANDSHAKE: Duration = Duration::from_secs(8);
-/// A lane ended by itself: a fault of this program, after which its lag is not known.
+/// A lane ended unexpectedly. This is a bug in this program, and the lane's lag is no longer known.
 #[derive(Debug, thiserror::Error)]
 #[error("a lane to region {peer} has ended; report it with the log of this process")]
-pub struct LaneEnded {
+pub(super) struct LaneEnded {
     peer: RegionName,
 }
 
 /// The outbound link to one peer region.
-pub struct PeerLink {
+pub(super) struct PeerLink {
     shared: Shared,
     peer: RegionName,
     shards: Vec<Shard>,
     addresses: PeerAddresses,
     backoff: Backoff,
-    /// The failures since the link stood last.
+    /// The failures since the link was last up.
     reported: Throttle<String>,
     landmarks_calls: LandmarksCalls,
     comparing: Comparing,
 }
 
 impl PeerLink {
-    /// The link to `peer`, which shares `shards`.
+    /// The link to `peer`, which has `shards` in common with this region.
     ///
     /// # Errors
-    /// No randomness for the waits between dials.
-    pub fn new(
+    /// When there is no randomness for the waits between dials.
+    pub(super) fn new(
         shared: Shared,
         peer: RegionName,
         shards: Vec<Shard>,
@@ -93,11 +94,11 @@ impl PeerLink {
         })
     }
 
-    /// Holds the link whenever this gateway leads, until `stop`.
+    /// Keeps the link up whenever this gateway leads, until `stop`.
     ///
     /// # Errors
-    /// [`LaneEnded`].
-    pub async fn run(mut self, stop: CancellationToken) -> Result<(), LaneEnded> {
+    /// [`LaneEnded`] if a lane ends unexpectedly.
+    pub(super) async fn run(mut self, stop: CancellationToken) -> Result<(), LaneEnded> {
         let mut leading = self.shared.leading.clone();
         loop {
             tokio::select! {
@@ -123,7 +124,8 @@ impl PeerLink {
         }
     }
 
-    /// Dials the next address; waits first unless the last link stood.
+    /// Dials the next address after the backoff's next wait, which is short if the last link was
+    /// up.
     async fn connect(&mut self, stop: &CancellationToken) -> Option<Connection> {
         self.shared.view.link(&self.peer, LinkView::dial);
         let mut leading = self.shared.leading.clone();
@@ -168,7 +170,7 @@ impl PeerLink {
         }
     }
 
-    /// Runs a session on `connection` until it is over.
+    /// Runs a session on `connection` until it ends.
     async fn hold(
         &mut self,
         connection: Connection,
@@ -212,9 +214,9 @@ impl PeerLink {
         let mut certificate = links.until_refused(&proven);
         let mut paused = self.shared.paused.subscribe();
         let mut leading = self.shared.leading.clone();
-        let mut look = interval(LOOK);
+        let mut refresh = interval(REFRESH);
         let mut report = interval(REPORT);
-        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        refresh.set_missed_tick_behavior(MissedTickBehavior::Delay);
         report.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut refused = false;
         loop {
@@ -223,15 +225,16 @@ impl PeerLink {
                     Ok(event) => self.handle(connection, lanes, event).await,
                     Err(end) => return end,
                 },
-                _ = look.tick() => {
-                    self.look(connection);
+                _ = refresh.tick() => {
+                    self.update_view(connection);
                     if lanes.is_broken() && !connection.session.is_ended() {
                         connection.session.refuse(GoodbyeReason::Draining, "a lane of this gateway has ended");
                     }
                 }
                 _ = report.tick() => {
                     connection.note_sent();
-                    // A session that is not open yet, or has too many calls, is asked at the next tick.
+                    // If the session is not open yet or has too many calls, the next tick asks
+                    // again.
                     let _ = connection.session.request(self.shared.log_now(), STATUS, bytes::Bytes::new());
                     self.comparing.ask(&self.shared, &self.peer, &mut connection.session, &self.shards);
                 }
@@ -357,7 +360,7 @@ impl PeerLink {
         }
     }
 
-    fn look(&self, connection: &LinkConnection) {
+    fn update_view(&self, connection: &LinkConnection) {
         let now = self.shared.log_now();
         if connection.session.is_open() {
             self.shared
@@ -383,7 +386,7 @@ impl PeerLink {
             .collect()
     }
 
-    /// A call of this end has come to its outcome.
+    /// Handles the outcome of a call of this end.
     async fn answered(&mut self, id: u64, outcome: Result<Bytes, CallFailure>) {
         let (shared, peer) = (&self.shared, &self.peer);
         if let Some(shard) = self.comparing.take(id) {
@@ -397,7 +400,7 @@ impl PeerLink {
             (Some(doubt), Ok(body)) => landmarks_calls::pass_on(shared, peer, doubt, &body).await,
             (None, Ok(body)) => take_report(shared, peer, RegionReport::read(&body)),
             (None, Err(CallFailure::Refused(why))) => {
-                take_report(shared, peer, Err(UnreadableReport::Refused(why)));
+                take_report(shared, peer, Err(UnreadableReport::Refused(why.to_string())));
             }
             (_, Err(failure)) => tracing::debug!(%peer, %failure, "a call has no answer"),
         }

@@ -1,11 +1,11 @@
-//! Listening to how far agents have applied the logs.
+//! Receives the applied positions of agents.
 
 use isthmus_replication::peer::AppliedPositions;
 use isthmus_runtime::events::Source;
 
 use crate::shared::Shared;
 
-/// Takes note of what agents tell, until dropped.
+/// Records the positions that agents publish, until dropped.
 pub(super) async fn listen(shared: Shared) {
     let mut messages = shared.ports.peers.hear("applied.*.*").await;
     while let Some(message) = messages.next().await {

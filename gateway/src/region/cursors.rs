@@ -1,4 +1,5 @@
-//! Telling agents what peers have of this region's log: each 250 ms, and at once when it changes.
+//! Publishes to the agents what peers have of this region's log: every 250 ms, and at once when it
+//! changes.
 
 use std::time::Duration;
 
@@ -8,10 +9,10 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use crate::cursors::{self, Acknowledged};
 use crate::shared::Shared;
 
-/// Changes that follow each other closely are told together.
+/// Changes this close to each other are published together.
 const GATHER: Duration = Duration::from_millis(5);
 
-/// Tells the cursors of peers while this gateway leads, until dropped.
+/// Publishes the cursors of peers while this gateway leads, until dropped.
 pub(super) async fn tell(shared: Shared) {
     let mut changes = shared.cursors.subscribe();
     let mut leading = shared.leading.clone();
@@ -30,13 +31,14 @@ pub(super) async fn tell(shared: Shared) {
             all_published_at = began;
         }
         published = publish(&shared, published).await;
-        // Whether something changed or the time is up, it is told.
+        // It publishes next, whether something changed or the time is up.
         let _ = timeout_at(all_published_at + PEER_CURSORS_INTERVAL, changes.changed()).await;
         sleep_until(began + GATHER).await;
     }
 }
 
-/// Tells what differs from what was `told`, and gives what is told by that.
+/// Publishes what differs from `published`. Returns what is published after that; nothing if it
+/// failed.
 async fn publish(shared: &Shared, published: Acknowledged) -> Acknowledged {
     let all = shared.cursors.acknowledged();
     for (shard, peers) in &all {

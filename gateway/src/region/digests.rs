@@ -1,10 +1,10 @@
-//! Listening to what the steward tells of the region's stores.
+//! Receives the samples of the region's stores that the steward publishes.
 
 use isthmus_replication::agreement::Sample;
 
 use crate::shared::Shared;
 
-/// Keeps what is told, until dropped.
+/// Keeps the samples, until dropped.
 pub(super) async fn listen(shared: Shared) {
     let shards = shared.shards();
     let mut messages = shared.ports.peers.hear("digests.*.*").await;

@@ -1,5 +1,6 @@
-//! Pausing and resuming links: a command to one gateway of a region is told to all, so that it holds whoever leads. Each
-//! writes it into its member lease, where one that starts later finds it: it holds for as long as a gateway runs.
+//! Pausing and resuming links. A gateway passes a command to all gateways of its region, so that it
+//! applies whichever of them leads. Each writes it into its member lease, where a gateway that
+//! starts later finds it: the command lasts as long as any gateway runs.
 
 use std::collections::BTreeSet;
 
@@ -15,16 +16,17 @@ use crate::shared::Shared;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{name:?} is not another region of the set; use one of: {known}")]
 pub struct UnknownPeer {
-    /// What was asked for.
+    /// The name in the request.
     pub name: String,
-    /// What there is.
+    /// The names of the other regions.
     pub known: String,
 }
 
-/// Pauses or resumes the link to `peer` on every gateway of this region that hears it, this one included.
+/// Pauses or resumes the link to `peer` on every gateway of this region that receives the command,
+/// including this one.
 ///
 /// # Errors
-/// [`UnknownPeer`].
+/// [`UnknownPeer`] if `peer` is not another region of the set.
 pub async fn tell(shared: &Shared, peer: &str, paused: bool) -> Result<RegionName, UnknownPeer> {
     let peers = shared.peers();
     let found = RegionName::parse(peer)
@@ -47,7 +49,7 @@ pub async fn tell(shared: &Shared, peer: &str, paused: bool) -> Result<RegionNam
     Ok(peer)
 }
 
-/// Obeys what other gateways of the region tell, until dropped.
+/// Applies the commands of the region's other gateways, until dropped.
 pub(super) async fn listen(shared: Shared) {
     let mut commands = shared.ports.peers.hear("link.*").await;
     let peers: BTreeSet<RegionName> = shared.peers().into_keys().collect();
@@ -73,7 +75,7 @@ fn suffix(peer: &RegionName) -> String {
     format!("link.{peer}")
 }
 
-/// Holds, or holds no longer, the link to `peer`.
+/// Pauses or resumes the link to `peer` on this gateway.
 pub(super) fn set(shared: &Shared, peer: &RegionName, paused: bool) {
     let changed = shared.paused.send_if_modified(|all| {
         if paused {

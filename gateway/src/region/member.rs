@@ -1,4 +1,5 @@
-//! Membership: this gateway's own lease, and who else of the region lives (design.md section 7).
+//! Membership: this gateway's own lease, and the other live processes of the region (design.md
+//! section 7).
 
 use isthmus_log::{Ended, Member, MemberChange, Members, Membership, Renewal, Role};
 use isthmus_replication::names::RegionName;
@@ -12,10 +13,10 @@ use crate::shared::Shared;
 
 /// The field of the payload that lists paused links.
 const PAUSED: &str = "paused";
-/// The field of every member's payload that tells its clock less the log's, in microseconds.
+/// The field of every member's payload with its clock less the log's, in microseconds.
 const CLOCK_OFFSET: &str = "clock_offset_us";
 
-/// Holds this gateway's member lease until `stop`, then gives it up.
+/// Keeps this gateway's member lease until `stop`, then gives it up.
 pub(super) async fn keep(shared: Shared, stop: CancellationToken) {
     let member = Member {
         role: Role::Gateway,
@@ -60,7 +61,7 @@ fn payload(shared: &Shared, term: u64) -> bytes::Bytes {
     payload.to_string().into()
 }
 
-/// The links that a gateway says are paused.
+/// The links that a gateway's payload lists as paused.
 fn paused_by(payload: &[u8]) -> Vec<RegionName> {
     let announced: Value = serde_json::from_slice(payload).unwrap_or_default();
     let names = announced[PAUSED].as_array().into_iter().flatten();
@@ -69,14 +70,14 @@ fn paused_by(payload: &[u8]) -> Vec<RegionName> {
         .collect()
 }
 
-/// How far a member's clock is from the log's, in microseconds, as it says.
+/// A member's clock less the log's, in microseconds, from its payload.
 fn clock_offset(payload: &[u8]) -> Option<i64> {
     let announced: Value = serde_json::from_slice(payload).ok()?;
     announced[CLOCK_OFFSET].as_i64()
 }
 
-/// Shows the region's members and tells who comes and goes, until dropped. Links that the gateways had paused when this one
-/// started are paused here too.
+/// Shows the region's members and records which come and go, until dropped. Links that the gateways
+/// had paused when this one started are paused here too.
 pub(super) async fn follow(shared: Shared) {
     let mut watch = shared.ports.leases.watch();
     let mut members = Members::default();
@@ -129,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn paused_links_are_read_and_whatever_else_stands_there_is_not() {
+    fn paused_links_are_read_and_any_other_content_is_ignored() {
         let us = RegionName::parse("us-east").expect("a valid name");
         assert_eq!(paused_by(br#"{"run":"1","paused":["us-east"]}"#), [us]);
         for other in [

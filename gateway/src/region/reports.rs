@@ -1,5 +1,5 @@
-//! What a region tells of itself. The leader answers the other gateways of its region, so that each of them can show the
-//! links and every region; other regions are asked over the links.
+//! The reports of regions. The leader answers the other gateways of its region, so that each of
+//! them can show the links and every region. Other regions are asked over the links.
 
 use std::time::Duration;
 
@@ -15,11 +15,11 @@ use crate::shared::Shared;
 use crate::status;
 use crate::tables::HeardReport;
 
-/// The leader is asked this often.
+/// How often the leader is asked.
 const INTERVAL: Duration = Duration::from_secs(1);
-/// Its answer is awaited for this long.
+/// How long the answer may take.
 const TIMEOUT: Duration = Duration::from_millis(500);
-/// Where the leader is asked.
+/// The suffix of the subject on which the leader is asked.
 const SUFFIX: &str = "report";
 
 /// Answers for the region while this gateway leads, until dropped.
@@ -64,7 +64,8 @@ fn all_regions(shared: &Shared) -> Bytes {
     write_all((shared.region().as_str(), &own), others).into()
 }
 
-/// Takes what the leader told of every region. Of a region that it can't tell of in a way that is understood nothing is known.
+/// Takes the leader's reports of every region. If the answer as a whole can't be read, this
+/// region's report counts as unreadable.
 fn take_all(shared: &Shared, body: &[u8]) {
     match read_all(body) {
         Ok(reports) => {
@@ -79,7 +80,8 @@ fn take_all(shared: &Shared, body: &[u8]) {
     }
 }
 
-/// Takes a region's report. One that can't be read takes the place of what the region told before, and is told once.
+/// Takes a region's report. One that can't be read replaces the region's previous report, and is
+/// recorded once.
 pub fn take(shared: &Shared, region: &RegionName, report: Result<RegionReport, UnreadableReport>) {
     let (report, bad) = match report {
         Ok(report) => (report, false),

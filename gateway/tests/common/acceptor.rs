@@ -1,4 +1,5 @@
-//! The accepting end of a link in the place of another region's gateway, which answers the call for its report as a test wants.
+//! The accepting end of a link in place of another region's gateway. It answers the call for its
+//! report as a test wants.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
@@ -6,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use isthmus_link::{Connection, CredentialFiles, Credentials, LinkLimits, Listener, Place, TrustSource};
+use isthmus_replication::link::frame::NoAnswer;
 use isthmus_replication::link::session::{Session, SessionEvent};
 use isthmus_replication::names::SetName;
 use isthmus_runtime::clock::Clock;
@@ -15,24 +17,24 @@ use tokio::time::timeout;
 use super::peer::party;
 use super::{World, region};
 
-/// What it answers, and what becomes of the link then.
+/// How it answers a call.
 #[derive(Debug, Clone)]
-pub enum Says {
-    /// This is its report.
+pub(crate) enum Says {
+    /// With this report.
     Report(Bytes),
-    /// There is none.
+    /// With a refusal for this reason.
     Refusal(String),
 }
 
-/// A listener with the certificate of a region; ended when dropped.
-pub struct Acceptor {
+/// A listener with a region's certificate. It ends when dropped.
+pub(crate) struct Acceptor {
     says: Arc<Mutex<Says>>,
     task: JoinHandle<()>,
 }
 
 impl Acceptor {
     /// Listens where gateway 1 of `name` would.
-    pub async fn start(world: &World, name: &str, says: Says) -> Self {
+    pub(crate) async fn start(world: &World, name: &str, says: Says) -> Self {
         let place = world.place(name);
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, place.links[0]));
         let credentials = credentials(world, name);
@@ -42,7 +44,7 @@ impl Acceptor {
         let says = Arc::new(Mutex::new(says));
         let (answers, name) = (Arc::clone(&says), name.to_owned());
         let task = tokio::spawn(async move {
-            // Every region has a link of its own, whichever comes first.
+            // Every region opens its own link, in any order.
             let mut links = JoinSet::new();
             loop {
                 if let Ok(connection) = listener.next().await {
@@ -54,8 +56,8 @@ impl Acceptor {
         Self { says, task }
     }
 
-    /// What it answers from now on.
-    pub fn say(&self, says: Says) {
+    /// Sets the answer from now on.
+    pub(crate) fn say(&self, says: Says) {
         *self.says.lock().unwrap() = says;
     }
 }
@@ -89,7 +91,7 @@ fn credentials(world: &World, name: &str) -> Arc<Credentials> {
     Arc::new(Credentials::load(place, files).unwrap())
 }
 
-/// Holds one link until it is over.
+/// Serves one link until it ends.
 async fn serve(mut connection: Connection, name: &str, says: &Mutex<Says>) {
     const LOOK: Duration = Duration::from_millis(20);
     let clock = Clock::system();
@@ -103,7 +105,7 @@ async fn serve(mut connection: Connection, name: &str, says: &Mutex<Says>) {
                 SessionEvent::Request(request) => {
                     let outcome = match says.lock().unwrap().clone() {
                         Says::Report(report) => Ok(report),
-                        Says::Refusal(why) => Err(why),
+                        Says::Refusal(why) => Err(NoAnswer::because(&why)),
                     };
                     session.respond(request.id, outcome);
                 }

@@ -1,4 +1,4 @@
-//! A region's CA and what it issues.
+//! A region's CA and the certificates that it issues.
 
 use std::path::Path;
 
@@ -9,20 +9,20 @@ use rcgen::{
 };
 
 /// A region's CA.
-pub struct Authority {
+pub(crate) struct Authority {
     key: KeyPair,
     parameters: CertificateParams,
     pem: String,
 }
 
 /// A gateway's certificate with its key, as PEM.
-pub struct Issued {
+pub(crate) struct Issued {
     pub certificate: String,
     pub key: String,
 }
 
 impl Authority {
-    pub fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let key = KeyPair::generate().unwrap();
         let mut parameters = CertificateParams::default();
         parameters
@@ -34,17 +34,17 @@ impl Authority {
         Self { key, parameters, pem }
     }
 
-    pub fn pem(&self) -> &str {
+    pub(crate) fn pem(&self) -> &str {
         &self.pem
     }
 
     /// A certificate of a gateway of `region`.
-    pub fn issue(&self, region: &str) -> Issued {
+    pub(crate) fn issue(&self, region: &str) -> Issued {
         self.issue_with(region, |_| {})
     }
 
-    /// One that `change` has changed.
-    pub fn issue_with(&self, region: &str, change: impl FnOnce(&mut CertificateParams)) -> Issued {
+    /// A certificate of a gateway of `region` that `change` has modified.
+    pub(crate) fn issue_with(&self, region: &str, change: impl FnOnce(&mut CertificateParams)) -> Issued {
         let uri = format!("spiffe://example.org/isthmus/shop/region/{region}/gateway");
         let key = KeyPair::generate().unwrap();
         let mut gateway = CertificateParams::default();
@@ -63,7 +63,7 @@ impl Authority {
 }
 
 impl Issued {
-    pub fn write(&self, folder: &Path) {
+    pub(crate) fn write(&self, folder: &Path) {
         std::fs::write(folder.join("gateway.crt"), &self.certificate).unwrap();
         std::fs::write(folder.join("gateway.key"), &self.key).unwrap();
     }

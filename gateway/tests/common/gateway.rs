@@ -11,8 +11,8 @@ use serde_json::Value;
 
 use super::SOON;
 
-/// A gateway process, ended by its id when dropped.
-pub struct GatewayProcess {
+/// A gateway process. It is killed by its id when dropped.
+pub(crate) struct GatewayProcess {
     child: Child,
     pub name: String,
     admin: String,
@@ -21,8 +21,9 @@ pub struct GatewayProcess {
 }
 
 impl GatewayProcess {
-    /// Starts a gateway that listens for links on `link` and finds each peer at the addresses given.
-    pub fn start<'a>(
+    /// Starts a gateway that listens for links on `link` and dials each peer at the given
+    /// addresses.
+    pub(crate) fn start<'a>(
         settings: &Path,
         name: &str,
         link: u16,
@@ -58,35 +59,36 @@ impl GatewayProcess {
     }
 
     /// The URL of its admin listener.
-    pub fn admin(&self) -> String {
+    pub(crate) fn admin(&self) -> String {
         format!("http://{}", self.admin)
     }
 
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
-    /// Waits until the process has logged `text`. What it does can be seen before that is written.
-    pub async fn logs(&self, text: &str) {
+    /// Waits until the process has logged `text`. An effect can be visible before its line is
+    /// written.
+    pub(crate) async fn logs(&self, text: &str) {
         until(text, SOON, || async { self.log().contains(text).then_some(()) }).await;
     }
 
-    /// Memory that the process has in RAM, in bytes.
-    pub fn resident_bytes(&self) -> u64 {
+    /// The resident memory of the process, in bytes.
+    pub(crate) fn resident_bytes(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
         let kib = line.and_then(|line| line.trim().strip_suffix(" kB")).unwrap();
         kib.parse::<u64>().unwrap() * 1024
     }
 
-    /// Ends the process at once.
-    pub fn kill(&mut self) {
+    /// Kills the process.
+    pub(crate) fn kill(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 
-    /// Ends the process as an operator does.
-    pub async fn terminate(&mut self) -> ExitStatus {
+    /// Stops the process with SIGTERM, as an operator does.
+    pub(crate) async fn terminate(&mut self) -> ExitStatus {
         let killed = Command::new("kill")
             .arg(self.child.id().to_string())
             .status()
@@ -95,8 +97,8 @@ impl GatewayProcess {
         self.ended().await
     }
 
-    /// Waits for the end of the process.
-    pub async fn ended(&mut self) -> ExitStatus {
+    /// Waits until the process has ended.
+    pub(crate) async fn ended(&mut self) -> ExitStatus {
         let ended = until("the gateway's end", SOON, || {
             let ended = self.child.try_wait().unwrap();
             async move { ended }
@@ -104,7 +106,7 @@ impl GatewayProcess {
         ended.await
     }
 
-    pub async fn text(&self, path: &str) -> Option<String> {
+    pub(crate) async fn text(&self, path: &str) -> Option<String> {
         let answer = self
             .client
             .get(format!("http://{}{path}", self.admin))
@@ -117,7 +119,7 @@ impl GatewayProcess {
         ready.then_some(text)
     }
 
-    pub async fn post(&self, path: &str) -> u16 {
+    pub(crate) async fn post(&self, path: &str) -> u16 {
         let answer = self
             .client
             .post(format!("http://{}{path}", self.admin))
@@ -127,12 +129,12 @@ impl GatewayProcess {
         answer.status().as_u16()
     }
 
-    pub async fn status(&self) -> Option<Value> {
+    pub(crate) async fn status(&self) -> Option<Value> {
         serde_json::from_str(&self.text("/v1/status").await?).ok()
     }
 
-    /// Waits until `condition` holds of the status.
-    pub async fn becomes(&self, what: &str, condition: impl Fn(&Value) -> bool) -> Value {
+    /// Waits until the status meets `condition`.
+    pub(crate) async fn becomes(&self, what: &str, condition: impl Fn(&Value) -> bool) -> Value {
         let found = tokio::time::timeout(SOON, async {
             loop {
                 if let Some(status) = self.status().await.filter(|status| condition(status)) {
@@ -152,18 +154,18 @@ impl GatewayProcess {
         }
     }
 
-    pub async fn leads(&self) {
+    pub(crate) async fn leads(&self) {
         self.becomes("the lead", |status| status["leading"] == true).await;
     }
 
-    /// Waits until the link to `peer` stands.
-    pub async fn connected(&self, peer: &str) -> Value {
+    /// Waits until the link to `peer` is up.
+    pub(crate) async fn connected(&self, peer: &str) -> Value {
         self.becomes("a link", |status| link(status, peer)["state"] == "connected")
             .await
     }
 
     /// The value of a sample of a metric.
-    pub async fn metric(&self, sample: &str) -> Option<f64> {
+    pub(crate) async fn metric(&self, sample: &str) -> Option<f64> {
         let text = self.text("/metrics").await?;
         let line = text
             .lines()
@@ -172,7 +174,7 @@ impl GatewayProcess {
     }
 
     /// Waits until a sample of a metric is at least `least`.
-    pub async fn counts(&self, sample: &str, least: f64) {
+    pub(crate) async fn counts(&self, sample: &str, least: f64) {
         let counted = tokio::time::timeout(SOON, async {
             while self.metric(sample).await.is_none_or(|value| value < least) {
                 tokio::time::sleep(Duration::from_millis(20)).await;
@@ -187,8 +189,8 @@ impl GatewayProcess {
     }
 }
 
-/// What a status shows of the link to `peer`.
-pub fn link<'a>(status: &'a Value, peer: &str) -> &'a Value {
+/// The link to `peer` in a status.
+pub(crate) fn link<'a>(status: &'a Value, peer: &str) -> &'a Value {
     let links = status["links"].as_array();
     let found = links.and_then(|links| links.iter().find(|link| link["peer"] == peer));
     found.unwrap_or(&Value::Null)

@@ -1,5 +1,5 @@
-//! Regions on one machine: a nats-server each, real gateway processes, a network between them that can be cut, and a
-//! publisher in the place of agents.
+//! Regions on one machine: a nats-server each, real gateway processes, a network between them that
+//! can be cut, and a publisher in place of agents.
 #![allow(dead_code, unused_imports, clippy::unwrap_used)]
 
 mod acceptor;
@@ -13,32 +13,32 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-pub use acceptor::{Acceptor, Says};
-pub use certificates::Authority;
-pub use gateway::{GatewayProcess, link};
+pub(crate) use acceptor::{Acceptor, Says};
+pub(crate) use certificates::Authority;
+pub(crate) use gateway::{GatewayProcess, link};
 use isthmus_log::nats::{Connection, ConnectionSettings, Readers};
 use isthmus_log::testing::{Backup, NatsServer, free_port};
 use isthmus_log::{LogSettings, Ports, RegionNames, Role};
 use isthmus_replication::coordinates::Shard;
 use isthmus_replication::names::{GroupName, RegionName, SetName};
 use isthmus_wan::{Command, Shape, Wan};
-pub use peer::{Peer, REFUSED_WITHIN, framed, hello};
-pub use publisher::{Contents, Publisher, applied_by, expected};
+pub(crate) use peer::{Peer, REFUSED_WITHIN, framed, hello};
+pub(crate) use publisher::{Contents, Publisher, applied_by, expected};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 use tempfile::TempDir;
 
-pub const EU: &str = "eu-west";
-pub const US: &str = "us-east";
-pub const AP: &str = "ap-south";
-/// What is awaited comes within this or never.
-pub const SOON: Duration = Duration::from_secs(20);
+pub(crate) const EU: &str = "eu-west";
+pub(crate) const US: &str = "us-east";
+pub(crate) const AP: &str = "ap-south";
+/// The bound of every wait.
+pub(crate) const SOON: Duration = Duration::from_secs(20);
 
-pub fn region(name: &str) -> RegionName {
+pub(crate) fn region(name: &str) -> RegionName {
     RegionName::parse(name).unwrap()
 }
 
-pub fn shard() -> Shard {
+pub(crate) fn shard() -> Shard {
     Shard {
         group: GroupName::parse("default").unwrap(),
         partition: 0,
@@ -46,19 +46,19 @@ pub fn shard() -> Shard {
 }
 
 /// Regions with their servers, files and the network between them.
-pub struct World {
+pub(crate) struct World {
     pub folder: TempDir,
     pub wan: Wan,
     pub regions: BTreeMap<String, Place>,
 }
 
 /// One region.
-pub struct Place {
+pub(crate) struct Place {
     pub name: String,
     pub nats: NatsServer,
     pub ports: Ports,
     pub authority: Authority,
-    /// Where its gateways will listen.
+    /// The ports that its gateways listen on.
     pub links: [u16; 2],
     /// Where each peer is dialled.
     pub dial: BTreeMap<String, Vec<SocketAddr>>,
@@ -67,12 +67,12 @@ pub struct Place {
 
 impl World {
     /// Two regions with one shard and a round trip of `rtt` between them.
-    pub async fn two_regions(rtt: Duration) -> Self {
+    pub(crate) async fn two_regions(rtt: Duration) -> Self {
         Self::of(&[EU, US], rtt).await
     }
 
     /// These regions with one shard and a round trip of `rtt` between them.
-    pub async fn of(names: &[&str], rtt: Duration) -> Self {
+    pub(crate) async fn of(names: &[&str], rtt: Duration) -> Self {
         let folder = tempfile::Builder::new()
             .prefix("isthmus-gateway-")
             .tempdir()
@@ -88,19 +88,19 @@ impl World {
         world
     }
 
-    /// A copy of what the region's NATS has stored.
-    pub fn back_up(&mut self, region: &str) -> Backup {
+    /// Copies what the region's NATS has stored.
+    pub(crate) fn back_up(&mut self, region: &str) -> Backup {
         let nats = &mut self.regions.get_mut(region).unwrap().nats;
         tokio::task::block_in_place(|| nats.back_up())
     }
 
-    /// The region's NATS loses what it has stored since.
-    pub fn put_back(&mut self, region: &str, backup: &Backup) {
+    /// Restores `backup`: the region's NATS loses what it has stored since.
+    pub(crate) fn put_back(&mut self, region: &str, backup: &Backup) {
         let nats = &mut self.regions.get_mut(region).unwrap().nats;
         tokio::task::block_in_place(|| nats.put_back(backup));
     }
 
-    pub fn place(&self, region: &str) -> &Place {
+    pub(crate) fn place(&self, region: &str) -> &Place {
         &self.regions[region]
     }
 
@@ -131,11 +131,11 @@ impl World {
         std::fs::write(folder.join("gateway.yaml"), settings).unwrap();
     }
 
-    pub fn folder_of(&self, region: &str) -> PathBuf {
+    pub(crate) fn folder_of(&self, region: &str) -> PathBuf {
         self.folder.path().join(region)
     }
 
-    /// A way through the network from each region to each gateway of every other.
+    /// Opens a path through the network from each region to each gateway of every other one.
     async fn join(&mut self) {
         let targets: Vec<(String, [u16; 2])> = self
             .regions
@@ -156,12 +156,12 @@ impl World {
     }
 
     /// Starts gateway 1 or 2 of `region`.
-    pub fn gateway(&self, region: &str, number: usize) -> GatewayProcess {
+    pub(crate) fn gateway(&self, region: &str, number: usize) -> GatewayProcess {
         self.gateway_of(&self.folder_of(region), region, number)
     }
 
     /// Starts a gateway of `region` with the files in `folder`.
-    pub fn gateway_of(&self, folder: &Path, region: &str, number: usize) -> GatewayProcess {
+    pub(crate) fn gateway_of(&self, folder: &Path, region: &str, number: usize) -> GatewayProcess {
         let place = self.place(region);
         let dial = place
             .dial
@@ -176,18 +176,18 @@ impl World {
     }
 
     /// Starts gateway 1 of both regions.
-    pub fn one_gateway_each(&self) -> (GatewayProcess, GatewayProcess) {
+    pub(crate) fn one_gateway_each(&self) -> (GatewayProcess, GatewayProcess) {
         (self.gateway(EU, 1), self.gateway(US, 1))
     }
 
     /// The fingerprint of the certificate of a region's gateways.
-    pub fn fingerprint(&self, region: &str) -> String {
+    pub(crate) fn fingerprint(&self, region: &str) -> String {
         let pem = std::fs::read(self.folder_of(region).join("gateway.crt")).unwrap();
         let certificate = CertificateDer::from_pem_slice(&pem).unwrap();
         isthmus_link::Fingerprint::of(&certificate).to_string()
     }
 
-    pub fn cut(&self) {
+    pub(crate) fn cut(&self) {
         let (from, to) = (EU.to_owned(), US.to_owned());
         let cut = Command::Cut {
             from,
@@ -198,12 +198,12 @@ impl World {
         self.wan.apply(&cut).unwrap();
     }
 
-    pub fn heal(&self) {
+    pub(crate) fn heal(&self) {
         self.wan.apply(&Command::Heal { from: None, to: None }).unwrap();
     }
 
     /// A region's publisher, which begins its log.
-    pub async fn publisher(&self, region: &str) -> Publisher {
+    pub(crate) async fn publisher(&self, region: &str) -> Publisher {
         let place = self.place(region);
         Publisher::begin(place.ports.clone()).await
     }
@@ -249,6 +249,6 @@ impl Place {
 }
 
 /// The text of a file that a test replaces.
-pub fn read(path: &Path) -> String {
+pub(crate) fn read(path: &Path) -> String {
     std::fs::read_to_string(path).unwrap()
 }

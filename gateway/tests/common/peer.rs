@@ -1,4 +1,4 @@
-//! An end of a link in the place of another region's gateway, which says what a test wants.
+//! An end of a link in place of another region's gateway. It sends what a test wants.
 
 use std::io::{Read, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -10,18 +10,18 @@ use isthmus_replication::names::{ProcessName, SetName};
 
 use super::{EU, World, region};
 
-/// A handshake or a greeting that is not finished ends within 10 s; a loaded machine is given three times that.
-pub const REFUSED_WITHIN: Duration = Duration::from_secs(30);
+/// An unfinished handshake or greeting ends within 10 s. A loaded machine gets three times that.
+pub(crate) const REFUSED_WITHIN: Duration = Duration::from_secs(30);
 
-/// A TLS end with the certificate of a region, which sends raw bytes; ended when dropped.
-pub struct Peer {
+/// A TLS client with a region's certificate that sends raw bytes. It is killed when dropped.
+pub(crate) struct Peer {
     openssl: Child,
     bytes: Option<ChildStdin>,
     answers: Option<ChildStdout>,
 }
 
 impl Peer {
-    pub fn of(world: &World, name: &str, port: u16) -> Self {
+    pub(crate) fn of(world: &World, name: &str, port: u16) -> Self {
         let folder = world.folder_of(name);
         let mut openssl = Command::new("openssl")
             .args([
@@ -49,8 +49,8 @@ impl Peer {
         }
     }
 
-    /// The next frame of the gateway, which must come.
-    pub fn hears(&mut self) -> Frame {
+    /// Reads the next frame of the gateway, which must arrive.
+    pub(crate) fn hears(&mut self) -> Frame {
         let answers = self.answers.as_mut().unwrap();
         let mut length = [0; 4];
         answers.read_exact(&mut length).unwrap();
@@ -60,14 +60,14 @@ impl Peer {
     }
 
     /// Sends until the other end takes no more.
-    pub fn send(&mut self, bytes: &[u8]) {
+    pub(crate) fn send(&mut self, bytes: &[u8]) {
         if let Some(pipe) = &mut self.bytes {
-            // A gateway that has refused already closes the pipe under the rest.
+            // A gateway that has already refused closes the pipe before the rest is sent.
             let _ = pipe.write_all(bytes).and_then(|()| pipe.flush());
         }
     }
 
-    pub fn must_end(mut self, what: &str) {
+    pub(crate) fn must_end(mut self, what: &str) {
         let deadline = Instant::now() + REFUSED_WITHIN;
         while self.openssl.try_wait().unwrap().is_none() {
             assert!(
@@ -86,8 +86,8 @@ impl Drop for Peer {
     }
 }
 
-/// How a gateway introduces itself that is none.
-pub fn party(name: &str) -> Party {
+/// The introduction of a fake gateway.
+pub(super) fn party(name: &str) -> Party {
     Party {
         set: SetName::parse("shop").unwrap(),
         set_digest: [0; 16],
@@ -98,14 +98,14 @@ pub fn party(name: &str) -> Party {
     }
 }
 
-/// A frame as it stands on the wire.
-pub fn framed(frame: &Frame) -> Vec<u8> {
+/// A frame in its wire format.
+pub(crate) fn framed(frame: &Frame) -> Vec<u8> {
     let frame = frame.encode();
     [&u32::try_from(frame.len()).unwrap().to_be_bytes()[..], &frame].concat()
 }
 
 /// The first frame of a gateway of eu-west that speaks these versions.
-pub fn hello(least: u32, newest: u32) -> Vec<u8> {
+pub(crate) fn hello(least: u32, newest: u32) -> Vec<u8> {
     framed(&Frame::Hello(Hello {
         versions: Versions { least, newest },
         party: party(EU),

@@ -1,4 +1,4 @@
-//! A publisher in the place of a region's agents: begins the log, stamps and appends batches and marks.
+//! A publisher in place of a region's agents: begins the log, stamps and appends batches and marks.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -26,7 +26,7 @@ use isthmus_replication::version::Version;
 use super::{SOON, shard};
 
 /// One writer of one region's log.
-pub struct Publisher {
+pub(crate) struct Publisher {
     pub ports: Ports,
     clock: Clock,
     writer: WriterId,
@@ -35,7 +35,7 @@ pub struct Publisher {
 
 impl Publisher {
     /// Begins the log with its first life.
-    pub async fn begin(ports: Ports) -> Self {
+    pub(crate) async fn begin(ports: Ports) -> Self {
         let mut publisher = Self {
             writer: WriterId(wall().micros()),
             ports,
@@ -71,7 +71,7 @@ impl Publisher {
     }
 
     /// Begins the second life of a log that has lost what came after `fork`.
-    pub async fn begin_second_life(&mut self, fork: Sequence) {
+    pub(crate) async fn begin_second_life(&mut self, fork: Sequence) {
         let (parent, life) = (self.life(1), self.life(2));
         let parent = Some(parent);
         self.begin_life(LifeLink { life, parent, fork }).await;
@@ -87,14 +87,14 @@ impl Publisher {
     }
 
     /// Appends one batch that puts each of `keys`.
-    pub async fn put(&mut self, keys: &[&str]) -> Sequence {
+    pub(crate) async fn put(&mut self, keys: &[&str]) -> Sequence {
         let region = self.region().clone();
         let changes = keys.iter().map(|key| self.change(&region, key)).collect();
         self.batch(changes).await
     }
 
     /// Appends one batch that puts `key` with a trace.
-    pub async fn put_traced(&mut self, key: &str, trace: TraceContext) -> Sequence {
+    pub(crate) async fn put_traced(&mut self, key: &str, trace: TraceContext) -> Sequence {
         let region = self.region().clone();
         let mut change = self.change(&region, key);
         change.trace = Some(trace);
@@ -102,7 +102,7 @@ impl Publisher {
     }
 
     /// Appends a batch that puts `key`, stamped `ahead` of the clock.
-    pub async fn put_ahead(&mut self, key: &str, ahead: Duration) -> Sequence {
+    pub(crate) async fn put_ahead(&mut self, key: &str, ahead: Duration) -> Sequence {
         let region = self.region().clone();
         let mut change = self.change(&region, key);
         change.version.hlc = self.clock.stamp(wall().after(ahead));
@@ -110,7 +110,7 @@ impl Publisher {
     }
 
     /// Records that stamps may be `max_ahead` ahead of the log's clock.
-    pub async fn allow_ahead(&mut self, max_ahead: Duration) {
+    pub(crate) async fn allow_ahead(&mut self, max_ahead: Duration) {
         let membership = Membership {
             number: 1,
             members: Vec::new(),
@@ -129,8 +129,8 @@ impl Publisher {
         self.append(&SubjectToken::Agent, record, Bytes::new(), 0).await;
     }
 
-    /// Appends a batch whose body is sealed as it should be and holds no changes that anybody could apply.
-    pub async fn put_garbage(&mut self) -> Sequence {
+    /// Appends a batch whose body is sealed correctly but has no changes that can be applied.
+    pub(crate) async fn put_garbage(&mut self) -> Sequence {
         let region = self.region().clone();
         let stamp = self.clock.stamp(wall());
         let local = Local {
@@ -145,7 +145,7 @@ impl Publisher {
     }
 
     /// Appends large batches until the log is full.
-    pub async fn fill(&mut self) {
+    pub(crate) async fn fill(&mut self) {
         loop {
             let region = self.region().clone();
             let mut change = self.change(&region, "large");
@@ -181,7 +181,7 @@ impl Publisher {
     }
 
     /// Appends a batch that puts `bytes` bytes under `key`.
-    pub async fn put_large(&mut self, key: &str, bytes: usize) -> Sequence {
+    pub(crate) async fn put_large(&mut self, key: &str, bytes: usize) -> Sequence {
         let region = self.region().clone();
         let mut change = self.change(&region, key);
         change.op = Op::Put {
@@ -206,14 +206,14 @@ impl Publisher {
     }
 
     /// Appends a batch for each of `count` numbered keys.
-    pub async fn put_numbered(&mut self, from: usize, count: usize) {
+    pub(crate) async fn put_numbered(&mut self, from: usize, count: usize) {
         for number in from..from + count {
             self.put(&[&numbered(number)]).await;
         }
     }
 
     /// Waits until the log answers.
-    pub async fn ready(&self) {
+    pub(crate) async fn ready(&self) {
         until("the log's answer", SOON, || async {
             self.ports.log.bounds(&shard()).await.ok()
         })
@@ -221,7 +221,7 @@ impl Publisher {
     }
 
     /// Appends a barrier: an own stamp without a change.
-    pub async fn barrier(&mut self) -> Sequence {
+    pub(crate) async fn barrier(&mut self) -> Sequence {
         let barrier = Barrier {
             message_id: self.message_id(),
             writer: self.writer,
@@ -231,8 +231,8 @@ impl Publisher {
             .await
     }
 
-    /// Appends a mark of what the log holds now.
-    pub async fn mark(&mut self) -> Sequence {
+    /// Appends a mark of the log's current contents.
+    pub(crate) async fn mark(&mut self) -> Sequence {
         let region = self.region().clone();
         let fold = Contents::of(&self.ports, &region).await.fold;
         let mark = MarkRecord {
@@ -287,8 +287,9 @@ impl Publisher {
     }
 }
 
-/// What a log holds: the keys put by `origin` in the order accepted, and how many messages there are.
-pub struct Contents {
+/// The contents of a log: the keys put by `origin` in the order accepted, and the number of
+/// messages.
+pub(crate) struct Contents {
     pub keys: Vec<String>,
     pub messages: u64,
     pub voids: usize,
@@ -297,7 +298,7 @@ pub struct Contents {
 
 impl Contents {
     /// Reads the log of a region to its end.
-    pub async fn of(ports: &Ports, origin: &RegionName) -> Self {
+    pub(crate) async fn of(ports: &Ports, origin: &RegionName) -> Self {
         let last = ports.log.bounds(&shard()).await.unwrap().last;
         let mut contents = Self {
             keys: Vec::new(),
@@ -340,8 +341,8 @@ impl Contents {
         }
     }
 
-    /// Waits until the log of a region holds `origin`'s through `sequence`.
-    pub async fn through(ports: &Ports, origin: &RegionName, sequence: Sequence) -> Self {
+    /// Waits until the log of a region has `origin`'s log through `sequence`.
+    pub(crate) async fn through(ports: &Ports, origin: &RegionName, sequence: Sequence) -> Self {
         until(&format!("{origin} through {sequence}"), SOON, || async {
             let contents = Self::of(ports, origin).await;
             let through = contents.fold.origin(origin)?.cursor.position.sequence;
@@ -350,8 +351,8 @@ impl Contents {
         .await
     }
 
-    /// Waits until the log of a region holds at least `count` keys of `origin`.
-    pub async fn with_keys(ports: &Ports, origin: &RegionName, count: usize) -> Self {
+    /// Waits until the log of a region has at least `count` keys of `origin`.
+    pub(crate) async fn with_keys(ports: &Ports, origin: &RegionName, count: usize) -> Self {
         until(&format!("{count} keys of {origin}"), SOON, || async {
             Some(Self::of(ports, origin).await).filter(|contents| contents.keys.len() >= count)
         })
@@ -364,12 +365,12 @@ fn numbered(number: usize) -> String {
 }
 
 /// The first `count` numbered keys.
-pub fn expected(count: usize) -> Vec<String> {
+pub(crate) fn expected(count: usize) -> Vec<String> {
     (0..count).map(numbered).collect()
 }
 
-/// What an agent says that has applied all that `contents` hold of `origin`.
-pub fn applied_by(agent: &str, origin: &RegionName, contents: &Contents) -> AppliedPositions {
+/// The report of an agent that has applied everything of `origin` in `contents`.
+pub(crate) fn applied_by(agent: &str, origin: &RegionName, contents: &Contents) -> AppliedPositions {
     let held = contents.fold.origin(origin).unwrap();
     AppliedPositions {
         shard: shard(),
@@ -388,7 +389,7 @@ pub fn applied_by(agent: &str, origin: &RegionName, contents: &Contents) -> Appl
     }
 }
 
-pub fn wall() -> Wall {
+pub(super) fn wall() -> Wall {
     let now: Duration = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     Wall::from_micros(u64::try_from(now.as_micros()).unwrap())
 }

@@ -1,4 +1,5 @@
-//! What the region has set aside: listed, shown, restored by a write, dropped.
+//! The entries that the region has set aside: they can be listed, shown, restored by a write, and
+//! dropped.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,20 +24,20 @@ use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
 use super::Assembled;
-use super::show::{id_of, shown, summary};
+use super::entry_json::{id_of, shown, summary};
 use crate::door::{self, Rejection, WrittenBody};
 use crate::operation::{Consistency, DEFAULT_TIMEOUT, Operation, Outcome, Write};
 use crate::region::Region;
 
-/// Most entries of one answer.
+/// The most entries of one answer.
 const PAGE: usize = 1000;
-/// Entries that are held with their bytes at a time: a listing shows them without.
+/// Entries held with their bytes at a time. A listing shows them without bytes.
 const STEP: usize = 4;
-/// Requests that hold entries at a time; the others wait.
+/// Requests that hold entries at a time. The others wait.
 const AT_A_TIME: usize = 2;
 
 /// The routes for what is set aside.
-pub fn router(assembled: &Assembled) -> Router {
+pub(super) fn router(assembled: &Assembled) -> Router {
     Router::new()
         .route("/v1/aside", get(list))
         .route("/v1/aside/{id}", get(show).delete(discard))
@@ -60,7 +61,7 @@ struct Which {
     limit: Option<usize>,
 }
 
-/// What is wanted of a listing.
+/// The parsed parameters of a listing.
 struct Wanted {
     reason: Option<Reason>,
     bucket: Option<BucketName>,
@@ -69,7 +70,7 @@ struct Wanted {
     limit: usize,
 }
 
-/// A listing that can't be asked for.
+/// Why the parameters of a listing are invalid.
 #[derive(Debug, thiserror::Error)]
 enum InvalidListing {
     #[error("{0}")]
@@ -126,7 +127,8 @@ impl Wanted {
     }
 }
 
-/// `GET /v1/aside?reason=&bucket=&since=&limit=&from=`: group by group, oldest first, without values.
+/// `GET /v1/aside?reason=&bucket=&since=&limit=&from=`: group by group, oldest first, without
+/// values.
 async fn list(State(assembled): State<Assembled>, query: Result<Query<Which>, QueryRejection>) -> Response {
     let wanted = query.map_err(InvalidListing::from);
     answer(match wanted.and_then(|Query(which)| which.read()) {
@@ -144,8 +146,8 @@ async fn page(assembled: &Assembled, wanted: &Wanted) -> Result<Value, Rejection
     Ok(json!({ "entries": entries, "next": next }))
 }
 
-/// Entries of the groups in order, and where the next page begins. A page passes over as many entries as it may have, so that
-/// one may be short, or empty, and still have a next one.
+/// Entries of the groups in order, and where the next page begins. A page examines at most as many
+/// entries as it may have, so a page can be short or empty and still have a next one.
 async fn listed(
     journal: &dyn Journal,
     groups: &[GroupName],
@@ -201,7 +203,7 @@ async fn found(assembled: &Assembled, id: &str) -> Result<Value, Rejection> {
     Ok(shown(&entry))
 }
 
-/// `DELETE /v1/aside/{id}`: the entry is gone.
+/// `DELETE /v1/aside/{id}`: drops the entry.
 async fn discard(State(assembled): State<Assembled>, Path(id): Path<String>) -> Response {
     answer(discarded(&assembled, &id).await)
 }
@@ -213,7 +215,8 @@ async fn discarded(assembled: &Assembled, id: &str) -> Result<Value, Rejection> 
     Ok(json!({ "id": id_of(&entry), "dropped": true }))
 }
 
-/// `POST /v1/aside/{id}/restore`: writes what the entry holds anew, with a stamp of its own, and drops the entry.
+/// `POST /v1/aside/{id}/restore`: writes the entry's content again, with a new stamp, and drops the
+/// entry.
 async fn restore(State(assembled): State<Assembled>, Path(id): Path<String>) -> Response {
     answer(restored(&assembled, &id).await)
 }
@@ -258,7 +261,8 @@ async fn restored(assembled: &Assembled, id: &str) -> Result<Value, Rejection> {
     Ok(json!({ "id": id, "restored": written, "dropped": dropped }))
 }
 
-/// When the value of an entry ends. One that a wrong clock stamped lives as long as it was to live, from when it was set aside.
+/// When the value of an entry expires. If a wrong clock stamped it, it gets its full lifetime from
+/// the moment it was set aside.
 fn ends_of(entry: &Entry, write: &KeptWrite) -> Option<Wall> {
     let ends = write.expires_at?;
     match write.why {
@@ -270,7 +274,7 @@ fn ends_of(entry: &Entry, write: &KeptWrite) -> Option<Wall> {
     }
 }
 
-/// What a restoring write does.
+/// The operation of the write that restores an entry.
 fn op_of(write: &KeptWrite, ttl: Option<Duration>) -> Result<Op, Rejection> {
     let gone = |detail: &str| reject(ErrorCode::InvalidRequest, detail.to_owned());
     if !write.id.field.is_none() {

@@ -1,4 +1,4 @@
-//! Following one write: a probe that is recorded, and what this agent applied of traced changes.
+//! Following one write: a recorded probe, and the traced changes that this agent applied.
 
 use std::sync::Arc;
 
@@ -24,20 +24,20 @@ use crate::region::Region;
 use crate::traced::Traced;
 
 const PROBE: &str = "/v1/probe/";
-/// Most changes of one answer.
+/// The most changes of one answer.
 const PAGE: usize = 100;
-/// What a probe writes goes by itself.
+/// The value of a probe expires after this.
 const PROBE_TTL: std::time::Duration = std::time::Duration::from_secs(60);
 
-/// Adds the routes that read to the OpenAPI document of the listener.
-pub fn describe(document: Document) -> Document {
+/// Adds the GET routes to the OpenAPI document of the listener.
+pub(super) fn describe(document: Document) -> Document {
     document
         .get::<Traces>("/v1/traces", "The newest traced changes that this agent applied")
         .get::<Traces>("/v1/traces/{trace}", "What of one trace this agent applied")
 }
 
 /// The routes that follow writes.
-pub fn router(assembled: &Assembled) -> Router {
+pub(super) fn router(assembled: &Assembled) -> Router {
     Router::new()
         .route("/v1/probe/{*rest}", post(probe))
         .route("/v1/traces", get(newest))
@@ -45,7 +45,8 @@ pub fn router(assembled: &Assembled) -> Router {
         .with_state(Arc::clone(assembled))
 }
 
-/// `POST /v1/probe/{bucket}/{key}`: writes a value there that lives for a minute, and records its trace. The key must hold nothing.
+/// `POST /v1/probe/{bucket}/{key}`: writes a value that lives for a minute, and records its trace.
+/// The key must hold no value.
 async fn probe(State(assembled): State<Assembled>, request: Request) -> Response {
     let rest = request.uri().path().strip_prefix(PROBE).unwrap_or_default();
     match write(&assembled, rest).await {
@@ -103,12 +104,13 @@ async fn write(assembled: &Assembled, rest: &str) -> Result<Value, Rejection> {
     }
 }
 
-/// `GET /v1/traces`: the newest traced changes that this agent applied; of those that were slow the trace began when they were found so.
+/// `GET /v1/traces`: the newest traced changes that this agent applied. The trace of a slow change
+/// began when the change was found to be slow.
 async fn newest(State(assembled): State<Assembled>) -> Response {
     tell(&assembled, |_| true)
 }
 
-/// `GET /v1/traces/{trace_id}`: what of one trace this agent applied.
+/// `GET /v1/traces/{trace_id}`: the changes of one trace that this agent applied.
 async fn one(State(assembled): State<Assembled>, Path(trace): Path<String>) -> Response {
     let Ok(trace_id) = u128::from_str_radix(&trace, 16) else {
         let detail = "a trace is named by 32 hex digits";

@@ -1,4 +1,4 @@
-//! What can be wrong with a checkpoint.
+//! Errors of checkpoints.
 
 use std::path::{Path, PathBuf};
 
@@ -7,12 +7,12 @@ use super::FORMAT;
 /// Why a checkpoint can't be used or written.
 #[derive(Debug, thiserror::Error)]
 pub enum CheckpointError {
-    /// The folder can't be made.
+    /// The folder can't be created.
     #[error("the checkpoint folder {} cannot be made: {source}; correct `data` or its permissions", path.display())]
     Folder {
         /// The folder.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: std::io::Error,
     },
     /// Another process has the file open.
@@ -26,15 +26,15 @@ pub enum CheckpointError {
     Storage {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: Box<redb::Error>,
     },
-    /// After an error that passed the file is not what was written.
+    /// After a temporary error, the file is not what was written.
     #[error("the checkpoint {} was lost: {reason}; it is written anew from what this agent holds", path.display())]
     Lost {
         /// The file.
         path: PathBuf,
-        /// What it is.
+        /// What is wrong with it.
         reason: Discarded,
     },
 }
@@ -51,16 +51,16 @@ pub enum Discarded {
     /// It was written by another version.
     #[error("it has format {0}, this version reads {FORMAT}")]
     Format(u32),
-    /// It is of another set, region or shard.
+    /// It belongs to another set, region or shard.
     #[error("it is of another log")]
     AnotherLog,
-    /// It holds nothing, where something was written.
+    /// It is empty, although something was written.
     #[error("it is empty")]
     Empty,
 }
 
 impl CheckpointError {
-    /// Whether what the file holds can't be gone on from.
+    /// Whether the contents of the file are lost.
     #[must_use]
     pub fn is_loss(&self) -> bool {
         match self {

@@ -163,7 +163,7 @@ fn a_checkpoint_of_another_log_is_discarded() {
 }
 
 #[test]
-fn a_file_in_use_is_an_error_that_names_the_mend() {
+fn a_file_in_use_is_an_error_that_names_the_fix() {
     let folder = tempfile::tempdir().unwrap();
     let log = log("eu-west");
     let _held = written(folder.path(), &log, &[], 1);
@@ -173,7 +173,7 @@ fn a_file_in_use_is_an_error_that_names_the_mend() {
 }
 
 #[test]
-fn scenario_20_a_flipped_bit_is_noticed_or_harmless_wherever_it_is_and_the_next_checkpoint_is_written() {
+fn scenario_20_a_flipped_checkpoint_bit_is_noticed_or_harmless() {
     let folder = tempfile::tempdir().unwrap();
     let log = log("eu-west");
     let cells: Vec<_> = (0..20).map(cell).collect();
@@ -215,7 +215,7 @@ fn a_checkpoint_of_a_process_that_was_killed_is_loaded() {
     let mut file = written(folder.path(), &log, &cells[..1_000], 7);
     let mut next = file.begin(&Fold::new(log.clone()), &[]).unwrap();
     next.write(&cells).unwrap();
-    // What a kill leaves: the file as it is while it is open, in the middle of a transaction.
+    // A kill leaves the file as it is while it is open, in the middle of a transaction.
     let name = "default-0.redb";
     std::fs::copy(folder.path().join(name), killed.path().join(name)).unwrap();
     let (_, loaded, discarded) = CheckpointFile::open(killed.path(), &log).unwrap();
@@ -224,14 +224,15 @@ fn a_checkpoint_of_a_process_that_was_killed_is_loaded() {
 }
 
 #[test]
-fn a_file_that_was_let_go_is_gone_on_from_whatever_became_of_the_last_commit() {
+fn a_released_file_continues_whatever_its_last_commit_did() {
     let folder = tempfile::tempdir().unwrap();
     let log = log("eu-west");
     let cells: Vec<_> = (0..10).map(cell).collect();
     let mut file = written(folder.path(), &log, &cells[..5], 7);
     for serve_from in 8..11 {
         file.let_go();
-        // As after a commit that landed though it failed: the same cells again, and one more.
+        // As after a commit that succeeded although it returned an error: the same cells again, and
+        // one more.
         let mut next = file.begin(&Fold::new(log.clone()), &[]).unwrap();
         next.write(&cells[..serve_from as usize - 2]).unwrap();
         next.commit(anchor(serve_from)).unwrap();
@@ -250,7 +251,7 @@ fn a_file_that_was_let_go_is_gone_on_from_whatever_became_of_the_last_commit() {
 }
 
 #[test]
-fn a_file_that_is_not_what_was_written_is_not_gone_on_from_and_is_made_anew() {
+fn a_file_that_is_not_what_was_written_is_replaced() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("default-0.redb");
     let (own, other) = (log("eu-west"), log("us-east"));

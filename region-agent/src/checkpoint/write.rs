@@ -8,7 +8,8 @@ use redb::WriteTransaction;
 use super::error::at;
 use super::{CELLS, CheckpointError, CheckpointFile, FORMAT, HEAD, HEAD_KEY, Head, Rows, log_text, seal};
 
-/// A checkpoint that is being written. Dropped without [`Transaction::commit`] it leaves the one before.
+/// A checkpoint that is being written. Dropped without [`Transaction::commit`], it leaves the
+/// previous one.
 pub struct Transaction<'a> {
     file: &'a mut CheckpointFile,
     transaction: WriteTransaction,
@@ -17,11 +18,12 @@ pub struct Transaction<'a> {
 }
 
 impl CheckpointFile {
-    /// Begins the next checkpoint with the fold as it is now and the anchors that are known of the log's history. After an error
-    /// of this or of what follows, [`CheckpointFile::let_go`] is called before the next one.
+    /// Begins the next checkpoint with the present fold and the known anchors of the log's history.
+    /// After an error of this call or of the transaction, call [`CheckpointFile::let_go`] before
+    /// the next one.
     ///
     /// # Errors
-    /// [`CheckpointError`].
+    /// [`CheckpointError`] if the file can't be opened or is lost.
     pub fn begin(&mut self, fold: &Fold, kept: &[Anchor]) -> Result<Transaction<'_>, CheckpointError> {
         let path = self.path.clone();
         let database = self.opened(fold.log())?;
@@ -49,7 +51,7 @@ impl Transaction<'_> {
     /// Writes one part of the store's checkpoint.
     ///
     /// # Errors
-    /// [`CheckpointError`].
+    /// [`CheckpointError`] if the file can't be written.
     pub fn write(&mut self, part: &[StoredCell]) -> Result<(), CheckpointError> {
         let rows = &mut self.rows;
         let result: Result<(), redb::Error> = (|| {
@@ -73,10 +75,10 @@ impl Transaction<'_> {
         result.map_err(|error| at(&self.file.path, error))
     }
 
-    /// Makes the checkpoint durable. Effects of positions up to `serve_from` may be inside.
+    /// Makes the checkpoint durable. Effects of positions up to `serve_from` may be included.
     ///
     /// # Errors
-    /// [`CheckpointError`]; the checkpoint before stays.
+    /// [`CheckpointError`] if it can't be committed. The previous checkpoint stays.
     pub fn commit(mut self, serve_from: Anchor) -> Result<(), CheckpointError> {
         self.head.serve_from = serve_from.sequence.0;
         self.head.serve_from_id = serve_from.message_id.0;

@@ -13,14 +13,14 @@ use utoipa::ToSchema;
 
 use crate::operation::{Found, Listed, Outcome, Refusal, Tombstone, Written};
 
-/// What a client has seen; it sends it back to see at least as much, in any region.
+/// What a client has seen. The client sends it back to see at least as much, in any region.
 pub const SESSION: HeaderName = HeaderName::from_static("isthmus-session");
 /// The version of a value or of the tombstone in its place.
 pub const VERSION: HeaderName = HeaderName::from_static("isthmus-version");
 /// The region where a value was written.
 pub const ORIGIN: HeaderName = HeaderName::from_static("isthmus-origin");
 
-/// When the agent applied what it holds, in RFC 3339.
+/// When the agent applied the value or the tombstone, in RFC 3339.
 pub const APPLIED: HeaderName = HeaderName::from_static("isthmus-applied");
 
 /// The answer to a write.
@@ -43,7 +43,8 @@ pub struct WrittenBody {
 pub struct ListedBody {
     /// Live keys in order.
     pub keys: Vec<ListedKey>,
-    /// Pass it as `after` for the next page; null at the end. A page may be short, or empty, and still have a next one.
+    /// Pass it as `after` for the next page; null at the end. A page may be short, or empty, and
+    /// still have a next one.
     pub next: Option<String>,
 }
 
@@ -82,7 +83,7 @@ impl From<&Listed> for ListedBody {
 
 /// The answer to an operation.
 #[must_use]
-pub fn answer(result: Result<Outcome, Refusal>) -> Response {
+pub(super) fn answer(result: Result<Outcome, Refusal>) -> Response {
     match result {
         Ok(Outcome::Written(written)) => {
             let mut headers = HeaderMap::new();
@@ -121,9 +122,9 @@ pub fn timestamp(wall: Wall) -> String {
     isthmus_runtime::timestamp::rfc3339(wall.millis())
 }
 
-/// There is no live value.
+/// The problem for a key without a live value.
 #[must_use]
-pub fn absent(tombstone: Option<&Tombstone>, session: &SessionToken) -> Problem {
+pub(super) fn absent(tombstone: Option<&Tombstone>, session: &SessionToken) -> Problem {
     let detail = if tombstone.is_some() {
         "the key was deleted or has expired"
     } else {
@@ -150,7 +151,7 @@ pub fn absent(tombstone: Option<&Tombstone>, session: &SessionToken) -> Problem 
     problem
 }
 
-/// A refusal with what programs want to know of it.
+/// A refusal as a problem, with its machine-readable members.
 #[must_use]
 pub fn problem(refusal: &Refusal) -> Problem {
     let problem = Problem::new(refusal.code(), refusal.to_string());
@@ -192,7 +193,7 @@ fn add_version(headers: &mut HeaderMap, version: &Version) {
     add(headers, VERSION, &version.to_string());
 }
 
-/// Adds a header whose text can stand in one; a content type beyond ASCII can't.
+/// Adds a header if its text is valid there. A content type beyond ASCII is not.
 fn add(headers: &mut HeaderMap, name: HeaderName, text: &str) {
     if let Ok(value) = HeaderValue::from_str(text) {
         headers.insert(name, value);

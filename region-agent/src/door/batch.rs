@@ -1,9 +1,10 @@
-//! `POST /v1/batch`: operations line by line, answers line by line in the same order.
+//! `POST /v1/batch`: one operation per line, one answer per line in the same order.
 //!
-//! Writes are pipelined: many wait for the log at a time, bounded by number and bytes. A get waits for the writes before
-//! it and is done before anything after it is sent, so that a batch reads what it wrote. The client reads answers
-//! while it sends: what it does not take holds back what is read of it. No line is read while an answer is there, so that
-//! a batch holds writes, one line and the answers of one part of its body; the [door](isthmus_door::HeldBytes) counts them.
+//! Writes are pipelined: many wait for the log at a time, bounded by number and bytes. A get waits
+//! for the writes before it, and is done before anything after it is sent, so that a batch reads
+//! what it wrote. The client reads answers while it sends: as long as it leaves answers unread, its
+//! lines are not read. No line is read while an answer is ready, so that a batch holds writes, one
+//! line and the answers of one part of its body. The [door](isthmus_door::HeldBytes) counts them.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -29,23 +30,25 @@ use crate::operation::{Core, Get, Operation, Write};
 
 mod line;
 
-pub use line::OperationLine;
+pub(super) use line::OperationLine;
 pub use line::{Asked, parse as parse_line};
 
 /// Writes of one batch that wait for the log at a time.
 const WAITING: usize = 1024;
 /// Bytes of values of one batch that wait for the log at a time.
 const WAITING_BYTES: usize = 4 * 1024 * 1024;
-/// Answers that are ready together travel together, up to about this size: what a caller may hold in any case.
+/// Answers that are ready together are sent together, up to about this size, which any caller may
+/// hold.
 const ANSWER_BYTES: usize = ALLOWANCE;
-/// What a write holds beside its line.
+/// The bytes that a write holds in addition to its line.
 const WRITE_BYTES: usize = 1024;
 
 type AnswerFuture = Pin<Box<dyn Future<Output = Bytes> + Send>>;
 
-/// Does many operations: one JSON object a line in, one answer a line out, in the same order.
+/// Runs many operations: one JSON object per line in, one answer per line out, in the same order.
 ///
-/// Each answer has a `status`, and the members of the operation's own answer or of a problem. Read answers while sending.
+/// Each answer has a `status`, and the members of the operation's own answer or of a problem. Read
+/// answers while sending.
 #[utoipa::path(post, path = "/v1/batch",
     params(
         ("consistency" = Option<String>, Query, description = "For every write: `region` (default), `majority` or `all`"),
@@ -58,7 +61,7 @@ type AnswerFuture = Pin<Box<dyn Future<Output = Bytes> + Send>>;
         (status = "4XX", body = Problem, content_type = "application/problem+json"),
         (status = "5XX", body = Problem, content_type = "application/problem+json"),
     ))]
-pub async fn batch(
+pub(super) async fn batch(
     State(core): State<Arc<Core>>,
     Extension(asker): Extension<Asker>,
     request: Request,
@@ -107,18 +110,18 @@ struct Batch {
     session: Option<SessionToken>,
     trace: Option<TraceContext>,
     held: HeldBytes,
-    /// What `waiting` holds.
+    /// The bytes that `waiting` holds.
     holding: Holding,
     /// Writes in order, each with the bytes that it holds.
     waiting: VecDeque<(AnswerFuture, usize)>,
-    /// A line that was read and has not begun. No other is read meanwhile.
+    /// A line that was read but not started. No other line is read meanwhile.
     read: Option<Begun>,
     ended: bool,
 }
 
-/// What a line came to, before what it asks for is done.
+/// A parsed line whose operation is not done yet.
 enum Begun {
-    /// A write that takes so many bytes.
+    /// A write and the bytes that it holds.
     Write(Asked, usize),
     Get(Get),
     Refused(Rejection),
@@ -132,7 +135,7 @@ impl Batch {
         })
     }
 
-    /// The next answers in order: those that are there by then; none after the last.
+    /// The next answers in order, as many as are ready; none after the last.
     async fn next(&mut self) -> Option<Bytes> {
         let mut answers = Answers::new(&self.held);
         answers.add(self.answer().await?);
@@ -144,7 +147,6 @@ impl Batch {
         Some(answers.finish())
     }
 
-    /// The next answer.
     async fn answer(&mut self) -> Option<Bytes> {
         loop {
             let waits = !self.waiting.is_empty();
@@ -166,7 +168,7 @@ impl Batch {
         }
     }
 
-    /// The next answer if it is there, or takes no more than to look.
+    /// The next answer, if it is ready or comes without waiting.
     fn answer_at_once(&mut self) -> Option<Bytes> {
         loop {
             if !self.waiting.is_empty() {
@@ -186,8 +188,8 @@ impl Batch {
         }
     }
 
-    /// What a line came to that is no write, once all writes before it have ended; none at the end. May be dropped and called
-    /// again.
+    /// The answer to a line that is no write, for when all writes before it have ended. None if no
+    /// such line was read. A dropped call can be repeated.
     async fn after_writes(&mut self) -> Option<Bytes> {
         let answer = match self.read.as_ref()? {
             Begun::Get(get) => line::answer(self.core.execute(Operation::Get(get.clone())).await),
@@ -198,7 +200,7 @@ impl Batch {
         Some(answer)
     }
 
-    /// Whether no write may begin. One alone always may.
+    /// Whether no further write may start. A single write always may.
     fn is_full(&self) -> bool {
         let many = self.waiting.len() >= WAITING || self.holding.bytes() >= WAITING_BYTES;
         many && !self.waiting.is_empty()
@@ -260,7 +262,7 @@ impl Batch {
         }
     }
 
-    /// Hands over the write that was read.
+    /// Submits the write that was read.
     async fn write(&mut self) {
         let Some(Begun::Write(Asked::Write(bucket, key, op, ttl), bytes)) = self.read.take() else {
             return;
@@ -282,13 +284,13 @@ impl Batch {
     }
 }
 
-/// The answer at the front once it is there; it stays in its place. None when nothing waits.
+/// Waits for the answer at the front, which stays in the queue. None if nothing waits.
 async fn front(waiting: &mut VecDeque<(AnswerFuture, usize)>) -> Option<Bytes> {
     let (answer, _) = waiting.front_mut()?;
     Some(answer.await)
 }
 
-/// Answers that travel together, and what they hold of the door until they have left.
+/// Answers that are sent together, and the bytes that they hold of the door until they have left.
 struct Answers {
     joined: BytesMut,
     holding: Holding,
@@ -306,7 +308,8 @@ impl Answers {
         self.joined.len() < ANSWER_BYTES
     }
 
-    /// Adds an answer. A large one that finds no room at the door is lost: it was a get's, which may be asked again.
+    /// Adds an answer. A large one for which the door has no room becomes a refusal: it was a
+    /// get's, which can be repeated.
     fn add(&mut self, answer: Bytes) {
         let length = self.joined.len() + answer.len();
         if self.holding.resize(length) {

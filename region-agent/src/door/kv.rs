@@ -24,7 +24,8 @@ const PREFIX: &str = "/v1/kv/";
 
 /// Sets a key.
 ///
-/// The body is the value; its media type is kept. Acknowledged means durable in this region's log and readable here.
+/// The body is the value; its media type is kept. Acknowledged means durable in this region's log
+/// and readable here.
 #[utoipa::path(put, path = "/v1/kv/{bucket}/{key}",
     params(
         ("bucket" = String, Path, description = "The bucket: [a-z0-9-]{1,32}"),
@@ -41,7 +42,7 @@ const PREFIX: &str = "/v1/kv/";
         (status = "4XX", body = Problem, content_type = "application/problem+json"),
         (status = "5XX", body = Problem, content_type = "application/problem+json"),
     ))]
-pub async fn put(
+pub(super) async fn put(
     State(core): State<Arc<Core>>,
     Extension(asker): Extension<Asker>,
     request: Request,
@@ -82,7 +83,7 @@ pub async fn put(
         (status = "4XX", body = Problem, content_type = "application/problem+json"),
         (status = "5XX", body = Problem, content_type = "application/problem+json"),
     ))]
-pub async fn delete(
+pub(super) async fn delete(
     State(core): State<Arc<Core>>,
     Extension(asker): Extension<Asker>,
     request: Request,
@@ -98,7 +99,7 @@ pub async fn delete(
 }
 
 /// `GET /v1/kv/{bucket}/{key}` and `GET /v1/kv/{bucket}`.
-pub async fn read(state: State<Arc<Core>>, asker: Extension<Asker>, request: Request) -> Response {
+pub(super) async fn read(state: State<Arc<Core>>, asker: Extension<Asker>, request: Request) -> Response {
     match target(&request) {
         Ok(Target { key: Some(_), .. }) => get(state, asker, request).await,
         Ok(Target { key: None, .. }) => list(state, asker, request).await,
@@ -108,8 +109,8 @@ pub async fn read(state: State<Arc<Core>>, asker: Extension<Asker>, request: Req
 
 /// Reads a key.
 ///
-/// With a session it waits until this region has applied what the session has seen, or answers 409 `stale`. The 404 of a
-/// deleted or expired key carries `Isthmus-Version`.
+/// With a session it waits until this region has applied what the session has seen, or answers 409
+/// `stale`. The 404 of a deleted or expired key carries `Isthmus-Version`.
 #[utoipa::path(get, path = "/v1/kv/{bucket}/{key}",
     params(
         ("bucket" = String, Path, description = "The bucket"),
@@ -123,7 +124,7 @@ pub async fn read(state: State<Arc<Core>>, asker: Extension<Asker>, request: Req
         (status = "4XX", body = Problem, content_type = "application/problem+json"),
         (status = "5XX", body = Problem, content_type = "application/problem+json"),
     ))]
-pub async fn get(
+pub(super) async fn get(
     State(core): State<Arc<Core>>,
     Extension(asker): Extension<Asker>,
     request: Request,
@@ -156,7 +157,7 @@ pub async fn get(
         (status = "4XX", body = Problem, content_type = "application/problem+json"),
         (status = "5XX", body = Problem, content_type = "application/problem+json"),
     ))]
-pub async fn list(
+pub(super) async fn list(
     State(core): State<Arc<Core>>,
     Extension(asker): Extension<Asker>,
     request: Request,
@@ -236,7 +237,7 @@ fn key_of(request: &Request) -> Result<(BucketName, Key), Rejection> {
 /// The bucket and the key that the rest of a path names, percent-decoded.
 ///
 /// # Errors
-/// A [`Problem`] that says what is wrong with it.
+/// A [`Problem`] that describes what is wrong with it.
 pub fn key_of_path(rest: &str) -> Result<(BucketName, Key), Rejection> {
     match parse_target(rest)? {
         Target {

@@ -1,4 +1,4 @@
-//! The lines of a request's body, within a bound of memory.
+//! The lines of a request's body, read within a memory bound.
 
 use std::time::Duration;
 
@@ -12,20 +12,20 @@ const IDLE: Duration = Duration::from_secs(30);
 
 /// Reads a body line by line.
 #[derive(Debug)]
-pub struct Lines {
+pub(super) struct Lines {
     stream: BodyDataStream,
     buffer: BytesMut,
     searched: usize,
     longest: usize,
     skipping: Option<Skipped>,
     ended: bool,
-    /// What the buffer takes.
+    /// The bytes that the buffer holds.
     holding: Holding,
 }
 
-/// Why a line is passed over.
+/// Why a line was skipped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Skipped {
+pub(super) enum Skipped {
     /// It was longer than the bound.
     TooLong,
     /// The door had no room for it.
@@ -34,19 +34,19 @@ pub enum Skipped {
 
 /// A line, or why there is none.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Line {
+pub(super) enum Line {
     /// A line without its end; may be empty.
     Text(Bytes),
-    /// The line was passed over.
+    /// The line was skipped.
     Skipped(Skipped),
-    /// The body broke off, or did not go on in time. Nothing follows.
+    /// The body broke off or stalled for too long. Nothing follows.
     Broken,
 }
 
 impl Lines {
-    /// The lines of `stream`, each of at most `longest` bytes; what is buffered of them is part of `holding`.
+    /// The lines of `stream`, each of at most `longest` bytes. The buffer counts towards `holding`.
     #[must_use]
-    pub fn new(stream: BodyDataStream, longest: usize, holding: Holding) -> Self {
+    pub(super) fn new(stream: BodyDataStream, longest: usize, holding: Holding) -> Self {
         Self {
             stream,
             buffer: BytesMut::new(),
@@ -58,8 +58,8 @@ impl Lines {
         }
     }
 
-    /// The next line; none at the end. May be dropped and called again without losing anything.
-    pub async fn next(&mut self) -> Option<Line> {
+    /// The next line; none at the end. Cancel safe: a dropped call loses nothing.
+    pub(super) async fn next(&mut self) -> Option<Line> {
         loop {
             if let Some(line) = self.complete() {
                 return Some(line);
@@ -85,7 +85,7 @@ impl Lines {
         if self.holding.resize(self.buffer.capacity()) {
             return;
         }
-        // A part is small beside a line that is too much.
+        // A part is small compared to a line that is too large.
         if part.contains(&b'\n') || self.buffer.len() <= ALLOWANCE {
             self.holding.force(self.buffer.capacity());
         } else {
@@ -93,7 +93,7 @@ impl Lines {
         }
     }
 
-    /// Passes over the line that has begun.
+    /// Skips the line that has begun.
     fn skip(&mut self, why: Skipped) {
         self.buffer = BytesMut::new();
         self.holding.force(0);
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_line_that_finds_no_room_is_passed_over_and_the_others_are_not() {
+    async fn only_a_line_without_room_is_skipped() {
         let held = HeldBytes::new(64 * 1024);
         let mut others = held.holding();
         assert!(others.resize(64 * 1024 + ALLOWANCE));

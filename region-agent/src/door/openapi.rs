@@ -23,7 +23,7 @@ use super::{batch, kv};
 )]
 struct Document;
 
-/// What a caller proves itself with, where the agent's settings name `clients`.
+/// How a caller authenticates, if the agent's settings name `clients`.
 struct Proofs;
 
 impl Modify for Proofs {
@@ -49,7 +49,7 @@ pub fn document() -> utoipa::openapi::OpenApi {
 }
 
 /// `GET /openapi.json`.
-pub async fn serve() -> Json<utoipa::openapi::OpenApi> {
+pub(super) async fn serve() -> Json<utoipa::openapi::OpenApi> {
     Json(document())
 }
 

@@ -1,4 +1,4 @@
-//! The parameters of a request's query, each with the sentence that says what it must be.
+//! The query parameters of a request. The error for each one states what it must be.
 
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ pub enum InvalidValue {
     /// It is not percent-encoded text.
     #[error(transparent)]
     Encoding(#[from] Undecodable),
-    /// It is not a length of time.
+    /// It is not a duration.
     #[error(transparent)]
     Duration(#[from] settings::InvalidQuantity),
     /// The time to live is out of range.
@@ -92,7 +92,7 @@ impl Parameter {
     }
 }
 
-/// The parameters of a request; those that the operation does not know are refused.
+/// The parameters of a request. Those that the operation does not know are refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Query {
     /// `ttl`.
@@ -123,10 +123,10 @@ impl Default for Query {
 }
 
 impl Query {
-    /// Reads a query string, of which only the parameters in `known` are taken.
+    /// Parses a query string. Only the parameters in `known` are accepted.
     ///
     /// # Errors
-    /// [`InvalidParameter`].
+    /// [`InvalidParameter`] if a parameter is unknown or its value can't be used.
     pub fn parse(query: Option<&str>, known: &[Parameter]) -> Result<Self, InvalidParameter> {
         let mut parsed = Self::default();
         let pairs = query
@@ -173,11 +173,11 @@ impl Query {
     }
 }
 
-/// Reads a time to live: at least a millisecond, at most a hundred years.
+/// Parses a time to live: at least a millisecond, at most a hundred years.
 ///
 /// # Errors
-/// [`InvalidValue`].
-pub fn parse_ttl(text: &str) -> Result<Duration, InvalidValue> {
+/// [`InvalidValue`] if it is not a duration, or out of range.
+pub(super) fn parse_ttl(text: &str) -> Result<Duration, InvalidValue> {
     let ttl = settings::Duration::parse(text)?.0;
     let fits = (Duration::from_millis(1)..=LONGEST_TTL).contains(&ttl);
     fits.then_some(ttl).ok_or(InvalidValue::Ttl)

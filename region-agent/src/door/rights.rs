@@ -1,4 +1,4 @@
-//! Who asks at the door for applications, and which buckets it may use.
+//! The callers at the door for applications, and the buckets that they may use.
 
 use axum::Router;
 use axum::extract::{Request, State};
@@ -10,15 +10,16 @@ use isthmus_runtime::settings::{BucketRights, Buckets};
 
 use super::Rejection;
 
-/// Who asks. What it may is looked up each time, so that a batch that goes on for long ends with the rights of its caller.
+/// A caller. Its rights are looked up each time, so that a long batch ends when its caller loses
+/// them.
 #[derive(Debug, Clone)]
-pub struct Asker {
+pub(super) struct Asker {
     gate: Gate<BucketRights>,
     proof: Proof,
 }
 
-/// Lets into `router` who has proven who it is; handlers find it as an [`Asker`].
-pub fn guarded(router: Router, gate: Gate<BucketRights>) -> Router {
+/// Admits only authenticated callers to `router`. Handlers get the caller as an [`Asker`].
+pub(super) fn guarded(router: Router, gate: Gate<BucketRights>) -> Router {
     router.layer(from_fn_with_state(gate, identify))
 }
 
@@ -32,19 +33,19 @@ async fn identify(State(gate): State<Gate<BucketRights>>, mut request: Request, 
 }
 
 impl Asker {
-    /// Whether it may get and list what `bucket` holds.
+    /// Checks that the caller may get and list the values of `bucket`.
     ///
     /// # Errors
-    /// The problem to answer with.
-    pub fn reads(&self, bucket: &BucketName) -> Result<(), Rejection> {
+    /// The problem to answer with, if it may not.
+    pub(super) fn reads(&self, bucket: &BucketName) -> Result<(), Rejection> {
         self.may("read", bucket, |rights| &rights.read)
     }
 
-    /// Whether it may put and delete in `bucket`.
+    /// Checks that the caller may put and delete in `bucket`.
     ///
     /// # Errors
-    /// The problem to answer with.
-    pub fn writes(&self, bucket: &BucketName) -> Result<(), Rejection> {
+    /// The problem to answer with, if it may not.
+    pub(super) fn writes(&self, bucket: &BucketName) -> Result<(), Rejection> {
         self.may("write", bucket, |rights| &rights.write)
     }
 

@@ -1,4 +1,4 @@
-//! Which bucket and key a path names: percent-decoded once, `/` allowed in keys.
+//! The bucket and the key that a path names: percent-decoded once, `/` allowed in keys.
 
 use std::borrow::Cow;
 
@@ -17,10 +17,10 @@ pub struct Target {
 /// Why text from a request's line can't be decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Undecodable {
-    /// A percent sign that begins nothing.
+    /// A percent sign without two hexadecimal digits.
     #[error("not percent-encoded: two hexadecimal digits follow each %, and % itself is written %25")]
     Percent,
-    /// No text.
+    /// It is not UTF-8.
     #[error("not UTF-8 once percent-decoded")]
     NotUtf8,
 }
@@ -28,8 +28,8 @@ pub enum Undecodable {
 /// Percent-decodes `raw`, once.
 ///
 /// # Errors
-/// [`Undecodable`].
-pub fn decoded(raw: &str) -> Result<Cow<'_, str>, Undecodable> {
+/// [`Undecodable`] if `raw` is not percent-encoded UTF-8.
+pub(super) fn decoded(raw: &str) -> Result<Cow<'_, str>, Undecodable> {
     let digits = |after: &str| after.bytes().take(2).filter(u8::is_ascii_hexdigit).count() == 2;
     if !raw.split('%').skip(1).all(digits) {
         return Err(Undecodable::Percent);
@@ -39,10 +39,10 @@ pub fn decoded(raw: &str) -> Result<Cow<'_, str>, Undecodable> {
         .map_err(|_| Undecodable::NotUtf8)
 }
 
-/// Why a path names nothing.
+/// Why a path is invalid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidTarget {
-    /// The bucket's name.
+    /// The bucket's name is invalid.
     #[error("the bucket's name is 1 to 32 of the characters a-z, 0-9 and '-'")]
     Bucket,
     /// The key can't be decoded.
@@ -54,10 +54,10 @@ pub enum InvalidTarget {
 }
 
 impl Target {
-    /// Reads what stands after `/v1/kv/` in a request's path, as it came.
+    /// Parses what follows `/v1/kv/` in a request's path, undecoded.
     ///
     /// # Errors
-    /// [`InvalidTarget`].
+    /// [`InvalidTarget`] if the bucket or the key is invalid.
     pub fn parse(rest: &str) -> Result<Self, InvalidTarget> {
         let (bucket, key) = match rest.split_once('/') {
             Some((bucket, key)) => (bucket, Some(key)),

@@ -1,7 +1,7 @@
-//! A value as a request's body brings it.
+//! The value in a request's body.
 //!
-//! What is too large is passed over, within bounds, before it is refused: a connection that is closed with unread bytes
-//! can take the answer with it.
+//! A value that is too large is read and dropped, within bounds, before it is refused: a connection
+//! that is closed with unread bytes can lose the answer.
 
 use std::time::Duration;
 
@@ -17,15 +17,17 @@ use crate::operation::Refusal;
 
 /// A value must have arrived within this time.
 const ARRIVAL: Duration = Duration::from_secs(30);
-/// What is passed over of a value that is too large: bytes and time.
+/// How much of a value that is too large is read and dropped: bytes and time.
 const PASSED_OVER: usize = 4 * 1024 * 1024;
 const PASSING: Duration = Duration::from_secs(2);
 
-/// Reads a value of at most `limit` bytes into `holding`, which is kept until the value is the writer's.
+/// Reads a value of at most `limit` bytes, which count towards `holding` until the writer has the
+/// value.
 ///
 /// # Errors
-/// A problem: `value_too_large`, `overloaded`, `request_timeout`, or `invalid_request` for a body that breaks off.
-pub async fn read(body: Body, limit: usize, holding: &mut Holding) -> Result<Bytes, Rejection> {
+/// A problem: `value_too_large`, `overloaded`, `request_timeout`, or `invalid_request` for a body
+/// that breaks off.
+pub(super) async fn read(body: Body, limit: usize, holding: &mut Holding) -> Result<Bytes, Rejection> {
     let mut stream = body.into_data_stream();
     match timeout(ARRIVAL, collect(&mut stream, limit, holding)).await {
         Ok(Ok(Collected::Whole(value))) => Ok(value),

@@ -1,4 +1,4 @@
-//! Gauges that are taken when Prometheus asks.
+//! Gauges that are computed when Prometheus asks.
 
 use isthmus_runtime::metrics::{Gauge, of_shard};
 use prometheus_client::registry::Unit;

@@ -1,4 +1,5 @@
-//! Doing operations: admission, the shard's task, the regions that must have a write, the session that a read must see.
+//! Execution of operations: admission, the shard's task, the regions that must have a write, the
+//! session that a read must see.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,7 +21,7 @@ use super::{
 use crate::peers::Peers;
 use crate::shard::{Accepted, Context, ShardHandle, WriteRequest};
 
-/// Does operations on the shards of one region.
+/// Executes operations on the shards of one region.
 #[derive(Debug)]
 pub struct Core {
     pub(super) context: Context,
@@ -29,7 +30,7 @@ pub struct Core {
     pub(super) peers: Arc<Peers>,
 }
 
-/// A write on its way.
+/// A write in progress.
 #[derive(Debug)]
 pub struct Pending {
     core: Arc<Core>,
@@ -48,7 +49,7 @@ struct Sent {
 }
 
 impl Core {
-    /// The core over `shards`.
+    /// Creates the core of `shards`.
     #[must_use]
     pub fn new(context: Context, policy: Policy, shards: Vec<ShardHandle>, peers: Arc<Peers>) -> Self {
         Self {
@@ -73,22 +74,22 @@ impl Core {
         self.shards.values()
     }
 
-    /// What gateways told of other regions.
+    /// What gateways report about other regions.
     #[must_use]
     pub fn peers(&self) -> &Peers {
         &self.peers
     }
 
-    /// What the process is.
+    /// What the shards share with the process.
     #[must_use]
     pub fn context(&self) -> &Context {
         &self.context
     }
 
-    /// Does an operation.
+    /// Executes an operation.
     ///
     /// # Errors
-    /// [`Refusal`].
+    /// [`Refusal`] if it was not done, or is not known to be.
     pub async fn execute(self: &Arc<Self>, operation: Operation) -> Result<Outcome, Refusal> {
         match operation {
             Operation::Write(write) => self.submit(write).await.outcome().await,
@@ -97,8 +98,8 @@ impl Core {
         }
     }
 
-    /// Hands a write over. Writes of one caller that are handed over one after another are stamped in that order; their
-    /// outcomes may be awaited together.
+    /// Submits a write. Writes that a caller submits one after another are stamped in that order.
+    /// Their outcomes may be awaited together.
     pub async fn submit(self: &Arc<Self>, write: Write) -> Pending {
         let began = self.context.now().mono;
         let tracer = &self.context.process.tracer;
@@ -197,7 +198,8 @@ impl Core {
             self.await_session(self.handle(shard)?, list.session.as_ref(), deadline)
                 .await?;
         }
-        // Nothing waits from here on: what is found is held for this moment alone, and never more than two pages of it.
+        // Nothing waits from here on: results are held for this moment only, and never more than
+        // two pages of them.
         let mut found: Option<Page> = None;
         for shard in &shards {
             let served = self.handle(shard)?.served();
@@ -220,17 +222,17 @@ impl Core {
     /// The shard, if this region holds it.
     ///
     /// # Errors
-    /// [`Refusal::Internal`].
+    /// [`Refusal::Internal`] if it does not.
     pub fn handle(&self, shard: &Shard) -> Result<&ShardHandle, Refusal> {
         self.shards
             .get(shard)
             .ok_or(Refusal::Internal("a shard without a task"))
     }
 
-    /// The cell of a key as this store holds it, whatever it holds, and by which time it is read.
+    /// The cell of a key as this store has it, live or not, and the time by which it is read.
     ///
     /// # Errors
-    /// [`Refusal`] when no bucket of that name is held here.
+    /// [`Refusal`] if no bucket of that name is held here.
     pub fn held(&self, bucket: &BucketName, key: &Key) -> Result<Option<(store::HeldCell, Wall)>, Refusal> {
         let shard = self.policy.shard(bucket, key)?;
         let served = self.handle(&shard)?.served();
@@ -243,7 +245,7 @@ impl Pending {
     /// Waits for the outcome, at most until the caller's deadline.
     ///
     /// # Errors
-    /// [`Refusal`].
+    /// [`Refusal`] if the write failed, or is not known to have succeeded.
     pub async fn outcome(mut self) -> Result<Outcome, Refusal> {
         let sent = std::mem::replace(&mut self.sent, Err(Refusal::OutcomeUnknown));
         let result = match sent {
@@ -288,7 +290,7 @@ impl Pending {
     }
 }
 
-/// What a read of a cell is answered with by `wall`.
+/// The answer to a read of a cell by `wall`.
 fn answer(held: Option<store::HeldCell>, wall: Wall, session: SessionToken) -> Outcome {
     let Some(held) = held else {
         let tombstone = None;
@@ -312,7 +314,7 @@ fn answer(held: Option<store::HeldCell>, wall: Wall, session: SessionToken) -> O
     }
 }
 
-/// What a caller has seen once it has read; a session that has grown too large begins anew with this read.
+/// What a caller has seen after this read. A session that has grown too large starts again with it.
 fn seen(session: Option<SessionToken>, frontier: &Frontier) -> SessionToken {
     let mut session = session.unwrap_or_default();
     if session.note_read(frontier).is_err() {
@@ -322,7 +324,8 @@ fn seen(session: Option<SessionToken>, frontier: &Frontier) -> SessionToken {
     session
 }
 
-/// The first keys of two pages, and where the next page begins: after the last key that both have passed.
+/// The first keys of two pages, and where the next page begins: after the last key that both have
+/// passed.
 fn merged(pages: [Page; 2], limit: usize) -> Page {
     let passed = pages.iter().filter_map(|page| page.next.clone()).min();
     let mut keys: Vec<_> = pages
@@ -371,7 +374,7 @@ mod tests {
         }
     }
 
-    /// What one shard with `keys` answers for the page after `after`, passing over at most `scanned` keys.
+    /// What one shard with `keys` answers for the page after `after`, with at most `limit` keys.
     fn page(keys: &[u16], after: Option<&Key>, limit: usize) -> Page {
         let rest: Vec<Key> = keys
             .iter()

@@ -1,4 +1,4 @@
-//! What the set allows for a bucket. Only doors ask; apply never does (design.md section 6).
+//! What the set allows for a bucket. Only doors check it; apply never does (design.md section 6).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,16 +25,17 @@ impl Policy {
         Self { set, region }
     }
 
-    /// The largest value that any bucket of this region takes.
+    /// The largest value that any bucket of this region accepts.
     #[must_use]
     pub fn largest_value(&self) -> usize {
         self.set.max_value(&self.region).bytes()
     }
 
-    /// The largest value that `bucket` takes.
+    /// The largest value that `bucket` accepts.
     ///
     /// # Errors
-    /// [`Refusal::UnknownBucket`], [`Refusal::Elsewhere`].
+    /// [`Refusal::UnknownBucket`] or [`Refusal::Elsewhere`] if this region does not have the
+    /// bucket.
     pub fn max_value(&self, bucket: &BucketName) -> Result<usize, Refusal> {
         Ok(self.bucket(bucket)?.max_value.bytes())
     }
@@ -42,7 +43,8 @@ impl Policy {
     /// The shard of a key.
     ///
     /// # Errors
-    /// [`Refusal::UnknownBucket`], [`Refusal::Elsewhere`].
+    /// [`Refusal::UnknownBucket`] or [`Refusal::Elsewhere`] if this region does not have the
+    /// bucket.
     pub fn shard(&self, bucket: &BucketName, key: &Key) -> Result<Shard, Refusal> {
         let group = &self.bucket(bucket)?.group;
         let partitions = self.set.groups.get(group).map_or(1, |group| group.partitions);
@@ -52,7 +54,8 @@ impl Policy {
     /// Every shard that may hold keys of a bucket, in order.
     ///
     /// # Errors
-    /// [`Refusal::UnknownBucket`], [`Refusal::Elsewhere`].
+    /// [`Refusal::UnknownBucket`] or [`Refusal::Elsewhere`] if this region does not have the
+    /// bucket.
     pub fn shards(&self, bucket: &BucketName) -> Result<Vec<Shard>, Refusal> {
         let group = &self.bucket(bucket)?.group;
         let partitions = self.set.groups.get(group).map_or(1, |group| group.partitions);
@@ -66,7 +69,8 @@ impl Policy {
     /// Checks a write against its bucket and returns how long its value lives.
     ///
     /// # Errors
-    /// [`Refusal::UnknownBucket`], [`Refusal::Elsewhere`], [`Refusal::ValueTooLarge`].
+    /// [`Refusal::UnknownBucket`] or [`Refusal::Elsewhere`] if this region does not have the
+    /// bucket, [`Refusal::ValueTooLarge`] if the value exceeds the bucket's limit.
     pub fn admit(&self, write: &Write) -> Result<Option<Duration>, Refusal> {
         let settings = self.bucket(&write.bucket)?;
         let Op::Put { value, .. } = &write.op else {
@@ -80,10 +84,10 @@ impl Policy {
         Ok(write.ttl.or(settings.ttl))
     }
 
-    /// Checks that a session is of this set: what it has seen of another would never be seen here.
+    /// Checks that a session is of this set: what it has seen of another one never arrives here.
     ///
     /// # Errors
-    /// [`Refusal::ForeignSession`].
+    /// [`Refusal::ForeignSession`] if it is of another set.
     pub fn admit_session(&self, session: Option<&SessionToken>) -> Result<(), Refusal> {
         let foreign = |(region, shard): &(&RegionName, &Shard)| {
             let group = self.set.groups.get(&shard.group);
@@ -99,7 +103,7 @@ impl Policy {
         })
     }
 
-    /// The regions that hold a shard, this one among them.
+    /// The regions that hold a shard, including this one.
     #[must_use]
     pub fn regions(&self, shard: &Shard) -> Vec<RegionName> {
         let group = self.set.groups.get(&shard.group);

@@ -1,4 +1,4 @@
-//! Why an operation was not done, and the stable code that says so everywhere.
+//! Why an operation was not done, and the stable code of each reason.
 
 use isthmus_door::ErrorCode;
 use isthmus_replication::coordinates::{Position, Sequence, Shard};
@@ -38,7 +38,7 @@ pub enum Refusal {
         /// The shard.
         shard: Shard,
     },
-    /// The agent can't answer yet, or no more.
+    /// The agent can't answer yet, or can no longer.
     #[error("this agent is not ready: {reason}")]
     NotReady {
         /// Why.
@@ -52,7 +52,7 @@ pub enum Refusal {
         /// Its number.
         number: u32,
     },
-    /// More writes wait than are allowed to.
+    /// Too many writes wait.
     #[error("too many writes wait for the log; try again")]
     Overloaded,
     /// The deadline came before the write's turn.
@@ -100,7 +100,7 @@ pub enum Refusal {
         version: Version,
         /// The regions that have it.
         regions: Vec<RegionName>,
-        /// Those that have not said so.
+        /// The regions that have not confirmed it.
         missing: Vec<RegionName>,
     },
     /// The deadline came before the log's answer.
@@ -111,7 +111,7 @@ pub enum Refusal {
     Stale {
         /// Whose log is behind.
         origin: RegionName,
-        /// Applied through here.
+        /// The position through which it is applied.
         have: Option<Position>,
         /// What the session has seen.
         want: Position,
@@ -124,13 +124,13 @@ pub enum Refusal {
         /// What the session has seen.
         want: Position,
     },
-    /// A fault of this agent.
+    /// A bug in this agent.
     #[error("a fault of this agent: {0}")]
     Internal(&'static str),
 }
 
 impl Refusal {
-    /// The stable code: the one place that maps.
+    /// The stable code. No other place maps refusals to codes.
     #[must_use]
     pub fn code(&self) -> ErrorCode {
         match self {
@@ -154,7 +154,7 @@ impl Refusal {
         }
     }
 
-    /// How a write ended, for metrics.
+    /// The label of the outcome for metrics.
     #[must_use]
     pub fn label(&self) -> &'static str {
         self.code().as_str()

@@ -1,4 +1,5 @@
-//! Waiting, always bounded: for the regions that must have a write, and for what a session has seen.
+//! Waiting, always bounded: for the regions that must have a write, and for what a session has
+//! seen.
 
 use isthmus_replication::coordinates::{Position, Shard};
 use isthmus_replication::header::Lineage;
@@ -11,7 +12,7 @@ use super::{Consistency, Core, Refusal};
 use crate::shard::{Accepted, ShardHandle};
 
 impl Core {
-    /// Refuses, before anything is written, what is known not to reach enough regions.
+    /// Refuses a write, before anything is written, if too few regions are known to be reachable.
     pub(super) fn check_reachable(&self, shard: &Shard, consistency: Consistency) -> Result<(), Refusal> {
         if consistency == Consistency::Region {
             return Ok(());
@@ -30,7 +31,7 @@ impl Core {
         Err(Refusal::RegionsUnreachable { unreachable, needed })
     }
 
-    /// Waits until enough regions have a write in their logs; which ones they are.
+    /// Waits until enough regions have a write in their logs, and returns those regions.
     pub(super) async fn await_regions(
         &self,
         shard: &Shard,
@@ -92,7 +93,7 @@ impl Core {
         }
     }
 
-    /// The regions whose word counts for `shard`: those that hold the group and are not fenced.
+    /// The regions that count for `shard`: those that hold its group and are not fenced.
     fn members(&self, shard: &Shard) -> Vec<RegionName> {
         let fenced = self.handle(shard).map_or_else(
             |_| Vec::new(),
@@ -121,7 +122,7 @@ impl Core {
     }
 }
 
-/// The greatest distance is the one to name.
+/// Names the log that is furthest behind.
 fn stale(behind: Vec<Behind>) -> Refusal {
     let worst = behind
         .into_iter()

@@ -1,4 +1,4 @@
-//! Which of the region's agents is the steward (design.md section 7).
+//! The election of the steward among the region's agents (design.md section 7).
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -15,11 +15,11 @@ use super::Region;
 /// A process whose clock was ahead tries again after this.
 const BARRED: Duration = Duration::from_secs(2);
 
-/// Stands for steward as `own` until `stop`, then gives the lease up. An agent whose clock is ahead does not stand: its
-/// marks are void.
+/// Runs for steward as `own` until `stop`, then gives up the lease. An agent whose clock is ahead
+/// does not run: its marks are void.
 ///
 /// # Errors
-/// None: a bucket that does not answer is asked again for ever.
+/// None: a bucket that does not answer is retried forever.
 pub async fn stand(region: Region, own: Holder, stop: CancellationToken) -> Result<(), Infallible> {
     while !stop.is_cancelled() {
         if !region.clock_is_ahead() {
@@ -41,12 +41,12 @@ async fn stand_once(region: &Region, own: Holder, stop: &CancellationToken) {
     };
     while !stop.is_cancelled() && !region.clock_is_ahead() {
         tokio::select! {
-            () = candidacy.step() => show(region, &mut candidacy),
+            () = candidacy.step() => publish(region, &mut candidacy),
             () = stop.cancelled() => {}
         }
     }
     candidacy.give_up();
-    show(region, &mut candidacy);
+    publish(region, &mut candidacy);
     candidacy.release().await;
 }
 
@@ -76,8 +76,8 @@ fn tell_lost(region: &Region, other: Option<String>) {
         .record(Severity::Notice, "steward_lost", text, fields);
 }
 
-/// Shows what became of stewardship.
-fn show(region: &Region, candidacy: &mut Candidacy) {
+/// Records changes of stewardship, and updates the roster.
+fn publish(region: &Region, candidacy: &mut Candidacy) {
     while let Some(event) = candidacy.poll_event() {
         match event {
             Event::Leads { revision } => tell_taken(region, revision.0),

@@ -1,4 +1,5 @@
-//! What of a store is compared with other regions: the steward tells it to the region's gateways (docs/decisions/0017).
+//! The samples of stores that are compared with other regions. The steward publishes them to the
+//! region's gateways (docs/decisions/0017).
 
 use std::collections::BTreeMap;
 
@@ -9,7 +10,8 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::Region;
 use crate::shard::ShardHandle;
 
-/// Looks at every shard, and tells of it while this agent is the steward; what can't be told is told again.
+/// Samples every shard, and publishes the samples while this agent is the steward. After a failure
+/// the next sample is published.
 pub async fn tell_digests(region: Region) {
     let mut observed: BTreeMap<Shard, Observed> = BTreeMap::new();
     let mut ticks = interval(SAMPLE_INTERVAL);
@@ -18,20 +20,20 @@ pub async fn tell_digests(region: Region) {
         ticks.tick().await;
         for shard in region.core.shards() {
             let seen = observed.entry(shard.shard().clone()).or_default();
-            if let Some(sample) = look(&region, shard, seen) {
+            if let Some(sample) = observe(&region, shard, seen) {
                 tell(&region, &sample).await;
             }
         }
     }
 }
 
-fn look(region: &Region, shard: &ShardHandle, seen: &mut Observed) -> Option<Sample> {
+fn observe(region: &Region, shard: &ShardHandle, seen: &mut Observed) -> Option<Sample> {
     let context = region.context();
     let now = context.now().mono;
     let served = shard.served();
     let is_whole = served.refusal().is_none() && served.missing.is_empty();
     match Included::of(&served.fold).filter(|_| is_whole) {
-        Some(included) => seen.look(now, included, served.store.parts()),
+        Some(included) => seen.observe(now, included, served.store.parts()),
         None => seen.interrupt(),
     }
     drop(served);

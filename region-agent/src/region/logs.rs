@@ -1,4 +1,4 @@
-//! What the region's logs hold, and the time by their clock: asked every second.
+//! The bounds of the region's logs, and the time by their clock, read every second.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -13,15 +13,15 @@ use super::Region;
 use crate::shard::ShardHandle;
 
 const INTERVAL: Duration = Duration::from_secs(1);
-/// Local writes are refused at so many hundredths of `log.max_bytes` when nothing may be trimmed.
+/// Local writes are refused at this percentage of `log.max_bytes` if nothing may be trimmed.
 const FULL_PERCENT: u64 = 80;
-/// A runway that is longer is as good as this one: a year, in seconds.
+/// Longer runways are cut to this one: a year, in seconds.
 const LONGEST_RUNWAY: f64 = 365.0 * 24.0 * 3600.0;
 
 /// Watches the logs until `stop`: their sizes, whether they are full, and their clock.
 ///
 /// # Errors
-/// None: a log that does not answer is asked again.
+/// None: a log that does not answer is retried.
 pub async fn watch_logs(region: Region, stop: CancellationToken) -> Result<(), Infallible> {
     let context = region.context();
     let clock = context.process.health.condition("clock", &[Probe::Write]);
@@ -41,7 +41,7 @@ pub async fn watch_logs(region: Region, stop: CancellationToken) -> Result<(), I
             () = stop.cancelled() => return Ok(()),
             _ = ticks.tick() => {}
         }
-        let shards = region.core.shards().map(|shard| look(&region, shard));
+        let shards = region.core.shards().map(|shard| observe(&region, shard));
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
             _ = futures::future::join_all(shards) => {}
@@ -65,7 +65,7 @@ async fn sample(region: &Region, shard: &Shard) {
     }
 }
 
-async fn look(region: &Region, shard: &ShardHandle) {
+async fn observe(region: &Region, shard: &ShardHandle) {
     let context = region.context();
     let bounds: Result<Bounds, LogError> = context.ports.log.bounds(shard.shard()).await;
     let Ok(bounds) = bounds else { return };
@@ -76,7 +76,8 @@ async fn look(region: &Region, shard: &ShardHandle) {
     runways(region, shard, &bounds);
 }
 
-/// How long until trimming passes what a peer has, at the rate of the kept log.
+/// Estimates how long it takes until trimming passes what each peer has, at the rate of the kept
+/// log.
 fn runways(region: &Region, shard: &ShardHandle, bounds: &Bounds) {
     let kept = bounds.last_at.since(bounds.first_at).as_secs_f64();
     let messages = bounds.last.0.saturating_sub(bounds.first.0) as f64;

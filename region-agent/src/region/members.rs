@@ -1,4 +1,4 @@
-//! Membership: this agent's own lease, and the others' (design.md section 7).
+//! Membership: this agent's own lease, and those of the other processes (design.md section 7).
 
 use std::convert::Infallible;
 
@@ -10,10 +10,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::{MemberPayload, Region};
 
-/// Holds this agent's member lease until `stop`, then gives it up.
+/// Keeps this agent's member lease until `stop`, then gives it up.
 ///
 /// # Errors
-/// None: a bucket that does not answer is asked again.
+/// None: a bucket that does not answer is retried.
 pub async fn keep_member(
     region: Region,
     http: std::net::SocketAddr,

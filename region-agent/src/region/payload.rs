@@ -1,4 +1,5 @@
-//! What a member writes into its lease: JSON, so that an operator who looks into the bucket reads it.
+//! What a member writes into its lease: JSON, so that an operator who looks into the bucket can
+//! read it.
 
 use std::collections::BTreeMap;
 
@@ -6,40 +7,42 @@ use bytes::Bytes;
 use isthmus_replication::coordinates::{Sequence, Shard};
 use serde::{Deserialize, Serialize};
 
-/// What an agent says of itself in its member lease; of what a gateway says, the part that both say.
+/// What an agent announces in its member lease. Of a gateway's payload, the fields that both have.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemberPayload {
-    /// This run of it.
+    /// The identifier of its run.
     pub run: String,
-    /// Which time it is that this run holds its lease.
+    /// The number of times that this run has acquired its lease.
     #[serde(default)]
     pub term: u64,
     /// Its clock less the log's, in microseconds; none before the first answer.
     #[serde(default)]
     pub clock_offset_us: Option<i64>,
-    /// An agent's door for applications.
+    /// The address of an agent's door for applications.
     pub http: Option<String>,
-    /// Its administrative listener.
+    /// The address of its admin listener.
     pub admin: String,
-    /// By shard (`group/partition`): through where an agent's checkpoint holds the region's log.
+    /// By shard (`group/partition`): the sequence through which an agent's checkpoint has the
+    /// region's log.
     #[serde(default)]
     pub checkpointed: BTreeMap<String, u64>,
 }
 
 impl MemberPayload {
-    /// As it is written.
+    /// Encodes it as JSON.
     #[must_use]
     pub fn encode(&self) -> Bytes {
         serde_json::to_vec(self).unwrap_or_default().into()
     }
 
-    /// Reads it; none when it is no member's payload.
+    /// Decodes it; none if it is no member's payload.
     #[must_use]
     pub fn decode(payload: &[u8]) -> Option<Self> {
         serde_json::from_slice(payload).ok()
     }
 
-    /// Through where this agent has checkpointed `shard`; nothing when it did not say.
+    /// The sequence through which this agent has checkpointed `shard`; none if it announced
+    /// nothing.
     #[must_use]
     pub fn checkpointed(&self, shard: &Shard) -> Sequence {
         Sequence(self.checkpointed.get(&shard.to_string()).copied().unwrap_or(0))

@@ -1,4 +1,4 @@
-//! What agents and gateways tell each other: positions applied, cursors of peers.
+//! Messages between agents and gateways: applied positions, cursors and doubts of peers.
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
@@ -14,7 +14,8 @@ use tokio::time::sleep;
 use super::Region;
 use crate::shard::{Command, ShardHandle};
 
-/// Tells how far every shard is; what can't be told is told again.
+/// Publishes the applied positions of every shard. After a failure the next positions are
+/// published.
 pub async fn tell_positions(region: Region) {
     let shards: FuturesUnordered<_> = region
         .core
@@ -68,7 +69,7 @@ fn positions(region: &Region, shard: &ShardHandle) -> AppliedPositions {
     }
 }
 
-/// Hears what gateways tell of peers.
+/// Receives the cursors of peers from gateways.
 pub async fn hear_cursors(region: Region) {
     let note = |message: &PeerMessage| {
         let messages = PeerCursors::decode(&message.payload)?;
@@ -78,7 +79,7 @@ pub async fn hear_cursors(region: Region) {
     hear(&region, "cursors.>", note).await;
 }
 
-/// Hears what peers have of this region's logs that is not there.
+/// Receives the cursors of peers that this region's logs do not have.
 pub async fn hear_peer_doubt(region: Region) {
     let pass_on = |message: &PeerMessage| {
         let doubt = PeerDoubt::decode(&message.payload)?;
@@ -90,7 +91,7 @@ pub async fn hear_peer_doubt(region: Region) {
     hear(&region, "doubts.>", pass_on).await;
 }
 
-/// Takes what is told under `pattern`.
+/// Passes the messages under `pattern` to `take`.
 async fn hear(region: &Region, pattern: &str, take: impl Fn(&PeerMessage) -> Result<(), InvalidPeerMessage>) {
     let mut messages = region.context().ports.peers.hear(pattern).await;
     while let Some(message) = messages.next().await {

@@ -1,4 +1,5 @@
-//! The steward: a mark a second per shard, the membership record, trimming (design.md section 5).
+//! The steward: a mark a second for each shard, the membership record, trimming (design.md section
+//! 5).
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;
@@ -17,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::Region;
 use crate::shard::{Command, ShardHandle};
 
-/// A log is short of room above this share of its size: before local writes are refused.
+/// Above this percentage of its size a log is short of room. Local writes are refused only later.
 const SHORT_PERCENT: u64 = 60;
 
 /// Does the steward's work while this process is the steward, until `stop`.
@@ -69,7 +70,7 @@ fn membership(set: &SetSettings, region: &RegionName) -> Membership {
     }
 }
 
-/// Trims a log to its target, of what every live agent has checkpointed and no kept mark needs.
+/// Trims a log to its target: only what every live agent has checkpointed and no kept mark needs.
 async fn trim(region: &Region, shard: &ShardHandle, left_behind: &mut BTreeSet<(RegionName, Shard)>) {
     let context = region.context();
     if shard.log_bytes() <= context.retention() {
@@ -92,7 +93,7 @@ async fn trim(region: &Region, shard: &ShardHandle, left_behind: &mut BTreeSet<(
     }
 }
 
-/// The first message that must stay; none when nothing may go.
+/// The first message that must stay; none if nothing may be trimmed.
 fn keep_from(region: &Region, shard: &ShardHandle) -> Option<Sequence> {
     let context = region.context();
     let members = region.members();
@@ -117,14 +118,17 @@ fn keep_from(region: &Region, shard: &ShardHandle) -> Option<Sequence> {
     (least > Sequence::NONE).then_some(least)
 }
 
-/// Whether a log is short of room: then the marks that a reader could go back to give way, all but the newest. Without that a
-/// log that fills up within the time of the kept marks could never be trimmed, and took no mark any more that would mend it.
+/// Whether a log is short of room. Then the older marks, from which a reader could start further
+/// back, no longer prevent trimming; only the newest does. Otherwise a log that fills up within the
+/// time of the kept marks could never be trimmed, and could not take the new mark that would fix
+/// it.
 fn is_short(bytes: u64, retention: u64, max_bytes: u64) -> bool {
     bytes >= retention.max(max_bytes / 100 * SHORT_PERCENT)
 }
 
-/// Where the newest `wanted` bytes of a log begin, were all its messages alike. A peer that is cut off needs what is kept, so
-/// no more goes than must; what a log of unlike messages still has above its target goes a second later.
+/// Where the newest `wanted` bytes of a log begin, if all its messages have the same size. A peer
+/// that is cut off needs what is kept, so no more is trimmed than necessary. What a log of unequal
+/// messages still has above its target is trimmed a second later.
 fn begin_of_newest(first: Sequence, last: Sequence, bytes: u64, wanted: u64) -> Sequence {
     let messages = u128::from(last.next().0.saturating_sub(first.0));
     let surplus = u128::from(bytes.saturating_sub(wanted));
@@ -132,8 +136,8 @@ fn begin_of_newest(first: Sequence, last: Sequence, bytes: u64, wanted: u64) -> 
     Sequence(first.0.saturating_add(u64::try_from(goes).unwrap_or(u64::MAX)))
 }
 
-/// A peer whose next message goes can't go on without a sync: it is named, once. Of one whose cursor is not known that can't
-/// be said; the gateway that reaches it says it.
+/// Records each peer whose next message is trimmed, once: it can't continue without a sync. A peer
+/// whose cursor is not known is left out; the gateway that reaches it reports it.
 fn name_left_behind(
     region: &Region,
     shard: &ShardHandle,
@@ -164,7 +168,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_log_is_short_of_room_before_it_refuses_writes_and_never_below_its_target() {
+    fn a_log_is_short_of_room_early_and_never_below_its_target() {
         assert!(!is_short(599, 250, 1000));
         assert!(is_short(600, 250, 1000));
         assert!(!is_short(700, 900, 1000));

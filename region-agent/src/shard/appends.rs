@@ -1,4 +1,4 @@
-//! Messages on their way to the log, and what the log answered.
+//! Messages on their way to the log, and the log's answers.
 
 use std::time::Duration;
 
@@ -13,14 +13,15 @@ use tokio::time::timeout;
 
 use super::task::ShardTask;
 
-/// Handing a message over takes no longer than this, else it counts as unanswered.
+/// A message that can't be handed over within this time counts as unanswered.
 const HAND_OVER: Duration = Duration::from_secs(1);
-/// The log's answer is awaited this long at most.
+/// How long the log's answer is awaited.
 const ANSWER: Duration = Duration::from_secs(30);
-/// Answers that are awaited at a time; while more would be, records of the agent's own wait for the next occasion.
+/// The most answers awaited at a time. Beyond that, the agent's own records are skipped until the
+/// next occasion.
 const AWAITED: usize = 256;
 
-/// What the log answered to one sending of one message.
+/// The log's answer to one attempt to append one message.
 #[derive(Debug)]
 pub(super) struct Appended {
     message_id: MessageId,
@@ -44,7 +45,8 @@ impl ShardTask {
         }
     }
 
-    /// Appends a record of the agent's own under `_agent`. Its answer is only logged: it counts once it is read back.
+    /// Appends one of the agent's own records under `_agent`. Its answer is only logged: the record
+    /// counts once it is read back.
     pub(super) async fn append_own(&mut self, record: Record, body: Bytes, changes: u32) {
         if self.appends.len() >= AWAITED {
             return;
@@ -86,7 +88,7 @@ impl ShardTask {
         self.appends.push(Box::pin(answer));
     }
 
-    /// Takes the log's answer.
+    /// Handles the log's answer.
     pub(super) fn appended(&mut self, appended: Appended) {
         let now = self.context.now();
         let Appended {

@@ -1,4 +1,5 @@
-//! What a message of the log does: the fold's verdict, then the store, then everything that hangs from it.
+//! Applying a message of the log: the fold's verdict, then the store, then everything that follows
+//! from it.
 
 use std::time::Duration;
 
@@ -38,7 +39,7 @@ struct Effects {
 /// A message that was applied.
 struct Done {
     verdict: Verdict,
-    /// Whose changes it carries, and what they did.
+    /// The region whose changes it carries, and their effects.
     changes: Option<(RegionName, Result<Effects, Unusable>)>,
     delay: Option<(Delay, Wall)>,
 }
@@ -47,7 +48,7 @@ struct Done {
 enum Halt {
     /// The log was trimmed past the next message.
     Gone(Gone),
-    /// The log holds what this version can't read.
+    /// The log contains what this version can't read.
     Newer { what: &'static str, number: u32 },
     /// The checkpoint holds effects of another message at this place.
     CheckpointDiffers(CheckpointDiffers),
@@ -61,7 +62,7 @@ struct Unusable {
 }
 
 impl ShardTask {
-    /// Judges and applies one message; false when nothing after it may be applied.
+    /// Judges and applies one message. Returns false if nothing after it may be applied.
     pub(super) fn apply(&mut self, message: StoredMessage) -> bool {
         let now = self.context.now();
         match self.fold_and_store(now, &message) {
@@ -81,8 +82,8 @@ impl ShardTask {
 
     fn halted(&mut self, halt: Halt, message: &StoredMessage) {
         match halt {
-            Halt::Gone(gone) => self.reader_ended(ReaderEnd::Gone(gone.to_string())),
-            Halt::Newer { what, number } => self.reader_ended(ReaderEnd::Newer { what, number }),
+            Halt::Gone(gone) => self.stop_reading(ReaderEnd::Gone(gone.to_string())),
+            Halt::Newer { what, number } => self.stop_reading(ReaderEnd::Newer { what, number }),
             Halt::CheckpointDiffers(CheckpointDiffers { known }) => {
                 tracing::warn!(shard = %self.log.shard, sequence = %message.sequence, found = %message.message_id(), known = %known.message_id, "the checkpoint holds effects of another message than the log has");
                 self.follow(|follow, now, fold| follow.handle_differing_checkpoint(now, fold));
@@ -90,11 +91,11 @@ impl ShardTask {
         }
     }
 
-    fn reader_ended(&mut self, end: ReaderEnd) {
+    fn stop_reading(&mut self, end: ReaderEnd) {
         self.follow(|follow, now, fold| follow.handle_reader_end(now, fold, end));
     }
 
-    /// What is applied and how far is changed under one lock.
+    /// The fold and the store change under one lock.
     fn fold_and_store(&mut self, now: Now, message: &StoredMessage) -> Result<Done, Halt> {
         let shared = std::sync::Arc::clone(&self.shared);
         let served = &mut *shared.write();
@@ -117,7 +118,8 @@ impl ShardTask {
         let origin = origin_of(&verdict, &self.log.region);
         let mut effects = match &origin {
             Some(origin) => {
-                // Where the store held what stood here or after it, a local write may have been read and replaced before.
+                // If the store already had the effects of this position or a later one, a local
+                // write may have been read and replaced before.
                 let first = placement.is_first && matches!(verdict, Verdict::Accepted(Accepted::Batch(_)));
                 apply_body(&mut served.store, origin, message, now.wall, first)
             }
@@ -147,9 +149,10 @@ impl ShardTask {
         })
     }
 
-    /// Notes how new what was applied is, and how long it took to get here, by the clock of this region's log: a range tells how
-    /// far the origin's is from it, as the gateway that accepted it estimated. What an agent reads while it starts is not
-    /// counted, since others, or its last run, had it before.
+    /// Records how new the applied message is and how long it took to get here, by the clock of
+    /// this region's log. A range carries the offset of the origin's clock from this one, as the
+    /// accepting gateway estimated it. What an agent reads while it starts is not counted, since
+    /// other agents, or its own last run, had it before.
     fn note_newest(
         &self,
         served: &mut Served,
@@ -221,7 +224,7 @@ impl ShardTask {
         }
     }
 
-    /// Counts what was overwritten unseen, and sets aside what this region wrote of it.
+    /// Counts the writes that were overwritten unseen, and sets aside those that this region wrote.
     fn conflicts(&self, message: &StoredMessage, conflicts: Vec<(CellId, Conflict)>) {
         let set = &self.context.process.settings.process.set;
         for (id, conflict) in conflicts {
@@ -237,7 +240,8 @@ impl ShardTask {
         }
     }
 
-    /// Sets aside what is lost with a message that does not count, whoever wrote it: its writer may be gone.
+    /// Sets aside what is lost with a void message, whichever agent wrote it: its writer may be
+    /// gone.
     fn lost(&self, void: Void, message: &StoredMessage) {
         let own = matches!(&message.token, Some(SubjectToken::Origin(region)) if *region == self.log.region);
         let (true, Ok(header)) = (own, &message.header) else {
@@ -325,7 +329,7 @@ impl ShardTask {
         }
     }
 
-    /// Keeps and logs an event.
+    /// Records an event of this shard.
     pub(super) fn event(
         &self,
         severity: Severity,
@@ -339,7 +343,7 @@ impl ShardTask {
     }
 }
 
-/// Whose changes an accepted message carries; none if it carries none.
+/// The region whose changes an accepted message carries; none if it carries none.
 fn origin_of(verdict: &Verdict, own: &RegionName) -> Option<RegionName> {
     match verdict {
         Verdict::Accepted(Accepted::Batch(_) | Accepted::Restored { .. }) => Some(own.clone()),

@@ -1,4 +1,5 @@
-//! When a shard is checkpointed, and by whom: a blocking thread writes while the task goes on applying.
+//! Scheduling of a shard's checkpoints: a blocking thread writes them while the task continues to
+//! apply.
 
 use std::future::pending;
 use std::sync::Arc;
@@ -20,30 +21,30 @@ use super::task::ShardTask;
 use crate::checkpoint::{CheckpointError, CheckpointFile};
 use crate::metrics::OfOutcome;
 
-/// Between two checkpoints.
+/// The time between two checkpoints.
 const INTERVAL: Duration = Duration::from_secs(5);
-/// So many changed cells are written at once, without waiting for the interval.
+/// At this many changed cells a checkpoint is written without waiting for the interval.
 const DIRTY_CELLS: usize = 100_000;
-/// Bytes that are taken from the store under one lock.
+/// Bytes taken from the store under one lock.
 const PART_BYTES: u64 = 256 * 1024;
-/// How often it is reported that checkpoints fail.
+/// How often failing checkpoints are reported.
 const REPORTED_EVERY: Duration = Duration::from_secs(60);
 
 /// Whether a checkpoint was committed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Committed {
     Yes,
-    /// The fold was rewound meanwhile: the cells may have effects that the log has lost, and the file
-    /// does not say that they have to be given back.
+    /// The fold was rewound meanwhile: the cells may have effects that the log has lost, and the
+    /// file does not record that they must be given back.
     NotAfterRewind,
 }
 
-/// What a checkpoint came to.
+/// The result of a checkpoint.
 pub(super) struct Done {
     file: CheckpointFile,
     at: Anchor,
     result: Result<Committed, CheckpointError>,
-    /// What the file held before can't be gone on from.
+    /// Whether the previous contents of the file are lost.
     lost: bool,
 }
 
@@ -67,7 +68,7 @@ impl Checkpointing {
         }
     }
 
-    /// The checkpoint that runs, once it is done; for ever when none runs.
+    /// Waits for the running checkpoint; forever if none runs.
     pub(super) async fn done(&mut self) -> Result<Done, JoinError> {
         match &mut self.running {
             Some(running) => {
@@ -81,7 +82,7 @@ impl Checkpointing {
 }
 
 impl ShardTask {
-    /// Begins a checkpoint when one is due and the store is what the fold says.
+    /// Begins a checkpoint if one is due and the store is consistent with the fold.
     pub(super) fn checkpoint_if_due(&mut self, now: Now) {
         let (at, dirty) = {
             let served = self.shared.read();
@@ -115,7 +116,7 @@ impl ShardTask {
         }));
     }
 
-    /// Takes note of a checkpoint that is done.
+    /// Handles the result of a checkpoint.
     pub(super) fn checkpointed(&mut self, done: Result<Done, JoinError>) {
         let now = self.context.now();
         let Ok(Done {
@@ -197,7 +198,8 @@ impl ShardTask {
     }
 }
 
-/// The fold was taken first; now the cells, then up to where their effects may reach. `early` cells are [`Planted::CheckpointLate`].
+/// Writes a checkpoint. The fold was taken first. Now the cells follow, then the position up to
+/// which their effects may reach. `early` has the cells of [`Planted::CheckpointLate`].
 fn checkpoint(
     shared: &Shared,
     mut file: CheckpointFile,
@@ -233,7 +235,7 @@ fn checkpoint(
     }
 }
 
-/// What is left to write, part by part.
+/// The cells that are left to write, part by part.
 fn parts(shared: &Shared) -> impl Iterator<Item = Vec<StoredCell>> {
     std::iter::from_fn(|| {
         let part = shared.write().store.next_part(PART_BYTES);

@@ -1,4 +1,4 @@
-//! What every shard of a process shares with its process.
+//! The state that every shard shares with its process.
 
 use std::sync::Arc;
 
@@ -17,25 +17,26 @@ use crate::memory::Memory;
 use crate::metrics::AgentMetrics;
 use crate::traced::TracedChanges;
 
-/// Where settings that are read again ask for more of a log than its stream may hold, so much of that is kept, in percent.
+/// If reloaded settings ask for more of a log than its stream may hold, this percentage of the
+/// stream's bound is kept.
 const MOST_PERCENT: u64 = 90;
 
-/// What every shard of a process shares with its process. Clones share it.
+/// The state that every shard shares with its process. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Context {
     /// The process.
     pub process: Process<AgentSettings>,
-    /// The region's log, leases and talk.
+    /// The region's log, leases and messages.
     pub ports: Ports,
-    /// What is counted and measured.
+    /// The metrics.
     pub metrics: AgentMetrics,
-    /// Where what is lost is handed over.
+    /// Takes the writes that are lost.
     pub aside: Aside,
     /// The last traced changes that were applied.
     pub traced: TracedChanges,
-    /// What the stores take.
+    /// The memory that the stores use.
     pub memory: Arc<Memory>,
-    /// This run of this process.
+    /// The identifier of this run of the process.
     pub run: WriterId,
     /// The clock that stamps the logs.
     pub server_clock: ServerClock,
@@ -50,14 +51,14 @@ impl Context {
         self.process.clock.now()
     }
 
-    /// The size above which a log is trimmed, as the settings say at this moment.
+    /// The size above which a log is trimmed, by the current settings.
     #[must_use]
     pub fn retention(&self) -> u64 {
         let (started, now) = (&self.process.settings.process.log, self.process.current());
         kept(started, &now.process.log)
     }
 
-    /// By which time a reader of `served` sees values as ended.
+    /// The time by which a reader of `served` sees values as expired.
     #[must_use]
     pub fn reading_time(&self, served: &Served) -> Wall {
         let max_offset = self.process.settings.process.set.clock.max_offset;
@@ -66,14 +67,16 @@ impl Context {
             .to_read_by(self.now(), self.server_clock.by_its_own_pace(), max_offset)
     }
 
-    /// The time by the clock that stamps the logs: what lag is reckoned by, so that this process's own clock may be wrong.
+    /// The time by the clock that stamps the logs. Lag is computed from it, so that this process's
+    /// own clock may be wrong.
     #[must_use]
     pub fn log_time(&self) -> Wall {
         self.server_clock.server_time()
     }
 }
 
-/// What is kept of a log: what the settings say `now`, with room left below the bound of its stream, which is what they said at the start.
+/// How much of a log is kept: the retention of the settings `now`, with room left below the bound
+/// of its stream, which is the one of the settings at the start.
 fn kept(started: &LogSettings, now: &LogSettings) -> u64 {
     if now.max_bytes == started.max_bytes {
         return now.retention.0;
@@ -89,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_kept_stays_below_the_bound_that_the_stream_has_and_never_shrinks_by_a_higher_one() {
+    fn retention_stays_below_the_streams_bound_and_never_shrinks() {
         let log = |retention, max_bytes| LogSettings {
             retention: ByteSize(retention),
             max_bytes: ByteSize(max_bytes),

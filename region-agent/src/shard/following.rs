@@ -1,4 +1,5 @@
-//! The shell of the follow machine ([`isthmus_replication::follow`]): its steps, its questions to the log and its records.
+//! The shell of the follow machine ([`isthmus_replication::follow`]): its steps, its queries of the
+//! log and its records.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,16 +15,16 @@ use tokio::time::sleep;
 
 use super::task::ShardTask;
 
-/// A log that does not answer is asked again after this.
+/// The wait before a log that did not answer is asked again.
 const ASK_AGAIN: Duration = Duration::from_millis(250);
 
-/// A query whose answer is awaited beside everything else.
+/// A pending query, awaited alongside everything else.
 pub(super) struct Asking {
     number: u64,
     answer: futures::future::BoxFuture<'static, LogAnswer>,
 }
 
-/// The number and the answer of the query; never, if there is none.
+/// The number and the answer of the query. Never completes if there is none.
 pub(super) async fn answer(asking: &mut Option<Asking>) -> (u64, LogAnswer) {
     match asking {
         Some(query) => {
@@ -37,14 +38,14 @@ pub(super) async fn answer(asking: &mut Option<Asking>) -> (u64, LogAnswer) {
 }
 
 impl ShardTask {
-    /// Gives the machine an input together with the current fold, then does what it asks.
+    /// Passes an input to the machine together with the current fold, then carries out its steps.
     pub(super) fn follow(&mut self, input: impl FnOnce(&mut Follow, Mono, &Fold)) {
         let now = self.context.now().mono;
         input(&mut self.follow, now, &self.shared.read().fold);
         self.take_steps();
     }
 
-    /// Lets time pass for the machine, asks the log its question and appends its records.
+    /// Lets time pass for the machine, sends its query to the log and appends its records.
     pub(super) async fn drive_follow(&mut self, now: Now) {
         {
             let served = self.shared.read();

@@ -1,4 +1,5 @@
-//! Marks and memberships: what the steward appends, and what every agent does with the marks it reads.
+//! Marks and memberships: what the steward appends, and what every agent does with the marks that
+//! it reads.
 
 use std::collections::VecDeque;
 
@@ -16,29 +17,29 @@ use std::sync::atomic::Ordering;
 
 use super::task::ShardTask;
 
-/// What a shard keeps of marks beside its history.
+/// What a shard keeps of marks apart from its history.
 #[derive(Debug, Default)]
 pub(super) struct Marks {
     /// What the last [`limits::KEPT_MARKS`] marks describe, oldest first.
     described: VecDeque<Sequence>,
-    /// Another agent had another store at a described position.
+    /// How this store differed from another agent's at a described position, if it did.
     differs: Option<String>,
 }
 
 impl Marks {
-    /// Why this store is not what another agent's is.
+    /// How this store differs from another agent's, if it does.
     pub(super) fn differs(&self) -> Option<&str> {
         self.differs.as_deref()
     }
 
-    /// The log was rewound to `through`: later marks may not be in it.
+    /// The log was rewound to `through`: forgets later marks, which may not be in it.
     pub(super) fn rewind(&mut self, through: Sequence) {
         self.described.retain(|described| *described <= through);
     }
 }
 
 impl ShardTask {
-    /// Appends a mark of the present state.
+    /// Appends a mark of the current state.
     pub(super) async fn append_mark(&mut self) {
         let now = self.context.now();
         let Ok(message_id) = random::message_id() else {
@@ -85,7 +86,7 @@ impl ShardTask {
         }
     }
 
-    /// Keeps the state at a mark, and compares with what its steward held.
+    /// Records a mark, and compares this store with that of the agent that wrote the mark.
     pub(super) fn read_mark(&mut self, mark: &MarkRecord, message: &StoredMessage) {
         self.marks.described.push_back(mark.described.sequence);
         if self.marks.described.len() > limits::KEPT_MARKS {
@@ -136,7 +137,7 @@ impl ShardTask {
         }
     }
 
-    /// Says what this shard can be asked and sent.
+    /// Sets the health conditions of this shard, and the gauge of appends in flight.
     pub(super) fn set_conditions(&self) {
         let stalls = self.context.memory.stalls();
         let unread = self.shared.read().refusal().map(|refusal| refusal.to_string());

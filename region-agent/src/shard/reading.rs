@@ -1,42 +1,31 @@
-//! Reading the log: what is there is applied, and a reader that can't go on is told of.
+//! Reading the log: applies what is ready, and passes on why a reader can't continue.
 
-use isthmus_log::{ReadError, StoredMessage};
+use isthmus_log::{ReadError, Reader, ReadsLog, StoredMessage};
 use isthmus_replication::follow::ReaderEnd;
 
 use super::task::ShardTask;
 
-/// Messages that are applied before anything else gets its turn.
+/// The most messages applied before anything else gets its turn.
 const MESSAGES_TOGETHER: usize = 64;
 
 impl ShardTask {
-    /// Applies what was read, and what is there beside it.
+    /// Applies the message that was read, and those that are ready.
     pub(super) fn read(&mut self, first: Result<StoredMessage, ReadError>) {
-        let mut next = Some(first);
-        let mut left = MESSAGES_TOGETHER;
-        while let Some(read) = next.take() {
-            match read {
-                Ok(message) => {
-                    if !self.apply(message) {
-                        break;
-                    }
-                }
-                Err(error) => {
-                    self.read_failed(&error);
-                    break;
-                }
-            }
-            left -= 1;
-            if left > 0 {
-                next = self
-                    .reader
-                    .as_mut()
-                    .and_then(|reader| reader.try_next().transpose());
-            }
-        }
+        self.take_ready(first, MESSAGES_TOGETHER);
         self.shared.tell_moved();
     }
+}
 
-    fn read_failed(&mut self, error: &ReadError) {
+impl ReadsLog for ShardTask {
+    fn reader(&mut self) -> &mut Option<Reader> {
+        &mut self.reader
+    }
+
+    fn take(&mut self, message: StoredMessage) -> bool {
+        self.apply(message)
+    }
+
+    fn reader_ended(&mut self, error: &ReadError) {
         self.reader = None;
         let end = match error {
             ReadError::Stopped => ReaderEnd::Stopped,

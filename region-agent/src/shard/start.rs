@@ -29,16 +29,16 @@ use crate::checkpoint::{CheckpointError, CheckpointFile, Loaded};
 /// A shard that can't start.
 #[derive(Debug, thiserror::Error)]
 pub enum ShardError {
-    /// Its checkpoint.
+    /// Its checkpoint can't be used.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
-    /// Reading it broke off.
+    /// The thread that reads its checkpoint ended early.
     #[error("the checkpoint could not be read: {0}")]
     Read(#[from] JoinError),
-    /// Randomness.
+    /// There is no randomness.
     #[error(transparent)]
     NoRandomness(#[from] NoRandomness),
-    /// Its task.
+    /// Its task can't be started.
     #[error(transparent)]
     Spawn(#[from] SpawnRefused),
 }
@@ -46,7 +46,7 @@ pub enum ShardError {
 /// Loads the checkpoint of `shard` and starts its task.
 ///
 /// # Errors
-/// [`ShardError`].
+/// [`ShardError`] if the shard can't start.
 pub async fn spawn(context: Context, shard: &Shard) -> Result<ShardHandle, ShardError> {
     let log = context.ports.names.log(shard);
     let folder = context.process.settings.data.clone();
@@ -81,7 +81,7 @@ pub async fn spawn(context: Context, shard: &Shard) -> Result<ShardHandle, Shard
     Ok(handle)
 }
 
-/// What is told of a checkpoint beside the cells and the fold.
+/// The parts of a loaded checkpoint apart from the cells and the fold.
 #[derive(Default)]
 struct TakenUp {
     written: Anchor,
@@ -89,7 +89,7 @@ struct TakenUp {
     known_positions: Vec<Anchor>,
 }
 
-/// Puts a checkpoint into the store.
+/// Loads a checkpoint into the store.
 fn take_up(context: &Context, shared: &Shared, loaded: Loaded) -> TakenUp {
     let mut served = shared.write();
     let cells = loaded.cells.len();

@@ -1,13 +1,12 @@
-//! The task of one shard: everything that happens to it happens here, one thing after another.
+//! The task of one shard: everything that changes the shard happens here, one thing after another.
 
 use std::collections::BTreeMap;
-use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use isthmus_log::Reader;
+use isthmus_log::{Reader, next_message};
 use isthmus_replication::digests::Digests;
 use isthmus_replication::fold::LogName;
 use isthmus_replication::follow::{Follow, Phase};
@@ -29,17 +28,16 @@ use super::voids::Voids;
 use super::writes::Waiting;
 use super::{Command, Shared, WriteRequest};
 
-/// How long the task sleeps at most.
+/// The longest time that the task sleeps.
 const TICK: Duration = Duration::from_millis(200);
-/// Between two rounds of maintenance.
+/// The time between two rounds of maintenance.
 const MAINTENANCE: Duration = Duration::from_millis(50);
-/// Expired values keep their bytes this long: a lost tail can be given back for that time.
+/// Expired values keep their bytes for this long: during that time a lost tail can be given back.
 const SWEEP_AFTER: Duration = Duration::from_secs(600);
 const SWEEP_BUDGET: usize = 1024;
-/// Requests that are taken together.
+/// The most requests taken together.
 const REQUESTS_TOGETHER: usize = 1024;
 
-/// The task.
 pub(super) struct ShardTask {
     pub(super) context: Context,
     pub(super) shared: Arc<Shared>,
@@ -51,19 +49,19 @@ pub(super) struct ShardTask {
     pub(super) waiting: BTreeMap<Ticket, Waiting>,
     pub(super) appends: FuturesUnordered<futures::future::BoxFuture<'static, Appended>>,
     pub(super) follow: Follow,
-    /// What the follow machine asks the log.
+    /// The pending query of the follow machine.
     pub(super) asking: Option<Asking>,
     pub(super) digests: Digests,
     pub(super) marks: Marks,
     pub(super) voids: Voids,
     pub(super) checkpointing: Checkpointing,
-    /// When the store is swept, a checkpoint may begin and health is told again.
+    /// When the store is swept next, a checkpoint may begin and health is updated.
     pub(super) maintain_from: Mono,
     pub(super) conditions: Conditions,
     pub(super) slow: Slow,
 }
 
-/// What the shard's health is made of.
+/// The health conditions of the shard.
 #[derive(Debug)]
 pub(super) struct Conditions {
     pub(super) reads: Condition,
@@ -111,7 +109,7 @@ impl ShardTask {
         }
     }
 
-    /// Sweeps expired values, begins checkpoints, and sets the gauges.
+    /// Sweeps expired values, begins checkpoints, and updates health and gauges.
     fn maintain(&mut self, now: isthmus_replication::time::Now) {
         let mut served = self.shared.write();
         let ended_through = match planted::is(Planted::SweptByOwnClock) {
@@ -161,14 +159,5 @@ impl ShardTask {
         let follow = self.follow.poll_timeout(now).map(|(at, _)| at);
         let due = writer.into_iter().chain(follow);
         due.fold(tick, Mono::min)
-    }
-}
-
-async fn next_message(
-    reader: &mut Option<Reader>,
-) -> Result<isthmus_log::StoredMessage, isthmus_log::ReadError> {
-    match reader {
-        Some(reader) => reader.next().await,
-        None => pending().await,
     }
 }

@@ -1,5 +1,6 @@
-//! The traces of what is applied: of changes whose trace is recorded, and, after the fact, of messages that took longer than the set's
-//! `lag_objective`. Both are described by the stage times that travel with the message.
+//! The traces of what is applied: of changes whose trace is recorded and, in retrospect, of
+//! messages that took longer than the set's `lag_objective`. Both are described by the stage times
+//! that travel with the message.
 
 use std::time::Duration;
 
@@ -16,9 +17,10 @@ use super::Phase;
 use super::task::ShardTask;
 use crate::traced::Traced;
 
-/// After an outage every message is slow: of those of a shard one in so long is traced.
+/// After an outage every message is slow. At most one slow message of a shard is traced within this
+/// time.
 const SLOW_EVERY: Duration = Duration::from_millis(100);
-/// Changes of one message whose traces are kept.
+/// The most changes of one message whose traces are kept.
 const OF_A_MESSAGE: usize = 64;
 
 /// A change as traces see it.
@@ -39,13 +41,13 @@ pub(super) struct Carried {
 }
 
 impl Carried {
-    /// The trace that stands for the message in a measurement.
+    /// The trace that represents the message in a measurement.
     pub(super) fn exemplar(&self) -> Option<TraceContext> {
         self.sampled.first().and_then(|followed| followed.trace)
     }
 }
 
-/// How a message of `origin` came: it was applied at `at` by the log's clock after `delay`.
+/// A message of `origin`, applied at `at` by the log's clock after `delay`.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Came<'a> {
     pub(super) origin: &'a RegionName,
@@ -75,7 +77,7 @@ impl ShardTask {
         }
     }
 
-    /// Whether a message that took `delay` is to be traced although nobody recorded its trace.
+    /// Whether a message that took `delay` is to be traced although its trace is not recorded.
     fn is_slow(&mut self, delay: &Delay) -> bool {
         let process = &self.context.process;
         let now = process.clock.mono();
@@ -88,7 +90,8 @@ impl ShardTask {
         slow
     }
 
-    /// All agents of all regions that find a change slow add to one trace: the client's, or one named by the change's version.
+    /// All agents of all regions that find a change slow add to one trace: the client's, or one
+    /// named by the change's version.
     fn trace_slow(&self, came: Came<'_>, first: &Followed) {
         let trace_id = first
             .trace
@@ -108,7 +111,7 @@ impl ShardTask {
         span.end_at(came.at);
     }
 
-    /// Names and attributes of messaging are those of OpenTelemetry's semantic conventions.
+    /// The messaging names and attributes are those of OpenTelemetry's semantic conventions.
     fn describe(&self, span: &mut Span, came: Came<'_>, followed: &Followed) {
         if !span.is_recorded() {
             return;

@@ -1,4 +1,5 @@
-//! Voids that an operator should know of: many of one kind at once, and own writes that a clock ahead made void.
+//! Voids that an operator should know about: bursts of one kind, and own writes that are void
+//! because the clock is ahead.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,13 +16,13 @@ use super::task::ShardTask;
 use crate::metrics::Reason;
 use isthmus_replication::follow::Phase;
 
-/// So many voids of one reason within [`WINDOW`] are a burst.
+/// This many voids of one reason within [`WINDOW`] are a burst.
 const BURST: u64 = 32;
 const WINDOW: Duration = Duration::from_secs(10);
-/// How often what lasts is reported.
+/// How often a lasting condition is reported.
 const REPORTED_EVERY: Duration = Duration::from_secs(60);
 
-/// The voids of the last moments, by reason.
+/// The recent voids, by reason.
 #[derive(Debug)]
 pub(super) struct Voids {
     counted: BTreeMap<&'static str, Counted>,
@@ -45,7 +46,8 @@ struct Counted {
 }
 
 impl Voids {
-    /// Counts a void; how many of its reason the window has, when that burst is to be reported.
+    /// Counts a void. Returns how many of its reason are in the window, if that burst is to be
+    /// reported.
     fn note(&mut self, now: Mono, reason: &'static str) -> Option<u64> {
         let counted = self.counted.entry(reason).or_insert(Counted {
             since: now,
@@ -62,7 +64,7 @@ impl Voids {
 }
 
 impl ShardTask {
-    /// Takes note of a message that does not count.
+    /// Records a void message.
     pub(super) fn void(&mut self, void: Void, message: &StoredMessage) {
         let reason = Reason { reason: void.label() };
         self.context.metrics.voids.get_or_create(&reason).inc();

@@ -1,4 +1,4 @@
-//! Writes between their door and the writer.
+//! Writes between the doors and the writer.
 
 use isthmus_replication::fold::Void;
 use isthmus_replication::time::{Now, Wall};
@@ -22,7 +22,7 @@ pub(super) struct Waiting {
 }
 
 impl ShardTask {
-    /// Takes a write from a door.
+    /// Handles a write of a door.
     pub(super) fn request(&mut self, now: Now, request: WriteRequest) {
         let WriteRequest { write, reply } = request;
         let trace = write.trace;
@@ -70,7 +70,7 @@ impl ShardTask {
         span.end_at(now.wall);
     }
 
-    /// Acts on what the writer noticed.
+    /// Handles the writer's events.
     pub(super) fn take_events(&mut self) {
         while let Some(event) = self.writer.poll_event() {
             let shard = self.log.shard.to_string();
@@ -103,7 +103,7 @@ impl ShardTask {
     }
 }
 
-/// A door that has gone away asks no more.
+/// A door that has gone away needs no answer.
 fn answer(reply: oneshot::Sender<Result<Accepted, Refusal>>, result: Result<Accepted, Refusal>) {
     reply.send(result).ok();
 }

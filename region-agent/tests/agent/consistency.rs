@@ -1,4 +1,4 @@
-//! `consistency=majority|all`, with a gateway that is the test itself.
+//! `consistency=majority|all`, with the test itself as the gateway.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use tokio::time::interval;
 
 use crate::support::{Agent, BOUND, Region, header};
 
-/// How long a request waits that names no timeout.
+/// How long a request waits if it names no timeout.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
 
 fn shard_of(key: &str) -> Shard {
@@ -46,7 +46,7 @@ async fn tell(ports: &Ports, shard: &Shard, connected: bool, cursor: Option<Posi
         .unwrap();
 }
 
-/// The present life of a shard and the last sequence that the agent has applied.
+/// The current life of a shard, and the last sequence that the agent has applied.
 async fn head(agent: &Agent, shard: &Shard) -> Position {
     let status = agent.status().await;
     let shown = &status["shards"][shard.partition as usize];
@@ -60,8 +60,8 @@ async fn head(agent: &Agent, shard: &Shard) -> Position {
     }
 }
 
-/// Does `work` while the link to us-east stands. A gateway says so again and again: what is told
-/// before the agent listens is not heard, and what is 2 s old does not count.
+/// Does `work` while the link to us-east is up. A gateway repeats its report: one that is sent
+/// before the agent listens is lost, and one that is 2 s old does not count.
 async fn while_linked<T>(ports: &Ports, shard: &Shard, work: impl Future<Output = T>) -> T {
     let telling = async {
         let mut ticks = interval(PEER_CURSORS_INTERVAL);
@@ -100,7 +100,7 @@ async fn a_region_alone_is_its_own_majority() {
 }
 
 #[tokio::test]
-async fn a_region_known_to_be_cut_off_refuses_before_anything_is_written() {
+async fn a_write_that_needs_a_cut_off_region_is_refused_unwritten() {
     let region = Region::one_of_two();
     let agent = region.agent("agent-1").await;
     let (_connection, ports) = region.ports().await;
@@ -126,7 +126,7 @@ async fn a_region_known_to_be_cut_off_refuses_before_anything_is_written() {
 }
 
 #[tokio::test]
-async fn a_region_that_does_not_confirm_in_time_is_named_and_one_that_does_is_too() {
+async fn regions_that_do_and_do_not_confirm_in_time_are_named() {
     let region = Region::one_of_two();
     let agent = region.agent("agent-1").await;
     let (_connection, ports) = region.ports().await;

@@ -108,7 +108,7 @@ async fn pages_list_every_live_key_once_in_order() {
 }
 
 #[tokio::test]
-async fn a_batch_answers_line_by_line_in_order_and_reads_what_it_wrote() {
+async fn a_batch_answers_each_line_in_order_and_reads_its_own_writes() {
     let region = Region::alone();
     let agent = region.agent("agent-1").await;
     let mut lines = String::new();
@@ -236,7 +236,7 @@ async fn bad_input_gets_its_code() {
 }
 
 #[tokio::test]
-async fn a_session_is_seen_by_the_other_agent_or_refused_with_the_distance() {
+async fn another_agent_honours_a_session_or_refuses_with_the_distance() {
     let region = Region::alone();
     let (one, two) = (region.agent("agent-1").await, region.agent("agent-2").await);
     for n in 0..20 {

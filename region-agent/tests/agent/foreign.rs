@@ -1,4 +1,4 @@
-//! What other regions' gateways append, and what nobody should.
+//! What other regions' gateways append, and what nobody should append.
 
 use bytes::Bytes;
 use isthmus_log::Ports;
@@ -140,7 +140,7 @@ async fn ranges_of_another_region_are_applied_once_in_order() {
 }
 
 #[tokio::test]
-async fn changes_that_can_not_be_read_are_missing_loudly_and_the_shard_goes_on() {
+async fn unreadable_changes_are_reported_and_their_shard_continues() {
     let region = Region::one_of_two();
     let agent = region.agent("agent-1").await;
     let (_connection, ports) = region.ports().await;
@@ -172,7 +172,7 @@ async fn changes_that_can_not_be_read_are_missing_loudly_and_the_shard_goes_on()
 }
 
 #[tokio::test]
-async fn garbage_under_our_subjects_is_void_and_a_kind_of_later_stops_the_shard() {
+async fn garbage_on_our_subjects_is_void_a_newer_kind_stops_the_shard() {
     let region = Region::one_of_two();
     let agent = region.agent("agent-1").await;
     let (_connection, ports) = region.ports().await;
@@ -241,7 +241,7 @@ async fn later_kind(region: &Region, shard: &Shard) {
 }
 
 #[tokio::test]
-async fn a_mark_of_another_store_is_noticed_by_the_agents_that_read_it() {
+async fn agents_that_read_a_mark_of_another_store_notice_it() {
     let region = Region::alone();
     let agent = region.agent("agent-1").await;
     let shard = shard_of("a");

@@ -1,4 +1,5 @@
-//! Clients that read nothing, or send half: the memory that they cost an agent, with values near the largest.
+//! Clients that read nothing, or send only half: the memory that they cost an agent, with values
+//! near the largest.
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -13,7 +14,7 @@ use crate::support::{Agent, BOUND, Region};
 const VALUE: usize = 900 * 1024;
 /// What the door for applications holds beyond the allowances of its callers.
 const ROOM: u64 = 128 * 1024 * 1024;
-/// What each caller has for itself.
+/// The allowance of each caller.
 const ALLOWANCE: usize = 16 * 1024;
 /// What else an agent may grow by: stacks, buffers, what the allocator keeps.
 const SLACK: u64 = 64 * 1024 * 1024;
@@ -30,7 +31,7 @@ impl Agent {
             .unwrap()
     }
 
-    /// What its door for applications holds.
+    /// The bytes that its door for applications holds.
     async fn held(&self) -> u64 {
         let metrics = self.metrics().await;
         let sample = "isthmus_door_held_bytes{door=\"http\"} ";
@@ -47,7 +48,7 @@ impl Agent {
     }
 }
 
-/// JSON of many small parts, which takes many times its size when it is taken apart.
+/// JSON of many small parts, which takes many times its size when it is parsed into a tree.
 fn value() -> Vec<u8> {
     let mut value = b"[0".to_vec();
     value.extend(b",0".repeat(VALUE / 2));
@@ -113,7 +114,7 @@ async fn batches_of_gets_that_are_not_read_hold_an_answer_each() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn values_that_are_not_read_and_replaced_meanwhile_are_held_within_bounds() {
+async fn unread_values_replaced_meanwhile_are_held_within_bounds() {
     const CLIENTS: usize = 300;
     let mut region = Region::with_large_values();
     region.max_bytes = "512MiB";
@@ -167,7 +168,7 @@ async fn values_that_never_arrive_whole_are_held_within_bounds() {
                 half.len() + 1
             );
             client.write_all(head.as_bytes()).unwrap();
-            // One that is refused may be cut before all is sent.
+            // A client that is refused may be cut off before everything is sent.
             client.write_all(&half).ok();
             clients.push(client);
         }
@@ -177,7 +178,7 @@ async fn values_that_never_arrive_whole_are_held_within_bounds() {
     .unwrap();
     agent.serves_small(1).await;
     let grown = agent.resident_bytes().saturating_sub(resident);
-    // Buffers that grow leave what they were to the allocator.
+    // Growing buffers leave their old memory to the allocator.
     assert!(grown < 3 * ROOM, "the agent grew by {grown} bytes");
     let held = agent.held().await;
     assert!(
@@ -191,7 +192,7 @@ async fn values_that_never_arrive_whole_are_held_within_bounds() {
     .await;
 }
 
-/// Whether the answer with this status is there.
+/// Whether the answer with this status has arrived.
 fn has_received(client: &std::net::TcpStream, status: u16) -> bool {
     client.set_nonblocking(true).unwrap();
     let mut line = [0; 12];

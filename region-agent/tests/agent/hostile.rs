@@ -1,5 +1,5 @@
-//! Whoever reaches the doors may send anything: it is refused within bounds of memory, and honest clients are served
-//! meanwhile.
+//! Anyone who reaches the doors may send anything. It is refused within bounds of memory, and
+//! honest clients are served meanwhile.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -8,7 +8,7 @@ use reqwest::Url;
 
 use crate::support::{Agent, BOUND, Region};
 
-/// What hostile clients may cost an agent.
+/// The most memory that hostile clients may cost an agent.
 const MOST_GROWTH_BYTES: u64 = 64 * 1024 * 1024;
 /// Connections that send a byte and then nothing.
 const SLOW: usize = 200;
@@ -22,10 +22,11 @@ fn connect(url: &str) -> TcpStream {
     stream
 }
 
-/// Sends `bytes`, says that nothing follows, and gives what was answered until the connection's end.
+/// Sends `bytes`, closes the sending side, and returns what was answered until the connection
+/// ended.
 fn exchange(url: &str, bytes: &[u8]) -> String {
     let mut stream = connect(url);
-    // It may be refused before all is sent.
+    // The connection may be refused before everything is sent.
     let _ = stream.write_all(bytes);
     let _ = stream.shutdown(std::net::Shutdown::Write);
     let mut answer = Vec::new();
@@ -35,7 +36,7 @@ fn exchange(url: &str, bytes: &[u8]) -> String {
     }
 }
 
-/// Bytes of any value, the same each time.
+/// Pseudorandom bytes, the same each time.
 fn noise(length: usize) -> Vec<u8> {
     let mut state = 99_u32;
     let mut next = || {
@@ -49,7 +50,7 @@ fn head(line: &str, headers: &str) -> Vec<u8> {
     format!("{line} HTTP/1.1\r\nhost: agent\r\nconnection: close\r\n{headers}\r\n").into_bytes()
 }
 
-/// What no door takes: whether it is answered at all is the door's choice, but never with success.
+/// What no door accepts. A door may answer it or not, but never with success.
 fn no_requests() -> Vec<(&'static str, Vec<u8>)> {
     let mut long_header = head(
         "GET /v1/kv/carts/a",
@@ -130,7 +131,7 @@ impl Agent {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn scenario_27_garbage_at_the_doors_is_refused_in_bounded_memory_while_clients_are_served() {
+async fn scenario_27_doors_refuse_garbage_in_bounded_memory() {
     let region = Region::alone();
     let agent = region.agent("agent-1").await;
     agent.serves(0).await;

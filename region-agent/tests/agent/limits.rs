@@ -11,7 +11,7 @@ async fn code(answer: reqwest::Response) -> String {
 }
 
 #[tokio::test]
-async fn scenario_46_above_the_soft_limit_puts_are_refused_and_deletes_pass() {
+async fn scenario_46_the_soft_limit_refuses_puts_and_accepts_deletes() {
     let region = Region::alone();
     let agent = region.agent_with("agent-1", &[("ISTHMUS_MEMORY__SOFT", "128KiB")]);
     agent.ready("write").await;
@@ -50,7 +50,7 @@ async fn above_the_hard_limit_nothing_more_is_applied() {
 }
 
 #[tokio::test]
-async fn scenario_19_a_full_log_refuses_writes_only_while_nothing_may_be_trimmed() {
+async fn scenario_19_a_full_log_refuses_writes_until_it_is_trimmed() {
     let region = Region::with_small_logs("2MiB");
     let (agent, other) = (region.agent("agent-1").await, region.agent("agent-2").await);
     other.signal("-STOP");
@@ -72,7 +72,7 @@ async fn scenario_19_a_full_log_refuses_writes_only_while_nothing_may_be_trimmed
 }
 
 #[tokio::test]
-async fn scenario_08_a_clock_that_is_ahead_refuses_its_writes_and_hands_stewardship_over() {
+async fn scenario_08_an_agent_ahead_refuses_writes_and_is_no_steward() {
     let region = Region::alone();
     let offset = region.folder.path().join("offset");
     std::fs::write(&offset, "0s").unwrap();
@@ -119,7 +119,8 @@ async fn scenario_08_a_clock_that_is_ahead_refuses_its_writes_and_hands_stewards
     .await;
 }
 
-/// An hour ahead for a moment: nothing that lives may be hidden for longer or be destroyed, also over a restart.
+/// The clock is an hour ahead for a moment: no live value may be hidden for longer or destroyed,
+/// not even across a restart.
 #[tokio::test]
 async fn a_clock_an_hour_ahead_destroys_no_value_that_lives() {
     let region = Region::alone();

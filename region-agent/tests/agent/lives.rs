@@ -1,4 +1,4 @@
-//! A log whose tail was lost: the NATS server's folder is put back to what it was before.
+//! A log whose tail was lost: the NATS server's folder is restored to an earlier state.
 
 use isthmus_log::testing::until;
 use isthmus_log::{PeerError, Ports};
@@ -11,16 +11,16 @@ use serde_json::Value;
 
 use crate::support::{Agent, BOUND, Region, equal};
 
-pub fn life(status: &Value, shard: usize) -> u64 {
+pub(crate) fn life(status: &Value, shard: usize) -> u64 {
     status["shards"][shard]["life"]["number"].as_u64().unwrap_or(0)
 }
 
-pub fn all_in_life(status: &Value, number: u64) -> bool {
+pub(crate) fn all_in_life(status: &Value, number: u64) -> bool {
     (0..2).all(|shard| life(status, shard) == number && status["shards"][shard]["phase"] == "serving")
 }
 
-/// Writes, again while NATS is on its way back.
-pub async fn write_all(agent: &Agent, prefix: &str) {
+/// Writes, and repeats a write while NATS is coming back.
+pub(crate) async fn write_all(agent: &Agent, prefix: &str) {
     for n in 0..40 {
         let key = format!("carts/{prefix}-{n}");
         until("the write is acknowledged", BOUND, || async {
@@ -30,7 +30,7 @@ pub async fn write_all(agent: &Agent, prefix: &str) {
     }
 }
 
-pub async fn read_all(agent: &Agent, prefix: &str) {
+pub(crate) async fn read_all(agent: &Agent, prefix: &str) {
     for n in 0..40 {
         assert_eq!(
             agent.value(&format!("carts/{prefix}-{n}")).await,
@@ -41,7 +41,7 @@ pub async fn read_all(agent: &Agent, prefix: &str) {
 }
 
 #[tokio::test]
-async fn scenario_15_a_lost_tail_begins_a_new_life_and_loses_nothing_acknowledged() {
+async fn scenario_15_a_lost_tail_begins_a_new_life() {
     let mut region = Region::alone();
     let (one, two) = (region.agent("agent-1").await, region.agent("agent-2").await);
     write_all(&one, "kept").await;
@@ -80,7 +80,7 @@ async fn scenario_15_a_lost_tail_begins_a_new_life_and_loses_nothing_acknowledge
 }
 
 #[tokio::test]
-async fn a_loss_that_takes_the_record_of_a_life_with_it_begins_the_next_life() {
+async fn losing_a_lifes_own_record_begins_the_next_life() {
     let mut region = Region::alone();
     let (one, two) = (region.agent("agent-1").await, region.agent("agent-2").await);
     write_all(&one, "kept").await;
@@ -106,7 +106,7 @@ async fn a_loss_that_takes_the_record_of_a_life_with_it_begins_the_next_life() {
 }
 
 #[tokio::test]
-async fn scenario_15_a_tail_lost_while_the_agent_was_down_is_noticed_when_it_starts() {
+async fn scenario_15_an_agent_notices_at_start_a_tail_lost_meanwhile() {
     let mut region = Region::alone();
     let mut agent = region.agent("agent-1").await;
     write_all(&agent, "kept").await;
@@ -155,7 +155,7 @@ async fn an_agent_that_was_down_when_the_life_began_joins_it() {
 }
 
 #[tokio::test]
-async fn a_log_that_was_trimmed_past_a_checkpoint_needs_sync_and_says_so() {
+async fn a_log_trimmed_beyond_a_checkpoint_reports_that_it_needs_sync() {
     let region = Region::alone();
     let mut agent = region.agent("agent-1").await;
     let keeper = region.agent("agent-2").await;
@@ -183,7 +183,7 @@ async fn a_log_that_was_trimmed_past_a_checkpoint_needs_sync_and_says_so() {
 }
 
 /// The numbers of the lives of the first shard's log.
-pub async fn lives_of(ports: &Ports) -> Vec<u64> {
+pub(crate) async fn lives_of(ports: &Ports) -> Vec<u64> {
     let mut fold = Fold::new(ports.names.log(&shard(0)));
     let last = ports.log.bounds(&shard(0)).await.unwrap().last;
     let mut reader = ports.log.reader(&shard(0), Anchor::default());
@@ -202,7 +202,7 @@ fn shard(partition: u16) -> Shard {
 }
 
 /// What the log has at `sequence`, as a peer in the log's first life has it.
-pub async fn cursor(ports: &Ports, status: &Value, sequence: u64) -> Cursor {
+pub(crate) async fn cursor(ports: &Ports, status: &Value, sequence: u64) -> Cursor {
     let message = ports.log.message_at(&shard(0), Sequence(sequence)).await.unwrap();
     let life = &status["shards"][0]["life"];
     Cursor {
@@ -217,12 +217,12 @@ pub async fn cursor(ports: &Ports, status: &Value, sequence: u64) -> Cursor {
     }
 }
 
-pub async fn tell_doubt(ports: &Ports, cursor: Cursor, landmarks: Vec<Cursor>, lineage: Lineage) {
+pub(crate) async fn tell_doubt(ports: &Ports, cursor: Cursor, landmarks: Vec<Cursor>, lineage: Lineage) {
     let event = try_to_tell_doubt(ports, cursor, landmarks, lineage);
     event.await.unwrap();
 }
 
-pub async fn try_to_tell_doubt(
+pub(crate) async fn try_to_tell_doubt(
     ports: &Ports,
     cursor: Cursor,
     landmarks: Vec<Cursor>,
@@ -241,7 +241,7 @@ pub async fn try_to_tell_doubt(
 }
 
 #[tokio::test]
-async fn scenario_34_a_tail_that_only_a_peer_has_begins_a_new_life_where_the_logs_part() {
+async fn scenario_34_a_peers_tail_begins_a_new_life_where_logs_part() {
     let region = Region::alone();
     let (one, two) = (region.agent("agent-1").await, region.agent("agent-2").await);
     write_all(&one, "kept").await;
@@ -274,7 +274,7 @@ async fn scenario_34_a_tail_that_only_a_peer_has_begins_a_new_life_where_the_log
         (life(&one.status().await, 0) == 2).then_some(())
     })
     .await;
-    // The other one may have read of the new life before it looked.
+    // The other agent may have read of the new life before it checked.
     let event = tokio::select! {
         event = one.event("tail_held_by_peer") => event,
         event = two.event("tail_held_by_peer") => event,

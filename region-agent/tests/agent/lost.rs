@@ -1,4 +1,5 @@
-//! Logs that lost more than their agents: what agents still hold is given back, and what nobody here holds is said.
+//! Logs that lost more than their agents: what agents still have is given back, and what no agent
+//! has is reported.
 
 use std::time::Duration;
 
@@ -11,10 +12,10 @@ use tokio::time::interval;
 use crate::lives::{all_in_life, cursor, life, lives_of, read_all, tell_doubt, try_to_tell_doubt, write_all};
 use crate::support::{BOUND, Region, equal};
 
-/// Stopped agents hold a tail that the log has lost, and a peer that has a part of it says so before
-/// they have looked themselves. Which of them is first does not matter.
+/// Stopped agents have a tail that the log has lost, and a peer that has a part of it reports that
+/// before they have checked themselves. It does not matter which of them is first.
 #[tokio::test]
-async fn scenario_34_what_agents_hold_is_given_back_while_a_peer_doubts() {
+async fn scenario_34_agents_give_back_what_they_hold_under_a_doubt() {
     let mut region = Region::alone();
     let (one, two) = (region.agent("agent-1").await, region.agent("agent-2").await);
     write_all(&one, "kept").await;
@@ -37,8 +38,8 @@ async fn scenario_34_what_agents_hold_is_given_back_while_a_peer_doubts() {
         region.nats.put_back(&backup);
         let doubt = || try_to_tell_doubt(&ports, peers, vec![landmark], Lineage::default());
         until("NATS takes doubts", BOUND, || async { doubt().await.ok() }).await;
-        // An agent subscribes in the moment in which it connects, and asks for its log after that.
-        let doubts = async {
+        // An agent subscribes at the moment when it connects, and queries its log after that.
+        let repeat_doubt = async {
             let mut ticks = interval(Duration::from_millis(1));
             loop {
                 ticks.tick().await;
@@ -56,7 +57,7 @@ async fn scenario_34_what_agents_hold_is_given_back_while_a_peer_doubts() {
         };
         tokio::select! {
             () = begun => {}
-            () = doubts => {}
+            () = repeat_doubt => {}
         }
         for agent in [&one, &two] {
             agent.ready("write").await;
@@ -69,7 +70,7 @@ async fn scenario_34_what_agents_hold_is_given_back_while_a_peer_doubts() {
 }
 
 #[tokio::test]
-async fn scenario_15_a_log_that_lost_everything_gets_back_what_its_agents_hold() {
+async fn scenario_15_an_emptied_log_gets_back_what_its_agents_hold() {
     let mut region = Region::alone();
     let empty = region.nats.back_up();
     let (one, two) = (region.agent("agent-1").await, region.agent("agent-2").await);
@@ -104,9 +105,10 @@ async fn scenario_15_a_log_that_lost_everything_gets_back_what_its_agents_hold()
     assert_eq!(fresh.value("carts/two-4").await.as_deref(), Some("4"));
 }
 
-/// A region without its log and without its agents' stores: what it held before is with other regions alone.
+/// A region without its log and without its agents' stores: only other regions have what it had
+/// before.
 #[tokio::test]
-async fn a_log_made_anew_under_empty_stores_refuses_until_a_sync_and_says_so() {
+async fn a_recreated_log_with_empty_stores_refuses_until_a_sync() {
     let region = Region::alone();
     let mut agent = region.agent("agent-1").await;
     write_all(&agent, "anew").await;

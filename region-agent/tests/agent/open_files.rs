@@ -1,4 +1,5 @@
-//! A process that may open few files: clients can't take those that operators, NATS and checkpoints need.
+//! A process that may open few files: clients can't take those that operators, NATS and checkpoints
+//! need.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -8,7 +9,7 @@ use reqwest::Url;
 
 use crate::support::{BOUND, Region, send};
 
-/// Those that are not accepted fit into the backlog of a listener.
+/// Connections that are not accepted fit into the backlog of a listener.
 const FEW: usize = 256;
 
 fn connect(url: &str) -> TcpStream {
@@ -19,7 +20,7 @@ fn connect(url: &str) -> TcpStream {
 }
 
 #[tokio::test]
-async fn clients_that_take_all_connections_leave_operators_nats_and_checkpoints_theirs() {
+async fn clients_cannot_take_files_of_operators_nats_and_checkpoints() {
     let region = Region::alone();
     let agent = region.agent_after("agent-1", &format!("ulimit -n {FEW}"));
     agent.ready("write").await;
@@ -33,7 +34,7 @@ async fn clients_that_take_all_connections_leave_operators_nats_and_checkpoints_
     assert_eq!(&line, b"HTTP/1.1 200");
     let taken = || async { (agent.open_files() > FEW / 2).then_some(()) };
     until("clients have taken what they get", BOUND, taken).await;
-    // Each of these is a connection of its own.
+    // Each of these requests opens its own connection.
     for _ in 0..20 {
         let request = reqwest::Client::new().get(agent.admin("/v1/status"));
         assert_eq!(send(request).await.status(), 200);
@@ -59,7 +60,7 @@ async fn clients_that_take_all_connections_leave_operators_nats_and_checkpoints_
 }
 
 #[tokio::test]
-async fn a_limit_that_leaves_nothing_ends_the_start_with_the_mend() {
+async fn a_file_limit_that_leaves_nothing_fails_the_start_with_a_fix() {
     let region = Region::alone();
     let mut agent = region.agent_after("agent-1", "ulimit -n 80");
     assert_eq!(agent.ended().await, Some(1));

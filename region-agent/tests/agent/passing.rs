@@ -1,4 +1,4 @@
-//! Errors of a disk that pass: what failed meanwhile resumes by itself.
+//! Temporary errors of a disk: what failed meanwhile resumes by itself.
 
 use isthmus_log::testing::until;
 
@@ -16,7 +16,7 @@ async fn checkpoints(agent: &Agent, outcome: &str) -> u64 {
 
 async fn more_checkpoints(agent: &Agent, outcome: &str) {
     let before = checkpoints(agent, outcome).await;
-    // A shard writes one when something has changed.
+    // A shard writes a checkpoint when something has changed.
     until(&format!("checkpoints are {outcome}"), BOUND, || async {
         assert_eq!(agent.put("carts/again", "x").await.status(), 200);
         (checkpoints(agent, outcome).await >= before + 2).then_some(())
@@ -24,7 +24,7 @@ async fn more_checkpoints(agent: &Agent, outcome: &str) {
     .await;
 }
 
-/// Values of which no checkpoint is written, since the disk is full.
+/// Writes values that no checkpoint can contain, since the disk is full.
 async fn write_to_a_full_disk(agent: &Agent) {
     agent.limit_files(Some(FULL));
     for key in 0..80 {
@@ -39,7 +39,7 @@ fn value(key: u8) -> String {
     String::from(char::from(b'a' + key % 20)).repeat(48 * 1024)
 }
 
-/// Waits until both checkpoints hold everything, and reads that after a kill.
+/// Waits until both checkpoints contain everything, and reads it after a kill.
 async fn holds_all_after_a_kill(agent: &mut Agent) {
     agent.event("checkpoint_resumed").await;
     let all_written = |status: &serde_json::Value| {
@@ -78,7 +78,7 @@ async fn checkpoints_resume_when_the_disk_has_room_again() {
 }
 
 #[tokio::test]
-async fn a_checkpoint_that_was_lost_meanwhile_is_written_anew() {
+async fn a_checkpoint_lost_meanwhile_is_written_again() {
     let region = Region::alone();
     let mut agent = region.agent("agent-1").await;
     for key in 0..80 {

@@ -1,4 +1,4 @@
-//! Checkpoints hold values: nobody but the agent's user reads them.
+//! Checkpoints contain values: nobody but the agent's user may read them.
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
@@ -34,7 +34,7 @@ fn are_private(paths: &[PathBuf]) {
 }
 
 #[tokio::test]
-async fn checkpoints_are_for_the_agents_user_alone_whatever_the_umask_and_are_narrowed_at_the_start() {
+async fn checkpoints_are_private_whatever_the_umask() {
     let region = Region::alone();
     let mut agent = region.agent("agent-1").await;
     assert_eq!(agent.put("carts/a", "secret").await.status(), 200);

@@ -1,4 +1,4 @@
-//! Agents that end and come back, and agents beside each other.
+//! Agents that end and come back, and agents next to each other.
 
 use isthmus_log::testing::until;
 use isthmus_replication::coordinates::Shard;
@@ -7,7 +7,7 @@ use isthmus_replication::names::{GroupName, ProcessName};
 use crate::support::{BOUND, Region, equal};
 
 #[tokio::test]
-async fn an_agent_waits_for_streams_that_it_may_not_create_and_says_what_is_missing() {
+async fn an_agent_waits_for_streams_it_may_not_create_and_names_them() {
     let region = Region::alone();
     let waiting = region.agent_with("agent-1", &[("ISTHMUS_LOG__CREATE", "false")]);
     until("the agent says what is missing", BOUND, || async {
@@ -38,7 +38,7 @@ async fn an_agent_waits_for_streams_that_it_may_not_create_and_says_what_is_miss
 }
 
 #[tokio::test]
-async fn a_killed_agent_serves_everything_acknowledged_from_checkpoint_and_log() {
+async fn a_killed_agent_serves_all_acknowledged_writes_after_restart() {
     let region = Region::alone();
     let mut agent = region.agent("agent-1").await;
     for n in 0..50 {
@@ -83,7 +83,7 @@ async fn a_killed_agent_serves_everything_acknowledged_from_checkpoint_and_log()
 }
 
 #[tokio::test]
-async fn scenario_20_a_corrupted_checkpoint_is_discarded_loudly_and_the_log_read_again() {
+async fn scenario_20_a_corrupted_checkpoint_is_loudly_discarded() {
     let region = Region::alone();
     let mut agent = region.agent("agent-1").await;
     for n in 0..20 {
@@ -163,7 +163,7 @@ async fn another_agent_becomes_steward_when_the_steward_is_killed() {
 }
 
 #[tokio::test]
-async fn scenario_29_sigterm_ends_an_agent_with_what_it_has_begun_done() {
+async fn scenario_29_on_sigterm_an_agent_completes_what_it_has_begun() {
     let region = Region::alone();
     let mut agent = region.agent("agent-1").await;
     let writes: Vec<_> = (0..100)
@@ -188,7 +188,7 @@ async fn scenario_29_sigterm_ends_an_agent_with_what_it_has_begun_done() {
 }
 
 #[tokio::test]
-async fn scenario_19_without_nats_reads_go_on_and_writes_are_refused_until_it_is_back() {
+async fn scenario_19_reads_go_on_and_writes_are_refused_without_nats() {
     let mut region = Region::alone();
     let agent = region.agent("agent-1").await;
     assert_eq!(agent.put("carts/a", "1").await.status(), 200);
@@ -213,7 +213,7 @@ async fn scenario_19_without_nats_reads_go_on_and_writes_are_refused_until_it_is
 }
 
 #[tokio::test]
-async fn settings_that_differ_from_the_stream_end_the_process_with_64_and_name_the_place() {
+async fn settings_that_differ_from_the_stream_exit_with_64() {
     let region = Region::alone();
     let agent = region.agent("agent-1").await;
     drop(agent);

@@ -1,4 +1,4 @@
-//! A region of real processes: a nats-server and agents, all ended with the test.
+//! A region of real processes: a nats-server and agents, which all end with the test.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -16,10 +16,10 @@ use tempfile::TempDir;
 
 mod limits;
 
-/// Whatever must happen happens within this.
-pub const BOUND: Duration = Duration::from_secs(60);
+/// The bound of every wait.
+pub(crate) const BOUND: Duration = Duration::from_secs(60);
 
-/// What a shell does before it becomes an agent.
+/// The variable with what the shell runs before it becomes an agent.
 const PRELUDE: &str = "TEST_PRELUDE";
 
 const TWO_REGIONS: &str = r#"
@@ -40,7 +40,7 @@ buckets:
 "#;
 
 /// A region of the test.
-pub struct Region {
+pub(crate) struct Region {
     pub nats: NatsServer,
     pub folder: TempDir,
     pub client: Client,
@@ -48,8 +48,8 @@ pub struct Region {
 }
 
 impl Region {
-    /// One region of its own: majority is one.
-    pub fn alone() -> Self {
+    /// A set of one region: a majority is one.
+    pub(crate) fn alone() -> Self {
         let set = TWO_REGIONS.replace(
             "  us-east: { gateways: [\"127.0.0.1:2\"], trust: us-east.pem }\n",
             "",
@@ -58,13 +58,13 @@ impl Region {
         Self::with_set(&set.replace("  abroad: { group: us-only }\n", ""))
     }
 
-    /// One of two regions; there are no gateways, so the other one is whatever the test says.
-    pub fn one_of_two() -> Self {
+    /// One of two regions. There are no gateways, so the test decides what the other one does.
+    pub(crate) fn one_of_two() -> Self {
         Self::with_set(TWO_REGIONS)
     }
 
-    /// One region of its own that takes values of up to 950 KiB.
-    pub fn with_large_values() -> Self {
+    /// A set of one region that accepts values of up to 950 KiB.
+    pub(crate) fn with_large_values() -> Self {
         let region = Self::alone();
         let set = region.folder.path().join("set.yaml");
         let text = std::fs::read_to_string(&set).unwrap();
@@ -76,8 +76,8 @@ impl Region {
         Self::with(set, "64MiB")
     }
 
-    /// One region of its own whose logs hold at most `max_bytes`.
-    pub fn with_small_logs(max_bytes: &'static str) -> Self {
+    /// A set of one region whose logs hold at most `max_bytes`.
+    pub(crate) fn with_small_logs(max_bytes: &'static str) -> Self {
         let mut region = Self::alone();
         region.max_bytes = max_bytes;
         region
@@ -95,14 +95,14 @@ impl Region {
     }
 
     /// Starts an agent and waits until it takes writes.
-    pub async fn agent(&self, name: &str) -> Agent {
+    pub(crate) async fn agent(&self, name: &str) -> Agent {
         let agent = self.agent_with(name, &[]);
         agent.ready("write").await;
         agent
     }
 
     /// Starts an agent whose environment has `variables`.
-    pub fn agent_with(&self, name: &str, variables: &[(&str, &str)]) -> Agent {
+    pub(crate) fn agent_with(&self, name: &str, variables: &[(&str, &str)]) -> Agent {
         let settings = self.folder.path().join(format!("{name}.yaml"));
         let (http, admin) = (free_port(), free_port());
         let text = format!(
@@ -116,12 +116,12 @@ impl Region {
         Agent::start(settings, http, admin, variables, self.client.clone())
     }
 
-    /// Starts an agent after the shell has done `prelude`.
-    pub fn agent_after(&self, name: &str, prelude: &str) -> Agent {
+    /// Starts an agent after the shell has run `prelude`.
+    pub(crate) fn agent_after(&self, name: &str, prelude: &str) -> Agent {
         self.agent_with(name, &[(PRELUDE, prelude)])
     }
 
-    pub fn names(&self) -> RegionNames {
+    pub(crate) fn names(&self) -> RegionNames {
         RegionNames {
             set: SetName::parse("shop").unwrap(),
             region: RegionName::parse("eu-west").unwrap(),
@@ -129,7 +129,7 @@ impl Region {
     }
 
     /// The region's ports, as a gateway has them.
-    pub async fn ports(&self) -> (Connection, Ports) {
+    pub(crate) async fn ports(&self) -> (Connection, Ports) {
         let connection = Connection::open(ConnectionSettings {
             servers: vec![self.nats.url()],
             credentials: None,
@@ -149,7 +149,7 @@ impl Region {
 }
 
 /// One agent process.
-pub struct Agent {
+pub(crate) struct Agent {
     process: Child,
     settings: PathBuf,
     variables: Vec<(String, String)>,
@@ -175,25 +175,25 @@ impl Agent {
     }
 
     /// Kills it with SIGKILL and waits for its end.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.process.kill().ok();
         self.process.wait().unwrap();
     }
 
     /// Starts it again on the same ports and folder.
-    pub fn start_again(&mut self) {
+    pub(crate) fn start_again(&mut self) {
         self.process = spawn(&self.settings, &self.variables);
     }
 
     /// Sends it a signal by name.
-    pub fn signal(&self, signal: &str) {
+    pub(crate) fn signal(&self, signal: &str) {
         let pid = self.process.id().to_string();
         let sent = Command::new("kill").args([signal, &pid]).status().unwrap();
         assert!(sent.success());
     }
 
-    /// Memory that it has in RAM, in bytes.
-    pub fn resident_bytes(&self) -> u64 {
+    /// Its resident memory, in bytes.
+    pub(crate) fn resident_bytes(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
         let kib = line.and_then(|line| line.trim().strip_suffix(" kB")).unwrap();
@@ -201,12 +201,12 @@ impl Agent {
     }
 
     /// What it has logged.
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.settings.with_extension("log")).unwrap()
     }
 
-    /// Waits for its end and gives its exit code.
-    pub async fn ended(&mut self) -> Option<i32> {
+    /// Waits for its end and returns its exit code.
+    pub(crate) async fn ended(&mut self) -> Option<i32> {
         let mut code = None;
         until("the agent ends", BOUND, || {
             let status = self.process.try_wait().unwrap();
@@ -218,7 +218,7 @@ impl Agent {
     }
 
     /// Waits until `/readyz/{what}` answers 200.
-    pub async fn ready(&self, what: &str) {
+    pub(crate) async fn ready(&self, what: &str) {
         until(
             &format!("{} is ready to {what}", self.settings.display()),
             BOUND,
@@ -227,8 +227,8 @@ impl Agent {
         .await;
     }
 
-    /// Waits until `/readyz/{what}` answers 503 and says `why`. Events tell of the cause earlier.
-    pub async fn not_ready(&self, what: &str, why: &str) {
+    /// Waits until `/readyz/{what}` answers 503 with `why`. Events report the cause earlier.
+    pub(crate) async fn not_ready(&self, what: &str, why: &str) {
         until(
             &format!("{} is not ready to {what}: {why}", self.settings.display()),
             BOUND,
@@ -238,7 +238,7 @@ impl Agent {
     }
 
     /// What `/readyz/{what}` answers if it answers 503.
-    pub async fn not_ready_now(&self, what: &str) -> Option<String> {
+    pub(crate) async fn not_ready_now(&self, what: &str) -> Option<String> {
         let request = self.client.get(self.admin(&format!("/readyz/{what}")));
         let answer = request.send().await.ok()?;
         let refused = answer.status() == 503;
@@ -256,32 +256,32 @@ impl Agent {
         Some(answer.status())
     }
 
-    pub fn http(&self, path: &str) -> String {
+    pub(crate) fn http(&self, path: &str) -> String {
         format!("http://{}{path}", SocketAddr::from(([127, 0, 0, 1], self.http)))
     }
 
-    pub fn admin(&self, path: &str) -> String {
+    pub(crate) fn admin(&self, path: &str) -> String {
         format!("http://{}{path}", SocketAddr::from(([127, 0, 0, 1], self.admin)))
     }
 
-    pub fn kv(&self, path: &str) -> String {
+    pub(crate) fn kv(&self, path: &str) -> String {
         self.http(&format!("/v1/kv/{path}"))
     }
 
-    pub async fn put(&self, path: &str, value: impl Into<reqwest::Body>) -> Response {
+    pub(crate) async fn put(&self, path: &str, value: impl Into<reqwest::Body>) -> Response {
         send(self.client.put(self.kv(path)).body(value)).await
     }
 
-    pub async fn get(&self, path: &str) -> Response {
+    pub(crate) async fn get(&self, path: &str) -> Response {
         send(self.client.get(self.kv(path))).await
     }
 
-    pub async fn delete(&self, path: &str) -> Response {
+    pub(crate) async fn delete(&self, path: &str) -> Response {
         send(self.client.delete(self.kv(path))).await
     }
 
-    /// The value of a key; none when it is absent.
-    pub async fn value(&self, path: &str) -> Option<String> {
+    /// The value of a key; none if it is absent.
+    pub(crate) async fn value(&self, path: &str) -> Option<String> {
         let answer = self.get(path).await;
         match answer.status().as_u16() {
             200 => Some(answer.text().await.unwrap()),
@@ -290,8 +290,8 @@ impl Agent {
         }
     }
 
-    /// What doctor finds in a check.
-    pub async fn finding(&self, check: &str) -> Value {
+    /// The finding of a check of doctor.
+    pub(crate) async fn finding(&self, check: &str) -> Value {
         let report: Value = send(self.client.get(self.admin("/v1/doctor")))
             .await
             .json()
@@ -304,7 +304,7 @@ impl Agent {
             .clone()
     }
 
-    pub async fn status(&self) -> Value {
+    pub(crate) async fn status(&self) -> Value {
         send(self.client.get(self.admin("/v1/status")))
             .await
             .json()
@@ -312,7 +312,7 @@ impl Agent {
             .unwrap()
     }
 
-    pub async fn metrics(&self) -> String {
+    pub(crate) async fn metrics(&self) -> String {
         send(self.client.get(self.admin("/metrics")))
             .await
             .text()
@@ -321,7 +321,7 @@ impl Agent {
     }
 
     /// Waits for an event of `kind`.
-    pub async fn event(&self, kind: &str) -> Value {
+    pub(crate) async fn event(&self, kind: &str) -> Value {
         until(&format!("an event {kind}"), BOUND, || async {
             let events: Value = self
                 .client
@@ -341,17 +341,17 @@ impl Agent {
         .await
     }
 
-    /// Waits until `condition` holds for the status; what it was instead is in the panic.
-    pub async fn until_status(&self, what: &str, condition: impl Fn(&Value) -> bool) -> Value {
+    /// Waits until the status meets `condition`. The panic shows the last status.
+    pub(crate) async fn until_status(&self, what: &str, condition: impl Fn(&Value) -> bool) -> Value {
         let last = Mutex::new(Value::Null);
-        let look = async || {
+        let probe = async || {
             let answer = self.client.get(self.admin("/v1/status")).send().await.ok()?;
             let status: Value = answer.json().await.ok()?;
             let holds = condition(&status);
             *last.lock().unwrap() = status.clone();
             holds.then_some(status)
         };
-        let found = try_until(BOUND, look).await;
+        let found = try_until(BOUND, probe).await;
         found.unwrap_or_else(|| {
             panic!(
                 "not within {BOUND:?}: {what}; the status is {}\n{}",
@@ -376,8 +376,8 @@ fn spawn(settings: &Path, variables: &[(String, String)]) -> Child {
         .append(true)
         .open(settings.with_extension("log"))
         .unwrap();
-    // What the shell ignores the agent ignores: a file beyond a limit is an error then, as on a full disk. And whoever starts
-    // it may have any umask.
+    // The agent ignores what the shell ignores: a file beyond a limit is then an error, as on a
+    // full disk. The agent may also be started with any umask.
     Command::new("sh")
         .args([
             "-c",
@@ -395,12 +395,12 @@ fn spawn(settings: &Path, variables: &[(String, String)]) -> Child {
 }
 
 /// Sends a request that must be answered.
-pub async fn send(request: RequestBuilder) -> Response {
+pub(crate) async fn send(request: RequestBuilder) -> Response {
     request.send().await.unwrap()
 }
 
 /// A header of an answer.
-pub fn header(answer: &Response, name: &str) -> String {
+pub(crate) fn header(answer: &Response, name: &str) -> String {
     answer
         .headers()
         .get(name)
@@ -408,7 +408,7 @@ pub fn header(answer: &Response, name: &str) -> String {
 }
 
 /// Waits until all agents show the same digests and cell counts at rest.
-pub async fn equal(agents: &[&Agent]) {
+pub(crate) async fn equal(agents: &[&Agent]) {
     until("agents are equal", BOUND, || async {
         let mut shown = Vec::new();
         for agent in agents {

@@ -83,7 +83,7 @@ fn content_length(head: &[u8]) -> usize {
 }
 
 #[tokio::test]
-async fn put_append_and_the_apply_of_every_agent_land_in_the_clients_trace() {
+async fn the_clients_trace_has_put_append_and_every_agents_apply() {
     let receiver = Receiver::start().await;
     let region = Region::alone();
     let otlp = format!("{{endpoint: \"{}\", protocol: http}}", receiver.url);

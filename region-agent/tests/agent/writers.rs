@@ -1,4 +1,4 @@
-//! Writers that are gone: what they had sent lands late, and what they had stored is cloned.
+//! Writers that are gone: what they had sent arrives late, and what they had stored is cloned.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -24,7 +24,8 @@ fn stamped(ago: Duration) -> Hlc {
     Hlc::at(Wall::from_millis(millis.as_millis() as u64))
 }
 
-/// What a writer that is gone had sent for `carts/<key>` under `stamp`, with a message id of its own.
+/// Appends what a writer that is gone had sent for `carts/<key>` under `stamp`, with its own
+/// message id.
 async fn lands_late(region: &Region, ports: &Ports, key: &str, id: u64, stamp: Hlc) {
     let names = region.names();
     let (bucket, writer) = (BucketName::parse("carts").unwrap(), WriterId(0xdead));
@@ -72,7 +73,7 @@ async fn lands_late(region: &Region, ports: &Ports, key: &str, id: u64, stamp: H
 }
 
 #[tokio::test]
-async fn scenario_40_a_publish_that_lands_after_its_writer_is_gone_counts_for_all_alike_or_for_nobody() {
+async fn scenario_40_a_dead_writers_publish_counts_for_all_or_none() {
     let region = Region::alone();
     let (mut one, two) = (region.agent("agent-1").await, region.agent("agent-2").await);
     assert_eq!(one.put("carts/minutes", "kept").await.status(), 200);
@@ -109,7 +110,7 @@ async fn scenario_40_a_publish_that_lands_after_its_writer_is_gone_counts_for_al
 }
 
 #[tokio::test]
-async fn scenario_40_a_cloned_data_folder_starts_as_a_writer_of_its_own() {
+async fn scenario_40_a_cloned_data_folder_starts_as_another_writer() {
     let region = Region::alone();
     let mut one = region.agent("agent-1").await;
     for n in 0..20 {

@@ -1,4 +1,5 @@
-//! How long a backlog takes to drain: written while the link is cut, with one hot key, then sent over a slow link.
+//! How long a backlog takes to drain: written while the link is cut, with one hot key, then sent
+//! over a slow link.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +9,7 @@ use isthmus_e2e::{Running, until};
 use crate::{ORIGIN, PEER};
 
 const BATCH: usize = 500;
-/// One in so many changes is of a key of its own.
+/// One change in this many has its own key.
 const COLD: usize = 20;
 /// 1 Mb/s.
 const BYTES_PER_SECOND: &str = "125000";
@@ -16,7 +17,11 @@ const GIVEN_UP_WITHIN: Duration = Duration::from_secs(60);
 const DRAINED_WITHIN: Duration = Duration::from_secs(600);
 
 /// The time from the heal until every agent has the same cells.
-pub async fn measure(running: &Running, changes: usize, value_bytes: usize) -> anyhow::Result<Duration> {
+pub(crate) async fn measure(
+    running: &Running,
+    changes: usize,
+    value_bytes: usize,
+) -> anyhow::Result<Duration> {
     running.lab(&["cut", ORIGIN, PEER])?;
     let (agent, value) = (running.agent(ORIGIN), "v".repeat(value_bytes));
     for first in (0..changes).step_by(BATCH) {

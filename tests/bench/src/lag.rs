@@ -1,5 +1,5 @@
-//! Lag as a client sees it: from the acknowledgement of a PUT in one region to the answer of a GET in the other that
-//! presents the PUT's session token, and so waits until the write is there.
+//! Lag as a client sees it: from the acknowledgement of a PUT in one region to the answer of a GET
+//! in the other. The GET presents the PUT's session token, so it waits until the write is there.
 
 use std::time::Instant;
 
@@ -8,19 +8,19 @@ use isthmus_e2e::Running;
 
 use crate::{ORIGIN, PEER};
 
-/// Milliseconds.
+/// Lag in milliseconds.
 #[derive(Debug)]
-pub struct Lag {
-    /// Median.
+pub(crate) struct Lag {
+    /// The median.
     pub p50: f64,
-    /// 99th percentile.
+    /// The 99th percentile.
     pub p99: f64,
-    /// Greatest.
+    /// The maximum.
     pub max: f64,
 }
 
-/// Times `samples` writes, one after the other, at least one.
-pub async fn measure(running: &Running, samples: usize) -> anyhow::Result<Lag> {
+/// Times `samples` writes, at least one, one after the other.
+pub(crate) async fn measure(running: &Running, samples: usize) -> anyhow::Result<Lag> {
     let (writer, reader) = (running.agent(ORIGIN), running.agent(PEER));
     let mut millis = Vec::with_capacity(samples.max(1));
     for n in 0..samples.max(1) {

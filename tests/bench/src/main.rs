@@ -1,5 +1,6 @@
-//! `make bench-smoke`: replicated changes a second and lag between two regions, through the doors, as a client sees
-//! them. Figures of one run are comparable with each other, not with those of another machine.
+//! `make bench-smoke`: replicated changes per second and lag between two regions, measured by a
+//! client at the doors. Figures of one run are comparable with each other, not with those of
+//! another machine.
 
 mod backlog;
 mod lag;
@@ -21,7 +22,8 @@ struct Arguments {
     /// Writes timed for the lag figure.
     #[arg(long, default_value_t = 500)]
     lag_samples: usize,
-    /// Measure instead how long a backlog of so many changes, 19 of 20 of them of one key, takes over a link of 1 Mb/s.
+    /// Measure instead how long a backlog of so many changes, 19 of 20 of them of one key, takes
+    /// over a link of 1 Mb/s.
     #[arg(long, value_name = "CHANGES")]
     backlog: Option<usize>,
     /// One JSON object instead of lines.

@@ -1,4 +1,4 @@
-//! Changes a second: written in batches at the origin, until the peer holds them all.
+//! Changes per second: written in batches at the origin, until the peer holds all of them.
 
 use std::time::{Duration, Instant};
 
@@ -11,17 +11,17 @@ const WRITERS: usize = 4;
 const BATCH: usize = 500;
 const DRAINED_WITHIN: Duration = Duration::from_secs(120);
 
-/// Changes a second, from the first write sent.
+/// Changes per second, from the first write sent.
 #[derive(Debug)]
-pub struct Rate {
+pub(crate) struct Rate {
     /// Until the last acknowledgement at the origin.
     pub acknowledged: f64,
-    /// Until an agent of the peer held the last.
+    /// Until one agent of the peer held all of them.
     pub replicated: f64,
 }
 
 /// Writes `changes` distinct keys.
-pub async fn measure(running: &Running, changes: usize, value_bytes: usize) -> anyhow::Result<Rate> {
+pub(crate) async fn measure(running: &Running, changes: usize, value_bytes: usize) -> anyhow::Result<Rate> {
     let agents = running.agents(ORIGIN);
     let reader = running.agent(PEER);
     let held_before = cells(&reader).await?;

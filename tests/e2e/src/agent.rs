@@ -18,7 +18,7 @@ pub struct Agent {
     admin: String,
 }
 
-/// What an agent answered.
+/// An agent's answer.
 #[derive(Debug, Clone)]
 pub struct Answer {
     /// The status.
@@ -57,10 +57,10 @@ impl Answer {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    /// This answer if it is 200.
+    /// This answer if its status is 200.
     ///
     /// # Errors
-    /// Names the status and the body.
+    /// When it is not; the error has the status and the body.
     pub fn ok(self) -> anyhow::Result<Self> {
         ensure!(
             self.status == StatusCode::OK,
@@ -98,7 +98,7 @@ impl Agent {
         Answer::of(request.send().await?).await
     }
 
-    /// PUT of a value; `query` is empty or begins with `?`.
+    /// PUT of a value; `query` is empty or starts with `?`.
     ///
     /// # Errors
     /// When there is no answer.
@@ -110,11 +110,11 @@ impl Agent {
         .await
     }
 
-    /// PUT of a value until every region holds it. An agent refuses such a write while it has not
-    /// heard that its peers are reachable, as after a start.
+    /// PUT of a value, repeated until every region holds it. An agent refuses such a write until it
+    /// has learned that its peers are reachable, for example after a start.
     ///
     /// # Errors
-    /// When it is not so within 30 seconds.
+    /// When no write succeeds within 30 seconds.
     pub async fn put_everywhere(&self, bucket: &str, key: &str, value: &str) -> anyhow::Result<Answer> {
         until("a write that every region holds", EVERYWHERE, || async {
             self.put(bucket, key, "?consistency=all&timeout=5s", value)
@@ -155,7 +155,7 @@ impl Agent {
         Self::send(self.request(Method::DELETE, &format!("/v1/kv/{bucket}/{key}"))).await
     }
 
-    /// Operations as NDJSON.
+    /// Sends operations as NDJSON.
     ///
     /// # Errors
     /// When there is no answer.
@@ -199,7 +199,7 @@ impl Agent {
             .json()
     }
 
-    /// The value of a sample of a metric; `None` = there is no such sample.
+    /// The value of a sample of a metric; `None` if there is no such sample.
     ///
     /// # Errors
     /// When the admin listener does not answer.
@@ -215,10 +215,10 @@ impl Agent {
         Ok(found.map(str::parse).transpose()?)
     }
 
-    /// Per shard: cell count and digest, in the order of the shards.
+    /// The cell count and digest of each shard, in the order of the shards.
     ///
     /// # Errors
-    /// When there is no status, or a shard misses either.
+    /// When there is no status, or a shard lacks either.
     pub async fn digests(&self) -> anyhow::Result<Vec<(u64, String)>> {
         let status = self.status().await?;
         let shards = status["shards"]

@@ -1,4 +1,4 @@
-//! Processes of a running set, met one by one, as `run.json` says them at that moment.
+//! The processes of a running set, looked up one by one in the current `run.json`.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::{Running, until};
 const LEADS_WITHIN: Duration = Duration::from_secs(30);
 const DOWN_WITHIN: Duration = Duration::from_secs(30);
 
-/// A process that runs.
+/// A running process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Met {
     /// Its name in its region.
@@ -29,10 +29,11 @@ impl Met {
         kill_process(self.pid, signal).with_context(|| format!("{} takes no signal", self.name))
     }
 
-    /// Pauses it, and waits until none of its threads runs: the first to take the signal has to be scheduled before the others hear of it.
+    /// Pauses it, and waits until none of its threads runs: the thread that takes the signal must
+    /// be scheduled before the others stop.
     ///
     /// # Errors
-    /// When it has ended, or goes on.
+    /// When it has ended, or keeps running.
     pub async fn pause(&self) -> anyhow::Result<()> {
         self.signal(Signal::STOP)?;
         let threads = format!("/proc/{}/task", self.pid.as_raw_nonzero());
@@ -49,7 +50,7 @@ impl Met {
 }
 
 impl Running {
-    /// What `run.json` says now.
+    /// The current content of `run.json`.
     ///
     /// # Errors
     /// When there is none.
@@ -81,7 +82,7 @@ impl Running {
         })
     }
 
-    /// Keeps every process of a region down, and waits until all have ended: what is killed may
+    /// Holds every process of a region down, and waits until all have ended: a killed process may
     /// write to its disk for a moment.
     ///
     /// # Errors
@@ -100,7 +101,7 @@ impl Running {
         .await
     }
 
-    /// What each gateway of a region that answers says at `/v1/status`.
+    /// The `/v1/status` of each gateway of a region that answers.
     pub async fn statuses(&self, region: &str) -> Vec<Value> {
         let said = self.gateway_texts(region, "/v1/status").await;
         said.iter()
@@ -113,7 +114,8 @@ impl Running {
         self.samples_beginning(region, &format!("{metric}{{")).await
     }
 
-    /// The values of the samples whose lines begin with `beginning`, on every gateway of a region that answers.
+    /// The values of the samples whose lines start with `beginning`, on every gateway of a region
+    /// that answers.
     pub async fn samples_beginning(&self, region: &str, beginning: &str) -> Vec<f64> {
         let said = self.gateway_texts(region, "/metrics").await;
         let samples = said.iter().flat_map(|said| said.lines());
@@ -121,7 +123,7 @@ impl Running {
         samples.filter_map(|(_, value)| value.parse().ok()).collect()
     }
 
-    /// What each gateway of a region that answers says at `path` of its admin listener.
+    /// The answer at `path` of the admin listener of each gateway of a region that answers.
     pub async fn gateway_texts(&self, region: &str, path: &str) -> Vec<String> {
         let gateways = self.run_file()["regions"][region]["gateways"].as_array();
         let asked = gateways.into_iter().flatten().map(|gateway| {
@@ -135,10 +137,10 @@ impl Running {
         join_all(asked).await.into_iter().flatten().collect()
     }
 
-    /// The gateway of a region that says of itself that it leads.
+    /// The gateway of a region that reports itself as leading.
     ///
     /// # Errors
-    /// When none does for 30 s.
+    /// When none does within 30 s.
     pub async fn leader(&self, region: &str) -> anyhow::Result<Met> {
         until(&format!("{region} has a leader"), LEADS_WITHIN, || async {
             let said = self.statuses(region).await;
@@ -149,20 +151,20 @@ impl Running {
         .await
     }
 
-    /// Where clients of a region's NATS connect: `127.0.0.1:port`.
+    /// The address of a region's NATS for clients: `127.0.0.1:port`.
     #[must_use]
     pub fn nats(&self, region: &str) -> String {
         let url = self.run_file()["regions"][region]["nats"]["url"].as_str();
         url.unwrap_or_default().trim_start_matches("nats://").to_owned()
     }
 
-    /// Waits until every agent of `readers` has applied exactly one change of `origin` for each cell there is, which holds when
-    /// every key was written once, there.
+    /// Waits until every agent of `readers` has applied exactly one change of `origin` per existing
+    /// cell. That is so if every key was written once, in `origin`. Returns the number of cells.
     ///
     /// # Errors
-    /// When the agents do not become identical, or one has applied more changes or less.
+    /// When the agents do not become identical, or one has applied more or fewer changes.
     pub async fn applied_once(&self, origin: &str, readers: &str, bound: Duration) -> anyhow::Result<u64> {
-        // A change is counted just after it shows.
+        // A change is counted just after it becomes readable.
         until("each key is applied once", bound, || async {
             let cells = self.identical(bound).await?;
             for agent in self.agents(readers) {

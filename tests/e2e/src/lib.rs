@@ -1,5 +1,6 @@
-//! Real processes for tests and benchmarks: a set of regions run by the shipped `isthmus up` in a folder of its own,
-//! ended and removed when the value is dropped, also when a test fails.
+//! Real processes for tests and benchmarks: a set of regions run by the shipped `isthmus up` in its
+//! own folder. Dropping the value ends the processes and removes the folder, also when a test
+//! fails.
 
 mod agent;
 mod faults;

@@ -1,4 +1,4 @@
-//! Writes without end, each to a key of its own.
+//! Continuous writes, each to its own key.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -14,7 +14,8 @@ const BUCKET: &str = "load";
 const EVERY: Duration = Duration::from_millis(10);
 const ANOTHER_AFTER: Duration = Duration::from_secs(1);
 
-/// Clients that write `load/0`, `load/1`, … through the agents of a region, each value its number.
+/// Clients that write `load/0`, `load/1`, … through the agents of a region. Each value is its
+/// number.
 #[derive(Debug)]
 pub struct Load {
     next: Arc<AtomicU64>,
@@ -22,19 +23,19 @@ pub struct Load {
     clients: JoinSet<Tally>,
 }
 
-/// What became of the writes.
+/// The outcomes of the writes.
 #[derive(Debug, Clone, Default)]
 pub struct Tally {
-    /// The numbers of those that were acknowledged.
+    /// The numbers of the acknowledged writes.
     pub acknowledged: Vec<u64>,
-    /// How many were refused, and are not written.
+    /// How many writes were refused, and did not happen.
     pub refused: u64,
-    /// How many had no answer, or one that says that they may be written.
+    /// How many writes had no answer, or one that leaves their outcome open.
     pub unknown: u64,
 }
 
 impl Load {
-    /// Starts so many clients, each with one write in flight.
+    /// Starts `clients` clients, each with one write in flight.
     #[must_use]
     pub fn start(agents: &[Agent], clients: usize) -> Self {
         let mut load = Self {
@@ -55,11 +56,11 @@ impl Load {
         self.next.load(Ordering::SeqCst)
     }
 
-    /// Waits until `agent` shows a write that is sent after this call. A write that was refused is seen nowhere, so that after a
-    /// second the next one is looked for.
+    /// Waits until `agent` returns a write that is sent after this call. A refused write is never
+    /// seen, so after a second the next write is tried.
     ///
     /// # Errors
-    /// When it does not within `bound`.
+    /// When no such write is seen within `bound`.
     pub async fn seen_by(&self, agent: &Agent, bound: Duration) -> anyhow::Result<()> {
         let (mut number, mut since) = (self.next(), Instant::now());
         let seen = until("a write that is sent after this is seen", bound, || {
@@ -71,7 +72,7 @@ impl Load {
         seen.await.map(|_| ())
     }
 
-    /// Ends the writes.
+    /// Stops the writes.
     ///
     /// # Errors
     /// When a client has failed.
@@ -106,10 +107,10 @@ async fn write(agent: Agent, next: Arc<AtomicU64>, ended: Arc<AtomicBool>) -> Ta
 }
 
 impl Tally {
-    /// Every acknowledged write is on the agent, with its value.
+    /// Checks that every acknowledged write is on the agent, with its value.
     ///
     /// # Errors
-    /// Names the first that is not.
+    /// When one is not, or nothing was acknowledged; the error names the first one missing.
     pub async fn all_on(&self, agent: &Agent) -> anyhow::Result<()> {
         ensure!(!self.acknowledged.is_empty(), "nothing was acknowledged");
         for number in &self.acknowledged {

@@ -1,4 +1,4 @@
-//! Requests to a region's NATS server as an operator with every right makes them.
+//! Requests to a region's NATS server, as an operator with every right.
 
 use std::time::Duration;
 
@@ -10,7 +10,8 @@ use tokio::time::timeout;
 
 const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
 
-/// Asks the JetStream API of the server at `address`, for example `STREAM.NAMES`, and returns its answer.
+/// Sends a request to the JetStream API of the server at `address`, for example `STREAM.NAMES`, and
+/// returns its answer.
 ///
 /// # Errors
 /// When the server does not answer, or answers with an error.

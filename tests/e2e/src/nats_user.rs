@@ -1,4 +1,5 @@
-//! A user of NATS that speaks the bare protocol, so that a test can ask for what no process of ours would.
+//! A NATS user that speaks the bare protocol, so that a test can send requests that no process of
+//! Isthmus would send.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -23,7 +24,7 @@ impl NatsUser {
     /// Connects to `host:port` with the user's nkey.
     ///
     /// # Errors
-    /// The server can't be reached or refuses the user.
+    /// When the server cannot be reached or refuses the user.
     pub fn connect(address: &str, user: &KeyPair) -> anyhow::Result<Self> {
         let stream = TcpStream::connect(address)?;
         stream.set_read_timeout(Some(BOUND))?;
@@ -51,29 +52,29 @@ impl NatsUser {
         Ok(connected)
     }
 
-    /// Publishes; what the server says against it, if it does.
+    /// Publishes. Returns the server's error, if there is one.
     ///
     /// # Errors
-    /// The connection is gone.
+    /// When the connection is gone.
     pub fn publish(&mut self, subject: &str, payload: &str) -> anyhow::Result<Option<String>> {
         self.send(&format!("PUB {subject} {}\r\n{payload}\r\n", payload.len()))?;
         self.refusal()
     }
 
-    /// Subscribes; what the server says against it, if it does.
+    /// Subscribes. Returns the server's error, if there is one.
     ///
     /// # Errors
-    /// The connection is gone.
+    /// When the connection is gone.
     pub fn subscribe(&mut self, subject: &str) -> anyhow::Result<Option<String>> {
         self.subscriptions += 1;
         self.send(&format!("SUB {subject} {}\r\n", self.subscriptions))?;
         self.refusal()
     }
 
-    /// Where the next message that asks for an answer wants it; messages without are passed over.
+    /// The reply subject of the next message that has one; messages without are skipped.
     ///
     /// # Errors
-    /// None comes for 10 s.
+    /// When none comes for 10 s.
     pub fn next_question(&mut self) -> anyhow::Result<String> {
         loop {
             let line = self.line()?;
@@ -87,7 +88,7 @@ impl NatsUser {
         }
     }
 
-    /// What the server has said against the line before: it answers in order.
+    /// The server's error for the preceding line: the server answers in order.
     fn refusal(&mut self) -> anyhow::Result<Option<String>> {
         self.send("PING\r\n")?;
         let mut refused = None;
@@ -106,7 +107,7 @@ impl NatsUser {
         Ok(self.lines.get_mut().write_all(text.as_bytes())?)
     }
 
-    /// The next line of the protocol; the payload of a message is passed over.
+    /// The next line of the protocol; the payload of a message is skipped.
     fn line(&mut self) -> anyhow::Result<String> {
         let mut line = Vec::new();
         ensure!(

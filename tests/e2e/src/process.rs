@@ -1,11 +1,11 @@
-//! One agent or gateway, run from a folder of `isthmus init` with settings of the test's own.
+//! One agent or gateway, run from a folder of `isthmus init` with the test's own settings.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use crate::binary;
 
-/// A process that is killed when this is dropped; what it said is in `<name>.log` of the folder.
+/// A process that is killed when this is dropped. Its output is in `<name>.log` of the folder.
 #[derive(Debug)]
 pub struct Process {
     child: Child,
@@ -38,7 +38,7 @@ impl Process {
         Ok(Self { child, log: path })
     }
 
-    /// The last lines that it said, for the message of a failure.
+    /// The last lines of its output, for the message of a failure.
     #[must_use]
     pub fn said(&self) -> String {
         const LINES: usize = 25;

@@ -1,4 +1,4 @@
-//! A set of regions that runs.
+//! A running set of regions.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -15,7 +15,7 @@ use crate::{Agent, until};
 const STARTED_WITHIN: Duration = Duration::from_secs(120);
 const ENDED_WITHIN: Duration = Duration::from_secs(15);
 
-/// A set of regions run by `isthmus up`; everything ends and the folder goes when this is dropped.
+/// A set of regions run by `isthmus up`. Dropping it ends the processes and removes the folder.
 #[derive(Debug)]
 pub struct Running {
     folder: TempDir,
@@ -27,7 +27,7 @@ pub struct Running {
 /// The path of a shipped binary: beside the test's own folder of the same build.
 ///
 /// # Errors
-/// Names what to build when it is missing.
+/// When it is missing; the error names the command that builds it.
 pub fn binary(name: &str) -> anyhow::Result<PathBuf> {
     let test = std::env::current_exe()?;
     let built = test
@@ -38,15 +38,15 @@ pub fn binary(name: &str) -> anyhow::Result<PathBuf> {
     built.with_context(|| format!("{name} is not built: run `cargo build --workspace --bins` first"))
 }
 
-/// Runs `isthmus` to its end.
+/// Runs `isthmus` until it ends.
 ///
 /// # Errors
-/// When it does not exit with 0; what it said is in the error.
+/// When it does not exit with 0; the error has its standard error.
 pub fn isthmus(arguments: &[&str]) -> anyhow::Result<()> {
     said_by_isthmus(arguments).map(drop)
 }
 
-/// What `isthmus` said on standard output.
+/// Runs `isthmus` and returns its standard output.
 fn said_by_isthmus(arguments: &[&str]) -> anyhow::Result<Vec<u8>> {
     let output = Command::new(binary("isthmus")?)
         .args(arguments)
@@ -63,10 +63,10 @@ fn said_by_isthmus(arguments: &[&str]) -> anyhow::Result<Vec<u8>> {
 }
 
 impl Running {
-    /// Initialises a folder for `regions` and runs it with `up` arguments of the caller's on free ports.
+    /// Initialises a folder for `regions` and runs it with `up_arguments` on free ports.
     ///
     /// # Errors
-    /// When a process does not become ready; what `up` said is in the error.
+    /// When a process does not become ready; the error has the output of `up`.
     pub async fn start(regions: &[&str], up_arguments: &[&str]) -> anyhow::Result<Self> {
         Self::start_with(regions, up_arguments, "").await
     }
@@ -79,8 +79,9 @@ impl Running {
         Self::start_edited(regions, up_arguments, |_, written| written + settings).await
     }
 
-    /// As [`Running::start`]; the settings file of every agent (`region-agent.yaml`) and gateway (`gateway.yaml`) is what `edit` makes
-    /// of its name and what `isthmus init` wrote.
+    /// As [`Running::start`]. `edit` gets the name of the settings file of every agent
+    /// (`region-agent.yaml`) and gateway (`gateway.yaml`) with the text that `isthmus init` wrote,
+    /// and returns the text to use.
     ///
     /// # Errors
     /// As [`Running::start`].
@@ -151,7 +152,7 @@ impl Running {
         self.folder.path().join("set")
     }
 
-    /// What run.json said when all was ready.
+    /// The content of run.json when all processes were ready.
     #[must_use]
     pub fn run_file(&self) -> &Value {
         &self.run
@@ -189,7 +190,7 @@ impl Running {
             .collect()
     }
 
-    /// What run.json says of every agent and gateway: its name with its region, and its process.
+    /// Every agent and gateway in run.json: `name@region` and process id.
     #[must_use]
     pub fn processes(&self) -> Vec<(String, u64)> {
         let mut processes = Vec::new();
@@ -209,7 +210,7 @@ impl Running {
         processes
     }
 
-    /// JSON of the admin listener at `path` of every gateway of a region.
+    /// The JSON answer of every gateway of a region at `path` of its admin listener.
     ///
     /// # Errors
     /// When one does not answer with JSON.
@@ -230,7 +231,7 @@ impl Running {
     /// Runs `isthmus lab` on the folder.
     ///
     /// # Errors
-    /// When it refuses.
+    /// When the command fails.
     pub fn lab(&self, arguments: &[&str]) -> anyhow::Result<()> {
         let set = self.set();
         let set = set.to_str().context("a folder name that is UTF-8")?;
@@ -240,7 +241,7 @@ impl Running {
     /// Runs a command of `isthmus` on the folder and reads the JSON that it prints.
     ///
     /// # Errors
-    /// When it does not exit with 0, or prints something else.
+    /// When it does not exit with 0, or does not print JSON.
     pub fn json(&self, arguments: &[&str]) -> anyhow::Result<Value> {
         let set = self.set();
         let set = set.to_str().context("a folder name that is UTF-8")?;
@@ -248,10 +249,10 @@ impl Running {
         serde_json::from_slice(&said).context("isthmus printed no JSON")
     }
 
-    /// Waits until all agents of all regions have the same cells; gives the number of cells.
+    /// Waits until all agents of all regions have the same cells. Returns the number of cells.
     ///
     /// # Errors
-    /// Lists the digests that differ.
+    /// When they differ after `bound`; the error lists the digests.
     pub async fn identical(&self, bound: Duration) -> anyhow::Result<u64> {
         let agents = self.all_agents();
         until("all agents identical", bound, || {
@@ -275,7 +276,7 @@ impl Running {
         &self.client
     }
 
-    /// The folder of the set and everything beside it.
+    /// The temporary folder, with the folder of the set and the log of `up`.
     #[must_use]
     pub fn folder(&self) -> &Path {
         self.folder.path()

@@ -1,4 +1,4 @@
-//! A region whose NATS a test runs itself, and processes of it from a folder of `isthmus init`.
+//! A region whose NATS a test runs itself, and its processes, from a folder of `isthmus init`.
 
 use std::path::{Path, PathBuf};
 
@@ -7,16 +7,16 @@ use isthmus_log::testing::free_port;
 
 use crate::{Agent, Process};
 
-/// Where a region is.
+/// The addresses of a region.
 #[derive(Debug, Clone)]
 pub struct Site {
     /// Its name.
     pub name: &'static str,
     /// Its NATS servers.
     pub nats: Vec<String>,
-    /// Where its gateway takes links.
+    /// The port on which its gateway accepts links.
     pub link: u16,
-    /// Another region, and where its gateway takes links.
+    /// Another region, and the port on which its gateway accepts links.
     pub dial: (&'static str, u16),
 }
 
@@ -39,7 +39,7 @@ impl Site {
         Ok(process)
     }
 
-    /// Starts another gateway of the set in `set`, called `name`. Also its admin address.
+    /// Starts another gateway, `name`, of the set in `set`. Returns its admin address too.
     ///
     /// # Errors
     /// When it does not start.

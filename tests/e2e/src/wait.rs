@@ -1,11 +1,12 @@
-//! Waiting on a condition with a bound.
+//! Waits for a condition with a bound.
 
 use std::future::Future;
 use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior};
 
-/// Asks `condition` until it gives a value, at most for `bound`; the last reason against it is in the error.
+/// Asks `condition` until it returns a value, for `bound` at most. The error has the last reason
+/// against it.
 pub async fn until<T, F>(what: &str, bound: Duration, mut condition: impl FnMut() -> F) -> anyhow::Result<T>
 where
     F: Future<Output = anyhow::Result<T>>,

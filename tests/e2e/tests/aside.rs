@@ -1,4 +1,5 @@
-//! What a region sets aside: writes that lost to others that had not seen them, and writes of a wrong clock.
+//! What a region sets aside: writes that lost to others that had not seen them, and writes with a
+//! wrong clock.
 
 use std::time::Duration;
 
@@ -26,7 +27,7 @@ async fn reads(running: &Running, key: &str, value: &str) -> anyhow::Result<()> 
     .await
 }
 
-/// The metric's lines of every agent of a region.
+/// The conflict metric's lines of every agent of a region.
 async fn conflicts(running: &Running, region: &str) -> anyhow::Result<Vec<String>> {
     let mut lines = Vec::new();
     for agent in running.agents(region) {
@@ -40,8 +41,7 @@ async fn conflicts(running: &Running, region: &str) -> anyhow::Result<Vec<String
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn scenario_42_a_write_that_lost_across_a_cut_is_set_aside_where_it_was_written_and_can_be_restored()
--> anyhow::Result<()> {
+async fn scenario_42_a_write_that_lost_across_a_cut_can_be_restored() -> anyhow::Result<()> {
     let running = Running::start(&REGIONS, &[]).await?;
     for n in 0..20 {
         let agent = running.agent(REGIONS[n % 2]);
@@ -134,9 +134,10 @@ async fn scenario_42_a_write_that_lost_across_a_cut_is_set_aside_where_it_was_wr
     Ok(())
 }
 
-/// A write that loses as it reaches its own region's log was never readable: none may vanish, whoever of the region wrote the winner.
+/// A write that loses as it reaches its own region's log was never readable. None may vanish, no
+/// matter which agent of the region wrote the winner.
 #[tokio::test(flavor = "multi_thread")]
-async fn scenario_42_writes_that_lose_to_another_agent_of_their_region_are_set_aside() -> anyhow::Result<()> {
+async fn scenario_42_writes_that_lose_in_their_region_are_set_aside() -> anyhow::Result<()> {
     const ROUNDS: usize = 40;
     let running = Running::start(&["eu-west"], &[]).await?;
     let agents = running.agents("eu-west");
@@ -168,8 +169,7 @@ async fn scenario_42_writes_that_lose_to_another_agent_of_their_region_are_set_a
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn scenario_08_what_an_agent_with_a_clock_ahead_writes_is_refused_and_set_aside_once()
--> anyhow::Result<()> {
+async fn scenario_08_a_write_from_a_clock_ahead_is_set_aside_once() -> anyhow::Result<()> {
     let running = Running::start(&["eu-west"], &[]).await?;
     let agents = running.agents("eu-west");
     agents[1].put("shop", "before", "", "1").await?.ok()?;

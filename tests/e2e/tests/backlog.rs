@@ -1,4 +1,4 @@
-//! A region that is cut off for long while the other writes all it can.
+//! A region that is cut off for long while the other one writes as fast as it can.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,10 +17,11 @@ const KEYS: u64 = 2000;
 const BATCH: u64 = 500;
 const VALUE_BYTES: usize = 1000;
 
-/// No process holds more than this: the store's limit, and what the readers of eight logs and lanes have ahead of them.
+/// The bound on each process: the store's limit, plus the read-ahead of the readers of eight logs
+/// and lanes.
 const MOST: u64 = 256 * MIB;
 
-/// Small limits of memory, and a log with this retention.
+/// Starts the regions with small memory limits, and logs with this retention and size.
 async fn start(retention: &str, max_bytes: &str) -> anyhow::Result<Running> {
     Running::start_edited(&REGIONS, &["--rtt", "10ms"], |file, written| {
         let log = format!("log: {{ create: true, retention: {retention}, max_bytes: {max_bytes} }} #");
@@ -33,7 +34,7 @@ async fn start(retention: &str, max_bytes: &str) -> anyhow::Result<Running> {
     .await
 }
 
-/// Writers on every agent of the first region, until it is dropped.
+/// Writers on every agent of the first region, until this is dropped.
 struct Load {
     written: Arc<AtomicU64>,
     stop: Arc<AtomicBool>,
@@ -67,7 +68,7 @@ impl Load {
         self.written.load(Ordering::Relaxed) * VALUE_BYTES as u64
     }
 
-    /// Waits until so many bytes of values have been written.
+    /// Waits until `bytes` more bytes of values have been written.
     async fn through(&mut self, bytes: u64) -> anyhow::Result<()> {
         let goal = self.bytes() + bytes;
         until(
@@ -81,7 +82,7 @@ impl Load {
         .await
     }
 
-    /// Ends the writers; what one of them failed with.
+    /// Stops the writers; returns the first error of a writer.
     async fn end(mut self) -> anyhow::Result<()> {
         self.stop.store(true, Ordering::Relaxed);
         while let Some(ended) = self.writers.join_next().await {
@@ -91,7 +92,7 @@ impl Load {
     }
 }
 
-/// NDJSON of puts; each fifth is of the hot key.
+/// NDJSON of puts; every fifth is of the hot key.
 fn batch(first: u64) -> String {
     let value = "v".repeat(VALUE_BYTES);
     let put = |n: u64| {
@@ -118,7 +119,7 @@ fn resident(running: &Running) -> anyhow::Result<BTreeMap<String, u64>> {
     running.processes().into_iter().map(of).collect()
 }
 
-/// Writes so many bytes and takes the most that each process held while they were written.
+/// Writes `bytes` bytes and returns the most that each process held meanwhile.
 async fn most_resident(
     running: &Running,
     load: &mut Load,
@@ -139,7 +140,7 @@ async fn hot_version(agent: &Agent) -> anyhow::Result<Option<String>> {
     Ok(agent.value("b", "hot").await?.version)
 }
 
-/// Polls the hot key until `done`; fails when its version ever goes back.
+/// Polls the hot key until `done`. Fails if its version ever goes back.
 async fn watch_order(agent: Agent, done: Arc<AtomicBool>) -> anyhow::Result<usize> {
     let (mut newest, mut seen) = (None, 0);
     while !done.load(Ordering::Relaxed) {
@@ -155,13 +156,12 @@ async fn watch_order(agent: Agent, done: Arc<AtomicBool>) -> anyhow::Result<usiz
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn scenario_21_a_long_outage_under_load_is_held_in_bounded_memory_and_drained_in_order()
--> anyhow::Result<()> {
+async fn scenario_21_a_long_outage_drains_in_order_in_bounded_memory() -> anyhow::Result<()> {
     let running = start("400MiB", "900MiB").await?;
     let mut load = Load::start(&running);
     load.through(10 * MIB).await?;
     running.lab(&["cut", REGIONS[0], REGIONS[1]])?;
-    // What is read ahead of the cut link fills up to its bounds first.
+    // First the read-ahead of the cut link fills up to its bounds.
     load.through(80 * MIB).await?;
     let early = most_resident(&running, &mut load, 80 * MIB).await?;
     let late = most_resident(&running, &mut load, 80 * MIB).await?;
@@ -198,7 +198,7 @@ fn of_kind<'a>(events: &'a Value, kind: &str) -> Vec<&'a Value> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn scenario_21_past_retention_the_lane_needs_a_sync_and_says_so() -> anyhow::Result<()> {
+async fn scenario_21_a_lane_cut_beyond_retention_reports_needs_sync() -> anyhow::Result<()> {
     let running = start("4MiB", "900MiB").await?;
     let mut load = Load::start(&running);
     load.through(4 * MIB).await?;

@@ -1,4 +1,4 @@
-//! Regions that hold different values say so; regions that only write all the time do not.
+//! Regions that hold different values report it; regions that only write all the time do not.
 
 use std::path::Path;
 use std::process::Command;
@@ -11,10 +11,11 @@ use serde_json::Value;
 const EU: &str = "eu-west";
 const US: &str = "us-east";
 const SOON: Duration = Duration::from_secs(60);
-/// A region settles for 30 s, and a difference is told after 30 s; each shard is compared every 10 s. A slow machine takes its time.
+/// A region settles for 30 s, and a difference is reported after 30 s. Each shard is compared every
+/// 10 s. The rest is for slow machines.
 const COMPARED: Duration = Duration::from_secs(180);
 
-/// The findings of `isthmus doctor` of this check, of both regions.
+/// The findings of this check that `isthmus doctor` reports for both regions.
 fn found(running: &Running, check: &str) -> anyhow::Result<Vec<Value>> {
     let output = Command::new(binary("isthmus")?)
         .args(["doctor", "--json", "--dir"])
@@ -74,8 +75,7 @@ fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_region_that_was_rolled_back_to_a_snapshot_is_told_by_its_peer_by_both_and_by_doctor()
--> anyhow::Result<()> {
+async fn peers_and_doctor_report_a_region_rolled_back_to_a_snapshot() -> anyhow::Result<()> {
     let running = Running::start(&[EU, US], &["--rtt", "20ms"]).await?;
     let (eu, us) = (running.agent(EU), running.agent(US));
     put_all(&eu, "kept", "a").await?;
@@ -145,7 +145,7 @@ async fn a_region_that_was_rolled_back_to_a_snapshot_is_told_by_its_peer_by_both
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn regions_that_never_rest_are_compared_and_no_difference_is_told() -> anyhow::Result<()> {
+async fn regions_under_constant_load_are_compared_and_do_not_differ() -> anyhow::Result<()> {
     let running = Running::start(&[EU, US], &["--rtt", "80ms"]).await?;
     let loads = [EU, US].map(|region| Load::start(&running.agents(region), 4));
     until("every part of every shard is compared", COMPARED, || async {

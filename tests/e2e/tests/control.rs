@@ -1,4 +1,5 @@
-//! The control port of `isthmus up` serves who knows the folder's secret, and no page in a browser.
+//! The control port of `isthmus up` serves clients that know the folder's secret, and no page in a
+//! browser.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -11,7 +12,7 @@ use isthmus_e2e::{Running, isthmus};
 const BOUND: Duration = Duration::from_secs(10);
 const CUT: &str = r#"{"do":"cut","from":"eu-west","to":"us-east"}"#;
 
-/// What a browser sends when a page posts `body` without asking.
+/// The request that a browser sends without a preflight when a page posts `body`.
 fn post(address: &str, body: &str) -> String {
     format!(
         "POST / HTTP/1.1\r\nHost: {address}\r\nConnection: keep-alive\r\nContent-Length: {}\r\nContent-Type: text/plain;charset=UTF-8\r\nOrigin: http://example.org\r\nSec-Fetch-Mode: no-cors\r\nSec-Fetch-Site: cross-site\r\n\r\n{body}",
@@ -32,7 +33,7 @@ async fn a_page_in_a_browser_does_not_command_the_network() -> anyhow::Result<()
 
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(BOUND))?;
-    // It is closed at the first line, before all is sent.
+    // The server closes the connection at the first line, before everything is sent.
     stream
         .write_all(post(address, &format!("\n{CUT}\n")).as_bytes())
         .ok();

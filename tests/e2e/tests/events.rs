@@ -1,4 +1,4 @@
-//! What happened to a region outlives its processes, and is told by any of them.
+//! The events of a region outlive its processes, and any process reports them.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -9,7 +9,8 @@ use serde_json::Value;
 
 const SOON: Duration = Duration::from_secs(60);
 
-/// The events that `isthmus events` tells of the last hour, each as process, kind, time and what is said.
+/// The events that `isthmus events` reports for the last hour, each as process, kind, time and
+/// message.
 fn events(running: &Running, arguments: &[&str]) -> anyhow::Result<Vec<Event>> {
     let json = running.json(&[&["events", "--since", "1h"], arguments].concat())?;
     let json = json.as_array().context("events are an array")?;
@@ -56,7 +57,7 @@ async fn with_kinds(running: &Running, kinds: &[&str]) -> anyhow::Result<Vec<Eve
     .await
 }
 
-/// The members that these events tell of.
+/// The members that these events are about.
 fn members(events: &[Event]) -> BTreeSet<&str> {
     events.iter().map(|event| event.message.as_str()).collect()
 }

@@ -1,4 +1,5 @@
-//! The lag that is reported is what an outside probe sees, and grows with time while anything stands still.
+//! The reported lag is what an outside probe sees, and it grows with time while anything is
+//! stopped.
 
 use std::time::{Duration, Instant};
 
@@ -9,15 +10,15 @@ use serde_json::Value;
 const FROM: &str = "eu-west";
 const TO: &str = "us-east";
 const SOON: Duration = Duration::from_secs(60);
-/// Before this an outage need not show: marks come once a second, and reports as well.
+/// Before this an outage need not show: marks and reports come once a second.
 const NOTICED: Duration = Duration::from_secs(4);
 const SAMPLES: usize = 20;
-/// A gateway that has no time for the question is asked again for so long.
+/// How long a gateway that does not answer in time is asked again.
 const ANSWERED: Duration = Duration::from_secs(10);
-/// How much faster or slower than the time a lag may grow from one reading to another.
+/// How much faster or slower than time a lag may grow from one reading to another.
 const TOLERANCE: f64 = 0.2;
 
-/// What shows the lag to operators.
+/// The sources that show the lag to operators.
 const SOURCES: [&str; 3] = ["status", "metrics", "isthmus status"];
 
 /// The lag from eu-west to us-east, read at some moment between these two; all in seconds.
@@ -29,7 +30,7 @@ struct Reading {
 }
 
 impl Reading {
-    /// Whether the lag has grown since `earlier` as the time has.
+    /// Whether the lag has grown by the time since `earlier`.
     fn grew_with_time_since(&self, earlier: &Self) -> bool {
         let least = (self.asked - earlier.answered).max(0.0);
         let most = self.answered - earlier.asked;
@@ -47,7 +48,7 @@ fn worst(rows: &Value) -> Option<f64> {
         .map(|lag| lag / 1e3)
 }
 
-/// The lag that `source` shows. Metrics are what a query takes over all gateways.
+/// The lag that `source` shows. For metrics it is the maximum over all gateways, as in a query.
 async fn shown(running: &Running, source: &str) -> anyhow::Result<f64> {
     let lag = match source {
         "status" => {
@@ -91,7 +92,7 @@ async fn watch(running: &Running) -> anyhow::Result<Vec<(&'static str, Vec<Readi
     Ok(readings)
 }
 
-/// Each second adds a second, in all that is shown.
+/// Checks that every source adds a second per second.
 fn grows(what: &str, readings: &[(&'static str, Vec<Reading>)]) -> anyhow::Result<()> {
     for (source, seen) in readings {
         let noticed: Vec<_> = seen
@@ -132,7 +133,7 @@ async fn is_current(running: &Running) -> anyhow::Result<()> {
     .await
 }
 
-/// What stands still, how it is made to, and how it goes on.
+/// What is stopped, the command that stops it, and the one that lets it continue.
 const OUTAGES: [(&str, &[&str], &[&str]); 4] = [
     ("the link is cut", &["cut", FROM, TO], &["heal"]),
     (
@@ -153,7 +154,7 @@ const OUTAGES: [(&str, &[&str], &[&str]); 4] = [
 ];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_lag_grows_by_a_second_each_second_whatever_stands_still() -> anyhow::Result<()> {
+async fn the_lag_grows_in_real_time_whatever_has_stopped() -> anyhow::Result<()> {
     let running = Running::start(&[FROM, TO], &["--rtt", "20ms"]).await?;
     for (what, begin, end) in OUTAGES {
         is_current(&running).await.context(what)?;
@@ -165,7 +166,8 @@ async fn the_lag_grows_by_a_second_each_second_whatever_stands_still() -> anyhow
     is_current(&running).await
 }
 
-/// From sending a PUT in one region until a GET in the other one has it, and what the agent there says that took.
+/// The time from sending a PUT in one region until a GET in the other one returns it, and the delay
+/// that the agent there reports.
 async fn probe(running: &Running, key: &str) -> anyhow::Result<(Duration, Value)> {
     let (writer, reader) = (running.agent(FROM), running.agent(TO));
     let sent = Instant::now();
@@ -180,7 +182,7 @@ async fn probe(running: &Running, key: &str) -> anyhow::Result<(Duration, Value)
     let status = reader.status().await?;
     let shard = status["shards"].as_array().context("shards")?.iter();
     let lags = shard.flat_map(|shard| shard["lag"].as_array().into_iter().flatten());
-    // Of a shard from which nothing has come there is no proof.
+    // There is no proof of a shard from which nothing has arrived.
     let proven = lags.filter(|lag| lag["origin"] == FROM && lag["proof_age_ms"].is_number());
     let newest = proven.min_by(|one, other| {
         one["proof_age_ms"]
@@ -212,7 +214,7 @@ async fn the_delay_that_is_reported_is_what_a_probe_from_outside_sees() -> anyho
         reported.push(delay);
     }
     let (probed, reported, uncertain) = (median(probed), median(reported), median(uncertain));
-    // Half the round trip, and what the machine adds.
+    // Half the round trip, plus what the machine adds.
     ensure!(uncertain < 50.0, "the delay is uncertain by {uncertain:.1} ms");
     println!("probe {probed:.1} ms, reported {reported:.1} ms");
     ensure!(

@@ -1,4 +1,4 @@
-//! A region whose NATS and whose agents have lost their disks says what it misses.
+//! A region whose NATS and agents have lost their disks reports what it lacks.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -38,7 +38,7 @@ async fn read_all(agent: &Agent, name: &str) -> anyhow::Result<()> {
     .await
 }
 
-/// Waits until checkpoints hold what the agent holds now.
+/// Waits until checkpoints cover what the agent holds now.
 async fn checkpointed(agent: &Agent) -> anyhow::Result<()> {
     let sequences = |status: &Value, pointer: &str| {
         let shards = status["shards"].as_array().into_iter().flatten();
@@ -57,7 +57,7 @@ async fn checkpointed(agent: &Agent) -> anyhow::Result<()> {
     .await
 }
 
-/// The folders of a region's data: that of NATS and those of its agents.
+/// The data folders of a region: that of NATS and those of its agents.
 fn folders(running: &Running) -> anyhow::Result<(PathBuf, Vec<PathBuf>)> {
     let data = running.set().join(EU).join("data");
     let (mut nats, mut agents) = (None, Vec::new());
@@ -78,7 +78,7 @@ fn folders(running: &Running) -> anyhow::Result<(PathBuf, Vec<PathBuf>)> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_region_that_comes_back_empty_serves_nothing_and_what_it_takes_leaves_it() -> anyhow::Result<()> {
+async fn an_emptied_region_serves_nothing_and_forwards_what_it_takes() -> anyhow::Result<()> {
     let running = Running::start(&[EU, US], &[]).await?;
     let (eu, us) = (running.agent(EU), running.agent(US));
     put_all(&eu, "before").await?;
@@ -93,7 +93,7 @@ async fn a_region_that_comes_back_empty_serves_nothing_and_what_it_takes_leaves_
     for number in 0.. {
         let key = format!("early-{number}");
         ensure!(began.elapsed() < SOON, "the region does not come back");
-        // Until its listeners are there nobody answers.
+        // There is no answer until its listeners are open.
         let Ok(answer) = eu.put("shop", &key, "?timeout=1s", "early").await else {
             continue;
         };
@@ -143,9 +143,10 @@ async fn a_region_that_comes_back_empty_serves_nothing_and_what_it_takes_leaves_
     Ok(())
 }
 
-/// A region whose NATS lost its disk while all of it was down: its agents' checkpoints hold all that it had.
+/// A region whose NATS lost its disk while the whole region was down: its agents' checkpoints hold
+/// everything that it had.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stopped_region_whose_nats_lost_its_disk_gives_back_what_it_had_not_sent() -> anyhow::Result<()> {
+async fn a_region_whose_nats_lost_its_disk_gives_back_unsent_writes() -> anyhow::Result<()> {
     let running = Running::start(&[EU, US], &[]).await?;
     let (agents, us) = (running.agents(EU), running.agent(US));
     let [one, two] = &agents[..] else {

@@ -7,10 +7,10 @@ use anyhow::{Context, ensure};
 use isthmus_e2e::{Running, until};
 
 const SOON: Duration = Duration::from_secs(30);
-/// Regions are compared for the first time once they have settled.
+/// Regions are compared for the first time after they have settled.
 const COMPARED: Duration = Duration::from_secs(120);
 
-/// What shows itself only after a fault that this test does not make.
+/// Metrics that appear only after a fault that this test does not cause.
 const AFTER_A_FAULT: [&str; 8] = [
     "isthmus_aside_lost_total",
     "isthmus_gaps_total",
@@ -31,7 +31,7 @@ struct Metric {
 
 type Metrics = BTreeMap<String, Metric>;
 
-/// The tables of the page, by the line above each.
+/// The tables of the page, keyed by the line above each.
 fn documented() -> anyhow::Result<BTreeMap<String, Metrics>> {
     let page = include_str!("../../../docs/telemetry.md");
     let mut tables: BTreeMap<String, Metrics> = BTreeMap::new();
@@ -67,7 +67,7 @@ fn documented() -> anyhow::Result<BTreeMap<String, Metrics>> {
     Ok(tables)
 }
 
-/// What the OpenMetrics text of one process holds.
+/// The metrics in the OpenMetrics text of one process.
 fn exported(text: &str) -> Metrics {
     let mut kinds: BTreeMap<&str, &str> = BTreeMap::new();
     let mut metrics = Metrics::new();
@@ -100,7 +100,7 @@ fn exported(text: &str) -> Metrics {
     metrics
 }
 
-/// A conflict: both regions write a key while neither hears of the other.
+/// Causes a conflict: both regions write a key while the link between them is cut.
 async fn conflict(running: &Running) -> anyhow::Result<()> {
     running.lab(&["cut", "eu-west", "us-east"])?;
     for region in ["eu-west", "us-east"] {

@@ -1,5 +1,5 @@
-//! The stream of the page: what a gateway tells at `/v1/live`, and that it ends with the gateway. The page itself is tested in Chromium
-//! (tests/page).
+//! The stream behind the page: what a gateway sends at `/v1/live`, and that the stream ends with
+//! the gateway. The page itself is tested in Chromium (tests/page).
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use serde_json::Value;
 const REGION: &str = "eu-west";
 const SOON: Duration = Duration::from_secs(30);
 
-/// The server-sent events that come over a response, by name.
+/// The server-sent events of a response, by name.
 fn events(response: reqwest::Response) -> impl Stream<Item = anyhow::Result<(String, Value)>> + Unpin {
     let state = (Box::pin(response.bytes_stream()), String::new());
     Box::pin(futures::stream::try_unfold(
@@ -34,8 +34,8 @@ fn events(response: reqwest::Response) -> impl Stream<Item = anyhow::Result<(Str
     ))
 }
 
-/// Whether the last of these times are a second apart. The first status is told at once, and the
-/// next one after any part of a second; the page takes a longer silence for trouble.
+/// Whether the last of these times are a second apart. The first status is sent at once, and the
+/// next one after any part of a second. The page treats a longer silence as trouble.
 fn come_each_second(at_ms: &[u64]) -> bool {
     let second = 900..2_500;
     at_ms.len() >= 4
@@ -45,7 +45,7 @@ fn come_each_second(at_ms: &[u64]) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_status_is_told_each_second_and_the_stream_ends_with_its_gateway() -> anyhow::Result<()> {
+async fn the_status_streams_each_second_until_its_gateway_ends() -> anyhow::Result<()> {
     let running = Running::start(&[REGION, "us-east"], &[]).await?;
     let gateway = &running.run_file()["regions"][REGION]["gateways"][0];
     let (admin, name) = (gateway["admin"].as_str(), gateway["name"].as_str());
@@ -81,7 +81,7 @@ async fn the_status_is_told_each_second_and_the_stream_ends_with_its_gateway() -
     ensure!(samples > 0, "no history");
 
     running.lab(&["restart", &format!("{name}@{REGION}")])?;
-    // A stream that is cut off is an error, one that ends is none.
+    // A stream that is cut off is an error, one that ends is not.
     let rest = async {
         while let Some(events) = stream.next().await {
             events?;

@@ -1,4 +1,4 @@
-//! Three regions: what is written in one is visible in the others, and all end equal.
+//! Three regions: a write in one is visible in the others, and all end equal.
 
 use std::time::Duration;
 
@@ -39,7 +39,7 @@ async fn becomes(agents: &[Agent], key: &str, status: StatusCode, value: Option<
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_write_a_delete_and_an_expiry_reach_every_agent_of_every_region() -> anyhow::Result<()> {
+async fn writes_deletes_and_expiries_reach_every_agent_everywhere() -> anyhow::Result<()> {
     let running = three_regions().await?;
     let all = running.all_agents();
     ensure!(all.len() == 6, "{} agents", all.len());

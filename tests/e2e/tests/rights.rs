@@ -1,4 +1,5 @@
-//! The rights that configs/production/nats.conf gives are enough for agents and gateways, and no more than that file says.
+//! The rights in configs/production/nats.conf are enough for agents and gateways, and no more than
+//! the comments in that file state.
 
 use std::path::Path;
 use std::process::Command;
@@ -38,7 +39,7 @@ impl Users {
         }
     }
 
-    /// Writes the seed of a user into a file, as an operator hands it to a process.
+    /// Writes the seed of a user into a file, as an operator gives it to a process.
     fn seed(folder: &Path, name: &str, user: &KeyPair) -> anyhow::Result<String> {
         let path = folder.join(format!("{name}.nk"));
         std::fs::write(&path, user.seed()? + "\n")?;
@@ -49,7 +50,7 @@ impl Users {
     }
 }
 
-/// A configuration without its block of this name.
+/// The configuration without the block of this name.
 fn without(text: &str, block: &str) -> anyhow::Result<String> {
     let (before, rest) = text
         .split_once(&format!("\n{block} {{"))
@@ -58,9 +59,10 @@ fn without(text: &str, block: &str) -> anyhow::Result<String> {
     Ok(format!("{before}\n{after}"))
 }
 
-/// One node of `region`, with everything but its cluster, its TLS and its addresses as the production file has it.
+/// One node of `region`. Everything but its cluster, TLS and addresses is as in the production
+/// file.
 fn server(region: &str, users: &Users) -> anyhow::Result<NatsServer> {
-    // As it is when the test runs: a build folder may be shared by several checkouts.
+    // The path at run time: several checkouts may share one build folder.
     let package = std::env::var("CARGO_MANIFEST_DIR")?;
     let file = Path::new(&package).join("../../configs/production/nats.conf");
     let written = std::fs::read_to_string(file)?;
@@ -125,8 +127,8 @@ fn shards() -> anyhow::Result<Vec<Shard>> {
     Ok((0..4).map(shard).collect())
 }
 
-/// What an operator does: the streams, the journals and the bucket of leases. Once more it changes nothing, and with other settings
-/// than what is there it says so.
+/// The operator's part: the streams, the journals and the bucket of leases. Repeating it changes
+/// nothing. Settings that differ from what exists are an error.
 fn create(settings: &str, nats: &NatsServer, region: &str, operator: &str) -> anyhow::Result<()> {
     let init = |max_bytes: &str| {
         Command::new(binary("isthmus")?)
@@ -171,7 +173,7 @@ fn create(settings: &str, nats: &NatsServer, region: &str, operator: &str) -> an
     Ok(())
 }
 
-/// An entry of a journal, as agents and gateways append it.
+/// Appends an entry to a journal, as agents and gateways do.
 async fn keeps(ports: &Ports, journal: &JournalName, name: &str) -> anyhow::Result<Result<(), AppendError>> {
     let entry = bytes::Bytes::from_static(b"kept");
     let appended = ports
@@ -181,7 +183,8 @@ async fn keeps(ports: &Ports, journal: &JournalName, name: &str) -> anyhow::Resu
     Ok(appended.map(drop))
 }
 
-/// A batch under the token of a region, as only that region's agents may append it at home and only gateways elsewhere.
+/// Appends a batch under the token of a region. At home only that region's agents may do that,
+/// elsewhere only gateways.
 async fn append_as(ports: &Ports, region: &str) -> anyhow::Result<Result<(), AppendError>> {
     let local = Local {
         message_id: MessageId(1),
@@ -214,8 +217,9 @@ async fn reads(agent: &Agent, key: &str, value: &str) -> anyhow::Result<()> {
     .await
 }
 
-/// What a stolen process's credentials could be used for, and can't: whoever may create a consumer can have the server write under any
-/// subject; streams are not made, changed or emptied; what others are told is not heard.
+/// What stolen credentials of a process must not allow: creating a consumer (with one, the server
+/// would write under any subject), creating, changing or emptying streams, and reading messages for
+/// others.
 fn nobody_may_do_more(nats: &NatsServer, users: &Users) -> anyhow::Result<()> {
     let address = format!("127.0.0.1:{}", nats.port());
     let log = "ISTHMUS_dev_eu-west_default_0";
@@ -288,7 +292,7 @@ fn nobody_may_do_more(nats: &NatsServer, users: &Users) -> anyhow::Result<()> {
     refused("an agent", &users.agent, &of_agent, &[], &[])?;
     refused("a gateway", &users.gateway, &of_both, &not_gateways, &own)?;
     refused("a gateway", &users.gateway, &of_gateway, &[], &[])?;
-    // What is asked is asked rightly: the operator is not refused.
+    // The requests themselves are valid: the operator is not refused.
     let mut operator = NatsUser::connect(&address, &users.operator)?;
     let list = operator.publish(&format!("$JS.API.STREAM.SNAPSHOT.{log}"), "{}")?;
     ensure!(
@@ -298,7 +302,8 @@ fn nobody_may_do_more(nats: &NatsServer, users: &Users) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A standby hears from its leader, and whoever has an agent's credentials can't answer in the leader's place.
+/// A standby learns from its leader, and an agent's credentials do not allow answering in the
+/// leader's place.
 async fn only_gateways_answer_gateways(
     nats: &NatsServer,
     users: &Users,
@@ -334,7 +339,7 @@ async fn only_gateways_answer_gateways(
     Ok(())
 }
 
-/// What is written in one region is read in the other.
+/// Checks that a write in one region is readable in the other.
 async fn travels(agents: &[Agent]) -> anyhow::Result<()> {
     for (here, there) in [(0, 1), (1, 0)] {
         until("the write is taken", SOON, || async {

@@ -1,4 +1,5 @@
-//! The streams beside the logs are deleted under running processes: each is named within seconds, and everything goes on.
+//! The streams beside the logs are deleted under running processes: each is reported within
+//! seconds, and everything continues.
 
 use std::path::Path;
 use std::process::Command;
@@ -11,7 +12,7 @@ use isthmus_log::testing::{NatsServer, free_port};
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// Three looks, five seconds apart, and a slow machine.
+/// Three checks, five seconds apart, and time for a slow machine.
 const NOTICED: Duration = Duration::from_secs(45);
 const REGION: &str = "eu-west";
 
@@ -23,7 +24,7 @@ fn streams(set: &str) -> [String; 3] {
     ]
 }
 
-/// The findings of `isthmus doctor` that fail and name `stream`.
+/// The failed findings of `isthmus doctor` that name `stream`.
 fn failures(output: &[u8], stream: &str) -> anyhow::Result<Vec<Value>> {
     let json: Value = serde_json::from_slice(output).context("doctor prints JSON")?;
     let findings = json.as_array().context("findings")?.clone();
@@ -43,7 +44,7 @@ fn doctor(arguments: &[&str], stream: &str) -> anyhow::Result<Vec<Value>> {
     failures(&output.stdout, stream)
 }
 
-/// The newest event of this kind that names `stream`, as an agent's region has it.
+/// The newest event of this kind that names `stream`, from an agent.
 async fn event(agent: &Agent, kind: &str, stream: &str) -> anyhow::Result<Value> {
     let json = agent.admin("/v1/events?since=1h").await?.ok()?.json()?;
     let events = json["events"].as_array().context("events")?;
@@ -59,7 +60,7 @@ async fn names_nothing_missing(agent: &Agent) -> anyhow::Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stream_that_is_deleted_under_running_processes_is_told_and_made_again() -> anyhow::Result<()> {
+async fn a_stream_deleted_under_processes_is_reported_and_made_again() -> anyhow::Result<()> {
     let running = Running::start(&[REGION, "us-east"], &[]).await?;
     let nats = running.run_file()["regions"][REGION]["nats"]["url"]
         .as_str()
@@ -99,7 +100,7 @@ async fn a_stream_that_is_deleted_under_running_processes_is_told_and_made_again
     everything_goes_on(&running, &agent).await
 }
 
-/// Leases are held, members are known, events of before are told, and writes travel.
+/// Leases are held, members are known, earlier events are listed, and writes are replicated.
 async fn everything_goes_on(running: &Running, agent: &Agent) -> anyhow::Result<()> {
     until("a leader, a steward and every member", NOTICED, || async {
         let status = agent.status().await?;
@@ -138,7 +139,7 @@ fn init(settings: &Path, nats: &NatsServer) -> anyhow::Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn where_processes_may_not_make_a_stream_they_go_on_once_the_operator_has() -> anyhow::Result<()> {
+async fn processes_that_may_not_make_a_stream_wait_for_the_operator() -> anyhow::Result<()> {
     let folder = TempDir::new()?;
     let set = folder.path().join("set");
     isthmus(&[

@@ -1,10 +1,11 @@
-//! What terraform writes for a region's NATS gives the rights of configs/production/nats.conf, which `rights.rs` holds to account.
+//! The NATS configuration that terraform writes for a region gives the same rights as
+//! configs/production/nats.conf, which `rights.rs` tests.
 
 use std::path::Path;
 
 use anyhow::{Context, ensure};
 
-/// The quoted words of what users may do, in the order of the file.
+/// The quoted words in the rights of users, in the order of the file.
 fn rights(text: &str) -> Vec<String> {
     let (_, accounts) = text.split_once("\naccounts {").unwrap_or_default();
     let lines = accounts
@@ -15,7 +16,7 @@ fn rights(text: &str) -> Vec<String> {
 }
 
 #[test]
-fn the_rights_that_terraform_gives_are_those_of_the_production_file() -> anyhow::Result<()> {
+fn terraform_gives_the_rights_of_the_production_file() -> anyhow::Result<()> {
     let package = std::env::var("CARGO_MANIFEST_DIR")?;
     let read = |path: &str| std::fs::read_to_string(Path::new(&package).join("../..").join(path));
     let production = read("configs/production/nats.conf")?;

@@ -1,4 +1,5 @@
-//! One trace follows one write: from the client's request to its appearance on every agent of every region.
+//! One trace follows one write, from the client's request until every agent of every region has
+//! applied it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,7 +22,7 @@ const TRACE: u128 = 0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736;
 const PARENT: u64 = 0x00f0_67aa_0ba9_02b7;
 const SOON: Duration = Duration::from_secs(30);
 
-/// A span, as far as this test asks.
+/// The parts of a span that this test compares.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Span {
     name: String,
@@ -61,7 +62,8 @@ impl Receiver {
         })
     }
 
-    /// What processes are told that send it their spans: those of clients that want it, where these may decide, and no others.
+    /// Settings that send spans to this receiver: only those of sampled client requests, if clients
+    /// may sample.
     fn settings(&self, clients_may_sample: bool) -> String {
         format!(
             "telemetry: {{ otlp: {{ endpoint: \"{}\", protocol: http }}, ratio: 0, clients_may_sample: {clients_may_sample} }}\n",
@@ -115,7 +117,7 @@ fn text(attributes: &[KeyValue], key: &str) -> String {
     }
 }
 
-/// How often each step was seen: what was done, and where.
+/// How often each step was seen, by name and region.
 fn steps(spans: &BTreeSet<Span>) -> BTreeMap<(String, String), usize> {
     let mut steps = BTreeMap::new();
     for span in spans {
@@ -125,7 +127,7 @@ fn steps(spans: &BTreeSet<Span>) -> BTreeMap<(String, String), usize> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_trace_leads_from_the_clients_request_to_every_agent_of_every_region() -> anyhow::Result<()> {
+async fn one_trace_leads_from_a_request_to_every_agent_everywhere() -> anyhow::Result<()> {
     let receiver = Receiver::start().await?;
     let otlp = receiver.settings(true);
     let regions = ["eu-west", "us-east", "ap-south"];

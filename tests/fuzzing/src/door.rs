@@ -1,4 +1,4 @@
-//! What applications send to the door.
+//! Decoders of requests to the door.
 
 use isthmus_region_agent::door::{Parameter, Query, Target, parse_line};
 

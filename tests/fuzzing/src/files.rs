@@ -1,4 +1,4 @@
-//! What operators write and programs read back: settings, histories, rows to load.
+//! Decoders of files: settings, histories, rows to load.
 
 use std::io::Write;
 
@@ -31,7 +31,8 @@ pub(crate) fn gateway_file(input: &[u8]) {
     process_file::<GatewaySettings>(input);
 }
 
-/// A process's settings beside a set.yaml that is right. Only that one is read, no path that the input makes up.
+/// A process's settings beside a valid set.yaml. Only that file is read, never a path from the
+/// input.
 fn process_file<S: Settings>(input: &[u8]) {
     if !input.starts_with(b"set: set.yaml\n") {
         return;
@@ -71,7 +72,8 @@ pub(crate) fn history(input: &[u8]) {
     }
 }
 
-/// A choice, then the file: the last bit of the choice says the format, the next whether the key's column is named.
+/// A choice, then the file. The last bit of the choice is the format, the next one whether the
+/// key's column is named.
 pub(crate) fn rows(input: &[u8]) {
     let Some((choice, file)) = input.split_first() else {
         return;

@@ -1,4 +1,4 @@
-//! What stands in the bucket of leases.
+//! Decoders of values in the bucket of leases.
 
 use isthmus_log::candidacy_payload::{beat, holder, read_beat, read_holder};
 use isthmus_log::{LeaseName, Member};

@@ -1,8 +1,9 @@
-//! What is fuzzed: for every decoder of bytes or text from outside or from storage a function that says what must hold of
-//! any input whatever.
+//! The fuzzed functions: for every decoder of bytes or text from outside or from storage, one
+//! function that checks what must hold for any input.
 //!
-//! The fuzzers (fuzz/, cargo-fuzz) look for inputs against which a function fails; `tests/corpus.rs` replays the inputs
-//! that they kept. Both go through [`check`], which holds each function to a bound of memory besides.
+//! The fuzzers (fuzz/, cargo-fuzz) search for inputs that make a function fail, and
+//! `tests/corpus.rs` replays the inputs that they kept. Both go through [`check`], which also
+//! checks a memory bound for each function.
 
 use std::alloc::System;
 
@@ -21,7 +22,7 @@ static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 /// A decoder under test.
 #[derive(Debug, Clone, Copy)]
 pub struct Target {
-    /// Its name: of the fuzzer's program and of its corpus.
+    /// The name of the fuzzer's program and of its corpus.
     pub name: &'static str,
     run: fn(&[u8]),
     base_bytes: usize,
@@ -42,15 +43,16 @@ impl Target {
     }
 }
 
-/// What a target may allocate, freed or not, whatever the input.
+/// Bytes that a target may allocate for any input, including those that it frees again.
 const BASE_BYTES: usize = 256 * 1024;
-/// What a target may allocate for each byte of its input.
+/// Bytes that a target may allocate for each byte of its input.
 const GROWTH: usize = 192;
 
-/// A session hears a frame again and again, up to twice what its queues hold; a fold's state is written after each message.
+/// A session receives a frame repeatedly, up to twice what its queues hold; a fold is encoded after
+/// each message.
 const REPEATED_BYTES: usize = 64 * 1024 * 1024;
 
-/// A reader of files has buffers and messages with excerpts.
+/// A reader of files has buffers, and messages with excerpts.
 const FILE_BYTES: usize = 8 * 1024 * 1024;
 
 /// Every target.
@@ -84,7 +86,7 @@ pub const TARGETS: &[Target] = &[
 /// Runs the target `name` on `input`.
 ///
 /// # Panics
-/// When the target does not hold, allocates beyond its bound, or does not exist.
+/// When a check of the target fails, it allocates beyond its bound, or it does not exist.
 pub fn check(name: &str, input: &[u8]) {
     let target = TARGETS.iter().find(|target| target.name == name);
     let target = target.unwrap_or_else(|| panic!("no target {name}"));

@@ -1,4 +1,4 @@
-//! What comes over a link: frames, a session of them, a lane's ranges, the call for landmarks.
+//! Decoders of a link: frames, a session of them, a lane's ranges, the landmarks call.
 
 use std::time::Duration;
 
@@ -31,8 +31,8 @@ pub(crate) fn landmarks(input: &[u8]) {
     }
 }
 
-/// A session that hears anything, at any time, from a peer that reads or does not:
-/// `role, (step, times, frame length, frame)*`.
+/// A session that receives anything, at any time, from a peer that reads or does not: `role, (step,
+/// times, frame length, frame)*`.
 pub(crate) fn session(input: &[u8]) {
     let mut input = Input(input);
     let mut end = SessionEnd::new(input.u8().is_multiple_of(2));
@@ -59,7 +59,7 @@ pub(crate) fn session(input: &[u8]) {
     end.close();
 }
 
-/// One end of a session with what its shell would know of it.
+/// One end of a session with the state of its shell.
 struct SessionEnd {
     session: Session,
     now: Now,
@@ -172,7 +172,7 @@ impl SessionEnd {
         );
     }
 
-    /// Whatever came before, a silent session ends and says so once.
+    /// Whatever came before, a silent session ends and reports that once.
     fn close(mut self) {
         self.pass(limits::GREETING + limits::SESSION_SILENCE);
         self.write();
@@ -181,7 +181,7 @@ impl SessionEnd {
     }
 }
 
-/// A receiving lane that takes any ranges: `(frame length, frame)*`.
+/// A receiving lane that gets any ranges: `(frame length, frame)*`.
 pub(crate) fn lane(input: &[u8]) {
     let mut input = Input(input);
     let length = input.u16();

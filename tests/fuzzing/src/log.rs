@@ -1,4 +1,5 @@
-//! What is stored: headers and bodies of the log, marks, fold states, cells of a checkpoint, and what peers of a region say.
+//! Decoders of stored data: headers and bodies of the log, marks, fold states, cells of a
+//! checkpoint, and messages of a region's peers.
 
 use bytes::Bytes;
 use isthmus_replication::agreement::{self, Sample};
@@ -23,7 +24,7 @@ pub(crate) fn shard() -> Shard {
     }
 }
 
-/// The log that the golden samples are of.
+/// The log of the golden samples.
 pub(crate) fn log(region_name: &str) -> LogName {
     LogName {
         set: SetName::parse("shop").expect("a valid name"),
@@ -58,7 +59,8 @@ pub(crate) fn mark(input: &[u8]) {
     }
 }
 
-/// A state, and messages that are judged from it: `state length, state, (token, age, header length, header)*`.
+/// A state, and messages that are judged from it: `state length, state, (token, age, header length,
+/// header)*`.
 pub(crate) fn fold(input: &[u8]) {
     let mut input = Input(input);
     let length = input.u16();
@@ -118,7 +120,7 @@ fn judge(fold: &mut Fold, timestamp: Wall, token: Option<&SubjectToken>, header:
     assert_eq!(again, *fold);
 }
 
-/// A name and a cell as a checkpoint holds them: `name length, name, cell`.
+/// A name and a cell as in a checkpoint: `name length, name, cell`.
 pub(crate) fn cell(input: &[u8]) {
     let mut input = Input(input);
     let length = input.u16();
@@ -148,7 +150,7 @@ pub(crate) fn peer(input: &[u8]) {
     }
 }
 
-/// Takes values from the front of an input; beyond its end there are zeros and nothing.
+/// Takes values from the front of an input. Beyond its end there are zeros and empty slices.
 pub(crate) struct Input<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Input<'a> {

@@ -1,4 +1,4 @@
-//! What comes as text.
+//! Decoders of text.
 
 use isthmus_link::{Fingerprint, TrustDomain};
 use isthmus_log::LeaseName;
@@ -31,7 +31,8 @@ pub(crate) fn traceparent(input: &[u8]) {
     }
 }
 
-/// Names, addresses, quantities and fingerprints: whatever is taken is written as something that reads the same.
+/// Names, addresses, quantities and fingerprints: whatever is accepted must be written as text that
+/// parses to the same value.
 pub(crate) fn names(input: &[u8]) {
     let Some(text) = text(input) else { return };
     again(BucketName::parse(text).ok(), |text| BucketName::parse(text).ok());

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use isthmus_fuzzing::{TARGETS, check};
 
 fn inputs(target: &str) -> Vec<PathBuf> {
-    // As it is when the test runs: a build folder may be shared by several checkouts.
+    // The path at run time: several checkouts may share one build folder.
     let package = std::env::var("CARGO_MANIFEST_DIR").expect("run by cargo");
     let folder = Path::new(&package).join("../../fuzz/corpus").join(target);
     let entries = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));

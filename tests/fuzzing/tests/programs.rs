@@ -1,4 +1,4 @@
-//! Every target has its program and its corpus, and nothing else has.
+//! Every target has its program and its corpus, and there are no others.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use isthmus_fuzzing::TARGETS;
 
 fn fuzz() -> PathBuf {
-    // As it is when the test runs: a build folder may be shared by several checkouts.
+    // The path at run time: several checkouts may share one build folder.
     let package = std::env::var("CARGO_MANIFEST_DIR").expect("run by cargo");
     Path::new(&package).join("../../fuzz")
 }

@@ -1,5 +1,5 @@
-//! What clients do: each sets, deletes and reads keys through agents that it chooses, one operation at a time, carrying its
-//! session with it.
+//! Simulated clients. Each one sets, deletes and reads keys through agents that it chooses, one
+//! operation at a time, and takes its session along.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,61 +19,61 @@ use crate::node::Run;
 /// How long a client waits.
 const TIMEOUT: Duration = Duration::from_secs(3);
 
-/// An operation that a client asked for.
+/// An operation that a client requested.
 #[derive(Debug, Clone)]
 pub struct Asked {
-    /// Which.
+    /// The number of the operation.
     pub number: u64,
-    /// Whose.
+    /// The index of the client.
     pub client: usize,
-    /// In which region.
+    /// The index of the region.
     pub site: usize,
-    /// Of which key.
+    /// The key.
     pub key: Key,
-    /// What was to be written; none of a read. A delete writes no value.
+    /// The value to write; `None` for a read, `Some(None)` for a delete.
     pub writes: Option<Option<Bytes>>,
 }
 
 /// An answer.
 #[derive(Debug)]
 pub struct Answered {
-    /// To what.
+    /// The operation.
     pub asked: Asked,
-    /// What it was.
+    /// Its result.
     pub result: Result<Outcome, Refusal>,
 }
 
 /// A client.
 #[derive(Debug, Default)]
 pub struct Client {
-    /// What it has seen, to be shown again.
+    /// What it has seen; presented again with each operation.
     pub session: SessionToken,
-    /// The newest version that it saw of each key.
+    /// The newest version that it has seen of each key.
     pub seen: BTreeMap<Key, Version>,
-    /// Waits for an answer.
+    /// Whether it waits for an answer.
     pub busy: bool,
 }
 
-/// Where answers arrive. Clones are the same place.
+/// Collects answers. Clones share one queue.
 #[derive(Debug, Clone, Default)]
 pub struct Answers(Arc<Mutex<Vec<Answered>>>);
 
 impl Answers {
-    /// Takes what has arrived.
+    /// Takes the answers that have arrived.
     pub fn take(&self) -> Vec<Answered> {
         std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-/// The bucket that everything is in.
+/// The bucket of all keys.
 ///
 /// # Panics
-/// Never: the name is a valid one.
+/// Never: the name is valid.
 pub fn bucket() -> BucketName {
     BucketName::parse("things").expect("a valid name")
 }
 
-/// Lets `client` ask the agent that `run` runs.
+/// Sends an operation of `client` to the agent that `run` runs.
 pub fn ask(
     random: &mut fastrand::Rng,
     client: &mut Client,

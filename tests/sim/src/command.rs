@@ -28,7 +28,7 @@ enum Command {
     Planted(crate::planted::Arguments),
 }
 
-/// Does what the arguments of this process ask for.
+/// Runs the command of this process's arguments.
 pub fn run() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::One(arguments) => one::run(&arguments),

@@ -1,4 +1,4 @@
-//! Disks that are full: while one is, no file of this process grows, as the kernel holds it to.
+//! Full disks: while a disk is full, the kernel lets no file of this process grow beyond `LONGEST`.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -6,23 +6,23 @@ use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// While it is held, what would make a file longer than this fails.
+/// While the disk is full, a write that would make a file longer than this fails. In bytes.
 const LONGEST: u64 = 4096;
 
 static FULL: AtomicBool = AtomicBool::new(false);
 
-/// Lets a write to a full disk be an error instead of the end of this process.
+/// Makes a write to a full disk an error; by default SIGXFSZ would end this process.
 ///
 /// # Errors
-/// The signal can't be taken.
+/// When the signal handler cannot be installed.
 pub fn begin() -> std::io::Result<()> {
     let runtime = Builder::new_current_thread().enable_io().build()?;
     let _within = runtime.enter();
-    // Who has asked for a signal once never dies of it.
+    // A handler, once installed, stays for the life of the process.
     signal(SignalKind::from_raw(Signal::XFSZ.as_raw())).map(drop)
 }
 
-/// The disk is full while this lives.
+/// The disk is full until this is dropped.
 #[derive(Debug)]
 pub struct Full(Rlimit);
 
@@ -45,7 +45,7 @@ impl Drop for Full {
     }
 }
 
-/// Whether nothing may be written to a file now.
+/// Whether the disk is full.
 pub fn is_full() -> bool {
     FULL.load(Ordering::Relaxed)
 }

@@ -1,14 +1,15 @@
 //! The operating system's randomness, drawn from the seed.
 //!
-//! Identifiers of writers and messages, the order in which tokio polls the branches of a `select!`, and the iteration order of
-//! std's hash maps all begin with `getrandom` of the C library. The simulator puts its own in its place, so that a seed decides
-//! them too. One process simulates one seed, on one thread.
+//! Identifiers of writers and messages, the order in which tokio polls the branches of a `select!`,
+//! and the iteration order of std's hash maps are all seeded through `getrandom` of the C library.
+//! The simulator replaces that function, so that the seed determines them too. One process
+//! simulates one seed, on one thread.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 static STATE: AtomicU64 = AtomicU64::new(0);
 
-/// Lets everything that is drawn from here on follow from `seed`.
+/// Derives everything that is drawn from here on from `seed`.
 pub fn seed(seed: u64) {
     STATE.store(seed, Ordering::Relaxed);
 }
@@ -23,7 +24,7 @@ fn next() -> u64 {
     bits ^ (bits >> 31)
 }
 
-/// What the C library calls `getrandom(2)`.
+/// Replaces the C library's `getrandom(2)`.
 ///
 /// # Safety
 /// `buffer` must be valid for `length` bytes.
@@ -34,7 +35,7 @@ pub unsafe extern "C" fn getrandom(buffer: *mut u8, length: usize, _flags: u32) 
     while drawn < length {
         let bytes = next().to_le_bytes();
         let part = bytes.len().min(length - drawn);
-        // SAFETY: `drawn + part` is at most `length`, for which the caller vouches.
+        // SAFETY: `drawn + part` is at most `length`, and the caller guarantees `length` bytes.
         unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), buffer.add(drawn), part) };
         drawn += part;
     }

@@ -1,4 +1,4 @@
-//! Faults as they begin and end.
+//! Starts and heals the faults of a world.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use crate::world::World;
 
 const HOURS: i64 = 8 * 3_600_000_000;
 
-/// What ends a fault.
+/// The heal that ends a fault.
 #[derive(Debug, Clone)]
 enum Heal {
     Wake(usize),
@@ -40,7 +40,7 @@ pub struct Faults {
 }
 
 impl Faults {
-    /// The faults that `plan` lets happen, the first one after `calm`.
+    /// The faults that `plan` enables, the first one after `calm`.
     pub fn new(plan: &Plan, calm: Duration) -> Self {
         let drawn_elsewhere = [
             Fault::LateAppend,
@@ -67,7 +67,7 @@ impl Faults {
         }
     }
 
-    /// Ends what is due and begins what is drawn.
+    /// Heals the faults that are due and starts the one that is drawn.
     pub fn step(&mut self, world: &mut World) {
         let now = world.time.now();
         let (due, later) = std::mem::take(&mut self.heals)
@@ -91,7 +91,7 @@ impl Faults {
         }
     }
 
-    /// Ends every fault.
+    /// Heals every fault.
     pub fn heal_all(&mut self, world: &mut World) {
         for (_, heal) in std::mem::take(&mut self.heals) {
             self.heal(world, &heal);
@@ -302,7 +302,7 @@ impl Faults {
         }
     }
 
-    /// A machine whose process runs, is not paused, and whose region may be disturbed.
+    /// A machine whose process runs and is not paused, and whose region may be disturbed.
     fn any_slot(&self, world: &mut World, role: Option<Role>) -> Option<usize> {
         let candidates: Vec<usize> = (0..world.slots.len())
             .filter(|index| {
@@ -318,7 +318,7 @@ impl Faults {
         self.tails.protects(site, world.time.now())
     }
 
-    /// How often each fault that was on happened.
+    /// How often each enabled fault happened.
     pub fn fired(&self, sites: &[Site]) -> BTreeMap<Fault, u64> {
         let mut fired = self.fired.clone();
         for fates in sites.iter().map(Site::fates) {
@@ -335,7 +335,7 @@ impl Faults {
         fired
     }
 
-    /// Alarms that no fault explains.
+    /// Alarms that no enabled fault explains.
     pub fn unexpected_alarms(&self) -> Vec<String> {
         let has = |fault| self.fired.contains_key(&fault) || self.on.contains(&fault);
         let loses_logs = LOSSES.into_iter().any(has);
@@ -355,16 +355,18 @@ impl Faults {
             "checkpoint_discarded" => has(Fault::BitFlip) || has(Fault::SmallLog) || loses_logs,
             "new_life" | "tail_lost" | "life_suspected" | "tail_held_by_peer" | "peer_lost_tail"
             | "regions_differ" => loses_logs,
-            // Agents that were killed with the disk come back without lives that peers know.
+            // Agents that were killed together with the disk come back without the lives that peers
+            // know.
             "log_made_anew" => disks_lost >= 1,
-            // What a region lost with its disk can be with one agent of another one that lost its own.
+            // What a region lost with its disk may remain with one agent of another region that
+            // lost its own disk.
             "agents_differ" => disks_lost >= 2,
-            // Elections may follow one another for longer than one lasts.
+            // Several elections in a row may last longer than one alone.
             "stream_missing" => has(Fault::Election) || has(Fault::StreamsDeleted),
             "log_unreadable" => has(Fault::StreamsDeleted),
             "checkpoint_failed" => has(Fault::DiskFull),
             "undecodable" | "changes_missing" => has(Fault::Garble),
-            // One step alone is within what is allowed, as is the drift.
+            // A step alone is within what is allowed, and so is drift alone.
             "clock_ahead" | "lane_held" => {
                 let alone = [Fault::ClockAhead, Fault::NatsClockStep, Fault::NatsClockDrift];
                 alone.into_iter().any(has) || has(Fault::ClockStep) && has(Fault::ClockDrift)
@@ -418,7 +420,7 @@ fn step_nats_clock(world: &World, site: usize, micros: Option<i64>) {
     }
 }
 
-/// Changes one byte of the checkpoint of an agent that is down.
+/// Flips one bit in the checkpoint of an agent that is down.
 fn flip(world: &mut World, slot: usize) -> bool {
     let machine = &world.slots[slot].machine;
     let shard = &world.shards[0];

@@ -1,4 +1,4 @@
-//! The files of a simulated set: the ones that a deployment has, read by the code that reads those.
+//! The files of a simulated set: those of a deployment, read by the same code.
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -10,10 +10,10 @@ use tempfile::TempDir;
 use crate::node::Role;
 use crate::plan::Plan;
 
-/// Writes set.yaml; certificates are never used, but settings name them.
+/// Writes set.yaml. Certificates are never used, but settings name them.
 ///
 /// # Errors
-/// The folder can't be written.
+/// When a file cannot be written.
 pub fn write_set(
     folder: &Path,
     plan: &Plan,
@@ -40,10 +40,10 @@ pub fn write_set(
     Ok(())
 }
 
-/// Writes the settings of one process; says where.
+/// Writes the settings of one process and returns their path.
 ///
 /// # Errors
-/// The folder can't be written.
+/// When the file cannot be written.
 pub fn write_process(
     folder: &Path,
     plan: &Plan,
@@ -73,10 +73,10 @@ pub fn write_process(
     Ok(path)
 }
 
-/// A folder in memory where there is one: checkpoints are written often.
+/// A folder in memory if possible, since checkpoints are written often.
 ///
 /// # Errors
-/// There is room in neither.
+/// When no folder can be created, in memory or on disk.
 pub fn scratch() -> std::io::Result<TempDir> {
     TempDir::new_in("/dev/shm").or_else(|_| TempDir::new())
 }

@@ -1,4 +1,5 @@
-//! A range whose body is not what its sender sealed: what TLS does not let the network do, a broken sender can.
+//! A range whose body is not what its sender sealed. TLS keeps the network from that; a broken
+//! sender can do it.
 
 use bytes::Bytes;
 use isthmus_replication::body;
@@ -10,26 +11,27 @@ use isthmus_replication::link::frame::Frame;
 /// A range that was changed.
 #[derive(Debug)]
 pub struct Garbled {
-    /// Of which shard.
+    /// Its shard.
     pub shard: Shard,
-    /// Which.
+    /// The range.
     pub range: Range,
-    /// What its body brought.
+    /// The changes of its body, as sent.
     pub changes: Vec<Change>,
 }
 
-/// Follows where frames begin in what is written.
+/// Follows the frame boundaries in the bytes written.
 #[derive(Debug, Default)]
 pub(crate) struct Frames {
-    /// Bytes until the next one.
+    /// Bytes until the next frame.
     left: usize,
-    /// A length was written in parts, after which nobody knows.
+    /// A frame's length was written in parts, so the boundaries after it are unknown.
     lost: bool,
 }
 
 impl Frames {
-    /// Takes note of `bytes`; changes the body of the first range among them if `garble` says so.
-    pub fn written(&mut self, bytes: &mut [u8], garble: bool) -> Option<Garbled> {
+    /// Takes account of `bytes`. If `garble` is set, changes the body of the first range among
+    /// them.
+    pub(crate) fn written(&mut self, bytes: &mut [u8], garble: bool) -> Option<Garbled> {
         let (mut at, mut garbled) = (0, None);
         while at < bytes.len() && !self.lost {
             if self.left == 0 {
@@ -53,7 +55,7 @@ impl Frames {
     }
 }
 
-/// Changes the last byte of a range's body, if it is a range that brings something.
+/// Changes the last byte of a range's body, if the frame is a range with changes.
 fn change_body(frame: &mut [u8]) -> Option<Garbled> {
     let bytes = Bytes::copy_from_slice(frame);
     let Ok(Frame::Range(sent)) = Frame::decode(bytes.clone()) else {

@@ -1,8 +1,10 @@
-//! Scenario 30: the lag that a leading gateway tells is never less than what is true, and without any fault hardly more.
+//! Scenario 30: the lag that a leading gateway reports is never less than the true lag, and without
+//! any fault hardly more.
 //!
-//! True is the age of the oldest own record of a log that not every agent of the peer which answers reads has applied, on the log's
-//! own clock. What a gateway does not know yet it can only tell too high; what it has not read yet is bounded by the marks, so
-//! that it can be too low by one interval of them while its NATS does not serve readers.
+//! The true lag is the age, on the log's own clock, of the oldest own record of a log that not
+//! every serving agent of the peer has applied. What a gateway does not know yet can only make its
+//! report too high. What it has not read yet is bounded by the marks: the report can be too low by
+//! one mark interval while its NATS does not serve readers.
 
 use std::time::Duration;
 
@@ -16,15 +18,15 @@ use crate::node::{Role, Run};
 use crate::plan::{Fault, Plan};
 use crate::world::World;
 
-/// Lag is looked at this often.
+/// How often lag is compared.
 pub const LOOK: Duration = Duration::from_millis(50);
-/// A reader gets a record so long after it was stored, at most.
+/// The longest time from storing a record until a reader gets it.
 const READ_WITHIN: Duration = Duration::from_millis(30);
-/// An apply is told over the region's NATS and the link within this and a round trip.
+/// An apply is reported over the region's NATS and the link within this and a round trip.
 const REPORTED_WITHIN: Duration = Duration::from_millis(400);
 
-/// With a clock that is wrong there is no one time that is true; an agent that was paused counts as
-/// gone until it has told where it is.
+/// With a wrong clock there is no single true time. An agent that was paused counts as gone until
+/// it has reported its position.
 const UNTRUE: [Fault; 7] = [
     Fault::Pause,
     Fault::ClockStep,
@@ -34,7 +36,7 @@ const UNTRUE: [Fault; 7] = [
     Fault::NatsClockDrift,
     Fault::TornRestore,
 ];
-/// While these last readers may get nothing.
+/// During these faults readers may receive nothing.
 const UNREAD: [Fault; 3] = [Fault::NatsAway, Fault::Election, Fault::Break];
 
 /// What can be expected of lag in a plan.
@@ -46,7 +48,7 @@ pub struct Expected {
 }
 
 impl Expected {
-    /// Of a plan.
+    /// The expectation for a plan.
     pub fn of(plan: &Plan) -> Self {
         let unread = UNREAD.into_iter().any(|fault| plan.has(fault));
         Self {
@@ -61,7 +63,7 @@ impl Expected {
     }
 }
 
-/// What the leaders tell that is not so, and how often what they tell was compared with what is.
+/// The false reports of leaders, and how many reports were compared with the true lag.
 pub fn lies(world: &World) -> (Vec<String>, u64) {
     let expected = world.expected_lag;
     let (mut lies, mut compared) = (Vec::new(), 0);
@@ -99,8 +101,8 @@ pub fn lies(world: &World) -> (Vec<String>, u64) {
     (lies, compared)
 }
 
-/// How far `peer` is behind the log of the region at `site`; none while no agent of it answers
-/// reads, or once the log of either region has lost a tail.
+/// How far `peer` is behind the log of the region at `site`. `None` while no agent of the peer
+/// answers reads, or once the log of either region has lost a tail.
 fn truth(world: &World, site: usize, peer: &RegionName, shard: &Shard, now: Wall) -> Option<Duration> {
     let has_lost = |site: usize| world.oracle.has_lost(&(site, shard.clone()));
     let peer_site = world.sites.iter().position(|site| site.name == *peer)?;

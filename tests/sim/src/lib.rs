@@ -1,10 +1,11 @@
 //! A deterministic simulation of whole regions (design.md: tests/sim).
 //!
-//! Every process of every region runs its own tasks, those of the binaries, on a runtime of its own whose time the simulation
-//! moves. Around them everything is simulated: NATS by the twins in memory, the network by byte streams with delays, wall
-//! clocks by numbers, randomness by the seed ([`entropy`]). Faults are drawn from the seed ([`plan`], [`faults`]). After every
-//! step the state is compared with a slow reference ([`mod@reference`], [`oracle`]); in the end everything heals, and the regions
-//! must become equal.
+//! Every process of every region runs the tasks of the real binaries, on its own runtime, whose
+//! time the simulation advances. Everything around them is simulated: NATS by the twins in memory,
+//! the network by byte streams with delays, wall clocks by numbers, randomness by the seed
+//! ([`entropy`]). Faults are drawn from the seed ([`plan`], [`faults`]). After every step the state
+//! is compared with a slow reference ([`mod@reference`], [`oracle`]). At the end everything heals,
+//! and the regions must become equal.
 //!
 //! Reading order: [`world`], [`node`], [`site`], [`network`], then [`oracle`].
 

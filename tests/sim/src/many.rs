@@ -1,6 +1,8 @@
-//! Many seeds, each in a process of its own: what is drawn in one can't reach another, and one that hangs is ended.
+//! Many seeds, each in its own process, so that one seed cannot affect another, and one that hangs
+//! can be ended.
 
 use std::collections::BTreeMap;
+use std::io::{self, Read};
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -38,7 +40,7 @@ pub struct Arguments {
 struct Batch {
     done: u64,
     failed: BTreeMap<u64, Vec<String>>,
-    /// What the newest seed came to, where it failed.
+    /// The failure of the newest seed; `None` if it passed.
     newest_failure: Option<String>,
     fired: BTreeMap<String, u64>,
     on: BTreeMap<String, u64>,
@@ -47,10 +49,10 @@ struct Batch {
     seconds: f64,
 }
 
-/// Simulates seeds; fails when one fails, or when a fault that was on never happened.
+/// Simulates seeds. Fails if one fails, or if an enabled fault never happened.
 ///
 /// # Errors
-/// None; what fails is in the report.
+/// Never; failures are in the report.
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let began = Instant::now();
     let Arguments {
@@ -73,7 +75,8 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     Ok(batch.report(arguments.json))
 }
 
-/// The least of the seeds that fail, with what it violates, once one has been found; none when all are good.
+/// The lowest failing seed of those simulated until one fails, with its first violation; `None` if
+/// all pass.
 #[cfg(feature = "planted")]
 pub fn first_failure(from: u64, count: u64, jobs: usize, planted: &str) -> Option<(u64, String)> {
     let arguments = [format!("--planted={planted}")];
@@ -82,7 +85,7 @@ pub fn first_failure(from: u64, count: u64, jobs: usize, planted: &str) -> Optio
     first.map(|(seed, violations)| (seed, violations.into_iter().next().unwrap_or_default()))
 }
 
-/// Simulates seeds until `enough` says so.
+/// Simulates seeds until `enough` returns true.
 fn simulate_all(
     from: u64,
     count: u64,
@@ -114,35 +117,51 @@ fn simulate_all(
     batch.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn simulate(seed: u64, more: &[String]) -> Result<Summary, String> {
-    let program = std::env::current_exe().map_err(|error| error.to_string())?;
+/// Why a seed has no summary.
+#[derive(Debug, thiserror::Error)]
+enum NoSummary {
+    #[error(transparent)]
+    Process(#[from] io::Error),
+    #[error("not done within {LONGEST:?}")]
+    Late,
+    #[error("it broke off: isthmus-sim one {0} says why")]
+    BrokeOff(u64),
+}
+
+fn simulate(seed: u64, more: &[String]) -> Result<Summary, NoSummary> {
+    let program = std::env::current_exe()?;
     let mut child = Command::new(program)
         .args(["one", &seed.to_string(), "--json"])
         .args(more)
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
-        .spawn()
-        .map_err(|error| error.to_string())?;
+        .spawn()?;
+    // A summary may be larger than what a pipe holds: it is read while the seed runs.
+    let stdout = child.stdout.take();
+    let reading = std::thread::spawn(move || {
+        let mut summary = Vec::new();
+        let read = stdout.map(|mut stdout| stdout.read_to_end(&mut summary));
+        read.transpose().map(|_| summary)
+    });
     let began = Instant::now();
-    while child.try_wait().map_err(|error| error.to_string())?.is_none() {
+    while child.try_wait()?.is_none() {
         if began.elapsed() > LONGEST {
             child.kill().ok();
             child.wait().ok();
-            return Err(format!("not done within {LONGEST:?}"));
+            return Err(NoSummary::Late);
         }
         std::thread::sleep(Duration::from_millis(5));
     }
-    let output = child.wait_with_output().map_err(|error| error.to_string())?;
-    serde_json::from_slice(&output.stdout)
-        .map_err(|_| format!("it broke off: isthmus-sim one {seed} says why"))
+    let summary = reading.join().map_err(|_| NoSummary::BrokeOff(seed))??;
+    serde_json::from_slice(&summary).map_err(|_| NoSummary::BrokeOff(seed))
 }
 
 impl Batch {
-    fn take(&mut self, seed: u64, outcome: Result<Summary, String>) {
+    fn take(&mut self, seed: u64, outcome: Result<Summary, NoSummary>) {
         self.done += 1;
         self.newest_failure = None;
         match outcome {
-            Err(text) => self.fail(seed, vec![text]),
+            Err(reason) => self.fail(seed, vec![reason.to_string()]),
             Ok(summary) => {
                 self.acknowledged += summary.acknowledged;
                 self.conflated += summary.conflated;

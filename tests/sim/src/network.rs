@@ -1,8 +1,8 @@
-//! The network between regions: byte streams with delay, cuts, breaks and machines that vanish.
+//! The network between regions: byte streams with delays, cuts, breaks and machines that vanish.
 //!
-//! A stream is two pipes, one a direction. What is written arrives in order after the delay of that moment; while the
-//! direction is cut it waits, as TCP keeps sending again; a break loses what is under way and both ends learn of it; of a
-//! machine that vanished nobody learns anything.
+//! A stream is two pipes, one per direction. Bytes arrive in order, after the delay at the time
+//! they were written. While the direction is cut they wait, as TCP keeps retransmitting. A break
+//! loses the bytes in flight, and both ends notice it. If a machine vanishes, nobody is notified.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -21,14 +21,14 @@ use crate::garble::Garbled;
 use crate::pipe::{Half, Pipe};
 use crate::time::Time;
 
-/// Bytes that are under way in one direction before a writer waits, as a TCP window.
+/// Bytes in flight in one direction before a writer waits, as with a TCP window.
 const WINDOW: usize = 512 * 1024;
-/// That of a path on which little gets through.
+/// The window of a path with very little bandwidth.
 const LEAST_WINDOW: usize = 4 * 1024;
 /// Connections that wait to be accepted.
 const BACKLOG: usize = 64;
 
-/// The network. Clones are the same one.
+/// The network. Clones share it.
 #[derive(Clone)]
 pub struct Network(Arc<Mutex<State>>);
 
@@ -59,22 +59,22 @@ struct Dial {
 /// One direction between two regions.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Path {
-    /// Least time that bytes take.
+    /// The least time that bytes take.
     pub delay: Duration,
-    /// They take up to so much longer.
+    /// The most that they take beyond `delay`.
     pub jitter: Duration,
-    /// Nothing gets through.
+    /// Whether nothing gets through.
     pub cut: bool,
-    /// So many bytes a second get through; none where there is no such bound.
+    /// The bandwidth; `None` if there is no bound.
     pub bytes_per_second: Option<u32>,
-    /// The body of the next range is changed.
+    /// Whether the body of the next range is changed.
     pub garble: bool,
-    /// When what was written so far is through.
+    /// When all bytes written so far have passed the bandwidth limit.
     free_from: Duration,
 }
 
 impl Path {
-    /// One that takes bytes `delay`, and up to `jitter` longer.
+    /// A path on which bytes take `delay`, and up to `jitter` more.
     pub fn new(delay: Duration, jitter: Duration) -> Self {
         Self {
             delay,
@@ -85,7 +85,7 @@ impl Path {
 }
 
 impl Network {
-    /// A network whose directions have the given delays; unknown ones have none.
+    /// A network whose directions have the given delays; other directions have none.
     pub fn new(time: Time, seed: u64, paths: BTreeMap<(RegionName, RegionName), Path>) -> Self {
         Self(Arc::new(Mutex::new(State {
             time,
@@ -107,7 +107,8 @@ impl Network {
         change(self.state().paths.entry((from.clone(), to.clone())).or_default());
     }
 
-    /// Breaks every stream between two regions: what is under way is lost, both ends learn of it. How many.
+    /// Breaks every stream between two regions: bytes in flight are lost, and both ends notice it.
+    /// Returns the number of directions broken.
     pub fn break_streams(&self, one: &RegionName, other: &RegionName) -> usize {
         let state = self.state();
         let between = |pipe: &Pipe| {
@@ -124,21 +125,21 @@ impl Network {
         broken
     }
 
-    /// A machine vanishes: nothing of it arrives any more, and nobody is told.
+    /// A machine vanishes: nothing of it arrives any more, and nobody is notified.
     pub fn vanish(&self, node: usize) {
         for pipe in &self.state().pipes {
             lock(pipe).vanish(node);
         }
     }
 
-    /// A machine listens no more.
+    /// A machine stops listening.
     pub fn stop_listening(&self, node: usize) {
         self.state()
             .listeners
             .retain(|_, listening| listening.node != node);
     }
 
-    /// Makes the links of a machine, and listens for it.
+    /// Creates the links of a machine.
     pub fn machine(&self, region: &RegionName, node: usize) -> SimLinks {
         SimLinks {
             network: self.clone(),
@@ -147,7 +148,7 @@ impl Network {
         }
     }
 
-    /// Delivers what is due.
+    /// Delivers everything that is due.
     pub fn advance(&self) {
         let now = self.state().time.now();
         self.answer_dials(now);
@@ -208,7 +209,7 @@ impl Network {
         self.state().garbled.push(garbled);
     }
 
-    /// No range is changed from now on.
+    /// Changes no range from now on.
     pub fn garble_nothing(&self) {
         for path in self.state().paths.values_mut() {
             path.garble = false;
@@ -220,7 +221,7 @@ impl Network {
         std::mem::take(&mut self.state().garbled)
     }
 
-    /// How many bytes may be under way from one region to the other before a writer waits.
+    /// How many bytes may be in flight from one region to the other before a writer waits.
     pub(crate) fn window(&self, from: &RegionName, to: &RegionName) -> usize {
         let state = self.state();
         let path = state.paths.get(&(from.clone(), to.clone()));
@@ -228,7 +229,7 @@ impl Network {
         rate.map_or(WINDOW, |rate| WINDOW.min(rate as usize / 2).max(LEAST_WINDOW))
     }
 
-    /// When so many bytes that are written now arrive.
+    /// When this many bytes arrive if they are written now.
     pub(crate) fn arrival(&self, from: &RegionName, to: &RegionName, bytes: usize) -> Duration {
         let mut state = self.state();
         let State {
@@ -279,7 +280,7 @@ impl State {
             &limits,
         );
         if listening.backlog.try_send(accepted).is_ok() {
-            // The dialler may have given up; its half is dropped then.
+            // The dialler may have given up; then its half is dropped.
             let _ = dial.answer.send(Ok(dialled));
         }
         self.pipes.extend([there, back]);
@@ -359,7 +360,7 @@ impl Links for SimLinks {
     }
 }
 
-/// Where a machine accepts.
+/// Accepts the connections of a machine.
 pub struct SimListener(mpsc::Receiver<Connection>);
 
 #[async_trait]

@@ -1,8 +1,9 @@
-//! A simulated machine with one process: the very tasks of an agent or a gateway on a runtime of their own, whose time the
-//! world moves.
+//! A simulated machine with one process: the real tasks of an agent or a gateway on their own
+//! runtime, whose time the world advances.
 //!
-//! Dropping the runtime is a kill: every task is gone between two of its steps, and nothing is said to anybody. A machine that
-//! is not stepped is paused; when it goes on its time jumps, as after SIGSTOP.
+//! Dropping the runtime is a kill: every task ends between two of its steps, and no peer is
+//! notified. A machine that is not stepped is paused; when it continues, its time jumps, as after
+//! SIGSTOP.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -33,7 +34,7 @@ use crate::network::Network;
 use crate::time::{MachineClock, Time};
 use crate::trace;
 
-/// Which process a machine runs.
+/// The process that a machine runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
     /// A region agent.
@@ -42,16 +43,16 @@ pub enum Role {
     Gateway,
 }
 
-/// What stays of a machine over the ends of its process.
+/// What remains of a machine when its process ends.
 #[derive(Debug, Clone)]
 pub struct Machine {
     /// Unique in the world.
     pub number: usize,
-    /// For the trace.
+    /// Its name in the trace.
     pub name: Arc<str>,
-    /// What runs on it.
+    /// The process that it runs.
     pub role: Role,
-    /// Index of its region.
+    /// The index of its region.
     pub site: usize,
     /// Its region.
     pub region: RegionName,
@@ -80,7 +81,7 @@ impl Run {
     /// Starts the process of `machine`.
     ///
     /// # Errors
-    /// Settings that can't be loaded, or no runtime.
+    /// When the settings cannot be loaded, or the runtime or the gateway cannot be built.
     pub fn start(
         machine: &Machine,
         time: &Time,
@@ -147,14 +148,14 @@ impl Run {
         })
     }
 
-    /// Does everything that is due up to `now`.
+    /// Runs everything that is due up to `now`.
     pub fn step(&self, time: &Time) {
         let _within = trace::enter(&self.machine.name, time);
         let until = self.origin + (time.now() - self.born);
         self.runtime.block_on(async { sleep_until(until).await });
     }
 
-    /// Goes on after a pause: time jumps to `now`.
+    /// Continues after a pause: time jumps to `now`.
     pub fn wake(&self, time: &Time) {
         let _within = trace::enter(&self.machine.name, time);
         let until = self.origin + (time.now() - self.born);
@@ -164,7 +165,7 @@ impl Run {
         });
     }
 
-    /// Why the process can't go on; none while it can.
+    /// Why the process failed; `None` while it runs.
     pub fn failure(&self) -> Option<&str> {
         self.failure.get().map(String::as_str)
     }
@@ -226,12 +227,12 @@ fn process_of<S>(name: &str, settings: S, clock: Clock) -> Process<S> {
     Process::new(settings, clock, Metrics::new(name, "simulated"), Tracer::off())
 }
 
-/// A machine's wall clock: what its runtime's time says, with the clock's error.
+/// A machine's wall clock: its runtime's time plus the clock's error.
 fn machine_clock(clock: MachineClock, origin: Instant, born: Duration) -> Clock {
     Clock::with_wall(move || clock.wall(born + Instant::now().saturating_duration_since(origin)))
 }
 
-/// Simulated gateways are found by address.
+/// Finds nothing: simulated gateways have addresses, not names.
 struct NoNames;
 
 impl Names for NoNames {

@@ -28,20 +28,20 @@ pub struct Arguments {
     json: bool,
 }
 
-/// What one seed came to, for programs.
+/// The result of one seed, for programs.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Summary {
     /// The seed.
     pub seed: u64,
-    /// What did not hold.
+    /// The checks that failed.
     pub violations: Vec<String>,
     /// How often each fault happened.
     pub fired: BTreeMap<String, u64>,
-    /// The faults that were on.
+    /// The enabled faults.
     pub on: Vec<String>,
-    /// Hash of the trace.
+    /// The hash of the trace.
     pub trace: String,
-    /// Lines of the trace.
+    /// The number of lines in the trace.
     pub lines: u64,
     /// Simulated seconds.
     pub seconds: f64,
@@ -51,22 +51,22 @@ pub struct Summary {
     pub read: u64,
     /// Refused operations.
     pub refused: u64,
-    /// Writes with an open outcome.
+    /// Writes with an unknown outcome.
     pub unknown: u64,
-    /// Ranges that stood for more changes than they brought.
+    /// Ranges that stand for more changes than they bring.
     pub conflated: u64,
-    /// How often a lag that was told was compared with what is.
+    /// How often a reported lag was compared with the true one.
     pub lags: u64,
-    /// How many parts of two regions' stores had to be equal.
+    /// How often a part of two regions' stores had to be equal.
     pub compared: u64,
     /// Writes that were overwritten unseen.
     pub conflicts: u64,
 }
 
-/// Simulates a seed; fails when something did not hold.
+/// Simulates a seed. Fails if a check failed.
 ///
 /// # Errors
-/// The simulation itself failed.
+/// When the simulation itself fails.
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     #[cfg(feature = "planted")]
     if let Some(fault) = arguments.planted {

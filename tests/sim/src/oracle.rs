@@ -1,4 +1,4 @@
-//! What must hold after every step, and once everything has healed.
+//! What must hold after every step, and after everything has healed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,42 +22,42 @@ use crate::clients::{Answered, Client, bucket};
 use crate::reference::{Reference, sum};
 use crate::site::Site;
 
-/// A log: index of its region, and its shard.
+/// A log: the index of its region, and its shard.
 pub type LogId = (usize, Shard);
 
-/// What is known of everything that was written and of every log.
+/// Everything that was written, and the state of every log.
 #[derive(Debug, Default)]
 pub struct Oracle {
     logs: BTreeMap<LogId, Log>,
-    /// Every change that counted in the log of its own region, whatever became of that log.
+    /// Every change that counted in the log of its own region, even if that log lost it later.
     counted: BTreeSet<Version>,
     acknowledged: BTreeMap<CellId, BTreeMap<Version, usize>>,
     refused: BTreeSet<Bytes>,
     agents: BTreeMap<(usize, Shard), Sampled>,
     compared: compared::Compared,
-    /// Writes that nobody held any more when their log lost them.
+    /// Acknowledged writes that no agent of their region held when their log lost them.
     excused: BTreeSet<Version>,
-    /// Writes that may be in one region and not in another until a sync: no agent of their region held them when their log lost them,
-    /// or the range that brought them could not be decoded.
+    /// Writes that may be in one region and not in another until a sync: no agent of their region
+    /// held them when their log lost them, or the range that brought them could not be decoded.
     left_behind: BTreeMap<CellId, BTreeSet<Version>>,
-    /// Ranges that stood for more changes than they brought.
+    /// Ranges that stand for more changes than they bring.
     pub conflated: u64,
-    /// How often a lag that was told was compared with what is.
+    /// How often a reported lag was compared with the true one.
     pub lags: u64,
-    /// What does not hold.
+    /// The checks that failed.
     pub violations: Vec<String>,
-    /// What clients were told.
+    /// The answers to clients.
     pub outcomes: ClientOutcomes,
 }
 
-/// What clients were told, by kind.
+/// The answers to clients, counted by kind.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct ClientOutcomes {
     /// Acknowledged writes.
     pub acknowledged: u64,
     /// Refused operations.
     pub refused: u64,
-    /// Writes with an open outcome.
+    /// Writes with an unknown outcome.
     pub unknown: u64,
     /// Answered reads.
     pub read: u64,
@@ -67,9 +67,9 @@ pub struct ClientOutcomes {
 struct Log {
     stored: Vec<StoredMessage>,
     reference: Reference,
-    /// Since its log lost a tail, until its agents agree again.
+    /// Set from the loss of a tail until the log's agents agree again.
     disturbed: bool,
-    /// It once lost a tail.
+    /// Whether it ever lost a tail.
     has_lost: bool,
 }
 
@@ -82,7 +82,7 @@ struct Sampled {
 }
 
 impl Oracle {
-    /// Knows of empty logs.
+    /// An oracle for empty logs.
     pub fn new(sites: &[Site], shards: &[Shard]) -> Self {
         let mut oracle = Self::default();
         for (index, site) in sites.iter().enumerate() {
@@ -103,7 +103,7 @@ impl Oracle {
         self.violations.push(text);
     }
 
-    /// Reads what was appended to every log.
+    /// Reads the new messages of every log.
     pub fn read_logs(&mut self, sites: &[Site]) {
         let ids: Vec<LogId> = self.logs.keys().cloned().collect();
         for id in ids {
@@ -123,10 +123,10 @@ impl Oracle {
         }
     }
 
-    /// What was appended to a log since it was read.
+    /// The messages that were appended to a log since it was last read.
     fn fresh(&self, id: &LogId, sites: &[Site]) -> Vec<StoredMessage> {
         let read = self.last(id);
-        let fresh = sites[id.0].nats.look(&id.1, |held| {
+        let fresh = sites[id.0].nats.with_log(&id.1, |held| {
             let (_, last) = held.span();
             (read.0 + 1..=last.0)
                 .filter_map(|at| held.at(Sequence(at)))
@@ -135,8 +135,9 @@ impl Oracle {
         fresh.unwrap_or_default()
     }
 
-    /// A log has lost what comes after `keep_through`. `held` says whether an agent of its region still holds a write that stood at
-    /// a place; `agents_run` whether those that may have read what was lost go on.
+    /// Records that a log has lost everything after `keep_through`. `held` returns whether an agent
+    /// of its region still holds a write that was at a sequence. `agents_run` is whether the agents
+    /// that may have read the lost part keep running.
     pub fn lost_tail(
         &mut self,
         id: &LogId,
@@ -184,7 +185,7 @@ impl Oracle {
         }
     }
 
-    /// Whether another region's log holds a log through `sequence`.
+    /// Whether another region's log holds this log through `sequence`.
     pub fn is_held_elsewhere(&self, (site, shard): &LogId, sequence: Sequence) -> bool {
         let Some(log) = self.logs.get(&(*site, shard.clone())) else {
             return false;
@@ -208,15 +209,15 @@ impl Oracle {
         self.logs.values().any(|log| log.disturbed)
     }
 
-    /// The last message of a log.
+    /// The last message of a log that was read.
     pub fn last(&self, id: &LogId) -> Sequence {
         self.logs
             .get(id)
             .map_or(Sequence::NONE, |log| log.reference.last())
     }
 
-    /// Looks at one shard of one run of an agent.
-    pub fn look(&mut self, name: &str, run: usize, site: usize, handle: &ShardHandle) {
+    /// Checks one shard of one run of an agent.
+    pub fn observe(&mut self, name: &str, run: usize, site: usize, handle: &ShardHandle) {
         let id = (site, handle.shard().clone());
         let served = handle.served();
         let sampled = self.agents.entry((run, id.1.clone())).or_default();
@@ -312,7 +313,7 @@ impl Oracle {
         }
     }
 
-    /// Takes note of an answer, and of what its client must see from now on.
+    /// Records an answer, and what its client must see from now on.
     pub fn answered(&mut self, client: &mut Client, answered: &Answered, now: Wall) {
         client.busy = false;
         let asked = &answered.asked;
@@ -395,7 +396,7 @@ impl Oracle {
         }
     }
 
-    /// A read shows at least what its client has seen.
+    /// Checks that a read shows at least what its client has seen.
     fn saw(&mut self, client: &mut Client, answered: &Answered, version: Option<&Version>) {
         let asked = &answered.asked;
         if let Some(seen) = client.seen.get(&asked.key)

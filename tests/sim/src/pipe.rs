@@ -37,7 +37,7 @@ pub(crate) struct Pipe {
 }
 
 impl Pipe {
-    pub fn new(from: RegionName, writer: usize, to: RegionName, reader: usize) -> Self {
+    pub(crate) fn new(from: RegionName, writer: usize, to: RegionName, reader: usize) -> Self {
         Self {
             from,
             to,
@@ -58,30 +58,30 @@ impl Pipe {
     }
 
     /// Whether nothing more comes through.
-    pub fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         self.broken || self.ended || self.black
     }
 
-    /// Whether nobody is at either end.
-    pub fn is_forgotten(&self) -> bool {
+    /// Whether both ends are gone.
+    pub(crate) fn is_forgotten(&self) -> bool {
         self.closed.is_some() && self.unread
     }
 
-    /// Loses what is under way; both ends learn of it.
-    pub fn break_off(&mut self) {
+    /// Loses the bytes in flight; both ends notice it.
+    pub(crate) fn break_off(&mut self) {
         self.broken = true;
         self.parts.clear();
         (self.arrived, self.bytes) = (0, 0);
         self.wake_both();
     }
 
-    /// Machine `node` vanishes; if it is at an end, nothing comes through and nobody is told.
-    pub fn vanish(&mut self, node: usize) {
+    /// Machine `node` vanishes. If it is at an end, nothing comes through and nobody is notified.
+    pub(crate) fn vanish(&mut self, node: usize) {
         self.black |= self.ends.contains(&node);
     }
 
-    /// Lets arrive what is due.
-    pub fn deliver(&mut self, now: Duration, cut: bool) {
+    /// Delivers the parts that are due.
+    pub(crate) fn deliver(&mut self, now: Duration, cut: bool) {
         if cut || self.black || self.broken {
             return;
         }
@@ -109,7 +109,12 @@ pub(crate) struct Half {
 }
 
 impl Half {
-    pub fn new(network: Network, time: Time, reads: Arc<Mutex<Pipe>>, writes: Arc<Mutex<Pipe>>) -> Self {
+    pub(crate) fn new(
+        network: Network,
+        time: Time,
+        reads: Arc<Mutex<Pipe>>,
+        writes: Arc<Mutex<Pipe>>,
+    ) -> Self {
         Self {
             network,
             time,

@@ -1,4 +1,5 @@
-//! What a seed decides before anything happens: the shape of the set, the load, and which faults are on.
+//! What the seed determines before the simulation starts: the shape of the set, the load, and the
+//! enabled faults.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -13,7 +14,7 @@ use crate::network::Path;
 pub enum Fault {
     /// A process is killed, and starts again later.
     Kill,
-    /// A machine vanishes without a word, and starts again later.
+    /// A machine vanishes without closing its connections, and starts again later.
     Vanish,
     /// A process is paused beyond its lease.
     Pause,
@@ -25,13 +26,13 @@ pub enum Fault {
     Narrow,
     /// The body of a range is not what its sender sealed.
     Garble,
-    /// The streams between two regions break and lose what is under way.
+    /// The streams between two regions break and lose the bytes in flight.
     Break,
-    /// A region's NATS is away.
+    /// A region's NATS is unreachable.
     NatsAway,
-    /// A region's NATS elects: no stream is found.
+    /// A region's NATS is in an election: no stream is found.
     Election,
-    /// A region's NATS answers no appends.
+    /// A region's NATS does not answer appends.
     NotWritable,
     /// Appends land long after their publisher gave up.
     LateAppend,
@@ -41,13 +42,14 @@ pub enum Fault {
     DoubleAppend,
     /// A log loses an acknowledged tail.
     LostTail,
-    /// A region's NATS is put back to an earlier copy while its agents are stopped and its peers have some of what is lost.
+    /// A region's NATS is restored from an earlier copy while its agents are stopped and its peers
+    /// have some of the lost part.
     TornRestore,
-    /// A region's NATS loses its disk, and its streams are made again.
+    /// A region's NATS loses its disk, and its streams are created again.
     DiskLost,
-    /// The streams of a region's leases and journals are deleted, and at times those of its logs.
+    /// The streams of a region's leases and journals are deleted, and sometimes those of its logs.
     StreamsDeleted,
-    /// The disk of an agent takes nothing more for a while.
+    /// The disk of an agent is full for a while.
     DiskFull,
     /// A machine's clock steps.
     ClockStep,
@@ -59,14 +61,26 @@ pub enum Fault {
     NatsClockStep,
     /// The clock that stamps a log drifts.
     NatsClockDrift,
-    /// A checkpoint's file is changed by the disk.
+    /// One bit of a checkpoint's file is flipped.
     BitFlip,
     /// A log has little room.
     SmallLog,
 }
 
+/// A fault has no such name.
+#[derive(Debug, thiserror::Error)]
+#[error("use one of: {0}")]
+pub struct UnknownName(String);
+
+impl UnknownName {
+    /// With the names that there are.
+    pub(crate) fn of(names: &[&str]) -> Self {
+        Self(names.join(", "))
+    }
+}
+
 impl Fault {
-    /// All of them.
+    /// All kinds of faults.
     pub const ALL: [Self; 26] = [
         Self::Kill,
         Self::Vanish,
@@ -96,13 +110,13 @@ impl Fault {
         Self::SmallLog,
     ];
 
-    /// Reads a name.
+    /// Parses a name.
     ///
     /// # Errors
-    /// The names that there are.
-    pub fn parse(name: &str) -> Result<Self, String> {
+    /// When the name is unknown; the text lists all names.
+    pub fn parse(name: &str) -> Result<Self, UnknownName> {
         let found = Self::ALL.into_iter().find(|fault| fault.name() == name);
-        found.ok_or_else(|| format!("use one of: {}", Self::ALL.map(Self::name).join(", ")))
+        found.ok_or_else(|| UnknownName::of(&Self::ALL.map(Self::name)))
     }
 
     /// Its name in traces and reports.
@@ -144,7 +158,7 @@ impl fmt::Display for Fault {
     }
 }
 
-/// The faults after which a log may lack what it acknowledged.
+/// The faults after which a log may lack acknowledged messages.
 pub const LOSSES: [Fault; 4] = [
     Fault::LostTail,
     Fault::TornRestore,
@@ -152,51 +166,51 @@ pub const LOSSES: [Fault; 4] = [
     Fault::StreamsDeleted,
 ];
 
-/// How appends fare while there is trouble.
+/// What happens to appends during the trouble.
 #[derive(Debug, Clone, Copy)]
 pub struct Trouble {
-    /// Until when.
+    /// When the trouble ends.
     pub until: Duration,
-    /// Some land late.
+    /// Whether some appends land late.
     pub late_appends: bool,
-    /// Some answers are lost.
+    /// Whether some answers are lost.
     pub lost_answers: bool,
-    /// Some land twice.
+    /// Whether some appends land twice.
     pub double_appends: bool,
 }
 
-/// What a seed decides.
+/// What the seed determines.
 #[derive(Debug, Clone)]
 pub struct Plan {
     /// The regions.
     pub regions: Vec<RegionName>,
-    /// Agents of each region.
+    /// The number of agents in each region.
     pub agents: usize,
-    /// Gateways of each region.
+    /// The number of gateways in each region.
     pub gateways: usize,
-    /// Partitions of the one group.
+    /// The number of partitions of the one group.
     pub partitions: u16,
-    /// Keys that are written.
+    /// The number of keys that are written.
     pub keys: u32,
-    /// Clients in all regions together.
+    /// The number of clients in all regions together.
     pub clients: usize,
-    /// Operations a second in all regions together.
+    /// Operations per second in all regions together.
     pub rate: u32,
-    /// While faults happen.
+    /// How long faults happen.
     pub trouble: Duration,
-    /// Between two faults on average.
+    /// The average time between two faults.
     pub pace: Duration,
-    /// The faults that are on.
+    /// The enabled faults.
     pub faults: BTreeSet<Fault>,
-    /// Size of a log.
+    /// The size of a log, in KiB.
     pub log_kib: u32,
-    /// What a log is trimmed to.
+    /// The size that a log is trimmed to, in KiB.
     pub retention_kib: u32,
-    /// Values are at least so long.
+    /// The least length of a value, in bytes.
     pub value_bytes: usize,
 }
 
-/// What is given instead of drawn.
+/// Choices that replace drawn ones.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct Given {
     /// These faults are on, and no other
@@ -214,7 +228,7 @@ pub struct Given {
 }
 
 impl Given {
-    /// As arguments of the command line.
+    /// The choices as command line arguments.
     pub fn arguments(&self) -> Vec<String> {
         let faults = self.faults.as_ref().map(|faults| {
             let names: Vec<&str> = faults.iter().map(|fault| fault.name()).collect();
@@ -227,9 +241,10 @@ impl Given {
     }
 }
 
-/// Clients of each region.
+/// The number of clients in each region, by default.
 pub const CLIENTS: usize = 3;
-/// Cloud regions with the round trips between them in milliseconds, as measured between AWS regions and rounded.
+/// Cloud regions with the round trips between them in milliseconds, as measured between AWS regions
+/// and rounded.
 const REGIONS: [&str; 5] = ["eu-west", "us-east", "ap-southeast", "sa-east", "us-west"];
 const ROUND_TRIPS: [[u64; 5]; 5] = [
     [0, 70, 180, 180, 130],
@@ -258,7 +273,7 @@ impl Plan {
         }
         let small = faults.contains(&Fault::SmallLog);
         if small {
-            // What a trimmed log no longer has must come by sync.
+            // What a trimmed log has lost would need a sync.
             faults.retain(|fault| {
                 matches!(
                     fault,
@@ -266,7 +281,7 @@ impl Plan {
                 )
             });
         }
-        // What is written must be more than gets through.
+        // More must be written than gets through.
         let narrow = faults.contains(&Fault::Narrow);
         Self {
             regions,
@@ -297,17 +312,17 @@ impl Plan {
         }
     }
 
-    /// Whether a log may lose what it acknowledged.
+    /// Whether a log may lose acknowledged messages.
     pub fn loses_logs(&self) -> bool {
         LOSSES.into_iter().any(|fault| self.has(fault))
     }
 
-    /// Whether `fault` is on.
+    /// Whether `fault` is enabled.
     pub fn has(&self, fault: Fault) -> bool {
         self.faults.contains(&fault)
     }
 
-    /// How appends fare.
+    /// What happens to appends.
     pub fn trouble(&self) -> Trouble {
         Trouble {
             until: self.trouble,
@@ -327,7 +342,7 @@ impl Plan {
         Duration::from_millis(ROUND_TRIPS[from][to])
     }
 
-    /// The paths between its regions.
+    /// The paths between the regions.
     pub fn paths(&self) -> BTreeMap<(RegionName, RegionName), Path> {
         let mut paths = BTreeMap::new();
         for (i, from) in self.regions.iter().enumerate() {

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use isthmus_replication::planted::Planted;
 
 use crate::many;
+use crate::plan::UnknownName;
 
 /// Which faults, and within how many seeds.
 #[derive(Debug, clap::Args)]
@@ -23,19 +24,20 @@ pub struct Arguments {
     jobs: usize,
 }
 
-/// Reads the name of a planted fault.
+/// Parses the name of a planted fault.
 ///
 /// # Errors
-/// The names that there are.
-pub fn parse(name: &str) -> Result<Planted, String> {
+/// When the name is unknown; the text lists all names.
+pub fn parse(name: &str) -> Result<Planted, UnknownName> {
     let found = Planted::ALL.into_iter().find(|fault| fault.name() == name);
-    found.ok_or_else(|| Planted::ALL.map(Planted::name).join(", "))
+    found.ok_or_else(|| UnknownName::of(&Planted::ALL.map(Planted::name)))
 }
 
-/// Plants one fault after the other and prints the row of docs/testing.md for each; fails when one is not found.
+/// Plants one fault after the other and prints the row of docs/testing.md for each. Fails if one is
+/// not found.
 ///
 /// # Errors
-/// A process could not be started.
+/// Never; a seed whose process cannot be started counts as failed.
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let mut all_found = true;
     println!("| planted | found after seeds | by |\n|---|---|---|");

@@ -1,8 +1,9 @@
-//! The slow, obvious reference: what design.md section 5 says of one log, written down a second time without regard to memory
-//! or speed, and what its messages leave in cells.
+//! The slow, obvious reference: the rules of design.md section 5 for one log, implemented a second
+//! time without regard to memory or speed, and the cells that its messages produce.
 //!
-//! It remembers every identifier that it ever saw, judges each message by rules written here from the design alone, and keeps
-//! what was true after each message. When a log loses its tail it begins again from the log's first message.
+//! It remembers every identifier that it ever saw, judges each message by rules written here from
+//! the design alone, and keeps the state after each message. When a log loses its tail, the
+//! reference starts again from the log's first message.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,21 +18,21 @@ use isthmus_replication::names::RegionName;
 use isthmus_replication::time::Wall;
 use isthmus_replication::version::Version;
 
-/// What is in a cell.
+/// The content of a cell.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Held {
-    /// Which write.
+    /// The write that it comes from.
     pub version: Version,
-    /// When its value ends.
+    /// When its value expires.
     pub expires_at: Option<Wall>,
-    /// Its value; none of a delete.
+    /// Its value; `None` for a delete.
     pub value: Option<bytes::Bytes>,
 }
 
 /// The newest stamp of each region that a write had seen.
 type Seen = BTreeMap<RegionName, (u64, u64)>;
 
-/// What was true after one message.
+/// The state after one message.
 #[derive(Debug, Clone, PartialEq)]
 pub struct After {
     /// The message.
@@ -42,11 +43,11 @@ pub struct After {
     pub began_life: bool,
     /// The cells and versions that it brought, if it counted.
     pub versions: Vec<(CellId, Version)>,
-    /// A sum over the cells and their versions.
+    /// A sum over all cells and their versions.
     pub sum: u64,
     /// The log's own highest stamp.
     pub highest: u64,
-    /// Through where each origin's log was held: number of its life, and sequence.
+    /// Through where each origin's log was held: the number of its life, and the sequence.
     pub cursors: BTreeMap<RegionName, (u64, Sequence)>,
 }
 
@@ -62,20 +63,21 @@ pub struct Reference {
     mark: Option<(Sequence, u64)>,
     ids: BTreeSet<MessageId>,
     origins: BTreeMap<RegionName, (Life, Anchor)>,
-    /// Its cells.
+    /// The cells.
     pub cells: BTreeMap<CellId, Held>,
-    /// Of what each cell holds: which stamps of each region it had seen.
+    /// For the content of each cell, the newest stamp of each region that it had seen.
     seen: BTreeMap<CellId, Seen>,
-    /// Writes of the log's own region that another kept out or replaced without having seen them.
+    /// Writes of the log's own region that another write kept out or replaced without having seen
+    /// them.
     pub conflicts: BTreeSet<Version>,
-    /// What was true after each message, the first one first.
+    /// The state after each message, the first one first.
     pub history: Vec<After>,
-    /// What can't be, told once.
+    /// Violations found while reading.
     pub broken: Vec<String>,
 }
 
 impl Reference {
-    /// Of the empty log of `region`.
+    /// A reference for the empty log of `region`.
     pub fn new(region: RegionName) -> Self {
         Self {
             region,
@@ -95,12 +97,12 @@ impl Reference {
         }
     }
 
-    /// Whose log it is.
+    /// The region of the log.
     pub fn region(&self) -> &RegionName {
         &self.region
     }
 
-    /// The log's life; none before its first.
+    /// The log's life; `None` before its first.
     pub fn life(&self) -> Option<Life> {
         self.lives.last().map(|link| link.life)
     }
@@ -112,14 +114,14 @@ impl Reference {
             .map_or(Sequence::NONE, |after| after.anchor.sequence)
     }
 
-    /// What was true after the message at `sequence`.
+    /// The state after the message at `sequence`.
     pub fn after(&self, sequence: Sequence) -> Option<&After> {
         let index = usize::try_from(sequence.0.checked_sub(1)?).ok()?;
         self.history.get(index)
     }
 
-    /// How many of the messages after `from`, through `through`, do not count; none if a life begins there, since its agents read
-    /// some of them again.
+    /// The number of messages after `from`, through `through`, that do not count. `None` if a life
+    /// begins there, since its agents read some of them again.
     pub fn voids(&self, from: Sequence, through: Sequence) -> Option<u64> {
         let read = || (from.0 + 1..=through.0).filter_map(|at| self.after(Sequence(at)));
         let one_life = read().all(|after| !after.began_life);
@@ -165,8 +167,9 @@ impl Reference {
         });
     }
 
-    /// The greater version stays. A write that comes to its own region's log for the first time has been read by nobody: a greater
-    /// one that is there already can't have known of it, unless the same process wrote both.
+    /// Keeps the greater version. When a write first arrives in its own region's log, nobody has
+    /// read it: a greater version that is there already cannot have seen it, unless the same
+    /// process wrote both.
     fn merge(&mut self, change: Change, first: bool) {
         let value = match change.op {
             Op::Put { value, .. } => Some(bytes::Bytes::copy_from_slice(&value)),
@@ -222,7 +225,7 @@ impl Reference {
         }
     }
 
-    /// Whether a message counts; of one that does, whose changes it brings, if any.
+    /// `None` if a message does not count; else the region whose changes it brings, if any.
     fn counts(&mut self, message: &StoredMessage) -> Option<Option<RegionName>> {
         let header = message.header.as_ref().ok()?;
         let own = SubjectToken::Origin(self.region.clone());
@@ -291,8 +294,9 @@ impl Reference {
         }
     }
 
-    /// Design.md section 5: every stamp above the highest less max_behind, none above the log's time and max_ahead, a new id. What is
-    /// given back is as old as it is: once it is below the floor it may count again, and changes nothing.
+    /// Design.md section 5: every stamp is above the highest less max_behind, none is above the
+    /// log's time plus max_ahead, and the identifier is new. Restored writes keep their old stamps:
+    /// below the floor they may count again, and change nothing.
     fn local(&mut self, local: &Local, timestamp: Wall, bound_behind: bool) -> bool {
         let (lowest, highest) = (local.lowest_stamp.bits(), local.highest_stamp.bits());
         let above_floor = lowest > self.highest.saturating_sub(self.behind_millis << 16);
@@ -319,7 +323,8 @@ impl Reference {
         comes_next
     }
 
-    /// Design.md section 5: what comes after the least of the cursor and every fork since the cursor's life.
+    /// Design.md section 5: a range must follow the least of the cursor and every fork since the
+    /// cursor's life.
     pub fn comes_next(&self, range: &Range) -> bool {
         let links = range.lineage.links();
         if links.is_empty() {
@@ -334,7 +339,8 @@ impl Reference {
                         let forks = links[at + 1..].iter().map(|link| link.fork);
                         forks.chain([anchor.sequence]).min().unwrap_or(anchor.sequence)
                     }
-                    // All lives of the log are told, and this is none of them: it was made anew.
+                    // The lineage lists all lives of the log, and this one is not among them: the
+                    // log was created again.
                     None if links[0].parent.is_none()
                         && links
                             .last()
@@ -353,7 +359,7 @@ impl Reference {
     }
 }
 
-/// A sum over cells, their versions and ends, whatever their order.
+/// A sum over cells, their versions and expiry times, in any order.
 pub fn sum<'a>(cells: impl Iterator<Item = (&'a CellId, &'a Version, Option<Wall>)>) -> u64 {
     use std::hash::{DefaultHasher, Hash as _, Hasher as _};
     cells.fold(0, |sum, (id, version, expires_at)| {

@@ -1,4 +1,4 @@
-//! A simulated region: its NATS, and how appends fare there.
+//! A simulated region: its NATS, and what happens to appends there.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,7 +20,7 @@ pub struct Site {
     pub name: RegionName,
     /// Its NATS.
     pub nats: MemoryRegion,
-    /// The clock of its NATS server that leads.
+    /// The clock of its leading NATS server.
     pub clock: MachineClock,
     /// Where its gateways listen.
     pub gateways: Vec<SocketAddr>,
@@ -28,14 +28,14 @@ pub struct Site {
     counts: Arc<Mutex<FateCounts>>,
 }
 
-/// How often appends fared badly.
+/// How often appends were disturbed.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct FateCounts {
-    /// Landed long after their publisher gave up.
+    /// Appends that landed long after their publisher gave up.
     pub late: u64,
-    /// Landed, and the answer was lost.
+    /// Appends that landed, whose answer was lost.
     pub unanswered: u64,
-    /// Landed twice.
+    /// Appends that landed twice.
     pub twice: u64,
 }
 
@@ -75,12 +75,12 @@ impl Site {
         }
     }
 
-    /// What its processes know of their connection.
+    /// The connection state that its processes see.
     pub fn connection(&self) -> watch::Receiver<ConnectionState> {
         self.connection.subscribe()
     }
 
-    /// Says what its servers do.
+    /// Sets the behaviour of its servers.
     pub fn set_servers(&self, servers: Servers) {
         self.nats.set_servers(servers);
         let connected = servers != Servers::Away;
@@ -92,7 +92,7 @@ impl Site {
         });
     }
 
-    /// How often appends fared badly.
+    /// How often appends were disturbed.
     pub fn fates(&self) -> FateCounts {
         *self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }

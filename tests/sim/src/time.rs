@@ -1,4 +1,4 @@
-//! Simulated time, and clocks that are wrong about it.
+//! Simulated time, and clocks with errors.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -6,28 +6,28 @@ use std::time::Duration;
 
 use isthmus_replication::time::{Mono, Now, Wall};
 
-/// What every clock shows at the begin of a simulation, unless it is wrong: 1 January 2026.
+/// What every correct clock shows at the start of a simulation: 1 January 2026.
 const BEGIN: Wall = Wall::from_millis(1_767_225_600_000);
-/// How far time moves in one step of the world.
+/// The time that one step of the world takes.
 pub const TICK: Duration = Duration::from_millis(5);
 
-/// The time of the world. Clones are the same time.
+/// The time of the world. Clones share it.
 #[derive(Debug, Clone, Default)]
 pub struct Time(Arc<AtomicU64>);
 
 impl Time {
-    /// Since the begin of the simulation.
+    /// The time since the start of the simulation.
     pub fn now(&self) -> Duration {
         Duration::from_nanos(self.0.load(Ordering::Relaxed))
     }
 
-    /// One step on.
+    /// Advances by one step.
     pub fn tick(&self) {
         self.0.fetch_add(TICK.as_nanos() as u64, Ordering::Relaxed);
     }
 }
 
-/// A machine's clock: the time with an offset and a drift. Clones are the same clock.
+/// A machine's clock: the true time with an offset and a drift. Clones share it.
 #[derive(Debug, Clone, Default)]
 pub struct MachineClock(Arc<Error>);
 
@@ -38,7 +38,7 @@ struct Error {
 }
 
 impl MachineClock {
-    /// What it shows `since` the begin.
+    /// What it shows `since` the start.
     pub fn wall(&self, since: Duration) -> Wall {
         let micros = i64::try_from(since.as_micros()).unwrap_or(i64::MAX);
         let drift = micros / 1_000_000 * self.0.drift_ppm.load(Ordering::Relaxed);
@@ -47,24 +47,24 @@ impl MachineClock {
             .less(-(self.0.offset_micros.load(Ordering::Relaxed) + drift))
     }
 
-    /// Steps by `micros`.
+    /// Steps by `micros` microseconds.
     pub fn step(&self, micros: i64) {
         self.0.offset_micros.fetch_add(micros, Ordering::Relaxed);
     }
 
-    /// Runs fast by so many parts in a million; slow when negative.
+    /// Runs fast by `ppm` parts per million, or slow if negative.
     pub fn drift(&self, ppm: i64) {
         self.0.drift_ppm.store(ppm, Ordering::Relaxed);
     }
 
-    /// Is right again.
+    /// Removes offset and drift.
     pub fn correct(&self) {
         self.0.offset_micros.store(0, Ordering::Relaxed);
         self.0.drift_ppm.store(0, Ordering::Relaxed);
     }
 }
 
-/// The world's time and a machine's clock, as a machine that is never paused reads them.
+/// The world's time and a machine's clock, as read by a machine that is never paused.
 pub fn local_clock(time: &Time, clock: &MachineClock) -> isthmus_log::LocalClock {
     let (time, clock) = (time.clone(), clock.clone());
     Arc::new(move || {

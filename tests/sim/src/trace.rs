@@ -1,4 +1,5 @@
-//! The trace: one line for everything that happened, with the time and the machine; the same seed gives the same lines.
+//! The trace: one line per event, with the time and the machine. The same seed gives the same
+//! lines.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -28,9 +29,9 @@ static TRACE: Mutex<Trace> = Mutex::new(Trace {
 
 struct Trace {
     shown: Option<Level>,
-    /// The scratch folder, whose name differs from run to run. Lines leave it out.
+    /// The path of the scratch folder, which differs from run to run. Lines leave it out.
     folder: String,
-    /// Lines that wait for a full disk.
+    /// Lines that wait until the disk is not full.
     unsaid: String,
     at: Duration,
     machine: Option<Arc<str>>,
@@ -44,10 +45,11 @@ fn trace() -> MutexGuard<'static, Trace> {
     TRACE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Takes up what every process logs, and prints what is at least as important as `shown`; nothing when none.
+/// Collects the log lines of every process, and prints those of at least level `shown`; none if
+/// that is `None`.
 ///
 /// # Errors
-/// Something else does already.
+/// When another tracing subscriber is set already.
 pub fn begin(shown: Option<Level>) -> anyhow::Result<()> {
     trace().shown = shown;
     let subscriber = tracing_subscriber::registry().with(Lines);
@@ -59,10 +61,10 @@ pub fn leave_out(folder: &Path) {
     trace().folder = folder.display().to_string();
 }
 
-/// While it is held, what is logged is said by a machine.
+/// While this exists, log lines are attributed to a machine.
 pub struct Within(Option<Arc<str>>);
 
-/// What is logged from here on is of `machine`, now.
+/// Attributes log lines from here on to `machine`, at the present time.
 pub fn enter(machine: &Arc<str>, time: &Time) -> Within {
     let mut trace = trace();
     trace.at = time.now();
@@ -75,13 +77,13 @@ impl Drop for Within {
     }
 }
 
-/// What the trace came to: a hash over all lines, and how many there were.
+/// A hash over all lines, and their number.
 pub fn sum() -> (u64, u64) {
     let trace = trace();
     (trace.hash, trace.lines)
 }
 
-/// The alarms raised, by kind; errors that are no alarms have the kind `error`.
+/// The alarms raised, by kind; errors without a kind have the kind `error`.
 pub fn alarms() -> BTreeMap<String, Vec<String>> {
     trace().alarms.clone()
 }
@@ -91,7 +93,7 @@ pub fn warnings() -> Vec<String> {
     trace().warnings.clone()
 }
 
-/// Says something of the world itself.
+/// Adds a line about the world itself.
 pub fn world(time: &Time, text: &str) {
     let mut trace = trace();
     trace.at = time.now();
@@ -112,7 +114,7 @@ impl Trace {
             self.unsaid.push_str(&line);
             self.unsaid.push('\n');
             if !disk::is_full() {
-                // Who reads may have seen enough.
+                // The reader may have closed the pipe.
                 let _ = std::io::stdout().write_all(std::mem::take(&mut self.unsaid).as_bytes());
             }
         }

@@ -1,8 +1,9 @@
-//! The world: regions, machines, clients and time, one step after another.
+//! The world: regions, machines, clients and time, advanced step by step.
 //!
-//! A step moves time by [`crate::time::TICK`], lets the network and every NATS deliver what is due, lets faults begin and end, lets clients
-//! ask, then steps every machine in order, then looks at everything. First comes trouble; then everything heals, and the world
-//! must come to rest with every agent of every region equal within `BUDGET`.
+//! A step advances time by [`crate::time::TICK`], delivers what is due in the network and in every
+//! NATS, starts and heals faults, steps every machine in order, checks everything, and lets clients
+//! send operations. First there is trouble. Then everything heals, and the world must come to rest,
+//! with every agent of every region equal, within `BUDGET`.
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -28,36 +29,36 @@ use crate::trace;
 
 /// The world must be at rest this long after everything has healed.
 const BUDGET: Duration = Duration::from_secs(120);
-/// Before trouble begins, for a first mark and a leader.
+/// The time before trouble starts, for a first mark and a leader.
 const CALM: Duration = Duration::from_secs(3);
-/// Whether everything is at rest is looked at this often.
+/// How often the world is checked for rest.
 const LOOK: Duration = Duration::from_millis(250);
-/// A process that could not go on starts again after this.
+/// A failed process starts again after this.
 const RESTART: Duration = Duration::from_millis(500);
 
-/// A machine and what runs on it.
+/// A machine and its process.
 pub struct Slot {
     /// The machine.
     pub machine: Machine,
     /// Its process, unless it is down.
     pub run: Option<Run>,
-    /// It is paused.
+    /// Whether it is paused.
     pub paused: bool,
-    /// Its disk takes nothing more.
+    /// Whether its disk is full.
     pub disk_full: bool,
-    /// Which run of its process this is, of all runs in the world.
+    /// The number of this run of its process, among all runs in the world.
     pub number: usize,
-    /// A process that is down starts again then.
+    /// When a process that is down starts again.
     pub starts_at: Option<Duration>,
 }
 
-/// Everything.
+/// Everything that is simulated.
 pub struct World {
     /// Its time.
     pub time: Time,
-    /// What the seed decided.
+    /// What the seed determines.
     pub plan: Plan,
-    /// What is drawn from the seed as the world goes on.
+    /// The random numbers that the world draws as it runs.
     pub random: fastrand::Rng,
     /// The regions.
     pub sites: Vec<Site>,
@@ -67,9 +68,9 @@ pub struct World {
     pub network: Network,
     /// The shards.
     pub shards: Vec<Shard>,
-    /// What must hold.
+    /// The checks of what must hold.
     pub oracle: Oracle,
-    /// What is expected of the lag that is told.
+    /// The expected error of reported lag.
     pub expected_lag: lag::Expected,
     folder: TempDir,
     clients: Vec<Client>,
@@ -79,22 +80,22 @@ pub struct World {
     runs: usize,
 }
 
-/// How a simulation ended.
+/// The result of a simulation.
 #[derive(Debug)]
 pub struct Report {
-    /// What did not hold; empty when all did.
+    /// The checks that failed; empty if all passed.
     pub violations: Vec<String>,
-    /// How often each fault that was on happened.
+    /// How often each enabled fault happened.
     pub fired: BTreeMap<Fault, u64>,
-    /// Simulated time.
+    /// The simulated time.
     pub lasted: Duration,
-    /// What clients were told.
+    /// The answers to clients.
     pub outcomes: crate::oracle::ClientOutcomes,
-    /// Ranges of lanes that were behind.
+    /// Ranges that stand for more changes than they bring.
     pub conflated: u64,
-    /// How often a lag that was told was compared with what is.
+    /// How often a reported lag was compared with the true one.
     pub lags: u64,
-    /// How many parts of two regions' stores had to be equal.
+    /// How often a part of two regions' stores had to be equal.
     pub compared: u64,
     /// Writes that were overwritten unseen.
     pub conflicts: u64,
@@ -104,7 +105,7 @@ impl World {
     /// A world before its first step.
     ///
     /// # Errors
-    /// No folder, or settings that can't be loaded.
+    /// When there is no folder, or a file cannot be written.
     pub fn new(seed: u64, given: &Given) -> anyhow::Result<Self> {
         let mut random = fastrand::Rng::with_seed(seed);
         let plan = Plan::draw(&mut random, given);
@@ -192,10 +193,10 @@ impl World {
         Ok(())
     }
 
-    /// Runs to the end.
+    /// Runs the simulation to its end.
     ///
     /// # Errors
-    /// The simulation itself failed: settings, files.
+    /// When the simulation itself fails: settings, files.
     pub fn run(mut self) -> anyhow::Result<Report> {
         trace::world(&self.time, &self.plan.to_string());
         let mut faults = Faults::new(&self.plan, CALM);
@@ -228,7 +229,7 @@ impl World {
         })
     }
 
-    /// Without any fault nothing is refused, left open or warned of.
+    /// Without any fault, no operation may be refused or left open, and nothing may be warned of.
     fn faultless_troubles(&self) -> Vec<String> {
         if !self.plan.faults.is_empty() {
             return Vec::new();
@@ -242,7 +243,7 @@ impl World {
         open.into_iter().chain(warnings).collect()
     }
 
-    /// Lets the world come to rest.
+    /// Runs until the world is at rest.
     fn rest(&mut self) -> anyhow::Result<()> {
         let end = self.time.now() + BUDGET;
         let mut why = None;
@@ -281,8 +282,9 @@ impl World {
         differs.or_else(|| self.aside_differs())
     }
 
-    /// A log that is read again over a store that has newer writes can name a conflict that was none, and what an agent has not
-    /// stored when it ends is not set aside (docs/known-gaps.md).
+    /// Compares the writes set aside, unless logs lose messages: a log that is read again over a
+    /// store with newer writes can name a conflict that was none. What an agent has not stored when
+    /// it ends is not set aside (docs/known-gaps.md).
     fn aside_differs(&self) -> Option<String> {
         if self.plan.loses_logs() {
             return None;
@@ -292,7 +294,7 @@ impl World {
         self.oracle.aside_differs(&self.sites, all)
     }
 
-    /// Moves time by one step.
+    /// Advances time by one step.
     fn step(&mut self, faults: impl FnOnce(&mut Self)) -> anyhow::Result<()> {
         self.time.tick();
         self.network.advance();
@@ -314,7 +316,7 @@ impl World {
             };
             for handle in region.core.shards() {
                 self.oracle
-                    .look(&slot.machine.name, slot.number, slot.machine.site, handle);
+                    .observe(&slot.machine.name, slot.number, slot.machine.site, handle);
             }
         }
         if self.time.now().as_millis().is_multiple_of(lag::LOOK.as_millis()) {
@@ -331,7 +333,7 @@ impl World {
         Ok(())
     }
 
-    /// Starts what is to start, and starts again what could not go on.
+    /// Starts the processes that are due, and ends the ones that failed, to start again later.
     fn restart(&mut self) -> anyhow::Result<()> {
         let now = self.time.now();
         for slot in &mut self.slots {
@@ -358,7 +360,7 @@ impl World {
         Ok(())
     }
 
-    /// Ends the process of a machine at once.
+    /// Kills the process of a machine.
     pub fn kill(&mut self, slot: usize, starts_again_after: Duration) {
         let starts_at = self.time.now() + starts_again_after;
         let slot = &mut self.slots[slot];
@@ -368,7 +370,7 @@ impl World {
         slot.starts_at = Some(starts_at);
     }
 
-    /// Lets clients ask what is due.
+    /// Takes answers, and sends the operations that are due.
     fn clients(&mut self) {
         self.take_answers();
         while self.next_operation <= self.time.now() {
@@ -430,7 +432,7 @@ impl World {
         }
     }
 
-    /// The shards of every agent that runs.
+    /// The shards of every running agent.
     pub fn handles(&self) -> Vec<(String, usize, ShardHandle)> {
         let mut handles = Vec::new();
         for slot in &self.slots {

@@ -1,4 +1,5 @@
-//! The numbered scenarios that the simulator shows: each a handful of seeds with the faults that make it.
+//! The numbered scenarios that the simulator covers: each runs a few seeds with the faults that
+//! cause it.
 #![allow(clippy::unwrap_used)]
 
 use std::process::Command;
@@ -20,7 +21,8 @@ fn simulate(arguments: &[&str]) -> String {
     out.into_owned()
 }
 
-/// Simulates `count` seeds with just these faults; the simulator fails when something does not hold or a fault never happens.
+/// Simulates `count` seeds with exactly these faults. The simulator fails if a check fails or a
+/// fault never happens.
 fn seeds(count: &str, faults: &str, more: &[&str]) {
     let mut arguments = vec!["many", "--count", count, "--faults", faults];
     arguments.extend(more);
@@ -34,17 +36,17 @@ fn summary(seed: &str, more: &[&str]) -> Summary {
 }
 
 #[test]
-fn scenario_01_three_regions_are_equal_after_partitions_and_wrong_clocks() {
+fn scenario_01_three_regions_converge_after_cuts_and_clock_skew() {
     seeds("4", "cut,one-way-cut,clock-step,clock-drift", &["--regions", "3"]);
 }
 
 #[test]
-fn scenario_01_five_regions_are_equal_after_partitions_and_wrong_clocks() {
+fn scenario_01_five_regions_converge_after_cuts_and_clock_skew() {
     seeds("2", "cut,clock-step", &["--regions", "5"]);
 }
 
 #[test]
-fn scenario_06_a_client_that_wanders_writes_after_what_it_has_read() {
+fn scenario_06_a_roaming_client_writes_after_what_it_has_read() {
     seeds("4", "clock-step,clock-drift", &["--keys", "3"]);
 }
 
@@ -64,7 +66,7 @@ fn scenario_13_deletes_and_expiry_race_on_all_sides() {
 }
 
 #[test]
-fn scenario_14_a_mesh_of_five_applies_each_change_and_returns_none() {
+fn scenario_14_a_mesh_of_five_applies_each_change_without_echo() {
     seeds("2", "break,kill", &["--regions", "5"]);
 }
 
@@ -74,7 +76,7 @@ fn scenario_15_a_lost_tail_is_noticed_and_given_back() {
 }
 
 #[test]
-fn scenario_17_one_way_cuts_and_vanished_machines_hold_nothing_up_for_ever() {
+fn scenario_17_one_way_cuts_and_lost_machines_block_nothing() {
     seeds("4", "one-way-cut,vanish,break", &[]);
 }
 
@@ -84,7 +86,7 @@ fn scenario_20_a_flipped_bit_in_a_checkpoint_is_never_applied() {
 }
 
 #[test]
-fn scenario_23_a_range_that_can_not_be_decoded_is_set_aside_and_the_lane_goes_on() {
+fn scenario_23_an_undecodable_range_does_not_stop_its_lane() {
     seeds("4", "garble,break", &[]);
 }
 
@@ -103,9 +105,10 @@ fn scenario_40_a_publish_lands_long_after_its_writer_was_killed() {
     seeds("4", "late-append,lost-answer,kill", &[]);
 }
 
-/// Whether the journals name exactly what was overwritten unseen is judged at the end of every seed.
+/// At the end of every seed the simulator checks that the journals name exactly the writes that
+/// were overwritten unseen.
 #[test]
-fn scenario_42_a_causal_workload_sets_nothing_aside_and_a_conflicting_one_what_was_overwritten_unseen() {
+fn scenario_42_only_a_conflicting_workload_sets_writes_aside() {
     let faults = ["--faults", "cut,narrow,double-append"];
     for seed in ["1", "2", "3", "4"] {
         let causal = summary(seed, &[&faults[..], &["--clients", "1", "--keys", "3"]].concat());
@@ -122,7 +125,7 @@ fn logs_that_do_not_answer_or_are_not_found_lose_nothing() {
 }
 
 #[test]
-fn deleted_streams_lost_disks_and_full_ones_lose_nothing_that_an_agent_holds() {
+fn deleted_streams_and_lost_or_full_disks_lose_no_held_change() {
     seeds("3", "streams-deleted", &[]);
     seeds("3", "disk-full,kill", &[]);
     seeds("3", "disk-lost,disk-full", &[]);

@@ -1,9 +1,10 @@
-//! Which crate may see which: our own by `OURS`, and outside crates that only one place may name by `CONFINED`.
+//! Which crate may depend on which: our own by `OURS`, and outside crates that only some places may
+//! name by `CONFINED`.
 
 use crate::manifest::{self, Manifest};
 use crate::{File, Tree, Violation};
 
-/// Each crate of ours with the crates of ours that it may depend on.
+/// Each crate of ours with our crates that it may depend on.
 const OURS: &[(&str, &[&str])] = &[
     ("isthmus-replication", &[]),
     ("isthmus-report", &["isthmus-replication"]),
@@ -78,13 +79,13 @@ const BINARY: &[&str] = &[
 /// The userspace network, which the tests of every crate may depend on.
 const NETWORK_OF_TESTS: &str = "isthmus-wan";
 
-/// Outside crates that only some of ours may name.
+/// Outside crates that only some of our crates may name.
 struct Confined {
     packages: &'static [&'static str],
     to: &'static [&'static str],
     /// Crates whose tests may name them too.
     to_tests_of: &'static [&'static str],
-    /// Within that crate, the only path prefixes whose sources may name it; empty: all.
+    /// Path prefixes of the only sources that may name them; empty: all sources of those crates.
     sources: &'static [&'static str],
 }
 
@@ -113,7 +114,7 @@ const CONFINED: &[Confined] = &[
         to_tests_of: &["isthmus-e2e"],
         sources: &[],
     },
-    // Cells hold what others say: output::Table escapes it.
+    // Cells contain text from others: output::Table escapes it.
     Confined {
         packages: &["comfy-table"],
         to: &["isthmus"],
@@ -133,7 +134,7 @@ const CONFINED: &[Confined] = &[
     },
 ];
 
-/// Arrows between crates of ours that are not in `OURS`.
+/// Dependencies between our crates that are not in `OURS`.
 pub fn own_crates(tree: &Tree) -> Vec<Violation> {
     let (manifests, mut violations) = manifest::manifests(tree);
     for manifest in &manifests {
@@ -179,7 +180,7 @@ pub fn confined_crates(tree: &Tree) -> Vec<Violation> {
 }
 
 impl Confined {
-    /// Whether a crate may depend on these packages, `for_tests` or altogether.
+    /// Whether a crate may depend on these packages: for its tests if `for_tests`, else at all.
     fn allows(&self, manifest: &Manifest, for_tests: bool) -> bool {
         let name = manifest.name.as_str();
         self.to.contains(&name) || for_tests && self.to_tests_of.contains(&name)
@@ -192,7 +193,7 @@ impl Confined {
         self.allows(manifest, file.is_test()) && within
     }
 
-    /// The place where they may be named.
+    /// The places where they may be named.
     fn place(&self) -> String {
         if self.sources.is_empty() {
             self.to.join(", ")

@@ -1,4 +1,5 @@
-//! Habits of the Rust sources: short modules, nothing unfinished, owned tasks, bounded channels.
+//! Rules for Rust sources: short modules, nothing unfinished, owned tasks, bounded channels,
+//! escaped output.
 
 use crate::source::{Mention, Then, attributes};
 use crate::{File, Tree, Violation};
@@ -27,7 +28,7 @@ pub fn module_length(tree: &Tree) -> Vec<Violation> {
         .collect()
 }
 
-/// Sources that cannot be read, macros that stand for missing code, and tests that are switched off.
+/// Sources that cannot be parsed, macros that stand for missing code, and disabled tests.
 pub fn unfinished(tree: &Tree) -> Vec<Violation> {
     let mut violations = each_mention(tree, |_, mention| {
         let missing = ["todo", "unimplemented"].iter().any(|name| mention.has(&[name]));
@@ -50,7 +51,8 @@ pub fn unfinished(tree: &Tree) -> Vec<Violation> {
     violations
 }
 
-/// Tasks that nobody owns: outside the supervisor and tests any spawn, in tests one whose handle is dropped.
+/// Tasks without an owner: outside the supervisor and tests every spawn, in tests a spawn whose
+/// handle is dropped.
 pub fn naked_spawn(tree: &Tree) -> Vec<Violation> {
     each_mention(tree, |file, mention| {
         let spawns = [["tokio", "spawn"], ["task", "spawn"], ["task", "spawn_local"]];
@@ -78,7 +80,7 @@ pub fn naked_spawn(tree: &Tree) -> Vec<Violation> {
     })
 }
 
-/// Channels that hold any number of messages.
+/// Unbounded channels.
 pub fn unbounded_channels(tree: &Tree) -> Vec<Violation> {
     each_mention(tree, |_, mention| {
         let made = mention.names.iter().any(|name| {
@@ -97,7 +99,7 @@ pub fn unbounded_channels(tree: &Tree) -> Vec<Violation> {
     })
 }
 
-/// Writing to the terminal around the module that escapes what a terminal would act on.
+/// Output that bypasses the module that escapes what a terminal would act on.
 pub fn raw_output(tree: &Tree) -> Vec<Violation> {
     each_mention(tree, |file, mention| {
         if !file.path.starts_with(COMMAND_LINE) || file.path.starts_with(OUTPUT) {

@@ -1,8 +1,9 @@
-//! Images are built on what was looked at: a tag may name another image tomorrow, a digest names one.
+//! Base images are pinned by digest: a tag may refer to another image later, a digest always refers
+//! to the same one.
 
 use crate::{File, Tree, Violation};
 
-/// Bases of images without a digest.
+/// Base images without a digest.
 pub fn bases_by_digest(tree: &Tree) -> Vec<Violation> {
     let files = tree.files.iter().filter(|file| is_containerfile(file));
     files.flat_map(of_file).collect()

@@ -6,7 +6,8 @@ use crate::{Tree, Violation};
 
 const PAGE: &str = "docs/events.md";
 
-/// Kinds that a source records and the page does not describe, and kinds that the page describes and no source records.
+/// Kinds that a source records and the page does not describe, and kinds that the page describes
+/// and no source records.
 pub fn kinds(tree: &Tree) -> Vec<Violation> {
     let page = tree.file(PAGE).map_or("", |file| file.text.as_str());
     let described: Vec<(usize, &str)> = (1..)
@@ -32,7 +33,7 @@ pub fn kinds(tree: &Tree) -> Vec<Violation> {
     violations
 }
 
-/// The kinds of a source with their lines: literals that follow a severity.
+/// The kinds in a source with their lines: literals that follow a severity.
 fn recorded_in(code: &str) -> impl Iterator<Item = (usize, &str)> {
     code.match_indices("Severity::").filter_map(|(at, _)| {
         let after = code[at..].split_once(',')?.1;

@@ -1,7 +1,9 @@
-//! Rules of the repository that a compiler does not check, each a function from a [`Tree`] to the [`Violation`]s in it.
+//! Rules of the repository that a compiler does not check, each a function from a [`Tree`] to the
+//! [`Violation`]s in it.
 //!
-//! `tests/repository.rs` holds the repository to every rule; `tests/planted` plants a violation of each in a tree of
-//! its own and sees it found, so that a rule that has stopped looking fails too.
+//! `tests/repository.rs` applies every rule to the repository. `tests/planted` plants a violation
+//! of each rule in its own tree and checks that the rule finds it, so a rule that no longer checks
+//! anything fails too.
 
 pub mod arrows;
 pub mod code;
@@ -10,6 +12,7 @@ pub mod events;
 pub mod licences;
 pub mod manifest;
 pub mod markdown;
+pub mod names;
 pub mod purity;
 pub mod scripts;
 pub mod source;
@@ -25,9 +28,9 @@ pub use tree::{File, Tree};
 pub struct Violation {
     /// Path relative to the root of the tree, with `/` between its parts.
     pub path: String,
-    /// Line, counted from 1; 0 when the whole file is meant.
+    /// Line, counted from 1; 0 for the whole file.
     pub line: usize,
-    /// What is wrong and what to do about it.
+    /// What is wrong and how to fix it.
     pub what: String,
 }
 
@@ -41,7 +44,7 @@ impl Violation {
         }
     }
 
-    /// A violation by a file as a whole.
+    /// A violation of a file as a whole.
     pub fn of_file(path: impl Into<String>, what: impl Into<String>) -> Self {
         Self::at(path, 0, what)
     }

@@ -1,4 +1,4 @@
-//! What others let us do with the crates that are built into ours, by what each says in its manifest.
+//! The licences of the crates that are built into ours, as their manifests give them.
 
 use std::io;
 use std::process::Command;
@@ -6,19 +6,19 @@ use std::process::Command;
 use serde_json::Value;
 use spdx::{Expression, ParseMode};
 
-/// A crate that is built, and its licence as its manifest has it.
+/// A crate that is built, and the licence in its manifest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Package {
     /// Its name.
     pub name: String,
-    /// An SPDX expression; empty where it has none.
+    /// An SPDX expression; empty if there is none.
     pub licence: String,
 }
 
-/// Every crate of the lock file that others wrote.
+/// Every crate of the lock file that is not ours.
 ///
 /// # Errors
-/// `cargo metadata` does not run, or does not answer with JSON.
+/// When `cargo metadata` does not run, or does not answer with JSON.
 pub fn of_dependencies() -> io::Result<Vec<Package>> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
@@ -28,7 +28,7 @@ pub fn of_dependencies() -> io::Result<Vec<Package>> {
         .map_err(|_| io::Error::other(String::from_utf8_lossy(&output.stderr).into_owned()))?;
     let text = |package: &Value, name: &str| package[name].as_str().unwrap_or_default().to_owned();
     let packages = metadata["packages"].as_array().into_iter().flatten();
-    // Ours come from no registry.
+    // Our crates come from no registry.
     let of_others = packages.filter(|package| !package["source"].is_null());
     Ok(of_others
         .map(|package| Package {
@@ -38,7 +38,7 @@ pub fn of_dependencies() -> io::Result<Vec<Package>> {
         .collect())
 }
 
-/// Why a crate may not be built in where `allowed` are the licences that may be.
+/// Why a crate may not be built in if only the licences in `allowed` may be; `None` if it may.
 #[must_use]
 pub fn fault(package: &Package, allowed: &[&str]) -> Option<String> {
     let Package { name, licence } = package;

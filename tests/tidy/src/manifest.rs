@@ -1,4 +1,4 @@
-//! The workspace's Cargo.toml files as far as the arrows need them.
+//! The workspace's Cargo.toml files, as far as the dependency rules need them.
 
 use toml_edit::{DocumentMut, Item, Table, TableLike};
 
@@ -7,11 +7,11 @@ use crate::{Tree, Violation};
 /// A crate of the tree.
 #[derive(Debug)]
 pub struct Manifest {
-    /// Folder relative to the root.
+    /// Its folder, relative to the root.
     pub folder: String,
     /// The package's name.
     pub name: String,
-    /// What it depends on, in any section.
+    /// Its dependencies, of every section.
     pub dependencies: Vec<Dependency>,
 }
 
@@ -20,18 +20,18 @@ pub struct Manifest {
 pub struct Dependency {
     /// The package's name (not the name it is renamed to).
     pub name: String,
-    /// Whether only tests, examples and benches see it.
+    /// Whether only tests, examples and benches use it.
     pub for_tests: bool,
 }
 
 impl Manifest {
-    /// Path of the file itself.
+    /// The path of the manifest.
     pub fn path(&self) -> String {
         format!("{}/Cargo.toml", self.folder)
     }
 }
 
-/// Every crate of the tree; what cannot be read comes as a violation.
+/// Every crate of the tree; a manifest that cannot be read is a violation.
 pub fn manifests(tree: &Tree) -> (Vec<Manifest>, Vec<Violation>) {
     let mut found = Vec::new();
     let mut unreadable = Vec::new();
@@ -93,7 +93,8 @@ fn package(key: &str, value: &Item) -> String {
     renamed.unwrap_or(key).to_owned()
 }
 
-/// Names that the workspace's own `[workspace.dependencies]` renames are not followed; they are forbidden.
+/// Dependencies that `[workspace.dependencies]` renames. They are forbidden, since the rules do not
+/// follow the new names.
 pub fn renamed_in_workspace(tree: &Tree) -> Vec<Violation> {
     let Some(file) = tree.file("Cargo.toml") else {
         return vec![Violation::of_file("Cargo.toml", "the workspace has no manifest")];

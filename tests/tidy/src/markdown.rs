@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::{File, Tree, Violation};
 
-/// Links to files that are not there and to headings that a page does not have.
+/// Links to missing files, and to headings that a page does not have.
 pub fn links(tree: &Tree) -> Vec<Violation> {
     let mut violations = Vec::new();
     for page in tree.files.iter().filter(|file| file.path.ends_with(".md")) {
@@ -17,7 +17,7 @@ pub fn links(tree: &Tree) -> Vec<Violation> {
     violations
 }
 
-/// The targets of a page's links with their lines; code is left out.
+/// The targets of a page's links with their lines, without those in code.
 fn targets(text: &str) -> Vec<(usize, &str)> {
     let mut found = Vec::new();
     for (line, content) in prose(text) {
@@ -63,7 +63,7 @@ fn broken(tree: &Tree, page: &File, target: &str) -> Option<String> {
     (!known).then(|| format!("{target}: {resolved} has no such heading"))
 }
 
-/// The path that a link from `page` names, relative to the root.
+/// The path that a link from `page` leads to, relative to the root.
 fn resolve(page: &str, link: &str) -> String {
     let mut parts: Vec<&str> = match link.strip_prefix('/') {
         Some(_) => Vec::new(),
@@ -87,7 +87,7 @@ fn resolve(page: &str, link: &str) -> String {
     parts.join("/")
 }
 
-/// The anchor that a page is given for a heading: lower case, without punctuation, `-` for spaces.
+/// The anchor of a heading: lower case, without punctuation, `-` for spaces.
 fn anchor(heading: &str) -> String {
     let heading = heading.trim_start_matches('#').trim().to_lowercase();
     let kept = heading

@@ -1,4 +1,5 @@
-//! The replication core takes time as a value and randomness as a seed, and does no input or output.
+//! The replication core takes time as a value and randomness as a seed, and does no input or
+//! output.
 
 use crate::manifest::manifests;
 use crate::{Tree, Violation};
@@ -6,13 +7,13 @@ use crate::{Tree, Violation};
 /// Folder of the pure crate.
 const CORE: &str = "crates/replication";
 
-/// All that the pure crate may depend on: none of these opens a socket or a file, or reads a clock.
+/// The only dependencies of the pure crate: none opens a socket or a file, or reads a clock.
 const DEPENDENCIES: &[&str] = &["bytes", "crc32c", "prost", "thiserror", "xxhash-rust", "zstd"];
 
-/// What its tests may have beside that.
+/// The additional dependencies of its tests.
 const TEST_DEPENDENCIES: &[&str] = &["proptest"];
 
-/// Paths that a pure source never has, and why.
+/// Paths that a pure source may not contain, and why.
 const FORBIDDEN: &[(&[&str], &str)] = &[
     (&["Instant"], "reads a clock: take `Now` as a value"),
     (&["SystemTime"], "reads a clock: take `Now` as a value"),

@@ -1,4 +1,4 @@
-//! The scripts that are tests: acceptance scripts, and what is assumed of NATS.
+//! Rules for the scripts that are tests: acceptance scripts, and assumptions about NATS.
 
 use crate::{File, Tree, Violation};
 
@@ -6,7 +6,8 @@ const ACCEPTANCE: &str = "tests/acceptance";
 const ASSUMPTIONS: &str = "tests/assumptions";
 const ASSUMPTIONS_PAGE: &str = "docs/assumptions-nats.md";
 
-/// Acceptance scripts that the runner would not run, that have no negative run, or whose numbers leave a gap.
+/// Acceptance scripts that the runner would not run or that have no negative run, and gaps in their
+/// numbers.
 pub fn acceptance(tree: &Tree) -> Vec<Violation> {
     let mut violations = Vec::new();
     let mut numbers = Vec::new();
@@ -54,7 +55,7 @@ fn number(name: &str) -> Option<u32> {
         .flatten()
 }
 
-/// Files with a `#!` line that nobody can execute.
+/// Files with a `#!` line that are not executable.
 pub fn executable(tree: &Tree) -> Vec<Violation> {
     let scripts = tree
         .files
@@ -66,7 +67,7 @@ pub fn executable(tree: &Tree) -> Vec<Violation> {
         .collect()
 }
 
-/// Tests of assumptions that the page about them does not name, and names on the page that are no test.
+/// Tests of assumptions that their page does not name, and names on the page without a test.
 pub fn assumptions(tree: &Tree) -> Vec<Violation> {
     let Some(page) = tree.file(ASSUMPTIONS_PAGE) else {
         return vec![Violation::of_file(

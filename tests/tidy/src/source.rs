@@ -1,10 +1,11 @@
-//! Rust source as the paths that it names: comments and strings are gone, and `use` groups are written out.
+//! Rust source as the paths that it names: without comments and strings, and with `use` groups
+//! expanded.
 
 use std::str::FromStr;
 
-use proc_macro2::{Delimiter, Group, TokenStream, TokenTree};
+use proc_macro2::{Delimiter, Group, LexError, TokenStream, TokenTree};
 
-/// A path such as `tokio::spawn`, or a single name, where it stands in a file.
+/// A path such as `tokio::spawn`, or a single name, at its place in a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mention {
     /// The names of the path; `use a::{b, c::d}` gives `a`, `a::b` and `a::c::d`.
@@ -13,9 +14,9 @@ pub struct Mention {
     pub line: usize,
     /// What follows the path.
     pub then: Then,
-    /// Whether the path begins a statement, so that a call of it drops what it returns when a `;` follows.
+    /// Whether the path starts a statement, so that a call of it drops its result if a `;` follows.
     pub begins_statement: bool,
-    /// Whether it stands in an item under `#[cfg(test)]`.
+    /// Whether it is in an item under `#[cfg(test)]`.
     pub in_tests: bool,
 }
 
@@ -24,11 +25,11 @@ pub struct Mention {
 pub enum Then {
     /// `!`, a macro call.
     Bang,
-    /// Parentheses: a call. `empty`: without arguments. `ends_statement`: a `;` follows them.
+    /// Parentheses: a call.
     Call {
-        /// Without arguments.
+        /// Whether the call has no arguments.
         empty: bool,
-        /// A `;` follows the call.
+        /// Whether a `;` follows the call.
         ends_statement: bool,
     },
     /// Anything else.
@@ -36,7 +37,7 @@ pub enum Then {
 }
 
 impl Mention {
-    /// Whether these names follow one another in the path.
+    /// Whether these names are consecutive in the path.
     pub fn has(&self, names: &[&str]) -> bool {
         self.names.windows(names.len()).any(|window| window == names)
     }
@@ -47,13 +48,29 @@ impl Mention {
     }
 }
 
+/// A text that is not Rust.
+#[derive(Debug, thiserror::Error)]
+#[error("line {line}: {error}")]
+pub struct NotRust {
+    line: usize,
+    error: String,
+}
+
+impl From<LexError> for NotRust {
+    fn from(error: LexError) -> Self {
+        Self {
+            line: error.span().start().line,
+            error: error.to_string(),
+        }
+    }
+}
+
 /// Every path and name in the source.
 ///
 /// # Errors
 /// When the text is not Rust; the message has the line.
-pub fn mentions(text: &str) -> Result<Vec<Mention>, String> {
-    let stream = TokenStream::from_str(text)
-        .map_err(|error| format!("line {}: {error}", error.span().start().line))?;
+pub fn mentions(text: &str) -> Result<Vec<Mention>, NotRust> {
+    let stream = TokenStream::from_str(text)?;
     let mut found = Vec::new();
     collect(
         stream,
@@ -66,12 +83,12 @@ pub fn mentions(text: &str) -> Result<Vec<Mention>, String> {
     Ok(found)
 }
 
-/// The lines of attributes with this name and no other token, such as `#[ignore]` or `#[ignore = "…"]`.
+/// The lines of attributes that start with this name, such as `#[ignore]` or `#[ignore = "…"]`.
 ///
 /// # Errors
 /// When the text is not Rust.
-pub fn attributes(text: &str, name: &str) -> Result<Vec<usize>, String> {
-    let stream = TokenStream::from_str(text).map_err(|error| error.to_string())?;
+pub fn attributes(text: &str, name: &str) -> Result<Vec<usize>, NotRust> {
+    let stream = TokenStream::from_str(text)?;
     let mut found = Vec::new();
     collect_attributes(stream, name, &mut found);
     Ok(found)
@@ -94,7 +111,7 @@ fn collect_attributes(stream: TokenStream, name: &str, found: &mut Vec<usize>) {
     }
 }
 
-/// Where a stream of tokens stands.
+/// The context of a stream of tokens.
 #[derive(Clone, Copy)]
 struct Place<'names> {
     /// The path that the names of a `use` group continue.
@@ -138,7 +155,7 @@ fn is_cfg_test(group: &Group) -> bool {
     group.delimiter() == Delimiter::Bracket && group.stream().to_string().replace(' ', "") == "cfg(test)"
 }
 
-/// Reads the path that begins at `start` and returns where it ends; groups after it are left to the caller.
+/// Reads the path that starts at `start` and returns its end; the caller handles groups after it.
 fn path(tokens: &[TokenTree], start: usize, place: Place<'_>, found: &mut Vec<Mention>) -> usize {
     let mut names = place.prefix.to_vec();
     let mut at = start;
@@ -188,7 +205,7 @@ fn then(rest: &[TokenTree]) -> Then {
     }
 }
 
-/// Whether nothing takes the value of an expression that comes after these tokens; `let _ =` counts as nothing.
+/// Whether the value of an expression after these tokens is unused; `let _ =` counts as unused.
 fn begins_statement(before: &[TokenTree]) -> bool {
     match before {
         [] => true,

@@ -1,8 +1,9 @@
-//! What no text file of the repository holds: notes of unfinished work, paths of one machine, hosts of package registries.
+//! Rules for every text file: no notes of unfinished work, no paths of one machine, no hosts of
+//! package registries.
 
 use crate::{File, Tree, Violation};
 
-/// Words that mark unfinished work; written in two halves, so that this file does not hold them.
+/// Words that mark unfinished work; split, so that this file does not contain them.
 const UNFINISHED: &[&str] = &[concat!("TO", "DO"), concat!("FIX", "ME"), concat!("XX", "X")];
 
 /// Folders of one machine.
@@ -13,7 +14,7 @@ const MACHINE_PATHS: &[&str] = &[
     concat!("/Us", "ers/"),
 ];
 
-/// The folder for temporary files: tests may name it in what they expect, nothing else asks for it by name.
+/// The folder for temporary files. Only tests may name it, in what they expect.
 const TEMPORARY: &str = concat!("/tm", "p/");
 
 /// Hosts of package registries.
@@ -27,8 +28,12 @@ const HOSTS: &[&str] = &[
     concat!("proxy.golang", ".org"),
 ];
 
-/// How Cargo.lock and cargo's own files call the default registry; it says nothing of where a machine fetches from.
+/// The name of the default registry in Cargo.lock and cargo's own files. It does not tell from
+/// where a machine downloads.
 const DEFAULT_REGISTRY: &str = concat!("registry+https://github.com/rust-lang/crates", ".io-index");
+
+/// The most columns of a comment, with its indentation.
+pub const COMMENT_WIDTH: usize = 100;
 
 /// Notes of unfinished work.
 pub fn unfinished(tree: &Tree) -> Vec<Violation> {
@@ -69,6 +74,22 @@ pub fn registry_hosts(tree: &Tree) -> Vec<Violation> {
     })
 }
 
+/// Comments of Rust sources that are wider than [`COMMENT_WIDTH`]. Tables and addresses may be.
+pub fn comment_width(tree: &Tree) -> Vec<Violation> {
+    let mut violations = Vec::new();
+    for file in tree.rust() {
+        for (index, line) in file.text.lines().enumerate() {
+            let comment = line.trim_start().starts_with("//");
+            let table = line.trim_start_matches(['/', '!', ' ']).starts_with('|');
+            if comment && !table && !line.contains("://") && line.chars().count() > COMMENT_WIDTH {
+                let what = format!("a comment of more than {COMMENT_WIDTH} columns: wrap it");
+                violations.push(Violation::at(&file.path, index + 1, what));
+            }
+        }
+    }
+    violations
+}
+
 fn each_line(tree: &Tree, rule: impl Fn(&File, &str) -> Option<String>) -> Vec<Violation> {
     let mut violations = Vec::new();
     for file in &tree.files {
@@ -79,7 +100,7 @@ fn each_line(tree: &Tree, rule: impl Fn(&File, &str) -> Option<String>) -> Vec<V
     violations
 }
 
-/// Whether the word stands alone in the line.
+/// Whether the line contains the word, not as a part of another word.
 fn has_word(line: &str, word: &str) -> bool {
     let part_of_word = |character: Option<char>| {
         character.is_some_and(|character| character.is_alphanumeric() || character == '_')
@@ -89,7 +110,7 @@ fn has_word(line: &str, word: &str) -> bool {
     })
 }
 
-/// Whether the path stands in the line as an absolute one, not as the middle of a longer path or address.
+/// Whether the line contains the path as an absolute one, not inside a longer path or address.
 fn has_absolute(line: &str, path: &str) -> bool {
     line.match_indices(path).any(|(at, _)| {
         let before = line[..at].chars().next_back();

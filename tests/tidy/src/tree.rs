@@ -3,9 +3,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use crate::source::{Mention, mentions};
+use crate::source::{Mention, NotRust, mentions};
 
-/// Folders that hold nothing that is written: version control, build results, fetched tools, inputs of fuzzers.
+/// Folders without sources: version control, build results, downloaded tools, inputs of fuzzers.
 const SKIPPED: &[&str] = &[
     ".git",
     ".tools",
@@ -21,7 +21,7 @@ const SKIPPED: &[&str] = &[
 /// A marker that cargo puts in a target folder of any name.
 const CACHE_MARKER: &str = "CACHEDIR.TAG";
 
-/// A file of the tree that is text.
+/// A text file of the tree.
 #[derive(Debug)]
 pub struct File {
     /// Path relative to the root, with `/` between its parts.
@@ -30,7 +30,7 @@ pub struct File {
     pub text: String,
     /// Whether its owner may execute it.
     pub executable: bool,
-    mentions: OnceLock<Result<Vec<Mention>, String>>,
+    mentions: OnceLock<Result<Vec<Mention>, NotRust>>,
 }
 
 impl File {
@@ -39,16 +39,16 @@ impl File {
         self.path.ends_with(".rs")
     }
 
-    /// Every path and name in it, as Rust.
+    /// Every path and name in it, parsed as Rust.
     ///
     /// # Errors
     /// When it is not Rust; the message has the line.
-    pub fn mentions(&self) -> Result<&[Mention], &str> {
+    pub fn mentions(&self) -> Result<&[Mention], &NotRust> {
         let read = self.mentions.get_or_init(|| mentions(&self.text));
-        read.as_deref().map_err(String::as_str)
+        read.as_deref()
     }
 
-    /// Whether it lies in a folder or module of tests.
+    /// Whether it is in a folder or module of tests.
     pub fn is_test(&self) -> bool {
         self.path
             .split('/')
@@ -59,9 +59,9 @@ impl File {
 /// The text files under a root, in the order of their paths.
 #[derive(Debug)]
 pub struct Tree {
-    /// Where the tree stands.
+    /// The root of the tree.
     pub root: PathBuf,
-    /// Its text files; others are left out.
+    /// Its text files; other files are left out.
     pub files: Vec<File>,
 }
 
@@ -80,7 +80,8 @@ impl Tree {
         })
     }
 
-    /// The repository that this crate is part of where cargo runs it: a build folder may be shared by several checkouts.
+    /// The repository of this crate, at the place where cargo runs it: several checkouts may share
+    /// one build folder.
     ///
     /// # Errors
     /// When a folder or file cannot be read, or cargo does not run it.

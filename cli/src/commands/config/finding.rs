@@ -1,4 +1,4 @@
-//! What `isthmus config check --json` tells.
+//! The output of `isthmus config check --json`.
 
 use std::path::{Path, PathBuf};
 
@@ -8,19 +8,19 @@ use serde::Serialize;
 use super::{Checked, ConfigError};
 use crate::folder::FolderError;
 
-/// What is wrong with a settings file.
+/// One fault in a settings file.
 #[derive(Debug, Serialize)]
 pub(super) struct Finding {
     file: PathBuf,
-    /// Counted from 1; absent where it is not known.
+    /// Counted from 1; `None` if it is not known.
     line: Option<u64>,
     message: String,
-    /// What to do about it; empty where the message says it.
+    /// How to fix it; empty if the message already includes that.
     mend: String,
 }
 
 impl Finding {
-    /// What is wrong with a file that was checked.
+    /// The fault of a file that was checked, if it has one.
     pub(super) fn of((checked, good): &Checked) -> Option<Self> {
         let error = good.as_ref().err()?;
         Some(match error {

@@ -37,7 +37,8 @@ fn agents() -> HistoryEntry {
     }
 }
 
-/// One key written twice, another written and deleted, a third with an unknown last write that did happen.
+/// One key written twice, another written and deleted, a third with an unknown last write that did
+/// happen.
 fn good() -> Vec<HistoryEntry> {
     let mut history = vec![
         invoke(1, "a", Some("a1")),
@@ -178,7 +179,7 @@ fn a_value_under_another_writes_version_is_invented() {
 }
 
 #[test]
-fn an_unknown_delete_explains_a_newer_tombstone_and_no_older_one() {
+fn an_unknown_delete_explains_only_a_newer_tombstone() {
     let mut history = vec![
         invoke(1, "a", Some("a1")),
         ok(1, 10),

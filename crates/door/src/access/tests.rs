@@ -126,14 +126,15 @@ fn a_door_that_other_machines_reach_is_never_open_to_everybody() {
     let doorway = Doorway::new();
     let gate = doorway.gate_at("0.0.0.0:7111", &[("alice", "secret", Role::Operate)]);
     assert!(name_of(&gate, Some("Bearer secret")).is_ok());
-    // A file that names nobody is good for an address on loopback, where this door does not listen before its next start.
+    // Settings without callers are valid for an address on loopback, but this door does not listen
+    // there until its next start.
     gate.replace(&callers(&[]));
     assert!(name_of(&gate, None).is_err());
     assert!(name_of(&gate, Some("Bearer secret")).is_err());
 }
 
 #[test]
-fn a_refusal_is_counted_each_time_and_told_once_a_minute() {
+fn each_refusal_is_counted_and_reported_once_a_minute() {
     let doorway = Doorway::new();
     let gate = doorway.gate(&[("alice", "secret", Role::Read)]);
     assert!(name_of(&gate, Some("Bearer guessed")).is_err());
@@ -149,7 +150,7 @@ fn a_refusal_is_counted_each_time_and_told_once_a_minute() {
 }
 
 #[tokio::test]
-async fn each_request_of_an_operator_needs_its_role_and_acts_are_recorded() {
+async fn each_operator_request_needs_its_role_and_acts_are_recorded() {
     let doorway = Doorway::new();
     let gate = doorway.gate(&[
         ("reader", "r", Role::Read),

@@ -48,7 +48,7 @@ fn carry(process: &Process<()>, name: &str, region: &MemoryRegion) -> History {
     history
 }
 
-/// The messages that the region tells once there are `count` of them.
+/// The messages of the region's events, once there are `count` of them.
 async fn recorded(history: &History, count: usize) -> Vec<String> {
     let all = async {
         loop {
@@ -73,7 +73,7 @@ fn record(process: &Process<()>, numbers: std::ops::Range<usize>) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn events_wait_for_the_journal_as_far_as_there_is_room_and_the_rest_is_counted() {
+async fn events_wait_for_the_journal_and_any_without_room_are_counted() {
     let (process, region) = (process(), region().await);
     let history = carry(&process, "agent-1", &region);
     record(&process, 0..3);
@@ -103,9 +103,9 @@ fn refuse(process: &Process<()>, from: u32) {
     events.record_from(&source, Severity::Warning, "access_refused", "refused", fields);
 }
 
-/// How many events of a kind the journal holds that `which` finds.
+/// The number of events of a kind in the journal for which `which` is true.
 fn kept(region: &MemoryRegion, kind: &str, which: impl Fn(&Value) -> bool) -> usize {
-    let entries = region.look_into_journal(&JournalName::Events);
+    let entries = region.journal_entries(&JournalName::Events);
     let events = entries.iter().filter_map(shown);
     events
         .filter(|event| event["kind"] == kind && which(event))
@@ -113,7 +113,7 @@ fn kept(region: &MemoryRegion, kind: &str, which: impl Fn(&Value) -> bool) -> us
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_flood_of_refusals_pushes_neither_acts_nor_refusals_of_others_out_of_the_journal() {
+async fn a_flood_of_refusals_pushes_nothing_else_out_of_the_journal() {
     let (process, region) = (process(), region().await);
     let history = carry(&process, "agent-1", &region);
     let (acts, others, flood) = (50, 30, 1_000);
@@ -156,7 +156,7 @@ async fn each_run_of_a_process_has_places_of_its_own_in_the_journal() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_every_process_sees_is_kept_once_and_pages_follow_each_other() {
+async fn a_shared_event_is_kept_once_and_pages_follow_each_other() {
     let region = region().await;
     let processes = [process(), process(), process()];
     for (n, process) in processes.iter().enumerate() {
@@ -183,7 +183,7 @@ async fn what_every_process_sees_is_kept_once_and_pages_follow_each_other() {
     assert_eq!((read.len(), ups.count()), (7, 1));
 }
 #[tokio::test(start_paused = true)]
-async fn who_follows_is_told_what_is_new_and_of_its_own_process_while_the_journal_is_silent() {
+async fn followers_get_process_events_while_the_journal_is_silent() {
     let (process, region) = (process(), region().await);
     let history = carry(&process, "agent-1", &region);
     record(&process, 0..2);
@@ -213,7 +213,7 @@ async fn who_follows_is_told_what_is_new_and_of_its_own_process_while_the_journa
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_kept_goes_into_a_journal_that_was_made_anew_and_who_follows_goes_on() {
+async fn a_recreated_journal_gets_kept_events_and_followers_continue() {
     let (process, region) = (process(), region().await);
     let history = carry(&process, "agent-1", &region);
     let mut follower = history.follow(HOUR);

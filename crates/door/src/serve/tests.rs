@@ -179,7 +179,7 @@ async fn a_head_beyond_its_bound_is_refused() {
 }
 
 #[tokio::test]
-async fn an_answer_that_is_not_read_ends_the_connection_and_does_not_hold_a_stop() {
+async fn an_unread_answer_ends_its_connection_and_delays_no_stop() {
     let limits = Limits {
         unread: Duration::from_millis(300),
         ..Limits::default()
@@ -202,7 +202,7 @@ async fn an_answer_that_is_not_read_ends_the_connection_and_does_not_hold_a_stop
 }
 
 #[tokio::test]
-async fn addresses_that_cannot_be_used_are_told_with_the_mend() {
+async fn unusable_addresses_are_reported_with_a_fix() {
     let taken = bound(Limits::default()).await;
     let in_use = bind(taken.address()).await.unwrap_err();
     assert!(matches!(in_use, BindError::InUse { .. }), "{in_use}");
@@ -215,7 +215,7 @@ async fn addresses_that_cannot_be_used_are_told_with_the_mend() {
     ));
 }
 
-/// TLS of a certificate that signs itself; its files are read once.
+/// TLS with a self-signed certificate; its files are read once.
 fn tls() -> Arc<DoorTls> {
     let folder = tempfile::tempdir().unwrap();
     let own = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
@@ -232,7 +232,7 @@ fn tls() -> Arc<DoorTls> {
 }
 
 #[tokio::test]
-async fn scenario_27_a_handshake_that_does_not_come_or_is_garbage_ends_the_connection_and_holds_no_stop() {
+async fn scenario_27_a_missing_or_garbage_handshake_is_disconnected() {
     let settings = DoorSettings::<()> {
         listen: "127.0.0.1:0".parse().unwrap(),
         tls: None,

@@ -1,8 +1,8 @@
-//! TLS for the doors of this process: a certificate of its own, and callers who may prove themselves with one of theirs.
+//! TLS for the doors of this process: the door's own certificate, and optional client certificates.
 //!
-//! As with links: TLS 1.3 alone, nothing resumed, new files are checked before they are used. A caller's certificate is
-//! judged again at the first request after the trusted CAs have changed, so that one that holds no longer ends there,
-//! on a connection that stands too.
+//! As with links, only TLS 1.3 is accepted, sessions are not resumed, and new files are checked
+//! before they are used. A client certificate is checked again at the first request after the files
+//! have changed, so a certificate that is no longer valid is refused even on an open connection.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -28,19 +28,20 @@ use crate::fingerprint::{Fingerprint, Revoked};
 use crate::identity;
 use crate::tls;
 
-/// What is spoken over a door.
+/// The application protocol of a door.
 const PROTOCOL: &[u8] = b"http/1.1";
 
-/// The files of a door, all PEM but the list of revoked fingerprints.
+/// The files of a door. All are PEM except the list of revoked fingerprints.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DoorFiles {
     /// The door's certificate, then its intermediates.
     pub certificate: PathBuf,
     /// The certificate's private key.
     pub key: PathBuf,
-    /// The CAs that may vouch for callers; without them no caller is asked for a certificate.
+    /// The CAs of client certificates; if absent, callers are not asked for a certificate.
     pub clients: Option<PathBuf>,
-    /// The fingerprints of keys and certificates that are refused: callers' own, and those of intermediates that they present.
+    /// The fingerprints of revoked keys and certificates: those of callers and of the intermediates
+    /// that they present.
     pub revoked: Option<PathBuf>,
 }
 
@@ -51,7 +52,7 @@ impl DoorFiles {
     }
 }
 
-/// The TLS of one door. Shared by its listener and its connections.
+/// The TLS of one door. Its listener and connections share it.
 #[derive(Debug)]
 pub struct DoorTls {
     files: DoorFiles,
@@ -70,18 +71,19 @@ struct Snapshot {
     own: CertificateDer<'static>,
 }
 
-/// The certificate that a caller has proven to hold.
+/// The authenticated certificate of a caller.
 #[derive(Debug)]
 pub struct ClientCertificate {
     chain: Vec<CertificateDer<'static>>,
     names: BTreeSet<String>,
     not_after: u64,
-    /// Twice the generation that judged it last, and 1 more if it holds.
+    /// The last verdict: twice the number of the generation that gave it, plus 1 if the certificate
+    /// is valid.
     verdict: AtomicU64,
 }
 
 impl ClientCertificate {
-    /// The URIs and DNS names that it carries.
+    /// The URIs and DNS names in the certificate.
     #[must_use]
     pub fn names(&self) -> &BTreeSet<String> {
         &self.names
@@ -92,7 +94,7 @@ impl DoorTls {
     /// Reads and checks `files`.
     ///
     /// # Errors
-    /// [`CredentialsError`] names the file and the mend.
+    /// [`CredentialsError`] names the file and the fix.
     pub fn load(files: DoorFiles) -> Result<Self, CredentialsError> {
         let contents = Contents::read(files.paths())?;
         let snapshot = Snapshot::of(&contents, &files, 1)?;
@@ -103,10 +105,10 @@ impl DoorTls {
         })
     }
 
-    /// Reads the files again and uses them for every later handshake if they are sound.
+    /// Reads the files again and, if they are valid, uses them for every later handshake.
     ///
     /// # Errors
-    /// [`CredentialsError`] names the file and the mend; what was in use stays.
+    /// [`CredentialsError`] names the file and the fix; the previous files stay in use.
     pub fn reload(&self) -> Result<Reload, CredentialsError> {
         let _one_at_a_time = self.reloading.lock().unwrap_or_else(PoisonError::into_inner);
         let current = self.current.load();
@@ -126,17 +128,18 @@ impl DoorTls {
         watch::reload_on_change(&paths, period, move || self.reload(), report).await;
     }
 
-    /// The fingerprint of the door's own certificate, and its end in seconds since the Unix epoch.
+    /// The fingerprint of the door's own certificate, and its expiry in seconds since the Unix
+    /// epoch.
     #[must_use]
     pub fn own(&self) -> (Fingerprint, u64) {
         let current = self.current.load();
         (Fingerprint::of(&current.own), identity::not_after(&current.own))
     }
 
-    /// Does the handshake of an accepted connection; the caller bounds its time.
+    /// Performs the handshake of an accepted connection. The caller must limit its time.
     ///
     /// # Errors
-    /// What is wrong with the handshake, the caller's certificate included.
+    /// The failure of the handshake, including a rejected client certificate.
     pub async fn accept<IO>(&self, stream: IO) -> io::Result<(TlsStream<IO>, Option<ClientCertificate>)>
     where
         IO: AsyncRead + AsyncWrite + Unpin,
@@ -158,7 +161,8 @@ impl DoorTls {
         Ok((stream, proven))
     }
 
-    /// Whether a caller's certificate holds at this time, by the CAs and the list of revoked ones in use.
+    /// Whether a caller's certificate is valid now, according to the CAs and the revocation list in
+    /// use.
     #[must_use]
     pub fn still_holds(&self, certificate: &ClientCertificate) -> bool {
         let current = self.current.load();

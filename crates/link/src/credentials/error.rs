@@ -1,4 +1,4 @@
-//! Why credentials can't be used.
+//! Errors of credentials.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use crate::limits::CREDENTIAL_FILE_BYTES;
 use crate::peer::End;
 use crate::refusal::Refusal;
 
-/// Credentials that can't be used. Each names its file and the mend.
+/// Credentials that can't be used. Each message names the file and the fix.
 #[derive(Debug, thiserror::Error)]
 pub enum CredentialsError {
     /// A file can't be read.
@@ -20,11 +20,11 @@ pub enum CredentialsError {
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The I/O error.
         #[source]
         source: io::Error,
     },
-    /// A file is larger than any credentials are.
+    /// A file is larger than any valid credentials file.
     #[error("{} is larger than {CREDENTIAL_FILE_BYTES} bytes: is it the right file?", path.display())]
     TooLarge {
         /// The file.
@@ -35,47 +35,47 @@ pub enum CredentialsError {
     Pem {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The PEM error.
         #[source]
         source: pem::Error,
     },
-    /// A file holds no certificate.
+    /// A file contains no certificate.
     #[error("{} holds no certificate: put one there in PEM", path.display())]
     NoCertificate {
         /// The file.
         path: PathBuf,
     },
-    /// A file holds no private key.
+    /// A file contains no private key.
     #[error("{} holds no private key: put one there in PEM, unencrypted", path.display())]
     NoKey {
         /// The file.
         path: PathBuf,
     },
-    /// The key can't be used or is not the certificate's.
+    /// The key can't be used or does not belong to the certificate.
     #[error("the key {} and the certificate {} don't go together: put the certificate's own key there", key.display(), certificate.display())]
     Key {
         /// The key's file.
         key: PathBuf,
         /// The certificate's file.
         certificate: PathBuf,
-        /// What TLS says.
+        /// The TLS error.
         #[source]
         source: rustls::Error,
     },
-    /// The certificate of a door has ended.
+    /// The certificate of a door has expired.
     #[error("the certificate in {} has ended: put a new one there", path.display())]
     Ended {
         /// The certificate's file.
         path: PathBuf,
     },
-    /// The certificate does not speak for this region.
+    /// The certificate is not valid for a gateway of this region.
     #[error("{} does not speak for region {region} {}: put the certificate of this region's gateways there ({refusal})", path.display(), as_end(*.end))]
     Unfit {
         /// The certificate's file.
         path: PathBuf,
         /// This region.
         region: RegionName,
-        /// The end of a link for which it does not hold.
+        /// The end of a link for which it is not valid.
         end: End,
         /// Why peers would refuse it.
         refusal: Box<Refusal>,
@@ -85,9 +85,9 @@ pub enum CredentialsError {
     Anchor {
         /// The trust file.
         path: PathBuf,
-        /// Which certificate of the file, from 1.
+        /// The number of the certificate in the file, from 1.
         number: usize,
-        /// What TLS says.
+        /// The TLS error.
         #[source]
         source: rustls::Error,
     },
@@ -96,11 +96,11 @@ pub enum CredentialsError {
     Bundle {
         /// The trust file.
         path: PathBuf,
-        /// What TLS says.
+        /// The TLS error.
         #[source]
         source: VerifierBuilderError,
     },
-    /// This region has no trust.
+    /// This region has no trust file.
     #[error("region {region} has no trust file: add the region to set.yaml with its trust")]
     NoOwnTrust {
         /// This region.
@@ -118,20 +118,20 @@ pub enum CredentialsError {
         /// The other.
         second: RegionName,
     },
-    /// The list of revoked certificates does not parse.
+    /// The list of revoked fingerprints does not parse.
     #[error("{} line {line}: {source}", path.display())]
     Revoked {
         /// The list's file.
         path: PathBuf,
         /// The line, from 1.
         line: usize,
-        /// What is wrong.
+        /// The parse error.
         source: fingerprint::InvalidFingerprint,
     },
 }
 
 impl CredentialsError {
-    /// The file that is wrong, where it is one.
+    /// The file with the error; `None` if the cause is not one file.
     #[must_use]
     pub fn file(&self) -> Option<&Path> {
         match self {

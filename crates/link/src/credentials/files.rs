@@ -1,4 +1,4 @@
-//! Reading credentials from disk and checking them as a whole.
+//! Reads credentials from disk and checks them as a whole.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -20,7 +20,7 @@ use crate::peer::End;
 use crate::tls;
 use crate::trust::{Bundle, Chain, Expected, Trust};
 
-/// The files that say whom to trust.
+/// The files with the trust of all regions and the revocation list.
 pub(super) fn of_trust(files: &CredentialFiles) -> impl Iterator<Item = &PathBuf> {
     files
         .trust
@@ -29,12 +29,12 @@ pub(super) fn of_trust(files: &CredentialFiles) -> impl Iterator<Item = &PathBuf
         .chain(&files.revoked)
 }
 
-/// The files that this gateway proves itself with.
+/// The files with this gateway's own certificate and key.
 pub(super) fn of_own(files: &CredentialFiles) -> impl Iterator<Item = &PathBuf> {
     [&files.certificate, &files.key].into_iter()
 }
 
-/// The bytes of files, read but not understood.
+/// The contents of files, not parsed.
 pub(super) struct Contents(BTreeMap<PathBuf, Vec<u8>>);
 
 impl Contents {
@@ -44,7 +44,7 @@ impl Contents {
         paths.map(read_one).collect::<Result<_, _>>().map(Self)
     }
 
-    /// Names these bytes in these files.
+    /// A fingerprint of these paths and their contents.
     pub(super) fn fingerprint(&self) -> Fingerprint {
         let mut every = Vec::new();
         for (path, bytes) in &self.0 {
@@ -54,7 +54,7 @@ impl Contents {
         Fingerprint::of_bytes(&every)
     }
 
-    /// Understands the bytes of [`of_trust`].
+    /// Parses the files of [`of_trust`].
     pub(super) fn trust(&self, place: &Place, files: &CredentialFiles) -> Result<Trust, CredentialsError> {
         Ok(Trust::new(
             place.clone(),
@@ -63,7 +63,8 @@ impl Contents {
         ))
     }
 
-    /// Understands the bytes of [`of_own`], and checks that this gateway can prove itself with them under `trust`.
+    /// Parses the files of [`of_own`], and checks that this gateway is valid with them under
+    /// `trust`.
     pub(super) fn own(
         &self,
         place: &Place,
@@ -155,7 +156,7 @@ impl Contents {
         Ok(roots)
     }
 
-    /// The key at `key` with the chain at `certificate`.
+    /// The key in the file `key` with the certificate chain in the file `certificate`.
     pub(super) fn certified_key(
         &self,
         certificate: &Path,
@@ -190,7 +191,7 @@ impl Contents {
         }
     }
 
-    /// The certificates that the list at `path` names; none without a list.
+    /// The fingerprints in the list at `path`; none without a list.
     pub(super) fn revoked(&self, path: Option<&Path>) -> Result<Revoked, CredentialsError> {
         let Some(path) = path else {
             return Ok(Revoked::default());

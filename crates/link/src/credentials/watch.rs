@@ -1,5 +1,5 @@
-//! Reloading when the files change: the system's notices for speed, polling because notices get lost (network file
-//! systems, a replaced folder).
+//! Reloads when the files change. System notifications make this fast; polling covers lost
+//! notifications (network file systems, a replaced folder).
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -15,9 +15,11 @@ use super::{Credentials, CredentialsError, Reload, files};
 use crate::limits::SETTLE;
 
 impl Credentials {
-    /// Reloads whenever the files change, and every `period` (200 ms at the least) in any case. Runs until dropped.
+    /// Reloads whenever the files change, and in any case every `period` (at least 200 ms). Runs
+    /// until dropped.
     ///
-    /// `report` is told of each generation published, and of each failure once until it changes or ends.
+    /// Calls `report` for each published generation, and once for each failure until the failure
+    /// changes or ends.
     pub async fn watch(self: Arc<Self>, period: Duration, report: impl FnMut(Result<u64, CredentialsError>)) {
         let all = files::of_trust(&self.files).chain(files::of_own(&self.files));
         let paths: Vec<_> = all.cloned().collect();
@@ -25,7 +27,7 @@ impl Credentials {
     }
 }
 
-/// Calls `reload`, which may block, whenever `paths` change, and every `period` in any case.
+/// Calls `reload`, which may block, whenever `paths` change, and in any case every `period`.
 pub(super) async fn reload_on_change(
     paths: &[PathBuf],
     period: Duration,
@@ -77,7 +79,7 @@ fn notices_of(paths: &[PathBuf], notice: mpsc::Sender<()>) -> Option<Recommended
     Some(watcher)
 }
 
-/// Whether an event may have changed a file: reading one is an event too.
+/// Whether an event may have changed a file. Reading a file causes events too.
 fn changes(kind: EventKind) -> bool {
     match kind {
         EventKind::Access(AccessKind::Close(AccessMode::Write)) => true,

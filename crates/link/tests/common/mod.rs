@@ -1,4 +1,5 @@
-//! A set of two regions with their own CAs on disk, and raw TLS ends that misbehave as a test wants.
+//! A set of two regions with their own CAs on disk, and raw TLS ends that misbehave in the ways
+//! that tests need.
 #![allow(dead_code, clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
@@ -20,14 +21,14 @@ use rustls::{ClientConfig, DigitallySignedStruct, ServerConfig, SignatureScheme}
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use tempfile::TempDir;
 
-pub const EU: &str = "eu-west";
-pub const US: &str = "us-east";
+pub(crate) const EU: &str = "eu-west";
+pub(crate) const US: &str = "us-east";
 
-pub fn region(name: &str) -> RegionName {
+pub(crate) fn region(name: &str) -> RegionName {
     RegionName::parse(name).unwrap()
 }
 
-pub fn place(name: &str) -> Place {
+pub(crate) fn place(name: &str) -> Place {
     Place {
         trust_domain: "example.org".parse().unwrap(),
         set: SetName::parse("shop").unwrap(),
@@ -35,42 +36,42 @@ pub fn place(name: &str) -> Place {
     }
 }
 
-pub fn uri(name: &str) -> String {
+pub(crate) fn uri(name: &str) -> String {
     place(name).gateway_uri(&region(name))
 }
 
-pub fn loopback() -> SocketAddr {
+pub(crate) fn loopback() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 0))
 }
 
-pub fn limits() -> LinkLimits {
+pub(crate) fn limits() -> LinkLimits {
     LinkLimits {
         frame_bytes: 1024 * 1024,
         ..LinkLimits::default()
     }
 }
 
-pub async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
+pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(10), future)
         .await
         .unwrap_or_else(|_| panic!("{what} within 10 s"))
 }
 
 /// A certificate with its key.
-pub struct Leaf {
+pub(crate) struct Leaf {
     pub der: CertificateDer<'static>,
     pub pem: String,
     pub key: KeyPair,
 }
 
 impl Leaf {
-    pub fn certified(&self) -> Arc<CertifiedKey> {
+    pub(crate) fn certified(&self) -> Arc<CertifiedKey> {
         certified(self.der.clone(), &self.key)
     }
 }
 
-/// `der` presented with `key`, whether they fit or not.
-pub fn certified(der: CertificateDer<'static>, key: &KeyPair) -> Arc<CertifiedKey> {
+/// `der` presented with `key`, whether or not they fit together.
+pub(crate) fn certified(der: CertificateDer<'static>, key: &KeyPair) -> Arc<CertifiedKey> {
     let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
     Arc::new(CertifiedKey::new(
         vec![der],
@@ -78,14 +79,14 @@ pub fn certified(der: CertificateDer<'static>, key: &KeyPair) -> Arc<CertifiedKe
     ))
 }
 
-pub struct Authority {
+pub(crate) struct Authority {
     pub pem: String,
     issuer: Issuer<'static, KeyPair>,
 }
 
 impl Authority {
-    /// All authorities have the same subject, so that only signatures tell them apart.
-    pub fn new() -> Self {
+    /// All authorities have the same subject, so only signatures distinguish them.
+    pub(crate) fn new() -> Self {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -97,11 +98,11 @@ impl Authority {
         }
     }
 
-    pub fn issue(&self, uris: &[&str]) -> Leaf {
+    pub(crate) fn issue(&self, uris: &[&str]) -> Leaf {
         self.issue_with(uris, |_| {})
     }
 
-    pub fn issue_with(&self, uris: &[&str], edit: impl FnOnce(&mut CertificateParams)) -> Leaf {
+    pub(crate) fn issue_with(&self, uris: &[&str], edit: impl FnOnce(&mut CertificateParams)) -> Leaf {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(vec!["gateway.example.org".to_owned()]).unwrap();
         params
@@ -122,14 +123,14 @@ impl Authority {
 }
 
 /// Two regions, their authorities, and a folder with their files.
-pub struct World {
+pub(crate) struct World {
     pub folder: TempDir,
     pub eu: Authority,
     pub us: Authority,
 }
 
 impl World {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let world = Self {
             folder: tempfile::tempdir().unwrap(),
             eu: Authority::new(),
@@ -143,20 +144,20 @@ impl World {
         world
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    pub fn write(&self, name: &str, content: &str) {
+    pub(crate) fn write(&self, name: &str, content: &str) {
         std::fs::write(self.path(name), content).unwrap();
     }
 
-    pub fn install(&self, region: &str, leaf: &Leaf) {
+    pub(crate) fn install(&self, region: &str, leaf: &Leaf) {
         self.write(&format!("{region}.crt"), &leaf.pem);
         self.write(&format!("{region}.key"), &leaf.key.serialize_pem());
     }
 
-    pub fn files(&self, name: &str) -> CredentialFiles {
+    pub(crate) fn files(&self, name: &str) -> CredentialFiles {
         let source = |region: &str| TrustSource {
             file: self.path(&format!("{region}.pem")),
             identity: None,
@@ -169,17 +170,17 @@ impl World {
         }
     }
 
-    pub fn credentials(&self, region: &str) -> Arc<Credentials> {
+    pub(crate) fn credentials(&self, region: &str) -> Arc<Credentials> {
         Arc::new(Credentials::load(place(region), self.files(region)).unwrap())
     }
 }
 
-pub fn provider() -> Arc<CryptoProvider> {
+pub(crate) fn provider() -> Arc<CryptoProvider> {
     Arc::new(aws_lc_rs::default_provider())
 }
 
-/// A raw client that takes any server.
-pub fn client(
+/// A raw client that accepts any server.
+pub(crate) fn client(
     versions: &[&'static rustls::SupportedProtocolVersion],
     own: Option<Arc<CertifiedKey>>,
 ) -> ClientConfig {
@@ -197,7 +198,7 @@ pub fn client(
 }
 
 /// A raw server that asks for no certificate.
-pub fn server(
+pub(crate) fn server(
     versions: &[&'static rustls::SupportedProtocolVersion],
     own: Arc<CertifiedKey>,
 ) -> ServerConfig {

@@ -1,24 +1,24 @@
-//! What a holder writes into its lease and into its beats: `<process> <run>` and `<process> <run> <revision>`, as text, so
-//! that an operator who looks into the bucket reads it.
+//! Payloads of leases and beats: `<process> <run>` and `<process> <run> <revision>`, as text, so
+//! that an operator can read them in the bucket.
 
 use bytes::Bytes;
 use isthmus_replication::coordinates::WriterId;
 use isthmus_replication::lease::{Beat, Holder, Revision};
 use isthmus_replication::names::ProcessName;
 
-/// As a holder is written into its lease.
+/// The payload of a lease.
 #[must_use]
 pub fn holder(holder: &Holder) -> Bytes {
     format!("{} {}", holder.process, holder.run).into()
 }
 
-/// As a beat is sent.
+/// The payload of a beat.
 #[must_use]
 pub fn beat(beat: &Beat) -> Bytes {
     format!("{} {} {}", beat.holder.process, beat.holder.run, beat.revision.0).into()
 }
 
-/// Reads a holder; none when it is not one.
+/// Parses a lease's payload; `None` if it is malformed.
 #[must_use]
 pub fn read_holder(payload: &[u8]) -> Option<Holder> {
     let text = std::str::from_utf8(payload).ok()?;
@@ -29,7 +29,7 @@ pub fn read_holder(payload: &[u8]) -> Option<Holder> {
     })
 }
 
-/// Reads a beat; none when it is not one.
+/// Parses a beat's payload; `None` if it is malformed.
 #[must_use]
 pub fn read_beat(payload: &[u8]) -> Option<Beat> {
     let text = std::str::from_utf8(payload).ok()?;

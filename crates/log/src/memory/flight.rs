@@ -1,8 +1,9 @@
-//! Appends on their way: how each fares is drawn by whoever simulates.
+//! Appends in flight: the simulation draws the fate of each.
 //!
-//! Over NATS an append may land long after its publisher gave up, land without its answer, or land after its publisher has
-//! died. A client that is not connected keeps what it published and sends it later. So an append leaves its publisher here,
-//! lands when its time has come and the servers take appends, and is answered when that time has come.
+//! Over NATS an append may be stored long after its publisher gave up, stored without an answer, or
+//! stored after its publisher has died. A client that is not connected keeps what it published and
+//! sends it later. So an append here is handed over by its publisher, is stored when it is due and
+//! the servers take appends, and is answered when the answer is due.
 
 use std::time::Duration;
 
@@ -17,27 +18,28 @@ use tokio::time::timeout;
 use super::{MemoryRegion, Servers};
 use crate::{AppendError, Appending};
 
-/// A publisher waits this long, as over NATS.
+/// How long a publisher waits for an answer, as over NATS.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// How an append fares.
+/// The fate of an append.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fate {
-    /// It lands after this, if the servers take appends then; else as soon as they do.
+    /// It is stored after this time if the servers take appends then, else as soon as they do.
     pub lands_after: Duration,
-    /// It is answered this long after it landed; never when none.
+    /// It is answered this long after it was stored; `None` if never.
     pub answered_after: Option<Duration>,
-    /// It lands once more this long after it landed, as what a connection sends again when it is back; once when none.
+    /// It is stored a second time this long after the first, like a message that a connection sends
+    /// again after a reconnect; `None` if only once.
     pub again_after: Option<Duration>,
 }
 
-/// Draws how appends fare.
+/// Draws the fates of appends.
 pub trait Fates: Send {
-    /// Of the next append to `shard`.
+    /// The fate of the next append to `shard`.
     fn next(&mut self, shard: &Shard) -> Fate;
 }
 
-/// Appends that have not landed, and answers that have not been given.
+/// Appends that are not stored yet, and answers that are not sent yet.
 #[derive(Default)]
 pub(super) struct Flights {
     fates: Option<Box<dyn Fates>>,
@@ -53,7 +55,7 @@ struct Flight {
     body: Bytes,
     again_after: Option<Duration>,
     answered_after: Option<Duration>,
-    /// None of one that lands again.
+    /// `None` for an append that is stored a second time.
     answer: Option<oneshot::Sender<Result<Sequence, AppendError>>>,
 }
 
@@ -72,13 +74,13 @@ impl Flights {
         self.fates.is_some()
     }
 
-    /// When something is to happen.
+    /// When the next append or answer is due.
     pub(super) fn due(&self) -> Option<Mono> {
         let appends = self.appends.iter().map(|flight| flight.due);
         appends.chain(self.answers.iter().map(|answer| answer.due)).min()
     }
 
-    /// The appends that are due, in the order in which they land.
+    /// The appends that are due, in the order in which they are stored.
     fn landing(&mut self, now: Mono) -> Vec<Flight> {
         self.appends.sort_by_key(|flight| flight.due);
         let due = self.appends.partition_point(|flight| flight.due <= now);
@@ -89,14 +91,14 @@ impl Flights {
         self.answers.sort_by_key(|answer| answer.due);
         let due = self.answers.partition_point(|answer| answer.due <= now);
         for DueAnswer { answer, result, .. } in self.answers.drain(..due) {
-            // A publisher that is gone hears nothing.
+            // The publisher may be gone.
             let _ = answer.send(result);
         }
     }
 }
 
 impl MemoryRegion {
-    /// Sends an append on its way.
+    /// Starts an append.
     pub(super) fn take_off(
         &self,
         shard: &Shard,
@@ -132,7 +134,7 @@ impl MemoryRegion {
         })
     }
 
-    /// Lands what is due, and answers what is.
+    /// Stores the due appends and sends the due answers.
     pub(super) fn land(&self) {
         let now = (self.0.clock)().mono;
         if self.servers() == Servers::Answer {
@@ -157,7 +159,7 @@ impl MemoryRegion {
         self.state().flights.answer(now);
     }
 
-    /// Waits as long as a question over NATS that nobody answers.
+    /// Waits as long as an unanswered request over NATS.
     pub(super) async fn unanswered(&self) {
         if self.state().flights.are_drawn() {
             tokio::time::sleep(PATIENCE).await;

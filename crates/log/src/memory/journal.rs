@@ -14,10 +14,10 @@ use crate::{
     PageFrom,
 };
 
-/// Bytes that a stored entry takes beside its own and its name.
+/// Overhead in bytes of a stored entry, beside its name and content.
 const ENTRY_BYTES: usize = 64;
 
-/// One journal: what a stream with one message per subject is, as far as it is relied on.
+/// One journal. It models a stream with one message per subject, as far as Isthmus relies on it.
 #[derive(Debug, Clone, Default)]
 pub(super) struct MemoryJournal {
     /// Entries and, with empty bytes, names of removed ones; oldest first.
@@ -49,7 +49,7 @@ impl MemoryJournal {
         self.bytes = self.held.iter().map(bytes_of).sum();
     }
 
-    /// The oldest give way.
+    /// Drops the oldest entries that exceed the bounds.
     fn bound(&mut self, journal: &JournalName, now: Wall) {
         let bounds = journal_bounds(journal);
         while let Some(oldest) = self.held.front() {
@@ -63,7 +63,8 @@ impl MemoryJournal {
         }
     }
 
-    /// From a place beyond its end it is read from its beginning: it was made anew.
+    /// A page from `from` on. A position beyond the end means that the journal was created again,
+    /// so reading starts at its beginning.
     fn page(&self, from: PageFrom, limit: usize) -> JournalPage {
         let from = match from {
             PageFrom::Sequence(sequence) if sequence > self.last.next() => PageFrom::Sequence(Sequence::NONE),
@@ -92,21 +93,21 @@ fn bytes_of(held: &JournalEntry) -> u64 {
 }
 
 impl MemoryRegion {
-    /// Every entry of a journal, the oldest first, whatever the servers do.
+    /// Every entry of a journal, oldest first, whatever the state of the servers.
     #[must_use]
-    pub fn look_into_journal(&self, journal: &JournalName) -> Vec<JournalEntry> {
+    pub fn journal_entries(&self, journal: &JournalName) -> Vec<JournalEntry> {
         let state = self.state();
         let held = state.journals.get(journal).map(|journal| &journal.held);
         let entries = held.into_iter().flatten();
         entries.filter(|held| !held.entry.is_empty()).cloned().collect()
     }
 
-    /// Deletes a journal with all that it holds, as an operator may by mistake.
+    /// Deletes a journal with all its entries, as an operator may by mistake.
     pub fn delete_journal(&self, journal: &JournalName) {
         self.change(|state| state.journals.remove(journal));
     }
 
-    /// Acts on a journal that is there; none when it is not, or the region is away.
+    /// Acts on a journal; `None` if it does not exist or the region is unreachable.
     fn with_journal<T>(
         &self,
         journal: &JournalName,

@@ -29,7 +29,7 @@ enum State {
 }
 
 impl MemoryLeases {
-    /// Takes, renews or takes over.
+    /// Takes, renews or takes over a lease.
     ///
     /// # Errors
     /// [`LeaseError::Conflict`] and [`LeaseError::TooShort`].
@@ -48,7 +48,7 @@ impl MemoryLeases {
         self.write(now, name, expected, State::Held { payload, until })
     }
 
-    /// Gives a lease up.
+    /// Releases a lease.
     ///
     /// # Errors
     /// [`LeaseError::Conflict`].
@@ -80,7 +80,7 @@ impl MemoryLeases {
         self.last
     }
 
-    /// A lease as it stands.
+    /// The current state of a lease.
     pub fn get(&mut self, now: Mono, name: &LeaseName) -> Lease {
         self.expire(now);
         self.leases.get(name).map_or_else(Lease::default, |entry| Lease {
@@ -92,7 +92,7 @@ impl MemoryLeases {
         })
     }
 
-    /// Ends what nobody renewed in time; each end has a revision of its own.
+    /// Ends the leases that were not renewed in time; each end has a revision of its own.
     pub fn expire(&mut self, now: Mono) {
         let ended: Vec<LeaseName> = self
             .leases
@@ -113,7 +113,7 @@ impl MemoryLeases {
         }
     }
 
-    /// When the next lease ends unless it is renewed.
+    /// When the next lease expires unless it is renewed.
     #[must_use]
     pub fn next_end(&self) -> Option<Mono> {
         self.leases
@@ -125,7 +125,7 @@ impl MemoryLeases {
             .min()
     }
 
-    /// The newest revision, and all leases that are held.
+    /// The newest revision, and all held leases.
     #[must_use]
     pub fn snapshot(&self) -> (Revision, LeaseEvent) {
         let held = self.leases.iter().filter_map(|(name, entry)| match &entry.state {
@@ -135,7 +135,8 @@ impl MemoryLeases {
         (self.last, LeaseEvent::Snapshot(held.collect()))
     }
 
-    /// The newest revision, and what became of each lease that changed after `seen`, oldest change first.
+    /// The newest revision, and an event for each lease that changed after `seen`, oldest change
+    /// first.
     #[must_use]
     pub fn since(&self, seen: Revision) -> (Revision, Vec<LeaseEvent>) {
         let mut changed: Vec<_> = self

@@ -11,10 +11,10 @@ use isthmus_replication::time::Wall;
 
 use crate::{Bounds, LogSettings, ReadError, StoredMessage};
 
-/// Bytes that a stored message takes beside header and body.
+/// Overhead in bytes of a stored message, beside header and body.
 const ENTRY_BYTES: usize = 64;
 
-/// One log: what a stream is, as far as it is relied on.
+/// One log. It models a stream, as far as Isthmus relies on it.
 #[derive(Debug, Clone)]
 pub struct MemoryLog {
     settings: LogSettings,
@@ -55,16 +55,17 @@ impl MemoryLog {
         }
     }
 
-    /// What it was made with.
+    /// The settings it was created with.
     #[must_use]
     pub fn settings(&self) -> &LogSettings {
         &self.settings
     }
 
-    /// Stores a message, stamped with `now` or the time of the message before it by the same server, whichever is later.
+    /// Stores a message, stamped with `now` or the timestamp of the previous message by the same
+    /// server, whichever is later.
     ///
     /// # Errors
-    /// The log is full; nothing was stored.
+    /// If the log is full; nothing was stored.
     pub fn append(
         &mut self,
         now: Wall,
@@ -91,7 +92,7 @@ impl MemoryLog {
         Sequence(self.trimmed.0 + self.entries.len() as u64)
     }
 
-    /// What it holds.
+    /// The bounds of the log.
     #[must_use]
     pub fn bounds(&self, now: Wall) -> Bounds {
         Bounds {
@@ -131,7 +132,7 @@ impl MemoryLog {
         self.at(Sequence(self.trimmed.0 + 1 + index as u64))
     }
 
-    /// Up to `limit` messages after `after`, whose message must be the one that is named there.
+    /// Up to `limit` messages after `after`, whose message must be the named one.
     ///
     /// # Errors
     /// [`ReadError::Gone`] and [`ReadError::LifeSuspected`].
@@ -158,7 +159,8 @@ impl MemoryLog {
             .collect())
     }
 
-    /// Trims everything before `keep_from`, at most to the last message; says how many went.
+    /// Trims everything before `keep_from`, at most to the last message. Returns the number of
+    /// trimmed messages.
     pub fn purge(&mut self, keep_from: Sequence) -> u64 {
         let before = keep_from.min(self.last()).previous();
         let count = before.0.saturating_sub(self.trimmed.0);
@@ -180,7 +182,7 @@ impl MemoryLog {
         self.elect();
     }
 
-    /// What comes is stamped by another server's clock.
+    /// Another server's clock stamps later messages.
     pub fn elect(&mut self) {
         self.last_at = Wall::default();
     }

@@ -1,4 +1,4 @@
-//! Talk in memory.
+//! Messages between processes in memory.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -12,10 +12,10 @@ use tokio::sync::{mpsc, oneshot};
 use super::{MemoryRegion, Servers};
 use crate::{PeerBus, PeerError, PeerMessage, PeerSubscription, Reply};
 
-/// Messages that wait for one subscriber; more are lost to it.
+/// Capacity of a subscriber's queue; further messages are lost for that subscriber.
 const WAITING: usize = 1024;
 
-/// Who listens, and who waits for an answer.
+/// The subscribers, and the pending requests.
 #[derive(Debug, Default)]
 pub(super) struct Bus(Mutex<Listeners>);
 
@@ -33,7 +33,7 @@ impl Bus {
 }
 
 impl Listeners {
-    /// Tells everyone who listens to `suffix`; whether anyone does.
+    /// Delivers a message to all subscribers to `suffix`. Returns whether there was one.
     fn tell(&mut self, suffix: &str, payload: &Bytes, reply: Option<&Reply>) -> bool {
         self.subscribers.retain(|(_, listener)| !listener.is_closed());
         let listening = self
@@ -54,7 +54,7 @@ impl Listeners {
     }
 }
 
-/// Whether a NATS pattern covers a subject.
+/// Whether a NATS pattern matches a subject.
 fn matches(pattern: &str, subject: &str) -> bool {
     let (mut pattern, mut subject) = (pattern.split('.'), subject.split('.'));
     loop {
@@ -120,7 +120,7 @@ impl PeerBus for MemoryRegion {
     async fn respond(&self, reply: &Reply, payload: Bytes) -> Result<(), PeerError> {
         self.reachable()?;
         if let Some(teller) = self.0.peers.lock().answers.remove(&reply.0) {
-            // The asker may have gone, as over NATS.
+            // The requester may be gone, as over NATS.
             let _ = teller.send(payload);
         }
         Ok(())

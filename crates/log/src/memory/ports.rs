@@ -1,4 +1,4 @@
-//! Log and leases in memory behind their ports.
+//! The ports to a log and leases in memory.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +19,7 @@ use crate::{
     Revision, StoredMessage,
 };
 
-/// Messages that a reader takes under one lock.
+/// Number of messages that a reader takes under one lock.
 const BATCH: usize = 64;
 
 impl MemoryRegion {
@@ -36,7 +36,7 @@ impl MemoryRegion {
         }
     }
 
-    /// Asks, and waits as long as a question over NATS that nobody answers.
+    /// Sends a request; waits as long as an unanswered request over NATS if there is no answer.
     async fn asked<T>(&self, shard: &Shard, answer: impl FnOnce(&mut MemoryLog) -> T) -> Result<T, LogError> {
         let answered = self.ask(shard, answer);
         if matches!(answered, Err(LogError::Unanswered { .. })) {
@@ -72,7 +72,7 @@ impl MemoryRegion {
         })
     }
 
-    /// Reads for ever.
+    /// Reads until an error or until the reader is dropped.
     async fn read(self, shard: Shard, mut at: Anchor, delivery: Delivery, counts: Arc<ReaderCounts>) {
         let mut changed = self.0.changed.subscribe();
         counts.count_opened();
@@ -114,7 +114,7 @@ impl MemoryRegion {
         self.change(|state| act(&mut state.leases))
     }
 
-    /// Tells what becomes of the leases for ever.
+    /// Sends lease events until the watch is dropped.
     async fn follow_leases(self, events: mpsc::Sender<LeaseEvent>) {
         let mut changed = self.0.changed.subscribe();
         let (mut seen, snapshot) = self.state().leases.snapshot();

@@ -1,4 +1,4 @@
-//! Appends: handed over in order, answered whenever the log answers.
+//! Appends: handed over in order; each completes when the log answers.
 
 use std::error::Error as _;
 
@@ -14,7 +14,8 @@ use super::request::MAXIMUM_BYTES;
 use crate::{AppendError, Appending};
 
 impl Connection {
-    /// Hands a message over. Without a connection it is unanswered at once: nothing piles up to be stored much later.
+    /// Hands a message over. Without a connection it is unanswered at once, so that messages do not
+    /// pile up and get stored much later.
     pub(super) async fn append(
         &self,
         stream: String,

@@ -1,4 +1,4 @@
-//! The connection of a process to its region's NATS.
+//! A process's connection to its region's NATS.
 
 use std::fmt;
 use std::io;
@@ -14,48 +14,52 @@ use super::slots::{Readers, Slots};
 use crate::unguessable::Unguessable;
 use crate::{ConnectError, RegionNames, Role};
 
-/// How long a JetStream request is waited for.
+/// Time limit for the answer to a JetStream request.
 const ANSWER: Duration = Duration::from_secs(5);
-/// How long the answer to an append or a lease is waited for.
+/// Time limit for the answer to an append or to a request on a lease.
 const APPEND_ANSWER: Duration = Duration::from_secs(2);
-/// Appends that may be under way on one connection.
+/// Maximum number of appends in flight on one connection.
 const APPENDS_IN_FLIGHT: usize = 4096;
-/// A connection over which nothing comes for two of these is made again.
+/// A connection that receives nothing for two of these intervals is replaced.
 const PING_INTERVAL: Duration = Duration::from_secs(3);
-/// The longest pause between two attempts to connect.
+/// The maximum pause between two attempts to connect.
 const RECONNECT_PAUSE: Duration = Duration::from_secs(1);
 
-/// Where a region's NATS is and who asks.
+/// The servers of a region's NATS and the identity of the process that connects.
 #[derive(Debug, Clone)]
 pub struct ConnectionSettings {
     /// `nats://host:port` or `tls://host:port`, at least one.
     pub servers: Vec<String>,
     /// A NATS credentials file, or a file with the seed of an nkey.
     pub credentials: Option<PathBuf>,
-    /// The CAs (PEM) that vouch for the servers; with it every connection is TLS. The file is read at each connection.
+    /// The CAs (PEM) that sign the servers' certificates; if set, every connection uses TLS. The
+    /// file is read at each connection.
     pub ca: Option<PathBuf>,
-    /// The JetStream domain, where the region has one.
+    /// The JetStream domain, if the region has one.
     pub domain: Option<String>,
-    /// What the process is, which decides the prefix of its inboxes; none for an operator's command.
+    /// The role of the process, which determines the prefix of its inboxes; `None` for an
+    /// operator's command.
     pub role: Option<Role>,
-    /// What the process is called: NATS shows its connection under this name, and its slots have it.
+    /// The name of the process. NATS shows the connection under this name, and the process's slots
+    /// are named after it.
     pub process: String,
-    /// What it reads streams through.
+    /// The consumers through which the process reads streams.
     pub readers: Readers,
     /// Set and region.
     pub names: RegionNames,
 }
 
-/// Whether the connection stands.
+/// Whether the connection is up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ConnectionState {
-    /// It stands.
+    /// Whether it is up.
     pub connected: bool,
-    /// How often it was made: another number means that it broke between.
+    /// How often it was established. A different number means that it broke in between.
     pub epoch: u64,
 }
 
-/// The connection of a process to its region's NATS. Clones are the same connection; it ends with the last one.
+/// A process's connection to its region's NATS. Clones share the connection; it closes when the
+/// last clone is dropped.
 #[derive(Clone)]
 pub struct Connection(Arc<Inner>);
 
@@ -70,7 +74,7 @@ struct Inner {
 }
 
 impl Connection {
-    /// Sets the connection up; it is made in the background and made again for ever.
+    /// Sets up the connection. It is established in the background and re-established for ever.
     ///
     /// # Errors
     /// [`ConnectError`] for settings that can never work.
@@ -119,13 +123,13 @@ impl Connection {
         })))
     }
 
-    /// Whether it stands, to be watched.
+    /// The state of the connection, to be watched.
     #[must_use]
     pub fn state(&self) -> watch::Receiver<ConnectionState> {
         self.0.state.clone()
     }
 
-    /// Waits until it stands; cancel it to wait no longer.
+    /// Waits until the connection is up. Cancel safe.
     pub async fn connected(&self) -> ConnectionState {
         let mut state = self.state();
         let reached = state.wait_for(|state| state.connected).await.map(|state| *state);
@@ -155,18 +159,18 @@ impl Connection {
         &self.0.names
     }
 
-    /// A new inbox for the answer to one question among processes.
+    /// A new inbox for the answer to one request between processes.
     pub(super) fn answer_inbox(&self) -> Result<String, getrandom::Error> {
         let question = Unguessable::draw()?;
         Ok(self.0.names.answer_inbox(self.0.role, &question))
     }
 
-    /// The slots of the process, if it reads through them.
+    /// The slots of the process, if it reads through slots.
     pub(super) fn slots(&self) -> Option<&Slots> {
         self.0.slots.as_ref()
     }
 
-    /// The server's max_payload; none before the first connection.
+    /// The server's max_payload; `None` before the first connection.
     pub(crate) fn max_payload(&self) -> Option<usize> {
         self.0.client.try_server_info().map(|server| server.max_payload)
     }
@@ -181,7 +185,8 @@ impl fmt::Debug for Connection {
     }
 }
 
-/// The seed of a user's nkey begins with `SU` and is all that its file holds.
+/// Sets the identity. The seed of a user's nkey starts with `SU`, and its file contains nothing
+/// else.
 async fn identified(options: ConnectOptions, path: &Path) -> io::Result<ConnectOptions> {
     let text = tokio::fs::read_to_string(path).await?;
     match text.trim() {
@@ -193,7 +198,8 @@ async fn identified(options: ConnectOptions, path: &Path) -> io::Result<ConnectO
     }
 }
 
-/// A file without certificates would be noticed at the first connection, in words of TLS.
+/// Sets the CAs. A file without certificates is rejected here; otherwise it would only fail at the
+/// first connection, with a TLS error.
 async fn trusting(options: ConnectOptions, path: PathBuf) -> Result<ConnectOptions, ConnectError> {
     const BEGIN: &[u8] = b"-----BEGIN CERTIFICATE-----";
     match tokio::fs::read(&path).await {
@@ -222,7 +228,7 @@ fn context(domain: Option<&str>, timeout: Duration) -> ContextBuilder<jetstream:
     ContextBuilder::new().timeout(timeout).api_prefix(prefix)
 }
 
-/// 50 ms after the first failure, doubling.
+/// 50 ms after the first failure, then doubling.
 fn reconnect_pause(attempts: usize) -> Duration {
     let doublings = u32::try_from(attempts.saturating_sub(1).min(8)).unwrap_or(8);
     Duration::from_millis(50 << doublings).min(RECONNECT_PAUSE)
@@ -243,7 +249,7 @@ fn note(state: &watch::Sender<ConnectionState>, event: &Event) {
         }
         Event::SlowConsumer(_) => tracing::warn!("a subscription is too slow and missed messages"),
         Event::ServerError(error) => tracing::warn!(%error, "NATS refused something"),
-        // The client keeps the cause to itself.
+        // The client does not report the cause.
         Event::ClientError(error) => tracing::warn!(
             %error,
             "the connection to NATS failed: look at nats.servers, at nats.ca where they speak TLS, and at their own log"

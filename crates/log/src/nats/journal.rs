@@ -1,7 +1,8 @@
-//! The journals of a region on JetStream: a stream each, a subject per entry, one message per subject.
+//! The journals of a region on JetStream: one stream per journal, one subject per entry, one
+//! message per subject.
 //!
-//! That a name comes once is a compare-and-set on its subject. A removal is an empty message on the subject, which takes the
-//! entry's place: no right to delete is needed for it.
+//! A compare-and-set on the subject makes sure that a name is written once. A removal is an empty
+//! message on the subject that replaces the entry, so it needs no right to delete.
 
 use async_nats::HeaderMap;
 use async_trait::async_trait;
@@ -25,7 +26,7 @@ pub(super) struct NatsJournal {
     connection: Connection,
 }
 
-/// A message of a journal: an entry, or the name of one that was removed.
+/// A message of a journal: an entry, or the name of a removed one.
 struct Found {
     sequence: Sequence,
     stored_at: Wall,
@@ -67,7 +68,7 @@ impl NatsJournal {
         self.find(journal, Query::LastOf(subject)).await
     }
 
-    /// Writes if the last message of the name is the one at `expected`; whether it is.
+    /// Writes if the last message of the name is at `expected`. Returns whether it was.
     async fn write(
         &self,
         journal: &JournalName,
@@ -94,8 +95,8 @@ impl NatsJournal {
         }
     }
 
-    /// The first sequence whose message, or the next one, was stored at or after `time`: the middle of what is left is asked for
-    /// each time.
+    /// The first sequence at which the message, or the next one, was stored at or after `time`,
+    /// found by bisection.
     async fn first_at(&self, journal: &JournalName, time: Wall) -> Result<Sequence, LogError> {
         let state = self.info(journal).await?.state;
         let (mut low, mut high) = (state.first_seq.max(1), state.last_seq.saturating_add(1));
@@ -109,7 +110,7 @@ impl NatsJournal {
         Ok(Sequence(low))
     }
 
-    /// The entries from `at` on.
+    /// A page of the entries from `at` on.
     async fn page_at(
         &self,
         journal: &JournalName,
@@ -144,7 +145,7 @@ impl NatsJournal {
         })
     }
 
-    /// Whether the journal ends before where its reader stands: it was made anew.
+    /// Whether the journal ends before `at`. Then the journal was created again.
     async fn is_beyond(&self, journal: &JournalName, at: Sequence) -> Result<bool, LogError> {
         let end = Sequence(self.info(journal).await?.state.last_seq).next();
         Ok(at > end)

@@ -1,7 +1,8 @@
 //! The leases of a region in a JetStream key-value bucket.
 //!
-//! A lease is renewed by a plain publish that states its time to live and the expected revision: the client library's
-//! `update` would lose the time to live, and a dead leader would keep the lease for ever (docs/assumptions-nats.md).
+//! A lease is renewed by a plain publish with its time to live and the expected revision. The
+//! client library's `update` would lose the time to live, and a dead leader would keep the lease
+//! for ever (docs/assumptions-nats.md).
 
 use std::time::Duration;
 
@@ -19,9 +20,9 @@ use super::stream;
 use crate::leases::LEAST_TTL;
 use crate::{EnsureError, Lease, LeaseError, LeaseName, LeaseWatch, Leases, LogError, Revision};
 
-/// The bucket's operation of a message; absent for a value.
+/// The header with the bucket's operation; absent for a value.
 pub(super) const OPERATION: &str = "KV-Operation";
-/// Why the server itself wrote a message.
+/// The header with the reason why the server itself wrote a message.
 pub(super) const MARKER_REASON: &str = "Nats-Marker-Reason";
 const TTL: &str = "Nats-TTL";
 const EXPECTED: &str = "Nats-Expected-Last-Subject-Sequence";
@@ -79,7 +80,8 @@ fn classify(error: &PublishError) -> LeaseError {
     })
 }
 
-/// Whether a message of the bucket holds a value: neither a deletion nor a marker that the server wrote.
+/// Whether a message of the bucket contains a value and is neither a deletion nor a marker from the
+/// server.
 pub(super) fn holds_value(headers: Option<&HeaderMap>) -> bool {
     headers.is_none_or(|headers| headers.get(OPERATION).is_none() && headers.get(MARKER_REASON).is_none())
 }

@@ -1,4 +1,5 @@
-//! Following the lease bucket for ever: a snapshot, then every change; after each interruption the same again.
+//! Follows the lease bucket for ever: a snapshot, then every change. After each interruption it
+//! starts again with a snapshot.
 
 use std::time::Duration;
 
@@ -13,10 +14,10 @@ use super::lease::{MARKER_REASON, holds_value};
 use super::session::{self, Begin, ConsumerSession};
 use crate::{Ended, LeaseEvent, LeaseName, Revision};
 
-/// Between two attempts to open.
+/// Pause between two attempts to open a session.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// Tells `events` until nobody listens.
+/// Sends events to `events` until the receiver is dropped.
 pub(super) async fn run(
     connection: Connection,
     stream: String,
@@ -50,7 +51,7 @@ pub(super) async fn run(
 
 type Closed = mpsc::error::SendError<LeaseEvent>;
 
-/// Tells one session, and returns when it is interrupted.
+/// Sends the events of one session. Returns when it is interrupted.
 async fn follow(
     connection: &Connection,
     connected: ConnectionState,
@@ -99,7 +100,7 @@ async fn follow(
     }
 }
 
-/// What a message of the bucket means; none if it is not of a lease.
+/// The event of a message in the bucket; `None` if it is not about a lease.
 fn read(message: &Message, prefix: &str) -> Option<LeaseEvent> {
     let name = LeaseName::parse(message.subject.strip_prefix(prefix)?).ok()?;
     let revision = Revision(message.info().ok()?.stream_sequence);

@@ -1,4 +1,5 @@
-//! A log message as NATS carries it: the header in one NATS header as base64, the body as payload (docs/protocol.md).
+//! Encoding of a log message in NATS: the header as base64 in one NATS header, the body as payload
+//! (docs/protocol.md).
 
 use async_nats::HeaderMap;
 use base64::Engine as _;
@@ -12,7 +13,7 @@ use super::request::wall_of_nanos;
 use crate::StoredMessage;
 use crate::names::token;
 
-/// The NATS header that holds a message's header. Persisted.
+/// The NATS header that contains a message's header. Persisted.
 const HEADER: &str = "Isthmus-Header";
 
 pub(super) fn headers(header: &Header) -> HeaderMap {
@@ -21,7 +22,7 @@ pub(super) fn headers(header: &Header) -> HeaderMap {
     headers
 }
 
-/// The bytes that count against max_payload, near enough to refuse before sending.
+/// The bytes that count against max_payload, precise enough to reject a message before it is sent.
 pub(super) fn wire_bytes(headers: &HeaderMap, body: &Bytes) -> usize {
     const FRAMING: usize = 16;
     let lines: usize = headers
@@ -46,7 +47,7 @@ fn header(headers: Option<&HeaderMap>) -> Result<Header, HeaderError> {
     Header::decode(&bytes)
 }
 
-/// What a consumer delivered; none if it does not say where it stands.
+/// A message delivered by a consumer; `None` if it does not state its position.
 pub(super) fn delivered(message: async_nats::jetstream::Message) -> Option<StoredMessage> {
     let (sequence, timestamp) = {
         let info = message.info().ok()?;
@@ -65,7 +66,7 @@ pub(super) fn delivered(message: async_nats::jetstream::Message) -> Option<Store
     ))
 }
 
-/// What a stream answered when it was asked for one message.
+/// A single message that a stream returned.
 pub(super) fn answered(message: async_nats::jetstream::message::StreamMessage) -> StoredMessage {
     let timestamp = wall_of_nanos(message.time.unix_timestamp_nanos());
     stored(

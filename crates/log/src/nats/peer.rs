@@ -1,4 +1,4 @@
-//! Talk among the processes of a region over core NATS.
+//! Messages between the processes of a region over core NATS.
 
 use std::time::Duration;
 
@@ -10,8 +10,8 @@ use futures::StreamExt as _;
 use super::connection::Connection;
 use crate::{PeerBus, PeerError, PeerMessage, PeerSubscription, RegionNames, Reply};
 
-/// Talk among the processes of a region over core NATS. Without a connection nothing is queued: what would be told late
-/// is told again by then.
+/// Messages between the processes of a region over core NATS. Without a connection nothing is
+/// queued: a late message would be superseded by the time it is sent.
 #[derive(Debug)]
 pub(super) struct NatsPeers {
     connection: Connection,
@@ -35,7 +35,8 @@ impl NatsPeers {
     }
 }
 
-/// Where an answer goes, unless a message names a subject that no question of a process of the region has.
+/// The subject for an answer; `None` if the message names a subject that no process of the region
+/// uses for answers.
 fn answerable(names: &RegionNames, reply: &str) -> Option<Reply> {
     let answerable = names.is_answer_inbox(reply);
     if !answerable {

@@ -10,7 +10,7 @@ use super::peer::NatsPeers;
 use crate::Ports;
 
 impl Connection {
-    /// The ports that hang from this connection.
+    /// The ports over this connection.
     #[must_use]
     pub fn ports(&self) -> Ports {
         Ports {

@@ -1,8 +1,9 @@
-//! Reading one log for ever.
+//! Reads one log for ever.
 //!
-//! A reader's place is the last message that it delivered: sequence and identifier. Each time it (re)opens it asks for the
-//! log's bounds, compares them with its place, and starts its consumer AT the place, whose message must be the one it
-//! knows. So a log that lost its tail, or was trimmed past the place, is told from a server that merely was away; and a
+//! A reader's position is the last message that it delivered: sequence and identifier. Each time it
+//! opens or reopens, it asks for the log's bounds, compares them with its position and starts its
+//! consumer AT the position, where it expects the message it knows. So it distinguishes a log that
+//! lost its tail or was trimmed past the position from a server that was only unreachable. A
 //! consumer that skips, dies or stalls costs one more opening.
 
 use std::sync::Arc;
@@ -21,36 +22,37 @@ use crate::absences::Absences;
 use crate::reader::{Abandoned, Delivery};
 use crate::{Bounds, ReadError, ReaderCounts, StoredMessage};
 
-/// With no message for this long the log is asked whether it moved.
+/// If no message arrives for this long, the reader asks the log whether it has grown.
 const IDLE: Duration = Duration::from_secs(5);
-/// Between two attempts to open.
+/// Pause between two attempts to open a session.
 const PAUSE: Duration = Duration::from_millis(200);
-/// A log that ends before the reader's place is asked so often: a leader that was just elected may not have caught up.
+/// How often the reader asks a log that ends before its position: a newly elected leader may not
+/// have caught up.
 const SHORT_ANSWERS: u32 = 3;
-/// Answers that the stream does not exist count when they come so long after each other.
+/// Minimum time between counted answers that the stream does not exist.
 const ABSENCE_APART: Duration = Duration::from_secs(10);
 
-/// A reader at work.
+/// A running reader.
 pub(super) struct Reading {
     connection: Connection,
     stream: String,
     at: Anchor,
-    /// The log's last message when it was asked for its bounds.
+    /// The log's last message when the reader last asked for its bounds.
     last: Sequence,
     counts: Arc<ReaderCounts>,
     short_answers: u32,
     absences: Absences,
-    /// Why there is no session, as it was told last.
+    /// The last reported reason why there is no session.
     reported: Option<String>,
 }
 
 /// Why a session ended.
 enum Interrupted {
-    /// It can be opened again.
+    /// The session can be opened again.
     Again,
     /// It can't.
     Ended(ReadError),
-    /// Nobody reads.
+    /// The reader was dropped.
     Abandoned,
 }
 
@@ -112,7 +114,7 @@ impl Reading {
         }
     }
 
-    /// Compares the place with what the log holds.
+    /// Compares the position with the log's bounds.
     async fn check_bounds(&mut self) -> Result<(), Interrupted> {
         let bounds = match self.connection.stream_info(&self.stream).await {
             Ok(info) => Bounds::from(&info),
@@ -158,7 +160,7 @@ impl Reading {
         }
     }
 
-    /// Delivers until something comes between.
+    /// Delivers messages until the session is interrupted.
     async fn deliver(
         &mut self,
         session: ConsumerSession,
@@ -201,7 +203,8 @@ impl Reading {
         }
     }
 
-    /// The first message of a session must be the one at the place, each other one the next.
+    /// Checks that the first message of a session is the one at the position and that each later
+    /// one is the next.
     async fn take(
         &mut self,
         message: StoredMessage,
@@ -224,7 +227,8 @@ impl Reading {
         Ok(())
     }
 
-    /// A message is missing before `found`. If the log does not have it either, it is lost to this reader.
+    /// Handles a gap before `found`. If the log does not have the missing message either, the
+    /// reader can't continue.
     async fn skipped(&self, found: Sequence) -> Interrupted {
         let wanted = self.at.sequence.next();
         tracing::warn!(stream = self.stream, %wanted, %found, "a consumer skipped; asking the log");
@@ -234,7 +238,7 @@ impl Reading {
         }
     }
 
-    /// The watchdog: nothing came for a while. Has the log moved all the same, or lost its tail?
+    /// The watchdog for an idle session: checks whether the log has grown or lost its tail.
     async fn check_progress(&mut self) -> Result<(), Interrupted> {
         let info = match self.connection.stream_info(&self.stream).await {
             Ok(info) => info,

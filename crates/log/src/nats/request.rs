@@ -1,4 +1,4 @@
-//! Requests to JetStream and what can come back.
+//! JetStream requests and their outcomes.
 
 use async_nats::jetstream::response::Response;
 use async_nats::jetstream::stream::RawMessageErrorKind;
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::connection::Connection;
 use crate::LogError;
 
-/// JetStream's codes that are told apart (server/errors.json).
+/// The JetStream error codes that are distinguished (server/errors.json).
 pub(super) const MAXIMUM_BYTES: u64 = 10077;
 pub(super) const WRONG_LAST_SEQUENCE: u64 = 10071;
 pub(super) const WRONG_LAST_SEQUENCE_CONSTANT: u64 = 10164;
@@ -19,12 +19,12 @@ pub(super) const TEMPORARILY_UNAVAILABLE: u64 = 10008;
 pub(super) const NO_STORAGE: u64 = 10047;
 pub(super) const NAME_IN_USE: u64 = 10058;
 
-/// Why a request brought nothing.
+/// Why a request has no result.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Unfulfilled {
-    /// No answer in time, or nobody there to give one.
+    /// No answer arrived in time, or no server was reachable.
     Unanswered,
-    /// There is no such stream just now.
+    /// The stream does not exist at the moment.
     NoStream,
     /// Refused for another reason.
     Refused { code: u64, description: String },
@@ -57,12 +57,12 @@ impl Unfulfilled {
     }
 }
 
-/// What STREAM.INFO says, as far as it is used.
+/// The fields of STREAM.INFO that are used.
 #[derive(Debug, Deserialize)]
 pub(super) struct StreamInfo {
     pub config: stream::Config,
     pub state: StreamState,
-    /// None of a server without a cluster.
+    /// `None` for a server without a cluster.
     #[serde(default)]
     pub cluster: Option<Cluster>,
     #[serde(default)]
@@ -71,24 +71,24 @@ pub(super) struct StreamInfo {
     ts: String,
 }
 
-/// Where a stream's copies are.
+/// The replicas of a stream.
 #[derive(Debug, Deserialize)]
 pub(super) struct Cluster {
     #[serde(default)]
     pub leader: Option<String>,
-    /// The copies but the leader's.
+    /// The replicas other than the leader's.
     #[serde(default)]
     pub replicas: Vec<Follower>,
 }
 
-/// A copy of a stream.
+/// A replica of a stream.
 #[derive(Debug, Deserialize)]
 pub(super) struct Follower {
     #[serde(default)]
     pub current: bool,
     #[serde(default)]
     pub offline: bool,
-    /// How long it has not been heard of, in nanoseconds.
+    /// Time since it was last heard from, in nanoseconds.
     #[serde(default)]
     pub active: u64,
 }
@@ -110,7 +110,7 @@ impl StreamInfo {
         wall(&self.ts)
     }
 
-    /// When the stream was made.
+    /// When the stream was created.
     pub(super) fn made_at(&self) -> Wall {
         wall(&self.created)
     }
@@ -129,13 +129,14 @@ fn wall(rfc3339: &str) -> Wall {
     wall_of_nanos(nanos)
 }
 
-/// Microseconds are cut, never rounded, so that every way of reading a message gives it the same time.
+/// Microseconds are truncated, never rounded, so that every way of reading a message gives the same
+/// timestamp.
 pub(super) fn wall_of_nanos(nanos: i128) -> Wall {
     Wall::from_micros(u64::try_from(nanos.max(0) / 1000).unwrap_or(u64::MAX))
 }
 
 impl Connection {
-    /// The answer to `$JS.API.<subject>`. Without a connection there is none, at once.
+    /// The answer to `$JS.API.<subject>`. Without a connection it fails at once.
     pub(super) async fn ask<Q, A>(&self, subject: String, question: &Q) -> Result<A, Unfulfilled>
     where
         Q: Serialize + ?Sized + Sync,
@@ -159,7 +160,8 @@ impl Connection {
         self.ask(format!("STREAM.INFO.{stream}"), &()).await
     }
 
-    /// The message that `query` selects, read from the stream's leader; none if there is no such message.
+    /// The message that `query` selects, read from the stream's leader; `None` if there is no such
+    /// message.
     pub(super) async fn message(
         &self,
         stream: &str,
@@ -188,7 +190,7 @@ impl Connection {
     }
 }
 
-/// Which message of a stream.
+/// Selects a message of a stream.
 #[derive(Debug)]
 pub(super) enum Query {
     At(u64),

@@ -1,7 +1,8 @@
-//! A consumer of a stream for one reader: what log readers and lease watches pull from.
+//! A session of one reader with a consumer of a stream. Log readers and lease watches pull from it.
 //!
-//! Nothing is acknowledged: a consumer is never gone back to. After every interruption the reader begins a new session at
-//! the place that it knows, so that no message is lost in between and the place itself is checked again.
+//! Nothing is acknowledged, and no consumer is resumed: after every interruption the reader starts
+//! a new session at its own position. So no message is lost in between, and the position itself is
+//! checked again.
 
 use std::time::Duration;
 
@@ -15,37 +16,40 @@ use super::slots::Slot;
 
 /// Bytes that are pulled ahead of the reader.
 const AHEAD: usize = 4 * 1024 * 1024;
-/// An idle server says so this often; twice as long without a word and the session is begun again.
+/// Interval of an idle server's heartbeats. After twice this long without one, the session is
+/// restarted.
 const HEARTBEAT: Duration = Duration::from_secs(5);
 /// A pull ends after this long and the next one follows.
 const PULL: Duration = Duration::from_secs(30);
-/// A consumer that nobody pulls from ends after this long, if it is the process's own.
+/// A consumer that the process created itself expires when it is not pulled from for this long.
 const INACTIVE: Duration = Duration::from_secs(60);
 
-/// What a consumer delivers, and how much was waiting when the session began.
+/// The messages of a consumer, and the number of messages that were pending when the session
+/// started.
 pub(super) struct ConsumerSession {
     pub messages: Stream,
     pub pending: u64,
-    /// Held as long as it is read through; dropped after `messages`, which takes back what was asked for.
+    /// Taken while the session reads through it. It is dropped after `messages`, whose drop cancels
+    /// the pending pull.
     pub slot: Option<Slot>,
 }
 
-/// What a session delivers first.
+/// The first message that a session delivers.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Begin {
-    /// The message of this sequence.
+    /// The message at this sequence.
     At(Sequence),
     /// The last message of each key of a bucket, which keeps no others.
     Bucket,
 }
 
-/// There is no consumer to read through.
+/// No consumer is available for reading.
 #[derive(Debug, thiserror::Error)]
 pub enum NoConsumer {
-    /// It could not be made.
+    /// The process could not create one.
     #[error("no consumer: {0}")]
     Own(Box<dyn std::error::Error + Send + Sync>),
-    /// The operator's can't be used.
+    /// The operator's consumer can't be used.
     #[error(
         "no consumer {name}: {source}; `isthmus region init --process {process}` makes it, and NATS has to be 2.14 or later"
     )]
@@ -54,12 +58,12 @@ pub enum NoConsumer {
         name: String,
         /// The process that it is for.
         process: String,
-        /// What NATS says.
+        /// The error from NATS.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
 }
 
-/// Makes a consumer here and now, in the server's memory.
+/// Creates a consumer in the server's memory.
 async fn make(
     connection: &Connection,
     stream: &str,
@@ -87,7 +91,7 @@ async fn make(
     made.map_err(|error| NoConsumer::Own(error.into()))
 }
 
-/// Begins to pull what `filter` covers, everything if it is empty.
+/// Starts to pull the messages that match `filter`, all if it is empty.
 pub(super) async fn open(
     connection: &Connection,
     stream: &str,

@@ -1,6 +1,8 @@
-//! The consumers of slots: checking that they exist, opening them at a sequence, and creating them for the operator.
+//! The consumers of slots: checks that they exist, opens them at a sequence, and creates them for
+//! the operator.
 //!
-//! CONSUMER.RESET (NATS 2.14) moves a durable pull consumer to a sequence, so that opening one needs no right to create it.
+//! CONSUMER.RESET (NATS 2.14) moves a durable pull consumer to a sequence, so opening one does not
+//! need the right to create it.
 
 use async_nats::jetstream::consumer::pull::Config;
 use async_nats::jetstream::consumer::{AckPolicy, Consumer, DeliverPolicy, ReplayPolicy};
@@ -14,12 +16,13 @@ use super::slots::{Slot, Slots, name};
 use crate::EnsureError;
 
 impl Slots {
-    /// Whether the operator has made as many slots of `stream` as are needed: they are made in order, so the last one tells.
+    /// Checks that the operator has created enough slots of `stream`. They are created in order, so
+    /// it checks the last one.
     pub(super) async fn ensure(&self, connection: &Connection, stream: &str) -> Result<(), EnsureError> {
         self.find(connection, stream, self.each.saturating_sub(1)).await
     }
 
-    /// Whether every slot of `stream` still is there.
+    /// Checks that every slot of `stream` still exists.
     pub(super) async fn check(&self, connection: &Connection, stream: &str) -> Result<(), EnsureError> {
         for number in 0..self.each {
             self.find(connection, stream, number).await?;
@@ -44,7 +47,8 @@ impl Slots {
         }
     }
 
-    /// Takes a slot of `stream` and puts its consumer at `from`. Also how many messages wait there.
+    /// Takes a slot of `stream` and resets its consumer to `from`. Also returns the number of
+    /// pending messages.
     pub(super) async fn open(
         &self,
         connection: &Connection,
@@ -69,7 +73,7 @@ impl Slots {
 }
 
 impl Connection {
-    /// Whether `stream` has what the process reads it through.
+    /// Checks that `stream` has the consumers that the process reads it through.
     pub(super) async fn ensure_slots(&self, stream: &str) -> Result<(), EnsureError> {
         match self.slots() {
             Some(slots) => slots.ensure(self, stream).await,
@@ -77,7 +81,7 @@ impl Connection {
         }
     }
 
-    /// Whether `stream` still has everything that the process reads it through.
+    /// Checks that `stream` still has all consumers that the process reads it through.
     pub(super) async fn check_slots(&self, stream: &str) -> Result<(), EnsureError> {
         match self.slots() {
             Some(slots) if self.is_connected() => slots.check(self, stream).await,
@@ -85,11 +89,12 @@ impl Connection {
         }
     }
 
-    /// Makes the slots of `process`, with the operator's credentials: of the log of each of `shards`, and of the leases, as many as it
-    /// has readers at once. What is there already stays as it is.
+    /// Creates the slots of `process` with the operator's credentials, for the log of each of
+    /// `shards` and for the leases: as many as the process has concurrent readers. Existing slots
+    /// stay unchanged.
     ///
     /// # Errors
-    /// [`NoConsumer`], of the first that can't be made.
+    /// [`NoConsumer`] for the first that can't be created.
     pub async fn provide(
         &self,
         process: &ProcessName,
@@ -116,7 +121,7 @@ impl Connection {
         number: u32,
         filter: &str,
     ) -> Result<(), NoConsumer> {
-        // A reset never goes below where the consumer was made to begin.
+        // A reset never goes below the consumer's original start.
         let config = Config {
             durable_name: Some(name(process.as_str(), number)),
             deliver_policy: DeliverPolicy::All,

@@ -1,18 +1,20 @@
-//! Slots: the durable consumers that the operator created for a process, and which of them are in use.
+//! Slots: the durable consumers that the operator created for a process, and which of them are in
+//! use.
 //!
-//! A process that may create consumers can make the server publish under any subject of the account, another origin's
-//! included (docs/assumptions-nats.md). With slots it doesn't need that right. It has several for each stream and takes a
-//! free one for each reader ([`super::slot_consumers`]).
+//! A process that may create consumers can make the server publish under any subject of the
+//! account, another origin's included (docs/assumptions-nats.md). With slots it doesn't need that
+//! right. It has several for each stream and takes a free one for each reader
+//! ([`super::slot_consumers`]).
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// What a process reads streams through.
+/// The consumers through which a process reads streams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Readers {
-    /// Consumers that it makes itself and that end with it. For development.
+    /// Consumers that it creates itself and that end with it. For development.
     Own,
-    /// Its slots, which the operator has made: [`super::Connection::provide`].
+    /// Its slots, which the operator has created with [`super::Connection::provide`].
     Slots {
         /// How many it needs of each stream at once.
         each: u32,
@@ -20,14 +22,15 @@ pub enum Readers {
 }
 
 impl Readers {
-    /// Those of a process that may, or may not, create what it needs (`log.create`); `each` is how many it needs of a stream at once.
+    /// The consumers of a process that may (`create`, the setting `log.create`) or may not create
+    /// what it needs. `each` is how many it needs of a stream at once.
     #[must_use]
     pub fn of(create: bool, each: u32) -> Self {
         if create { Self::Own } else { Self::Slots { each } }
     }
 }
 
-/// Which slots of a process are taken.
+/// The slots of a process that are in use.
 #[derive(Debug, Clone)]
 pub(super) struct Slots {
     pub(super) process: Arc<str>,
@@ -35,7 +38,7 @@ pub(super) struct Slots {
     taken: Arc<Mutex<BTreeSet<(String, u32)>>>,
 }
 
-/// A slot that is taken until it is dropped.
+/// A slot in use; it becomes free when this is dropped.
 #[derive(Debug)]
 pub(super) struct Slot {
     slots: Slots,
@@ -52,7 +55,7 @@ impl Slots {
         }
     }
 
-    /// The first free slot of a stream.
+    /// Takes the first free slot of a stream.
     pub(super) fn take(&self, stream: &str) -> Slot {
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         let is_free = |number: &u32| !taken.contains(&(stream.to_owned(), *number));

@@ -1,4 +1,4 @@
-//! What streams must be: created so, or compared setting by setting.
+//! The required settings of streams, which are created with them or compared with them one by one.
 
 use std::time::Duration;
 
@@ -13,11 +13,12 @@ use super::request::{NAME_IN_USE, NO_STORAGE, NO_SUITABLE_PEERS, TEMPORARILY_UNA
 use crate::journal::journal_bounds;
 use crate::{Difference, EnsureError, JournalName, LogSettings, RegionNames};
 
-/// Ensuring gives up after this long without an answer.
+/// [`ensure`] gives up after this long without an answer.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Between two attempts.
+/// Pause between two attempts.
 const PAUSE: Duration = Duration::from_millis(250);
-/// A stream counts as missing after so many answers that say so: a cluster that elects says it for a moment.
+/// Number of "no such stream" answers after which a stream counts as missing: a cluster gives such
+/// answers for a moment during an election.
 const ABSENCES: u32 = 3;
 
 /// The stream of a shard's log (design.md section 5).
@@ -32,7 +33,8 @@ pub(super) fn log(names: &RegionNames, shard: &Shard, settings: &LogSettings) ->
     }
 }
 
-/// The stream behind the lease bucket (design.md section 7): one message per lease, each with its time to live.
+/// The stream of the lease bucket (design.md section 7): one message per lease, each with its time
+/// to live.
 pub(super) fn leases(names: &RegionNames, replicas: u8) -> Config {
     const MARKERS: Duration = Duration::from_secs(60);
     let bucket = names.lease_bucket();
@@ -51,7 +53,7 @@ pub(super) fn leases(names: &RegionNames, replicas: u8) -> Config {
     }
 }
 
-/// The stream of a journal: one message per entry, the oldest give way.
+/// The stream of a journal: one message per entry; the oldest are dropped.
 pub(super) fn journal(names: &RegionNames, journal: &JournalName, replicas: u8) -> Config {
     let bounds = journal_bounds(journal);
     Config {
@@ -70,9 +72,9 @@ pub(super) fn journal(names: &RegionNames, journal: &JournalName, replicas: u8) 
 /// How a stream's bounds are compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Bounds {
-    /// They are what they were made with.
+    /// They must equal the required ones.
     Exact,
-    /// An operator may have chosen others; it has to be bounded in bytes.
+    /// An operator may have chosen others, but there must be a limit in bytes.
     AnyButNone,
 }
 
@@ -90,7 +92,7 @@ fn unlimited() -> Config {
     }
 }
 
-/// Creates the stream if it is missing and may be created, and compares it in any case.
+/// Creates the stream if it is missing and may be created, and always compares it.
 pub(super) async fn ensure(
     connection: &Connection,
     wanted: &Config,
@@ -127,7 +129,7 @@ pub(super) async fn ensure(
     })
 }
 
-/// When the stream was made.
+/// When the stream was created.
 pub(super) async fn made_at(connection: &Connection, stream: &str) -> Result<Wall, EnsureError> {
     match connection.stream_info(stream).await {
         Ok(info) => Ok(info.made_at()),
@@ -155,7 +157,7 @@ fn to_compare(found: &Config, wanted: &Config, bounds: Bounds) -> Config {
 #[derive(Deserialize)]
 struct Created {}
 
-/// Whether it was created; false when that may be tried again.
+/// Returns whether the stream was created; false if the caller may try again.
 async fn try_create(connection: &Connection, wanted: &Config) -> Result<bool, EnsureError> {
     let stream = &wanted.name;
     match connection
@@ -174,7 +176,8 @@ async fn try_create(connection: &Connection, wanted: &Config) -> Result<bool, En
     }
 }
 
-/// Whether a refusal passes by itself: a cluster that forms or elects, or another process that creates the same stream.
+/// Whether a refusal is temporary: a cluster that is forming or electing, or another process that
+/// creates the same stream.
 fn passes(code: u64) -> bool {
     [TEMPORARILY_UNAVAILABLE, NO_SUITABLE_PEERS, NAME_IN_USE].contains(&code)
 }

@@ -1,4 +1,5 @@
-//! How a region's NATS stands, for operators: its server, and the room and copies of the region's streams.
+//! The state of a region's NATS, for operators: its server, and the storage and replicas of the
+//! region's streams.
 
 use std::time::Duration;
 
@@ -24,23 +25,24 @@ pub struct Server {
 pub struct Surveyed {
     /// Its name.
     pub stream: String,
-    /// The bytes that it holds.
+    /// The bytes stored.
     pub bytes: u64,
-    /// What it holds when it refuses appends; none where the oldest give way, or without a limit.
+    /// The size at which it refuses appends; `None` if it drops the oldest messages, or without a
+    /// limit.
     pub refuses_at: Option<u64>,
-    /// As many copies as it should have.
+    /// The configured number of replicas.
     pub replicas: usize,
-    /// The copies that hold all of it, its leader among them.
+    /// The number of replicas that are up to date, the leader included.
     pub current: usize,
     /// Whether it has a leader.
     pub led: bool,
 }
 
-/// A copy that has not been heard of for so long counts no more.
+/// A replica that was not heard from for this long is not counted.
 const HEARD: Duration = Duration::from_secs(10);
 
 impl Connection {
-    /// The server at the other end; none while there is no connection.
+    /// The connected server; `None` without a connection.
     #[must_use]
     pub fn server(&self) -> Option<Server> {
         let info = self.client().try_server_info().filter(|_| self.is_connected())?;
@@ -50,10 +52,10 @@ impl Connection {
         })
     }
 
-    /// The streams of a region that holds `shards`: its logs, its journals and its leases.
+    /// The streams of a region with `shards`: its logs, its journals and its leases.
     ///
     /// # Errors
-    /// [`LogError`], of the first stream that can't be asked about.
+    /// [`LogError`] of the first stream whose request fails.
     pub async fn survey(&self, shards: &[Shard]) -> Result<Vec<Surveyed>, LogError> {
         let names = self.names();
         let logs = shards.iter().map(|shard| names.stream(shard));
@@ -71,7 +73,7 @@ impl Connection {
 }
 
 fn of_stream(stream: String, info: &StreamInfo) -> Surveyed {
-    // A server without a cluster tells nothing of one: the only copy answers.
+    // A server without a cluster reports none: the only replica answers.
     let (led, followers) = match &info.cluster {
         Some(cluster) => (cluster.leader.is_some(), cluster.replicas.as_slice()),
         None => (true, [].as_slice()),

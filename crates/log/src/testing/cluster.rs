@@ -3,7 +3,8 @@
 use super::ports::free_port;
 use super::server::{NatsServer, NatsServerSettings};
 
-/// Three servers whose streams can have a replica on each. JetStream elects its leader within seconds of the start.
+/// Three servers, so that a stream can have a replica on each. JetStream elects its leader within
+/// seconds of the start.
 #[derive(Debug)]
 pub struct NatsCluster {
     servers: Vec<NatsServer>,
@@ -13,7 +14,7 @@ impl NatsCluster {
     /// Starts the three servers. Blocks until each answers.
     ///
     /// # Panics
-    /// When one does not start.
+    /// If one does not start.
     #[must_use]
     pub fn start() -> Self {
         let ports: Vec<u16> = (0..3).map(|_| free_port()).collect();
@@ -34,20 +35,20 @@ impl NatsCluster {
         }
     }
 
-    /// Where clients connect to: any of the servers.
+    /// The URLs for clients: any of the servers.
     #[must_use]
     pub fn urls(&self) -> Vec<String> {
         self.servers.iter().map(NatsServer::url).collect()
     }
 
-    /// The server called `name` (`n1`, `n2`, `n3`), as JetStream names leaders.
+    /// The server called `name` (`n1`, `n2`, `n3`), the name that JetStream uses for leaders.
     #[must_use]
     pub fn server(&mut self, name: &str) -> Option<&mut NatsServer> {
         let index: usize = name.strip_prefix('n')?.parse().ok()?;
         self.servers.get_mut(index.checked_sub(1)?)
     }
 
-    /// All three.
+    /// All three servers.
     pub fn servers(&mut self) -> impl Iterator<Item = &mut NatsServer> {
         self.servers.iter_mut()
     }

@@ -1,8 +1,9 @@
 //! Ports for tests that must be known before anything listens on them.
 //!
-//! Blocks of 256 below the ports that the system gives to outgoing connections. The first port of a block is held for the
-//! life of the process that took the block, so no two processes hand out the same port, also while nothing listens on it.
-//! `isthmus up --port-base auto` and tests/assumptions keep to the same blocks.
+//! The ports come from blocks of 256 below the system's range for outgoing connections. A process
+//! holds the first port of its block for its whole life, so no two processes give out the same
+//! port, even while nothing listens on it. `isthmus up --port-base auto` and tests/assumptions use
+//! the same blocks.
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::sync::{Mutex, PoisonError};
@@ -19,10 +20,11 @@ struct Block {
 
 static TAKEN: Mutex<Option<Block>> = Mutex::new(None);
 
-/// A port of the loopback interface on which nothing listens and that no other test is given, until 255 more were asked for.
+/// A port of the loopback interface on which nothing listens. No other test gets it until 255 more
+/// ports were requested.
 ///
 /// # Panics
-/// When no block is free, or no port of this process's block.
+/// If no block is free, or no port of this process's block.
 #[must_use]
 pub fn free_port() -> u16 {
     let mut taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);

@@ -15,18 +15,18 @@ use super::ports::free_port;
 const START: Duration = Duration::from_secs(20);
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// What a server is started with; the default is a single one with JetStream.
+/// Settings of a server; the default is a single server with JetStream.
 #[derive(Debug, Clone, Default)]
 pub struct NatsServerSettings {
     /// Lines within the `jetstream` block, such as `max_file_store: 8MB`.
     pub jetstream: String,
-    /// Lines of the configuration file beside those that every server has.
+    /// Lines of the configuration file beyond those that every server has.
     pub lines: String,
     /// Its name; `n1` when empty.
     pub name: String,
 }
 
-/// One nats-server process in a folder of its own; both end with it.
+/// One nats-server process in its own folder; both are removed with this value.
 #[derive(Debug)]
 pub struct NatsServer {
     folder: TempDir,
@@ -38,7 +38,7 @@ impl NatsServer {
     /// Starts a single server with JetStream and waits until it answers. Blocks.
     ///
     /// # Panics
-    /// When it does not start.
+    /// If it does not start.
     #[must_use]
     pub fn start() -> Self {
         Self::start_with(&NatsServerSettings::default())
@@ -47,25 +47,26 @@ impl NatsServer {
     /// As [`NatsServer::start`], with settings.
     ///
     /// # Panics
-    /// When it does not start.
+    /// If it does not start.
     #[must_use]
     pub fn start_with(settings: &NatsServerSettings) -> Self {
         Self::start_on(free_port(), settings)
     }
 
-    /// As [`NatsServer::start`], on a port that clients were told before.
+    /// As [`NatsServer::start`], on a given port that clients already know.
     ///
     /// # Panics
-    /// When it does not start.
+    /// If it does not start.
     #[must_use]
     pub fn start_at(port: u16) -> Self {
         Self::start_on(port, &NatsServerSettings::default())
     }
 
-    /// Starts a server whose whole configuration is given for its port and store, and waits until it listens. Blocks.
+    /// Starts a server with a complete configuration, made for its port and store, and waits until
+    /// it listens. Blocks.
     ///
     /// # Panics
-    /// When it does not start.
+    /// If it does not start.
     #[must_use]
     pub fn start_as(configuration: impl FnOnce(u16, &Path) -> String) -> Self {
         let mut server = Self::new(free_port());
@@ -111,10 +112,11 @@ impl NatsServer {
         std::fs::write(self.configuration(), configuration).expect("the configuration is written");
     }
 
-    /// Starts the process again after [`NatsServer::stop`] or [`NatsServer::kill`], on the same port and store. Blocks.
+    /// Starts the process again after [`NatsServer::stop`] or [`NatsServer::kill`], on the same
+    /// port and store. Blocks.
     ///
     /// # Panics
-    /// When it does not start.
+    /// If it does not start.
     pub fn start_again(&mut self) {
         self.start_process();
         self.await_it(Self::answers);
@@ -155,7 +157,7 @@ impl NatsServer {
         }
     }
 
-    /// Whether a client is greeted; all that can be seen of a server that wants credentials.
+    /// Whether a client gets a greeting, which is all that a server reveals without credentials.
     fn greets(&self) -> bool {
         let Ok(stream) = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)) else {
             return false;
@@ -166,7 +168,7 @@ impl NatsServer {
             && greeting == *b"INFO"
     }
 
-    /// Whether a client is greeted and its ping answered.
+    /// Whether a client gets a greeting and an answer to its ping.
     fn answers(&self) -> bool {
         let Ok(mut stream) = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)) else {
             return false;
@@ -188,7 +190,7 @@ impl NatsServer {
             && greeting.starts_with("INFO")
     }
 
-    /// Where clients connect to.
+    /// The URL for clients.
     #[must_use]
     pub fn url(&self) -> String {
         format!("nats://127.0.0.1:{}", self.port)
@@ -212,7 +214,7 @@ impl NatsServer {
         self.folder.path().join("store")
     }
 
-    /// What the server has logged.
+    /// The server's log so far.
     #[must_use]
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.log_file()).unwrap_or_default()
@@ -226,10 +228,10 @@ impl NatsServer {
         self.folder.path().join("nats.conf")
     }
 
-    /// Ends the process as an operator does, with SIGTERM, and waits for its end. Blocks.
+    /// Stops the process with SIGTERM, as an operator does, and waits until it has ended. Blocks.
     ///
     /// # Panics
-    /// When it can't be signalled.
+    /// If it can't be signalled.
     pub fn stop(&mut self) {
         let Some(mut process) = self.process.take() else {
             return;
@@ -245,16 +247,16 @@ impl NatsServer {
     /// Ends the process with SIGKILL. Blocks until it is gone.
     pub fn kill(&mut self) {
         if let Some(mut process) = self.process.take() {
-            // A process that has ended already can't be killed and needs it not.
+            // The kill fails if the process has already ended, which is fine.
             let _ = process.kill();
             let _ = process.wait();
         }
     }
 
-    /// Copies JetStream's folder, for which the server is stopped and started again. Blocks.
+    /// Copies JetStream's folder; the server is stopped and started again for this. Blocks.
     ///
     /// # Panics
-    /// When the folder can't be read, or the server does not start.
+    /// If the folder can't be read, or the server does not start.
     #[must_use]
     pub fn back_up(&mut self) -> Backup {
         let copy = tempfile::tempdir().expect("a temporary folder");
@@ -264,10 +266,11 @@ impl NatsServer {
         Backup(copy)
     }
 
-    /// Stops the server, puts a copy of JetStream's folder back and starts it again: what was stored since is lost. Blocks.
+    /// Stops the server, restores a copy of JetStream's folder and starts the server again:
+    /// everything stored since is lost. Blocks.
     ///
     /// # Panics
-    /// When the folder can't be written, or the server does not start.
+    /// If the folder can't be written, or the server does not start.
     pub fn put_back(&mut self, backup: &Backup) {
         self.stop();
         std::fs::remove_dir_all(self.store()).expect("the store can be removed");
@@ -306,7 +309,8 @@ fn binary() -> PathBuf {
         .unwrap_or_else(|| PathBuf::from("nats-server"))
 }
 
-/// What `make tools` fetched into this checkout. Cargo tells where that is when it runs a program: a build folder may be shared by several.
+/// The binary that `make tools` downloaded into this checkout. Cargo gives the checkout's location
+/// when it runs a program; a build folder may be shared by several checkouts.
 fn fetched() -> Option<PathBuf> {
     let package = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
     let from = package.or_else(|| std::env::current_dir().ok())?;

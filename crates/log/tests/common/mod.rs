@@ -1,4 +1,4 @@
-//! Regions of both kinds and messages to put into them.
+//! Regions of both kinds and messages to store in them.
 #![allow(dead_code, clippy::unwrap_used)]
 
 use std::sync::Arc;
@@ -16,27 +16,27 @@ use isthmus_replication::hlc::Hlc;
 use isthmus_replication::names::{GroupName, ProcessName, RegionName, SetName};
 use isthmus_replication::time::{Mono, Now, Wall};
 
-pub const BOUND: Duration = Duration::from_secs(20);
+pub(crate) const BOUND: Duration = Duration::from_secs(20);
 
-pub fn names() -> RegionNames {
+pub(crate) fn names() -> RegionNames {
     RegionNames {
         set: SetName::parse("shop").unwrap(),
         region: RegionName::parse("eu-west").unwrap(),
     }
 }
 
-pub fn shard() -> Shard {
+pub(crate) fn shard() -> Shard {
     Shard {
         group: GroupName::parse("default").unwrap(),
         partition: 0,
     }
 }
 
-pub fn own() -> SubjectToken {
+pub(crate) fn own() -> SubjectToken {
     SubjectToken::Origin(names().region)
 }
 
-pub fn settings() -> LogSettings {
+pub(crate) fn settings() -> LogSettings {
     LogSettings {
         create: true,
         replicas: 1,
@@ -44,7 +44,7 @@ pub fn settings() -> LogSettings {
     }
 }
 
-pub fn clock() -> LocalClock {
+pub(crate) fn clock() -> LocalClock {
     let started = Instant::now();
     Arc::new(move || {
         let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
@@ -55,20 +55,20 @@ pub fn clock() -> LocalClock {
     })
 }
 
-/// A region on a nats-server of its own.
-pub struct OnNats {
+/// A region on its own nats-server.
+pub(crate) struct OnNats {
     pub server: NatsServer,
-    pub connection: Connection,
+    pub(crate) connection: Connection,
 }
 
 impl OnNats {
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let server = NatsServer::start();
         let connection = connect(vec![server.url()]).await;
         Self { server, connection }
     }
 
-    pub async fn start_with(lines: &str) -> Self {
+    pub(crate) async fn start_with(lines: &str) -> Self {
         let server = NatsServer::start_with(&NatsServerSettings {
             lines: lines.to_owned(),
             ..NatsServerSettings::default()
@@ -77,8 +77,9 @@ impl OnNats {
         Self { server, connection }
     }
 
-    /// As [`OnNats::start`], with an operator that has made the streams and the slots of the process.
-    pub async fn start_with_slots() -> Self {
+    /// As [`OnNats::start`], with an operator that has created the streams and the slots of the
+    /// process.
+    pub(crate) async fn start_with_slots() -> Self {
         let Self { server, connection } = Self::start().await;
         let ports = connection.ports();
         ports.ensure(&[shard()], &settings(), |_| ()).await.unwrap();
@@ -89,25 +90,25 @@ impl OnNats {
         Self { server, connection }
     }
 
-    pub fn ports(&self) -> Ports {
+    pub(crate) fn ports(&self) -> Ports {
         self.connection.ports()
     }
 }
 
 /// A region in memory.
-pub struct InMemory(pub MemoryRegion);
+pub(crate) struct InMemory(pub MemoryRegion);
 
 impl InMemory {
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self(MemoryRegion::new(names(), clock()))
     }
 
-    pub fn ports(&self) -> Ports {
+    pub(crate) fn ports(&self) -> Ports {
         self.0.ports()
     }
 }
 
-pub async fn open(servers: Vec<String>) -> Connection {
+pub(crate) async fn open(servers: Vec<String>) -> Connection {
     open_reading(servers, Readers::Own).await
 }
 
@@ -125,18 +126,18 @@ async fn open_reading(servers: Vec<String>, readers: Readers) -> Connection {
     Connection::open(settings).await.unwrap()
 }
 
-pub async fn connect(servers: Vec<String>) -> Connection {
+pub(crate) async fn connect(servers: Vec<String>) -> Connection {
     connect_reading(servers, Readers::Own).await
 }
 
-pub async fn connect_reading(servers: Vec<String>, readers: Readers) -> Connection {
+pub(crate) async fn connect_reading(servers: Vec<String>, readers: Readers) -> Connection {
     let connection = open_reading(servers, readers).await;
     within("connected", connection.connected()).await;
     connection
 }
 
 /// A local batch with this message id and stamp.
-pub fn batch(id: u64, body: &Bytes) -> Header {
+pub(crate) fn batch(id: u64, body: &Bytes) -> Header {
     header(
         Record::Batch(Local {
             message_id: MessageId(id),
@@ -148,7 +149,7 @@ pub fn batch(id: u64, body: &Bytes) -> Header {
     )
 }
 
-pub fn header(record: Record, body: &Bytes) -> Header {
+pub(crate) fn header(record: Record, body: &Bytes) -> Header {
     Header {
         set: names().set,
         shard: shard(),
@@ -158,20 +159,20 @@ pub fn header(record: Record, body: &Bytes) -> Header {
     }
 }
 
-/// Waits until the server knows the client's subscriptions: it does what a client sends in order.
-/// `flush` waits for the socket alone.
-pub async fn heard_by_the_server(client: &async_nats::Client) {
+/// Waits until the server knows the client's subscriptions: it handles what a client sends in
+/// order. `flush` only waits for the socket.
+pub(crate) async fn heard_by_the_server(client: &async_nats::Client) {
     let unanswered = client.request("nobody.listens", Bytes::new()).await;
     let kind = unanswered.expect_err("nobody answers").kind();
     assert_eq!(kind, async_nats::client::RequestErrorKind::NoResponders);
 }
 
-/// Appends a batch and waits for its place.
-pub async fn append(ports: &Ports, id: u64) -> Anchor {
+/// Appends a batch and returns its position.
+pub(crate) async fn append(ports: &Ports, id: u64) -> Anchor {
     append_body(ports, id, Bytes::from(format!("body {id}"))).await
 }
 
-pub async fn append_body(ports: &Ports, id: u64, body: Bytes) -> Anchor {
+pub(crate) async fn append_body(ports: &Ports, id: u64, body: Bytes) -> Anchor {
     let sequence = ports
         .log
         .append(&shard(), &own(), &batch(id, &body), body.clone())
@@ -184,8 +185,8 @@ pub async fn append_body(ports: &Ports, id: u64, body: Bytes) -> Anchor {
     }
 }
 
-/// Appends with the ids until each is stored, as a publisher does while servers come and go.
-pub async fn append_at_last(ports: &Ports, id: u64) -> Sequence {
+/// Appends with the ids until each is stored, as a publisher does while servers stop and restart.
+pub(crate) async fn append_at_last(ports: &Ports, id: u64) -> Sequence {
     let body = Bytes::from(format!("body {id}"));
     isthmus_log::testing::until("an append is stored", Duration::from_secs(60), || async {
         ports
@@ -198,18 +199,18 @@ pub async fn append_at_last(ports: &Ports, id: u64) -> Sequence {
     .await
 }
 
-pub async fn ensured(ports: &Ports) {
+pub(crate) async fn ensured(ports: &Ports) {
     ports.log.ensure(&shard(), &settings()).await.unwrap();
 }
 
-pub async fn within<T>(what: &str, work: impl Future<Output = T>) -> T {
+pub(crate) async fn within<T>(what: &str, work: impl Future<Output = T>) -> T {
     match tokio::time::timeout(BOUND, work).await {
         Ok(value) => value,
         Err(_) => panic!("not within {BOUND:?}: {what}"),
     }
 }
 
-pub async fn read(reader: &mut Reader, count: usize) -> Vec<StoredMessage> {
+pub(crate) async fn read(reader: &mut Reader, count: usize) -> Vec<StoredMessage> {
     let mut messages = Vec::new();
     while messages.len() < count {
         messages.push(within("the next message", reader.next()).await.unwrap());
@@ -217,10 +218,10 @@ pub async fn read(reader: &mut Reader, count: usize) -> Vec<StoredMessage> {
     messages
 }
 
-pub fn ids(messages: &[StoredMessage]) -> Vec<u64> {
+pub(crate) fn ids(messages: &[StoredMessage]) -> Vec<u64> {
     messages.iter().map(|message| message.message_id().0).collect()
 }
 
-pub fn sequences(messages: &[StoredMessage]) -> Vec<u64> {
+pub(crate) fn sequences(messages: &[StoredMessage]) -> Vec<u64> {
     messages.iter().map(|message| message.sequence.0).collect()
 }

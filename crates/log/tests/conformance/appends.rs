@@ -7,7 +7,7 @@ use isthmus_replication::coordinates::{Anchor, Sequence};
 
 use super::common::*;
 
-pub async fn appends_are_read_in_order_without_holes(ports: Ports) {
+pub(crate) async fn appends_are_read_in_order_without_holes(ports: Ports) {
     ensured(&ports).await;
     let mut answers = Vec::new();
     for id in 1..=500 {
@@ -39,7 +39,7 @@ pub async fn appends_are_read_in_order_without_holes(ports: Ports) {
     );
 }
 
-pub async fn a_reader_waits_for_what_comes_later(ports: Ports) {
+pub(crate) async fn a_reader_waits_for_what_comes_later(ports: Ports) {
     let mut reader = ports.log.reader(&shard(), Anchor::default());
     ensured(&ports).await;
     for id in 1..=3 {
@@ -50,7 +50,7 @@ pub async fn a_reader_waits_for_what_comes_later(ports: Ports) {
     assert_eq!(reader.counts().opened(), 1);
 }
 
-pub async fn a_doubled_append_stands_twice(ports: Ports) {
+pub(crate) async fn a_doubled_append_is_stored_twice(ports: Ports) {
     ensured(&ports).await;
     append(&ports, 9).await;
     append(&ports, 9).await;
@@ -59,7 +59,7 @@ pub async fn a_doubled_append_stands_twice(ports: Ports) {
     assert_eq!((sequences(&messages), ids(&messages)), (vec![1, 2], vec![9, 9]));
 }
 
-pub async fn a_full_log_refuses_and_takes_appends_again_after_a_purge(ports: Ports) {
+pub(crate) async fn a_full_log_refuses_and_takes_appends_again_after_a_purge(ports: Ports) {
     let small = LogSettings {
         max_bytes: 64 * 1024,
         ..settings()
@@ -90,7 +90,7 @@ pub async fn a_full_log_refuses_and_takes_appends_again_after_a_purge(ports: Por
     assert_eq!(append_body(&ports, 99, body).await.sequence, last.next());
 }
 
-pub async fn an_append_above_the_largest_message_is_refused_before_it_is_sent(ports: Ports) {
+pub(crate) async fn an_append_above_the_message_limit_is_refused_unsent(ports: Ports) {
     ensured(&ports).await;
     let limit = ports.log.max_message_bytes().unwrap();
     let body = Bytes::from(vec![0; limit]);
@@ -107,8 +107,8 @@ pub async fn an_append_above_the_largest_message_is_refused_before_it_is_sent(po
     assert_eq!(read(&mut reader, 1).await[0].body.len(), limit - 4096);
 }
 
-/// More than is pulled ahead waits, and goes on coming once it is wanted.
-pub async fn a_slow_reader_loses_nothing(ports: Ports) {
+/// More data than is pulled ahead waits, and arrives once the reader wants it.
+pub(crate) async fn a_slow_reader_loses_nothing(ports: Ports) {
     ensured(&ports).await;
     let mut reader = ports.log.reader(&shard(), Anchor::default());
     let body = Bytes::from(vec![3; 250 * 1024]);

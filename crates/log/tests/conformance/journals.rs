@@ -1,4 +1,4 @@
-//! Keeping named entries.
+//! Storing named entries.
 
 use std::time::Duration;
 
@@ -37,7 +37,7 @@ fn names(page: &JournalPage) -> Vec<&str> {
     page.entries.iter().map(|entry| entry.name.as_str()).collect()
 }
 
-pub async fn an_entry_comes_once_by_its_name_however_many_append_it(ports: Ports) {
+pub(crate) async fn an_entry_comes_once_by_its_name_however_many_append_it(ports: Ports) {
     with_journals(&ports).await;
     let appends = (0..20).map(|writer| {
         let entry = Bytes::from(format!("written by {writer}"));
@@ -57,7 +57,7 @@ pub async fn an_entry_comes_once_by_its_name_however_many_append_it(ports: Ports
     assert_eq!((names(&events), events.is_last), (vec![], true));
 }
 
-pub async fn entries_are_paged_in_order_from_a_place_or_a_time(ports: Ports) {
+pub(crate) async fn entries_are_paged_in_order_from_a_place_or_a_time(ports: Ports) {
     with_journals(&ports).await;
     let (events, count) = (JournalName::Events, 25);
     let all: Vec<String> = (0..count).map(|n| format!("e{n}")).collect();
@@ -106,7 +106,7 @@ pub async fn entries_are_paged_in_order_from_a_place_or_a_time(ports: Ports) {
     assert_eq!(names(&news), ["next"]);
 }
 
-pub async fn a_removed_entry_is_gone_and_does_not_come_back(ports: Ports) {
+pub(crate) async fn a_removed_entry_is_gone_and_does_not_come_back(ports: Ports) {
     with_journals(&ports).await;
     for named in ["a", "b", "c"] {
         append(&ports, &aside(), named).await;
@@ -128,7 +128,7 @@ pub async fn a_removed_entry_is_gone_and_does_not_come_back(ports: Ports) {
     assert_eq!((names(&page), page.is_last), (vec!["d"], true));
 }
 
-pub async fn an_entry_takes_the_place_of_the_one_of_its_name(ports: Ports) {
+pub(crate) async fn an_entry_takes_the_place_of_the_one_of_its_name(ports: Ports) {
     with_journals(&ports).await;
     let events = JournalName::Events;
     let replace = async |named: &str, text: &'static str| {
@@ -149,8 +149,8 @@ pub async fn an_entry_takes_the_place_of_the_one_of_its_name(ports: Ports) {
     assert_eq!(held.unwrap().entry, "third");
 }
 
-/// The events of a region take 16 MiB.
-pub async fn the_oldest_entries_give_way(ports: Ports) {
+/// The events journal of a region is bounded to 16 MiB.
+pub(crate) async fn the_oldest_entries_give_way(ports: Ports) {
     with_journals(&ports).await;
     let (events, entry) = (JournalName::Events, Bytes::from(vec![7; 900 * 1024]));
     for n in 0..24 {
@@ -166,7 +166,7 @@ pub async fn the_oldest_entries_give_way(ports: Ports) {
     assert_eq!(ports.journal.get(&events, &name("e0")).await, Ok(None));
 }
 
-pub async fn a_missing_journal_is_said_to_be_missing(ports: Ports) {
+pub(crate) async fn a_missing_journal_is_said_to_be_missing(ports: Ports) {
     let stream = ports.names.journal(&aside());
     assert_eq!(
         ports.journal.ensure(&aside(), false, 1).await,

@@ -20,7 +20,7 @@ const TTL: Duration = Duration::from_secs(1);
 
 const LONG: Duration = Duration::from_secs(30);
 
-pub async fn a_free_lease_is_taken_by_one(ports: Ports) {
+pub(crate) async fn a_free_lease_is_taken_by_one(ports: Ports) {
     leases(&ports).await;
     let leader = LeaseName::leader();
     assert_eq!(ports.leases.get(&leader).await, Ok(Lease::default()));
@@ -42,7 +42,7 @@ pub async fn a_free_lease_is_taken_by_one(ports: Ports) {
     assert_eq!(created, Err(LeaseError::Conflict));
 }
 
-pub async fn a_lease_is_renewed_and_taken_over_by_its_revision(ports: Ports) {
+pub(crate) async fn a_lease_is_renewed_and_taken_over_by_its_revision(ports: Ports) {
     leases(&ports).await;
     let leader = LeaseName::leader();
     let taken = ports
@@ -73,7 +73,7 @@ pub async fn a_lease_is_renewed_and_taken_over_by_its_revision(ports: Ports) {
     assert_eq!(ports.leases.get(&leader).await, Ok(held));
 }
 
-pub async fn a_released_lease_can_be_taken(ports: Ports) {
+pub(crate) async fn a_released_lease_can_be_taken(ports: Ports) {
     leases(&ports).await;
     let leader = LeaseName::leader();
     let taken = ports.leases.create(&leader, Bytes::new(), LONG).await.unwrap();
@@ -85,7 +85,7 @@ pub async fn a_released_lease_can_be_taken(ports: Ports) {
     ports.leases.create(&leader, Bytes::new(), LONG).await.unwrap();
 }
 
-pub async fn a_lease_that_nobody_renews_ends(ports: Ports) {
+pub(crate) async fn a_lease_that_nobody_renews_ends(ports: Ports) {
     leases(&ports).await;
     let leader = LeaseName::leader();
     let taken = ports
@@ -114,7 +114,7 @@ pub async fn a_lease_that_nobody_renews_ends(ports: Ports) {
         .unwrap();
 }
 
-pub async fn a_lease_of_less_than_a_second_is_refused(ports: Ports) {
+pub(crate) async fn a_lease_of_less_than_a_second_is_refused(ports: Ports) {
     leases(&ports).await;
     let refused = ports
         .leases
@@ -123,7 +123,7 @@ pub async fn a_lease_of_less_than_a_second_is_refused(ports: Ports) {
     assert_eq!(refused, Err(LeaseError::TooShort));
 }
 
-pub async fn a_watch_tells_what_is_held_and_what_becomes_of_it(ports: Ports) {
+pub(crate) async fn a_watch_tells_what_is_held_and_what_becomes_of_it(ports: Ports) {
     leases(&ports).await;
     let (steward, leader) = (LeaseName::steward(), LeaseName::leader());
     let held = ports
@@ -160,7 +160,7 @@ pub async fn a_watch_tells_what_is_held_and_what_becomes_of_it(ports: Ports) {
     assert_eq!(empty, Some(LeaseEvent::Snapshot(Vec::new())));
 }
 
-pub async fn members_come_and_go_with_their_leases(ports: Ports) {
+pub(crate) async fn members_come_and_go_with_their_leases(ports: Ports) {
     leases(&ports).await;
     let member = |role, name: &str| Member {
         role,
@@ -220,7 +220,7 @@ pub async fn members_come_and_go_with_their_leases(ports: Ports) {
     assert_eq!(members.of(Role::Agent).count(), 0);
 }
 
-pub async fn a_membership_that_ran_out_is_taken_back_and_one_that_another_writes_is_said(ports: Ports) {
+pub(crate) async fn an_expired_membership_is_retaken_and_a_foreign_one_reported(ports: Ports) {
     leases(&ports).await;
     let member = Member {
         role: Role::Agent,

@@ -1,4 +1,5 @@
-//! What both twins of each port do: one function per statement, run over real nats-servers and in memory.
+//! What both implementations of each port must do: one function per statement, run over real
+//! nats-servers and in memory.
 #![allow(clippy::unwrap_used)]
 
 #[path = "../common/mod.rs"]
@@ -34,18 +35,18 @@ conformance! {
     appends:
     appends_are_read_in_order_without_holes
     a_reader_waits_for_what_comes_later
-    a_doubled_append_stands_twice
+    a_doubled_append_is_stored_twice
     a_full_log_refuses_and_takes_appends_again_after_a_purge
-    an_append_above_the_largest_message_is_refused_before_it_is_sent
+    an_append_above_the_message_limit_is_refused_unsent
     a_slow_reader_loses_nothing;
     places:
-    a_purge_keeps_the_message_it_names_and_ends_readers_before_it
+    a_purge_keeps_its_named_message_and_ends_earlier_readers
     a_reader_that_knows_another_message_suspects_a_new_life
     a_reader_beyond_the_end_suspects_a_new_life
     every_way_of_reading_a_message_gives_the_same
     a_missing_log_is_said_to_be_missing
-    another_setting_is_named_with_its_mend
-    what_is_missing_is_awaited_and_told
+    a_differing_setting_is_named_with_its_fix
+    a_missing_stream_is_awaited_and_reported
     ensuring_again_is_harmless
     the_clock_of_the_log_is_known_within_its_uncertainty;
     journals:
@@ -65,13 +66,13 @@ conformance! {
     a_lease_of_less_than_a_second_is_refused
     a_watch_tells_what_is_held_and_what_becomes_of_it
     members_come_and_go_with_their_leases
-    a_membership_that_ran_out_is_taken_back_and_one_that_another_writes_is_said;
+    an_expired_membership_is_retaken_and_a_foreign_one_reported;
     peers:
-    what_is_told_is_heard_by_those_who_listen
+    subscribers_hear_what_is_published_on_their_subjects
     a_request_is_answered;
 }
 
-/// What reads goes through consumers that an operator has made: the same statements, where they are about reading.
+/// The statements about reading, with reads through consumers that an operator has created.
 macro_rules! through_slots {
     ($($module:ident: $($test:ident)*;)*) => {
         mod through_slots {
@@ -88,10 +89,10 @@ through_slots! {
     appends:
     appends_are_read_in_order_without_holes
     a_reader_waits_for_what_comes_later
-    a_doubled_append_stands_twice
+    a_doubled_append_is_stored_twice
     a_slow_reader_loses_nothing;
     places:
-    a_purge_keeps_the_message_it_names_and_ends_readers_before_it
+    a_purge_keeps_its_named_message_and_ends_earlier_readers
     a_reader_that_knows_another_message_suspects_a_new_life
     a_reader_beyond_the_end_suspects_a_new_life
     every_way_of_reading_a_message_gives_the_same;
@@ -101,5 +102,5 @@ through_slots! {
     a_lease_that_nobody_renews_ends
     a_watch_tells_what_is_held_and_what_becomes_of_it
     members_come_and_go_with_their_leases
-    a_membership_that_ran_out_is_taken_back_and_one_that_another_writes_is_said;
+    an_expired_membership_is_retaken_and_a_foreign_one_reported;
 }

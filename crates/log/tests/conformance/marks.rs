@@ -11,9 +11,10 @@ use isthmus_replication::time::Wall;
 
 use super::common::*;
 
-/// A log as a steward leaves it: a mark after every third batch, describing the batch two before itself. Then marks that
-/// count for nothing: one that describes what the log does not have, and one that can't be decoded.
-pub async fn the_newest_mark_at_or_below_a_position_is_found(ports: Ports) {
+/// A log as a steward leaves it: a mark after every third batch, which describes the batch two
+/// before it. Then invalid marks: one that describes a message that is not in the log, and one that
+/// can't be decoded.
+pub(crate) async fn the_newest_mark_at_or_below_a_position_is_found(ports: Ports) {
     ensured(&ports).await;
     let mut fold = Fold::new(ports.names.log(&shard()));
     let mut reader = ports.log.reader(&shard(), Anchor::default());
@@ -76,7 +77,7 @@ pub async fn the_newest_mark_at_or_below_a_position_is_found(ports: Ports) {
     );
 }
 
-/// A fold that stands one message further than `fold`, at a message that the log does not have there.
+/// A fold that is one message ahead of `fold`, at a message that the log does not have there.
 fn of_an_ended_life(fold: &Fold) -> Fold {
     let mut ended = fold.clone();
     let (lost, token) = (batch(666, &Bytes::new()), own());

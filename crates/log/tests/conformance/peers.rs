@@ -1,4 +1,4 @@
-//! What processes tell and ask each other.
+//! Messages and requests between processes.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use super::common::*;
 
 const LONG: Duration = Duration::from_secs(30);
 
-pub async fn what_is_told_is_heard_by_those_who_listen(ports: Ports) {
+pub(crate) async fn subscribers_hear_what_is_published_on_their_subjects(ports: Ports) {
     let mut all = ports.peers.subscribe("applied.>").await.unwrap();
     let mut one = ports.peers.subscribe("applied.default.1").await.unwrap();
     for partition in 0..3 {
@@ -36,7 +36,7 @@ pub async fn what_is_told_is_heard_by_those_who_listen(ports: Ports) {
     assert_eq!(within("it is heard", one.next()).await.unwrap().payload, vec![1]);
 }
 
-pub async fn a_request_is_answered(ports: Ports) {
+pub(crate) async fn a_request_is_answered(ports: Ports) {
     let asked =
         |suffix: &'static str, timeout| ports.peers.request(suffix, Bytes::from_static(b"who"), timeout);
     assert_eq!(asked("status.leader", LONG).await, Err(PeerError::NoResponders));

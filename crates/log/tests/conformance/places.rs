@@ -1,4 +1,4 @@
-//! A reader's place, what a log says of itself, and what it must be.
+//! A reader's position, a log's bounds, and the required settings of a log.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use isthmus_replication::follow::LifeSuspected;
 
 use super::common::*;
 
-pub async fn a_purge_keeps_the_message_it_names_and_ends_readers_before_it(ports: Ports) {
+pub(crate) async fn a_purge_keeps_its_named_message_and_ends_earlier_readers(ports: Ports) {
     ensured(&ports).await;
     let mut anchors = vec![Anchor::default()];
     for id in 1..=10 {
@@ -35,7 +35,7 @@ pub async fn a_purge_keeps_the_message_it_names_and_ends_readers_before_it(ports
     assert_eq!(ports.log.bounds(&shard()).await.unwrap().first, Sequence(10));
 }
 
-pub async fn a_reader_that_knows_another_message_suspects_a_new_life(ports: Ports) {
+pub(crate) async fn a_reader_that_knows_another_message_suspects_a_new_life(ports: Ports) {
     ensured(&ports).await;
     for id in 1..=5 {
         append(&ports, id).await;
@@ -57,7 +57,7 @@ pub async fn a_reader_that_knows_another_message_suspects_a_new_life(ports: Port
     assert_eq!(suspected, expected);
 }
 
-pub async fn a_reader_beyond_the_end_suspects_a_new_life(ports: Ports) {
+pub(crate) async fn a_reader_beyond_the_end_suspects_a_new_life(ports: Ports) {
     ensured(&ports).await;
     append(&ports, 1).await;
     let anchor = Anchor {
@@ -73,7 +73,7 @@ pub async fn a_reader_beyond_the_end_suspects_a_new_life(ports: Ports) {
     assert_eq!(ended, Err(suspected.into()));
 }
 
-pub async fn every_way_of_reading_a_message_gives_the_same(ports: Ports) {
+pub(crate) async fn every_way_of_reading_a_message_gives_the_same(ports: Ports) {
     ensured(&ports).await;
     let body = Bytes::from_static(b"");
     for (token, id) in [
@@ -123,7 +123,7 @@ pub async fn every_way_of_reading_a_message_gives_the_same(ports: Ports) {
     assert!(bounds.answered_at >= bounds.last_at);
 }
 
-pub async fn a_missing_log_is_said_to_be_missing(ports: Ports) {
+pub(crate) async fn a_missing_log_is_said_to_be_missing(ports: Ports) {
     let stream = ports.names.stream(&shard());
     let missing = Err(LogError::Missing {
         stream: stream.clone(),
@@ -154,7 +154,7 @@ pub async fn a_missing_log_is_said_to_be_missing(ports: Ports) {
     assert!(refused.to_string().contains("create: true"), "{refused}");
 }
 
-pub async fn another_setting_is_named_with_its_mend(ports: Ports) {
+pub(crate) async fn a_differing_setting_is_named_with_its_fix(ports: Ports) {
     ensured(&ports).await;
     let larger = LogSettings {
         max_bytes: settings().max_bytes * 2,
@@ -172,7 +172,7 @@ pub async fn another_setting_is_named_with_its_mend(ports: Ports) {
     }
 }
 
-pub async fn what_is_missing_is_awaited_and_told(ports: Ports) {
+pub(crate) async fn a_missing_stream_is_awaited_and_reported(ports: Ports) {
     let (errors_tx, mut heard) = tokio::sync::mpsc::channel(1);
     let waiting = ports.clone();
     let ensured = tokio::spawn(async move {
@@ -181,7 +181,7 @@ pub async fn what_is_missing_is_awaited_and_told(ports: Ports) {
             ..settings()
         };
         let waits = |error: &EnsureError| {
-            // One word is enough.
+            // One error is enough.
             let _ = errors_tx.try_send(error.clone());
         };
         waiting.ensure(&[shard()], &not_created, waits).await
@@ -196,14 +196,14 @@ pub async fn what_is_missing_is_awaited_and_told(ports: Ports) {
     assert_eq!(ensured.await.unwrap(), Ok(()));
 }
 
-pub async fn ensuring_again_is_harmless(ports: Ports) {
+pub(crate) async fn ensuring_again_is_harmless(ports: Ports) {
     ensured(&ports).await;
     append(&ports, 1).await;
     ensured(&ports).await;
     assert_eq!(ports.log.bounds(&shard()).await.unwrap().last, Sequence(1));
 }
 
-pub async fn the_clock_of_the_log_is_known_within_its_uncertainty(ports: Ports) {
+pub(crate) async fn the_clock_of_the_log_is_known_within_its_uncertainty(ports: Ports) {
     ensured(&ports).await;
     let ahead = Duration::from_secs(8 * 3600);
     let base = clock();

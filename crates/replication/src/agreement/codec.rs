@@ -1,4 +1,4 @@
-//! Samples as bytes: between processes of a region, and in the answer of the call.
+//! Samples as bytes, between processes of a region and in the answer of the call.
 
 use bytes::Bytes;
 use prost::Message;
@@ -9,10 +9,10 @@ use crate::coordinates::{Position, Sequence, Shard, WriterId};
 use crate::limits;
 use crate::names::{GroupName, ProcessName, RegionName};
 
-/// Bytes of a digest.
+/// Bytes per digest.
 const DIGEST: usize = 16;
 
-/// Bytes that are no sample, or no question for one.
+/// The bytes are not a sample, or not a question for one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a sample of digests: {0}")]
 pub struct InvalidSample(&'static str);
@@ -27,17 +27,18 @@ pub fn question(shard: &Shard) -> Bytes {
     wire.encode_to_vec().into()
 }
 
-/// The shard that a call asks for.
+/// The shard that the body of a call asks for.
 ///
 /// # Errors
-/// [`InvalidSample`].
+/// [`InvalidSample`] if the body is not a valid question.
 pub fn asked(body: &[u8]) -> Result<Shard, InvalidSample> {
     let wire = wire::Question::decode(body).map_err(|_| InvalidSample("not protobuf"))?;
     shard(&wire.group, wire.partition)
 }
 
 impl Sample {
-    /// `digests.<group>.<partition>`: where agents tell it to the gateways of their region.
+    /// `digests.<group>.<partition>`: the subject suffix under which agents publish samples to the
+    /// gateways of their region.
     #[must_use]
     pub fn suffix(shard: &Shard) -> String {
         format!("digests.{}.{}", shard.group, shard.partition)
@@ -62,7 +63,7 @@ impl Sample {
     /// Decodes and checks a sample.
     ///
     /// # Errors
-    /// [`InvalidSample`].
+    /// [`InvalidSample`] if the bytes are not a valid sample.
     pub fn decode(bytes: &[u8]) -> Result<Self, InvalidSample> {
         let wire = wire::Sample::decode(bytes).map_err(|_| InvalidSample("not protobuf"))?;
         if wire.looks.is_empty() || wire.looks.len() > STRETCHES {

@@ -1,4 +1,4 @@
-//! What comparisons with one peer region have found of one shard, over time.
+//! The results of comparing one shard with one peer region, over time.
 
 use std::time::Duration;
 
@@ -6,17 +6,17 @@ use super::{PARTS, Sample, compare};
 use crate::reminder::Reminder;
 use crate::time::Mono;
 
-/// A part is reported to differ once it has been found so for this long.
-pub const HOLD: Duration = Duration::from_secs(30);
-/// And so often in a row.
+/// A part counts as differing only once it has been found different for this long.
+pub(super) const HOLD: Duration = Duration::from_secs(30);
+/// A part counts as differing only once it has been found different this often in a row.
 const TIMES: u32 = 3;
-/// How often a difference that lasts is reported.
+/// How often a difference that lasts is reported again.
 const REPORTED_EVERY: Duration = Duration::from_secs(3600);
 
-/// What is known of one part.
+/// The results for one part.
 #[derive(Debug, Clone, Copy)]
 struct Part {
-    /// When it was compared last.
+    /// When it was last compared.
     compared: Option<Mono>,
     differs: Option<Differs>,
 }
@@ -27,7 +27,7 @@ struct Differs {
     times: u32,
 }
 
-/// What comparisons of one shard with one peer have found.
+/// The results of comparing one shard with one peer.
 #[derive(Debug)]
 pub struct Agreement {
     began: Mono,
@@ -35,14 +35,15 @@ pub struct Agreement {
     reminder: Reminder,
 }
 
-/// What is found at a moment.
+/// The results at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Found {
-    /// How many parts differ.
+    /// The number of parts that differ.
     pub differing: usize,
-    /// Every part was compared within this.
+    /// Every part was compared within this time. A part that was never compared counts from the
+    /// start.
     pub compared_within: Duration,
-    /// Whether every part was compared once.
+    /// Whether every part was compared at least once.
     pub all_compared: bool,
 }
 
@@ -51,15 +52,15 @@ pub struct Found {
 pub enum News {
     /// The regions differ, or still do.
     Differ {
-        /// In how many of [`PARTS`] parts.
+        /// The number of parts that differ, of [`PARTS`].
         parts: usize,
     },
-    /// They differ no more.
+    /// They no longer differ.
     Agree,
 }
 
 impl Agreement {
-    /// Nothing compared yet.
+    /// No comparison yet.
     #[must_use]
     pub fn new(now: Mono) -> Self {
         let part = Part {
@@ -73,7 +74,8 @@ impl Agreement {
         }
     }
 
-    /// Compares what the peer told with each of this region's newest samples, the newest last; what to report.
+    /// Compares a peer's sample with each of this region's newest samples, newest last. Returns
+    /// what to report.
     pub fn note<'a>(
         &mut self,
         now: Mono,
@@ -103,7 +105,7 @@ impl Agreement {
         }
     }
 
-    /// What is found at `now`.
+    /// The results at `now`.
     #[must_use]
     pub fn found(&self, now: Mono) -> Found {
         let ages = self.parts.iter().map(|part| part.compared.unwrap_or(self.began));
@@ -129,8 +131,8 @@ impl Part {
         });
     }
 
-    /// Whether it has differed for long enough to be reported. What was found different stays so
-    /// until it is found equal.
+    /// Whether it has differed for long enough to be reported. A part that was found different
+    /// counts as different until it is found equal.
     fn has_lasted(&self) -> bool {
         self.differs
             .zip(self.compared)

@@ -39,7 +39,7 @@ fn life(number: u64) -> Life {
     }
 }
 
-/// A write of a region; the `number`th of its log.
+/// A write of `origin`: the `number`th of its log.
 fn change(origin: usize, number: usize, key: u8, deletes: bool) -> Change {
     let value = format!("{origin}-{number}");
     Change {
@@ -67,7 +67,7 @@ fn change(origin: usize, number: usize, key: u8, deletes: bool) -> Change {
     }
 }
 
-/// One region: what it has included of each, and what came of it.
+/// One region: how much it has included of each log, and the resulting store.
 struct Site {
     store: Store,
     included: [usize; 3],
@@ -101,7 +101,7 @@ impl World {
         self.include(origin, origin, 1);
     }
 
-    /// A range of `origin`'s log arrives, conflated: of each cell the newest change.
+    /// A range of `origin`'s log arrives, conflated: it has the newest change of each cell.
     fn include(&mut self, site: usize, origin: usize, most: usize) {
         let site = &mut self.sites[site];
         let from = site.included[origin];
@@ -116,7 +116,7 @@ impl World {
         site.included[origin] = through;
     }
 
-    fn look(&mut self, site: usize) {
+    fn observe(&mut self, site: usize) {
         let site = &mut self.sites[site];
         let positions = site.included.iter().enumerate().map(|(origin, through)| {
             let sequence = Sequence(*through as u64);
@@ -129,7 +129,8 @@ impl World {
             )
         });
         let included = Included::from_positions(positions);
-        site.observed.look(at(self.seconds), included, site.store.parts());
+        site.observed
+            .observe(at(self.seconds), included, site.store.parts());
     }
 
     fn sample(&self, site: usize) -> Option<Sample> {
@@ -139,14 +140,14 @@ impl World {
             .sample(at(self.seconds), &shard(), &agent, WriterId(1))
     }
 
-    /// Everything arrives everywhere, a look a second.
+    /// Everything arrives everywhere; then each region takes one look per second.
     fn rest(&mut self) {
         for site in 0..3 {
             (0..3).for_each(|origin| self.include(site, origin, usize::MAX));
         }
         for _ in 0..3 {
             self.seconds += 1;
-            (0..3).for_each(|site| self.look(site));
+            (0..3).for_each(|site| self.observe(site));
         }
     }
 }
@@ -155,7 +156,7 @@ impl World {
 enum Step {
     Write { origin: usize, key: u8, deletes: bool },
     Include { site: usize, origin: usize, most: usize },
-    Look { site: usize },
+    Observe { site: usize },
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -170,13 +171,13 @@ fn step() -> impl Strategy<Value = Step> {
             origin,
             most
         }),
-        (0..3usize).prop_map(|site| Step::Look { site }),
+        (0..3usize).prop_map(|site| Step::Observe { site }),
     ]
 }
 
 proptest! {
     #[test]
-    fn what_is_comparable_is_equal_whatever_was_written_and_however_it_arrived(steps in vec(step(), 1..120)) {
+    fn comparable_parts_are_equal_whatever_order_changes_arrive_in(steps in vec(step(), 1..120)) {
         let mut world = World::new();
         world.rest();
         world.seconds += SETTLE.as_secs();
@@ -185,8 +186,8 @@ proptest! {
             match step {
                 Step::Write { origin, key, deletes } => world.write(origin, key, deletes),
                 Step::Include { site, origin, most } => world.include(site, origin, most),
-                Step::Look { site } => {
-                    world.look(site);
+                Step::Observe { site } => {
+                    world.observe(site);
                     samples[site].extend(world.sample(site));
                 }
             }
@@ -235,7 +236,7 @@ proptest! {
         world.seconds += SETTLE.as_secs();
         for (origin, key) in steps {
             world.write(origin, key, false);
-            world.look(origin);
+            world.observe(origin);
         }
         let sample = world.sample(0).unwrap();
         prop_assert_eq!(Sample::decode(&sample.encode()), Ok(sample));
@@ -248,7 +249,7 @@ proptest! {
 }
 
 #[test]
-fn under_writes_that_never_rest_every_part_is_compared_within_a_minute() {
+fn every_part_is_compared_within_a_minute_under_constant_writes() {
     let mut world = World::new();
     world.rest();
     world.seconds += SETTLE.as_secs();
@@ -265,12 +266,12 @@ fn under_writes_that_never_rest_every_part_is_compared_within_a_minute() {
             );
             world.write(origin, key, false);
             for (site, from) in [(0, 1), (0, 2), (1, 0), (1, 2), (2, 0), (2, 1)] {
-                // What was written a moment ago is under way.
+                // What was written a moment ago is still on its way.
                 let (held, there) = (world.sites[site].included[from], world.logs[from].len());
                 world.include(site, from, there.saturating_sub(held + 2));
             }
         }
-        (0..3).for_each(|site| world.look(site));
+        (0..3).for_each(|site| world.observe(site));
         if kept.len() == KEPT_SAMPLES {
             kept.pop_front();
         }
@@ -286,7 +287,7 @@ fn under_writes_that_never_rest_every_part_is_compared_within_a_minute() {
 }
 
 #[test]
-fn a_difference_is_told_once_it_lasts_again_each_hour_and_when_it_is_over() {
+fn a_lasting_difference_is_reported_hourly_and_when_it_ends() {
     let mut world = World::new();
     world.write(0, 1, false);
     world.rest();
@@ -316,7 +317,7 @@ fn a_difference_is_told_once_it_lasts_again_each_hour_and_when_it_is_over() {
 }
 
 #[test]
-fn what_passes_within_half_a_minute_is_not_told() {
+fn a_difference_of_half_a_minute_is_not_reported() {
     let mut world = World::new();
     world.rest();
     let late = change(0, 99, 2, false);
@@ -340,7 +341,7 @@ fn what_passes_within_half_a_minute_is_not_told() {
 }
 
 #[test]
-fn after_a_new_life_and_an_interruption_nothing_is_told_for_a_while() {
+fn a_new_life_or_an_interruption_pauses_reports_for_a_while() {
     let mut observed = Observed::default();
     let parts = Parts::default();
     let included = |number| {
@@ -356,15 +357,15 @@ fn after_a_new_life_and_an_interruption_nothing_is_told_for_a_while() {
     let agent = ProcessName::parse("agent-1").unwrap();
     let reported =
         |observed: &Observed, now| observed.sample(at(now), &shard(), &agent, WriterId(1)).is_some();
-    observed.look(at(0), included(1), &parts);
+    observed.observe(at(0), included(1), &parts);
     assert!(!reported(&observed, 29));
-    observed.look(at(30), included(1), &parts);
+    observed.observe(at(30), included(1), &parts);
     assert!(reported(&observed, 30));
     observed.interrupt();
     assert!(!reported(&observed, 31));
-    observed.look(at(32), included(1), &parts);
+    observed.observe(at(32), included(1), &parts);
     assert!(reported(&observed, 32));
-    observed.look(at(33), included(2), &parts);
+    observed.observe(at(33), included(2), &parts);
     assert!(!reported(&observed, 62));
     assert!(reported(&observed, 63));
     assert!(

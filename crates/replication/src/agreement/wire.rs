@@ -1,11 +1,12 @@
-//! The protobuf messages of samples. Tags are never reused: processes and regions of two versions may meet.
+//! The protobuf messages of samples. Tags are never reused, because processes and regions of two
+//! versions can exchange samples.
 
 use prost::Message;
 
 use crate::wire::Life;
 
 #[derive(Clone, PartialEq, Message)]
-pub struct Question {
+pub(super) struct Question {
     #[prost(string, tag = "1")]
     pub group: String,
     #[prost(uint32, tag = "2")]
@@ -13,7 +14,7 @@ pub struct Question {
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub struct Sample {
+pub(super) struct Sample {
     #[prost(string, tag = "1")]
     pub group: String,
     #[prost(uint32, tag = "2")]
@@ -24,22 +25,22 @@ pub struct Sample {
     pub run: u64,
     #[prost(message, repeated, tag = "5")]
     pub looks: Vec<Included>,
-    /// A byte for each part: the place of the look since which it has not changed.
+    /// One byte per part: the index of the look since which it has not changed.
     #[prost(bytes = "bytes", tag = "6")]
     pub since: bytes::Bytes,
-    /// 16 bytes for each part, little-endian.
+    /// 16 bytes per part, little-endian.
     #[prost(bytes = "bytes", tag = "7")]
     pub digests: bytes::Bytes,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub struct Included {
+pub(super) struct Included {
     #[prost(message, repeated, tag = "1")]
     pub regions: Vec<At>,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub struct At {
+pub(super) struct At {
     #[prost(string, tag = "1")]
     pub region: String,
     #[prost(message, optional, tag = "2")]

@@ -1,4 +1,4 @@
-//! What is set aside as bytes.
+//! Entries as bytes.
 
 use bytes::Bytes;
 use prost::Message;
@@ -13,12 +13,12 @@ use crate::store::{content_from_parts, content_to_parts};
 use crate::time::Wall;
 use crate::version::Version;
 
-/// Bytes that are nothing that was set aside, or of a reason of a later version.
+/// The bytes are not an entry, or its reason is of a later version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not an entry of what is set aside: {0}")]
 pub struct InvalidEntry(&'static str);
 
-// Persisted, never reused. 5 is kept for writes that a collected tombstone keeps out.
+// Persisted, never reused. 5 is reserved for writes that a collected tombstone keeps out.
 const CLOCK: u32 = 1;
 const TOO_LATE: u32 = 2;
 const UNDECODABLE: u32 = 3;
@@ -34,7 +34,7 @@ fn tag(reason: Reason) -> u32 {
 }
 
 impl Entry {
-    /// The entry as bytes.
+    /// Encodes the entry.
     #[must_use]
     pub fn encode(&self) -> Bytes {
         let (write, range) = match &self.kept {
@@ -52,10 +52,10 @@ impl Entry {
         aside.encode_to_vec().into()
     }
 
-    /// Reads an entry; of a write's value the result may be a slice of `bytes`.
+    /// Decodes an entry. The value of a write may be a slice of `bytes`.
     ///
     /// # Errors
-    /// [`InvalidEntry`].
+    /// [`InvalidEntry`] if the bytes are not a valid entry or its reason is unknown.
     pub fn decode(bytes: Bytes) -> Result<Self, InvalidEntry> {
         let aside = Aside::decode(bytes).map_err(|_| InvalidEntry("not protobuf"))?;
         let group = GroupName::parse(&aside.group).map_err(|_| InvalidEntry("group"))?;

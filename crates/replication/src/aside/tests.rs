@@ -1,4 +1,4 @@
-//! Entries as bytes, and conflicts beside a model: which writes nobody has seen, of all that there are.
+//! Entries as bytes, and conflicts checked against a model of which writes have seen which others.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -117,7 +117,7 @@ fn entry() -> impl Strategy<Value = Entry> {
     })
 }
 
-/// A write of one key as a region makes it that has applied some of the others.
+/// A write of one key by a region that has applied some of the other writes.
 #[derive(Debug, Clone)]
 struct Step {
     region: usize,
@@ -137,7 +137,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     )
 }
 
-/// What region `at` writes next over what its store holds, as a writer forms it.
+/// The next write of region `at` over what its store holds, as a writer builds it.
 fn write(store: &Store, at: usize, hlc: u64, deletes: bool) -> Change {
     let id = cell("17", Vec::new());
     let mut seen = Seen::default();
@@ -167,7 +167,7 @@ fn write(store: &Store, at: usize, hlc: u64, deletes: bool) -> Change {
     }
 }
 
-/// The writes of regions that each know some of what the others wrote; `all` of it if they are in step.
+/// The writes of regions that each know some of the others' writes, or all of them if `all` is set.
 fn writes(steps: &[Step], all: bool) -> Vec<Change> {
     let mut stores: Vec<Store> = REGIONS.iter().map(|_| Store::default()).collect();
     let mut written: Vec<Change> = Vec::new();
@@ -188,7 +188,8 @@ fn writes(steps: &[Step], all: bool) -> Vec<Change> {
     written
 }
 
-/// The entries, by name, that region `at` sets aside when it applies `changes`; each with how often it came.
+/// The entries that region `at` sets aside when it applies `changes`, by name, and how often each
+/// one was found.
 fn set_aside<'a>(at: usize, changes: impl IntoIterator<Item = &'a Change>) -> BTreeMap<String, (Entry, u32)> {
     let (mut store, mut entries) = (Store::default(), BTreeMap::new());
     for change in changes {
@@ -211,7 +212,8 @@ fn has_seen(later: &Change, earlier: &Change) -> bool {
     !later.clone().into_cell().1.overwrites_unseen(&earlier.version)
 }
 
-/// The writes of region `at` that are later ones' losers, as far as `lost` says.
+/// The names of the writes of region `at` that are losers, as decided by `lost` from the later
+/// writes.
 fn losers(at: usize, changes: &[Change], lost: impl Fn(&Change, &[&Change]) -> bool) -> BTreeSet<String> {
     let own = changes
         .iter()
@@ -244,7 +246,8 @@ proptest! {
         let _: Result<Entry, InvalidEntry> = Entry::decode(damaged.into());
     }
 
-    /// Whoever writes has applied all that was written before: nothing is lost, whatever the order of arrival.
+    /// Every writer has applied everything that was written before it: nothing is lost, in any
+    /// order of arrival.
     #[test]
     fn scenario_42_a_causal_only_workload_sets_nothing_aside(
         steps in steps(), order in vec(any::<prop::sample::Index>(), 0..60),
@@ -257,10 +260,11 @@ proptest! {
         }
     }
 
-    /// In any order and with any repetition: each write of a region that no other has seen and that does not stay is set aside by
-    /// that region under one name, with its bytes, and nothing that every later write has seen.
+    /// In any order and with any repetition, a region sets aside each of its writes that no other
+    /// write has seen and that does not stay, under one name and with its bytes. It never sets
+    /// aside a write that every later write has seen.
     #[test]
-    fn scenario_42_each_true_conflict_is_set_aside_once_by_its_name_in_any_order(
+    fn scenario_42_a_true_conflict_is_set_aside_once_in_any_order(
         steps in steps(), order in vec(any::<prop::sample::Index>(), 0..60),
     ) {
         let changes = writes(&steps, false);
@@ -283,7 +287,8 @@ proptest! {
         }
     }
 
-    /// A log that is read again from its begin, by an agent that begins from nothing, gives the same entries.
+    /// A log that an agent with an empty store reads again from its beginning gives the same
+    /// entries.
     #[test]
     fn scenario_42_a_replay_of_a_log_names_nothing_new(
         steps in steps(), order in vec(any::<prop::sample::Index>(), 1..60),
@@ -296,9 +301,10 @@ proptest! {
         }
     }
 
-    /// Of two writes of which neither saw the other, the lesser is set aside, whichever arrives first, and not by the other's region.
+    /// Of two writes that have not seen each other, the lesser one is set aside by its own region
+    /// and not by the other, whichever arrives first.
     #[test]
-    fn of_two_concurrent_writes_the_lesser_is_set_aside_by_its_region_alone(
+    fn only_its_own_region_sets_aside_the_lesser_concurrent_write(
         (one, other) in (0usize..3, 0usize..3), deletes: (bool, bool), again in 0usize..3,
     ) {
         prop_assume!(one != other);

@@ -1,4 +1,4 @@
-//! The protobuf form of what is set aside. Persisted: tags are never reused.
+//! The protobuf form of an entry. Persisted: tags are never reused.
 
 use bytes::Bytes;
 use prost::Message;
@@ -6,7 +6,7 @@ use prost::Message;
 use crate::wire::Cursor;
 
 #[derive(Clone, PartialEq, Message)]
-pub struct Aside {
+pub(super) struct Aside {
     #[prost(string, tag = "1")]
     pub group: String,
     #[prost(uint32, tag = "2")]
@@ -22,7 +22,7 @@ pub struct Aside {
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub struct AsideWrite {
+pub(super) struct AsideWrite {
     #[prost(string, tag = "1")]
     pub bucket: String,
     #[prost(string, tag = "2")]
@@ -44,7 +44,7 @@ pub struct AsideWrite {
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub struct AsideVersion {
+pub(super) struct AsideVersion {
     #[prost(fixed64, tag = "1")]
     pub hlc: u64,
     #[prost(string, tag = "2")]
@@ -54,7 +54,7 @@ pub struct AsideVersion {
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub struct AsideRange {
+pub(super) struct AsideRange {
     #[prost(string, tag = "1")]
     pub origin: String,
     #[prost(uint64, tag = "2")]

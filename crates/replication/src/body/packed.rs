@@ -1,7 +1,7 @@
 //! Packed bodies: zstd, for ranges that were held back (docs/decisions/0011).
 //!
-//! A packed body says in its header how large it is when unpacked. That is all the room that unpacking gets, and it must be filled,
-//! so that no body makes a reader hold more than [`limits::PLAIN_BODY_BYTES`].
+//! The header of a packed body declares its unpacked size. Unpacking gets exactly that much memory
+//! and must fill it, so no body makes a reader hold more than [`limits::PLAIN_BODY_BYTES`].
 
 use bytes::Bytes;
 
@@ -13,15 +13,16 @@ const LEVEL: i32 = 1;
 /// Why a packed body can't be unpacked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PackedError {
-    /// More than any body may have.
+    /// It declares more bytes than any body may have.
     #[error("a packed body that declares {0} bytes; none has more than {max}", max = limits::PLAIN_BODY_BYTES)]
     TooLarge(u32),
-    /// Not zstd, or more or less than the header declares.
+    /// It is not zstd, or it unpacks to more or fewer bytes than the header declares.
     #[error("a packed body that is not {0} bytes of zstd")]
     NotAsDeclared(u32),
 }
 
-/// A body as a range that was held back carries it, and its seal: packed if that makes it smaller.
+/// The body for a range that was held back, and its seal. The body is packed if that makes it
+/// smaller.
 #[must_use]
 pub fn pack(plain: Bytes, changes: u32) -> (BodySeal, Bytes) {
     let may = (limits::PACK_BYTES..=limits::PLAIN_BODY_BYTES).contains(&plain.len());
@@ -40,10 +41,11 @@ pub fn pack(plain: Bytes, changes: u32) -> (BodySeal, Bytes) {
     (seal, packed.into())
 }
 
-/// The body that `stored` stands for.
+/// The body that is encoded in `stored`.
 ///
 /// # Errors
-/// [`PackedError`].
+/// [`PackedError`] if the body declares too many bytes or does not unpack to as many as it
+/// declares.
 pub fn unpack(codec: Codec, stored: Bytes) -> Result<Bytes, PackedError> {
     let Codec::Zstd { plain_bytes } = codec else {
         return Ok(stored);

@@ -20,7 +20,8 @@ fn content() -> impl Strategy<Value = Content> {
     ]
 }
 
-/// Few stamps, regions and writers, so that equal versions with equal and different contents are common.
+/// Few stamps, regions and writers, so that equal versions with equal and with different contents
+/// are common.
 fn cell() -> impl Strategy<Value = Cell> {
     (
         1u64..4,
@@ -65,7 +66,8 @@ fn merged(cells: impl IntoIterator<Item = Cell>) -> Option<Cell> {
     held
 }
 
-/// The reference: the greatest (version, hash), `seen` joined over its copies, swept if any copy is.
+/// The reference: the greatest (version, hash), with `seen` joined over its copies, and swept if
+/// any copy is swept.
 fn reference(cells: &[Cell]) -> Option<Cell> {
     let mut best = cells
         .iter()

@@ -1,10 +1,13 @@
-//! How much a lane has under way within the window, by how long ranges take.
+//! Limits how much a lane has under way within the window, by how long ranges take.
 //!
-//! Problem: the window is what the receiver can hold, not what the path carries. Over a slow path a full window is half a minute of
-//! traffic, and a key that is written rarely waits behind it. Sketch: ranges that arrive about as fast as the fastest let the limit
-//! grow, twofold a round trip, while it is used; one that was late by more than [`limits::LANE_QUEUE`] halves it, once for
-//! all that was under way then. A late range also tells what the path carries a second, until ranges that are in time carry more,
-//! or for [`limits::LANE_SLOW`]. Invariant: the least is under way, or one range.
+//! Problem: the window is what the receiver can hold, not what the path carries. Over a slow path a
+//! full window is half a minute of traffic, and a key that is rarely written waits behind it.
+//! Sketch: while the limit is used, ranges that arrive about as fast as the fastest one raise it,
+//! at most twofold per round trip. A range that is late by more than [`limits::LANE_QUEUE`] halves
+//! it, once for everything that was under way then. A late range also shows how much the path
+//! carries per second. That rate counts for [`limits::LANE_SLOW`], and ranges that are in time
+//! raise it if they carry more. Invariant: the limit never falls below
+//! [`limits::LANE_LEAST_UNDER_WAY`]; a larger range travels alone.
 
 use std::time::Duration;
 
@@ -13,14 +16,14 @@ use crate::time::Mono;
 
 /// The sender's own limit.
 #[derive(Debug, Clone)]
-pub struct Pace {
+pub(super) struct Pace {
     limit: u64,
     fastest: Option<Duration>,
     halved: Mono,
     slow: Option<Slow>,
 }
 
-/// What a path with a queue was seen to carry.
+/// What a path with a queue was observed to carry.
 #[derive(Debug, Clone, Copy)]
 struct Slow {
     bytes: u64,
@@ -41,18 +44,19 @@ impl Default for Pace {
 
 impl Pace {
     /// Bytes that may be under way.
-    pub fn limit(&self) -> u64 {
+    pub(super) fn limit(&self) -> u64 {
         self.limit
     }
 
-    /// Whether the path is not known to be too slow for `bytes` every `within`.
-    pub fn carries(&self, now: Mono, bytes: u64, within: Duration) -> bool {
+    /// False if the path is known to be too slow for `bytes` every `within`.
+    pub(super) fn carries(&self, now: Mono, bytes: u64, within: Duration) -> bool {
         let slow = self.slow.filter(|slow| now.since(slow.seen) < limits::LANE_SLOW);
         slow.is_none_or(|slow| !slow.is_less_than(bytes, within))
     }
 
-    /// A range of `cost` bytes that left at `sent` was acknowledged at `now`, when `used` bytes were under way.
-    pub fn arrived(&mut self, now: Mono, sent: Mono, cost: u64, used: u64) {
+    /// A range of `cost` bytes that was sent at `sent` was acknowledged at `now`, while `used`
+    /// bytes were under way.
+    pub(super) fn arrived(&mut self, now: Mono, sent: Mono, cost: u64, used: u64) {
         let within = now.since(sent);
         let fastest = self.fastest.map_or(within, |fastest| fastest.min(within));
         self.fastest = Some(fastest);
@@ -94,7 +98,8 @@ mod tests {
         Mono::from_nanos(millis * 1_000_000)
     }
 
-    /// Round trips of full use, each taking as long as `takes` says of the bytes under way.
+    /// Round trips of full use. `takes` gives the milliseconds of a round trip from the bytes under
+    /// way.
     fn limit_after(rounds: u64, pace: &mut Pace, takes: impl Fn(u64) -> u64) -> u64 {
         let mut now = 0;
         for _ in 0..rounds {
@@ -120,13 +125,13 @@ mod tests {
     }
 
     #[test]
-    fn a_path_that_carries_the_window_gets_it_within_a_few_round_trips() {
+    fn a_fast_path_gets_the_whole_window_within_a_few_round_trips() {
         let limit = limit_after(7, &mut Pace::default(), |_| 300);
         assert_eq!(limit, u64::from(limits::LANE_WINDOW_BYTES));
     }
 
     #[test]
-    fn over_a_slow_path_no_more_is_under_way_than_it_carries_in_a_moment() {
+    fn a_slow_path_has_no_more_under_way_than_it_soon_carries() {
         let mut pace = Pace::default();
         pace.arrived(at(80), at(0), 100, 100);
         let (rate_per_ms, rtt) = (1000, 80);

@@ -1,4 +1,4 @@
-//! The fold state as it is written into checkpoints and marks.
+//! The fold state as it is stored in checkpoints and marks.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,7 @@ use crate::cell::Digest;
 use crate::header::{HeaderError, Membership};
 use crate::{limits, wire};
 
-/// Bytes that are no fold state or mark body.
+/// The bytes are not a fold state or the body of a mark.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("not a fold state: {0}")]
 pub struct InvalidState(&'static str);
@@ -33,10 +33,10 @@ impl Fold {
         self.to_wire().encode_to_vec().into()
     }
 
-    /// Decodes the state of `log`'s fold.
+    /// Decodes the fold state of `log`.
     ///
     /// # Errors
-    /// [`InvalidState`].
+    /// [`InvalidState`] if the bytes are not a valid fold state.
     pub fn decode(log: LogName, bytes: &[u8]) -> Result<Self, InvalidState> {
         let wire = wire::FoldState::decode(bytes).map_err(|_| InvalidState("not protobuf"))?;
         Self::from_wire(log, wire)
@@ -142,7 +142,7 @@ fn origin_from_wire(wire: &wire::OriginState) -> Result<(RegionName, Origin), In
     Ok((crate::header::region(&wire.region)?, origin))
 }
 
-/// The body of a mark: what the steward's store and fold were at the described position.
+/// The body of a mark: the steward's store and fold at the described position.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MarkBody {
     /// The steward's wall time when it built the mark.
@@ -171,7 +171,7 @@ impl MarkBody {
     /// Decodes the body of a mark of `log`.
     ///
     /// # Errors
-    /// [`InvalidState`].
+    /// [`InvalidState`] if the bytes are not the valid body of a mark.
     pub fn decode(log: LogName, bytes: &[u8]) -> Result<Self, InvalidState> {
         let wire = wire::Mark::decode(bytes).map_err(|_| InvalidState("not protobuf"))?;
         let digest: [u8; 16] = wire

@@ -1,10 +1,13 @@
-//! The identifiers of recent local messages: what makes a repeated publish void.
+//! The identifiers of recent local messages, which make a repeated publish void.
 //!
-//! Problem: a repeat must be void for ever, but memory is bounded. Sketch: an identifier is kept under its lowest stamp.
-//! Everything stamped at or below the admission floor is void by its stamp alone, so an identifier may be forgotten
-//! once the floor has passed it. Identifiers of void messages stamped ahead are kept too: their repeat must not become
-//! acceptable when time has caught up. Invariant: a message whose identifier is not kept and was seen is below the
-//! floor. When [`limits::RECENT_IDS`] is reached the least stamps go and the floor rises to them.
+//! Problem: a repeat must be void forever, but memory is bounded. Sketch: an identifier is kept
+//! under its message's lowest stamp. Everything stamped at or below the admission floor is void by
+//! its stamp alone, so an identifier can be forgotten once the floor has passed its stamp.
+//! Identifiers of void messages that were stamped too far ahead are kept too: their repeats must
+//! not become acceptable when time has caught up. Invariant: a message whose identifier was seen
+//! and is no longer kept is at or below the floor. When [`limits::RECENT_IDS`] is reached, the
+//! lowest stamps are dropped and the floor rises to them. Restored records are exempt from the
+//! floor, so their repeats are void only while the identifier is kept.
 
 use std::collections::BTreeSet;
 
@@ -19,7 +22,8 @@ pub(super) struct Recent {
 }
 
 impl Recent {
-    /// Notes a message stamped above `floor`; false if it is not above it or was seen.
+    /// Adds a message stamped above `floor`. Returns false if it is not above `floor` or was seen
+    /// before.
     pub(super) fn insert(&mut self, lowest: Hlc, id: MessageId, floor: Hlc) -> bool {
         if lowest <= floor.max(self.forgotten) || self.holds(lowest, id) && !planted::is(Planted::MessageId) {
             return false;

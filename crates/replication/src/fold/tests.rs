@@ -111,7 +111,7 @@ fn lineage(forks: &[u64]) -> Lineage {
     lineage
 }
 
-/// A fold with a clock of its own: each message is stored at `now`.
+/// A fold with its own clock: each message is stored at `now`.
 struct Reader {
     fold: Fold,
     now: Wall,
@@ -190,7 +190,7 @@ fn a_local_batch_counts_once() {
 }
 
 #[test]
-fn a_stamp_ahead_of_the_log_is_void_and_stays_void_when_time_has_caught_up() {
+fn a_stamp_ahead_of_the_log_stays_void_after_time_catches_up() {
     let mut reader = Reader::new();
     assert_eq!(reader.read(batch(1, 100_501)), Verdict::Void(Void::ClockAhead));
     assert!(reader.accepts(batch(2, 100_500)));
@@ -391,7 +391,7 @@ fn a_missing_sequence_is_an_error_and_changes_nothing() {
 }
 
 #[test]
-fn identifiers_beyond_the_bound_are_refused_as_too_late_not_forgotten() {
+fn identifiers_beyond_the_bound_are_refused_as_too_late() {
     let mut reader = Reader::new();
     let ids = crate::limits::RECENT_IDS as u64 + 10;
     for id in 1..=ids {

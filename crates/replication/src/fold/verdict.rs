@@ -1,13 +1,14 @@
-//! What a fold says of a message.
+//! The verdicts of a fold.
 
 use super::{Barrier, Cursor, Kind, Local, MarkRecord, MessageId, RegionName, Sequence};
 use crate::header::LifeLink;
 use crate::planted::{self, Planted};
 
-/// The last token of a log subject: who may have published there.
+/// The last token of a log subject. It shows who may publish there.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SubjectToken {
-    /// A region: its own agents publish batches there; elsewhere gateways publish its ranges.
+    /// A region. In its own log, its agents publish batches there; in other regions' logs, gateways
+    /// publish its ranges.
     Origin(RegionName),
     /// `_agent`: marks, barriers, lives, memberships, restored writes.
     Agent,
@@ -16,7 +17,7 @@ pub enum SubjectToken {
 }
 
 impl SubjectToken {
-    /// Reads a subject's last token; none if it is not one of ours.
+    /// Parses the last token of a subject; none if it is not a valid one.
     #[must_use]
     pub fn parse(token: &str) -> Option<Self> {
         match token {
@@ -26,7 +27,7 @@ impl SubjectToken {
         }
     }
 
-    /// The token as it stands in a subject.
+    /// The token as it is written in a subject.
     #[must_use]
     pub fn as_str(&self) -> &str {
         match self {
@@ -44,7 +45,8 @@ pub enum Verdict {
     Accepted(Accepted),
     /// It changes nothing.
     Void(Void),
-    /// It is of a kind or codec that this reader does not know: the shard stops here, and the position is unchanged.
+    /// Its kind or codec is unknown to this reader: the shard stops here, and the position is
+    /// unchanged.
     Stop {
         /// "kind" or "codec".
         what: &'static str,
@@ -80,11 +82,11 @@ pub enum Accepted {
         /// Its number.
         number: u64,
     },
-    /// Local writes given back: apply the body.
+    /// Local writes that were given back: apply the body.
     Restored {
         /// Writer and stamps.
         local: Local,
-        /// Whether this agent has given back all.
+        /// Whether this agent has given back everything.
         ended: bool,
     },
 }
@@ -105,8 +107,9 @@ impl Accepted {
         }
     }
 
-    /// Whether it carries a stamp of this region: what an otherwise empty range is worth sending for (design.md
-    /// section 5; without this two regions would echo each other's ranges for ever).
+    /// Whether it carries a stamp of this region. An otherwise empty range is sent only for such a
+    /// record (design.md section 5); without this rule two regions would echo each other's ranges
+    /// forever.
     #[must_use]
     pub fn carries_own_stamp(&self) -> bool {
         matches!(
@@ -138,43 +141,44 @@ pub enum Void {
     /// The log has no life yet.
     #[error("before the log's first life")]
     NoLife,
-    /// The same message was here before.
+    /// The same message was read before.
     #[error("repeated message id")]
     Repeated,
-    /// A stamp is `max_behind` or more behind the highest.
+    /// A stamp is not above the admission floor ([`super::Fold::admission_floor`]): it is
+    /// `max_behind` or more behind the highest one, or among those whose identifiers were dropped.
     #[error("stamped too far behind the log")]
     TooLate,
     /// A stamp is more than `max_ahead` ahead of the log's clock.
     #[error("stamped too far ahead of the log's clock")]
     ClockAhead,
-    /// The range does not begin where the origin's cursor ends.
+    /// The range does not begin where the next range has to begin.
     #[error("range does not begin at {next}")]
     NotNext {
-        /// Where it would have to begin.
+        /// Where it has to begin.
         next: Sequence,
     },
-    /// The range follows another message than the one at the origin's cursor.
+    /// The range follows a message other than the one at the origin's cursor.
     #[error("range after another message than the cursor's")]
     OtherHistory,
-    /// The origin's lives do not include the one that the cursor is of.
+    /// The origin's lives do not include the cursor's life.
     #[error("range of a lineage that does not include the cursor's life")]
     UnknownLineage,
-    /// The range is of a life that ended.
+    /// The range is of a life that has ended.
     #[error("range of a life that ended")]
     OlderLife,
-    /// The mark is not newer than the last, or describes what was not folded.
+    /// The mark is not newer than the last one, or describes a position that was not folded.
     #[error("mark not newer than the last")]
     StaleMark,
     /// The record's life or parent is not the current life.
     #[error("not of the current life")]
     LifeNotCurrent,
-    /// The membership's number is not above the last one's.
+    /// The membership's number is not above the last one.
     #[error("membership not newer than the last")]
     MembershipNotNewer,
 }
 
 impl Void {
-    /// A word for metrics.
+    /// The name of the reason in metrics.
     #[must_use]
     pub fn label(self) -> &'static str {
         match self {
@@ -196,12 +200,12 @@ impl Void {
     }
 }
 
-/// The log does not continue where the fold stands: the reader needs sync.
+/// The log does not continue at the fold's position: the reader needs a sync.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the log continues at {found} where {expected} was expected")]
 pub struct Gone {
-    /// The next sequence.
+    /// The sequence that was expected.
     pub expected: Sequence,
-    /// What came.
+    /// The sequence that was found.
     pub found: Sequence,
 }

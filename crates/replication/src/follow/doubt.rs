@@ -15,13 +15,14 @@ use crate::time::Mono;
 
 /// A doubt begins a life at most this often.
 const DOUBT_INTERVAL: Duration = Duration::from_secs(30);
-/// A peer's life is implausible if it is numbered further above the known ones than this.
+/// A peer's life is implausible if its number is further than this above the known ones.
 const PLAUSIBLE_LIVES: u64 = 1 << 20;
 
 impl Follow {
     /// Input: a peer region has a message of the log that the log may have lost. This agent checks
     /// that itself: of the positions that the peer had before, the newest that the log still has is
-    /// the fork. What the peer reports about lives counts only where it continues the known ones.
+    /// the fork. The lives that the peer reports are taken over only where they continue the known
+    /// ones; otherwise the next life is only numbered above them.
     pub fn handle_doubt(&mut self, now: Mono, fold: &Fold, mut doubt: PeerDoubt) {
         let lineage = fold.lineage();
         let position = doubt.cursor.position;
@@ -70,10 +71,10 @@ impl Follow {
     }
 
     /// The peer knows a life that the log has no record of. The next life is numbered above it, so
-    /// that what is written here leaves the region ([`Lineage::resumes_after`]). If this agent
-    /// started empty and the log shares no life with the peer, the record says that only other
-    /// regions have what the log held before. An agent that held it has given it back in a life
-    /// that forks at the log's beginning.
+    /// that what is written here is forwarded again ([`Lineage::resumes_after`]). If this agent
+    /// started empty and the log shares no life with the peer, the life record states that only
+    /// other regions have what the log held before. An agent that held it has given it back in a
+    /// life that forks at the log's beginning.
     fn handle_recreated_log(&mut self, now: Mono, fold: &Fold, doubt: &PeerDoubt) {
         let life = doubt.cursor.position.life;
         let links = || fold.lineage().links().iter();
@@ -98,7 +99,7 @@ impl Follow {
         self.set_phase(Phase::NewLife);
     }
 
-    /// The log has lost the records of the lives that only the peer knows.
+    /// Adds the lives that only the peer knows: the log has lost their records.
     pub(super) fn add_lives_of(&mut self, doubt: &PeerDoubt) {
         self.lives.add(&doubt.lineage);
         let Some(pending) = &mut self.lives.pending else {

@@ -1,6 +1,6 @@
 //! Giving back: after its log lost a tail, each agent appends the cells of its own region that only
 //! the tail may have held, as `restored` records. Each record is appended until it is read back.
-//! The last one says that the agent has finished.
+//! The last one states that the agent has finished.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -22,10 +22,11 @@ use crate::time::Mono;
 /// A record that was not read back is appended again after this.
 const APPEND_AGAIN: Duration = Duration::from_secs(2);
 
-/// The bytes of a batch in a body beside its changes. The changes can be of as many writers.
+/// The bytes that a batch takes in a body beside its changes. Each change may be of another writer
+/// and need its own batch.
 const BATCH_BYTES: usize = 56;
 
-/// A record of the agent's own, to be appended under `_agent`.
+/// A record of this agent, to be appended under `_agent`.
 #[derive(Debug, Clone)]
 pub struct OwnRecord {
     /// The record.
@@ -44,8 +45,8 @@ pub(super) struct GiveBack {
 }
 
 impl GiveBack {
-    /// Queues the region's own cells that are stamped above `floor`. Returns how many cells and
-    /// records that is.
+    /// Queues the region's own cells that are stamped above `floor`. Returns the number of cells
+    /// and of records.
     pub(super) fn begin(
         &mut self,
         fold: &Fold,
@@ -84,7 +85,7 @@ impl GiveBack {
         (bodies.iter().map(Vec::len).sum(), bodies.len())
     }
 
-    /// Drops what is left, because the log was rewound again.
+    /// Drops the remaining records, because the log was rewound again.
     pub(super) fn cancel(&mut self) {
         self.records.clear();
     }
@@ -93,7 +94,7 @@ impl GiveBack {
         self.records.is_empty()
     }
 
-    /// The next record to append, or the same one again when it is time.
+    /// The next record to append, or the same one again when it is due.
     pub(super) fn poll_record(&mut self, now: Mono) -> Option<OwnRecord> {
         let (_, own) = self.records.front().filter(|_| now >= self.append_from)?;
         self.append_from = now.after(APPEND_AGAIN);
@@ -106,7 +107,7 @@ impl GiveBack {
 
     /// Input: a message was read. Returns whether it was the last restored record. A record that
     /// was void (its stamps are ahead of a clock that went back) is appended again; one that was
-    /// void as a repetition has counted before.
+    /// void as a repeat was accepted before.
     pub(super) fn handle_message(&mut self, id: MessageId, verdict: &Verdict) -> bool {
         let next = self.records.front().map(|(id, _)| *id);
         let counts = matches!(verdict, Verdict::Accepted(_) | Verdict::Void(Void::Repeated));
@@ -119,8 +120,8 @@ impl GiveBack {
     }
 }
 
-/// Groups changes into bodies within [`limits::MESSAGE_BODY_BYTES`] and [`limits::MESSAGE_CHANGES`].
-/// A change that is larger gets a body of its own.
+/// Groups changes into bodies within [`limits::MESSAGE_BODY_BYTES`] and
+/// [`limits::MESSAGE_CHANGES`]. A change that is larger gets a body of its own.
 fn bodies(changes: impl Iterator<Item = Change>) -> Vec<Vec<Change>> {
     let mut bodies: Vec<Vec<Change>> = Vec::new();
     let mut bytes = 0;

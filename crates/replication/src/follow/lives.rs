@@ -15,7 +15,7 @@ use crate::hlc::Hlc;
 use crate::store::Store;
 use crate::time::Mono;
 
-/// The time between two life records.
+/// The least time between two life records.
 const APPEND_AGAIN: Duration = Duration::from_secs(1);
 
 /// A life that has to begin because the log lost its tail.
@@ -24,7 +24,7 @@ pub(super) struct PendingLife {
     /// The last sequence that is known to be unchanged.
     pub(super) fork: Sequence,
     /// The lives that were known before the loss. If the log lost their records, they are appended
-    /// again before the new life, because peers may stand in them.
+    /// again before the new life, because cursors of peers may be in them.
     pub(super) known: Lineage,
 }
 
@@ -50,7 +50,8 @@ impl Lives {
         lives
     }
 
-    /// Whether a life is pending because the log lost everything, and this store holds it.
+    /// Whether a life is pending because the log lost everything, and this store holds what it
+    /// lost.
     pub(super) fn holds_beginning(&self) -> bool {
         let lost_all = |pending: &PendingLife| pending.fork == Sequence::NONE;
         self.pending.as_ref().is_some_and(lost_all) && !self.lost_before
@@ -105,7 +106,7 @@ impl Restore {
 }
 
 impl Follow {
-    /// At the end of the log: begins a life if one is needed, else serves.
+    /// At the end of the log: begins a life if one is needed, otherwise serves.
     pub(super) fn finish_reading(&mut self, now: Mono, fold: &Fold, store: &Store) {
         if self.phase == Phase::LostBefore && !fold.lost_before() {
             self.set_phase(Phase::CatchingUp);

@@ -3,7 +3,7 @@
 /// Whether a store that follows a log serves, and if not, why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Phase {
-    /// It reads what was in the log when it started.
+    /// It is reading what was in the log when it started.
     CatchingUp,
     /// It serves reads and writes.
     Serving,

@@ -70,7 +70,7 @@ impl Pending {
         }
     }
 
-    /// The query once its time has come, once.
+    /// Returns the query once, when its time has come.
     pub(super) fn poll(&mut self, now: Mono) -> Option<LogQuery> {
         let is_due = !self.is_sent && now >= self.from;
         self.is_sent |= is_due;

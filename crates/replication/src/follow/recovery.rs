@@ -83,7 +83,7 @@ impl Follow {
     }
 
     /// Input: the checkpoint holds effects of another message than the log has. What this run has
-    /// read since then does not tell where the log forked, so only what the checkpoint knew counts.
+    /// read since then does not show where the log forked, so only what the checkpoint knew counts.
     pub fn handle_differing_checkpoint(&mut self, now: Mono, fold: &Fold) {
         self.close_reader();
         self.set_phase(Phase::NewLife);
@@ -158,9 +158,9 @@ impl Follow {
         }
     }
 
-    /// The log lost what followed `fork`; `state` is the fold there or below. A life has to begin.
+    /// The log lost what followed `fork`; `state` is the fold at or below it. A life has to begin.
     /// Own cells stamped above `floor` have to be given back; without a floor, the log has
-    /// everything that this store has read. Returns where reading continues.
+    /// everything that this store has read. Returns the sequence that reading continues from.
     fn rewind(
         &mut self,
         now: Mono,
@@ -173,7 +173,7 @@ impl Follow {
         self.set_phase(Phase::NewLife);
         self.lives.add(fold.lineage());
         if fork == Sequence::NONE && fold.lost_before() && !self.lives.holds_beginning() {
-            // The log has lost the record that says what it lacks.
+            // The log has lost the record that states what it lacks.
             self.lives.lost_before = true;
         }
         self.lives.fork_at(fork, fold.lineage().clone());

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use crate::coordinates::Sequence;
 use crate::hlc::Hlc;
 
-/// Records that are kept.
+/// The number of records that are kept.
 const KEPT: usize = 64;
 
 /// The last restored records, oldest first, each with its lowest stamp.

@@ -1,4 +1,4 @@
-//! Finds out since when a log is not what was read: the newest known position that it still has.
+//! Finds where a log stops being what was read: the newest known position that it still has.
 //!
 //! The search is a function of the answers that the log has given so far. The first question
 //! without an answer is the next one to ask.
@@ -15,7 +15,7 @@ use crate::time::Mono;
 
 /// How long to wait before a log that seems to have lost messages is asked again.
 pub(super) const ASK_AGAIN: Duration = Duration::from_millis(250);
-/// A log has lost messages if it says so this often in a row. A leader that was just elected may
+/// A log has lost messages if it answers so this often in a row. A leader that was just elected may
 /// not have caught up.
 pub(super) const SHORT_ANSWERS: u32 = 3;
 /// A message of the log proves that the log is unchanged before it if this many known messages
@@ -25,7 +25,7 @@ pub(super) const COMPARED: usize = 64;
 /// The result of a search.
 #[derive(Debug)]
 pub(super) enum Finding {
-    /// The log is what was read.
+    /// The log still is what was read.
     Intact,
     /// The newest known position that the log still has, and a fold state at or below it.
     Fork(Anchor, Box<Fold>),
@@ -147,7 +147,7 @@ impl Search {
     }
 
     /// The admission floor at the newest own position that the log still has; none if that is the
-    /// position where this store stands.
+    /// current position of this store.
     fn own_floor(&self, history: &History) -> Result<Option<Hlc>, Question> {
         match self.newest_shared(&self.own)? {
             Some(0) => Ok(None),

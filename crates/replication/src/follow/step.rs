@@ -9,16 +9,16 @@ use crate::fold::Fold;
 pub enum Step {
     /// Closes the reader.
     CloseReader,
-    /// Replaces the fold by an earlier state. The store keeps what was applied.
+    /// Replaces the fold with an earlier state. The store keeps what was applied.
     Rewind {
         /// The state.
         fold: Box<Fold>,
-        /// Everything that the shell knows of the log above this sequence is void.
+        /// Everything that the shell knows about the log above this sequence is no longer valid.
         through: Sequence,
     },
     /// Opens a reader that continues after the fold's position.
     OpenReader,
-    /// Forgets the digests that were noted for positions: stores may differ for a while.
+    /// Forgets the digests that were recorded for positions: stores may differ for a while.
     ForgetDigests,
     /// Reports an event.
     Emit(Event),

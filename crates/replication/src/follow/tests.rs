@@ -10,6 +10,7 @@ use crate::coordinates::{Cursor, Life};
 use crate::header::{LifeLink, Lineage};
 
 mod model;
+mod samples;
 mod search;
 
 use model::Region;
@@ -19,7 +20,7 @@ use model::Region;
 enum Happens {
     /// An agent writes a key.
     Write { agent: usize, key: u8 },
-    /// An agent reads so many messages.
+    /// An agent reads up to `messages` messages.
     Read { agent: usize, messages: usize },
     /// An agent does everything else that is due.
     Drive { agent: usize },
@@ -27,9 +28,9 @@ enum Happens {
     Mark { agent: usize },
     /// A peer region takes over what is in the log, as the agent has read it.
     Forward { agent: usize },
-    /// The log loses its tail: so many of a hundred messages stay.
+    /// The log loses its tail: `stays` percent of its messages stay.
     Lose { stays: usize },
-    /// A peer doubts, and this agent hears of it.
+    /// A peer doubts, and this agent learns of it.
     Doubt { agent: usize },
     /// An agent begins a checkpoint, or commits it.
     Checkpoint { agent: usize, commits: bool },
@@ -64,8 +65,9 @@ fn happens() -> impl Strategy<Value = Happens> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases.max(2_000)))]
 
-    /// Whatever a log loses and whoever notices first: in the end both agents serve one state, a fresh reader of the log has it
-    /// too, and everything that any store held is in it.
+    /// Whatever a log loses, and no matter which agent notices first: in the end both agents serve
+    /// one state, a fresh reader of the log has the same state, and it includes everything that any
+    /// store held.
     #[test]
     fn what_a_lost_tail_held_is_given_back_whoever_noticed(
         all in proptest::collection::vec(happens(), 1..400),
@@ -123,7 +125,7 @@ fn a_doubt_before_the_readers_own_check_strands_nothing() {
 }
 
 #[test]
-fn a_log_trimmed_past_all_known_positions_needs_a_sync() {
+fn a_log_trimmed_above_all_known_positions_needs_a_sync() {
     let mut region = Region::new(3);
     region.settle();
     for key in 0..16 {
@@ -197,7 +199,7 @@ fn an_implausible_doubt_is_ignored() {
         },
         message_id: MessageId(9),
     };
-    let doubt = model::doubt(&agent.fold, cursor, Vec::new(), lineage);
+    let doubt = samples::doubt(&agent.fold, cursor, Vec::new(), lineage);
     let now = Mono::default().after(Duration::from_secs(1000));
     agent.follow.handle_doubt(now, &agent.fold, doubt);
     assert_eq!(*agent.follow.phase(), Phase::Serving);
@@ -283,10 +285,10 @@ fn messages_read_after_the_log_was_asked_are_no_loss() {
         let Some(query) = agent.follow.poll_query(now) else {
             break;
         };
-        // The log ended here when it answered; the agent has read more by now.
+        // The log ended here when it answered; the agent has read more since then.
         let mut ahead = agent.fold.clone();
         while ahead.at().sequence.0 < read {
-            ahead = model::passed(ahead);
+            ahead = samples::passed(ahead);
         }
         agent.fold = ahead;
         let answer = LogAnswer::End(Sequence(known.max(read - 2)));

@@ -1,17 +1,17 @@
-//! The lives of one log and where each began.
+//! The lives of one log, and where each one began.
 
 use super::{HeaderError, Life, Position, Sequence};
 use crate::planted::{self, Planted};
 use crate::{limits, wire};
 
-/// A life with what it began from.
+/// A life and what it began from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LifeLink {
     /// The life.
     pub life: Life,
     /// The life before it; none for the first.
     pub parent: Option<Life>,
-    /// The last sequence that it shares with its parent; [`Sequence::NONE`] for the first.
+    /// The last sequence that it shares with its parent; [`Sequence::NONE`] for the first life.
     pub fork: Sequence,
 }
 
@@ -38,7 +38,8 @@ impl LifeLink {
     }
 }
 
-/// The lives of one log, oldest kept first, each the parent of the next; at most [`limits::LINEAGE`].
+/// The lives of one log, oldest kept first, each the parent of the next. At most
+/// [`limits::LINEAGE`] are kept.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Lineage(Vec<LifeLink>);
 
@@ -55,7 +56,8 @@ impl Lineage {
         &self.0
     }
 
-    /// Begins a life whose parent is the current one; false, and nothing changes, if it is not.
+    /// Begins a life whose parent is the current one. Returns false, and changes nothing, if it is
+    /// not.
     pub fn begin(&mut self, link: LifeLink) -> bool {
         let follows = self.current() == link.parent;
         if follows {
@@ -67,8 +69,9 @@ impl Lineage {
         follows
     }
 
-    /// The last sequence that still is at the current life what it was at `position`: the least of the position and
-    /// every fork since its life. None if its life is not among the kept ones.
+    /// The last sequence through which the log at `position` is the same in the current life: the
+    /// least of the position and every fork since its life. None if its life is not among the kept
+    /// ones.
     #[must_use]
     pub fn shared_through(&self, position: Position) -> Option<Sequence> {
         let at = self.0.iter().position(|link| link.life == position.life)?;
@@ -83,9 +86,10 @@ impl Lineage {
         )
     }
 
-    /// After which sequence a lane goes on for a peer that has the log through `position`: what it shares with the current life.
-    /// With a life that a complete lineage does not know, and whose number the current one is above, it shares nothing: the log was
-    /// made anew, and all of it follows. None if the lineage does not tell.
+    /// The sequence after which a lane continues for a peer that has the log through `position`:
+    /// what the peer shares with the current life. If a complete lineage does not have the peer's
+    /// life, and the current life has a greater number, they share nothing: the log was recreated,
+    /// and all of it follows. None if the lineage does not show where to continue.
     #[must_use]
     pub fn resumes_after(&self, position: Position) -> Option<Sequence> {
         let complete = self.0.first().is_some_and(|first| first.parent.is_none());
@@ -96,8 +100,8 @@ impl Lineage {
             .or((complete && newer).then_some(Sequence::NONE))
     }
 
-    /// Whether who has the log through `cursor` needs nothing of what ended at `end`: it has it, or `end` is of a life that
-    /// had ended when the cursor's began.
+    /// Whether a peer that has the log through `cursor` needs nothing of what ended at `end`: it
+    /// has that, or `end` is of a life that had ended when the cursor's life began.
     #[must_use]
     pub fn covers(&self, cursor: Position, end: Position) -> bool {
         let place = |life: Life| self.0.iter().position(|link| link.life == life);
@@ -115,7 +119,7 @@ impl Lineage {
         self.0.iter().map(|link| link.to_wire()).collect()
     }
 
-    /// Reads a lineage that may be empty.
+    /// Decodes a lineage that may be empty.
     pub(crate) fn from_wire_or_none(wire: &[wire::LifeLink]) -> Result<Self, HeaderError> {
         if wire.len() > limits::LINEAGE {
             return Err(HeaderError::Malformed("too many lives"));

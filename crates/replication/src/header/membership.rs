@@ -1,11 +1,12 @@
-//! The numbered membership record: members, fences, groups and the clock limits that the fold judges by.
+//! The numbered membership record: members, fences, groups and the clock limits of the fold.
 
 use std::time::Duration;
 
 use super::{GroupName, HeaderError, RegionName};
 use crate::{limits, wire};
 
-/// How far a stamp may be from its log's time and highest stamp. Part of the log, so that settings change no verdict.
+/// How far a stamp may be from its log's time and highest stamp. The limits are part of the log, so
+/// that settings never change a verdict.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClockLimits {
     /// Ahead of the message's own log timestamp.
@@ -23,10 +24,10 @@ impl Default for ClockLimits {
     }
 }
 
-/// A membership record; accepted when its number is above the last one's.
+/// A membership record. It is accepted if its number is above the last one's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Membership {
-    /// The generation of the set that it states.
+    /// The generation of the set that it describes.
     pub number: u64,
     /// Member regions, ordered.
     pub members: Vec<RegionName>,

@@ -1,17 +1,18 @@
-//! A range of another region's log, and whether it is what comes next.
+//! A range of another region's log, and whether it is the next one.
 
 use super::{Anchor, Cursor, HeaderError, Hlc, Lineage, MessageId, Position, RegionName, Sequence};
 use crate::planted::{self, Planted};
 use crate::wire;
 
-/// All sequences `first..=through` of an origin's log: what in them is void or another origin's contributes nothing.
+/// All sequences `first..=through` of an origin's log. What is void or of another origin in it
+/// contributes nothing.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Range {
     /// The region whose log it is.
     pub origin: RegionName,
-    /// The lives of the origin's log, newest last; positions are of the newest.
+    /// The lives of the origin's log, newest last. Positions are of the newest life.
     pub lineage: Lineage,
-    /// The origin's message right before `first`; zero at the begin of its log.
+    /// The origin's message right before `first`; zero at the beginning of its log.
     pub previous: MessageId,
     /// First sequence, inclusive.
     pub first: Sequence,
@@ -21,36 +22,40 @@ pub struct Range {
     pub highest_stamp: Hlc,
 }
 
-/// How a range stands to what is held of its origin's log.
+/// How a range relates to what is held of its origin's log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
-    /// It comes next.
+    /// It is the next one.
     Next,
     /// All of it is held.
     Covered {
         /// Where the next range begins.
         next: Sequence,
     },
-    /// It begins elsewhere than where the next range begins.
+    /// It does not begin where the next range begins.
     Elsewhere {
         /// Where the next range begins.
         next: Sequence,
     },
-    /// It begins there, after another message than the one that is held: either is of a tail that the origin's log lost.
+    /// It begins there, but after another message than the one that is held: one of the two is of a
+    /// tail that the origin's log lost.
     OtherHistory,
-    /// It is of a life that ended.
+    /// It is of a life that has ended.
     OlderLife,
-    /// The life that is held is not in its lineage, and it does not tell of a log that was made anew.
+    /// Its lineage does not include the life that is held, and does not show that the log was
+    /// recreated.
     UnknownLineage,
 }
 
 impl Range {
-    /// How it stands to `cursor`, through where its origin's log is held; none when nothing is.
+    /// How it relates to `cursor`, the position through which its origin's log is held; none if
+    /// nothing is held.
     ///
-    /// The next range begins after the last sequence that is shared with the origin's current life: the least of the
-    /// cursor and every fork since the cursor's life (design.md section 5). A log may lose a tail that nobody there had
-    /// read and give the same sequences again without a new life; what tells is the message that the range follows. A log that
-    /// was made anew begins again ([`Lineage::resumes_after`]).
+    /// The next range begins after the last sequence that is shared with the origin's current life:
+    /// the least of the cursor and every fork since the cursor's life (design.md section 5). A log
+    /// may lose a tail that nobody there had read and assign the same sequences again without a new
+    /// life; only the message before the range shows this. A log that was recreated begins again
+    /// ([`Lineage::resumes_after`]).
     #[must_use]
     pub fn standing(&self, cursor: Option<Cursor>) -> Standing {
         let number = self.lineage.current().map_or(0, |life| life.number);
@@ -77,7 +82,7 @@ impl Range {
         }
     }
 
-    /// The cursor that holds everything through this range; none if it names no life.
+    /// The cursor at the end of this range; none if its lineage is empty.
     #[must_use]
     pub fn end(&self) -> Option<Cursor> {
         self.lineage.current().map(|life| Cursor {

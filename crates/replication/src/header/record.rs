@@ -1,9 +1,11 @@
-//! The kinds of log record and what each carries in its header. Kinds are persisted: never reuse a number.
+//! The kinds of log record, and what each one carries in its header. Kinds are persisted: never
+//! reuse a number.
 
 use super::{Anchor, HeaderError, Hlc, Life, LifeLink, Membership, MessageId, Range, Sequence, WriterId};
 use crate::wire;
 
-/// A kind's number on the wire. 7 is sync (design.md section 10): a reader that does not know it stops.
+/// The number of a kind on the wire. 7 is sync (design.md section 10): a reader that does not know
+/// it stops.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u32)]
 pub enum Kind {
@@ -11,21 +13,21 @@ pub enum Kind {
     Batch = 1,
     /// A range of another region's log.
     Range = 2,
-    /// The steward's once-a-second record.
+    /// The record that the steward appends once a second.
     Mark = 3,
-    /// What a process appends before it serves or leads.
+    /// A record that a process appends before it serves or leads.
     Barrier = 4,
     /// A new life of this log.
     Life = 5,
     /// Members, fences, groups, clock limits.
     Membership = 6,
-    /// Writes of this region given back after a lost tail.
+    /// Writes of this region that were given back after a lost tail.
     Restored = 8,
     /// A range that could not be decoded: its changes are missing here.
     Gap = 9,
 }
 
-/// What a message is, with what the fold needs of it.
+/// The type of a message, with what the fold needs to know about it.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Record {
     /// [`Kind::Batch`], under the region's own token.
@@ -47,9 +49,9 @@ pub enum Record {
     },
     /// [`Kind::Restored`], under `_agent`.
     Restored {
-        /// Writer and stamps as of a batch.
+        /// Writer and stamps, as in a batch.
         local: Local,
-        /// Whether this agent has given back all that it held.
+        /// Whether this agent has given back everything that it held.
         ended: bool,
     },
     /// [`Kind::Gap`], under `_gateway`.
@@ -59,17 +61,17 @@ pub enum Record {
 /// Writes of this region by one process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Local {
-    /// This message; a retry carries the same.
+    /// This message. A retry carries the same identifier.
     pub message_id: MessageId,
     /// The process.
     pub writer: WriterId,
-    /// The least stamp within.
+    /// The lowest stamp within.
     pub lowest_stamp: Hlc,
-    /// The greatest stamp within.
+    /// The highest stamp within.
     pub highest_stamp: Hlc,
 }
 
-/// The header of a mark; digest and fold state are in its body.
+/// The header of a mark. The digest and the fold state are in its body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MarkRecord {
     /// This message.
@@ -84,7 +86,7 @@ pub struct MarkRecord {
     pub described: Anchor,
 }
 
-/// What a process appends and reads back before it serves or leads.
+/// A record that a process appends and reads back before it serves or leads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Barrier {
     /// This message.
@@ -102,7 +104,8 @@ pub struct LifeRecord {
     pub message_id: MessageId,
     /// The new life, its parent and the last sequence that both share.
     pub link: LifeLink,
-    /// Other regions have lives of this log that it has no record of: it was made anew, and what it held before is missing here.
+    /// Other regions know lives of this log that it has no record of: it was recreated, and what it
+    /// held before is missing here.
     pub lost_before: bool,
 }
 

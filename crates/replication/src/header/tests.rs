@@ -210,7 +210,7 @@ proptest! {
 }
 
 #[test]
-fn an_unknown_kind_is_told_apart_from_garbage() {
+fn an_unknown_kind_is_distinct_from_garbage() {
     let wire = wire::Header {
         set: "s".into(),
         group: "g".into(),
@@ -244,7 +244,7 @@ fn an_unknown_codec_and_one_where_it_may_not_be_stop_the_shard() {
 }
 
 #[test]
-fn a_position_of_an_earlier_life_is_shared_through_the_least_fork_since() {
+fn an_earlier_lifes_position_is_shared_up_to_the_least_fork() {
     let mut lineage = Lineage::default();
     let lives: Vec<Life> = (1..=3)
         .map(|number| Life {

@@ -1,4 +1,4 @@
-//! What a lease machine asks of the bucket, one request at a time, and what it makes of the replies.
+//! The requests of a lease machine to the bucket, one at a time, and how it handles the replies.
 
 use super::{Belief, Deadline, Lease, LeaseEntry, Revision, Role};
 use crate::limits;
@@ -7,16 +7,17 @@ use crate::time::Mono;
 /// A request to the bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Request {
-    /// Names it in its reply.
+    /// Identifies it in its reply.
     pub id: u64,
-    /// What to do.
+    /// The operation.
     pub operation: Operation,
 }
 
-/// What is asked. Every write is a compare-and-set and gives the entry a life of [`limits::LEASE_TTL`].
+/// An operation on the entry. Every write is a compare-and-set and gives the entry a time to live
+/// of [`limits::LEASE_TTL`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Operation {
-    /// Read the entry from where writes are decided.
+    /// Read the entry from the server that decides writes.
     Read,
     /// Write the entry if there is none.
     Create,
@@ -32,14 +33,14 @@ pub enum Operation {
     },
 }
 
-/// What the bucket said.
+/// A reply of the bucket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reply {
-    /// What was read; none when there is no entry.
+    /// The entry that was read; none if there is no entry.
     Read(Option<LeaseEntry>),
     /// The entry was written, or deleted, at this revision.
     Written(Revision),
-    /// The entry is not what the request expected; nothing was written.
+    /// The entry differs from what the request expected; nothing was written.
     Conflict,
     /// No reply, or one that leaves the outcome open.
     Unreachable,
@@ -61,7 +62,7 @@ impl Lease {
         Some(request)
     }
 
-    /// Takes the reply to the request `id`; a reply to an earlier request changes nothing.
+    /// Input: the reply to the request `id`. A reply to an earlier request changes nothing.
     pub fn handle_reply(&mut self, now: Mono, id: u64, reply: Reply) {
         if let Some((request, _)) = self.outstanding.take_if(|(request, _)| request.id == id) {
             self.settle(now, &request.operation, reply);
@@ -97,7 +98,7 @@ impl Lease {
         }
     }
 
-    /// What to ask next, when, and which deadline that is.
+    /// The next operation, when it is due, and which deadline that is.
     pub(super) fn next_request(&self) -> Option<(Mono, Deadline, Operation)> {
         match (&self.role, &self.belief) {
             (Role::Leaving { revision: None }, _) => None,
@@ -130,7 +131,8 @@ impl Lease {
         }
     }
 
-    /// When the holder has been silent for long enough; at once when none was ever heard.
+    /// When the holder has been silent long enough; immediately if no sign of a holder was ever
+    /// seen.
     fn silent_from(&self) -> Mono {
         self.sign
             .map_or(self.from, |sign| self.from.max(sign.after(limits::LEASE_SILENCE)))

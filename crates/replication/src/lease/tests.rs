@@ -26,7 +26,7 @@ fn entry(run: u64, revision: u64) -> LeaseEntry {
     }
 }
 
-/// Carries out the machine's request and gives it the reply.
+/// Takes the machine's request and answers it with the reply.
 fn exchange(lease: &mut Lease, now: u64, reply: Reply) -> Operation {
     let request = lease.poll_request(millis(now)).unwrap();
     lease.handle_reply(millis(now), request.id, reply);
@@ -59,7 +59,7 @@ fn the_first_candidate_leads_beats_and_renews() {
 }
 
 #[test]
-fn a_standby_takes_over_when_the_holder_is_silent_and_not_before() {
+fn a_standby_takes_over_only_when_the_holder_is_silent() {
     let mut lease = Lease::new(holder(2));
     exchange(&mut lease, 0, Reply::Read(Some(entry(1, 5))));
     for beat in [100, 200, 300] {
@@ -75,7 +75,7 @@ fn a_standby_takes_over_when_the_holder_is_silent_and_not_before() {
 }
 
 #[test]
-fn a_leader_without_replies_goes_on_until_it_sees_another_holder() {
+fn a_leader_without_replies_leads_until_it_sees_another_holder() {
     let mut lease = leader(0);
     for now in (0..6000).step_by(50) {
         lease.handle_timeout(millis(now));
@@ -105,7 +105,7 @@ fn a_lost_reply_is_settled_by_reading() {
 }
 
 #[test]
-fn an_expired_entry_is_written_again_by_its_leader_and_left_alone_while_it_beats() {
+fn an_expired_entry_is_rewritten_by_its_leader() {
     let mut lease = leader(0);
     lease.handle_watch(millis(100), None);
     assert_eq!(exchange(&mut lease, 100, Reply::Read(None)), Operation::Read);
@@ -154,7 +154,7 @@ fn a_write_under_way_when_the_lease_is_given_up_is_deleted_too() {
 }
 
 #[test]
-fn a_bucket_that_counts_from_one_again_is_believed_when_it_is_read() {
+fn a_read_reveals_a_bucket_that_counts_from_one_again() {
     let mut lease = leader(0);
     let conflict = exchange(&mut lease, 400, Reply::Conflict);
     assert!(matches!(conflict, Operation::Update { .. }));
@@ -164,7 +164,7 @@ fn a_bucket_that_counts_from_one_again_is_believed_when_it_is_read() {
     assert_eq!(lease.poll_timeout(), Some((millis(1200), Deadline::Silence)));
 }
 
-/// The bucket: compare-and-set and expiry, and who held each revision.
+/// The bucket: compare-and-set, expiry, and the holder of each revision.
 #[derive(Debug, Default)]
 struct Bucket {
     entry: Option<(LeaseEntry, u64)>,
@@ -206,7 +206,7 @@ enum Arrival {
     Beat(Beat),
 }
 
-/// What becomes of a message: lost, or there after so many milliseconds.
+/// The fate of a message: lost, or delivered after this many milliseconds.
 type Fate = Option<u64>;
 
 #[derive(Debug)]
@@ -252,7 +252,7 @@ impl World {
         }
     }
 
-    /// A millisecond passes.
+    /// Advances the world by one millisecond.
     fn tick(&mut self) -> Result<(), TestCaseError> {
         self.now += 1;
         if self.bucket.expire(self.now) {

@@ -1,8 +1,8 @@
-//! Frames: one byte of kind, then the protobuf message of that kind (docs/protocol.md).
+//! Frames: one byte for the kind, then the protobuf message of that kind (docs/protocol.md).
 //!
-//! Kinds below 32 are the control lane, from 32 on the data lanes. Numbers are never reused. A kind that a reader does not know
-//! is an error with its number, never skipped; unknown fields of a known kind are. Decoding never panics, and bodies are
-//! slices of the frame they came in.
+//! Kinds below 32 belong to the control lane, kinds from 32 on to the data lanes. Numbers are never
+//! reused. An unknown kind is an error with its number, never skipped; unknown fields of a known
+//! kind are skipped. Decoding never panics, and bodies are slices of their frame.
 
 use std::fmt;
 
@@ -23,11 +23,11 @@ mod convert;
 #[cfg(test)]
 mod tests;
 
-/// The versions of the protocol that this crate speaks; their ALPN name is `isthmus/1`. A release speaks the version before its
-/// newest too, so that regions are upgraded one after the other.
+/// The versions of the protocol that this crate speaks; their ALPN name is `isthmus/1`. A release
+/// also speaks the version before its newest, so that regions can be upgraded one after the other.
 pub const VERSIONS: Versions = Versions { least: 1, newest: 1 };
 
-/// Versions of the protocol that one end speaks, all of them from the least to the newest.
+/// The versions of the protocol that one end speaks: all from the least to the newest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Versions {
     /// The least.
@@ -37,7 +37,7 @@ pub struct Versions {
 }
 
 impl Versions {
-    /// The version that two ends speak: the newest that both do.
+    /// The version that two ends use: the newest that both speak.
     #[must_use]
     pub fn common(self, other: Self) -> Option<u32> {
         let newest = self.newest.min(other.newest);
@@ -60,25 +60,25 @@ impl fmt::Display for Versions {
 pub enum Frame {
     /// The dialer's first frame.
     Hello(Hello),
-    /// The acceptor's answer to it, and its first frame.
+    /// The acceptor's first frame, which answers Hello.
     Welcome(Welcome),
-    /// How far a lane is, from its receiver.
+    /// The progress of a lane, from its receiver.
     Ack(LaneReport),
-    /// A lane begins again at its receiver's cursor, under a higher generation.
+    /// A lane starts again at its receiver's cursor, under a higher generation.
     Reset(LaneReport),
     /// Asks for a Pong.
     Ping(Ping),
     /// Answers a Ping.
     Pong(Pong),
-    /// Whoever sends it asks that no ranges travel until it sends [`Frame::Resume`].
+    /// Asks the other end to send no ranges until [`Frame::Resume`].
     Pause,
-    /// Takes [`Frame::Pause`] back.
+    /// Ends [`Frame::Pause`].
     Resume,
     /// Asks for a [`Frame::Response`].
     Request(Request),
     /// Answers a [`Frame::Request`].
     Response(Response),
-    /// Something that the other end's operator should know.
+    /// A message for the other end's operator.
     Event(Event),
     /// The sender's last frame.
     Goodbye(Goodbye),
@@ -86,20 +86,20 @@ pub enum Frame {
     Range(RangeFrame),
 }
 
-/// Who stands at one end of a link.
+/// The process at one end of a link.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Party {
     /// The set.
     pub set: SetName,
-    /// The digest of its set.yaml's bytes; both ends' should be equal.
+    /// The digest of its set.yaml's bytes; it should be the same at both ends.
     pub set_digest: [u8; 16],
     /// The generation of its set.yaml.
     pub generation: u64,
-    /// Its region; must be the certificate's.
+    /// Its region; must be the region of its certificate.
     pub region: RegionName,
     /// Its name within the region.
     pub process: ProcessName,
-    /// This run of it.
+    /// The identifier of its current run.
     pub run: WriterId,
 }
 
@@ -108,7 +108,7 @@ pub struct Party {
 pub struct Hello {
     /// The protocol versions that it speaks.
     pub versions: Versions,
-    /// Who dials.
+    /// The dialer.
     pub party: Party,
     /// The shards that it can send, at most [`limits::LANES`].
     pub lanes: Vec<LaneOffer>,
@@ -117,11 +117,11 @@ pub struct Hello {
 /// The acceptor's answer to a [`Hello`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Welcome {
-    /// The protocol version that both speak from here on.
+    /// The protocol version that both ends speak from now on.
     pub version: u32,
-    /// Who accepted.
+    /// The acceptor.
     pub party: Party,
-    /// Of the offered shards those that this end takes, with where each begins, at most [`limits::LANES`].
+    /// The offered shards that this end takes, and where each begins; at most [`limits::LANES`].
     pub lanes: Vec<LaneReport>,
 }
 
@@ -150,36 +150,59 @@ pub struct Pong {
 /// A call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
-    /// Chosen by the caller; its answer carries the same.
+    /// Chosen by the caller; the answer has the same.
     pub id: u64,
-    /// What is asked, `status` for one; at most [`limits::FRAME_TEXT_BYTES`].
+    /// The method, for example `status`; at most [`limits::FRAME_TEXT_BYTES`].
     pub method: String,
-    /// The method's own encoding, at most [`limits::CALL_BYTES`].
+    /// The body in the method's own encoding, at most [`limits::CALL_BYTES`].
     pub body: Bytes,
 }
 
 /// The answer to a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Response {
-    /// The request's.
+    /// The identifier of the request.
     pub id: u64,
-    /// The method's own encoding, at most [`limits::CALL_BYTES`], or why there is none, never empty.
-    pub outcome: Result<Bytes, String>,
+    /// The method's own encoding, at most [`limits::CALL_BYTES`], or why there is none.
+    pub outcome: Result<Bytes, NoAnswer>,
 }
 
-/// Something that the other end's operator should know.
+/// Why a call has no answer: a sentence for the operator of the other end, never empty and at most
+/// [`limits::FRAME_TEXT_BYTES`] long.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct NoAnswer(String);
+
+impl NoAnswer {
+    /// Cuts the reason to the length that a frame may carry.
+    #[must_use]
+    pub fn because(reason: &impl std::fmt::Display) -> Self {
+        match super::check::cut(&reason.to_string()) {
+            empty if empty.is_empty() => Self("refused without a reason".to_owned()),
+            reason => Self(reason),
+        }
+    }
+
+    /// The reason as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A message for the other end's operator.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
-    /// A word for machines.
+    /// A word for programs.
     pub kind: String,
     /// A sentence for people.
     pub text: String,
 }
 
-/// A session's end, said by whoever ends it.
+/// The end of a session, sent by the end that closes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Goodbye {
-    /// Why.
+    /// The reason.
     pub reason: GoodbyeReason,
     /// A sentence for people.
     pub text: String,
@@ -190,19 +213,19 @@ pub struct Goodbye {
 pub enum GoodbyeReason {
     /// The process stops.
     Draining,
-    /// The dialer leads its region no more.
+    /// The dialer no longer leads its region.
     NotLeading,
     /// The other end speaks another protocol version.
     Version,
-    /// The other end is of another set, or not the region that its certificate says.
+    /// The other end is of another set, or its region is not the one in its certificate.
     Identity,
-    /// The certificate of the other end does not hold any more.
+    /// The other end's certificate is no longer valid.
     Certificate,
     /// The other end broke the protocol.
     Violation,
     /// A newer session with the same process replaces this one.
     Replaced,
-    /// Nothing moved on a lane that had work.
+    /// Nothing moved on a lane that had work, or the other end sent nothing in time.
     NoProgress,
     /// A reason of a later version.
     Other(u32),
@@ -233,7 +256,7 @@ impl GoodbyeReason {
         known.map_or(Self::Other(number), |(_, reason)| reason)
     }
 
-    /// A word for metrics.
+    /// A label for metrics.
     #[must_use]
     pub const fn label(self) -> &'static str {
         match self {
@@ -251,7 +274,7 @@ impl GoodbyeReason {
 }
 
 impl Event {
-    /// An event; both texts are cut to [`limits::FRAME_TEXT_BYTES`].
+    /// Creates an event; both texts are cut to [`limits::FRAME_TEXT_BYTES`].
     #[must_use]
     pub fn new(kind: &str, text: &str) -> Self {
         Self {
@@ -262,7 +285,7 @@ impl Event {
 }
 
 impl Goodbye {
-    /// A farewell; the text is cut to [`limits::FRAME_TEXT_BYTES`].
+    /// Creates a goodbye; the text is cut to [`limits::FRAME_TEXT_BYTES`].
     #[must_use]
     pub fn new(reason: GoodbyeReason, text: &str) -> Self {
         Self {
@@ -287,7 +310,7 @@ const GOODBYE: u8 = 12;
 const RANGE: u8 = 32;
 
 impl Frame {
-    /// A word for metrics and errors.
+    /// A label for metrics and errors.
     #[must_use]
     pub const fn label(&self) -> &'static str {
         match self {
@@ -307,7 +330,7 @@ impl Frame {
         }
     }
 
-    /// Encodes the frame. The length in front of it is the connection's matter.
+    /// Encodes the frame. The connection adds the length prefix.
     #[must_use]
     pub fn encode(&self) -> Bytes {
         match self {
@@ -389,7 +412,8 @@ fn bytes(kind: u8, message: &impl Message) -> Bytes {
     bytes.freeze()
 }
 
-/// A Hello or a Welcome: more lanes than allowed are refused before memory is taken for them.
+/// Decodes a Hello or a Welcome. More lanes than allowed are refused before memory is allocated for
+/// them.
 fn greeting<M: Message + Default>(bytes: Bytes, kind: &'static str) -> Result<M, InvalidFrame> {
     const LANES_TAG: u32 = 3;
     if elements(&bytes, LANES_TAG).nth(limits::LANES).is_some() {

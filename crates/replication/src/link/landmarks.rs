@@ -1,12 +1,16 @@
-//! Where a region once had other regions' logs: what shows one of them where it lost a tail that only others had read.
+//! Landmarks: earlier cursors into other regions' logs. They let a region find where it lost a tail
+//! that only other regions had read.
 //!
-//! Problem: a log loses a tail that no agent of its own region had read, and gives the same sequences again. There nothing
-//! looks wrong; a peer that has the tail finds that its cursor is not the log's. Where the tail began it can't tell from
-//! its cursor alone. Sketch: a gateway keeps the cursors that its fold had at marks of its own log. Asked for them over
-//! the link ([`METHOD`]), the region that lost the tail looks which of them its log still has: the newest is the fork of
-//! its next life (design.md section 5).
+//! Problem: a log loses a tail that no agent of its own region had read, and assigns the same
+//! sequences again. Its own region notices nothing. A peer that has the tail finds that the log has
+//! another message at its cursor, but its cursor alone does not show where the lost tail began.
 //!
-//! Invariant: a landmark is a cursor that was true in an accepted state, so that whatever of it matches is shared.
+//! Sketch: a gateway keeps the cursors that its fold had at marks of its own log. The region that
+//! lost the tail requests them over the link ([`METHOD`]) and checks which of them its log still
+//! has: the newest is the fork of its next life (design.md section 5).
+//!
+//! Invariant: a landmark is a cursor from an accepted state, so any landmark that matches is shared
+//! by both logs.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -21,10 +25,10 @@ use crate::header::Lineage;
 use crate::limits;
 use crate::names::RegionName;
 
-/// The call that asks a region for its landmarks of the caller's log of a shard.
+/// The call that requests a region's landmarks of the caller's log of a shard.
 pub const METHOD: &str = "landmarks";
 
-/// Cursors that the fold of one log had, for each other region.
+/// Earlier cursors of one log's fold, for each other region.
 #[derive(Debug, Clone, Default)]
 pub struct Landmarks {
     marks: u64,
@@ -32,7 +36,7 @@ pub struct Landmarks {
 }
 
 impl Landmarks {
-    /// Keeps where `fold` has every origin's log.
+    /// Keeps the cursors that `fold` has for every origin.
     pub fn note(&mut self, fold: &Fold) {
         for (region, origin) in fold.origins() {
             let kept = self.kept.entry(region.clone()).or_default();
@@ -46,7 +50,8 @@ impl Landmarks {
         }
     }
 
-    /// As [`Landmarks::note`], at each mark of the log: one in [`limits::MARKS_PER_LANDMARK`] is kept.
+    /// Like [`Landmarks::note`], called at each mark of the log; one in
+    /// [`limits::MARKS_PER_LANDMARK`] is kept.
     pub fn note_mark(&mut self, fold: &Fold) {
         if self.marks.is_multiple_of(limits::MARKS_PER_LANDMARK) {
             self.note(fold);
@@ -54,7 +59,7 @@ impl Landmarks {
         self.marks += 1;
     }
 
-    /// Those of `region`'s log, newest first.
+    /// The landmarks of `region`'s log, newest first.
     pub fn of(&self, region: &RegionName) -> impl Iterator<Item = Cursor> {
         self.kept.get(region).into_iter().flatten().rev().copied()
     }
@@ -65,13 +70,13 @@ fn is_before(one: &Cursor, other: &Cursor) -> bool {
     order(one) < order(other)
 }
 
-/// The body of the call.
+/// The body of the request.
 #[must_use]
 pub fn question(shard: &Shard) -> Bytes {
     check::shard_to_wire(shard).encode_to_vec().into()
 }
 
-/// The shard that a call asks for.
+/// The shard that a request asks for.
 ///
 /// # Errors
 /// [`InvalidFrame`].
@@ -80,17 +85,17 @@ pub fn asked(body: &[u8]) -> Result<Shard, InvalidFrame> {
     check::shard(Some(wire))
 }
 
-/// The answer of the call.
+/// The answer to the request.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct LandmarksAnswer {
-    /// Where the caller's log was held before, newest first.
+    /// Earlier cursors into the caller's log, newest first.
     pub landmarks: Vec<Cursor>,
-    /// The lives of the caller's log as its newest range told.
+    /// The lives of the caller's log, as its newest range reported them.
     pub lineage: Lineage,
 }
 
 impl LandmarksAnswer {
-    /// Encodes the newest [`limits::LANDMARKS`].
+    /// Encodes the answer with the newest [`limits::LANDMARKS`].
     #[must_use]
     pub fn encode(&self) -> Bytes {
         let landmarks = self.landmarks.iter().take(limits::LANDMARKS);

@@ -1,4 +1,5 @@
-//! What the frames of a link say of one lane: one shard of the dialer's log on its way to the acceptor's.
+//! The parts of a link's frames that belong to one lane: one shard of the dialer's log on its way
+//! to the acceptor's.
 
 use bytes::Bytes;
 
@@ -15,28 +16,32 @@ pub struct LaneOffer {
     pub life: Option<Life>,
 }
 
-/// What the receiver says of a lane. In a Welcome and in a Reset it says where the lane begins, in an Ack how far it is.
+/// The receiver's report on a lane. In a Welcome and in a Reset it is the lane's start, in an Ack
+/// its progress.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LaneReport {
     /// The shard.
     pub shard: Shard,
-    /// Ranges of another generation are not meant for this lane; each Reset raises it by at least one.
+    /// Ranges of another generation do not belong to this lane; each Reset raises it by at least
+    /// one.
     pub generation: u64,
     /// The current life of the receiver's own log; none before its first.
     pub life: Option<Life>,
-    /// Through where the receiver's log holds the dialer's log as accepted, by its fold; none before the first range.
+    /// The receiver's log has accepted the dialer's log through this cursor, by its fold; none
+    /// before the first range.
     pub cursor: Option<Cursor>,
-    /// Through where every live agent of the receiving region has applied the dialer's log.
+    /// Every live agent of the receiving region has applied the dialer's log through this position.
     pub applied: Option<AppliedThrough>,
     /// Bytes of ranges ([`RangeFrame::cost`]) that may be under way above the cursor.
     pub window: u32,
-    /// Why nothing is appended for the moment.
+    /// Why nothing is appended for now.
     pub hold: Option<Hold>,
-    /// A gap stands for a range at or below the cursor: what it brought is missing until a sync.
+    /// A gap replaces a range at or below the cursor: its changes are missing until a sync.
     pub needs_sync: bool,
 }
 
-/// Why a receiver appends nothing on a lane. Numbers are never reused; a later version's reads as [`Hold::Other`].
+/// Why a receiver appends nothing on a lane. Numbers are never reused; an unknown number decodes as
+/// [`Hold::Other`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, thiserror::Error)]
 pub enum Hold {
     /// Stamps are further ahead of the receiver's NATS time than the set's `max_offset`.
@@ -52,16 +57,16 @@ pub enum Hold {
         "the ranges are of a life of the origin's log that ended: the origin has lost records, restore its log"
     )]
     OlderLife,
-    /// The receiver's log answers no append.
+    /// The receiver's log does not answer appends.
     #[error("the receiver's log answers no append: look at its NATS")]
     LogNotWritable,
     /// The receiver's log is full.
     #[error("the receiver's log is full: raise log.max_bytes or bring its agents back")]
     LogFull,
-    /// The receiver's log has a record that it does not know.
+    /// The receiver's log has a record that the receiver does not know.
     #[error("the receiver's log has a record of a later version: upgrade its gateways")]
     UpgradeNeeded,
-    /// The receiver has not read its own log up to its end yet.
+    /// The receiver has not read its own log to its end yet.
     #[error("the receiver is reading its own log")]
     Starting,
     /// A reason of a later version.
@@ -103,16 +108,17 @@ impl Hold {
 pub struct RangeFrame {
     /// The shard.
     pub shard: Shard,
-    /// The lane's generation that it belongs to.
+    /// The generation of the lane.
     pub generation: u64,
-    /// An encoded [`crate::header::Header`] of kind range; checked by the receiving machine, not by the codec.
+    /// An encoded [`crate::header::Header`] of kind range; checked by the receiving machine, not by
+    /// the codec.
     pub header: Bytes,
-    /// The concatenated bodies of what was accepted in the range. A slice of the frame it came in.
+    /// The concatenated bodies of the accepted records in the range. A slice of its frame.
     pub body: Bytes,
 }
 
 impl RangeFrame {
-    /// What the range counts against the lane's window, in bytes: header and body.
+    /// The bytes that the range takes of the lane's window: header and body.
     #[must_use]
     pub fn cost(&self) -> u64 {
         (self.header.len() + self.body.len()) as u64

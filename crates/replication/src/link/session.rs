@@ -1,20 +1,24 @@
-//! A session: the order in which frames may come on one connection, from Hello to Goodbye.
+//! A session: the order of frames on one connection, from Hello to Goodbye.
 //!
-//! The dialer says Hello with the shards that it can send, the acceptor answers Welcome with those that it takes and where each
-//! begins; ranges then go to the acceptor, Acks and Resets to the dialer, and everything else both ways. The other end must
-//! speak a version of the protocol that this one does and be of the same set and of the region that its certificate says; a different
-//! digest of set.yaml is told, not refused. Whatever breaks the order ends the session with the reason said to the other
-//! end. Pings measure the other clock and show that the other end lives; a session that hears nothing ends.
+//! The dialer sends Hello with the shards that it can send. The acceptor answers with Welcome: the
+//! shards that it takes, and where each begins. Then ranges go to the acceptor, Acks and Resets to
+//! the dialer, and all other frames both ways.
 //!
-//! The shell writes [`Session::poll_frame`]'s frames before its lanes' frames, and lanes' frames only while [`Session::is_open`].
+//! The other end must speak a version of the protocol that this end speaks, and be of the same set
+//! and of the region in its certificate. A different digest of set.yaml is reported, not refused. A
+//! frame out of order ends the session, and the other end gets the reason. Pings measure the other
+//! clock and show that the other end is alive; a session without incoming frames ends.
+//!
+//! The shell writes the frames of [`Session::poll_frame`] before the frames of its lanes, and
+//! lanes' frames only while [`Session::is_open`].
 
 use std::collections::{BTreeSet, VecDeque};
 
 use bytes::Bytes;
 
 use super::frame::{
-    Event, Frame, Goodbye, GoodbyeReason, Hello, LaneOffer, LaneReport, Party, Pong, Response, VERSIONS,
-    Versions, Welcome,
+    Event, Frame, Goodbye, GoodbyeReason, Hello, LaneOffer, LaneReport, NoAnswer, Party, Pong, Response,
+    VERSIONS, Versions, Welcome,
 };
 use crate::coordinates::Shard;
 use crate::limits;
@@ -53,14 +57,15 @@ enum State {
 pub struct Session {
     role: Role,
     versions: Versions,
-    /// The version that both ends speak, once they have greeted each other.
+    /// The version that both ends speak, once they have exchanged greetings.
     version: u32,
     local: Party,
     certified: RegionName,
     state: State,
     began: Mono,
     heard: Mono,
-    /// Nothing came since the greeting: the other end's first frame is up to a round trip behind it.
+    /// No frame came since the greeting: the other end's first frame may be up to a round trip
+    /// later.
     newly_open: bool,
     next_ping: Mono,
     peer: Option<Party>,
@@ -74,13 +79,14 @@ pub struct Session {
 }
 
 impl Session {
-    /// The dialer's end of a connection to a gateway whose certificate says `certified`; offers `lanes`.
+    /// Creates the dialer's end of a connection to a gateway with a certificate for `certified`;
+    /// offers `lanes`.
     #[must_use]
     pub fn dialer(now: Now, local: Party, certified: RegionName, lanes: Vec<LaneOffer>) -> Self {
         Self::dialer_speaking(VERSIONS, now, local, certified, lanes)
     }
 
-    /// A dialer's end as a release has it that speaks `versions`.
+    /// Creates the dialer's end of a release that speaks `versions`.
     fn dialer_speaking(
         versions: Versions,
         now: Now,
@@ -98,7 +104,8 @@ impl Session {
         session
     }
 
-    /// The acceptor's end of a connection from a gateway whose certificate says `certified`.
+    /// Creates the acceptor's end of a connection from a gateway with a certificate for
+    /// `certified`.
     #[must_use]
     pub fn acceptor(now: Now, local: Party, certified: RegionName) -> Self {
         Self::new(VERSIONS, now, Role::Acceptor, local, certified)
@@ -127,13 +134,13 @@ impl Session {
         }
     }
 
-    /// The version of the protocol that both ends speak, once they have greeted each other.
+    /// The version of the protocol that both ends speak, once they have exchanged greetings.
     #[must_use]
     pub fn version(&self) -> u32 {
         self.version
     }
 
-    /// Takes the bytes of a frame.
+    /// Input: the bytes of a frame.
     pub fn handle_bytes(&mut self, now: Now, bytes: Bytes) {
         match Frame::decode(bytes) {
             Ok(frame) => self.handle_frame(now, frame),
@@ -144,12 +151,13 @@ impl Session {
         }
     }
 
-    /// Bytes of a frame are arriving: the other end is not silent, though a large frame on a slow path takes long.
+    /// Input: bytes of a frame are arriving. The other end is not silent, although a large frame on
+    /// a slow path takes long.
     pub fn handle_progress(&mut self, now: Now) {
         self.heard = now.mono;
     }
 
-    /// Takes a frame from the other end. After the end it is ignored.
+    /// Input: a frame from the other end. After the session's end it is ignored.
     pub fn handle_frame(&mut self, now: Now, frame: Frame) {
         self.heard = now.mono;
         self.newly_open = false;
@@ -178,7 +186,8 @@ impl Session {
         self.event(SessionEvent::Hello(hello));
     }
 
-    /// Answers the Hello: which of the offered lanes are taken, and where each begins. Others are left out.
+    /// Answers the Hello with the offered lanes that are taken, and where each begins. Lanes that
+    /// were not offered are left out.
     pub fn welcome(&mut self, now: Now, mut lanes: Vec<LaneReport>) {
         if self.state != State::Welcoming {
             return;
@@ -219,7 +228,8 @@ impl Session {
         }
     }
 
-    /// A version that both speak, same set, the certificate's region; anything else ends the session.
+    /// Checks for a common version, the same set and the certificate's region; ends the session
+    /// otherwise.
     fn accepts(&mut self, theirs: Versions, party: &Party) -> bool {
         let Some(version) = self.versions.common(theirs) else {
             let text = format!(
@@ -299,7 +309,8 @@ impl Session {
         self.tell_pause(before);
     }
 
-    /// Asks, or takes back, that no ranges travel. Holds over the session's opening.
+    /// Starts or ends this end's pause of ranges. It also applies when set before the session
+    /// opens.
     pub fn pause(&mut self, paused: bool) {
         let before = self.is_paused();
         if self.paused_here != paused && self.state == State::Open {
@@ -316,7 +327,7 @@ impl Session {
         }
     }
 
-    /// Calls the other end; the answer comes as an event with the same identifier.
+    /// Calls the other end; the answer arrives as an event with the same identifier.
     ///
     /// # Errors
     /// [`CallRefused`].
@@ -330,8 +341,9 @@ impl Session {
         Ok(id)
     }
 
-    /// Answers a call of the other end: the method's own encoding, or a sentence that says why there is none.
-    pub fn respond(&mut self, id: u64, outcome: Result<Bytes, String>) {
+    /// Answers a call of the other end: with the method's own encoding, or with a sentence why
+    /// there is no answer.
+    pub fn respond(&mut self, id: u64, outcome: Result<Bytes, NoAnswer>) {
         if let Some(response) = self.calls.answer(id, outcome)
             && self.state == State::Open
         {
@@ -339,14 +351,14 @@ impl Session {
         }
     }
 
-    /// Tells the other end's operator something; nothing before the opening.
+    /// Sends a message to the other end's operator; nothing unless the session is open.
     pub fn tell(&mut self, event: Event) {
         if self.state == State::Open {
             self.frames.push_back(Frame::Event(event));
         }
     }
 
-    /// Ends the session.
+    /// Ends the session with a Goodbye to the other end.
     pub fn refuse(&mut self, reason: GoodbyeReason, text: &str) {
         let goodbye = Goodbye::new(reason, text);
         self.end(End::Refused(goodbye.clone()), Some(goodbye));
@@ -371,7 +383,7 @@ impl Session {
         self.events.push_back(SessionEvent::Ended(end));
     }
 
-    /// Nothing is told after the end.
+    /// Queues an event; nothing after the end.
     fn event(&mut self, event: SessionEvent) {
         if self.state != State::Ended {
             self.events.push_back(event);
@@ -385,7 +397,7 @@ impl Session {
         }
     }
 
-    /// Does what is due.
+    /// Handles what is due.
     pub fn handle_timeout(&mut self, now: Now) {
         while let Some((_, deadline)) = self.poll_timeout().filter(|(at, _)| *at <= now.mono) {
             match deadline {
@@ -413,7 +425,7 @@ impl Session {
         }
     }
 
-    /// The next deadline, and which it is; none after the end.
+    /// The next deadline, and which one it is; none after the end.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<(Mono, Deadline)> {
         match self.state {
@@ -440,7 +452,7 @@ impl Session {
         self.frames.pop_front()
     }
 
-    /// The next thing that the shell must know.
+    /// The next event for the shell.
     pub fn poll_event(&mut self) -> Option<SessionEvent> {
         self.events.pop_front()
     }

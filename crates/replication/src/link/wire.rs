@@ -1,4 +1,5 @@
-//! The protobuf messages of a link (docs/protocol.md). Tags are never reused: gateways of two versions meet.
+//! The protobuf messages of a link (docs/protocol.md). Tags are never reused: gateways of two
+//! versions may meet.
 
 use bytes::Bytes;
 use prost::Message;
@@ -6,20 +7,20 @@ use prost::Message;
 use crate::wire::{Cursor, Life, LifeLink};
 
 #[derive(Clone, PartialEq, Message)]
-pub struct Hello {
+pub(super) struct Hello {
     #[prost(uint32, tag = "1")]
     pub version: u32,
     #[prost(message, optional, tag = "2")]
     pub party: Option<Party>,
     #[prost(message, repeated, tag = "3")]
     pub lanes: Vec<LaneOffer>,
-    /// 0: as `version`, which is the least.
+    /// 0: the same as `version`, which is the least.
     #[prost(uint32, tag = "4")]
     pub newest: u32,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub struct Party {
+pub(super) struct Party {
     #[prost(string, tag = "1")]
     pub set: String,
     #[prost(bytes = "bytes", tag = "2")]
@@ -35,7 +36,7 @@ pub struct Party {
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub struct Shard {
+pub(super) struct Shard {
     #[prost(string, tag = "1")]
     pub group: String,
     #[prost(uint32, tag = "2")]
@@ -43,7 +44,7 @@ pub struct Shard {
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub struct LaneOffer {
+pub(super) struct LaneOffer {
     #[prost(message, optional, tag = "1")]
     pub shard: Option<Shard>,
     #[prost(message, optional, tag = "2")]
@@ -51,7 +52,7 @@ pub struct LaneOffer {
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub struct Welcome {
+pub(super) struct Welcome {
     #[prost(uint32, tag = "1")]
     pub version: u32,
     #[prost(message, optional, tag = "2")]
@@ -60,9 +61,9 @@ pub struct Welcome {
     pub lanes: Vec<LaneReport>,
 }
 
-/// The lane of a Welcome, an Ack and a Reset.
+/// The lane report of a Welcome, an Ack and a Reset.
 #[derive(Clone, PartialEq, Message)]
-pub struct LaneReport {
+pub(super) struct LaneReport {
     #[prost(message, optional, tag = "1")]
     pub shard: Option<Shard>,
     #[prost(uint64, tag = "2")]
@@ -84,7 +85,7 @@ pub struct LaneReport {
 }
 
 #[derive(Clone, Copy, PartialEq, Message)]
-pub struct Ping {
+pub(super) struct Ping {
     #[prost(uint64, tag = "1")]
     pub number: u64,
     #[prost(fixed64, tag = "2")]
@@ -92,7 +93,7 @@ pub struct Ping {
 }
 
 #[derive(Clone, Copy, PartialEq, Message)]
-pub struct Pong {
+pub(super) struct Pong {
     #[prost(uint64, tag = "1")]
     pub number: u64,
     #[prost(fixed64, tag = "2")]
@@ -104,10 +105,10 @@ pub struct Pong {
 }
 
 #[derive(Clone, Copy, PartialEq, Message)]
-pub struct Empty {}
+pub(super) struct Empty {}
 
 #[derive(Clone, PartialEq, Message)]
-pub struct Request {
+pub(super) struct Request {
     #[prost(uint64, tag = "1")]
     pub id: u64,
     #[prost(string, tag = "2")]
@@ -117,7 +118,7 @@ pub struct Request {
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub struct Response {
+pub(super) struct Response {
     #[prost(uint64, tag = "1")]
     pub id: u64,
     #[prost(string, tag = "2")]
@@ -127,7 +128,7 @@ pub struct Response {
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub struct Event {
+pub(super) struct Event {
     #[prost(string, tag = "1")]
     pub kind: String,
     #[prost(string, tag = "2")]
@@ -135,7 +136,7 @@ pub struct Event {
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub struct Goodbye {
+pub(super) struct Goodbye {
     #[prost(uint32, tag = "1")]
     pub reason: u32,
     #[prost(string, tag = "2")]
@@ -144,7 +145,7 @@ pub struct Goodbye {
 
 /// The answer to the call `landmarks`.
 #[derive(Clone, PartialEq, Message)]
-pub struct Landmarks {
+pub(super) struct Landmarks {
     #[prost(message, repeated, tag = "1")]
     pub cursors: Vec<Cursor>,
     #[prost(message, repeated, tag = "2")]
@@ -152,7 +153,7 @@ pub struct Landmarks {
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub struct Range {
+pub(super) struct Range {
     #[prost(message, optional, tag = "1")]
     pub shard: Option<Shard>,
     #[prost(uint64, tag = "2")]

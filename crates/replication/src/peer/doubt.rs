@@ -1,4 +1,4 @@
-//! A peer region's doubt of this region's log, as the leading gateway passes it on.
+//! A peer region's doubt about this region's log, as the leading gateway forwards it.
 
 use bytes::Bytes;
 use prost::Message;
@@ -9,8 +9,9 @@ use crate::header::Lineage;
 use crate::limits;
 use crate::names::{ProcessName, RegionName};
 
-/// From the gateway that leads, to the agents: a peer region has this region's log through a message that the log does not
-/// have there. The agents look for themselves and begin the log's next life.
+/// From the leading gateway to the agents: a peer region's cursor names a message that this
+/// region's log does not have there. The agents check this themselves and begin the log's next
+/// life.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PeerDoubt {
     /// The shard.
@@ -19,11 +20,11 @@ pub struct PeerDoubt {
     pub gateway: ProcessName,
     /// The peer region.
     pub peer: RegionName,
-    /// Through where it has the log.
+    /// The peer's cursor in this region's log.
     pub cursor: Cursor,
-    /// Where it had the log before, newest first ([`crate::link::landmarks`]).
+    /// Earlier cursors of the peer in this log, newest first ([`crate::link::landmarks`]).
     pub landmarks: Vec<Cursor>,
-    /// The lives of the log as the peer knows them.
+    /// The lives of the log, as known to the peer.
     pub lineage: Lineage,
 }
 

@@ -110,7 +110,7 @@ fn doubt() -> impl Strategy<Value = PeerDoubt> {
 
 proptest! {
     #[test]
-    fn doubts_round_trip(message in doubt()) {
+    fn a_doubt_round_trips(message in doubt()) {
         prop_assert_eq!(PeerDoubt::decode(&message.encode()), Ok(message));
     }
 

@@ -1,11 +1,12 @@
-//! The protobuf messages between processes of one region. Tags are never reused: processes of two versions may meet.
+//! The protobuf messages between processes of one region. Tags are never reused: processes of two
+//! versions may meet.
 
 use prost::Message;
 
 use crate::wire::{Cursor, Life, LifeLink};
 
 #[derive(Clone, Copy, PartialEq, Message)]
-pub struct Position {
+pub(super) struct Position {
     #[prost(message, optional, tag = "1")]
     pub life: Option<Life>,
     #[prost(uint64, tag = "2")]
@@ -13,7 +14,7 @@ pub struct Position {
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub struct PeerCursors {
+pub(super) struct PeerCursors {
     #[prost(string, tag = "1")]
     pub group: String,
     #[prost(uint32, tag = "2")]
@@ -25,7 +26,7 @@ pub struct PeerCursors {
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub struct PeerCursor {
+pub(super) struct PeerCursor {
     #[prost(string, tag = "1")]
     pub peer: String,
     #[prost(bool, tag = "2")]
@@ -37,7 +38,7 @@ pub struct PeerCursor {
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub struct AppliedPositions {
+pub(super) struct AppliedPositions {
     #[prost(string, tag = "1")]
     pub group: String,
     #[prost(uint32, tag = "2")]
@@ -59,7 +60,7 @@ pub struct AppliedPositions {
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub struct Runway {
+pub(super) struct Runway {
     #[prost(string, tag = "1")]
     pub peer: String,
     #[prost(uint64, tag = "2")]
@@ -67,7 +68,7 @@ pub struct Runway {
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub struct OriginApplied {
+pub(super) struct OriginApplied {
     #[prost(string, tag = "1")]
     pub origin: String,
     #[prost(message, optional, tag = "2")]
@@ -79,7 +80,7 @@ pub struct OriginApplied {
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub struct Delay {
+pub(super) struct Delay {
     #[prost(message, repeated, tag = "1")]
     pub stages: Vec<StageTook>,
     #[prost(uint64, optional, tag = "2")]
@@ -87,8 +88,8 @@ pub struct Delay {
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub struct StageTook {
-    /// Its place in the order of stages, from 0.
+pub(super) struct StageTook {
+    /// Its index in the order of stages, from 0.
     #[prost(uint32, tag = "1")]
     pub stage: u32,
     #[prost(uint64, tag = "2")]
@@ -96,7 +97,7 @@ pub struct StageTook {
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub struct PeerDoubt {
+pub(super) struct PeerDoubt {
     #[prost(string, tag = "1")]
     pub group: String,
     #[prost(uint32, tag = "2")]

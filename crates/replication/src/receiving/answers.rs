@@ -1,4 +1,4 @@
-//! What the own log answers to appends.
+//! The own log's answers to appends.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::link::lane::Hold;
 
 /// Whether the own log takes appends.
 ///
-/// Invariant: one answer, or one message read back, ends what was known of failures.
+/// Invariant: one answer, or one message read back, clears all failures.
 #[derive(Debug, Default)]
 pub(super) struct LogAnswers {
     unanswered: u32,
@@ -16,12 +16,12 @@ pub(super) struct LogAnswers {
 }
 
 impl LogAnswers {
-    /// The log answered, or holds what was appended.
+    /// The log answered, or has what was appended.
     pub(super) fn clear(&mut self) {
         *self = Self::default();
     }
 
-    /// An append failed; after how long it may be repeated.
+    /// An append failed. Returns how long to wait before it is repeated.
     pub(super) fn add_failure(&mut self, failure: AppendFailure) -> Duration {
         match failure {
             AppendFailure::Unanswered => {
@@ -36,8 +36,8 @@ impl LogAnswers {
         }
     }
 
-    /// How many ranges may be in flight. While the log answers nothing, one range is enough to
-    /// learn when it does again.
+    /// How many ranges may be in flight. While the log does not answer, one range is enough to
+    /// learn when it answers again.
     pub(super) fn most_appends(&self) -> usize {
         match self.hold() {
             None => limits::LANE_APPENDS,

@@ -1,4 +1,4 @@
-//! What a range on a lane must be before it is held.
+//! The checks that a range on a lane must pass before it is held.
 
 use bytes::Bytes;
 
@@ -8,7 +8,7 @@ use crate::header::{BodySeal, BrokenSeal, Header, HeaderError, Kind, Range, Reco
 use crate::link::lane::RangeFrame;
 use crate::names::RegionName;
 
-/// How a peer broke the protocol; the session ends with it as the reason.
+/// A protocol violation by the peer; the session ends with it as the reason.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Violation {
     /// A generation that this end has not begun.
@@ -22,13 +22,13 @@ pub enum Violation {
     /// A header that can't be read, or of a later version.
     #[error("a range with a {0}")]
     Header(#[from] HeaderError),
-    /// A record that is no range.
+    /// A record that is not a range.
     #[error("a record of kind {0:?} on a data lane")]
     Kind(Kind),
     /// A range of another set or shard than the lane's.
     #[error("a range of another set or shard than the lane's")]
     Foreign,
-    /// A range whose origin is not the region that the certificate speaks for.
+    /// A range whose origin is not the certificate's region.
     #[error("a range of region {found} under a certificate of {certified}")]
     Origin {
         /// The certificate's region.
@@ -41,7 +41,7 @@ pub enum Violation {
     Credit {
         /// Bytes held.
         held: u64,
-        /// Bytes that came.
+        /// Bytes that arrived.
         cost: u64,
         /// The window.
         window: u32,
@@ -49,7 +49,7 @@ pub enum Violation {
 }
 
 impl Violation {
-    /// A word for metrics.
+    /// A label for metrics.
     #[must_use]
     pub const fn label(&self) -> &'static str {
         match self {
@@ -65,8 +65,8 @@ impl Violation {
 
 /// A body that no agent could apply.
 #[derive(Debug, thiserror::Error)]
-pub enum UnusableBody {
-    /// It is not what its header promised.
+pub(super) enum UnusableBody {
+    /// It does not match the seal in its header.
     #[error(transparent)]
     Seal(#[from] BrokenSeal),
     /// Its changes can't be read.
@@ -74,9 +74,9 @@ pub enum UnusableBody {
     Open(#[from] OpenError),
 }
 
-/// The header of a frame that belongs on the lane of `origin` into `log`: its range, seal and stage
-/// times.
-pub fn range(
+/// Checks that a frame belongs on the lane of `origin` into `log`. Returns its range, seal and
+/// stage times.
+pub(super) fn range(
     log: &LogName,
     origin: &RegionName,
     frame: &RangeFrame,
@@ -98,8 +98,8 @@ pub fn range(
     Ok((range, header.body, header.stages))
 }
 
-/// Whether every agent could apply the body; else why not.
-pub fn body(seal: &BodySeal, origin: &RegionName, body: &Bytes) -> Result<(), UnusableBody> {
+/// Checks that every agent could apply the body; the error is the reason.
+pub(super) fn body(seal: &BodySeal, origin: &RegionName, body: &Bytes) -> Result<(), UnusableBody> {
     seal.check(body)?;
     body::open(seal.codec, origin, body.clone())?;
     Ok(())

@@ -7,10 +7,10 @@ use crate::limits;
 use crate::link::lane::Hold;
 use crate::time::{Mono, Now};
 
-/// Waits until this region's clock reaches the stamps of the ranges that are held.
+/// Waits until this region's clock reaches the stamps of the held ranges.
 ///
-/// Invariant: a time to look again is set exactly while a range that is held was found ahead. The
-/// lane is held only for one that is ahead by more than `max_offset`.
+/// Invariant: `check_at` is set exactly while a held range was found ahead. The lane is held only
+/// for a range that is ahead by more than `max_offset`.
 #[derive(Debug)]
 pub(super) struct ClockWait {
     max_offset: Duration,
@@ -27,7 +27,7 @@ impl ClockWait {
         }
     }
 
-    /// The first stamp that is ahead of `now.wall` is `stamp`.
+    /// `stamp` is the first stamp that is ahead of `now.wall`.
     pub(super) fn check(&mut self, now: Now, stamp: Option<Hlc>) {
         let by = |stamp: Hlc| Duration::from_millis(stamp.millis().saturating_sub(now.wall.millis()));
         let ahead = stamp.map(by);
@@ -44,7 +44,7 @@ impl ClockWait {
         self.is_held.then_some(Hold::Clock)
     }
 
-    /// When the stamps are to be looked at again.
+    /// When to check the stamps again.
     pub(super) fn check_at(&self) -> Option<Mono> {
         self.check_at
     }

@@ -1,14 +1,14 @@
-//! What the reader at the head of the own log has of the origin's.
+//! The origin's state, as the reader at the head of the own log has it.
 
 use crate::coordinates::{Cursor, Life, Sequence};
 use crate::fold::{Fold, Origin};
 use crate::link::lane::Hold;
 use crate::names::RegionName;
 
-/// The head of the own log, as its fold says.
+/// The head of the own log, from its fold.
 ///
-/// Invariant: all of it is of one fold, so the cursor is never above what was read back. Where the
-/// log has no life or is not read any further, nothing is appended.
+/// Invariant: all fields come from one fold, so the cursor is never above what was read back.
+/// Nothing is appended if the log has no life or is not read any further.
 #[derive(Debug)]
 pub(super) struct Head {
     at: Sequence,
@@ -18,7 +18,7 @@ pub(super) struct Head {
     is_stopped: bool,
 }
 
-/// What a fold says that the one before it did not.
+/// The difference between a fold and the previous one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Moved {
     /// Nothing.
@@ -32,7 +32,7 @@ pub(super) enum Moved {
 }
 
 impl Head {
-    /// What `fold` has of `origin`.
+    /// Takes the state of `origin` from `fold`.
     pub(super) fn new(origin: &RegionName, fold: &Fold) -> Self {
         let held = fold.origin(origin);
         Self {
@@ -44,7 +44,7 @@ impl Head {
         }
     }
 
-    /// Takes what `fold` has of `origin`.
+    /// Updates the state of `origin` from `fold`.
     pub(super) fn read(&mut self, origin: &RegionName, fold: &Fold) -> Moved {
         let new = Self {
             is_stopped: self.is_stopped,
@@ -69,12 +69,12 @@ impl Head {
         self.is_stopped = true;
     }
 
-    /// Whether `fold` lies behind what was read of the same life.
+    /// Whether `fold` is behind what was read of the same life.
     pub(super) fn is_ahead_of(&self, fold: &Fold) -> bool {
         fold.lineage().current() == self.life && fold.at().sequence < self.at
     }
 
-    /// Whether what is appended would be read back.
+    /// Whether an append would be read back.
     pub(super) fn takes_appends(&self) -> bool {
         !self.is_stopped && self.life.is_some()
     }

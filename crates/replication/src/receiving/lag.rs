@@ -1,4 +1,4 @@
-//! The lag that the receiver sees (design.md section 11): how old the newest proof is that nothing
+//! The lag that the receiver sees (design.md section 11): the age of the newest proof that nothing
 //! is missing.
 
 use std::time::Duration;
@@ -8,23 +8,23 @@ use crate::limits;
 use crate::link::session::ClockEstimate;
 use crate::time::Wall;
 
-/// What can be said of how current another region's changes are here.
+/// How current another region's changes are here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Freshness {
-    /// The newest mark or message is at most three marks old.
+    /// The newest mark or message is at most three mark intervals old.
     Live,
     /// It is older, and work is known to wait or to be held, or the link is down.
     Stalled,
-    /// It is older or there is none, and nobody knows why.
+    /// It is older or there is none, and the reason is not known.
     Unknown,
 }
 
 impl Freshness {
-    /// Every one.
+    /// All values.
     pub const ALL: [Self; 3] = [Self::Live, Self::Stalled, Self::Unknown];
 
-    /// What follows from the age of a proof; `impeded` says that work is known to wait or to be
-    /// held, or that the link is down.
+    /// The freshness for a proof's age. `impeded` means that work is known to wait or to be held,
+    /// or that the link is down.
     #[must_use]
     pub fn of(proof_age: Option<Duration>, impeded: bool) -> Self {
         match proof_age {
@@ -34,7 +34,7 @@ impl Freshness {
         }
     }
 
-    /// A word for metrics and status.
+    /// A label for metrics and status.
     #[must_use]
     pub const fn label(self) -> &'static str {
         match self {
@@ -48,14 +48,14 @@ impl Freshness {
 /// The receiver's view of one origin's lag.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReceiverLag {
-    /// How long the newest took that was applied here.
+    /// The delay of the newest applied record whose delay is known.
     pub delay: Option<Delay>,
-    /// Now less the time when the origin appended the newest record applied.
+    /// Now minus the time when the origin appended the newest applied record.
     pub proof_age: Option<Duration>,
-    /// The age is wrong by at most this; none while the origin's clock is not known and taken as
+    /// The greatest error of the age; none while the origin's clock is not known and taken to be
     /// equal to this one.
     pub uncertainty: Option<Duration>,
-    /// What follows from the proof's age.
+    /// The freshness for the proof's age.
     pub freshness: Freshness,
 }
 
@@ -67,8 +67,8 @@ pub struct Proof {
 }
 
 impl Proof {
-    /// A record that the origin appended at `appended`, by its own clock, was applied here, and
-    /// took `delay` where that is known. One that is not newer changes nothing.
+    /// A record that the origin appended at `appended`, by its own clock, was applied here, with
+    /// `delay` if that is known. A record that is not newer changes nothing.
     pub fn note(&mut self, appended: Wall, delay: Option<Delay>) {
         if self.appended.is_none_or(|newest| appended > newest) {
             self.appended = Some(appended);
@@ -76,7 +76,7 @@ impl Proof {
         }
     }
 
-    /// The view at `now`. `origin_clock` is the origin's clock as seen from here; `impeded` says
+    /// The view at `now`. `origin_clock` is the origin's clock as seen from here. `impeded` means
     /// that work is known to wait or to be held, or that the link is down.
     #[must_use]
     pub fn lag(&self, now: Wall, origin_clock: Option<ClockEstimate>, impeded: bool) -> ReceiverLag {

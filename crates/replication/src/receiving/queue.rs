@@ -1,8 +1,8 @@
 //! The ranges that a receiving lane holds: taken from the link, not yet read back from the log.
 //!
-//! Appends are pipelined. One that is lost, or overtaken, makes those behind it void; each is then
-//! appended again, but only once the one before it has been appended after it, or it would be void
-//! again.
+//! Appends are pipelined. An append that is lost or overtaken makes all later ones void. Each of
+//! them is then appended again, but only once the range before it has been appended more recently;
+//! otherwise it would be void again.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::header::{BodySeal, Header, Range, Record, StageTimes};
 use crate::limits;
 use crate::time::{Mono, Now, Wall};
 
-/// Names one append of one range in what is reported of it.
+/// Identifies one append of one range in its reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AppendId(pub(super) u64);
 
@@ -22,25 +22,25 @@ pub struct AppendId(pub(super) u64);
 enum Progress {
     /// Not appended yet.
     Waiting,
-    /// Appended, not read back; appended again at the time given.
+    /// Appended, not read back; appended again at this time.
     UnderWay(Mono),
-    /// To be appended again, not before the time given.
+    /// To be appended again, not before this time.
     Again(Mono),
 }
 
 /// A range that is held.
 #[derive(Debug, Clone)]
-pub struct Held {
-    /// The range as it came.
+pub(super) struct Held {
+    /// The range as it arrived.
     pub range: Range,
-    /// What the header promises of the body.
+    /// The seal of the body.
     pub seal: BodySeal,
-    /// Its stage times, with those of this gateway.
+    /// Its stage times, including those of this gateway.
     pub stages: StageTimes,
     /// The body to append.
     pub body: Bytes,
-    /// Whether a gap stands for the body: the cursor moves, and the region needs a sync for what is
-    /// missing.
+    /// Whether a gap replaces the body: the cursor moves, and the region needs a sync for the
+    /// missing changes.
     pub gap: bool,
     cost: u64,
     progress: Progress,
@@ -50,8 +50,8 @@ pub struct Held {
 }
 
 impl Held {
-    /// A range of a sound body that takes `cost` of the window.
-    pub fn new(range: Range, seal: BodySeal, stages: StageTimes, body: Bytes, cost: u64) -> Self {
+    /// Creates a range that takes `cost` of the window.
+    pub(super) fn new(range: Range, seal: BodySeal, stages: StageTimes, body: Bytes, cost: u64) -> Self {
         Self {
             range,
             seal,
@@ -66,15 +66,15 @@ impl Held {
         }
     }
 
-    /// Lets a gap stand for the body, and gives what it stands for.
-    pub fn become_gap(&mut self) -> Bytes {
+    /// Replaces the body by a gap and returns the body.
+    pub(super) fn become_gap(&mut self) -> Bytes {
         self.gap = true;
         self.seal = BodySeal::of(&[], 0);
         std::mem::take(&mut self.body)
     }
 
-    /// The header to append to `log`: the same each time.
-    pub fn header(&self, log: &LogName) -> Header {
+    /// The header to append to `log`; the same each time.
+    pub(super) fn header(&self, log: &LogName) -> Header {
         let range = self.range.clone();
         Header {
             set: log.set.clone(),
@@ -93,53 +93,52 @@ impl Held {
     }
 }
 
-/// The ranges that are held, in the order in which they came: each begins where the one before it
-/// ended.
+/// The held ranges, in order of arrival: each begins where the previous one ended.
 ///
-/// Invariant: a range is appended again only after the one before it was, and no range with stamps
-/// ahead of the clock is appended, nor any behind it.
+/// Invariant: a range is appended again only after the one before it was. No range with stamps
+/// ahead of the clock is appended, nor any range behind it.
 #[derive(Debug, Default)]
-pub struct Queue {
+pub(super) struct Queue {
     held: VecDeque<Held>,
     bytes: u64,
     numbered: u64,
 }
 
 impl Queue {
-    pub fn push(&mut self, held: Held) {
+    pub(super) fn push(&mut self, held: Held) {
         self.bytes += held.cost;
         self.held.push_back(held);
     }
 
     /// Bytes held.
-    pub fn bytes(&self) -> u64 {
+    pub(super) fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    pub fn first(&self) -> Option<&Held> {
+    pub(super) fn first(&self) -> Option<&Held> {
         self.held.front()
     }
 
-    pub fn last(&self) -> Option<&Held> {
+    pub(super) fn last(&self) -> Option<&Held> {
         self.held.back()
     }
 
     /// Drops everything.
-    pub fn clear(&mut self) {
+    pub(super) fn clear(&mut self) {
         self.held.clear();
         self.bytes = 0;
     }
 
     /// Drops the first range.
-    pub fn pop(&mut self) {
+    pub(super) fn pop(&mut self) {
         if let Some(held) = self.held.pop_front() {
             self.bytes -= held.cost;
         }
     }
 
-    /// The next range to append, of the first `most` held and with stamps at or before `now.wall`.
-    /// It is in flight from here on.
-    pub fn begin_append(&mut self, now: Now, most: usize) -> Option<(AppendId, &Held)> {
+    /// The next range to append, among the first `most` held and with stamps at or before
+    /// `now.wall`. It is in flight from now on.
+    pub(super) fn begin_append(&mut self, now: Now, most: usize) -> Option<(AppendId, &Held)> {
         let at = self
             .candidates(now.wall, most)
             .find(|(_, due)| *due <= now.mono)?
@@ -155,12 +154,12 @@ impl Queue {
     }
 
     /// When the next append is due.
-    pub fn due(&self, clock: Wall, most: usize) -> Option<Mono> {
+    pub(super) fn due(&self, clock: Wall, most: usize) -> Option<Mono> {
         self.candidates(clock, most).map(|(_, due)| due).min()
     }
 
-    /// The ranges that may be appended, and from when on: the one before has been appended, and
-    /// later than this one.
+    /// The ranges that may be appended, and from when on. The previous range must have been
+    /// appended more recently than this one.
     fn candidates(&self, clock: Wall, most: usize) -> impl Iterator<Item = (usize, Mono)> {
         let mut before = Some(u64::MAX);
         let allowed = self
@@ -184,13 +183,13 @@ impl Queue {
     }
 
     /// The first range whose stamps are ahead of `clock`.
-    pub fn ahead(&self, clock: Wall) -> Option<&Held> {
+    pub(super) fn ahead(&self, clock: Wall) -> Option<&Held> {
         self.held.iter().find(|held| !held.is_allowed(clock))
     }
 
-    /// A range was read back as void: it is to be appended again, at once the first time, and ever
-    /// later after that.
-    pub fn repeat_void(&mut self, now: Mono, range: &Range) {
+    /// A range was read back as void: it is to be appended again, immediately the first time and
+    /// with growing pauses after that.
+    pub(super) fn repeat_void(&mut self, now: Mono, range: &Range) {
         let of = |held: &&mut Held| held.range.first == range.first && held.range.through == range.through;
         if let Some(held) = self.held.iter_mut().find(of)
             && matches!(held.progress, Progress::UnderWay(_))
@@ -200,9 +199,9 @@ impl Queue {
         }
     }
 
-    /// An append failed: the range is to be appended again after `pause`. None if it is not held,
-    /// or was appended since.
-    pub fn repeat_failed(&mut self, now: Mono, id: AppendId, pause: Duration) -> Option<&mut Held> {
+    /// An append failed: the range is to be appended again after `pause`. None if it is not held or
+    /// was appended since.
+    pub(super) fn repeat_failed(&mut self, now: Mono, id: AppendId, pause: Duration) -> Option<&mut Held> {
         let held = self.held.iter_mut().find(|held| held.appended == id.0)?;
         held.progress = Progress::Again(now.after(pause));
         Some(held)

@@ -1,4 +1,4 @@
-//! What the sender has been sent of a receiving lane's reports.
+//! The reports that a receiving lane has sent to its sender.
 
 use crate::link::frame::Frame;
 use crate::link::lane::{Hold, LaneReport};
@@ -6,7 +6,7 @@ use crate::link::lane::{Hold, LaneReport};
 /// The reports of a lane to its sender.
 ///
 /// Invariant: a report is due when it differs from the last one, when a generation begins, or when
-/// a range came that the log has already. A generation after the first begins with a Reset; all
+/// a range arrived that the log already has. A generation after the first begins with a Reset; all
 /// other reports are Acks.
 #[derive(Debug)]
 pub(super) struct Reports {
@@ -35,14 +35,14 @@ impl Reports {
         self.last = Some(report);
     }
 
-    /// Begins the next generation, and gives its number.
+    /// Begins the next generation and returns its number.
     pub(super) fn begin_generation(&mut self) -> u64 {
         self.generation += 1;
         self.reset_due = true;
         self.generation
     }
 
-    /// Makes an Ack due, though it may say nothing new.
+    /// Makes an Ack due even if nothing has changed.
     pub(super) fn repeat(&mut self) {
         self.ack_due = true;
     }
@@ -52,7 +52,7 @@ impl Reports {
         self.reset_due || self.ack_due || self.last.as_ref() != Some(report)
     }
 
-    /// Why nothing is appended, as the sender knows.
+    /// The hold in the last report.
     pub(super) fn reported_hold(&self) -> Option<Hold> {
         self.last.as_ref().and_then(|last| last.hold)
     }

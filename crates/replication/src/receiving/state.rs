@@ -1,4 +1,4 @@
-//! What a receiving lane waits for, wants appended and has for its shell.
+//! The deadlines, appends and events of a receiving lane.
 
 use bytes::Bytes;
 
@@ -9,29 +9,29 @@ use crate::fold::SubjectToken;
 use crate::header::{Codec, Header};
 use crate::link::lane::Hold;
 
-/// What a receiving lane waits for. Both mean that [`super::Receiving::poll_append`] may have
+/// The deadlines of a receiving lane. At both, [`super::Receiving::poll_append`] may return
 /// something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Deadline {
     /// A range is to be appended, for the first time or again.
     Append,
-    /// Held stamps are looked at again.
+    /// Held stamps are checked again.
     Clock,
 }
 
 /// A range that was taken from the link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Taken {
-    /// The last message of the origin's log that it stands for.
+    /// The last message of the origin's log that it covers.
     pub through: Sequence,
-    /// How its body stands for the changes.
+    /// How its body encodes the changes.
     pub codec: Codec,
 }
 
-/// A message to append to the own log. The same range gives the same message each time.
+/// A message to append to the own log. The same range results in the same message each time.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Append {
-    /// Names this append in what is reported of it.
+    /// Identifies this append in its reports.
     pub id: AppendId,
     /// The last token of the subject.
     pub token: SubjectToken,
@@ -48,28 +48,28 @@ pub enum AppendFailure {
     Unanswered,
     /// The log is full.
     Full,
-    /// Larger than the region's NATS takes: a gap stands for it from now on.
+    /// Larger than the region's NATS accepts: a gap replaces it from now on.
     TooLarge,
 }
 
-/// What the shell must know.
+/// An event that the shell must handle.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ReceivingEvent {
-    /// A gap stands for a range; its changes are missing here until a sync. To be set aside before
+    /// A gap replaces a range; its changes are missing here until a sync. To be set aside before
     /// the gap is appended.
     Undecodable(Box<Entry>),
-    /// The lane began again at the cursor.
+    /// The lane started again at the cursor.
     Reset {
         /// The new generation.
         generation: u64,
-        /// Why.
+        /// The reason.
         reason: ResetReason,
     },
-    /// The lane is held, or held no longer.
+    /// The lane is held, or no longer held.
     Held(Option<Hold>),
 }
 
-/// Why a lane begins again.
+/// Why a lane starts again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ResetReason {
     /// The own log began another life.

@@ -142,7 +142,7 @@ impl TestLane {
         std::iter::from_fn(|| self.receiving.poll_append(self.now)).collect()
     }
 
-    /// Appended and read back.
+    /// Appends a message and reads it back.
     fn store(&mut self, token: &SubjectToken, header: &Header) -> Verdict {
         let message = Message {
             sequence: self.head.at().sequence.next(),

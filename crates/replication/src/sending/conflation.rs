@@ -1,17 +1,22 @@
-//! The window of a lane that is behind: of each cell only what the peer can't do without.
+//! The window of a lane that is behind: it keeps only the changes of each cell that the peer needs.
 //!
 //! Problem: a key that is written a thousand times a second would travel a thousand times, although
-//! only its newest write stays. Sketch: the changes of consecutive messages go through the window
-//! in the log's order; a change that is superseded within it is left out, and what it had seen is
-//! joined into the one that stays. Invariant: a store that applies what is left ends with the same
-//! cells and reports the same conflicts of other regions' writes as one that applies all, whatever
-//! it held before and gets after; of the log's own region it reports no more. Failure case: a
-//! change that has seen another region's newer write than the one before it must not stand in for
-//! it, or a write that the one before overwrote unseen would count as seen; both travel. The
-//! reasons are in docs/decisions/0011.
+//! only its newest write stays.
 //!
-//! What is kept is copied out of the messages that brought it, so that a window takes the memory of
-//! its survivors alone.
+//! Sketch: the changes of consecutive messages go through the window in the log's order. A change
+//! that is superseded within the window is left out, and what it had seen is joined into the change
+//! that stays.
+//!
+//! Invariant: compare a store that applies the survivors with one that applies all changes,
+//! whatever both held before and receive afterwards. Both end with the same cells and report the
+//! same conflicts of other regions' writes. Of writes of the log's own region, the first reports no
+//! more conflicts than the second.
+//!
+//! Failure case: a change must not replace the one before it if it has seen a newer write of
+//! another region. Otherwise a write that the earlier change overwrote unseen would count as seen.
+//! Both travel. The reasons are in docs/decisions/0011.
+//!
+//! The survivors are copied out of their messages, so that a window takes only their memory.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -28,9 +33,9 @@ use crate::seen::{Seen, Stamp};
 #[cfg(test)]
 mod tests;
 
-/// Survivors of consecutive messages, in the log's order.
+/// The survivors of consecutive messages, in the log's order.
 #[derive(Debug, Default)]
-pub struct Window {
+pub(crate) struct Window {
     changes: BTreeMap<u64, Change>,
     newest: BTreeMap<(BucketName, Key), Newest>,
     numbered: u64,
@@ -38,48 +43,48 @@ pub struct Window {
     left_out: u64,
 }
 
-/// The changes of one key that a later one may stand in for, by number.
+/// The changes of one key that a later one may replace, by number.
 #[derive(Debug, Default)]
 struct Newest {
     key: Option<u64>,
     fields: BTreeMap<Field, u64>,
 }
 
-/// What becomes of a change.
+/// Where a change goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
     /// It is left out.
     Nowhere,
-    /// It stands in for that one.
+    /// It replaces that change.
     InsteadOf(u64),
-    /// It travels beside what is held.
+    /// It travels beside the held changes.
     Beside,
 }
 
 impl Window {
-    /// The window of one message's changes.
+    /// Creates the window of one message's changes.
     #[must_use]
-    pub fn of(changes: Vec<Change>) -> Self {
+    pub(crate) fn of(changes: Vec<Change>) -> Self {
         let mut window = Self::default();
         changes.into_iter().for_each(|change| window.take(change));
         window
     }
 
-    /// Bytes of the body that this makes, from above.
+    /// An upper bound of the bytes of the resulting body.
     #[must_use]
-    pub fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
 
     /// How many changes were left out.
     #[must_use]
-    pub fn left_out(&self) -> u64 {
+    pub(crate) fn left_out(&self) -> u64 {
         self.left_out
     }
 
-    /// Whether this and what follows it make one message.
+    /// Whether this window and `next` fit into one message.
     #[must_use]
-    pub fn has_room_for(&self, next: &Self) -> bool {
+    pub(crate) fn has_room_for(&self, next: &Self) -> bool {
         let mut keys = BTreeSet::new();
         let (mut bytes, mut changes) = (self.bytes, self.changes.len());
         for change in next.changes.values() {
@@ -97,19 +102,19 @@ impl Window {
 
     /// Whether nothing more should be added.
     #[must_use]
-    pub fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         self.bytes >= limits::MESSAGE_BODY_BYTES || self.changes.len() >= limits::MESSAGE_CHANGES
     }
 
-    /// Takes what follows.
-    pub fn append(&mut self, next: Self) {
+    /// Adds the window that follows this one.
+    pub(crate) fn append(&mut self, next: Self) {
         self.left_out += next.left_out;
         next.changes.into_values().for_each(|change| self.take(change));
     }
 
     /// The body of the survivors, and their number.
     #[must_use]
-    pub fn into_body(self, region: &RegionName) -> (Bytes, u32) {
+    pub(crate) fn into_body(self, region: &RegionName) -> (Bytes, u32) {
         let changes: Vec<Change> = self.changes.into_values().collect();
         let number = u32::try_from(changes.len()).unwrap_or(u32::MAX);
         (body::encode(region, &changes), number)
@@ -179,7 +184,7 @@ impl Window {
     }
 }
 
-/// Whether two changes of one region have seen the same of every other.
+/// Whether two changes of one region have seen the same versions of every other region.
 fn seen_alike(a: &Change, b: &Change) -> bool {
     fn others(change: &Change) -> impl Iterator<Item = (&RegionName, Stamp)> {
         let own = &change.version.region;
@@ -188,13 +193,13 @@ fn seen_alike(a: &Change, b: &Change) -> bool {
     others(a).eq(others(b)) || planted::is(Planted::SeenDropped)
 }
 
-/// An upper bound of the bytes of a change in a body, with one more entry for the changes that it
-/// replaces.
+/// An upper bound of the bytes of a change in a body, with room for one more entry of `seen` from
+/// the changes that it replaces.
 fn weight(change: &Change) -> usize {
     body::size_bound(&change.id, &change.op, change.seen.iter().len() + 1)
 }
 
-/// A change that keeps nothing of the message that it came in.
+/// Copies a change, so that it keeps no memory of its message.
 fn detached(mut change: Change) -> Change {
     if let Op::Put { value, .. } = &mut change.op {
         *value = Bytes::copy_from_slice(value);

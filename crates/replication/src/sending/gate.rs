@@ -2,11 +2,11 @@
 
 use super::Stall;
 
-/// What keeps ranges from leaving.
+/// The reasons why ranges may not leave.
 ///
-/// Invariant: a pause belongs to the link and a stall to what was found in the log, so beginning at
-/// the peer's cursor ends a stall and no pause. A full link is no reason to stall: it keeps the
-/// lane's time limits and lets it fall behind.
+/// Invariant: a pause belongs to the link, and a stall to what was found in the log. Starting again
+/// at the peer's cursor therefore ends a stall but not a pause. A full link is no stall: the lane
+/// keeps its deadlines and can fall behind.
 #[derive(Debug, Default)]
 pub(super) struct Gate {
     paused: bool,
@@ -23,17 +23,17 @@ impl Gate {
         self.link_full = full;
     }
 
-    /// Stays closed until the lane begins at the peer's cursor again.
+    /// Closes the gate until the lane starts at the peer's cursor again.
     pub(super) fn close(&mut self, stall: Stall) {
         self.stall = Some(stall);
     }
 
-    /// The lane begins at the peer's cursor.
+    /// The lane starts at the peer's cursor.
     pub(super) fn end_stall(&mut self) {
         self.stall = None;
     }
 
-    /// Whether ranges may leave as far as the link has room.
+    /// Whether ranges may leave, if the link has room.
     pub(super) fn is_open(&self) -> bool {
         !self.paused && self.stall.is_none()
     }

@@ -1,10 +1,10 @@
 //! The lag that the origin sees (design.md section 11), on the clock of its own log.
 //!
-//! It is the age of the oldest own record that the peer has not reported applied, and at least the
-//! time since the newest reported one less the interval of marks: after that another mark should
-//! have been appended and applied. The second part needs nothing to be read, so the lag grows
-//! whatever stands still; a lane without a reader learns of new records from the reader at the
-//! log's head, so that it is never 0 while data waits.
+//! It is the age of the oldest own record that the peer has not reported applied. It is also at
+//! least the time since the newest reported one was appended, minus the interval of marks: by then
+//! another mark should have been appended and applied. The second part needs no reader, so the lag
+//! grows whichever part of the path has stopped. A lane without a reader learns of new records from
+//! the reader at the log's head, so its lag is never 0 while data waits.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -16,17 +16,17 @@ use crate::time::Wall;
 /// How far behind a peer is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OriginLag {
-    /// At least this much.
+    /// The lag is at least this.
     pub at_least: Duration,
-    /// Whether that is all of it: false until the peer has reported a position that this process
-    /// has read itself.
+    /// Whether `at_least` is the whole lag. False until the peer has reported a position that this
+    /// process has read itself.
     pub proven: bool,
-    /// For how long the peer has not reported more.
+    /// How long the peer has reported no progress.
     pub still: Duration,
 }
 
-/// What a lane knows of its peer's lag: the lag at any moment follows from it, so that what is
-/// shown is as old as the question.
+/// A lane's knowledge of its peer's lag. The lag at any moment is computed from it, so that a query
+/// gets the value of its own time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct LagRecord {
     since: Option<Wall>,
@@ -37,7 +37,7 @@ pub struct LagRecord {
 }
 
 impl LagRecord {
-    /// The lag at `now` by this region's log clock; grows while nothing is heard.
+    /// The lag at `now` by this region's log clock; grows while no report comes.
     #[must_use]
     pub fn at(&self, now: Wall) -> OriginLag {
         let waited = self
@@ -58,11 +58,11 @@ impl LagRecord {
 
 /// The own records that the peer has not reported applied.
 ///
-/// Invariant: the records are in the log's order and above `applied_through`. Of more than
-/// [`limits::LAG_ENTRIES`], an entry stands for several and has the age of the oldest, so the lag
-/// is never too small.
+/// Invariant: the records are in the log's order and above `applied_through`. When there are more
+/// than [`limits::LAG_ENTRIES`], one entry represents several and has the age of the oldest, so the
+/// lag is never too small.
 #[derive(Debug)]
-pub struct Unapplied {
+pub(super) struct Unapplied {
     since: Option<Wall>,
     records: VecDeque<(Sequence, Wall)>,
     applied: Option<Wall>,
@@ -72,7 +72,7 @@ pub struct Unapplied {
 }
 
 impl Unapplied {
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             since: None,
             records: VecDeque::new(),
@@ -83,13 +83,13 @@ impl Unapplied {
         }
     }
 
-    /// The lane exists since `now`, which is all that is known until the peer reports.
-    pub fn begin(&mut self, now: Wall) {
+    /// The lane exists since `now`; nothing else is known until the peer reports.
+    pub(super) fn begin(&mut self, now: Wall) {
         self.since.get_or_insert(now);
     }
 
-    /// A reader starts with what follows `at`, when the newest own record was of `appended`.
-    pub fn handle_reader_started(&mut self, at: Sequence, appended: Wall) {
+    /// A reader starts after `at`, where the newest own record was appended at `appended`.
+    pub(super) fn handle_reader_started(&mut self, at: Sequence, appended: Wall) {
         let last = self
             .records
             .back()
@@ -102,20 +102,20 @@ impl Unapplied {
         }
     }
 
-    /// Sequences above `shared` are of a life that ended.
-    pub fn forget_after(&mut self, shared: Sequence) {
+    /// Sequences above `shared` belong to a life that ended.
+    pub(super) fn forget_after(&mut self, shared: Sequence) {
         self.records.retain(|(sequence, _)| *sequence <= shared);
         self.applied_through = self.applied_through.min(shared);
     }
 
     /// The record at `sequence` carries an own stamp and was appended at `appended`.
-    pub fn add(&mut self, sequence: Sequence, appended: Wall) {
+    pub(super) fn add(&mut self, sequence: Sequence, appended: Wall) {
         if sequence <= self.applied_through {
             self.applied = Some(self.applied.unwrap_or_default().max(appended));
             return;
         }
-        // A reader that begins anew comes past what was read before, and past what was stored
-        // before the one before it began.
+        // A reader that starts again passes records that were read before, and records that were
+        // stored before the previous reader started.
         let full = self.records.len() >= limits::LAG_ENTRIES;
         let at = self.records.partition_point(|(held, _)| *held < sequence);
         match self.records.get_mut(at) {
@@ -123,7 +123,7 @@ impl Unapplied {
             Some((_, since)) if full => *since = appended.min(*since),
             Some(_) => self.records.insert(at, (sequence, appended)),
             None if full => {
-                // The last stands for all that came since its time.
+                // The last entry represents all later records.
                 if let Some((last, _)) = self.records.back_mut() {
                     *last = sequence;
                 }
@@ -132,8 +132,8 @@ impl Unapplied {
         }
     }
 
-    /// The peer's agents have applied through `sequence`, as it said at `now`.
-    pub fn handle_applied(&mut self, now: Wall, sequence: Sequence) {
+    /// The peer's agents have applied through `sequence`, as the peer reported at `now`.
+    pub(super) fn handle_applied(&mut self, now: Wall, sequence: Sequence) {
         if sequence > self.applied_through {
             (self.applied_through, self.advanced) = (sequence, Some(now));
         }
@@ -142,7 +142,7 @@ impl Unapplied {
         }
     }
 
-    pub fn record(&self) -> LagRecord {
+    pub(super) fn record(&self) -> LagRecord {
         LagRecord {
             since: self.since,
             oldest: self.records.front().map(|(_, appended)| *appended),
@@ -163,7 +163,7 @@ mod tests {
 
     #[derive(Debug, Clone)]
     enum Step {
-        /// A reader reads so many records from a sequence on.
+        /// A reader reads this many records from a sequence on: (first, count).
         Read(u64, u64),
         /// The peer reports.
         Applied(u64),

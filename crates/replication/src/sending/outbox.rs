@@ -1,13 +1,14 @@
-//! What a sending lane has read and not yet sent, cut into ranges.
+//! Records that a sending lane has read and not yet sent, cut into ranges.
 //!
-//! A range takes all sequences from where the last one ended through a record that carries an own
-//! stamp; what follows that record waits for the next such record, so that two regions do not
-//! answer each other's ranges for ever. It is closed when the next body would make it too large, or
-//! when it is asked for.
+//! A range takes all sequences from the end of the previous range through a record that carries an
+//! own stamp. What follows that record waits for the next such record, so that two regions do not
+//! answer each other's ranges forever. A range is closed when the next body would make it too
+//! large, or on request.
 //!
-//! Stored bodies pass through as they are while ranges leave. Once a closed one has not left for
-//! [`limits::LANE_BEHIND`], all that is held becomes one window ([`super::conflation`]) and what
-//! follows joins it, until everything has left and the path carries what is read as it is.
+//! Stored bodies pass through unchanged while ranges leave. Once a closed range has not left for
+//! [`limits::LANE_BEHIND`], everything held becomes one window ([`super::conflation`]), and later
+//! records join it. This ends when everything has left and the path is fast enough for the records
+//! as they are read.
 
 use std::collections::VecDeque;
 
@@ -26,24 +27,24 @@ use crate::names::RegionName;
 use crate::planted::{self, Planted};
 use crate::time::{Mono, Wall};
 
-/// What a header takes of the credit, from above, while it is not made yet.
+/// An upper bound of a header's share of the credit, until the header is made.
 const HEADER_COST: u64 = 1024;
 
-/// Where a range may end: what the fold said at a record with an own stamp.
+/// Where a range may end: the fold's state at a record with an own stamp.
 #[derive(Debug, Clone)]
-pub struct End {
+pub(super) struct End {
     /// The record.
     pub through: Anchor,
     /// The log's own highest stamp there.
     pub highest_stamp: Hlc,
-    /// When it passed each stage so far.
+    /// Its stage times so far.
     pub stages: StageTimes,
 }
 
 /// A range that may be sent.
 #[derive(Debug, Clone)]
-pub struct Ready {
-    /// The log's message right before it.
+pub(super) struct Ready {
+    /// The log's message directly before it.
     pub after: Anchor,
     /// Its end.
     pub end: End,
@@ -54,20 +55,20 @@ pub struct Ready {
     since: Mono,
 }
 
-/// What was spared while the lane was behind.
+/// What was saved while the lane was behind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Spared {
     /// Changes that were left out.
     pub changes: u64,
-    /// Bytes of bodies that were packed, before.
+    /// Bytes of the bodies that were compressed, before compression.
     pub plain_bytes: u64,
-    /// And after.
+    /// The same after compression.
     pub packed_bytes: u64,
 }
 
 impl Ready {
-    /// The frame that carries it, as it leaves at `sent` by the clock of `log`.
-    pub fn frame(&self, log: &LogName, lineage: &Lineage, generation: u64, sent: Wall) -> RangeFrame {
+    /// The frame of this range when it leaves at `sent` by the clock of `log`.
+    pub(super) fn frame(&self, log: &LogName, lineage: &Lineage, generation: u64, sent: Wall) -> RangeFrame {
         let mut shard = log.shard.clone();
         if planted::is(Planted::ShardSwapped) {
             shard.partition ^= 1;
@@ -99,8 +100,8 @@ impl Ready {
 }
 
 impl End {
-    /// The end of a range that began with records that ended at `earlier`: the oldest of them says
-    /// when it came.
+    /// The end of a range whose earlier records ended at `earlier`. The oldest record determines
+    /// the first stage times.
     fn after(self, earlier: Option<Self>) -> Self {
         let Some(earlier) = earlier else { return self };
         let oldest = earlier.stages;
@@ -119,7 +120,7 @@ impl End {
 impl std::ops::Sub for Spared {
     type Output = Self;
 
-    /// What was spared since `before`.
+    /// What was saved since `before`.
     fn sub(self, before: Self) -> Self {
         Self {
             changes: self.changes - before.changes,
@@ -143,17 +144,17 @@ struct Behind {
     window: Window,
     end: Option<End>,
     began: Mono,
-    /// Bytes of the bodies that were taken in since the window began, as stored.
+    /// Bytes of the bodies taken since the window began, as stored.
     stored_bytes: u64,
 }
 
 /// The ranges of a lane that have not left.
 ///
-/// Invariant: each range that is ready begins where the one before it ended, and the open range or
-/// the window begins at `after`, where the last of them ended. Of the open range and the window
-/// only one holds anything.
+/// Invariant: each ready range begins where the previous one ended. The open range or the window
+/// begins at `after`, the end of the last ready range. Only one of the open range and the window is
+/// not empty.
 #[derive(Debug)]
-pub struct Outbox {
+pub(super) struct Outbox {
     region: RegionName,
     after: Anchor,
     open: Open,
@@ -164,9 +165,9 @@ pub struct Outbox {
 }
 
 impl Outbox {
-    /// Of `region`'s log. The first range begins after `after`; [`Outbox::begin_after`] brings its
-    /// message once it is known.
-    pub fn new(region: RegionName, after: Sequence) -> Self {
+    /// Creates the outbox of `region`'s log. The first range begins after `after`;
+    /// [`Outbox::begin_after`] sets the message there once it is known.
+    pub(super) fn new(region: RegionName, after: Sequence) -> Self {
         Self {
             region,
             after: Anchor {
@@ -181,22 +182,22 @@ impl Outbox {
         }
     }
 
-    /// Drops what is held and begins again after `after`.
-    pub fn restart(&mut self, after: Sequence) {
+    /// Drops everything held and starts again after `after`.
+    pub(super) fn restart(&mut self, after: Sequence) {
         *self = Self {
             spared: self.spared,
             ..Self::new(self.region.clone(), after)
         };
     }
 
-    /// The log's message right before the first range.
-    pub fn begin_after(&mut self, after: Anchor) {
+    /// Sets the log's message directly before the first range.
+    pub(super) fn begin_after(&mut self, after: Anchor) {
         self.after = after;
     }
 
-    /// Takes an accepted record with an own stamp; `body` is empty unless it carries own changes.
-    /// One that the receiver has already is left out.
-    pub fn push(&mut self, now: Mono, end: End, header: &Header, body: &Bytes) {
+    /// Takes an accepted record with an own stamp; `body` is empty unless the record carries own
+    /// changes. A record that the receiver already has is left out.
+    pub(super) fn push(&mut self, now: Mono, end: End, header: &Header, body: &Bytes) {
         if end.through.sequence <= self.after.sequence {
             return;
         }
@@ -224,7 +225,7 @@ impl Outbox {
     }
 
     /// Takes consecutive records that end at `end` into the window. A body that can't be decoded
-    /// travels as it is.
+    /// travels unchanged.
     fn gather(&mut self, now: Mono, end: End, body: Bytes, changes: u32) {
         let Ok(decoded) = body::decode(&self.region, body.clone()) else {
             self.close_window(now);
@@ -250,8 +251,9 @@ impl Outbox {
         }
     }
 
-    /// A range has waited for so long that the lane is behind: what is held is gathered.
-    pub fn fall_behind(&mut self, now: Mono) {
+    /// A range has waited so long that the lane is behind: everything held is gathered into a
+    /// window.
+    pub(super) fn fall_behind(&mut self, now: Mono) {
         self.close_open(now);
         let Some(first) = self.ready.front() else { return };
         self.after = first.after;
@@ -262,16 +264,17 @@ impl Outbox {
         }
     }
 
-    /// When the lane is behind unless the first range leaves before; none if it is, or none waits.
-    pub fn behind_at(&self) -> Option<Mono> {
+    /// When the lane falls behind unless the first range leaves earlier; none if it is behind
+    /// already or no range waits.
+    pub(super) fn behind_at(&self) -> Option<Mono> {
         let first = self.ready.front().filter(|_| self.behind.is_none())?;
         Some(first.since.after(limits::LANE_BEHIND))
     }
 
-    /// The receiver has everything through `held`, a message of the log, from whomever. Ranges that
-    /// end there or before are dropped; one that spans it stays, and the receiver begins the lane
-    /// again when it comes.
-    pub fn skip_through(&mut self, held: Anchor) {
+    /// The receiver has everything through `held`, a message of the log, from any sender. Ranges
+    /// that end there or before are dropped. One that spans it stays; the receiver starts the lane
+    /// again when that range arrives.
+    pub(super) fn skip_through(&mut self, held: Anchor) {
         let is_held = |end: &End| end.through.sequence <= held.sequence;
         while self.ready.front().is_some_and(|range| is_held(&range.end)) {
             self.pop();
@@ -289,13 +292,13 @@ impl Outbox {
         }
     }
 
-    /// Whether what is held is gathered.
-    pub fn is_behind(&self) -> bool {
+    /// Whether the held records are gathered into a window.
+    pub(super) fn is_behind(&self) -> bool {
         self.behind.is_some()
     }
 
-    /// A range that is not full takes no more.
-    pub fn close_open(&mut self, now: Mono) {
+    /// Closes the open range, even if it is not full.
+    pub(super) fn close_open(&mut self, now: Mono) {
         let Some(end) = self.open.end.take() else { return };
         let open = std::mem::take(&mut self.open);
         let body = join(open.bodies, open.bytes);
@@ -329,9 +332,9 @@ impl Outbox {
         });
     }
 
-    /// The range to send next. One that is not full is closed once `now` is at [`Outbox::due`], or
-    /// when nothing is under way; [`Outbox::pop_sent`] takes it out.
-    pub fn poll_ready(&mut self, now: Mono, credit: &Credit) -> Option<&Ready> {
+    /// The range to send next. A range that is not full is closed when `now` reaches
+    /// [`Outbox::due`], or when nothing is under way. [`Outbox::pop_sent`] removes it.
+    pub(super) fn poll_ready(&mut self, now: Mono, credit: &Credit) -> Option<&Ready> {
         let due = || self.due(credit).is_some_and(|due| due <= now);
         if self.ready.is_empty() && (due() || (credit.is_idle() && self.may_leave(credit))) {
             self.close_open(now);
@@ -340,8 +343,8 @@ impl Outbox {
         self.ready.front()
     }
 
-    /// What [`Outbox::poll_ready`] gave has left.
-    pub fn pop_sent(&mut self, now: Mono, credit: &Credit) {
+    /// The range that [`Outbox::poll_ready`] returned has left.
+    pub(super) fn pop_sent(&mut self, now: Mono, credit: &Credit) {
         self.pop();
         let has_work = self.has_work();
         let carried = |behind: &mut Behind| {
@@ -357,9 +360,9 @@ impl Outbox {
         }
     }
 
-    /// Until when a range that is not full is held back; none if there is none, a full one is
-    /// ready, or it could not leave.
-    pub fn due(&self, credit: &Credit) -> Option<Mono> {
+    /// How long a range that is not full is held back; none if there is none, a full one is ready,
+    /// or it could not leave.
+    pub(super) fn due(&self, credit: &Credit) -> Option<Mono> {
         let waits = self.ready.is_empty() && self.may_leave(credit);
         waits.then(|| match &self.behind {
             None => self.open.began.after(limits::GROUP_FORWARD),
@@ -367,8 +370,8 @@ impl Outbox {
         })
     }
 
-    /// Whether what is not full may leave. A window is not closed before, since it can still take
-    /// in more.
+    /// Whether a range that is not full may leave. A window stays open until then, since it can
+    /// still take in more.
     fn may_leave(&self, credit: &Credit) -> bool {
         match &self.behind {
             None => self.open.end.is_some() && credit.used() < credit.window(),
@@ -377,24 +380,24 @@ impl Outbox {
     }
 
     /// Whether there is anything to send, now or in a moment.
-    pub fn has_work(&self) -> bool {
+    pub(super) fn has_work(&self) -> bool {
         let gathered = self.behind.as_ref().is_some_and(|behind| behind.end.is_some());
         !self.ready.is_empty() || self.open.end.is_some() || gathered
     }
 
     /// Bytes of bodies held.
-    pub fn bytes(&self) -> usize {
+    pub(super) fn bytes(&self) -> usize {
         let gathered = self.behind.as_ref().map_or(0, |behind| behind.window.bytes());
         self.ready_bytes + self.open.bytes + gathered
     }
 
-    /// What was spared so far.
-    pub fn spared(&self) -> Spared {
+    /// What was saved so far.
+    pub(super) fn spared(&self) -> Spared {
         self.spared
     }
 }
 
-/// Bodies concatenate.
+/// Concatenates bodies.
 fn join(mut bodies: Vec<Bytes>, bytes: usize) -> Bytes {
     if bodies.len() == 1 {
         return bodies.swap_remove(0);

@@ -1,12 +1,12 @@
-//! What the peer has said of its end of a lane.
+//! The peer's reports about its end of a lane.
 
 use crate::coordinates::{AppliedThrough, Cursor, Life};
 use crate::link::lane::{Hold, LaneReport};
 
 /// The peer's end of a lane.
 ///
-/// Invariants: the cursor and what is applied outlive a session; the generation, the hold and the
-/// verified cursor end with it. A cursor is verified only while the log is known to have its
+/// Invariants: the cursor and the applied position outlive a session; the generation, the hold and
+/// the verified cursor end with it. A cursor is verified only while the log is known to have its
 /// message.
 #[derive(Debug, Default)]
 pub(super) struct Peer {
@@ -17,7 +17,7 @@ pub(super) struct Peer {
     applied: Option<AppliedThrough>,
 }
 
-/// What the receiver said last.
+/// The receiver's last report.
 #[derive(Debug, Clone, Copy)]
 struct LaneSession {
     generation: u64,
@@ -31,7 +31,7 @@ struct LaneSession {
 pub(super) struct Acknowledged {
     /// The receiver's log is in another life.
     pub(super) new_life: bool,
-    /// The receiver is held for another reason, or no longer.
+    /// The receiver is held for another reason, or no longer held.
     pub(super) new_hold: bool,
 }
 
@@ -47,14 +47,14 @@ impl Peer {
         self.cursor = report.cursor;
     }
 
-    /// The link is gone.
+    /// The link is down.
     pub(super) fn close(&mut self) {
         self.session = None;
         self.verified = None;
     }
 
-    /// Takes what an acknowledgement says of the receiver, except for its cursor and what is
-    /// applied. None if it belongs to another generation.
+    /// Takes an acknowledgement's report of the receiver, except for its cursor and its applied
+    /// position. None if it belongs to another generation.
     pub(super) fn acknowledge(&mut self, report: &LaneReport) -> Option<Acknowledged> {
         let session = self.session.as_mut()?;
         if report.generation != session.generation {
@@ -67,7 +67,8 @@ impl Peer {
         })
     }
 
-    /// Takes what the peer's agents have applied, if it is said; what is known of that then.
+    /// Takes the applied position of the peer's agents, if reported. Returns the newest reported
+    /// one.
     pub(super) fn note_applied(&mut self, applied: Option<AppliedThrough>) -> Option<AppliedThrough> {
         self.applied = applied.or(self.applied);
         self.applied
@@ -82,7 +83,7 @@ impl Peer {
         self.verified = checked.or(self.verified);
     }
 
-    /// No cursor is known to be the log's.
+    /// No cursor is known to be in the log any more.
     pub(super) fn forget_verified(&mut self) {
         self.verified = None;
     }

@@ -1,4 +1,4 @@
-//! The lane's reader of the log: which one runs, where it stands, and what it has read.
+//! The lane's reader of the log: which run is current, its position, and what it has read.
 
 use super::outbox::End;
 use super::records::Records;
@@ -9,11 +9,11 @@ use crate::header::{Header, Lineage};
 use crate::planted::{self, Planted};
 use crate::time::{Mono, Now};
 
-/// The reader of a lane, with a fold of its own.
+/// The reader of a lane, with its own fold.
 ///
-/// Invariants: a message counts only if it is of the run that was asked for last. While a run is
-/// asked for or reads, it is known where the lane begins; its fold stands at the last message that
-/// it gave. The records are of this run.
+/// Invariants: a message counts only if it belongs to the last requested run. While a run is
+/// requested or reading, `start` is set; its fold is at the last message that it read. The records
+/// belong to this run.
 #[derive(Debug, Default)]
 pub(super) struct Reading {
     run: u64,
@@ -29,16 +29,16 @@ enum Reader {
     None,
     Asked,
     Running(Box<Fold>),
-    /// Another is asked for at this time.
+    /// Another reader is requested at this time.
     Failed(Mono),
 }
 
-/// Where the lane begins.
+/// Where the lane starts.
 #[derive(Debug, Clone, Copy)]
 struct Start {
-    /// The last sequence that the peer has and that is still the log's.
+    /// The last sequence that the peer has and the log still shares.
     shared: Sequence,
-    /// What the log's message there must be; none if the peer's cursor is past a fork.
+    /// The message that the log must have there; none if the peer's cursor is past a fork.
     check: Option<Cursor>,
 }
 
@@ -49,7 +49,7 @@ impl Start {
     }
 }
 
-/// The position through which the peer has the log, and what the log has there.
+/// The position through which the peer has the log, and the log's message there.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Shared {
     /// The log's message.
@@ -59,7 +59,7 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    /// The peer's cursor if it names another message than the log has.
+    /// The peer's cursor if the log has another message there.
     pub(super) fn differs(&self) -> Option<Cursor> {
         let differs = |cursor: &Cursor| cursor.message_id != self.found.message_id;
         self.checked
@@ -67,22 +67,22 @@ impl Shared {
     }
 }
 
-/// Where a cursor that moved is among what was read.
+/// The position of a moved cursor relative to what was read.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Place {
-    /// It says nothing new.
+    /// It adds no information.
     Unchanged,
-    /// The reader has yet to come there: ranges begin after it.
+    /// The reader has not reached it yet: ranges begin after it.
     Ahead,
-    /// The message there is not known any more: the log has to be read again.
+    /// The message there is no longer known: the log must be read again.
     Forgotten,
     /// The message there is known.
     Known(Shared),
 }
 
 impl Reading {
-    /// Asks for a reader of what follows `shared`. If `cursor` is at `shared`, the log must have
-    /// its message.
+    /// Requests a reader that starts at or before `shared`. If `cursor` is at `shared`, the log
+    /// must have its message.
     pub(super) fn start(&mut self, shared: Sequence, cursor: Option<Cursor>) {
         self.start = Some(Start::new(shared, cursor));
         self.run += 1;
@@ -93,7 +93,7 @@ impl Reading {
         });
     }
 
-    /// Drops the reader and all that it has read.
+    /// Drops the reader and everything that it has read.
     pub(super) fn clear(&mut self) {
         let reads = !matches!(self.reader, Reader::None);
         self.order = (reads || self.order.is_some()).then_some(ReaderOrder::Stop);
@@ -118,23 +118,24 @@ impl Reading {
         self.order.take()
     }
 
-    /// Where the reader of `run`, which was asked for and has not started yet, must start at most.
+    /// The highest sequence at which the reader of `run` may start, if it is requested and has not
+    /// started yet.
     pub(super) fn awaited(&self, run: u64) -> Option<Sequence> {
         let is_awaited = run == self.run && matches!(self.reader, Reader::Asked);
         self.start.filter(|_| is_awaited).map(|start| start.shared)
     }
 
-    /// The reader that was asked for begins after `fold`.
+    /// The requested reader starts after `fold`.
     pub(super) fn run_from(&mut self, fold: Fold) {
         self.reader = Reader::Running(Box::new(fold));
     }
 
-    /// Whether the reader of `run` is asked for, reads or has failed.
+    /// Whether the reader of `run` is requested, reading or failed.
     pub(super) fn is_current(&self, run: u64) -> bool {
         run == self.run && !matches!(self.reader, Reader::None)
     }
 
-    /// Folds a message of the reader of `run`; none if that does not read.
+    /// Folds a message of the reader of `run`; none if that run is not reading.
     pub(super) fn apply(&mut self, run: u64, message: Message<'_>) -> Option<Result<Verdict, Gone>> {
         match &mut self.reader {
             Reader::Running(fold) if run == self.run => Some(fold.apply(message)),
@@ -142,8 +143,8 @@ impl Reading {
         }
     }
 
-    /// The message that was folded last carries an own stamp: the end that it makes for a range,
-    /// and none if the peer has it.
+    /// The last folded message carries an own stamp. Returns the end that it makes for a range, or
+    /// none if the peer has it.
     pub(super) fn add_record(&mut self, now: Now, header: &Header) -> Option<End> {
         let (Reader::Running(fold), Some(start)) = (&self.reader, self.start) else {
             return None;
@@ -169,7 +170,7 @@ impl Reading {
         self.records.add_sent(end);
     }
 
-    /// The position where the lane begins, if the reader stands there. Its cursor is given once.
+    /// The start of the lane, if the reader is there. Its cursor is returned only once.
     pub(super) fn take_start(&mut self) -> Option<Shared> {
         let (Reader::Running(fold), Some(start)) = (&self.reader, &mut self.start) else {
             return None;
@@ -181,8 +182,8 @@ impl Reading {
         })
     }
 
-    /// The peer's cursor moved to `cursor`, with which the log shares everything through `shared`.
-    /// What was read through there is forgotten.
+    /// The peer's cursor moved to `cursor`; the log shares everything through `shared` with it.
+    /// Records through `shared` are forgotten.
     pub(super) fn move_cursor(&mut self, cursor: Cursor, shared: Sequence) -> Place {
         let read_through = self.at().map_or(Sequence::NONE, |at| at.sequence);
         let Some(start) = &mut self.start else {
@@ -211,7 +212,7 @@ impl Reading {
         }
     }
 
-    /// The message at which the reader stands, if it reads.
+    /// The message at which the reader is, if it reads.
     pub(super) fn at(&self) -> Option<Anchor> {
         match &self.reader {
             Reader::Running(fold) => Some(fold.at()),
@@ -219,7 +220,7 @@ impl Reading {
         }
     }
 
-    /// The lives of the log through where the reader stands.
+    /// The lives of the log up to the reader's position.
     pub(super) fn lineage(&self) -> Option<&Lineage> {
         match &self.reader {
             Reader::Running(fold) => Some(fold.lineage()),
@@ -227,7 +228,7 @@ impl Reading {
         }
     }
 
-    /// The last sequence that the peer has and that is still the log's.
+    /// The last sequence that the peer has and the log still shares.
     pub(super) fn shared(&self) -> Sequence {
         self.start.map_or(Sequence::NONE, |start| start.shared)
     }
@@ -236,12 +237,12 @@ impl Reading {
         matches!(self.reader, Reader::Running(_))
     }
 
-    /// Whether it reads and has yet to come to what the peer has.
+    /// Whether it reads and has not yet reached the peer's cursor.
     pub(super) fn is_catching_up(&self) -> bool {
         self.at().is_some_and(|at| at.sequence < self.shared())
     }
 
-    /// When a reader that failed is asked for again.
+    /// When a failed reader is requested again.
     pub(super) fn retry_at(&self) -> Option<Mono> {
         match self.reader {
             Reader::Failed(at) => Some(at),

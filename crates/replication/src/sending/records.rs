@@ -6,19 +6,19 @@ use std::collections::VecDeque;
 use crate::coordinates::{Anchor, Sequence};
 use crate::limits;
 
-/// What was read above the peer's cursor, and where the ranges under way end.
+/// Records read above the peer's cursor, and the ends of the ranges under way.
 ///
 /// Invariant: both are in the log's order.
 #[derive(Debug, Default)]
-pub struct Records {
+pub(super) struct Records {
     read: VecDeque<Anchor>,
     sent: VecDeque<Anchor>,
 }
 
 impl Records {
-    /// A record with an own stamp was read. The oldest of more than [`limits::LANE_RECORDS`] is
+    /// A record with an own stamp was read. Beyond [`limits::LANE_RECORDS`] records, the oldest is
     /// forgotten.
-    pub fn add_read(&mut self, record: Anchor) {
+    pub(super) fn add_read(&mut self, record: Anchor) {
         if self.read.len() == limits::LANE_RECORDS {
             self.read.pop_front();
         }
@@ -26,12 +26,12 @@ impl Records {
     }
 
     /// A range that ends at `end` was sent. Credit bounds how many are under way.
-    pub fn add_sent(&mut self, end: Anchor) {
+    pub(super) fn add_sent(&mut self, end: Anchor) {
         self.sent.push_back(end);
     }
 
     /// The record at `sequence`, if it is known.
-    pub fn find(&self, sequence: Sequence) -> Option<Anchor> {
+    pub(super) fn find(&self, sequence: Sequence) -> Option<Anchor> {
         let of = |records: &VecDeque<Anchor>| {
             let found = records.binary_search_by_key(&sequence, |record| record.sequence);
             found.ok().map(|at| records[at])
@@ -40,7 +40,7 @@ impl Records {
     }
 
     /// The peer has everything through `sequence`.
-    pub fn forget_through(&mut self, sequence: Sequence) {
+    pub(super) fn forget_through(&mut self, sequence: Sequence) {
         for records in [&mut self.read, &mut self.sent] {
             while records
                 .pop_front_if(|record| record.sequence <= sequence)
@@ -49,8 +49,8 @@ impl Records {
         }
     }
 
-    /// Nothing is known any more.
-    pub fn clear(&mut self) {
+    /// Forgets all records.
+    pub(super) fn clear(&mut self) {
         self.read.clear();
         self.sent.clear();
     }

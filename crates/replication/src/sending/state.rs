@@ -1,58 +1,60 @@
-//! What a sending lane has for its shell and its operator.
+//! The deadlines, reader orders, states and events of a sending lane.
 
 use crate::coordinates::{Anchor, Cursor, Sequence};
 use crate::link::lane::Hold;
 
-/// What a sending lane waits for. Of two that are due at one time, the first here is handled first.
+/// The deadlines of a sending lane. Of two that are due at the same time, the first in this order
+/// is handled first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Deadline {
-    /// A range that is not full waits for no more: [`super::Sending::poll_transmit`] has it. If the
-    /// link is full, it is closed.
+    /// A range that is not full stops waiting for more: [`super::Sending::poll_transmit`] returns
+    /// it. If the link is full, it is closed.
     Flush,
-    /// A range that could leave has not: what is held is conflated from now on.
+    /// A range that could leave has not left: everything held is conflated from now on.
     Behind,
-    /// A reader that could not be started is asked for again.
+    /// A reader that could not be started is requested again.
     Retry,
-    /// The reader must have come to the peer's cursor; else a lost tail is suspected.
+    /// The reader must have reached the peer's cursor; otherwise a lost tail is suspected.
     CursorAhead,
-    /// The peer's cursor must have moved; else [`LaneEvent::NoProgress`].
+    /// The peer's cursor must have moved; otherwise [`LaneEvent::NoProgress`].
     Progress,
 }
 
-/// What the shell must do about the lane's reader. Each replaces the one before it.
+/// An order of the lane to the shell about its reader. Each replaces the previous one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReaderOrder {
     /// Start reading: from the newest mark that describes a position at or below `at_most`, or from
-    /// the log's first message if there is no such mark and the log still begins with sequence 1;
-    /// else report [`ReaderFailure::Trimmed`]. What is read belongs to `run`.
+    /// the log's first message if there is no such mark and the log still begins with sequence 1.
+    /// Otherwise report [`ReaderFailure::Trimmed`]. Everything read belongs to `run`.
     Start {
-        /// Names this reader in all that is reported of it.
+        /// Identifies this reader in its reports.
         run: u64,
-        /// The reader's fold may stand here, or before.
+        /// The reader's fold must be at or before this sequence.
         at_most: Sequence,
     },
     /// Stop reading.
     Stop,
 }
 
-/// Why a reader has ended or could not be started.
+/// Why a reader ended or could not be started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ReaderFailure {
-    /// What would have to be read is not in the log any more.
+    /// The log no longer has the messages that are needed.
     #[error("the log begins at {first}, after what the peer needs")]
     Trimmed {
         /// The log's first sequence.
         first: Sequence,
     },
-    /// The log is not what was read of it: it has lost its tail.
+    /// The log differs from what was read of it: it has lost its tail.
     #[error("the log has lost its tail")]
     TailLost,
-    /// The log can't be read for the moment.
+    /// The log can't be read for now.
     #[error("the log can't be read for the moment")]
     Unavailable,
 }
 
-/// Why a lane needs a sync, which this version can't do: the peer stays behind until somebody acts.
+/// Why a lane needs a sync. This version can't sync, so the peer stays behind until an operator
+/// acts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SyncReason {
     /// The peer's cursor is of a life that the log does not know.
@@ -61,7 +63,7 @@ pub enum SyncReason {
     /// The log has been trimmed past the peer's cursor.
     #[error("the peer has the log through {cursor}, and the log begins at {first}")]
     Trimmed {
-        /// Through where the peer has the log.
+        /// The peer has the log through this sequence.
         cursor: Sequence,
         /// The log's first sequence, or the first that can be judged.
         first: Sequence,
@@ -77,23 +79,23 @@ pub enum Stall {
     Held(Hold),
     /// The peer needs a sync.
     NeedsSync(SyncReason),
-    /// The log is not what the peer has of it; the lane goes on with the log's next life.
+    /// The log has another message than the peer; the lane continues with the log's next life.
     LifeSuspected,
     /// The log has a record of a later version.
     UpgradeNeeded {
         /// "kind" or "codec".
         what: &'static str,
-        /// Its number.
+        /// The number.
         number: u32,
     },
 }
 
-/// Where a sending lane is.
+/// The state of a sending lane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LaneState {
     /// No link, or the peer does not take this lane.
     Idle,
-    /// The own log's lives are not known yet: [`super::Sending::handle_head`].
+    /// The lives of the own log are not known yet: [`super::Sending::handle_head`].
     Waiting,
     /// Reading up to the peer's cursor.
     Reading,
@@ -103,18 +105,18 @@ pub enum LaneState {
     Stalled(Stall),
 }
 
-/// What the shell must know.
+/// An event that the shell must handle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LaneEvent {
     /// There is work and the peer's cursor has not moved for [`crate::limits::LANE_PROGRESS`]:
     /// connect again, and count it.
     NoProgress,
-    /// The log is not what the peer has of it: its agents must look for a lost tail and start a new
-    /// life.
+    /// The log has another message than the peer. This region's agents must check for a lost tail
+    /// and start a new life.
     LifeSuspected {
-        /// What the peer has.
+        /// The peer's cursor.
         cursor: Cursor,
-        /// What the log has there, or its last message if it ends before.
+        /// The log's message there, or its last message if it ends before.
         found: Anchor,
     },
     /// The lane entered [`Stall::NeedsSync`].
@@ -123,10 +125,10 @@ pub enum LaneEvent {
     UpgradeNeeded {
         /// "kind" or "codec".
         what: &'static str,
-        /// Its number.
+        /// The number.
         number: u32,
     },
-    /// A stored body is not what its header promised; its changes are not sent, as they are not
-    /// applied here.
+    /// The seal of a stored body is broken. Its changes are not sent; this region does not apply
+    /// them either.
     BrokenSeal(Anchor),
 }

@@ -56,7 +56,7 @@ fn report(cursor: Option<Cursor>) -> LaneReport {
     }
 }
 
-/// A lane with its log: message `n` has the identifier `n`, the first begins the life.
+/// A lane with its log. Message `n` has the identifier `n`; the first message begins the life.
 struct TestLane {
     sending: Sending,
     log: Vec<(Now, SubjectToken, Header, Bytes)>,

@@ -87,7 +87,7 @@ fn a_store_that_applied_less_is_behind_and_says_how_far() {
 }
 
 #[test]
-fn of_an_ended_life_positions_up_to_the_fork_count_and_later_ones_are_lost() {
+fn positions_of_an_ended_life_count_only_up_to_the_fork() {
     let store = frontier(&[("a", &[0, 5], 7)]);
     let check = |want| token(&[("a", 0, want)]).satisfied_by(&store);
     assert_eq!(check(position(1, 5)), Check::Satisfied);
@@ -122,7 +122,7 @@ fn what_is_lost_comes_before_what_is_late() {
 }
 
 #[test]
-fn a_read_turns_shared_positions_of_ended_lives_into_one_of_the_current_life() {
+fn a_read_moves_shared_positions_to_the_current_life() {
     let mut token = token(&[
         ("a", 0, position(1, 4)),
         ("a", 0, position(2, 6)),
@@ -270,7 +270,7 @@ proptest! {
 }
 
 #[test]
-fn who_was_shown_what_came_after_a_gap_needs_a_sync_where_the_gap_is_and_all_of_it_elsewhere() {
+fn a_read_across_a_gap_needs_a_sync_there_and_all_elsewhere() {
     let mut gapped = frontier(&[("eu-west", &[0], 5)]);
     for applied in gapped.origins.values_mut() {
         applied.shown = position(1, 9);

@@ -6,12 +6,12 @@ use super::{Life, Position, RegionName, Sequence, SessionToken, Shard};
 use crate::limits;
 use crate::names::GroupName;
 
-/// Text that is no session token.
+/// Text that is not a session token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a session token: {0}; send the last Isthmus-Session that was answered, or none")]
 pub struct InvalidToken(&'static str);
 
-/// Persisted by clients: a later form has another number.
+/// Persisted by clients: a later form gets another number.
 const FORM: &str = "1";
 
 impl fmt::Display for SessionToken {

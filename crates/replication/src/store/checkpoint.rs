@@ -1,8 +1,8 @@
-//! What an incremental checkpoint has to write: the cells that changed since the last one, in bounded parts.
+//! Incremental checkpoints: writes the cells that changed since the last one, in bounded parts.
 //!
-//! A checkpoint goes: [`Store::begin_checkpoint`], [`Store::next_part`] until it gives nothing, then
-//! [`Store::checkpoint_committed`] or [`Store::checkpoint_failed`]. Changes may be applied between any two of these; a
-//! part holds each cell as it is when the part is taken.
+//! A checkpoint consists of [`Store::begin_checkpoint`], [`Store::next_part`] until it returns an
+//! empty part, then [`Store::checkpoint_committed`] or [`Store::checkpoint_failed`]. Changes may be
+//! applied between any two of these; a part has each cell as it is when the part is taken.
 
 use std::collections::BTreeSet;
 use std::ops::Bound;
@@ -10,7 +10,7 @@ use std::ops::Bound;
 use super::{HeldCell, Store, weight};
 use crate::cell::CellId;
 
-/// A cell as a checkpoint stores it; none removes it.
+/// A cell as a checkpoint stores it; none removes the cell.
 pub type StoredCell = (CellId, Option<HeldCell>);
 
 #[derive(Debug, Default)]
@@ -33,13 +33,15 @@ impl Store {
         self.checkpoint.dirty.len() + self.checkpoint.draining.len()
     }
 
-    /// Begins a checkpoint of everything dirty; a checkpoint that was begun and not finished counts as failed.
+    /// Begins a checkpoint of all dirty cells. A checkpoint that was begun and not finished counts
+    /// as failed.
     pub fn begin_checkpoint(&mut self) {
         self.checkpoint_failed();
         self.checkpoint.draining = std::mem::take(&mut self.checkpoint.dirty);
     }
 
-    /// The next part of the checkpoint, ordered by name: cells up to about `bytes`, at least one. Empty at its end.
+    /// The next part of the checkpoint, ordered by name: cells of about `bytes` in total, at least
+    /// one. Empty at the end.
     pub fn next_part(&mut self, bytes: u64) -> Vec<StoredCell> {
         let after = self
             .checkpoint
@@ -64,7 +66,7 @@ impl Store {
         part
     }
 
-    /// Nothing is on disk any more: every cell is dirty.
+    /// No checkpoint is on disk any more: every cell is dirty.
     pub fn checkpoint_lost(&mut self) {
         self.checkpoint_failed();
         self.checkpoint.dirty.extend(self.cells.keys().cloned());
@@ -76,7 +78,7 @@ impl Store {
         self.checkpoint.through = None;
     }
 
-    /// The parts are not on disk: what they held is dirty again.
+    /// The parts are not on disk: their cells are dirty again.
     pub fn checkpoint_failed(&mut self) {
         let mut draining = std::mem::take(&mut self.checkpoint.draining);
         self.checkpoint.dirty.append(&mut draining);

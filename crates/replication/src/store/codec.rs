@@ -1,4 +1,5 @@
-//! A cell and its name as bytes: what a checkpoint stores. Names are ordered as the store orders them.
+//! The encoding of a cell and its name in a checkpoint. Encoded names are ordered as the store
+//! orders them.
 
 use bytes::Bytes;
 use prost::Message;
@@ -13,7 +14,7 @@ use crate::time::Wall;
 use crate::version::Version;
 use crate::wire::SeenEntry;
 
-/// Bytes that are no stored cell or no name of one.
+/// Bytes that are not a stored cell or the name of one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a stored cell: {0}")]
 pub struct InvalidStored(&'static str);
@@ -28,7 +29,7 @@ const END: u8 = 0;
 const ESCAPE: u8 = 1;
 
 impl CellId {
-    /// The name as bytes that order as names do.
+    /// The name as bytes with the same order as names.
     #[must_use]
     pub fn to_stored(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(self.bucket.as_str().len() + self.key.as_str().len() + 2);
@@ -45,7 +46,7 @@ impl CellId {
         bytes
     }
 
-    /// Reads a name.
+    /// Decodes a name.
     ///
     /// # Errors
     /// [`InvalidStored`].
@@ -74,7 +75,7 @@ impl CellId {
 }
 
 impl HeldCell {
-    /// The cell as bytes.
+    /// Encodes the cell.
     #[must_use]
     pub fn to_stored(&self) -> Bytes {
         let cell = &self.cell;
@@ -93,7 +94,7 @@ impl HeldCell {
         held.encode_to_vec().into()
     }
 
-    /// Reads a cell; its value is a copy of its own.
+    /// Decodes a cell; its value is a copy.
     ///
     /// # Errors
     /// [`InvalidStored`].
@@ -118,7 +119,7 @@ impl HeldCell {
     }
 }
 
-/// What a write left, as its tag, its media type and its bytes.
+/// A write's content as its tag, its media type and its bytes.
 pub(crate) fn content_to_parts(content: &Content) -> (u32, &str, Bytes) {
     match content {
         Content::Value { bytes, content_type } => (VALUE, content_type.as_str(), bytes.clone()),
@@ -127,7 +128,7 @@ pub(crate) fn content_to_parts(content: &Content) -> (u32, &str, Bytes) {
     }
 }
 
-/// Reads what a write left.
+/// Decodes a write's content.
 ///
 /// # Errors
 /// [`InvalidStored`].

@@ -21,13 +21,15 @@ pub struct Listed {
 pub struct Page {
     /// Live keys, ordered.
     pub keys: Vec<Listed>,
-    /// Where the next page goes on: after this key. None at the end. A page may be short of `limit`, or empty, and still
-    /// have a next one: what it passes over is bounded too.
+    /// The next page begins after this key. None at the end. A page may have fewer keys than
+    /// `limit`, or none, and still have a next page, since the number of scanned cells is bounded
+    /// too.
     pub next: Option<Key>,
 }
 
 impl Store {
-    /// At most `limit` keys (at least 1) of `bucket` that begin with `prefix` and come after `after`, of those live at `wall`.
+    /// At most `limit` keys (at least 1) of `bucket` that are live at `wall`, begin with `prefix`
+    /// and come after `after`.
     #[must_use]
     pub fn list(
         &self,
@@ -69,7 +71,7 @@ impl Store {
     }
 }
 
-/// The first cell that may count; none when the prefix is no beginning of a key.
+/// The first cell to scan; none if no key can begin with the prefix.
 fn start(bucket: &BucketName, prefix: &str, after: Option<&Key>) -> Option<CellId> {
     let least = Key::parse(if prefix.is_empty() { "\0" } else { prefix }).ok()?;
     Some(root(bucket, after.map_or(&least, |after| after.max(&least))))

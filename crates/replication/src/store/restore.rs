@@ -1,4 +1,5 @@
-//! What an agent gives back after its region's log lost a tail (design.md section 5, "Lives").
+//! The writes that an agent gives back after its region's log lost a tail (design.md section 5,
+//! "Lives").
 
 use super::Store;
 use crate::cell::{CellId, Content};
@@ -7,8 +8,8 @@ use crate::hlc::Hlc;
 use crate::names::RegionName;
 
 impl Store {
-    /// The writes of `region` stamped above `floor` as the changes that they came as, ordered by name. A swept cell has no
-    /// bytes to give back and is left out.
+    /// The writes of `region` stamped above `floor` as the original changes, ordered by name. A
+    /// swept cell has no bytes to give back and is left out.
     pub fn stamped_above<'a>(
         &'a self,
         region: &'a RegionName,

@@ -56,7 +56,7 @@ fn at(millis: u64) -> Wall {
 }
 
 #[test]
-fn the_greater_version_wins_and_the_time_of_its_application_is_kept() {
+fn the_greater_version_wins_and_keeps_its_time_of_application() {
     let mut store = Store::default();
     let cell = id("carts", "17", "");
     assert_eq!(
@@ -78,7 +78,7 @@ fn the_greater_version_wins_and_the_time_of_its_application_is_kept() {
 }
 
 #[test]
-fn a_write_that_saw_what_it_replaces_is_no_conflict_on_either_side() {
+fn a_write_that_saw_what_it_replaces_conflicts_on_neither_side() {
     let cell = id("carts", "17", "");
     let first = put(cell.clone(), version(1, "a"), "x", None);
     let mut second = put(cell.clone(), version(2, "b"), "y", None);
@@ -114,7 +114,7 @@ fn a_delete_of_the_key_covers_its_fields_whichever_comes_first() {
 }
 
 #[test]
-fn an_expired_value_reads_as_deleted_and_sweeping_frees_its_bytes() {
+fn an_expired_value_reads_as_deleted_and_a_sweep_frees_it() {
     let mut store = Store::default();
     let cell = id("s", "k", "");
     store.apply(
@@ -216,7 +216,7 @@ fn what_a_region_wrote_above_a_floor_can_be_given_back() {
 }
 
 #[test]
-fn a_write_that_is_held_does_not_know_of_a_later_one_by_its_own_writer() {
+fn a_held_write_does_not_know_its_own_writers_later_one() {
     let mut store = Store::default();
     let cell = id("b", "k", "");
     store.apply(put(cell.clone(), version(5, "a"), "x", None), at(5));
@@ -253,7 +253,8 @@ const STORED_VALUE: &str =
 const STORED_TOMBSTONE: &str = "090300000000000000120161190100000000000000300249401f000000000000";
 const STORED_SWEPT: &str = "090200000000000000120161190100000000000000220c0a0162110100000000000000280930034210c49e55288e1ab84471a24666a4d7ddd349581b000000000000";
 
-/// Applies the changes in every order, and each order a second time; what every store ends with.
+/// Applies the changes in every order, and each order a second time; returns the store that all of
+/// them end with.
 fn in_every_order(changes: &[Change]) -> Store {
     let mut stores: Vec<Store> = orders(changes)
         .into_iter()
@@ -305,7 +306,7 @@ fn scenario_02_of_equal_stamps_the_same_write_wins_everywhere() {
 }
 
 #[test]
-fn scenario_03_deletes_in_two_regions_outlive_a_late_older_put_of_a_third() {
+fn scenario_03_two_deletes_outlive_a_third_regions_older_put() {
     let key = || id("carts", "k", "");
     let store = in_every_order(&[
         delete(key(), version(8, "eu-west")),
@@ -320,7 +321,7 @@ fn scenario_03_deletes_in_two_regions_outlive_a_late_older_put_of_a_third() {
 }
 
 #[test]
-fn scenario_38_a_swept_value_is_not_replaced_by_an_older_put_that_never_ends() {
+fn scenario_38_an_older_put_does_not_replace_a_swept_value() {
     let key = || id("carts", "k", "");
     let mut store = Store::default();
     store.apply(put(key(), version(9, "eu-west"), "brief", Some(at(5))), at(1));

@@ -6,7 +6,7 @@ use prost::Message;
 use crate::wire::SeenEntry;
 
 #[derive(Clone, PartialEq, Message)]
-pub struct Held {
+pub(super) struct Held {
     #[prost(fixed64, tag = "1")]
     pub hlc: u64,
     #[prost(string, tag = "2")]

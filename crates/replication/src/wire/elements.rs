@@ -1,10 +1,11 @@
-//! Lists on the wire, looked at before they are decoded: an element of a few bytes takes some hundred in memory, so that a
-//! list is refused by its number and its elements' size before memory is taken for it.
+//! Access to encoded lists before they are decoded. An element of a few bytes takes several hundred
+//! in memory, so a list is refused by the number and size of its elements before memory is
+//! allocated for it.
 
 use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
 
-/// The encoded elements of the message field `tag` of an encoded message. Ends at the first thing that is not protobuf,
-/// which decoding finds too.
+/// The encoded elements of the message field `tag` of an encoded message. Ends at the first bytes
+/// that are not protobuf; decoding then fails there too.
 pub(crate) fn elements(message: &[u8], tag: u32) -> impl Iterator<Item = &[u8]> {
     let mut rest = message;
     std::iter::from_fn(move || {

@@ -1,4 +1,4 @@
-//! What a writer asks of the log, and what its process has to know.
+//! What a writer sends to the log, and the events that its process handles.
 
 use bytes::Bytes;
 
@@ -9,33 +9,33 @@ use crate::header::Header;
 /// A message to append.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Append {
-    /// Its identifier, by which the answer is reported.
+    /// Its identifier; the answer refers to it.
     pub message_id: MessageId,
     /// The last token of its subject.
     pub token: SubjectToken,
-    /// Its header; the same at every sending.
+    /// Its header; the same at every send.
     pub header: Header,
-    /// Its body; the same bytes at every sending.
+    /// Its body; the same bytes at every send.
     pub body: Bytes,
-    /// Which sending this is, from 1.
+    /// Which send this is, from 1.
     pub sending: u32,
 }
 
-/// Why a publish did not succeed.
+/// Why a publish failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PublishError {
     /// No answer, or one that leaves open whether the message was stored.
     Unanswered,
     /// The stream is full; the message was not stored.
     Full,
-    /// The server said no for another reason; the message was not stored.
+    /// The server refused it for another reason; the message was not stored.
     Refused,
 }
 
-/// What a process does about its writer.
+/// A state change of the writer that its process acts on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
-    /// The barrier was read back: writes are taken from here on.
+    /// The barrier was read back: writes are taken from now on.
     Ready,
     /// The barrier was void; another follows.
     BarrierVoid(Void),
@@ -43,12 +43,12 @@ pub enum Event {
     NotWritable,
     /// An append was answered: writes are taken.
     Writable,
-    /// The log acknowledged a message at a sequence that was read with another message in it: a
-    /// tail was lost.
+    /// The log acknowledged a message at a sequence where another message was read: it lost its
+    /// tail.
     LifeSuspected {
-        /// What was acknowledged.
+        /// The acknowledged message.
         acknowledged: Anchor,
-        /// Through where the log had been read.
+        /// The log had been read through this sequence.
         read: Sequence,
     },
 }
@@ -58,9 +58,9 @@ pub enum Event {
 pub enum Deadline {
     /// A client's deadline.
     Client,
-    /// An append's answer.
+    /// The answer to an append.
     Answer,
-    /// The next sending of a message.
+    /// The next send of a message.
     Retry,
     /// The next probe of a log that is not writable.
     Probe,

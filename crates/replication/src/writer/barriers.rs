@@ -5,16 +5,16 @@ use crate::time::Mono;
 
 /// When the writer appends a barrier, and whether one was read back.
 ///
-/// Invariant: until one was read back, a barrier is in flight or the next has a time.
+/// Invariant: until one was read back, a barrier is in flight or `form_from` is set.
 #[derive(Debug)]
 pub(super) struct Barriers {
     is_read_back: bool,
-    /// When the next one is to be formed; none while one is in flight or none is wanted.
+    /// When the next one is to be formed; none while one is in flight or none is needed.
     form_from: Option<Mono>,
 }
 
 impl Barriers {
-    /// The first one is due at once.
+    /// The first one is due immediately.
     pub(super) fn new() -> Self {
         Self {
             is_read_back: false,
@@ -31,29 +31,29 @@ impl Barriers {
         self.form_from
     }
 
-    /// Whether one is to be formed at `now`, which the caller does.
+    /// Whether a barrier is due at `now`; the caller then forms it.
     pub(super) fn take_due(&mut self, now: Mono) -> bool {
         self.form_from.take_if(|from| *from <= now).is_some()
     }
 
-    /// One was read back. Whether it is the first.
+    /// A barrier was read back. Returns whether it is the first.
     pub(super) fn handle_accepted(&mut self) -> bool {
         !std::mem::replace(&mut self.is_read_back, true)
     }
 
-    /// One does not count: another follows, unless one was read back.
+    /// A barrier does not count: another follows, unless one was read back.
     pub(super) fn handle_failed(&mut self, now: Mono) {
         if !self.is_read_back {
             self.form_from = Some(now.after(limits::APPEND_RETRY));
         }
     }
 
-    /// The log has to be probed at `at`, and nothing else is sent.
+    /// The log must be probed at `at`, and nothing else is being sent.
     pub(super) fn probe(&mut self, at: Mono) {
         self.form_from = Some(at);
     }
 
-    /// The log is writable again: no probe is wanted.
+    /// The log is writable again: no probe is needed.
     pub(super) fn end_probe(&mut self) {
         if self.is_read_back {
             self.form_from = None;

@@ -1,5 +1,5 @@
-//! A message in flight: sent with the same bytes until it is read back, refused for certain, or
-//! wanted by nobody.
+//! A message in flight: sent with the same bytes until it is read back, definitely refused, or no
+//! longer wanted by any client.
 
 use bytes::Bytes;
 
@@ -26,7 +26,7 @@ pub(super) struct Flight {
     pub(super) highest: Hlc,
     /// In the order of the body's changes; none in a barrier.
     pub(super) writes: Vec<FlightWrite>,
-    /// Of the writes as they were accounted when they were taken.
+    /// Bytes of the writes, as counted when they were taken.
     pub(super) bytes: usize,
     state: SendState,
     sendings: u32,
@@ -79,7 +79,7 @@ impl Flight {
         self.writes.is_empty()
     }
 
-    /// Whether anybody still wants its outcome.
+    /// Whether a client still waits for its outcome.
     pub(super) fn is_wanted(&self) -> bool {
         self.is_barrier() || self.writes.iter().any(|write| write.open)
     }
@@ -96,12 +96,12 @@ impl Flight {
         matches!(self.state, SendState::Waiting { .. })
     }
 
-    /// Whether it is sent again without anything else happening.
+    /// Whether it is sent again without further input.
     pub(super) fn is_active(&self) -> bool {
         !matches!(self.state, SendState::Acknowledged { .. })
     }
 
-    /// When the sending that waits counts as unanswered.
+    /// When the current send counts as unanswered.
     pub(super) fn answer_by(&self) -> Option<Mono> {
         match self.state {
             SendState::Waiting { since } => Some(since.after(limits::APPEND_ANSWER)),
@@ -109,7 +109,7 @@ impl Flight {
         }
     }
 
-    /// When it may be sent next; none while it waits or was acknowledged.
+    /// When it may be sent next; none while it waits or after it was acknowledged.
     pub(super) fn send_from(&self) -> Option<Mono> {
         match self.state {
             SendState::Due => Some(Mono::default()),
@@ -118,7 +118,7 @@ impl Flight {
         }
     }
 
-    /// Whether no copy of it is or may come into the log.
+    /// Whether no copy of it is or can get into the log.
     pub(super) fn may_fail(&self) -> bool {
         !self.uncertain
     }
@@ -140,7 +140,7 @@ impl Flight {
         self.state = SendState::Acknowledged { at };
     }
 
-    /// Sends it again if the log was read past where it was acknowledged and it was not there.
+    /// Sends it again if the log was read past its acknowledged sequence and it was not there.
     pub(super) fn send_again_if_missing(&mut self, read: Sequence) {
         if matches!(self.state, SendState::Acknowledged { at } if at <= read) {
             self.send_again();
@@ -158,7 +158,7 @@ impl Flight {
         };
     }
 
-    /// The sending had no answer: a copy may be in the log, and another follows.
+    /// The send had no answer: a copy may be in the log, and another send follows.
     pub(super) fn rest_unanswered(&mut self, now: Mono) {
         self.uncertain = true;
         self.rest(now);

@@ -14,8 +14,8 @@ use crate::version::Version;
 
 /// The messages in flight, in the order in which they were formed.
 ///
-/// Invariant: a cell has a newest own write exactly while that write is in flight. What was found
-/// of the spread of the stamps holds until a message ends.
+/// Invariant: a cell has a newest own write exactly while that write is in flight. `is_spread`
+/// stays valid until a message ends.
 #[derive(Debug, Default)]
 pub(super) struct Flights {
     flights: Vec<Flight>,
@@ -26,13 +26,13 @@ pub(super) struct Flights {
 }
 
 impl Flights {
-    /// Adds the newest message, and gives its place.
+    /// Adds the newest message and returns its index.
     pub(super) fn push(&mut self, flight: Flight) -> usize {
         self.flights.push(flight);
         self.flights.len() - 1
     }
 
-    /// Takes out a message that has ended.
+    /// Removes a message that has ended.
     pub(super) fn remove(&mut self, at: usize) -> Flight {
         let flight = self.flights.remove(at);
         for write in &flight.writes {
@@ -45,13 +45,13 @@ impl Flights {
         flight
     }
 
-    /// A write to `id` is formed.
+    /// A write to `id` was formed.
     pub(super) fn set_newest(&mut self, id: CellId, version: Version, seen: Seen) {
         self.newest.insert(id, (version, seen));
     }
 
-    /// Adds what the newest own write to `id` had seen. The write itself is not noted: it may turn
-    /// out void, and its writer tells that it was known ([`crate::seen`]).
+    /// Adds what the newest own write to `id` had seen. The write itself is not added: it may turn
+    /// out void, and a write's `writer` already shows that it was known ([`crate::seen`]).
     pub(super) fn join_seen(&self, id: &CellId, seen: &mut Seen) {
         if let Some((version, of)) = self.newest.get(id) {
             seen.join(of);
@@ -69,7 +69,7 @@ impl Flights {
         self.is_spread
     }
 
-    /// Rests each message whose answer is overdue.
+    /// Lets each message rest whose answer is overdue.
     pub(super) fn rest_unanswered(&mut self, now: Mono) {
         for flight in &mut self.flights {
             if flight.answer_by().is_some_and(|by| by <= now) {
@@ -83,15 +83,15 @@ impl Flights {
         self.flights.iter_mut().for_each(Flight::send_again);
     }
 
-    /// Sends again what was acknowledged at or below `read` and not there.
+    /// Sends again what was acknowledged at or below `read` but is not there.
     pub(super) fn send_missing_again(&mut self, read: Sequence) {
         for flight in &mut self.flights {
             flight.send_again_if_missing(read);
         }
     }
 
-    /// The client of `ticket` goes; the message stays as long as another client wants it. The
-    /// write's version, if it is in flight.
+    /// The client of `ticket` stops waiting; the message stays as long as another client wants it.
+    /// Returns the write's version if it is in flight.
     pub(super) fn close(&mut self, ticket: Ticket) -> Option<Version> {
         let mut writes = self.flights.iter_mut().flat_map(|flight| &mut flight.writes);
         let write = writes.find(|write| write.ticket == ticket)?;
@@ -120,12 +120,12 @@ impl Flights {
         self.flights.iter().position(|flight| flight.is_due(now))
     }
 
-    /// The first message that nobody wants.
+    /// The first message that no client wants.
     pub(super) fn find_unwanted(&self) -> Option<usize> {
         self.flights.iter().position(|flight| !flight.is_wanted())
     }
 
-    /// Whether a message is sent again without anything else happening.
+    /// Whether a message is sent again without further input.
     pub(super) fn is_active(&self) -> bool {
         self.flights.iter().any(Flight::is_active)
     }
@@ -144,7 +144,7 @@ impl Flights {
         self.flights.is_empty()
     }
 
-    /// Bytes of the writes in flight, as they were accounted when they were taken.
+    /// Bytes of the writes in flight, as counted when they were taken.
     pub(super) fn bytes(&self) -> usize {
         self.flights.iter().map(|flight| flight.bytes).sum()
     }

@@ -22,22 +22,22 @@ use crate::store::Store;
 use crate::time::{Now, Wall};
 use crate::version::Version;
 
-/// The bytes that a write counts as until its outcome: its change in a body, without `seen`.
+/// The bytes that a write counts for until its outcome: its change in a body, without `seen`.
 pub(super) fn estimate(write: &Write) -> usize {
     body::size_bound(&write.id, &write.op, 0)
 }
 
 /// Forms the messages of one process run for one log.
 ///
-/// Invariant: no two messages have the same identifier, and the stamps of each exceed those of the
-/// messages before it.
+/// Invariant: no two messages have the same identifier, and the stamps of each exceed those of all
+/// earlier messages.
 #[derive(Debug)]
 pub(super) struct MessageBuilder {
     log: LogName,
     writer: WriterId,
     ids: MessageIds,
     pub(super) stamps: Stamps,
-    /// The log's clock less this process's, in microseconds.
+    /// The log's clock minus this process's clock, in microseconds.
     log_offset: i64,
 }
 
@@ -74,7 +74,8 @@ impl MessageBuilder {
         )
     }
 
-    /// Forms a message of the oldest writes of `queue`, as many as it takes; none if there is none.
+    /// Forms a message from the oldest writes of `queue`, as many as fit; none if the queue is
+    /// empty.
     pub(super) fn form_batch(
         &mut self,
         now: Now,
@@ -160,9 +161,9 @@ impl MessageBuilder {
     }
 }
 
-/// What a write replaces: the store's cell and what that replaced, and what the newest own write in
-/// flight replaced. Inherited, so that a replaced write that arrives late is known, whichever of
-/// the writes between them has arrived.
+/// What a write replaces: the store's cell and everything that cell replaced, and what the newest
+/// own write in flight replaced. It is inherited, so that a replaced write that arrives late is
+/// known whether or not the writes between them have arrived.
 fn seen(id: &CellId, flights: &Flights, store: &Store) -> Seen {
     let mut seen = Seen::default();
     if let Some(held) = store.held(id) {

@@ -67,14 +67,14 @@ impl Queue {
         self.waiting.front()
     }
 
-    /// Takes the oldest write out to be sent; its deadline stays.
+    /// Removes the oldest write to be sent; its deadline stays.
     pub(super) fn pop(&mut self) -> Option<Queued> {
         let queued = self.waiting.pop_front()?;
         self.bytes -= queued.bytes;
         Some(queued)
     }
 
-    /// Takes the oldest write out unsent.
+    /// Removes the oldest write unsent.
     pub(super) fn pop_unsent(&mut self) -> Option<Ticket> {
         let queued = self.pop()?;
         self.close(queued.write.deadline, queued.ticket);
@@ -85,8 +85,8 @@ impl Queue {
         self.deadlines.first().map(|(at, _)| *at)
     }
 
-    /// Closes the write whose deadline is at or before `now`. Whether it waited here; if so, it is
-    /// taken out.
+    /// Closes the next write whose deadline is at or before `now`. Returns whether it waited here;
+    /// if so, it is removed.
     pub(super) fn pop_overdue(&mut self, now: Mono) -> Option<(Ticket, bool)> {
         let (_, ticket) = *self.deadlines.first().filter(|(at, _)| *at <= now)?;
         self.deadlines.pop_first();

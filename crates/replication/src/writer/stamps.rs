@@ -8,9 +8,9 @@ use crate::time::Wall;
 
 /// The writer's clock.
 ///
-/// Invariants: a stamp exceeds every stamp that was given, and every one that the fold has
-/// accepted. After a stamp was void because it was ahead, none is given for a write until nothing
-/// is in flight; then the clock goes back to the greatest stamp that binds it.
+/// Invariants: a stamp exceeds every stamp issued before, and every one that the fold has accepted.
+/// After a stamp was void because it was ahead, no write gets a stamp until nothing is in flight;
+/// then the clock goes back to the greatest binding stamp.
 #[derive(Debug)]
 pub(super) struct Stamps {
     clock: Clock,
@@ -41,7 +41,7 @@ impl Stamps {
         self.clock.stamp(wall)
     }
 
-    /// A message was read; `fold` stands at it.
+    /// A message was read; `fold` is at it.
     pub(super) fn observe(&mut self, fold: &Fold, verdict: &Verdict) {
         self.observe_stamp(fold.highest_stamp());
         match verdict {
@@ -83,8 +83,8 @@ impl Stamps {
         self.is_ahead
     }
 
-    /// Whether the next stamp would be so far above `lowest` that the fold might void a message
-    /// with that one.
+    /// Whether the next stamp would be so far above `lowest` that the fold might void the message
+    /// stamped with `lowest`.
     pub(super) fn would_spread(&self, wall: Wall, lowest: Hlc) -> bool {
         let next = self.clock.last().max(Hlc::at(wall));
         next.back(self.limits.max_behind / 2) >= lowest

@@ -69,7 +69,7 @@ pub(super) struct Stored {
     pub(super) body: Bytes,
 }
 
-/// A log and how it is read: every reader goes through the real fold.
+/// A log with its reader: every read goes through the real fold.
 #[derive(Debug, Default)]
 pub(super) struct Log(pub(super) Vec<Stored>);
 
@@ -95,7 +95,7 @@ impl Log {
         Sequence(self.0.len() as u64)
     }
 
-    /// Folds the message after `fold` and gives its verdict with the changes that count.
+    /// Folds the message after `fold` and returns its verdict and the changes that count.
     pub(super) fn read(&self, fold: &mut Fold) -> Option<(Verdict, Vec<Change>)> {
         let stored = self.0.get(fold.at().sequence.0 as usize)?;
         let message = Message {
@@ -120,7 +120,7 @@ pub(super) struct Agent {
     pub(super) writer: Writer,
     pub(super) fold: Fold,
     pub(super) store: Store,
-    /// Of its wall clock against true time, in milliseconds.
+    /// Its wall clock minus true time, in milliseconds.
     pub(super) skew: i64,
     pub(super) outcomes: BTreeMap<Ticket, Outcome>,
     pub(super) events: Vec<Event>,

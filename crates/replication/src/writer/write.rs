@@ -1,4 +1,4 @@
-//! What a client asks for and what it gets.
+//! A client's write, and its outcome.
 
 use std::time::Duration;
 
@@ -11,22 +11,22 @@ use crate::time::Mono;
 use crate::trace::TraceContext;
 use crate::version::Version;
 
-/// A write as a door hands it over.
+/// A write as a door submits it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Write {
     /// The cell.
     pub id: CellId,
-    /// What it writes.
+    /// The operation.
     pub op: Op,
     /// How long the value lives, counted in whole milliseconds from its stamp, at least one.
     pub ttl: Option<Duration>,
     /// The client's trace.
     pub trace: Option<TraceContext>,
-    /// When the client wants an outcome.
+    /// When the client needs an outcome.
     pub deadline: Mono,
 }
 
-/// Names a submitted write until its outcome.
+/// Identifies a submitted write until its outcome.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket(pub u64);
 
@@ -43,10 +43,11 @@ pub enum Refused {
         "the log is not writable: appends to it are unanswered; see that NATS is up and has room on its disk"
     )]
     NotWritable,
-    /// As much is waiting for its outcome as may.
+    /// As many writes wait for their outcomes as are allowed.
     #[error("too many writes wait for the log; send them slower or wait for their outcomes")]
     Overloaded,
-    /// The value has more than [`limits::VALUE_BYTES`]: the one that is not retryable.
+    /// The value has more than [`limits::VALUE_BYTES`]. This is the only reason that is not
+    /// retryable.
     #[error(
         "a value of more than {} bytes; cut it into several keys",
         limits::VALUE_BYTES
@@ -54,14 +55,14 @@ pub enum Refused {
     TooLarge,
 }
 
-/// What became of a write.
+/// The outcome of a write.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// It was read back as accepted and is in the store.
     Accepted {
         /// Its version.
         version: Version,
-        /// Where it is.
+        /// Its position.
         position: Position,
         /// A newer change had already won.
         superseded: bool,

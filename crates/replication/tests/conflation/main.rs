@@ -1,4 +1,5 @@
-//! A lane over a slow link, in virtual time: what a hot key does to it and to the keys beside it.
+//! A lane over a slow link, in virtual time: the effect of a hot key on the lane and on the other
+//! keys.
 #![allow(clippy::unwrap_used)]
 
 mod slow_link;
@@ -24,7 +25,7 @@ fn p99(run: &Run) -> u64 {
 
 /// 50,000 writes a second of one key, 5 MB/s, for a link of 1 Mb/s that was cut for a while.
 #[test]
-fn scenario_22_a_hot_key_behind_a_slow_link_is_conflated_and_delays_no_other() {
+fn scenario_22_a_hot_key_on_a_slow_link_delays_no_other_key() {
     let (hot, alone) = (Run::of(&HOT), Run::of(&ALONE));
     for run in [&hot, &alone] {
         let cold: Vec<u64> = (0..run.cold_written).collect();
@@ -59,7 +60,8 @@ fn scenario_22_a_hot_key_behind_a_slow_link_is_conflated_and_delays_no_other() {
     );
 }
 
-/// What keeps up passes as it is stored: no change is left out and no body is packed.
+/// A lane that keeps up sends everything as it is stored: no change is left out and no body is
+/// compressed.
 #[test]
 fn a_lane_that_keeps_up_conflates_nothing() {
     let traffic = Traffic {

@@ -1,4 +1,5 @@
-//! One lane, a link of 1 Mb/s and 80 ms, and a peer that appends and applies at once.
+//! One lane, a link of 1 Mb/s with a round trip of 80 ms, and a peer that appends and applies
+//! immediately.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -22,26 +23,26 @@ use isthmus_replication::version::Version;
 
 const BYTES_PER_MS: u64 = 125;
 const ONE_WAY_MS: u64 = 40;
-/// Frames that the link's shell takes before it says that it has no room.
+/// Frames that the link's shell takes before it reports that it has no room.
 const LINK_QUEUE: usize = 8;
 /// A message of the agent is formed this often.
 const MESSAGE_MS: u64 = 10;
 const LIFE: Life = Life { number: 1, nonce: 1 };
 
-/// What is written, and when the link is cut.
+/// The write load, and when the link is cut.
 #[derive(Debug, Clone)]
-pub struct Traffic {
+pub(crate) struct Traffic {
     pub hot_per_second: u64,
     pub cold_per_second: u64,
     pub cut_ms: Range<u64>,
     pub for_ms: u64,
 }
 
-/// What came of it.
-pub struct Run {
+/// The results of a run.
+pub(crate) struct Run {
     pub home: Store,
     pub peer: Store,
-    /// From the write to the apply at the peer, of each key that is written once.
+    /// Milliseconds from the write to the apply at the peer, for each key that is written once.
     pub delays_ms: Vec<u64>,
     pub cold_written: u64,
     pub cold_arrived: Vec<u64>,
@@ -100,7 +101,7 @@ fn report(end: Option<&Header>) -> LaneReport {
 }
 
 impl Run {
-    pub fn of(traffic: &Traffic) -> Self {
+    pub(crate) fn of(traffic: &Traffic) -> Self {
         let mut run = Self::new();
         let mut now = 0;
         while now < traffic.for_ms || run.cold_arrived.len() < run.written_at.len() || !run.there.is_empty() {
@@ -196,7 +197,8 @@ impl Run {
         }
     }
 
-    /// One message of an agent: its share of the hot key's writes with those of other keys among them.
+    /// One message of an agent: its share of the hot key's writes, with the writes of other keys
+    /// among them.
     fn write(&mut self, now: u64, traffic: &Traffic) {
         let hot = traffic.hot_per_second * MESSAGE_MS / 1000;
         let cold = traffic.cold_per_second * MESSAGE_MS / 1000;

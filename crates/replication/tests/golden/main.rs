@@ -1,5 +1,6 @@
-//! The bytes of every record and frame kind, as they were first written: what is stored and what another version sends
-//! must stay readable. A failure prints the line that the encoding gives; golden.txt changes only with a new tag or kind.
+//! The bytes of every record and frame kind, as first encoded: stored data, and data from other
+//! versions, must stay readable. A failure prints the line with the current encoding; golden.txt
+//! changes only with a new tag or kind.
 
 use bytes::Bytes;
 use isthmus_replication::aside::Entry;

@@ -1,4 +1,4 @@
-//! One of everything that is encoded, with every field set.
+//! One sample of everything that is encoded, with every field set.
 
 use std::time::Duration;
 
@@ -16,8 +16,8 @@ use isthmus_replication::header::{
 };
 use isthmus_replication::hlc::Hlc;
 use isthmus_replication::link::frame::{
-    Event, Frame, Goodbye, GoodbyeReason, Hello, Hold, LaneOffer, LaneReport, Party, Ping, Pong, RangeFrame,
-    Request, Response, Versions, Welcome,
+    Event, Frame, Goodbye, GoodbyeReason, Hello, Hold, LaneOffer, LaneReport, NoAnswer, Party, Ping, Pong,
+    RangeFrame, Request, Response, Versions, Welcome,
 };
 use isthmus_replication::names::{BucketName, GroupName, Key, ProcessName, RegionName, SetName};
 use isthmus_replication::seen::{Seen, Stamp};
@@ -40,7 +40,7 @@ const CURSOR: Cursor = Cursor {
     message_id: ID,
 };
 
-pub fn region(name: &str) -> RegionName {
+pub(crate) fn region(name: &str) -> RegionName {
     RegionName::parse(name).expect("a valid name")
 }
 
@@ -115,7 +115,7 @@ fn membership() -> Membership {
     }
 }
 
-pub fn header(record: Record) -> Header {
+pub(crate) fn header(record: Record) -> Header {
     Header {
         set: set(),
         shard: shard(),
@@ -140,14 +140,14 @@ pub fn header(record: Record) -> Header {
     }
 }
 
-/// The header of a range whose body is packed.
-pub fn packed() -> Header {
+/// The header of a range with a compressed body.
+pub(crate) fn packed() -> Header {
     let mut packed = header(Record::Range(range()));
     packed.body.codec = Codec::Zstd { plain_bytes: 770 };
     packed
 }
 
-pub fn records() -> Vec<(&'static str, Record)> {
+pub(crate) fn records() -> Vec<(&'static str, Record)> {
     vec![
         ("batch", Record::Batch(local())),
         ("range", Record::Range(range())),
@@ -198,7 +198,7 @@ pub fn records() -> Vec<(&'static str, Record)> {
     ]
 }
 
-pub fn changes() -> Vec<Change> {
+pub(crate) fn changes() -> Vec<Change> {
     let mut seen = Seen::default();
     seen.note(&region("us-east"), Stamp::of_any_writer(stamp(0)));
     let id = |key: &str, field: &'static [u8]| CellId {
@@ -238,8 +238,8 @@ pub fn changes() -> Vec<Change> {
     ]
 }
 
-/// An entry of each reason, with each kind of content.
-pub fn asides() -> Vec<(&'static str, Entry)> {
+/// An entry for each reason, with each kind of content.
+pub(crate) fn asides() -> Vec<(&'static str, Entry)> {
     let entry = |kept| Entry {
         shard: shard(),
         at: Wall::from_micros(1_700_000_000_123_456),
@@ -283,7 +283,7 @@ pub fn asides() -> Vec<(&'static str, Entry)> {
 }
 
 /// The state after a life, a membership, a batch and a range.
-pub fn fold() -> Fold {
+pub(crate) fn fold() -> Fold {
     let log = LogName {
         set: set(),
         region: region("eu-west"),
@@ -333,7 +333,7 @@ pub fn fold() -> Fold {
     fold
 }
 
-pub fn frames() -> Vec<(&'static str, Frame)> {
+pub(crate) fn frames() -> Vec<(&'static str, Frame)> {
     let party = Party {
         set: set(),
         set_digest: [0xab; 16],
@@ -413,7 +413,7 @@ pub fn frames() -> Vec<(&'static str, Frame)> {
             "refusal",
             Frame::Response(Response {
                 id: 1,
-                outcome: Err("no".into()),
+                outcome: Err(NoAnswer::because(&"no")),
             }),
         ),
         (

@@ -1,4 +1,5 @@
-//! A lane of the model: one gateway's sending machine, the session that it stands on, and the receiving machine at its end.
+//! A lane of the model: one gateway's sending machine, its current session, and the receiving
+//! machine at the other end.
 
 use std::collections::VecDeque;
 
@@ -14,9 +15,9 @@ use isthmus_replication::time::{Mono, Now};
 use super::region::Region;
 
 /// Small, so that credit runs out.
-pub const WINDOW: u32 = 3000;
+pub(crate) const WINDOW: u32 = 3000;
 
-pub struct LaneSession {
+pub(crate) struct LaneSession {
     pub number: u64,
     pub gateway: usize,
     pub receiving: Receiving,
@@ -29,7 +30,7 @@ struct Reader {
     at: Anchor,
 }
 
-pub struct Lane {
+pub(crate) struct Lane {
     pub from: usize,
     pub gateway: usize,
     pub to: usize,
@@ -37,11 +38,11 @@ pub struct Lane {
     sending: Sending,
     reader: Option<Reader>,
     sessions: u64,
-    /// What the peer has of the origin's log that the log does not have.
+    /// The peer's cursor if the log has another message there.
     pub suspects: Option<Cursor>,
 }
 
-pub fn now(region: &Region, now_ms: u64) -> Now {
+pub(crate) fn now(region: &Region, now_ms: u64) -> Now {
     Now {
         mono: Mono::from_nanos(now_ms * 1_000_000),
         wall: region.wall(now_ms),
@@ -49,7 +50,7 @@ pub fn now(region: &Region, now_ms: u64) -> Now {
 }
 
 impl Lane {
-    pub fn new(from: usize, gateway: usize, to: usize, origin: &Region) -> Self {
+    pub(crate) fn new(from: usize, gateway: usize, to: usize, origin: &Region) -> Self {
         Self {
             from,
             gateway,
@@ -63,11 +64,18 @@ impl Lane {
     }
 
     /// The gateway has read the head of its log.
-    pub fn head(&mut self, origin: &Region, head: &Fold, now_ms: u64) {
+    pub(crate) fn head(&mut self, origin: &Region, head: &Fold, now_ms: u64) {
         self.sending.handle_head(now(origin, now_ms), head);
     }
 
-    pub fn connect(&mut self, origin: &Region, target: &Region, head: &Fold, gateway: usize, now_ms: u64) {
+    pub(crate) fn connect(
+        &mut self,
+        origin: &Region,
+        target: &Region,
+        head: &Fold,
+        gateway: usize,
+        now_ms: u64,
+    ) {
         if self.session.is_some() || head.lineage().current().is_none() {
             return;
         }
@@ -85,15 +93,16 @@ impl Lane {
         });
     }
 
-    /// Everything on the wire is lost.
-    pub fn cut(&mut self, origin: &Region, now_ms: u64) {
+    /// Drops everything on the wire.
+    pub(crate) fn cut(&mut self, origin: &Region, now_ms: u64) {
         if self.session.take().is_some() {
             self.sending.handle_disconnected(now(origin, now_ms));
         }
     }
 
-    /// Up to `messages` are read, and what may leave leaves. Whether anything happened.
-    pub fn send(&mut self, origin: &Region, messages: usize, now_ms: u64) -> bool {
+    /// Reads up to `messages` and sends everything that may leave. Returns whether anything
+    /// happened.
+    pub(crate) fn send(&mut self, origin: &Region, messages: usize, now_ms: u64) -> bool {
         let now = now(origin, now_ms);
         let mut moved = false;
         self.sending.handle_timeout(now);
@@ -125,7 +134,7 @@ impl Lane {
         moved
     }
 
-    /// As crates/log does: from a kept state at or before what is asked for.
+    /// Starts the reader as crates/log does: from a kept state at or before `at_most`.
     fn order(&mut self, order: ReaderOrder, origin: &Region, now: Now) {
         self.reader = None;
         let ReaderOrder::Start { run, at_most } = order else {
@@ -166,8 +175,14 @@ impl Lane {
         true
     }
 
-    /// Up to `frames` arrive at either end; what is to be appended comes out.
-    pub fn deliver(&mut self, origin: &Region, target: &Region, frames: usize, now_ms: u64) -> Delivered {
+    /// Delivers up to `frames` at each end, and returns the messages to append.
+    pub(crate) fn deliver(
+        &mut self,
+        origin: &Region,
+        target: &Region,
+        frames: usize,
+        now_ms: u64,
+    ) -> Delivered {
         let mut delivered = Delivered::default();
         let Some(session) = &mut self.session else {
             return delivered;
@@ -215,8 +230,8 @@ impl Lane {
         delivered
     }
 
-    /// What the sending machine believes, for a failure's message.
-    pub fn describe(&self) -> String {
+    /// The state of both machines, for a failure's message.
+    pub(crate) fn describe(&self) -> String {
         let held = self
             .session
             .as_ref()
@@ -238,13 +253,13 @@ impl Lane {
 }
 
 #[derive(Default)]
-pub struct Delivered {
+pub(crate) struct Delivered {
     pub moved: bool,
     pub appends: Vec<Append>,
 }
 
 /// A message before every message.
-pub const NOWHERE: Anchor = Anchor {
+pub(crate) const NOWHERE: Anchor = Anchor {
     sequence: Sequence::NONE,
     message_id: MessageId(0),
 };

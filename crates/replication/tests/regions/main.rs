@@ -1,6 +1,7 @@
-//! Regions that replicate to each other through the real machines and the real fold, while everything between them goes
-//! wrong: appends lost, doubled, late, out of order and unanswered, two gateways that send the same, links cut, logs that
-//! lose their tails. After it heals, what was accepted anywhere is everywhere, once, and it becomes quiet.
+//! Regions that replicate to each other through the real machines and the real fold, with faults
+//! everywhere between them: appends lost, duplicated, late, out of order and unanswered, two
+//! gateways that send the same records, links cut, logs that lose their tails. After everything
+//! heals, each accepted write is in every region, once, and the model becomes quiet.
 #![allow(clippy::unwrap_used)]
 
 mod lane;
@@ -47,7 +48,7 @@ fn step(lost_tails: bool) -> impl Strategy<Value = Step> {
     ]
 }
 
-/// Some regions, how far each one's clock is ahead in milliseconds, and what happens.
+/// Some regions, how far each one's clock is ahead in milliseconds, and the steps of the run.
 #[derive(Debug, Clone)]
 struct Story {
     regions: usize,
@@ -81,11 +82,12 @@ fn story(lost_tails: bool) -> impl Strategy<Value = Story> {
 fn run(story: &Story, broken: Broken) -> Result<World, TestCaseError> {
     let mut world = World::new(story.regions, &story.ahead_ms, broken);
     story.steps.iter().for_each(|step| world.step(*step));
-    world.settle().map_err(TestCaseError::fail)?;
+    world.settle()?;
     Ok(world)
 }
 
-/// Everything that any region's agent has accepted as its own is applied in all regions; of a hot key that, or what is newer.
+/// Everything that any region's agent has accepted as its own is applied in all regions; for a hot
+/// key, that write or a newer one.
 fn everything_is_everywhere(world: &World) -> Result<(), TestCaseError> {
     for (at, origin) in world.regions.iter().enumerate() {
         for region in &world.regions {
@@ -145,7 +147,7 @@ fn with_lost_tails(story: &Story, broken: Broken) -> Result<(), TestCaseError> {
 
 type Property = fn(&Story, Broken) -> Result<(), TestCaseError>;
 
-/// Whether the property fails on some story when a rule of the model is broken.
+/// Whether the property fails for some story when a rule of the model is broken.
 fn is_noticed(broken: Broken, lost_tails: bool, property: Property) -> bool {
     let config = ProptestConfig {
         cases: 300,
@@ -194,12 +196,12 @@ fn a_lost_tail_without_a_new_life_is_noticed() {
 }
 
 #[test]
-fn a_lost_tail_that_only_a_peer_has_and_that_is_ignored_is_noticed() {
-    assert!(is_noticed(Broken::DoubtsAreIgnored, true, with_lost_tails));
+fn an_agent_that_ignores_a_tail_only_a_peer_has_is_noticed() {
+    assert!(is_noticed(Broken::IgnoresDoubt, true, with_lost_tails));
 }
 
-/// A lost tail that nobody at home had read: a range of it lands where the peer expects the one that has its sequences now,
-/// whose successor is under way already.
+/// A lost tail that no process at home had read: a range of it is appended where the peer expects
+/// the range that has its sequences now, whose successor is already under way.
 fn a_displaced_range() -> Story {
     let (home, lane, other_lane) = (0, 0, 1);
     let land = Step::Land {
@@ -274,6 +276,6 @@ fn a_displaced_range() -> Story {
 }
 
 #[test]
-fn a_range_of_a_lost_tail_displaces_none_that_has_its_sequences_now() {
+fn a_lost_tails_range_does_not_displace_its_replacement() {
     with_lost_tails(&a_displaced_range(), Broken::Nothing).unwrap();
 }

@@ -1,4 +1,5 @@
-//! A region of the model: a log that may lose its tail, and one agent that writes, reads and restores.
+//! A region of the model: a log that may lose its tail, and one agent that writes, reads and
+//! restores.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,23 +19,23 @@ use isthmus_replication::store::Store;
 use isthmus_replication::time::Wall;
 use isthmus_replication::version::Version;
 
-/// A rule of the model that may be broken, to show that the properties notice.
+/// A rule of the model that a test may break, to show that the properties notice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Broken {
+pub(crate) enum Broken {
     Nothing,
-    /// The agent applies what is void.
+    /// The agent applies void messages.
     VoidIsApplied,
-    /// The agent answers each range with a stamp of its own.
+    /// The agent answers each range with an own stamp.
     RangesAreAnswered,
     /// The agent begins no life when the log has lost its tail.
     LostTailIsIgnored,
-    /// The agent begins no life when only a peer has what the log has lost.
-    DoubtsAreIgnored,
+    /// The agent begins no life when only a peer has the lost tail.
+    IgnoresDoubt,
 }
 
 /// A message as stored.
 #[derive(Debug, Clone)]
-pub struct Stored {
+pub(crate) struct Stored {
     pub at: Wall,
     pub token: SubjectToken,
     pub header: Bytes,
@@ -42,19 +43,19 @@ pub struct Stored {
 }
 
 impl Stored {
-    pub fn header(&self) -> Header {
+    pub(crate) fn header(&self) -> Header {
         Header::decode(&self.header).expect("only sound headers are appended")
     }
 }
 
-pub struct Region {
+pub(crate) struct Region {
     pub name: LogName,
     pub log: Vec<Stored>,
     pub applied: BTreeMap<u64, u32>,
     pub own: BTreeSet<u64>,
-    /// What the agent holds.
+    /// The agent's store.
     pub store: Store,
-    /// Accepted writes of this region to keys that are written again and again.
+    /// Accepted writes of this region to keys that are written repeatedly.
     pub hot: BTreeSet<(CellId, Version)>,
     ahead_ms: u64,
     clock: Clock,
@@ -62,13 +63,13 @@ pub struct Region {
     lives: u64,
     ids: u64,
     lost_after: Option<usize>,
-    /// A tail was lost that the agent had not read.
+    /// The log lost a tail that the agent had not read.
     unnoticed: bool,
     broken: Broken,
 }
 
 impl Region {
-    pub fn new(at: usize, ahead_ms: u64, now_ms: u64, broken: Broken) -> Self {
+    pub(crate) fn new(at: usize, ahead_ms: u64, now_ms: u64, broken: Broken) -> Self {
         let name = LogName {
             set: SetName::parse("shop").expect("a valid name"),
             region: RegionName::parse(["ap-south", "eu-west", "us-east"][at]).expect("a valid name"),
@@ -98,7 +99,7 @@ impl Region {
     }
 
     /// The region's own time.
-    pub fn wall(&self, now_ms: u64) -> Wall {
+    pub(crate) fn wall(&self, now_ms: u64) -> Wall {
         Wall::from_millis(1_000_000 + now_ms + self.ahead_ms)
     }
 
@@ -107,7 +108,7 @@ impl Region {
         MessageId(self.ids)
     }
 
-    pub fn append(&mut self, now_ms: u64, token: SubjectToken, header: Bytes, body: Bytes) {
+    pub(crate) fn append(&mut self, now_ms: u64, token: SubjectToken, header: Bytes, body: Bytes) {
         self.log.push(Stored {
             at: self.wall(now_ms),
             token,
@@ -184,8 +185,8 @@ impl Region {
         body::encode(&self.name.region, changes)
     }
 
-    /// An agent's write, named by `write`; of a key of its own, or of a hot one.
-    pub fn write(&mut self, now_ms: u64, write: u64, hot: Option<usize>, bytes: usize) {
+    /// A write of an agent, identified by `write`; to its own key or to a hot one.
+    pub(crate) fn write(&mut self, now_ms: u64, write: u64, hot: Option<usize>, bytes: usize) {
         let local = self.local(now_ms);
         let key = hot.map_or_else(|| write.to_string(), |hot| format!("hot {hot}"));
         let change = self.change(local, &key, vec![b'x'; bytes].into());
@@ -194,7 +195,7 @@ impl Region {
     }
 
     /// The steward's mark.
-    pub fn mark(&mut self, now_ms: u64) {
+    pub(crate) fn mark(&mut self, now_ms: u64) {
         let Some(position) = self.agent.position() else {
             return;
         };
@@ -209,9 +210,10 @@ impl Region {
         self.append_record(now_ms, Record::Mark(mark), Bytes::new(), 0);
     }
 
-    /// The log loses up to `messages` of its tail, but never a record that begins a life. Until a peer has doubted, a tail
-    /// that was lost unread is not followed by one that the agent notices (docs/decisions/0010).
-    pub fn lose_tail(&mut self, messages: usize, read: bool) {
+    /// The log loses up to `messages` of its tail, but never a record that begins a life. A loss
+    /// that the agent would notice does not follow an unread loss before a peer has doubted the log
+    /// (docs/decisions/0010).
+    pub(crate) fn lose_tail(&mut self, messages: usize, read: bool) {
         let is_life = |stored: &Stored| matches!(stored.header().record, Record::Life(_));
         let least = self.log.iter().rposition(is_life).map_or(0, |at| at + 1);
         let kept = self.log.len().saturating_sub(messages).max(least);
@@ -231,7 +233,7 @@ impl Region {
     }
 
     /// The fold of the first `messages` of the log.
-    pub fn fold(&self, messages: usize) -> Fold {
+    pub(crate) fn fold(&self, messages: usize) -> Fold {
         let mut fold = Fold::new(self.name.clone());
         for at in 0..messages.min(self.log.len()) {
             self.read(&mut fold, at);
@@ -239,8 +241,8 @@ impl Region {
         fold
     }
 
-    /// Feeds message `at`, counted from 0, to a fold that stands there.
-    pub fn read(&self, fold: &mut Fold, at: usize) -> (Header, Verdict) {
+    /// Feeds message `at`, counted from 0, to a fold at that position.
+    pub(crate) fn read(&self, fold: &mut Fold, at: usize) -> (Header, Verdict) {
         let stored = &self.log[at];
         let header = stored.header();
         let verdict = fold
@@ -255,7 +257,7 @@ impl Region {
     }
 
     /// Whether the log still has the message that a reader read last.
-    pub fn holds(&self, anchor: Anchor) -> bool {
+    pub(crate) fn holds(&self, anchor: Anchor) -> bool {
         let at = anchor.sequence.0 as usize;
         at == 0
             || self
@@ -264,9 +266,9 @@ impl Region {
                 .is_some_and(|stored| stored.header().message_id() == anchor.message_id)
     }
 
-    /// The agent reads the log to its end; after a lost tail it begins a life and gives back what is missing. Whether
-    /// there was anything to do.
-    pub fn run_agent(&mut self, now_ms: u64) -> bool {
+    /// The agent reads the log to its end. After a lost tail it first begins a life and gives back
+    /// the missing writes. Returns whether there was anything to do.
+    pub(crate) fn run_agent(&mut self, now_ms: u64) -> bool {
         let recovers = self.recover(now_ms);
         let from = self.agent.at().sequence.0 as usize;
         let ranges = self.read_through(self.log.len());
@@ -276,7 +278,8 @@ impl Region {
         recovers || from < self.log.len()
     }
 
-    /// The agent reads and applies the first `messages` of the log; how many ranges came.
+    /// The agent reads and applies the first `messages` of the log. Returns how many ranges it
+    /// read.
     fn read_through(&mut self, messages: usize) -> usize {
         let mut ranges = 0;
         let mut agent = self.agent.clone();
@@ -326,9 +329,10 @@ impl Region {
             .expect("only sound bodies are appended")
     }
 
-    /// A peer region has this log through `cursor`, and had it through `landmarks` before, newest first. If the log is
-    /// something else there, a life begins after the newest landmark that it still has.
-    pub fn doubt(&mut self, now_ms: u64, cursor: Cursor, landmarks: impl Iterator<Item = Cursor>) {
+    /// A peer region has this log through `cursor`, and earlier had it through `landmarks`, newest
+    /// first. If the log has another message at the cursor, a life begins after the newest landmark
+    /// that the log still has.
+    pub(crate) fn doubt(&mut self, now_ms: u64, cursor: Cursor, landmarks: impl Iterator<Item = Cursor>) {
         let anchor = |cursor: Cursor| Anchor {
             sequence: cursor.position.sequence,
             message_id: cursor.message_id,
@@ -341,7 +345,7 @@ impl Region {
         if forked || self.holds(anchor(cursor)) || self.lost_after.is_some() {
             return;
         }
-        if self.broken != Broken::DoubtsAreIgnored {
+        if self.broken != Broken::IgnoresDoubt {
             self.unnoticed = false;
             let fork = landmarks.map(anchor).find(|landmark| self.holds(*landmark));
             self.lost_after = Some(fork.map_or(0, |fork| fork.sequence.0 as usize));
@@ -349,7 +353,7 @@ impl Region {
         }
     }
 
-    /// Begins a life at the fork, and appends what the agent holds of its own and the log does not.
+    /// Begins a life at the fork, and appends the agent's own writes that the log lacks.
     fn recover(&mut self, now_ms: u64) -> bool {
         let Some(fork) = self.lost_after.take() else {
             return false;
@@ -390,7 +394,7 @@ impl Region {
         self.append_record(now_ms, record, body, 1);
     }
 
-    /// Hot cells whose write is this region's and not in the log any more.
+    /// Hot cells whose write is of this region and no longer in the log.
     fn hot_cells_that_the_log_lacks(&self) -> Vec<(CellId, Cell)> {
         let kept: BTreeSet<_> = self
             .accepted(true)
@@ -405,8 +409,9 @@ impl Region {
         self.hot.iter().filter_map(held).collect()
     }
 
-    /// How often each write is accepted in the log as it is; own writes only, or other regions'.
-    pub fn accepted_writes(&self, own: bool) -> BTreeMap<u64, u32> {
+    /// How often each write is accepted in the current log; only own writes, or only other
+    /// regions'.
+    pub(crate) fn accepted_writes(&self, own: bool) -> BTreeMap<u64, u32> {
         let mut writes = BTreeMap::new();
         for write in self.accepted(own).iter().filter_map(named) {
             *writes.entry(write).or_default() += 1;
@@ -442,7 +447,7 @@ fn cell(key: &str) -> CellId {
     }
 }
 
-/// The write that a change of a key of its own is; none of a hot key's.
+/// The number of a write to its own key; none for a hot key.
 fn named(change: &Change) -> Option<u64> {
     change.id.key.as_str().parse().ok()
 }

@@ -1,18 +1,21 @@
-//! The model: regions with two gateways each, everyone linked to everyone, and what may go wrong between them.
+//! The model: regions with two gateways each, all linked to each other, and the faults between
+//! them.
 
 use isthmus_replication::fold::{Accepted, Fold, Verdict};
 use isthmus_replication::link::landmarks::Landmarks;
 use isthmus_replication::receiving::{Append, AppendFailure};
 
+use proptest::test_runner::TestCaseError;
+
 use super::lane::{Lane, NOWHERE, now};
 use super::region::{Broken, Region};
 
-pub const GATEWAYS: usize = 2;
+pub(crate) const GATEWAYS: usize = 2;
 
-/// One thing that happens. Numbers are taken modulo what there is.
+/// One step of a run. Numbers are taken modulo the number of existing items.
 #[derive(Debug, Clone, Copy)]
-pub enum Step {
-    /// `hot`: to one of few keys.
+pub(crate) enum Step {
+    /// `hot`: to one of a few keys.
     Write {
         region: usize,
         hot: Option<usize>,
@@ -49,7 +52,8 @@ pub enum Step {
     Cut {
         lane: usize,
     },
-    /// `read`: by the agent, which notices; else only a peer can.
+    /// `read`: the agent had read the tail and notices the loss; otherwise only a peer can notice
+    /// it.
     LoseTail {
         region: usize,
         messages: usize,
@@ -60,9 +64,9 @@ pub enum Step {
     },
 }
 
-/// What becomes of an append.
+/// The fate of an append.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fate {
+pub(crate) enum Fate {
     Stored,
     StoredTwice,
     StoredUnanswered,
@@ -75,7 +79,7 @@ struct Pending {
     append: Append,
 }
 
-pub struct World {
+pub(crate) struct World {
     pub regions: Vec<Region>,
     lanes: Vec<Lane>,
     heads: Vec<[Fold; GATEWAYS]>,
@@ -86,7 +90,7 @@ pub struct World {
 }
 
 impl World {
-    pub fn new(regions: usize, ahead_ms: &[u64], broken: Broken) -> Self {
+    pub(crate) fn new(regions: usize, ahead_ms: &[u64], broken: Broken) -> Self {
         let regions: Vec<Region> = (0..regions)
             .map(|at| Region::new(at, ahead_ms[at], 0, broken))
             .collect();
@@ -111,7 +115,7 @@ impl World {
         }
     }
 
-    pub fn step(&mut self, step: Step) {
+    pub(crate) fn step(&mut self, step: Step) {
         let regions = self.regions.len();
         let lanes = self.lanes.len();
         match step {
@@ -197,7 +201,7 @@ impl World {
         delivered.moved
     }
 
-    /// An append reaches the log, or does not, in any order.
+    /// An append reaches the log or is lost, in any order.
     fn land(&mut self, at: usize, append: usize, fate: Fate) -> bool {
         if self.pending[at].is_empty() {
             return false;
@@ -240,7 +244,7 @@ impl World {
         true
     }
 
-    /// A gateway reads its log; what it finds goes to the lanes that end and begin at it.
+    /// A gateway reads its log and passes the result to the lanes that end and begin at it.
     fn read_head(&mut self, at: usize, gateway: usize, messages: usize) -> bool {
         let region = &self.regions[at];
         let mut moved = false;
@@ -303,8 +307,8 @@ impl World {
     /// Heals everything and runs until nothing happens any more.
     ///
     /// # Errors
-    /// What the lanes believe, when something still happens after far more rounds than healing takes.
-    pub fn settle(&mut self) -> Result<(), String> {
+    /// The lanes' states, if something still happens after far more rounds than healing needs.
+    pub(crate) fn settle(&mut self) -> Result<(), TestCaseError> {
         let mut idle = 0;
         for _ in 0..3000 {
             let mut moved = false;
@@ -329,10 +333,11 @@ impl World {
             }
         }
         let lanes: Vec<String> = self.lanes.iter().map(Lane::describe).collect();
-        Err(format!("never quiet:\n{}", lanes.join("\n")))
+        let reason = format!("never quiet:\n{}", lanes.join("\n"));
+        Err(TestCaseError::fail(reason))
     }
 
-    pub fn describe(&self) -> String {
+    pub(crate) fn describe(&self) -> String {
         let lanes: Vec<String> = self.lanes.iter().map(Lane::describe).collect();
         lanes.join("\n")
     }

@@ -1,4 +1,4 @@
-//! Positions of logs.
+//! Positions in logs.
 
 use isthmus_replication::coordinates::{AppliedThrough, Cursor, Position};
 use schemars::JsonSchema;
@@ -15,7 +15,7 @@ pub struct LogPosition {
     pub life: String,
     /// The sequence.
     pub sequence: u64,
-    /// The message there, where that is known.
+    /// The identifier of the message there, if known.
     #[serde(
         skip_serializing_if = "Option::is_none",
         deserialize_with = "bounded::maybe_label"

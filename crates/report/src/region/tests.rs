@@ -8,7 +8,7 @@ fn read(report: &Value) -> Result<RegionReport, UnreadableReport> {
     RegionReport::read(report.to_string().as_bytes())
 }
 
-/// A report with something of everything.
+/// A report in which every field has content.
 fn full() -> RegionReport {
     serde_json::from_str(include_str!("../tests/region.json")).unwrap()
 }

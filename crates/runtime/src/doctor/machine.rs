@@ -1,28 +1,29 @@
-//! What a check measures on the machine it runs on.
+//! Measurements on the local machine.
 
 use std::io;
 use std::path::Path;
 
-/// The largest windows that the system gives a TCP connection, in bytes.
+/// The maximum TCP windows that the system allows for a connection, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TcpWindows {
-    /// For what is sent.
+    /// The send window.
     pub send: u64,
-    /// For what is received.
+    /// The receive window.
     pub receive: u64,
 }
 
-/// Room in the file system that holds a folder, in bytes.
+/// The space in the file system of a folder, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Room {
-    /// What may still be written.
+    /// Available space.
     pub free: u64,
-    /// All of it.
+    /// Total space.
     pub total: u64,
 }
 
 impl TcpWindows {
-    /// As Linux has them for automatic tuning (tcp(7), `tcp_wmem` and `tcp_rmem`); none elsewhere.
+    /// Linux's limits of automatic tuning (tcp(7), `tcp_wmem` and `tcp_rmem`); `None` on other
+    /// systems.
     #[must_use]
     pub fn read() -> Option<Self> {
         let most = |name: &str| most(&std::fs::read_to_string(format!("/proc/sys/net/ipv4/{name}")).ok()?);
@@ -38,10 +39,10 @@ pub(super) fn most(triple: &str) -> Option<u64> {
     triple.split_whitespace().nth(2)?.parse().ok()
 }
 
-/// The room in the file system that holds `folder`. Blocks as long as the file system does.
+/// The space in the file system of `folder`. Blocks as long as the file system does.
 ///
 /// # Errors
-/// The folder is not there, or can't be asked about.
+/// If the folder does not exist, or its file system can't be queried.
 pub fn room(folder: &Path) -> io::Result<Room> {
     let stats = rustix::fs::statvfs(folder)?;
     Ok(Room {

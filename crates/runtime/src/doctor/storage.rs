@@ -1,4 +1,4 @@
-//! Judgements of streams, servers and disks.
+//! Checks of streams, servers and disks.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,21 +9,21 @@ use super::graded;
 use super::machine::Room;
 
 const MIB: u64 = 1024 * 1024;
-/// Less is no room to work with, whatever is stored.
+/// Free space below this is a failure, whatever is stored.
 const LEAST_FREE: u64 = 256 * MIB;
 
-/// Where the copies of a stream stand.
+/// The replicas of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StreamCopies {
-    /// As many as it should have.
+    /// The configured number.
     pub wanted: usize,
-    /// Those that hold all of it, its leader among them.
+    /// The number that is up to date, the leader included.
     pub current: usize,
     /// Whether it has a leader.
     pub led: bool,
 }
 
-/// The copies of a stream.
+/// Checks the replicas of a stream.
 #[must_use]
 pub fn copies(of: &str, copies: StreamCopies) -> Finding {
     let check = "replicas";
@@ -48,7 +48,8 @@ pub fn copies(of: &str, copies: StreamCopies) -> Finding {
     Finding::ok(check, of, format!("{current} copies"))
 }
 
-/// Which files that hold values or secrets others can read, with the rights that are granted.
+/// Checks for files with values or secrets that other users can read; `wider` contains them with
+/// their permissions.
 #[must_use]
 pub fn permissions(wider: &[(PathBuf, u32)]) -> Finding {
     let check = "permissions";
@@ -67,7 +68,7 @@ pub fn permissions(wider: &[(PathBuf, u32)]) -> Finding {
     Finding::warn(check, "", found, mend)
 }
 
-/// How full a stream is.
+/// Checks how full a stream is.
 #[must_use]
 pub fn stream_room(of: &str, bytes: u64, most: u64) -> Finding {
     let check = "stream limit";
@@ -77,7 +78,8 @@ pub fn stream_room(of: &str, bytes: u64, most: u64) -> Finding {
     Finding::of_verdict(graded(&share, &0.8, &0.95), check, of, found, mend)
 }
 
-/// How much of what a NATS server may store is stored (`used`) and promised to streams (`reserved`).
+/// Checks how much of a NATS server's storage is used (`used`) and reserved for streams
+/// (`reserved`).
 #[must_use]
 pub fn server_storage(of: &str, used: u64, reserved: u64, most: u64) -> Finding {
     let check = "nats storage";
@@ -97,7 +99,7 @@ pub fn server_storage(of: &str, used: u64, reserved: u64, most: u64) -> Finding 
     Finding::of_verdict(verdict.max(graded(&share, &0.8, &0.95)), check, of, found, mend)
 }
 
-/// When a NATS server puts what it acknowledged on the disk: at once, or each `interval`.
+/// Checks when a NATS server syncs acknowledged data to the disk: always, or every `interval`.
 #[must_use]
 pub fn sync_interval(of: &str, always: bool, interval: Duration) -> Finding {
     let check = "sync interval";
@@ -116,7 +118,7 @@ pub fn sync_interval(of: &str, always: bool, interval: Duration) -> Finding {
     )
 }
 
-/// A disk on which `may_grow` bytes more may be wanted.
+/// Checks a disk on which up to `may_grow` more bytes may be needed.
 #[must_use]
 pub fn disk(of: &str, room: Room, may_grow: u64) -> Finding {
     let check = "disk";
@@ -134,7 +136,7 @@ pub fn disk(of: &str, room: Room, may_grow: u64) -> Finding {
     Finding::of_verdict(verdict, check, of, found, "make room, or use a larger disk")
 }
 
-/// The memory of an agent's stores, which refuses puts from `limit` on.
+/// Checks the memory of an agent's stores; from `limit` on, puts are refused.
 #[must_use]
 pub fn memory(used: u64, limit: u64) -> Finding {
     let check = "memory";

@@ -22,7 +22,7 @@ fn what_is_worse_is_greater() {
 }
 
 #[test]
-fn a_clock_is_told_from_a_fifth_of_its_limit_on() {
+fn a_clock_warns_from_a_fifth_of_its_limit_on() {
     let limit = Duration::from_millis(500);
     let at = |micros| clock("", Some((micros, Duration::from_millis(1))), limit);
     assert_eq!(
@@ -51,7 +51,7 @@ fn a_clock_is_told_from_a_fifth_of_its_limit_on() {
 }
 
 #[test]
-fn a_certificate_is_told_two_weeks_before_its_end() {
+fn a_certificate_warns_two_weeks_before_its_end() {
     let left = |seconds| certificate("own", Some(Duration::from_secs(seconds)));
     assert_eq!(
         verdicts([
@@ -148,7 +148,7 @@ fn a_stream_wants_a_majority_of_its_copies_and_more_than_one() {
 }
 
 #[test]
-fn storage_is_told_before_it_is_full() {
+fn storage_warns_before_it_is_full() {
     assert_eq!(
         verdicts([
             stream_room("", 79, 100),

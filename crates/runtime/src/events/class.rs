@@ -1,37 +1,38 @@
-//! Which events are kept apart, so that none pushes out those that matter more, and how often each is told.
+//! Classes of events that are stored separately, so that none pushes out more important ones, and
+//! the rate at which each kind is recorded.
 
-/// Events that are kept together. Each class has a ring of its own in memory.
+/// A class of events. Each class has its own ring in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Class {
-    /// What happens to this process and its region: who leads, who comes and goes, settings, lives.
+    /// Changes of this process and its region: leadership, members, settings, lives.
     Process,
-    /// What operators did.
+    /// Actions of operators.
     Operators,
-    /// Whom the doors refused.
+    /// Refusals of the doors.
     Refusals,
-    /// What other regions, strangers or a fault that lasts can bring about again and again.
+    /// Events that other regions, strangers or a persistent fault can cause repeatedly.
     Recurring,
 }
 
-/// How a kind of event is kept.
+/// How a kind of event is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Policy {
     pub(super) class: Class,
-    /// How many of one source are told within a minute; as many as there are where none is said.
+    /// Maximum number of events per minute from one source; `None` if there is no limit.
     pub(super) a_minute: Option<u32>,
 }
 
-/// What is told more often than once a minute is told at least so often where nobody in particular brought it about: it stands for
-/// all shards and peers.
+/// Minimum limit for events without a particular source, if the kind's limit is above one per
+/// minute: they come from all shards and peers.
 pub(super) const OF_NOBODY: u32 = 64;
 
-/// Each is told: the news is that it happens.
+/// For kinds of which every event matters.
 const EACH: u32 = 8;
 
 impl Class {
     pub(super) const ALL: [Self; 4] = [Self::Process, Self::Operators, Self::Refusals, Self::Recurring];
 
-    /// How many of its events are kept.
+    /// How many of its events are kept in memory.
     #[must_use]
     pub const fn kept(self) -> usize {
         match self {
@@ -41,8 +42,9 @@ impl Class {
         }
     }
 
-    /// Its name in those of the journal's entries, if its events take each other's places there too, so that a run of a process never
-    /// has more of them in the journal than [`Class::kept`]. Stored: never renamed.
+    /// The class's part of the names of its entries in the journal, if its events replace each
+    /// other there too, so that a run of a process never has more than [`Class::kept`] of them in
+    /// the journal. Stored: never renamed.
     #[must_use]
     pub const fn journal_slots(self) -> Option<&'static str> {
         match self {
@@ -58,7 +60,7 @@ impl Policy {
         let (class, a_minute) = match kind {
             "operator_act" => (Class::Operators, None),
             "access_refused" | "link_refused" => (Class::Refusals, Some(1)),
-            // Tells how often by itself.
+            // Limits its rate itself.
             "aside" => (Class::Recurring, None),
             "report_refused" | "set_differs" | "lane_refused" | "name_taken" => (Class::Recurring, Some(1)),
             "changes_missing"
@@ -100,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_kind_that_is_treated_apart_is_one_that_the_page_describes() {
+    fn every_kind_with_its_own_policy_is_described_on_the_page() {
         let page = include_str!("../../../../docs/events.md");
         let source = include_str!("class.rs");
         let table = source.split("fn of(").nth(1).unwrap_or_default();

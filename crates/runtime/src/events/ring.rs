@@ -1,11 +1,11 @@
-//! The newest events of one class. Where several sources bring them about, the one with the most events gives way, so that no
-//! flood pushes out what others did.
+//! The newest events of one class. If several sources cause them, the source with the most events
+//! loses its oldest one, so that no flood pushes out the events of others.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use super::{Class, Event, Slot, Source};
 
-/// Whose share of a ring an event takes: of its kind and source.
+/// The share of a ring that an event belongs to: its kind and source.
 type Share = (&'static str, Source);
 
 #[derive(Debug)]
@@ -31,7 +31,7 @@ impl Ring {
         self.kept.push_back(((event.kind, source.clone()), event));
     }
 
-    /// Takes the oldest event out of those whose share is the greatest, and gives its place.
+    /// Removes the oldest event of the largest share and returns its place.
     fn make_room(&mut self) -> usize {
         let most = match self.class.journal_slots() {
             Some(_) => self.greatest_share(),

@@ -1,12 +1,12 @@
-//! Who brought an event about.
+//! The cause of an event.
 
 use std::net::IpAddr;
 
 use isthmus_replication::coordinates::Shard;
 use isthmus_replication::names::{CallerName, RegionName};
 
-/// Who brought an event about, and why it happened: of each the same thing is told only so often, and each has its share of what
-/// is kept. The default is nobody in particular.
+/// Who caused an event, and why. The rate limit applies to each source, and each has its share of
+/// the stored events. The default is no particular source.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Source {
     pub(super) reason: &'static str,
@@ -20,7 +20,8 @@ impl Source {
         Self::named(region.as_str())
     }
 
-    /// Somebody at an address. What an IPv6 network assigns to one site counts as one address.
+    /// Somebody at an address. The range that an IPv6 network assigns to one site counts as one
+    /// address.
     #[must_use]
     pub fn address(address: IpAddr) -> Self {
         match address.to_canonical() {
@@ -32,7 +33,7 @@ impl Source {
         }
     }
 
-    /// Somebody whom the settings name.
+    /// A caller named in the settings.
     #[must_use]
     pub fn caller(caller: &CallerName) -> Self {
         Self::named(caller.as_str())
@@ -45,21 +46,21 @@ impl Source {
         }
     }
 
-    /// The same at one of several doors.
+    /// The same source at one of several doors.
     #[must_use]
     pub fn at(mut self, door: &'static str) -> Self {
         self.who = format!("{door} {}", self.who);
         self
     }
 
-    /// The same in one shard.
+    /// The same source in one shard.
     #[must_use]
     pub fn of_shard(mut self, shard: &Shard) -> Self {
         self.who = format!("{} {shard}", self.who);
         self
     }
 
-    /// The same for one of a closed list of reasons.
+    /// The same source with one of a closed list of reasons.
     #[must_use]
     pub fn because(mut self, reason: &'static str) -> Self {
         self.reason = reason;

@@ -54,7 +54,7 @@ fn the_newest_events_are_kept_in_order() {
 }
 
 #[test]
-fn no_flood_of_one_class_pushes_out_another_and_all_of_it_is_counted() {
+fn a_flood_of_one_class_pushes_out_no_other_and_is_counted() {
     let (events, metrics) = (events(), Metrics::new("test", "0"));
     events.register(&metrics);
     for n in 0..100 {
@@ -83,7 +83,7 @@ fn no_flood_of_one_class_pushes_out_another_and_all_of_it_is_counted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_flood_of_one_source_over_hours_pushes_out_nothing_of_others() {
+async fn hours_of_flood_from_one_source_push_out_nothing_of_others() {
     let events = events();
     for n in 0..40 {
         refuse(&events, &stranger(n));
@@ -111,7 +111,7 @@ async fn a_flood_of_one_source_over_hours_pushes_out_nothing_of_others() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_event_that_is_kept_has_a_place_of_its_own_in_the_journal() {
+async fn each_kept_event_has_its_own_place_in_the_journal() {
     let events = events();
     for n in 0..3_000 {
         refuse(&events, &stranger(n % 50));

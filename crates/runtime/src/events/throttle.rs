@@ -1,5 +1,6 @@
-//! A limit on what repeats: at most so many of one key are reported a minute, and the next report
-//! counts those that were suppressed. Nobody can fill a log, or this table, by repeating something.
+//! A rate limit for repetitions: at most a number of items per key and minute are reported, and the
+//! next report contains the number of suppressed ones. Nobody can fill a log, or this table, by
+//! repeating something.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,12 +8,12 @@ use std::time::Duration;
 use isthmus_replication::reminder::Reminder;
 use isthmus_replication::time::Mono;
 
-/// Things of one key within this time count together.
+/// The window in which items of one key count together.
 pub const WINDOW: Duration = Duration::from_secs(60);
-/// Keys that are kept apart; others within [`WINDOW`] count as one.
+/// Maximum number of keys counted separately; further keys within [`WINDOW`] share one count.
 pub const KEYS: usize = 64;
 
-/// Which of many like things are reported. [`Throttle::take`] is asked about each.
+/// Decides which of many similar items are reported. Call [`Throttle::take`] for each item.
 #[derive(Debug)]
 pub struct Throttle<K> {
     counts: BTreeMap<K, Count>,
@@ -46,8 +47,8 @@ impl<K> Default for Throttle<K> {
 }
 
 impl<K: Ord> Throttle<K> {
-    /// Whether to report this one of `key`: at most `most` are within [`WINDOW`]. If so, how many
-    /// were suppressed since the last report.
+    /// Whether to report this item of `key`: at most `most` are reported within [`WINDOW`]. If so,
+    /// returns the number suppressed since the last report.
     pub fn take(&mut self, now: Mono, key: K, most: u32) -> Option<u64> {
         if self.counts.len() >= KEYS && !self.counts.contains_key(&key) {
             self.forget(now);
@@ -61,7 +62,8 @@ impl<K: Ord> Throttle<K> {
         count.take(now, most)
     }
 
-    /// Forgets the keys whose window has ended. What was suppressed of them counts with the others.
+    /// Removes the keys whose window has ended. Their suppressed items are added to the shared
+    /// count.
     fn forget(&mut self, now: Mono) {
         let others = &mut self.others;
         self.counts.retain(|_, count| {
@@ -94,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_of_a_minute_pass_and_the_next_counts_the_suppressed() {
+    fn the_first_of_a_minute_pass_and_the_next_counts_those_dropped() {
         let mut throttle = Throttle::default();
         let mut reported = |seconds, most| throttle.take(at(seconds), "flood", most);
         assert_eq!(

@@ -1,8 +1,8 @@
-//! Who may use a listener, and what they prove themselves with: `clients` of an agent's door, `operators` of an admin
-//! listener.
+//! Callers of a listener and their credentials: `clients` of an agent's door, `operators` of an
+//! admin listener.
 //!
-//! A listener that other machines reach has TLS and names everybody who may use it. On loopback both may be left out;
-//! callers that are named have to prove themselves there too.
+//! A listener that other machines reach has TLS and names every caller. On loopback both may be
+//! omitted; if callers are named, they have to authenticate there too.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -19,7 +19,7 @@ use super::document::Document;
 use super::error::SettingsError;
 use super::process::check_file;
 
-/// The certificate of a listener, and the CAs of those who prove themselves with one.
+/// The certificate of a listener, and the CAs of client certificates.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TlsSettings {
@@ -27,19 +27,22 @@ pub struct TlsSettings {
     pub certificate: PathBuf,
     /// Its key (PEM), relative to this file.
     pub key: PathBuf,
-    /// The CAs (PEM) that may vouch for callers' certificates; without it callers have tokens.
+    /// The CAs (PEM) of callers' certificates; without it callers have tokens.
     pub clients: Option<PathBuf>,
-    /// The SHA-256 fingerprints, one a line, of keys and certificates of callers that are refused, and of intermediates that they present.
+    /// A list of SHA-256 fingerprints, one per line, of revoked keys and certificates of callers
+    /// and of the intermediates that they present.
     pub revoked: Option<PathBuf>,
 }
 
-/// The SHA-256 of a bearer token, as `isthmus token` prints it: the token itself is in no file of Isthmus.
+/// The SHA-256 of a bearer token, as printed by `isthmus token`. The token itself is in no file of
+/// Isthmus.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, JsonSchema)]
 #[serde(try_from = "String")]
 #[schemars(with = "String")]
 pub struct TokenHash(pub [u8; 32]);
 
-/// Text that is not the hash of a token. It is not repeated: it may be the token itself.
+/// Text that is not the hash of a token. The error does not repeat it, because it may be the token
+/// itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not the hash of a token: write sha256: and 64 hexadecimal digits, as `isthmus token` prints them")]
 pub struct InvalidTokenHash;
@@ -74,29 +77,30 @@ impl fmt::Debug for TokenHash {
     }
 }
 
-/// What an operator may do; each role includes those before it.
+/// The rights of an operator; each role includes the ones before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
-    /// See health, metrics, status, events, traces and the page: nothing that applications stored.
+    /// See health, metrics, status, events, traces and the page, but no data of applications.
     Read,
-    /// Also see what applications stored, pause and resume links, probe, restore what was set aside.
+    /// Also see data of applications, pause and resume links, probe, restore entries that were set
+    /// aside.
     Operate,
-    /// Also drop what was set aside, for good.
+    /// Also permanently delete entries that were set aside.
     Destroy,
 }
 
 /// Buckets that a client may use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Buckets {
-    /// Every one.
+    /// All buckets.
     All,
-    /// These.
+    /// These buckets.
     Named(BTreeSet<BucketName>),
 }
 
 impl Buckets {
-    /// Whether `bucket` is among them.
+    /// Whether `bucket` is included.
     #[must_use]
     pub fn contains(&self, bucket: &BucketName) -> bool {
         match self {
@@ -106,46 +110,48 @@ impl Buckets {
     }
 }
 
-/// What an application may do.
+/// The rights of an application.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BucketRights {
-    /// Where it may get and list.
+    /// The buckets that it may get and list.
     pub read: Buckets,
-    /// Where it may put and delete.
+    /// The buckets in which it may put and delete.
     pub write: Buckets,
 }
 
-/// Somebody who may use a listener: any of the tokens or certificates proves who it is.
+/// A caller of a listener. Any of its tokens or certificates authenticates it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CallerSettings<R> {
-    /// The hashes of its tokens: two while one takes the other's place.
+    /// The hashes of its tokens; two during a rotation.
     pub tokens: Vec<TokenHash>,
     /// Names in its certificates: a URI, or a DNS name.
     pub certificates: Vec<String>,
-    /// What it may do.
+    /// Its rights.
     pub rights: R,
 }
 
-/// A listener of HTTP and who may use it.
+/// An HTTP listener and its callers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DoorSettings<R> {
-    /// Where it listens.
+    /// The address it listens on.
     pub listen: SocketAddr,
-    /// Its certificate; always there where other machines reach it.
+    /// Its certificate; always present if other machines can reach the listener.
     pub tls: Option<TlsSettings>,
-    /// Who may use it; everybody, for everything, where nobody is named.
+    /// Its callers. If there are none, which is possible only on loopback, everybody has all
+    /// rights.
     pub callers: BTreeMap<CallerName, CallerSettings<R>>,
 }
 
-/// The administrative listener, as it was read.
+/// The administrative listener, as read.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct AdminFile {
-    /// Where health, metrics and status are served: a loopback address unless `tls` and `operators` are given.
+    /// The address for health, metrics and status: a loopback address unless `tls` and `operators`
+    /// are given.
     pub listen: Listen,
     /// The listener's certificate.
     pub tls: Option<TlsSettings>,
-    /// Who may use it. `/healthz` and `/readyz` are for everybody.
+    /// The callers. `/healthz` and `/readyz` are open to everybody.
     #[serde(default)]
     pub operators: BTreeMap<Name<CallerName>, OperatorFile>,
 }
@@ -154,13 +160,13 @@ pub(super) struct AdminFile {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct OperatorFile {
-    /// The hashes of its tokens, as `isthmus token` prints them.
+    /// The hashes of its tokens, as printed by `isthmus token`.
     #[serde(default)]
     tokens: Vec<TokenHash>,
     /// The URIs or DNS names of its certificates.
     #[serde(default)]
     certificates: Vec<String>,
-    /// What it may do.
+    /// Its role.
     role: Role,
 }
 
@@ -168,16 +174,16 @@ pub(super) struct OperatorFile {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ClientFile {
-    /// The hashes of its tokens, as `isthmus token` prints them.
+    /// The hashes of its tokens, as printed by `isthmus token`.
     #[serde(default)]
     tokens: Vec<TokenHash>,
     /// The URIs or DNS names of its certificates.
     #[serde(default)]
     certificates: Vec<String>,
-    /// The buckets that it may read; `*` is every one.
+    /// The buckets that it may read; `*` means all.
     #[serde(default)]
     read: Vec<BucketPattern>,
-    /// The buckets that it may write; `*` is every one.
+    /// The buckets that it may write; `*` means all.
     #[serde(default)]
     write: Vec<BucketPattern>,
 }
@@ -227,11 +233,11 @@ impl From<ClientFile> for CallerSettings<BucketRights> {
     }
 }
 
-/// Where a listener's settings stand in their file.
+/// The position of a listener's settings in their file.
 pub(super) struct At<'a> {
-    /// Above `listen` and `tls`.
+    /// The path to `listen` and `tls`.
     pub within: &'a [&'a str],
-    /// The key of those who may use it.
+    /// The key of the callers.
     pub callers: &'a str,
 }
 
@@ -240,7 +246,7 @@ impl At<'_> {
         self.within.iter().chain(rest).copied().collect()
     }
 
-    /// The listener, checked; paths are resolved.
+    /// Checks the listener and resolves its paths.
     pub(super) fn check<R, F: Into<CallerSettings<R>>>(
         &self,
         document: &Document,

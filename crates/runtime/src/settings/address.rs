@@ -1,4 +1,4 @@
-//! Where something listens or is found.
+//! Addresses to listen on or to connect to.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -8,12 +8,12 @@ use isthmus_replication::names::InvalidName;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-/// A place on the network, as written or to be looked up (design.md section 7).
+/// A network address, either literal or to be looked up (design.md section 7).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, JsonSchema)]
 #[serde(try_from = "String")]
 #[schemars(with = "String")]
 pub enum Address {
-    /// `host:port`: one address, connected to as it is.
+    /// `host:port`: one address, used as it is.
     HostPort {
         /// A name, an IPv4 address, or an IPv6 address without its brackets.
         host: String,
@@ -34,7 +34,7 @@ pub enum Address {
     },
 }
 
-/// A NATS server, given as `nats://host:port` or `tls://host:port`, or found through DNS.
+/// A NATS server: `nats://host:port`, `tls://host:port`, or found through DNS.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(try_from = "String")]
 #[schemars(with = "String")]
@@ -45,19 +45,21 @@ pub enum NatsServer {
     Discovered(Address),
 }
 
-/// Where a process listens: an IP address and a port; port 0 takes any free one.
+/// The address that a process listens on: an IP address and a port; with port 0 the system chooses
+/// a free port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(try_from = "String")]
 #[schemars(with = "String")]
 pub struct Listen(pub SocketAddr);
 
-/// The URL of an OTLP receiver: `http://`, without credentials.
+/// The URL of an OTLP receiver: `http://`, without credentials. `https://` parses too, but no TLS
+/// feature of the exporter is enabled.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(try_from = "String")]
 #[schemars(with = "String")]
 pub struct Endpoint(pub String);
 
-/// A string that is not what its place asks for; the text names the mend.
+/// A string that is not a valid address; the text names the fix.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidAddress {
     /// Not one of the three forms of [`Address`].
@@ -74,7 +76,7 @@ pub enum InvalidAddress {
         "{0:?} is not the URL of an OTLP receiver; write http://host:port (a collector near by carries it on over TLS)"
     )]
     Endpoint(String),
-    /// A user name or password in a URL; the URL itself is left out so that no log shows it.
+    /// A user name or password in a URL; the error omits the URL so that no log shows it.
     #[error("a URL must not hold a user name or password; name a credentials file with nats.credentials")]
     Secret,
 }
@@ -156,10 +158,10 @@ impl FromStr for NatsServer {
 }
 
 impl NatsServer {
-    /// The URL to connect to, which may hold a name that is looked up at each connection.
+    /// The URL to connect to, which may contain a name that is resolved at each connection.
     ///
     /// # Errors
-    /// The name whose SRV records are to be looked up instead.
+    /// The name, if SRV records have to be looked up instead.
     pub fn url(&self) -> Result<String, &str> {
         match self {
             Self::Url(url) => Ok(url.clone()),
@@ -222,7 +224,7 @@ macro_rules! from_string {
 }
 from_string!(Address, NatsServer, Listen, Endpoint);
 
-/// A validated name (set, region, group, bucket, process) as a settings file holds it.
+/// A validated name (set, region, group, bucket, process) in a settings file.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Name<T>(pub T);
 
@@ -284,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn a_nats_url_holds_no_secret_and_the_refusal_does_not_repeat_it() {
+    fn a_nats_url_with_a_secret_is_refused_without_repeating_it() {
         assert!("nats://127.0.0.1:7041".parse::<NatsServer>().is_ok());
         assert!("dns:nats.example.org:4222".parse::<NatsServer>().is_ok());
         for text in ["127.0.0.1:4222", "http://a:1", "nats://host", "nats://"] {

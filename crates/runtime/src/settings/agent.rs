@@ -35,7 +35,7 @@ pub(super) struct AgentFile {
     listen: Listen,
     /// The door's certificate.
     tls: Option<TlsSettings>,
-    /// Who may use the door, and for which buckets; everybody by default.
+    /// The callers of the door and their buckets; everybody by default.
     #[serde(default)]
     clients: BTreeMap<Name<CallerName>, ClientFile>,
     /// The administrative listener.
@@ -46,24 +46,24 @@ pub(super) struct AgentFile {
     /// The region's log.
     #[serde(default)]
     log: LogSettings,
-    /// Limits of memory.
+    /// Memory limits.
     #[serde(default)]
     memory: MemoryLimits,
     /// Logs and traces.
     #[serde(default)]
     telemetry: TelemetrySettings,
-    /// How long the process may take to finish once told to stop.
+    /// Time limit for finishing after a signal to stop.
     #[serde(default = "default_drain")]
     drain: Duration,
 }
 
-/// The two limits of an agent's memory (design.md section 6).
+/// The two memory limits of an agent (design.md section 6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct MemoryLimits {
-    /// Above it local puts are refused; deletes pass.
+    /// Above it local puts are refused; deletes are still accepted.
     pub soft: ByteSize,
-    /// Above it apply and readiness stall.
+    /// Above it applying stops and the process is not ready.
     pub hard: ByteSize,
 }
 
@@ -79,13 +79,13 @@ impl Default for MemoryLimits {
 /// `region-agent.yaml`, checked.
 #[derive(Debug, Clone)]
 pub struct AgentSettings {
-    /// What every process has been told.
+    /// The settings of every process.
     pub process: ProcessSettings,
     /// The door for applications.
     pub door: DoorSettings<BucketRights>,
     /// The folder of checkpoints.
     pub data: PathBuf,
-    /// Limits of memory.
+    /// Memory limits.
     pub memory: MemoryLimits,
 }
 
@@ -151,7 +151,7 @@ impl Settings for AgentSettings {
     }
 }
 
-/// A right to a bucket that the set does not know is a slip of the pen.
+/// Refuses a right to a bucket that the set does not know: it is probably a typing error.
 fn check_buckets(process: &ProcessSettings, door: &DoorSettings<BucketRights>) -> Result<(), SettingsError> {
     for (name, client) in &door.callers {
         let rights = [("read", &client.rights.read), ("write", &client.rights.write)];

@@ -1,4 +1,5 @@
-//! A settings file in memory: its text, where each key stands in it, and what the environment changes.
+//! A settings file in memory: its text, the position of each key, and the overrides from the
+//! environment.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -11,10 +12,10 @@ use serde_saphyr::{Error as YamlError, MessageFormatter, Spanned, UserMessageFor
 use super::environment::{Environment, Override};
 use super::error::{Fault, Place, SettingsError};
 
-/// Larger files are refused unread.
+/// Larger files are refused without reading them.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
 
-/// A settings file as it was read.
+/// A settings file as read.
 #[derive(Debug, Clone)]
 pub struct Document {
     path: PathBuf,
@@ -26,7 +27,7 @@ impl Document {
     /// Reads the file at `path`.
     ///
     /// # Errors
-    /// [`SettingsError`] when it can't be read, is larger than 1 MiB or is not UTF-8.
+    /// [`SettingsError`] if it can't be read, is larger than 1 MiB or is not UTF-8.
     pub fn read(path: &Path) -> Result<Self, SettingsError> {
         let unreadable = |source| SettingsError::Unreadable {
             file: path.to_owned(),
@@ -53,7 +54,7 @@ impl Document {
         })
     }
 
-    /// A file at `path` that holds `text`, without reading the disk.
+    /// A file at `path` with the content `text`, without reading the disk.
     #[must_use]
     pub fn from_text(path: impl Into<PathBuf>, text: impl Into<String>) -> Self {
         Self {
@@ -69,13 +70,13 @@ impl Document {
         &self.text
     }
 
-    /// Where the file is.
+    /// The path of the file.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// `path` as it is meant in this file: relative to the folder that holds the file.
+    /// `path` relative to the folder of this file.
     #[must_use]
     pub fn resolve(&self, path: &Path) -> PathBuf {
         match self.path.parent() {
@@ -84,10 +85,10 @@ impl Document {
         }
     }
 
-    /// The content as `T`, changed by `environment`.
+    /// Parses the content as `T`, with the overrides of `environment`.
     ///
     /// # Errors
-    /// [`SettingsError`] with the place in the file, or the variable, that is wrong.
+    /// [`SettingsError`] with the position in the file, or with the variable.
     pub(super) fn parse<T: DeserializeOwned>(
         &mut self,
         environment: &Environment,
@@ -107,7 +108,8 @@ impl Document {
         })
     }
 
-    /// The variable without which the content is not refused for this reason; none where the file is to blame.
+    /// The variable that causes this error, which does not occur without it; `None` if the file
+    /// causes it.
     fn to_blame<T: DeserializeOwned>(&self, message: &str) -> Result<Option<&Override>, SettingsError> {
         let mut suspects = self.overrides.clone();
         for change in &self.overrides {
@@ -158,7 +160,8 @@ impl Document {
         }))
     }
 
-    /// Whether a line may hold a token or a password: by what it says, or by the key of the file that it stands under.
+    /// Whether a line may contain a token or a password, judged by its text or by its top-level
+    /// key.
     fn may_hold_secret(&self, line: usize) -> bool {
         let lines: Vec<&str> = self.text.lines().take(line + 1).collect();
         let says = |word| lines.last().is_some_and(|text| text.contains(word));
@@ -170,8 +173,8 @@ impl Document {
             || section.is_some_and(|key| SECRET_SECTIONS.contains(&key))
     }
 
-    /// The error for the value at `keys`, which reads well and is refused for its meaning. It shows the line of the
-    /// deepest of `keys` that the file holds, or names the variable that set the value.
+    /// The error for the value at `keys`, which parses but is refused for its meaning. It shows the
+    /// line of the deepest of `keys` that is in the file, or names the variable that set the value.
     #[must_use]
     pub fn fault(&self, keys: &[&str], message: impl Into<String>, mend: impl Into<String>) -> SettingsError {
         let overrides = |change: &&Override| {
@@ -188,13 +191,14 @@ impl Document {
         self.invalid(deepest, message.into(), mend.into())
     }
 
-    /// Whether the file itself holds a value at `keys`.
+    /// Whether the file itself has a value at `keys`.
     #[must_use]
     pub fn holds(&self, keys: &[&str]) -> bool {
         self.places(keys).len() == keys.len()
     }
 
-    /// The keys that differ in `other`, two levels deep, such as `log.retention`; what the environment says counts.
+    /// The keys that differ in `other`, two levels deep, such as `log.retention`; overrides from
+    /// the environment are included.
     #[must_use]
     pub(crate) fn changes(&self, other: &Self) -> Vec<String> {
         let tree = |document: &Self| document.merge(&document.overrides).unwrap_or(Value::Null);
@@ -214,7 +218,7 @@ impl Document {
         changes
     }
 
-    /// The places of `keys`, as far down as the file holds them.
+    /// The positions of `keys`, as far down as the file has them.
     fn places(&self, keys: &[&str]) -> Vec<Place> {
         let mut places = Vec::with_capacity(keys.len());
         let Ok(root) = serde_saphyr::from_str::<Spanned<Node>>(&self.text) else {
@@ -235,10 +239,11 @@ fn keys_of(trees: [&Value; 2]) -> BTreeSet<String> {
     objects.flat_map(|object| object.keys().cloned()).collect()
 }
 
-/// Keys of the file under which tokens and passwords may stand, in their place or by mistake: no error repeats what does.
+/// Top-level keys under which tokens and passwords may appear, correctly or by mistake. No error
+/// repeats their values.
 pub(super) const SECRET_SECTIONS: [&str; 3] = ["admin", "clients", "nats"];
 
-/// `text` without what looks like a token of `isthmus token`.
+/// `text` without parts that look like a token of `isthmus token`.
 pub(super) fn masked(text: &str) -> String {
     let is_of_token = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
     let mut parts = text.split(TOKEN);
@@ -251,7 +256,7 @@ pub(super) fn masked(text: &str) -> String {
     masked
 }
 
-/// What the tokens of `isthmus token` begin with.
+/// The prefix of the tokens of `isthmus token`.
 const TOKEN: &str = "isthmus_";
 
 fn mend_of(error: &YamlError) -> String {
@@ -267,7 +272,7 @@ fn mend_of(error: &YamlError) -> String {
     }
 }
 
-/// A YAML node that remembers where its keys and items stand.
+/// A YAML node with the positions of its keys and items.
 enum Node {
     Map(Vec<(Spanned<String>, Node)>),
     Sequence(Vec<Spanned<Node>>),

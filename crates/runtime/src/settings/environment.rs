@@ -1,5 +1,6 @@
-//! Settings that the environment overrides: `ISTHMUS_LINK__LISTEN=127.0.0.1:7121` is the key `link.listen`. What Kubernetes makes of
-//! Services whose names begin with `isthmus` is passed over.
+//! Settings from the environment: `ISTHMUS_LINK__LISTEN=127.0.0.1:7121` overrides the key
+//! `link.listen`. Variables that Kubernetes creates for Services whose names start with `isthmus`
+//! are ignored.
 
 use serde_json::{Map, Value};
 
@@ -9,13 +10,13 @@ use super::service_link;
 
 const PREFIX: &str = "ISTHMUS_";
 
-/// Variables of the prefix that are not settings: they serve tests, development and the tools.
+/// Variables with the prefix that are not settings: tests, development and the tools use them.
 pub const RESERVED: [&str; 3] = [
     "ISTHMUS_NATS_SERVER",
     super::super::clock::OFFSET_FILE_VARIABLE,
     "ISTHMUS_BIN",
 ];
-/// Every variable that starts with this is reserved for tests.
+/// Variables with this prefix are reserved for tests.
 pub const RESERVED_PREFIX: &str = "ISTHMUS_TEST_";
 
 /// One override.
@@ -26,7 +27,7 @@ pub(super) struct Override {
     pub value: Value,
 }
 
-/// The overrides of a process, in the order of their variables' names.
+/// The overrides of a process, sorted by variable.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Environment {
     pub(super) overrides: Vec<Override>,
@@ -41,13 +42,13 @@ impl Environment {
         )
     }
 
-    /// No overrides.
+    /// Without overrides.
     #[must_use]
     pub fn empty() -> Self {
         Self::default()
     }
 
-    /// Takes the settings out of `variables` (name, value); others are ignored.
+    /// Extracts the overrides from `variables` (name, value); others are ignored.
     pub fn new<N: AsRef<str>, V: AsRef<str>>(variables: impl IntoIterator<Item = (N, V)>) -> Self {
         let mut overrides: Vec<_> = variables
             .into_iter()
@@ -74,7 +75,7 @@ fn parse(variable: &str, text: &str) -> Option<Override> {
 }
 
 impl Override {
-    /// Puts the value into `tree`, making the levels above it where they are missing.
+    /// Inserts the value into `tree` and creates missing levels above it.
     pub(super) fn apply(&self, tree: &mut Value) -> Result<(), SettingsError> {
         let (leaf, levels) = self
             .path

@@ -1,11 +1,11 @@
-//! What is wrong with a settings file, where, and how to mend it.
+//! Errors of settings files: what is wrong, where, and the fix.
 
 use std::fmt;
 use std::path::PathBuf;
 
 use crate::printable;
 
-/// A place in a file, counted from 1.
+/// A position in a file, counted from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Place {
     /// The line.
@@ -14,18 +14,18 @@ pub struct Place {
     pub column: u64,
 }
 
-/// A file whose content is refused.
+/// An error in the content of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
     /// The file.
     pub file: PathBuf,
-    /// Where in it, if that is known.
+    /// The position, if known.
     pub place: Option<Place>,
     /// The text of that line.
     pub excerpt: Option<String>,
-    /// What is wrong.
+    /// The error.
     pub message: String,
-    /// What to do about it; empty where the message says it.
+    /// The fix; empty if the message contains it.
     pub mend: String,
 }
 
@@ -37,13 +37,13 @@ pub enum SettingsError {
     Unreadable {
         /// The file.
         file: PathBuf,
-        /// Why.
+        /// The I/O error.
         source: std::io::Error,
     },
-    /// The file's content is refused.
+    /// The file's content is invalid.
     #[error(transparent)]
     Invalid(Box<Fault>),
-    /// The value of an environment variable is refused.
+    /// The value of an environment variable is invalid.
     #[error(
         "environment variable {variable}: {}\n  mend: {mend}",
         printable::line(message)
@@ -51,9 +51,9 @@ pub enum SettingsError {
     Override {
         /// Its name.
         variable: String,
-        /// What is wrong.
+        /// The error.
         message: String,
-        /// What to do about it.
+        /// The fix.
         mend: String,
     },
 }

@@ -44,7 +44,7 @@ pub(super) struct GatewayFile {
     /// Logs and traces.
     #[serde(default)]
     telemetry: TelemetrySettings,
-    /// How long the process may take to finish once told to stop.
+    /// Time limit for finishing after a signal to stop.
     #[serde(default = "default_drain")]
     drain: Duration,
 }
@@ -53,38 +53,38 @@ pub(super) struct GatewayFile {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct LinkFile {
-    /// Where gateways of other regions connect.
+    /// The address for gateways of other regions.
     listen: Listen,
     /// This region's certificate chain (PEM), relative to this file.
     certificate: PathBuf,
     /// Its key (PEM), relative to this file.
     key: PathBuf,
-    /// Where this region finds a peer's gateways, in the place of what set.yaml says.
+    /// The addresses of a peer's gateways, which replace those in set.yaml.
     #[serde(default)]
     dial: BTreeMap<Name<RegionName>, Vec<Address>>,
-    /// A file of SHA-256 fingerprints of keys and certificates that are refused, one a line.
+    /// A file of SHA-256 fingerprints of revoked keys and certificates, one per line.
     revoked: Option<PathBuf>,
 }
 
-/// How a gateway links to other regions.
+/// The settings of a gateway's links to other regions.
 #[derive(Debug, Clone)]
 pub struct LinkSettings {
-    /// Where gateways of other regions connect.
+    /// The address for gateways of other regions.
     pub listen: SocketAddr,
-    /// This region's certificate chain (PEM); readable at start.
+    /// This region's certificate chain (PEM); readable at the start.
     pub certificate: PathBuf,
-    /// Its key (PEM); readable at start.
+    /// Its key (PEM); readable at the start.
     pub key: PathBuf,
-    /// Where to find the gateways of each other region of the set.
+    /// The addresses of the gateways of each other region of the set.
     pub dial: BTreeMap<RegionName, Vec<Address>>,
-    /// A file of SHA-256 fingerprints of keys and certificates that are refused.
+    /// A file of SHA-256 fingerprints of revoked keys and certificates.
     pub revoked: Option<PathBuf>,
 }
 
 /// `gateway.yaml`, checked.
 #[derive(Debug, Clone)]
 pub struct GatewaySettings {
-    /// What every process has been told.
+    /// The settings of every process.
     pub process: ProcessSettings,
     /// The links to other regions.
     pub link: LinkSettings,

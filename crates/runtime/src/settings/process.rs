@@ -1,4 +1,4 @@
-//! What the settings of an agent and of a gateway have in common.
+//! The common settings of agents and gateways.
 
 use std::error::Error;
 use std::net::SocketAddr;
@@ -25,12 +25,14 @@ use super::units::{ByteSize, Duration};
 pub struct NatsSettings {
     /// At least one server.
     pub servers: Vec<NatsServer>,
-    /// A NATS credentials file or the seed of an nkey, relative to the settings file; resolved once checked.
+    /// A NATS credentials file or the seed of an nkey, relative to the settings file; resolved once
+    /// checked.
     pub credentials: Option<PathBuf>,
-    /// The CAs (PEM) that vouch for the servers, relative to the settings file; resolved once checked. With it every connection is
-    /// TLS; without it those to `tls://` servers are, by the system's CAs.
+    /// The CAs (PEM) of the servers' certificates, relative to the settings file; resolved once
+    /// checked. With it every connection uses TLS; without it only connections to `tls://` servers
+    /// do, with the system's CAs.
     pub ca: Option<PathBuf>,
-    /// The JetStream domain, where the region has one.
+    /// The JetStream domain, if the region has one.
     pub domain: Option<String>,
 }
 
@@ -38,9 +40,10 @@ pub struct NatsSettings {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct LogSettings {
-    /// Whether the process may create streams that are missing. For development: production creates them once.
+    /// Whether the process may create missing streams. For development: in production they are
+    /// created once.
     pub create: bool,
-    /// Copies within the region: 1, 3 or 5.
+    /// Replicas within the region: 1, 3 or 5.
     pub replicas: u8,
     /// The size of one shard's stream at which appends are refused.
     pub max_bytes: ByteSize,
@@ -63,17 +66,19 @@ impl Default for LogSettings {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct TelemetrySettings {
-    /// Where spans go; nowhere by default.
+    /// The receiver of spans; none by default.
     pub otlp: Option<Otlp>,
-    /// The share of traces that are recorded, 0 to 1: of those begun here, and of those that clients bring and want recorded.
+    /// The share of traces that are recorded, 0 to 1. It applies to traces that start here, and to
+    /// those from clients that ask for recording.
     pub ratio: f64,
-    /// Whether every trace that a client brings and wants recorded is. One that it does not want recorded never is.
+    /// Whether every trace from a client that asks for recording is recorded. A trace for which the
+    /// client does not ask for it never is.
     pub clients_may_sample: bool,
     /// The filter of logs: a level, or directives such as `info,isthmus_gateway=debug`.
     pub log: String,
-    /// The form of logs.
+    /// The format of logs.
     pub log_format: LogFormat,
-    /// Whether spans show keys. They show a hash otherwise.
+    /// Whether spans contain keys instead of their hashes.
     pub show_keys: bool,
 }
 
@@ -96,7 +101,7 @@ impl Default for TelemetrySettings {
 pub struct Otlp {
     /// `http://host:4317` for gRPC, `http://host:4318` for HTTP.
     pub endpoint: Endpoint,
-    /// How it is spoken to.
+    /// The transport.
     #[serde(default)]
     pub protocol: OtlpProtocol,
 }
@@ -112,18 +117,18 @@ pub enum OtlpProtocol {
     Http,
 }
 
-/// The form of log lines.
+/// The format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
     /// For people.
     #[default]
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
-/// The keys that both files share, as they were read.
+/// The keys that both files share, as read.
 pub(super) struct CommonFile {
     pub set: PathBuf,
     pub region: Name<RegionName>,
@@ -135,37 +140,39 @@ pub(super) struct CommonFile {
     pub drain: Duration,
 }
 
-/// What every process of a region has been told.
+/// The settings of every process.
 #[derive(Debug, Clone)]
 pub struct ProcessSettings {
-    /// What the regions share.
+    /// The settings that the regions share.
     pub set: Arc<SetSettings>,
-    /// The region it belongs to; a member of the set.
+    /// The process's region, a member of the set.
     pub region: RegionName,
     /// Its name within the region.
     pub name: ProcessName,
     /// The region's NATS.
     pub nats: NatsSettings,
-    /// Where health, metrics and status are served.
+    /// The address for health, metrics and status, with its callers.
     pub admin: DoorSettings<Role>,
     /// The region's log.
     pub log: LogSettings,
     /// Logs and traces.
     pub telemetry: TelemetrySettings,
-    /// How long the process may take to finish once told to stop.
+    /// Time limit for finishing after a signal to stop.
     pub drain: Span,
     /// The file these settings were read from.
     pub document: Document,
 }
 
 impl ProcessSettings {
-    /// The files that nobody else should read: its credentials for NATS, the key of its admin listener.
+    /// The files that only their owner should read: the credentials for NATS, and the key of the
+    /// admin listener.
     pub fn secrets(&self) -> impl Iterator<Item = PathBuf> {
         let admin = self.admin.tls.iter().map(|tls| tls.key.clone());
         self.nats.credentials.clone().into_iter().chain(admin)
     }
 
-    /// `error` at the setting under `log` that is at odds with the server; as it is where no setting is.
+    /// `error` at the setting under `log` that conflicts with the server; unchanged if the cause is
+    /// not a setting.
     #[must_use]
     pub fn at_log(&self, setting: Option<&str>, error: impl Error + Send + Sync + 'static) -> anyhow::Error {
         match setting {
@@ -177,16 +184,18 @@ impl ProcessSettings {
 
 /// A checked settings file of a process.
 pub trait Settings: Sized + Send + Sync + 'static {
-    /// The keys of the file that take effect while the process runs, with all that stands below them.
+    /// The keys of the file that take effect while the process runs, including everything below
+    /// them.
     const LIVE: &'static [&'static str];
 
-    /// Reads and checks the file at `path`, changed by `environment`, and the set.yaml that it names.
+    /// Reads and checks the file at `path`, with the overrides of `environment`, and the set.yaml
+    /// that it names.
     ///
     /// # Errors
-    /// [`SettingsError`] with file, line and mend, or with the variable.
+    /// [`SettingsError`] with file, line and fix, or with the variable.
     fn load(path: &Path, environment: &Environment) -> Result<Self, SettingsError>;
 
-    /// What every process has been told.
+    /// The settings of every process.
     fn process(&self) -> &ProcessSettings;
 
     /// Every address that the process listens on.
@@ -252,14 +261,14 @@ impl CommonFile {
     }
 }
 
-/// The path at `keys` as it is meant in the file; refused unless it names a readable file.
+/// The resolved path at `keys`; refused unless it names a readable file.
 pub(super) fn check_file(document: &Document, keys: &[&str], path: &Path) -> Result<PathBuf, SettingsError> {
     let path = document.resolve(path);
     check_readable(document, keys, &path)?;
     Ok(path)
 }
 
-/// Refuses a resolved path at `keys` that names no readable file.
+/// Refuses a resolved path at `keys` that does not name a readable file.
 pub(super) fn check_readable(document: &Document, keys: &[&str], path: &Path) -> Result<(), SettingsError> {
     match std::fs::File::open(path).and_then(|file| file.metadata()) {
         Ok(file) if file.is_file() => Ok(()),

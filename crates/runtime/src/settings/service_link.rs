@@ -1,15 +1,16 @@
-//! Variables that Kubernetes makes of the Services of a namespace, for every pod there: for a Service called `isthmus-agent` they are
-//! `ISTHMUS_AGENT_SERVICE_HOST`, `ISTHMUS_AGENT_PORT_7110_TCP` and more, which look like settings.
+//! Variables that Kubernetes creates in every pod for the Services of its namespace. For a Service
+//! called `isthmus-agent` they are `ISTHMUS_AGENT_SERVICE_HOST`, `ISTHMUS_AGENT_PORT_7110_TCP` and
+//! more, which look like settings.
 
 use std::net::IpAddr;
 
 const PROTOCOLS: [&str; 3] = ["tcp", "udp", "sctp"];
 
-/// Whether a variable is one of these: by its name and by its value. The levels of a setting are separated by `__`, which none of
-/// them has.
+/// Whether a variable is one of these, judged by its name and its value. The levels of a setting
+/// are separated by `__`, which these variables never contain.
 pub(super) fn is_one(variable: &str, value: &str) -> bool {
     let host = variable.ends_with("_SERVICE_HOST") && is_address(value);
-    // The port, or the one of a name.
+    // The port, or a named port.
     let port = || {
         let mut names = after(variable, "_SERVICE_PORT");
         names.any(|name| (name.is_empty() || name.starts_with('_')) && is_number(value))
@@ -18,13 +19,13 @@ pub(super) fn is_one(variable: &str, value: &str) -> bool {
     !variable.contains("__") && (host || port() || link())
 }
 
-/// What follows each `part` of a text.
+/// The text after each occurrence of `part`.
 fn after<'a>(text: &'a str, part: &'static str) -> impl Iterator<Item = &'a str> {
     text.match_indices(part)
         .map(|(at, part)| &text[at + part.len()..])
 }
 
-/// Whether the name goes on like a link to a port: `_7110_TCP_ADDR`.
+/// Whether the name continues like that of a port: `_7110_TCP_ADDR`.
 fn is_of_port(tail: &str, value: &str) -> bool {
     let parts: Vec<&str> = tail.split('_').collect();
     let (number, protocol, what) = match &parts[..] {

@@ -1,4 +1,4 @@
-//! What the regions of a set share, checked.
+//! The settings that the regions of a set share, checked.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -17,18 +17,18 @@ use super::set_check::{DEFAULTS, bucket_fault, buckets, check_head, groups, regi
 use super::set_file::{Kind, SetFile};
 use super::units::ByteSize;
 
-/// xxh3-128 of the bytes of set.yaml. It travels in Hello and in membership: regions compare it.
+/// xxh3-128 of the bytes of set.yaml. Hello and membership contain it, and regions compare it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SetDigest([u8; 16]);
 
 /// One region of the set.
 #[derive(Debug, Clone)]
 pub struct RegionSettings {
-    /// Where other regions find this region's gateways: at least one.
+    /// The addresses of this region's gateways for other regions: at least one.
     pub gateways: Vec<Address>,
-    /// The file with the certificates (PEM) that may vouch for this region, and for no other.
+    /// The file with the CA certificates (PEM) that may vouch for this region, and for no other.
     pub trust: PathBuf,
-    /// The URI that this region's certificates carry.
+    /// The URI in this region's certificates.
     pub identity: String,
 }
 
@@ -37,20 +37,20 @@ pub struct RegionSettings {
 pub struct GroupSettings {
     /// 1 to [`limits::PARTITIONS`].
     pub partitions: u16,
-    /// The regions that hold it: at least one.
+    /// The regions that have it: at least one.
     pub regions: BTreeSet<RegionName>,
 }
 
-/// What a bucket allows. Only doors ask; apply never does (design.md section 6).
+/// The settings of a bucket. Only doors check them; apply never does (design.md section 6).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BucketSettings {
-    /// The group that holds it.
+    /// The group that contains it.
     pub group: GroupName,
-    /// What its cells mean.
+    /// The meaning of its cells.
     pub kind: Kind,
-    /// How long a value lives unless its write says otherwise; `None` is for ever.
+    /// The time to live of a value unless its write sets another; `None` means for ever.
     pub ttl: Option<Duration>,
-    /// The largest value taken.
+    /// The maximum size of a value.
     pub max_value: ByteSize,
 }
 
@@ -70,7 +70,7 @@ pub struct ClockLimits {
 pub struct SetSettings {
     /// The set's name.
     pub name: SetName,
-    /// Raised with each change of the file; at least 1.
+    /// Incremented with each change of the file; at least 1.
     pub generation: u64,
     /// The trust domain of identities.
     pub trust_domain: String,
@@ -80,11 +80,11 @@ pub struct SetSettings {
     pub groups: BTreeMap<GroupName, GroupSettings>,
     /// Limits of clocks.
     pub clock: ClockLimits,
-    /// How long a region without contact to a majority goes on taking writes.
+    /// How long a region without contact to a majority continues to accept writes.
     pub max_offline: Duration,
     /// The lag above which a region counts as behind.
     pub lag_objective: Duration,
-    /// Of the file's bytes.
+    /// The digest of the file's bytes.
     pub digest: SetDigest,
     buckets: BTreeMap<BucketName, BucketSettings>,
     unknown: Option<BucketSettings>,
@@ -98,7 +98,7 @@ impl SetDigest {
         Self(xxhash_rust::xxh3::xxh3_128(bytes).to_be_bytes())
     }
 
-    /// 16 bytes.
+    /// The 16 bytes.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; 16] {
         &self.0
@@ -121,15 +121,16 @@ impl SetSettings {
     /// Reads and checks the file at `path`.
     ///
     /// # Errors
-    /// [`SettingsError`] with file, line and mend.
+    /// [`SettingsError`] with file, line and fix.
     pub fn load(path: &Path) -> Result<Self, SettingsError> {
         Self::from_document(Document::read(path)?)
     }
 
-    /// Checks a file that has been read. The environment does not reach it: its bytes are the same in every region.
+    /// Checks a file that has been read. The environment does not override it: its bytes are the
+    /// same in every region.
     ///
     /// # Errors
-    /// [`SettingsError`] with file, line and mend.
+    /// [`SettingsError`] with file, line and fix.
     pub fn from_document(mut document: Document) -> Result<Self, SettingsError> {
         let file: SetFile = document.parse(&Environment::empty())?;
         check_head(&document, &file)?;
@@ -163,13 +164,14 @@ impl SetSettings {
         &self.document
     }
 
-    /// What `bucket` allows; `None` for a bucket that the set neither names nor creates.
+    /// The settings of `bucket`; `None` for a bucket that the set neither names nor creates.
     #[must_use]
     pub fn bucket(&self, bucket: &BucketName) -> Option<&BucketSettings> {
         self.buckets.get(bucket).or(self.unknown.as_ref())
     }
 
-    /// The bucket as metrics name it: `*` unless set.yaml names it, so that there are not more than that file says.
+    /// The label of the bucket in metrics: `*` unless set.yaml names it, so that the number of
+    /// labels is bounded by that file.
     #[must_use]
     pub fn label_of<'a>(&self, bucket: &'a BucketName) -> &'a str {
         if self.buckets.contains_key(bucket) {
@@ -179,7 +181,7 @@ impl SetSettings {
         }
     }
 
-    /// The groups that `region` holds, in order.
+    /// The groups of `region`, in order.
     pub fn groups_for<'a>(
         &'a self,
         region: &'a RegionName,
@@ -189,20 +191,21 @@ impl SetSettings {
             .filter(move |(_, group)| group.regions.contains(region))
     }
 
-    /// The shards that `region` holds, in order.
+    /// The shards of `region`, in order.
     #[must_use]
     pub fn shards_for(&self, region: &RegionName) -> Vec<Shard> {
         self.shards(|group| group.regions.contains(region))
     }
 
-    /// How many readers of one log a process has at once, at most: a gateway one for each other region and one at the log's head, an agent two
-    /// while it looks back. One more is to spare while one takes another's place.
+    /// The maximum number of concurrent readers of one log in a process: a gateway has one for each
+    /// other region and one at the log's head, an agent two while it rereads. The result includes
+    /// one more, for the time when one reader replaces another.
     #[must_use]
     pub fn readers(&self) -> u32 {
         u32::try_from(self.regions.len()).map_or(u32::MAX, |regions| regions.saturating_add(1))
     }
 
-    /// The shards that both ends of a link hold: what it carries (design.md section 3).
+    /// The shards that both ends of a link have, which the link carries (design.md section 3).
     #[must_use]
     pub fn shards_between(&self, one: &RegionName, other: &RegionName) -> Vec<Shard> {
         self.shards(|group| group.regions.contains(one) && group.regions.contains(other))
@@ -219,7 +222,7 @@ impl SetSettings {
         .collect()
     }
 
-    /// The largest value that any bucket of `region` takes.
+    /// The maximum size of a value in any bucket of `region`.
     #[must_use]
     pub fn max_value(&self, region: &RegionName) -> ByteSize {
         let held = |bucket: &&BucketSettings| {
@@ -237,11 +240,11 @@ impl SetSettings {
         largest.unwrap_or(ByteSize(0))
     }
 
-    /// Checks that the region's NATS server, which takes messages of at most `max_payload` bytes, can store the largest
-    /// value with what a message adds to it (64 KiB).
+    /// Checks that the region's NATS server, which accepts messages of at most `max_payload` bytes,
+    /// can store the largest value with its overhead (64 KiB).
     ///
     /// # Errors
-    /// [`SettingsError`] with the line of the bucket that allows too much.
+    /// [`SettingsError`] with the line of the bucket whose limit is too large.
     pub fn check_max_payload(&self, max_payload: u64) -> Result<(), SettingsError> {
         let room = max_payload.saturating_sub(limits::MESSAGE_OVERHEAD_BYTES as u64);
         let named = self.buckets.iter().map(|(name, bucket)| (name.as_str(), bucket));

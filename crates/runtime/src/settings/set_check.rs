@@ -1,4 +1,4 @@
-//! Turns the keys of `set.yaml` into what a set is, and refuses what does not fit together.
+//! Converts the keys of `set.yaml` into the checked model, and refuses values that conflict.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -15,7 +15,7 @@ use super::units::ByteSize;
 
 const DEFAULT_GROUP: &str = "default";
 const DEFAULT_MAX_VALUE: ByteSize = ByteSize::kib(256);
-/// The key of set.yaml's `buckets` that holds the defaults.
+/// The key in `buckets` of set.yaml with the defaults.
 pub(super) const DEFAULTS: &str = "*";
 
 pub(super) fn check_head(document: &Document, file: &SetFile) -> Result<(), SettingsError> {
@@ -156,7 +156,7 @@ pub(super) fn groups(
     Ok(groups)
 }
 
-/// The named buckets, and what a bucket that is not named allows.
+/// The named buckets, and the settings of a bucket that is not named.
 pub(super) type Buckets = (BTreeMap<BucketName, BucketSettings>, Option<BucketSettings>);
 
 pub(super) fn buckets(
@@ -238,7 +238,8 @@ fn bucket(
     })
 }
 
-/// The error for `key` of bucket `name`, at the bucket itself or, where that is silent, at the defaults it follows.
+/// The error for `key` of bucket `name`, at the bucket itself or, if the bucket does not set the
+/// key, at the defaults.
 pub(super) fn bucket_fault(
     document: &Document,
     name: &str,

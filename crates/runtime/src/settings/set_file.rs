@@ -12,23 +12,23 @@ use serde::{Deserialize, Deserializer};
 use super::address::{Address, Name};
 use super::units::{ByteSize, Duration};
 
-/// What the regions of a set share: the same bytes in every region.
+/// The settings that the regions of a set share: the same bytes in every region.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct SetFile {
-    /// The set's name: in every subject, stream name and certificate.
+    /// The set's name, part of every subject, stream name and certificate.
     pub set: Name<SetName>,
-    /// Raised with each change of this file.
+    /// Incremented with each change of this file.
     pub generation: u64,
     /// The trust domain of the identities in certificates.
     #[serde(default = "trust_domain")]
     pub trust_domain: String,
     /// The member regions by name.
     pub regions: BTreeMap<Name<RegionName>, RegionFile>,
-    /// Groups of buckets by name; `default` exists always.
+    /// Groups of buckets by name; `default` always exists.
     #[serde(default)]
     pub groups: BTreeMap<Name<GroupName>, GroupFile>,
-    /// Buckets by name; `"*"` holds the defaults and says what happens to a bucket that is not named.
+    /// Buckets by name; `"*"` contains the defaults and determines whether unnamed buckets exist.
     #[serde(default)]
     pub buckets: BTreeMap<String, BucketFile>,
     /// Limits of clocks.
@@ -46,11 +46,11 @@ pub(super) struct SetFile {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RegionFile {
-    /// Where other regions find this region's gateways.
+    /// The addresses of this region's gateways for other regions.
     pub gateways: Vec<Address>,
-    /// The certificates (PEM) that may vouch for this region, relative to this file.
+    /// The CA certificates (PEM) that may vouch for this region, relative to this file.
     pub trust: PathBuf,
-    /// The URI that this region's certificates carry, where it is not the usual SPIFFE form.
+    /// The URI in this region's certificates, if it is not the usual SPIFFE form.
     pub identity: Option<String>,
 }
 
@@ -58,30 +58,30 @@ pub(super) struct RegionFile {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct GroupFile {
-    /// Fixed for the life of the set.
+    /// The number of partitions; fixed for the life of the set.
     #[serde(default = "partitions")]
     pub partitions: u16,
-    /// The regions that hold the group; all of them by default.
+    /// The regions that have the group; all of them by default.
     pub regions: Option<Vec<Name<RegionName>>>,
 }
 
-/// One bucket, or the defaults of all.
+/// One bucket, or the defaults for all.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct BucketFile {
-    /// The group that holds the bucket.
+    /// The group that contains the bucket.
     pub group: Option<Name<GroupName>>,
-    /// What the bucket's cells mean.
+    /// The meaning of the bucket's cells.
     pub kind: Option<Kind>,
-    /// How long a value lives unless its write says otherwise.
+    /// The time to live of a value unless its write sets another.
     pub ttl: Option<Duration>,
-    /// The largest value taken.
+    /// The maximum size of a value.
     pub max_value: Option<ByteSize>,
-    /// Under `"*"` alone: whether a bucket that is not named exists.
+    /// Only under `"*"`: whether a bucket that is not named exists.
     pub unknown: Option<UnknownBuckets>,
 }
 
-/// What happens to a bucket that set.yaml does not name.
+/// The treatment of a bucket that set.yaml does not name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum UnknownBuckets {
@@ -91,15 +91,15 @@ pub(super) enum UnknownBuckets {
     Refuse,
 }
 
-/// What a bucket's cells mean (design.md section 4). Fixed for the life of a bucket.
+/// The meaning of a bucket's cells (design.md section 4). Fixed for the life of a bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// One value a key: the newer write wins.
+    /// One value per key: the newer write wins.
     Value,
 }
 
 impl Kind {
-    /// The kinds that the formats carry and this version does not serve.
+    /// The kinds that the formats support but this version does not.
     const LATER: [&str; 4] = ["hash", "set", "counter", "siblings"];
 }
 
@@ -154,7 +154,7 @@ impl Default for ClockFile {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct MembershipFile {
-    /// How long a region without contact to a majority goes on taking writes.
+    /// How long a region without contact to a majority continues to accept writes.
     pub max_offline: Duration,
 }
 

@@ -30,7 +30,7 @@ const GATEWAY: &str = "set: ../set.yaml\nregion: eu-west\nnats: { servers: [\"na
 const MINIMAL_SET: &str =
     "set: shop\ngeneration: 1\nregions:\n  eu-west: { gateways: [\"127.0.0.1:1\"], trust: a.pem }\n";
 
-/// A folder as `isthmus init` writes it.
+/// A folder as created by `isthmus init`.
 struct Folder(TempDir);
 
 impl Folder {
@@ -84,7 +84,7 @@ fn bucket(name: &str) -> BucketName {
     BucketName::parse(name).unwrap()
 }
 
-/// Every part of `expected` is in the error's text.
+/// Checks that the error's text contains every part of `expected`.
 #[track_caller]
 fn refused<T: std::fmt::Debug>(outcome: Result<T, SettingsError>, expected: &[&str]) {
     let text = outcome.expect_err("refused").to_string();
@@ -155,7 +155,7 @@ fn the_digest_is_of_the_bytes_alone() {
     );
 }
 
-/// (what is replaced in [`SET`], by what, what the refusal must say)
+/// (text to replace in [`SET`], replacement, what the error must contain)
 const BAD_SETS: &[(&str, &str, &[&str])] = &[
     (
         "generation: 7",
@@ -277,7 +277,7 @@ const BAD_SETS: &[(&str, &str, &[&str])] = &[
 ];
 
 #[test]
-fn bad_sets_are_refused_with_line_column_and_mend() {
+fn bad_sets_are_refused_with_line_column_and_fix() {
     for (good, bad, expected) in BAD_SETS {
         assert!(SET.contains(good), "{good}");
         refused(set(&SET.replacen(good, bad, 1)), expected);

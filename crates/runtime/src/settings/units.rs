@@ -1,4 +1,4 @@
-//! Quantities as a settings file writes them: always with a unit.
+//! Quantities in settings files, always with a unit.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -6,7 +6,7 @@ use std::fmt;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 
-/// A length of time such as `10s`, `500ms` or `12h`.
+/// A duration such as `10s`, `500ms` or `12h`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Duration(pub std::time::Duration);
 
@@ -14,13 +14,13 @@ pub struct Duration(pub std::time::Duration);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ByteSize(pub u64);
 
-/// A quantity that was not understood; its text names the mend.
+/// A quantity that does not parse; the text names the fix.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct InvalidQuantity(String);
 
 impl Duration {
-    /// Reads `text`, for instance `1h30m`.
+    /// Parses `text`, for example `1h30m`.
     ///
     /// # Errors
     /// [`InvalidQuantity`] without a unit or with one that is not a unit of time.
@@ -52,16 +52,16 @@ impl ByteSize {
         Self(n * 1024 * 1024)
     }
 
-    /// The number of bytes, saturating at what the machine can address.
+    /// The number of bytes, saturating at the maximum that the machine can address.
     #[must_use]
     pub fn bytes(self) -> usize {
         usize::try_from(self.0).unwrap_or(usize::MAX)
     }
 
-    /// Reads `text`, for instance `256KiB`.
+    /// Parses `text`, for example `256KiB`.
     ///
     /// # Errors
-    /// [`InvalidQuantity`] without a unit, with an unknown one, or beyond 64 bits.
+    /// [`InvalidQuantity`] without a unit, with an unknown one, or if it exceeds 64 bits.
     pub fn parse(text: &str) -> Result<Self, InvalidQuantity> {
         let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
         let (number, unit) = text.split_at(digits);
@@ -107,7 +107,8 @@ impl fmt::Display for ByteSize {
     }
 }
 
-/// Hands scalars of any YAML type to `parse` as text, so that a bare number meets the message that names its mend.
+/// Passes scalars of any YAML type to `parse` as text, so that a bare number gets the error that
+/// names the fix.
 struct QuantityVisitor<T> {
     expected: &'static str,
     parse: fn(&str) -> Result<T, InvalidQuantity>,

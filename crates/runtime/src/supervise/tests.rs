@@ -24,7 +24,7 @@ async fn failure_of(supervisor: &Supervisor) -> String {
 }
 
 #[tokio::test]
-async fn the_end_of_work_is_a_failure_of_the_process_whether_by_error_panic_or_return() {
+async fn work_that_errs_panics_or_returns_fails_the_process() {
     let ends: [(End, &str); 3] = [
         (|| Err(OutOfLuck), "task fold failed: out of luck"),
         (|| Ok(()), "task fold ended early"),

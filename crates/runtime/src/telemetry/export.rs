@@ -1,4 +1,4 @@
-//! Spans on their way out: a bounded queue, batches, an OTLP receiver that may be away.
+//! Export of spans: a bounded queue, batches, and an OTLP receiver that may be unreachable.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -21,13 +21,13 @@ use super::ids::Ids;
 use crate::metrics::Metrics;
 use crate::settings::{Otlp, OtlpProtocol};
 
-/// Spans that wait or are under way; more are dropped.
+/// Maximum number of spans that are queued or in flight; more are dropped.
 const QUEUE_SPANS: usize = 8192;
 const BATCH_SPANS: usize = 512;
 const BATCH_DELAY: Duration = Duration::from_millis(500);
 const EXPORT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// A provider that records every span it is asked for: which traces are recorded is decided before.
+/// A provider that records every span: the decision which traces are recorded is made before.
 pub(super) fn provider(
     otlp: &Otlp,
     resource: Vec<KeyValue>,
@@ -76,7 +76,8 @@ fn exporter(otlp: &Otlp) -> Result<OtlpExporter, ExporterBuildError> {
     }
 }
 
-/// Takes what there is room for and counts the rest, which the inner processor would drop without a count.
+/// Accepts spans while there is room and counts the others, which the inner processor would drop
+/// without counting.
 #[derive(Debug)]
 struct Bounded {
     inner: BatchSpanProcessor,
@@ -126,7 +127,7 @@ impl SpanProcessor for Bounded {
     }
 }
 
-/// Counts what leaves and what does not, and says once when a receiver goes and comes back.
+/// Counts exported and failed spans, and logs once when a receiver fails and when it recovers.
 #[derive(Debug)]
 struct Counted {
     inner: OtlpExporter,

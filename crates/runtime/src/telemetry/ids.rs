@@ -1,4 +1,5 @@
-//! Identifiers of traces and spans: random, or, of a trace that several processes begin, the one that they agree on.
+//! Identifiers of traces and spans: random, or the agreed one for a trace that several processes
+//! start.
 
 use std::cell::Cell;
 
@@ -9,11 +10,11 @@ thread_local! {
     static AGREED: Cell<Option<TraceId>> = const { Cell::new(None) };
 }
 
-/// What makes identifiers.
+/// The generator of identifiers.
 #[derive(Debug, Default)]
 pub(super) struct Ids(RandomIdGenerator);
 
-/// Runs `begin`, in which the next trace that this thread begins is `trace`.
+/// Runs `begin`, in which the next trace that this thread starts has the identifier `trace`.
 pub(super) fn agreed<T>(trace: TraceId, begin: impl FnOnce() -> T) -> T {
     AGREED.set(Some(trace));
     let begun = begin();

@@ -1,4 +1,4 @@
-//! The logs of a process: to standard error, by a filter that may change while it runs.
+//! The logs of a process: to standard error, with a filter that may change while it runs.
 
 use std::fmt;
 
@@ -20,7 +20,7 @@ impl fmt::Debug for Logs {
 }
 
 impl Logs {
-    /// Starts them, once in a process.
+    /// Starts the logs, once per process.
     pub(super) fn start(settings: &TelemetrySettings) -> Result<Self, TelemetryError> {
         let (filter, handle) = reload::Layer::new(EnvFilter::try_new(&settings.log)?);
         let form = match settings.log_format {
@@ -46,13 +46,13 @@ impl Logs {
         })))
     }
 
-    /// None at all.
+    /// Without logs.
     #[cfg(test)]
     pub(super) fn off() -> Self {
         Self(Box::new(|_| {}))
     }
 
-    /// Logs by `filter` from now on; the settings have checked it.
+    /// Changes the filter; the settings have checked it.
     pub(super) fn filter(&self, filter: &str) {
         (self.0)(filter);
     }

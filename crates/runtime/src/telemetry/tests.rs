@@ -89,7 +89,7 @@ fn every_hop_of_a_write_lands_in_the_clients_trace() {
 }
 
 #[test]
-fn the_clients_decision_is_honoured_and_new_roots_follow_the_ratio() {
+fn sampling_honours_the_client_and_new_roots_follow_the_ratio() {
     let unsampled = TraceContext { flags: 0, ..CLIENT };
     let (all, exporter) = recorded(1.0);
     assert_eq!(all.root(Some(unsampled), "put").context(), Some(unsampled));
@@ -132,7 +132,7 @@ fn a_client_that_may_not_decide_gets_the_share_that_others_get() {
 }
 
 #[test]
-fn processes_agree_on_the_trace_of_what_nobody_recorded_when_it_began() {
+fn processes_agree_on_the_trace_of_a_change_recorded_belatedly() {
     let (tracer, exporter) = recorded(0.0);
     let slow = tracer.belated(0x51, "slow change", Side::Consumer, Wall::from_millis(1_000));
     let stage = tracer.child_at(
@@ -274,8 +274,8 @@ async fn spans_reach_a_receiver_over_grpc() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn spans_for_which_there_is_no_room_are_counted_and_nobody_waits() {
-    // It takes connections and answers nothing.
+async fn spans_without_room_are_counted_and_nobody_waits() {
+    // It accepts connections but never answers.
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
     let (telemetry, metrics) = exporting(endpoint, OtlpProtocol::Http);
@@ -339,7 +339,7 @@ async fn a_receiver_that_is_away_blocks_nothing_and_is_counted() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn spans_reach_a_receiver_that_was_away() {
-    // Until somebody listens on it the port is taken, and refuses.
+    // The port is bound and refuses connections until somebody listens on it.
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let address = socket.local_addr().unwrap();

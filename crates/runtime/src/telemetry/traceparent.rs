@@ -5,7 +5,8 @@ use isthmus_replication::trace::TraceContext;
 /// The name of the HTTP header.
 pub const HEADER: &str = "traceparent";
 
-/// Reads the header. `None` for anything malformed, which a server treats as no header (W3C Trace Context, 4.3).
+/// Parses the header. `None` if it is malformed, which a server treats as no header (W3C Trace
+/// Context, 4.3).
 #[must_use]
 pub fn parse(text: &str) -> Option<TraceContext> {
     let text = text.trim();
@@ -31,7 +32,7 @@ pub fn parse(text: &str) -> Option<TraceContext> {
     })
 }
 
-/// Writes the header, version 00.
+/// Formats the header, version 00.
 #[must_use]
 pub fn format(context: &TraceContext) -> String {
     format!(

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use isthmus_log::{ReadError, Reader, StoredMessage};
+use isthmus_log::{ReadError, Reader, ReadsLog, StoredMessage};
 use isthmus_replication::coordinates::{Cursor, Sequence};
 use isthmus_replication::fold::{Accepted, Fold, Verdict};
 use isthmus_replication::header::{Header, LifeLink, Record};
@@ -16,9 +16,10 @@ use serde_json::json;
 use super::{AT_A_TIME, HeadTask, NEWEST};
 use crate::start::{StartError, start_reader};
 
-/// A reader that could not be started is asked for again after this long.
+/// The wait before the reader is started again.
 const RETRY: Duration = Duration::from_millis(500);
-/// A log that gives no message for this long before its end is reached is asked again where it ends: it may have lost its tail.
+/// If the reader gets no message for this long before it reaches the log's end, it is started again
+/// with the log's current end: the log may have lost its tail.
 const STALLED: Duration = Duration::from_secs(5);
 
 impl HeadTask {
@@ -53,7 +54,7 @@ impl HeadTask {
                 self.read_at = self.shared.process.clock.mono();
                 self.target = Some(last);
                 self.state = HeadState::Reading;
-                self.look_for_head();
+                self.check_head();
             }
             Err(error) => {
                 tracing::debug!(shard = %self.shard, %error, "the log can't be read yet");
@@ -62,7 +63,8 @@ impl HeadTask {
         }
     }
 
-    /// When the log is opened again because it gives no messages; none once its end was reached.
+    /// When the reader is started again because it gets no messages; none once the log's end was
+    /// reached.
     pub(super) fn stalled_at(&self) -> Option<Mono> {
         let reads_to_end = self.reader.is_some() && self.target.is_some();
         reads_to_end.then(|| self.read_at.after(STALLED))
@@ -82,24 +84,10 @@ impl HeadTask {
         self.start_at = Some(self.shared.process.clock.mono().after(RETRY));
     }
 
-    /// Takes one message and those that are there already.
+    /// Takes one message and those that are ready.
     pub(super) fn read(&mut self, first: Result<StoredMessage, ReadError>) {
-        let mut next = Some(first);
-        for taken in 1.. {
-            match next {
-                Some(Ok(message)) => self.message(&message),
-                Some(Err(error)) => return self.reader_ended(&error),
-                None => break,
-            }
-            if taken == AT_A_TIME {
-                break;
-            }
-            next = self
-                .reader
-                .as_mut()
-                .and_then(|reader| reader.try_next().transpose());
-        }
-        self.look_for_head();
+        self.take_ready(first, AT_A_TIME);
+        self.check_head();
     }
 
     fn message(&mut self, message: &StoredMessage) {
@@ -138,7 +126,7 @@ impl HeadTask {
         }
     }
 
-    /// Through where this region had the log of the origin whose range `header` is.
+    /// The cursor that this region had in the log of the origin whose range `header` describes.
     fn held_of(&self, header: &Header) -> Option<Cursor> {
         match &header.record {
             Record::Range(range) | Record::Gap(range) => {
@@ -148,8 +136,9 @@ impl HeadTask {
         }
     }
 
-    /// The origin's log went on from before what this region holds of it: it lost a tail, and what its own agents do not give
-    /// back only this region, or another one, still has. Every gateway sees it, and the region keeps it once.
+    /// Reports that the origin's log continues from before what this region has of it: it lost a
+    /// tail. What the origin's own agents do not restore is left only in this region or in another
+    /// one. Every gateway detects this, and the region keeps the event once.
     fn tell_lost_tail(&self, origin: &RegionName, held: Cursor, cursor: Cursor) {
         let Some(known) = self.fold.origin(origin).filter(|_| self.is_at_head()) else {
             return;
@@ -224,24 +213,13 @@ impl HeadTask {
         self.take_offered();
     }
 
-    fn reader_ended(&mut self, error: &ReadError) {
-        let now = self.shared.process.clock.mono();
-        if let ReadError::LifeSuspected(_) = error {
-            if self.suspicion.note(now) {
-                self.tell_suspicion(error);
-            }
-        } else {
-            tracing::warn!(shard = %self.shard, %error, "the reader at the log's head ended");
-        }
-        self.start_again(error.to_string());
-    }
-
     fn tell_suspicion(&self, error: &ReadError) {
         let text = format!("the log of {} has lost its tail: {error}", self.shard);
         self.event(self.source(), Severity::Alarm, "life_suspected", text);
     }
 
-    /// The log is read up to its head again, and stays what it was.
+    /// Reports that a suspicion has ended: the log is read up to its head again and is still what
+    /// was read.
     pub(super) fn tell_end_of_suspicion(&mut self) {
         let sound = self.target.is_none() && self.reader.is_some();
         if sound && self.suspicion.take_end(self.shared.process.clock.mono()) {
@@ -253,7 +231,7 @@ impl HeadTask {
         }
     }
 
-    fn look_for_head(&mut self) {
+    fn check_head(&mut self) {
         let reached = self.target.is_some_and(|last| self.fold.at().sequence >= last);
         if reached && self.reader.is_some() {
             self.target = None;
@@ -269,7 +247,7 @@ impl HeadTask {
         }
     }
 
-    /// Sending lanes begin by the lives that the head knows.
+    /// Publishes the fold. Sending lanes learn the lives of the log from it.
     fn tell_fold(&self) {
         if let Some(folds) = self.shared.folds.get(&self.shard) {
             folds.send_replace(Some(Arc::new(self.fold.clone())));
@@ -280,7 +258,7 @@ impl HeadTask {
             .head(&self.shard, |head| head.position = position);
     }
 
-    /// The shard of this head, whoever wrote into its log.
+    /// This shard as the source of events, independent of who wrote to its log.
     fn source(&self) -> Source {
         Source::default().of_shard(&self.shard)
     }
@@ -289,5 +267,28 @@ impl HeadTask {
         let fields = json!({ "group": self.shard.group.as_str(), "partition": self.shard.partition });
         let events = &self.shared.process.events;
         events.record_from(&source, severity, kind, text, fields);
+    }
+}
+
+impl ReadsLog for HeadTask {
+    fn reader(&mut self) -> &mut Option<Reader> {
+        &mut self.reader
+    }
+
+    fn take(&mut self, message: StoredMessage) -> bool {
+        self.message(&message);
+        true
+    }
+
+    fn reader_ended(&mut self, error: &ReadError) {
+        let now = self.shared.process.clock.mono();
+        if let ReadError::LifeSuspected(_) = error {
+            if self.suspicion.note(now) {
+                self.tell_suspicion(error);
+            }
+        } else {
+            tracing::warn!(shard = %self.shard, %error, "the reader at the log's head ended");
+        }
+        self.start_again(error.to_string());
     }
 }

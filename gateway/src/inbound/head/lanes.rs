@@ -1,4 +1,4 @@
-//! The lanes that links bring: one receiving machine each, all appending to one log.
+//! The receiving lanes that links open: one machine each, all appending to one log.
 
 use isthmus_log::AppendError;
 use isthmus_replication::coordinates::Sequence;
@@ -14,13 +14,12 @@ use super::{HeadTask, ToHead};
 use crate::outbox::Outbox;
 use crate::traces::{Hop, LaneTraces};
 
-/// One lane.
 pub(super) struct ReceivingLane {
     pub(super) origin: RegionName,
     pub(super) receiving: Receiving,
     pub(super) traces: LaneTraces,
     outbox: Outbox,
-    /// Whether the Welcome, which reports must not overtake, is on its way.
+    /// Whether the Welcome is queued, which reports must not overtake.
     welcomed: bool,
     violations: mpsc::Sender<String>,
 }
@@ -40,7 +39,7 @@ impl HeadTask {
                 answer,
             } => {
                 let mut lane = self.lane(origin, outbox, violations);
-                // A link that is gone meanwhile needs no answer.
+                // If the link has ended meanwhile, nobody waits for the answer.
                 let _ = answer.send(lane.receiving.poll_welcome());
                 self.lanes.insert(session, lane);
             }
@@ -59,7 +58,7 @@ impl HeadTask {
                 drop(room);
             }
             ToHead::Landmarks { origin, answer } => {
-                // A link that is gone meanwhile needs no answer.
+                // If the link has ended meanwhile, nobody waits for the answer.
                 let held = self.fold.origin(&origin);
                 let answer_frame = LandmarksAnswer {
                     landmarks: self.landmarks.of(&origin).collect(),
@@ -122,7 +121,7 @@ impl HeadTask {
             Ok(None) => {}
             Err(violation) => {
                 self.shared.metrics.refused(violation.label());
-                // The link's task ends the session at the first one.
+                // The link's task ends the session at the first violation.
                 let _ = lane.violations.try_send(violation.to_string());
             }
         }
@@ -161,7 +160,7 @@ impl HeadTask {
         }
     }
 
-    /// Does what the lanes want: appends, reports, events.
+    /// Carries out what the lanes ask for: appends, reports, events.
     pub(super) async fn drive(&mut self) {
         let now = self.shared.log_now();
         let sessions: Vec<u64> = self.lanes.keys().copied().collect();
@@ -180,7 +179,8 @@ impl HeadTask {
         }
     }
 
-    /// Sets aside what can't be decoded before the gap is appended that stands for it, and tells what else happened.
+    /// Sets aside what can't be decoded before the gap that replaces it is appended, and reports
+    /// the other events.
     async fn set_aside(&mut self, session: u64) {
         let mut from_lanes = Vec::new();
         if let Some(lane) = self.lanes.get_mut(&session) {
@@ -255,7 +255,7 @@ impl HeadTask {
     }
 }
 
-/// Whether the link still waits for its answer.
+/// Whether the link still waits for the answer.
 fn is_awaited(offered: &ToHead) -> bool {
     !matches!(offered, ToHead::Open { answer, .. } if answer.is_closed())
 }

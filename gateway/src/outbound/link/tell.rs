@@ -1,4 +1,4 @@
-//! What is told of a link: that it fell, could not be made, or was refused.
+//! The events of a link: that it went down, could not be made, or was refused.
 
 use isthmus_link::Refusal;
 use isthmus_replication::link::frame::GoodbyeReason;
@@ -27,7 +27,7 @@ impl PeerLink {
             .refuse(GoodbyeReason::Certificate, &refusal.to_string());
     }
 
-    /// Keeps and logs an event that the peer may bring about again and again.
+    /// Records an event that the peer can cause repeatedly.
     pub(super) fn event(
         &self,
         reason: &'static str,
@@ -59,7 +59,7 @@ impl PeerLink {
         self.failed(end.label(), &end.to_string());
     }
 
-    /// Shows why there is no link, and tells it as an event where it is news.
+    /// Shows why there is no link, and records an event if the reason is new.
     pub(super) fn failed(&mut self, reason: &'static str, text: &str) {
         let now = self.shared.process.clock.mono();
         self.shared.view.link(&self.peer, |link| {

@@ -19,13 +19,14 @@ use crate::door::query::parse_ttl;
 use crate::door::{Rejection, reject};
 use crate::operation::{Found, Outcome, Refusal};
 
-/// JSON that is nested deeper is answered as base64: an answer is a level around it, and parsers commonly bear 128.
+/// JSON nested deeper than this is answered as base64: the answer adds a level, and parsers
+/// commonly accept 128.
 const DEPTH: usize = 100;
 
 /// One line of a batch.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct OperationLine {
+pub(crate) struct OperationLine {
     /// `put`, `delete` or `get`.
     op: Verb,
     /// The bucket.
@@ -53,7 +54,7 @@ enum Verb {
     Get,
 }
 
-/// What a line asks for.
+/// The request in a line.
 #[derive(Debug)]
 pub enum Asked {
     /// A put or a delete, and how long a value lives.
@@ -62,15 +63,15 @@ pub enum Asked {
     Get(BucketName, Key),
 }
 
-/// A `null` is a value; only a missing one is none.
+/// `null` is a value. Only a missing member is none.
 fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Box<RawValue>>, D::Error> {
     Box::<RawValue>::deserialize(deserializer).map(Some)
 }
 
-/// Reads a line.
+/// Parses a line.
 ///
 /// # Errors
-/// A [`Problem`] that says which part can't be used.
+/// A [`Problem`] that names the part that can't be used.
 pub fn parse(text: &[u8]) -> Result<Asked, Rejection> {
     let line: OperationLine = serde_json::from_slice(text)
         .map_err(|error| reject(ErrorCode::InvalidOperation, format!("not an operation: {error}")))?;
@@ -123,9 +124,9 @@ fn put(line: OperationLine) -> Result<Op, Rejection> {
     Ok(Op::Put { value, content_type })
 }
 
-/// The answer to a line, ended by a line feed.
+/// The answer to a line, terminated by a line feed.
 #[must_use]
-pub fn answer(result: Result<Outcome, Refusal>) -> Bytes {
+pub(super) fn answer(result: Result<Outcome, Refusal>) -> Bytes {
     let object = match result {
         Ok(Outcome::Written(written)) => with_status(200, serde_json::to_value(WrittenBody::from(&written))),
         Ok(Outcome::Found(found)) => return value(&found),
@@ -138,7 +139,7 @@ pub fn answer(result: Result<Outcome, Refusal>) -> Bytes {
 
 /// A problem as a line.
 #[must_use]
-pub fn failure(problem: &Problem) -> Bytes {
+pub(super) fn failure(problem: &Problem) -> Bytes {
     ended(problem.to_value().to_string())
 }
 
@@ -154,7 +155,8 @@ struct FoundLine<'a> {
     value_base64: Option<String>,
 }
 
-/// A value as it was stored. It is not taken apart: JSON takes many times its size in memory.
+/// A value as it was stored. It is not parsed into a tree, because JSON takes many times its size
+/// in memory.
 fn value(found: &Found) -> Bytes {
     let is_json = found.content_type.as_str() == "application/json";
     let line = is_json.then(|| one_line(&found.value)).flatten();
@@ -173,7 +175,8 @@ fn value(found: &Found) -> Bytes {
     )
 }
 
-/// JSON without the ends of lines between its tokens; none of what is nested deeper than parsers bear, or has one in a string.
+/// JSON without line ends between its tokens. None if it is nested deeper than parsers accept, or
+/// has a line end in a string.
 fn one_line(json: &[u8]) -> Option<Vec<u8>> {
     let mut line = json.to_vec();
     let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
@@ -315,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn stored_json_is_answered_as_it_is_on_one_line_and_what_is_none_as_base64() {
+    fn stored_json_is_answered_on_one_line_and_the_rest_as_base64() {
         let line = |json: &str| String::from_utf8(value(&found(json)).to_vec()).unwrap();
         let written = line("{\r\n  \"b\": 1.00000000000000000001,\n  \"a\": \"\\n[\\\"[\"\n}\n");
         assert!(

@@ -1,4 +1,4 @@
-//! The limits that the system sets a running agent.
+//! The limits that the system sets for a running agent.
 
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
@@ -6,23 +6,23 @@ use super::Agent;
 
 impl Agent {
     /// How many files it has open.
-    pub fn open_files(&self) -> usize {
+    pub(crate) fn open_files(&self) -> usize {
         let held = std::fs::read_dir(format!("/proc/{}/fd", self.process.id()));
         held.unwrap().count()
     }
 
     /// Its soft limit of open files.
-    pub fn file_limit(&self) -> u64 {
+    pub(crate) fn file_limit(&self) -> u64 {
         let limits = self.limit(Resource::Nofile, None);
         limits.current.unwrap()
     }
 
-    /// Lets it open so many files, as far as the hard limit allows, or as many as before.
-    pub fn limit_open_files(&self, files: u64) {
+    /// Sets the number of files that it may open, up to the hard limit.
+    pub(crate) fn limit_open_files(&self, files: u64) {
         self.limit(Resource::Nofile, Some(Some(files)));
     }
 
-    /// Sets a soft limit, and gives what it was.
+    /// Sets a soft limit if one is given, and returns the previous limits.
     fn limit(&self, resource: Resource, soft: Option<Option<u64>>) -> Rlimit {
         let pid = Pid::from_raw(self.process.id() as i32);
         let limits = std::fs::read_to_string(format!("/proc/{}/limits", self.process.id())).unwrap();
@@ -42,8 +42,8 @@ impl Agent {
         held
     }
 
-    /// Lets its files grow to so many bytes, or without a limit.
-    pub fn limit_files(&self, bytes: Option<u64>) {
+    /// Lets its files grow to this many bytes, or without a limit.
+    pub(crate) fn limit_files(&self, bytes: Option<u64>) {
         self.limit(Resource::Fsize, Some(bytes));
     }
 }

@@ -11,7 +11,7 @@ const US: &str = "us-east";
 const SOON: Duration = Duration::from_secs(30);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn scenario_29_sigterm_under_load_ends_each_process_in_time_and_loses_nothing() -> anyhow::Result<()> {
+async fn scenario_29_sigterm_under_load_ends_in_time_without_loss() -> anyhow::Result<()> {
     let running = Running::start(&[EU, US], &["--rtt", "20ms"]).await?;
     let load = Load::start(&running.agents(EU), 4);
     let reader = running.agent(US);

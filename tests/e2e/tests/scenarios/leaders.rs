@@ -1,4 +1,4 @@
-//! Leading gateways that die, and ones that are paused and come back.
+//! Leading gateways that are killed, and ones that are paused and continue.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ const US: &str = "us-east";
 const KILLS: usize = 12;
 const BETWEEN_KILLS: Duration = Duration::from_secs(5);
 const SOON: Duration = Duration::from_secs(30);
-/// Twice what is aimed at (p50 1.5 s, max 3 s), for machines that do other things too.
+/// Twice the targets (p50 1.5 s, max 3 s), for machines with other work.
 const MEDIAN_WITHIN: Duration = Duration::from_secs(3);
 const EACH_WITHIN: Duration = Duration::from_secs(6);
 
@@ -21,8 +21,7 @@ async fn two_regions() -> anyhow::Result<Running> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn scenario_16_a_leader_killed_every_five_seconds_under_load_loses_and_repeats_nothing()
--> anyhow::Result<()> {
+async fn scenario_16_repeated_leader_kills_lose_and_repeat_nothing() -> anyhow::Result<()> {
     let running = two_regions().await?;
     let load = Load::start(&running.agents(EU), 4);
     let reader = running.agent(US);
@@ -56,7 +55,7 @@ async fn scenario_16_a_leader_killed_every_five_seconds_under_load_loses_and_rep
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn scenario_10_a_leader_paused_past_its_lease_repeats_nothing_that_counts() -> anyhow::Result<()> {
+async fn scenario_10_a_leader_paused_beyond_its_lease_repeats_nothing() -> anyhow::Result<()> {
     let running = two_regions().await?;
     let load = Load::start(&running.agents(EU), 4);
     let reader = running.agent(US);

@@ -1,4 +1,4 @@
-//! Full memory everywhere.
+//! Full memory in all regions.
 
 use std::time::Duration;
 

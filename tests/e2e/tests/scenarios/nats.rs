@@ -1,4 +1,4 @@
-//! A region's NATS under which things go wrong.
+//! Faults of a region's NATS.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ const US: &str = "us-east";
 const SOON: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn scenario_19_consumers_deleted_under_agents_and_gateways_are_made_again() -> anyhow::Result<()> {
+async fn scenario_19_deleted_consumers_are_made_again() -> anyhow::Result<()> {
     let running = Running::start(&[EU, US], &["--rtt", "20ms"]).await?;
     let load = Load::start(&running.agents(EU), 4);
     let reader = running.agent(US);
@@ -41,7 +41,7 @@ async fn scenario_19_consumers_deleted_under_agents_and_gateways_are_made_again(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn scenario_19_a_log_deleted_under_a_region_is_said_and_its_other_shards_go_on() -> anyhow::Result<()> {
+async fn scenario_19_a_deleted_log_is_reported_and_other_shards_go_on() -> anyhow::Result<()> {
     let running = Running::start(&[EU, US], &["--rtt", "20ms"]).await?;
     let agent = running.agent(EU);
     for n in 0..40 {

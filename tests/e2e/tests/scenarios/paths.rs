@@ -1,4 +1,4 @@
-//! Slow and trembling paths: what is under way stays bounded, and everything arrives.
+//! Slow paths and paths with jitter: what is in flight stays bounded, and everything arrives.
 
 use std::time::Duration;
 
@@ -9,15 +9,15 @@ use tokio::time::{Instant, interval};
 const EU: &str = "eu-west";
 const US: &str = "us-east";
 const SOON: Duration = Duration::from_secs(60);
-/// How long each path has load.
+/// How long each path carries load.
 const LOADED: Duration = Duration::from_secs(10);
 const LARGE_EVERY: Duration = Duration::from_millis(50);
-/// A lane's window and one message more.
+/// A lane's window plus one message.
 const IN_FLIGHT: f64 = (5 << 20) as f64;
-/// Four lanes with their windows, and as much again in buffers beside them.
+/// Four lanes with their windows, and as much again in other buffers.
 const RESIDENT_GROWTH: u64 = 64 << 20;
 
-/// Bytes that the process `name` of a region has in memory.
+/// Resident memory of the process `name` of a region, in bytes.
 fn resident(running: &Running, region: &str, name: &str) -> anyhow::Result<u64> {
     let now = running.now()?;
     let processes = now["regions"][region]["gateways"].as_array().cloned();
@@ -33,7 +33,7 @@ fn resident(running: &Running, region: &str, name: &str) -> anyhow::Result<u64> 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn scenario_18_credit_and_memory_stay_bounded_on_slow_and_trembling_paths() -> anyhow::Result<()> {
+async fn scenario_18_credit_and_memory_stay_bounded_on_bad_paths() -> anyhow::Result<()> {
     let running = Running::start(&[EU, US], &["--rtt", "80ms"]).await?;
     let reader = running.agent(US);
     let leader = running.leader(EU).await?;

@@ -1,5 +1,5 @@
-//! A region on three NATS nodes with three replicas, joined to a region on one: nodes are killed, and with them the leaders of
-//! streams, while clients write.
+//! A region on three NATS nodes with three replicas, linked to a region on one node. Nodes are
+//! killed while clients write, and with them the leaders of streams.
 
 use std::time::{Duration, Instant};
 
@@ -21,7 +21,7 @@ async fn write(agent: &Agent, key: &str, bound: Duration) -> anyhow::Result<()> 
     Ok(())
 }
 
-/// The two regions; everything ends with it.
+/// The two regions. Dropping it ends all processes.
 struct World {
     cluster: NatsCluster,
     _single: NatsServer,
@@ -76,7 +76,7 @@ impl World {
         self.cluster.server(name).context("a node of the cluster")
     }
 
-    /// What a node that lives says of a stream.
+    /// A stream's information from any running node.
     async fn stream(&self, stream: &str) -> anyhow::Result<Value> {
         let urls = self.cluster.urls();
         until(&format!("{stream} is described"), READY_WITHIN, || async {
@@ -93,7 +93,7 @@ impl World {
         .await
     }
 
-    /// Lets other nodes than `node` lead the logs.
+    /// Moves the leadership of the logs away from `node`.
     async fn take_logs_from(&self, node: &str) -> anyhow::Result<()> {
         for partition in 0..4 {
             let log = log(partition);
@@ -112,7 +112,7 @@ impl World {
         Ok(())
     }
 
-    /// When each log was made.
+    /// When each log was created.
     async fn created(&self) -> anyhow::Result<Vec<Value>> {
         let mut created = Vec::new();
         for partition in 0..4 {
@@ -135,7 +135,7 @@ async fn lives(agent: &Agent) -> anyhow::Result<Vec<u64>> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn scenario_44_elections_under_load_begin_no_life_and_make_no_stream() -> anyhow::Result<()> {
+async fn scenario_44_elections_under_load_begin_no_life_or_stream() -> anyhow::Result<()> {
     let mut world = World::start().await?;
     let (eu, us) = (world.eu.clone(), world.us.clone());
     let created = world.created().await?;
@@ -175,7 +175,7 @@ async fn scenario_44_elections_under_load_begin_no_life_and_make_no_stream() -> 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn scenario_43_forwarding_goes_on_when_the_leader_of_the_leases_is_killed() -> anyhow::Result<()> {
+async fn scenario_43_forwarding_survives_the_lease_leaders_death() -> anyhow::Result<()> {
     let mut world = World::start().await?;
     let (eu, us) = (world.eu.clone(), world.us.clone());
     let load = Load::start(&eu, 4);

@@ -1,6 +1,11 @@
-//! Logs that lose an acknowledged tail: one that all agents have applied, one that nobody has read, one that no agent has read and
-//! another region has already, one that stopped agents hold beyond what another region has (an earlier copy of NATS' files was put
-//! back under them), or all of it (NATS lost its disk).
+//! Logs that lose an acknowledged tail. The lost tail is one of:
+//!
+//! - what all agents have applied;
+//! - what nobody has read;
+//! - what no agent has read and another region already has;
+//! - what stopped agents hold beyond what another region has (an earlier copy of NATS' files was
+//!   restored while they were stopped);
+//! - the whole log (NATS lost its disk, or the stream was deleted).
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,25 +21,29 @@ use crate::oracle::LogId;
 use crate::plan::Fault;
 use crate::world::{Slot, World};
 
-/// After an applied tail is lost the processes of its region are left alone so long: what they hold must be given back first.
+/// How long the processes of a region are left alone after an applied tail is lost: the agents must
+/// first restore what they hold.
 const PROTECTED: Duration = Duration::from_secs(20);
-/// The agents that have not read a tail stay away so long, for another region to have it.
+/// How long the agents that have not read a tail stay down, so that another region receives it.
 const AWAY: Duration = Duration::from_secs(4);
-/// After a copy of NATS' files was made, other regions get what follows for so long, and the agents alone for so long again.
+/// After NATS' files were copied, other regions receive the messages that follow for this long.
+/// Then only the agents do, for this long again.
 const COPIED: Duration = Duration::from_secs(2);
-/// A stream that was deleted is made again after so long.
+/// How long it takes until a deleted stream is created again.
 const MISSED: Duration = Duration::from_secs(30);
-/// Stopped agents go on so long after other regions reach the region again: those are the first to notice.
+/// How long agents stay stopped after other regions can reach the region again: those must notice
+/// the loss first.
 const STOPPED: Duration = Duration::from_secs(9);
 
-/// What is to be lost as soon as it is there.
+/// What is to be lost as soon as it exists.
 #[derive(Debug)]
 enum Wanted {
-    /// What nobody has read.
+    /// Messages that nobody has read.
     Unread,
-    /// What no agent has read, for another region.
+    /// Messages that no agent has read and that another region is to have.
     Forwarded,
-    /// The agents are away, and what follows `keep_through` is on its way to the other regions, through `through`.
+    /// The agents are down, and the messages after `keep_through`, up to `through`, are on their
+    /// way to the other regions.
     UnderWay {
         id: LogId,
         keep_through: Sequence,
@@ -43,24 +52,24 @@ enum Wanted {
     },
 }
 
-/// A region whose NATS is put back to an earlier copy.
+/// A region whose NATS is restored from an earlier copy.
 #[derive(Debug)]
 struct Restore {
     site: usize,
-    /// How far each log went when the copy was made.
+    /// The last sequence of each log in the copy.
     copied: BTreeMap<Shard, Sequence>,
     phase: Phase,
     until: Duration,
 }
 
-/// How far a restore has come.
+/// The phase of a restore.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
-    /// What follows the copy reaches the other regions.
+    /// Messages after the copy reach the other regions.
     Forwarded,
-    /// What follows reaches nobody but the agents: the region is cut off.
+    /// Messages reach only the region's agents: the region is cut off.
     CutOff,
-    /// The agents are stopped over the loss, and the other regions are back.
+    /// The agents are stopped during the loss, and the other regions can reach the region again.
     Stopped,
 }
 
@@ -78,7 +87,7 @@ impl Tails {
         self.protected.get(&site).is_some_and(|until| *until > now)
     }
 
-    /// Draws a loss; whether it happened at once.
+    /// Draws a loss. Returns whether it happened at once.
     pub(super) fn begin(&mut self, world: &mut World) -> bool {
         let wanted = match world.random.u32(0..3) {
             0 => return self.lose_applied(world),
@@ -89,11 +98,12 @@ impl Tails {
         false
     }
 
-    /// Copies the files of a region's NATS, to put them back later; whether that is a loss at once: never.
+    /// Copies the files of a region's NATS, to restore them later. Never a loss at once, so it
+    /// returns false.
     pub(super) fn begin_restore(&mut self, world: &mut World) -> bool {
         let site = world.random.usize(0..world.sites.len());
         if self.restore.is_none() && self.is_whole(world, site) {
-            let span = |shard: &Shard| world.sites[site].nats.look(shard, |log| log.span().1);
+            let span = |shard: &Shard| world.sites[site].nats.with_log(shard, |log| log.span().1);
             let copied = world
                 .shards
                 .iter()
@@ -142,7 +152,8 @@ impl Tails {
         }
     }
 
-    /// Loses everything that a region's NATS holds; at times its agents are killed with it.
+    /// Loses everything that a region's NATS holds. In half of the cases its agents are killed with
+    /// it.
     pub(super) fn lose_disk(&mut self, world: &mut World) -> bool {
         let site = world.random.usize(0..world.sites.len());
         if !self.is_whole(world, site) {
@@ -163,7 +174,8 @@ impl Tails {
         true
     }
 
-    /// Deletes a region's streams of leases and journals; at times those of its logs.
+    /// Deletes a region's streams of leases and journals, and in half of the cases those of its
+    /// logs.
     pub(super) fn delete_streams(&mut self, world: &mut World) -> bool {
         let site = world.random.usize(0..world.sites.len());
         if !self.is_whole(world, site) {
@@ -189,7 +201,7 @@ impl Tails {
         true
     }
 
-    /// Ends what is under way.
+    /// Ends the losses in progress.
     pub(super) fn heal(&mut self, world: &mut World) {
         if let Some(restore) = self.restore.take() {
             cut_off(world, restore.site, false);
@@ -198,7 +210,7 @@ impl Tails {
         *self = Self::default();
     }
 
-    /// Loses what is wanted if it is there; which fault that was.
+    /// Loses the wanted tail if it exists. Returns the fault that happened.
     pub(super) fn step(&mut self, world: &mut World) -> Option<Fault> {
         if self.step_restore(world) {
             return Some(Fault::TornRestore);
@@ -252,12 +264,12 @@ impl Tails {
         }
     }
 
-    /// A log with messages that nobody has read: through where it was read, and its end.
+    /// A log with messages that nobody has read: the last sequence read, and the last sequence.
     fn unread(&self, world: &mut World) -> Option<(LogId, Sequence, Sequence)> {
         let id = any_log(world);
         let site = id.0;
         let read = world.oracle.last(&id);
-        let last = world.sites[site].nats.look(&id.1, |log| log.span().1)?;
+        let last = world.sites[site].nats.with_log(&id.1, |log| log.span().1)?;
         let free = !world.oracle.is_disturbed(&id) && !self.protects(site, world.time.now());
         (last > read && free).then_some((id, read, last))
     }
@@ -279,7 +291,7 @@ impl Tails {
         true
     }
 
-    /// Whether all agents of a region serve what their undisturbed logs hold.
+    /// Whether all agents of a region serve, and its logs are undisturbed.
     fn is_whole(&self, world: &World, site: usize) -> bool {
         let agents = world
             .slots
@@ -309,7 +321,7 @@ fn any_log(world: &mut World) -> LogId {
     (site, shard)
 }
 
-/// Kills the agents of a region at once, for so long.
+/// Kills all running agents of a region. They stay down for `down`.
 fn kill_agents(world: &mut World, site: usize, down: Duration) {
     for slot in 0..world.slots.len() {
         let machine = &world.slots[slot].machine;
@@ -338,7 +350,7 @@ fn wake_agents(world: &mut World, site: usize) {
     }
 }
 
-/// Through where the checkpoints of a region's agents hold each log.
+/// Through which sequence the checkpoints of a region's agents hold each log.
 fn checkpointed(world: &World, site: usize) -> BTreeMap<Shard, Sequence> {
     let mut through = BTreeMap::new();
     for (_, _, handle) in world.handles().iter().filter(|(_, index, _)| *index == site) {
@@ -352,12 +364,12 @@ fn lose(world: &mut World, fault: Fault, id: &LogId, keep_through: Sequence) {
     lose_under(world, fault, id, keep_through, Sequence::NONE);
 }
 
-/// Loses a tail. Where no agent runs, checkpoints hold what was lost through `checkpointed`.
+/// Loses a tail. If no agent runs, checkpoints hold what was lost through `checkpointed`.
 fn lose_under(world: &mut World, fault: Fault, id: &LogId, keep_through: Sequence, checkpointed: Sequence) {
     let (site, shard) = id;
     let last = world.sites[*site]
         .nats
-        .look(shard, |log| log.span().1)
+        .with_log(shard, |log| log.span().1)
         .unwrap_or_default();
     let text = format!(
         "{} {shard} after {keep_through} of {last}",

@@ -1,4 +1,5 @@
-//! What is set aside as overwritten unseen is what was: no more ever, and no less once everything has come to rest.
+//! Checks the writes set aside as overwritten unseen: never a write that was not, and every one
+//! that was once all is at rest.
 
 use std::collections::BTreeSet;
 
@@ -8,14 +9,15 @@ use super::Oracle;
 use crate::site::Site;
 
 impl Oracle {
-    /// How many writes of any region were overwritten unseen.
+    /// How many writes of all regions were overwritten unseen.
     pub fn conflicts(&self) -> u64 {
         let logs = self.logs.values();
         logs.map(|log| log.reference.conflicts.len() as u64).sum()
     }
 
-    /// Whether the journals of all regions name every write of theirs that was overwritten unseen, and no other; what they do not.
-    /// `all` says that none may be missing: no agent ended with what it had not stored.
+    /// Checks that the journals of every region name each of its writes that was overwritten
+    /// unseen, and no other. Returns the first difference. `all` means that none may be missing: no
+    /// agent ended with entries that it had not stored.
     pub fn aside_differs(&self, sites: &[Site], all: bool) -> Option<String> {
         for (index, site) in sites.iter().enumerate() {
             let logs = self.logs.iter().filter(|((of, _), _)| *of == index);
@@ -24,7 +26,7 @@ impl Oracle {
                 let conflicts = log.reference.conflicts.iter();
                 wanted.extend(conflicts.map(|version| format!("conflict-{}-{version}", shard.partition)));
                 let journal = JournalName::Aside(shard.group.clone());
-                let entries = site.nats.look_into_journal(&journal).into_iter();
+                let entries = site.nats.journal_entries(&journal).into_iter();
                 named.extend(entries.map(|entry| entry.name.as_str().to_owned()));
             }
             named.retain(|name| name.starts_with("conflict-"));

@@ -1,5 +1,5 @@
-//! What regions compare of each other while they run (docs/decisions/0017): in a run whose logs lose nothing no part may be found
-//! different, whatever else happens.
+//! What regions compare with each other while they run (docs/decisions/0017). In a run whose logs
+//! lose nothing, no part may ever differ, whatever else happens.
 
 use std::collections::BTreeMap;
 
@@ -11,19 +11,20 @@ use isthmus_replication::time::Mono;
 
 use super::Oracle;
 
-/// When every agent tells: what is held back after a new life is looked at here by other means.
+/// A time at which every agent gives its sample: the hold-back after a new life is checked by other
+/// means.
 const ANY_TIME: Mono = Mono::from_nanos(u64::MAX);
 
-/// What was seen of every agent's stores.
+/// The samples of every agent's stores.
 #[derive(Debug, Default)]
 pub(super) struct Compared {
     observed: BTreeMap<(String, Shard), Observed>,
-    /// How many parts of two regions had to be equal.
+    /// How often a part of two regions had to be equal.
     parts: u64,
 }
 
 impl Oracle {
-    /// Looks at every store, and compares those of different regions.
+    /// Samples every store, and compares those of different regions.
     pub fn compare(&mut self, handles: &[(String, usize, ShardHandle)]) {
         if self.any_disturbed() || !self.left_behind.is_empty() || !self.excused.is_empty() {
             self.compared.observed.clear();
@@ -31,7 +32,7 @@ impl Oracle {
         }
         let mut samples: Vec<(&str, usize, Sample)> = Vec::new();
         for (name, site, handle) in handles {
-            let sample = self.compared.look(name, handle);
+            let sample = self.compared.observe(name, handle);
             samples.extend(sample.map(|sample| (name.as_str(), *site, sample)));
         }
         let mut wrong = Vec::new();
@@ -53,14 +54,14 @@ impl Oracle {
         self.violations.extend(wrong);
     }
 
-    /// How many parts of two regions had to be equal so far.
+    /// How often a part of two regions had to be equal so far.
     pub fn compared_parts(&self) -> u64 {
         self.compared.parts
     }
 }
 
 impl Compared {
-    fn look(&mut self, name: &str, handle: &ShardHandle) -> Option<Sample> {
+    fn observe(&mut self, name: &str, handle: &ShardHandle) -> Option<Sample> {
         let key = (name.to_owned(), handle.shard().clone());
         let observed = self.observed.entry(key).or_default();
         let served = handle.served();
@@ -70,7 +71,7 @@ impl Compared {
             observed.interrupt();
             return None;
         };
-        observed.look(Mono::default(), included, served.store.parts());
+        observed.observe(Mono::default(), included, served.store.parts());
         let agent = ProcessName::parse("agent").ok()?;
         observed.sample(ANY_TIME, handle.shard(), &agent, WriterId(0))
     }

@@ -1,5 +1,5 @@
-//! What a lane that is behind leaves out must not be missed: whoever applies its ranges finds the same writes of other regions
-//! overwritten unseen as one who applies every message of the origin's log.
+//! What a lane that is behind leaves out must make no difference: its ranges overwrite the same
+//! writes of other regions unseen as all messages of the origin's log would.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,7 +17,8 @@ use crate::garble::Garbled;
 use crate::reference::Held;
 
 impl Oracle {
-    /// Compares a range that comes next with what it stands for, if the origin's log still has that.
+    /// Compares a range that comes next with the messages it stands for, if the origin's log still
+    /// has them.
     pub(super) fn judge_conflation(&mut self, id: &LogId, message: &StoredMessage) {
         let Ok(header) = &message.header else { return };
         let Record::Range(range) = &header.record else {
@@ -41,7 +42,8 @@ impl Oracle {
         }
     }
 
-    /// What a range stood for may be missing where it was sent, also what it left out.
+    /// Everything that a range stood for may be missing where it was sent, including what it left
+    /// out.
     pub fn garbled(
         &mut self,
         Garbled {
@@ -67,7 +69,8 @@ impl Oracle {
         }
     }
 
-    /// What the log holds, and every change of the messages that a range which comes next stands for.
+    /// The cells of the log, and all changes of the messages that a range stands for, if the range
+    /// comes next.
     fn stands_for(
         &self,
         (site, shard): &LogId,
@@ -113,7 +116,8 @@ fn changes(origin: &RegionName, message: &StoredMessage) -> Vec<Change> {
         .unwrap_or_default()
 }
 
-/// The writes of other regions than `origin` that `changes`, one after the other, overwrite without having seen them.
+/// The writes of other regions than `origin` that `changes`, applied in order, overwrite without
+/// having seen them.
 fn overwritten(
     cells: &BTreeMap<CellId, Held>,
     origin: &RegionName,

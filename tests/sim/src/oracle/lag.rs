@@ -1,4 +1,4 @@
-//! What is true of how far a log is behind.
+//! The true lag of a log.
 
 use isthmus_replication::coordinates::Position;
 use isthmus_replication::header::{Header, Record};
@@ -7,14 +7,14 @@ use isthmus_replication::time::Wall;
 use super::{LogId, Oracle};
 
 impl Oracle {
-    /// Whether a log once lost a tail: it has no one history, and what was applied from it or
-    /// through it can be taken back.
+    /// Whether a log once lost a tail. It then has no single history, and what was applied from it
+    /// or through it can be taken back.
     pub fn has_lost(&self, id: &LogId) -> bool {
         self.logs.get(id).is_some_and(|log| log.has_lost)
     }
 
-    /// When the oldest record with an own stamp was stored that comes after `applied` in a log; the outer none while that is of
-    /// another life than the log's.
+    /// When the oldest record with an own stamp after `applied` was stored in a log. The outer
+    /// `None` means that `applied` is of another life than the log's.
     pub fn oldest_own_after(&self, id: &LogId, applied: Position) -> Option<Option<Wall>> {
         let log = self.logs.get(id)?;
         if log.reference.life()? != applied.life {

@@ -1,4 +1,5 @@
-//! Each rule finds a violation that is planted in a tree of the test's own, and finds nothing in a tree that keeps it.
+//! Each rule finds a violation that is planted in the test's own tree, and finds none in a tree
+//! without it.
 #![allow(clippy::expect_used)]
 
 mod crates;

@@ -1,4 +1,4 @@
-use isthmus_tidy::{Tree, code, containers, events};
+use isthmus_tidy::{Tree, code, containers, events, names, text};
 
 use crate::tree::{LOG_SOURCE, finds, passes, sound, write};
 
@@ -123,8 +123,8 @@ fn a_channel_without_bound() {
 #[test]
 fn a_command_that_writes_to_the_terminal_itself() {
     for line in [
-        "println!(\"{told}\");",
-        "std::eprint!(\"{told}\");",
+        "println!(\"{text}\");",
+        "std::eprint!(\"{text}\");",
         "io::stderr().lock();",
         "use std::io::{Write, stdout};",
         "let out = stdout();",
@@ -146,6 +146,53 @@ fn a_command_that_writes_to_the_terminal_itself() {
         "cli/src/commands/planted.rs",
         "fn planted() {\n    command.stdout(log).stderr(Stdio::null());\n    line(output.stdout);\n}\n",
     );
+}
+
+#[test]
+fn a_word_that_hides_what_is_meant() {
+    for line in [
+        "let told = 1;",
+        "self.told_by_peer();",
+        "struct PeerBoard;",
+        "enum Over { End }",
+    ] {
+        let text = format!("fn planted() {{\n    {line}\n}}\n");
+        finds(names::banned, LOG_SOURCE, &text, 2);
+    }
+    let sound = "fn planted(over: bool, keyboard: Keyboard) {\n    record(\"told\");\n}\n";
+    passes(names::banned, LOG_SOURCE, sound);
+}
+
+#[test]
+fn a_general_noun_for_two_types() {
+    let two = "struct Session;\n\nmod inner {\n    type Session = u8;\n}\n";
+    finds(names::shared, LOG_SOURCE, two, 4);
+    passes(
+        names::shared,
+        LOG_SOURCE,
+        "struct Session;\n\nenum SessionEvent {}\n",
+    );
+}
+
+#[test]
+fn a_name_that_tells_a_story() {
+    let text = |length| format!("#[test]\nfn {}() {{}}\n", "n".repeat(length));
+    finds(names::length, LOG_SOURCE, &text(names::MAXIMUM_NAME + 1), 2);
+    passes(names::length, LOG_SOURCE, &text(names::MAXIMUM_NAME));
+}
+
+#[test]
+fn a_comment_that_is_too_wide() {
+    let comment = |length| format!("fn planted() {{\n    //{}\n}}\n", "é".repeat(length));
+    finds(
+        text::comment_width,
+        LOG_SOURCE,
+        &comment(text::COMMENT_WIDTH - 5),
+        2,
+    );
+    passes(text::comment_width, LOG_SOURCE, &comment(text::COMMENT_WIDTH - 6));
+    let table = format!("//! | {} |\n", "a".repeat(text::COMMENT_WIDTH));
+    passes(text::comment_width, LOG_SOURCE, &table);
 }
 
 #[test]

@@ -5,13 +5,13 @@ use std::path::Path;
 use isthmus_tidy::{Tree, Violation};
 use tempfile::TempDir;
 
-pub const LOG: &str = "crates/log/Cargo.toml";
-pub const LOG_SOURCE: &str = "crates/log/src/planted.rs";
-pub const CORE: &str = "crates/replication/Cargo.toml";
-pub const CORE_SOURCE: &str = "crates/replication/src/planted.rs";
+pub(crate) const LOG: &str = "crates/log/Cargo.toml";
+pub(crate) const LOG_SOURCE: &str = "crates/log/src/planted.rs";
+pub(crate) const CORE: &str = "crates/replication/Cargo.toml";
+pub(crate) const CORE_SOURCE: &str = "crates/replication/src/planted.rs";
 
-/// A small tree that keeps every rule.
-pub fn sound() -> TempDir {
+/// A small tree that every rule accepts.
+pub(crate) fn sound() -> TempDir {
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let root = folder.path();
     write(
@@ -60,18 +60,19 @@ pub fn sound() -> TempDir {
     folder
 }
 
-pub fn write(root: &Path, path: &str, text: &str) {
+pub(crate) fn write(root: &Path, path: &str, text: &str) {
     let path = root.join(path);
     fs::create_dir_all(path.parent().expect("a file has a folder")).expect("the folder can be made");
     fs::write(path, text).expect("the file can be written");
 }
 
-pub fn execute(root: &Path, path: &str) {
+pub(crate) fn execute(root: &Path, path: &str) {
     fs::set_permissions(root.join(path), fs::Permissions::from_mode(0o755)).expect("its owner may change it");
 }
 
-/// Plants `text` at `path` in a sound tree; the rule must have been silent before and must name that place after.
-pub fn finds(rule: impl Fn(&Tree) -> Vec<Violation>, path: &str, text: &str, line: usize) {
+/// Plants `text` at `path` in a sound tree. The rule must find nothing before, and that place
+/// after.
+pub(crate) fn finds(rule: impl Fn(&Tree) -> Vec<Violation>, path: &str, text: &str, line: usize) {
     let folder = sound();
     let before = rule(&Tree::read(folder.path()).expect("the tree is readable"));
     assert!(before.is_empty(), "in the sound tree: {before:?}");
@@ -85,8 +86,8 @@ pub fn finds(rule: impl Fn(&Tree) -> Vec<Violation>, path: &str, text: &str, lin
     );
 }
 
-/// Plants `text` at `path` in a sound tree; the rule must stay silent.
-pub fn passes(rule: impl Fn(&Tree) -> Vec<Violation>, path: &str, text: &str) {
+/// Plants `text` at `path` in a sound tree. The rule must find nothing.
+pub(crate) fn passes(rule: impl Fn(&Tree) -> Vec<Violation>, path: &str, text: &str) {
     let folder = sound();
     write(folder.path(), path, text);
     let found = rule(&Tree::read(folder.path()).expect("the tree is readable"));

@@ -1,4 +1,5 @@
-//! Callers that read nothing of large answers, on real connections: the bytes that a door holds for them.
+//! Callers that do not read large responses, on real connections: the bytes that a door holds for
+//! them.
 
 use axum::http::Method;
 use axum::routing::any;
@@ -8,14 +9,14 @@ use tokio::net::TcpSocket;
 use super::*;
 use crate::held::ALLOWANCE;
 
-/// More than the system's buffers between the door and a caller take.
+/// More than the system buffers between the door and a caller.
 const LARGE: usize = 8 * 1024 * 1024;
 const ROOM: usize = 4 * LARGE;
 const CALLERS: usize = 16;
-/// Instead of the status of an answer that broke off before it.
+/// Represents a response that was cut off before its status.
 const CUT: u16 = 0;
 
-/// A door that answers what is asked for.
+/// A door with whole, streamed and small responses.
 struct LargeDoor {
     address: SocketAddr,
     held: HeldBytes,
@@ -48,7 +49,7 @@ impl LargeDoor {
         }
     }
 
-    /// A caller that has little room for what it does not read.
+    /// A caller with small buffers for what it does not read.
     async fn ask(&self, method: Method, path: &str) -> TcpStream {
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_recv_buffer_size(4096).unwrap();
@@ -88,7 +89,7 @@ impl LargeDoor {
 }
 
 #[tokio::test]
-async fn answers_that_are_not_read_are_held_within_bounds_and_small_ones_are_always_given() {
+async fn unread_answers_are_bounded_and_small_ones_always_given() {
     let door = LargeDoor::open().await;
     let callers = door.ask_by_many(Method::GET, "/whole").await;
     let given = callers.iter().filter(|(_, status)| *status == 200).count();
@@ -113,7 +114,8 @@ async fn answers_that_are_not_read_are_held_within_bounds_and_small_ones_are_alw
 async fn parts_of_streams_that_are_not_read_are_held_within_bounds() {
     let door = LargeDoor::open().await;
     let callers = door.ask_by_many(Method::GET, "/parts").await;
-    // Who finds no room for a part is cut off; the others wait for their callers.
+    // A caller without room for the next part is cut off; the responses to the others wait for
+    // them.
     let given = callers.iter().filter(|(_, status)| *status == 200).count();
     let cut = callers.iter().filter(|(_, status)| *status == CUT).count();
     assert_eq!((given, cut), (4, CALLERS - 4));
@@ -128,7 +130,7 @@ async fn parts_of_streams_that_are_not_read_are_held_within_bounds() {
 }
 
 #[tokio::test]
-async fn what_a_write_came_to_is_told_whatever_is_held() {
+async fn a_writes_outcome_is_answered_whatever_is_held() {
     let door = LargeDoor::open().await;
     let callers = door.ask_by_many(Method::GET, "/whole").await;
     let mut written = door.ask(Method::PUT, "/whole").await;

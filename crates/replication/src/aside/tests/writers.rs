@@ -1,7 +1,8 @@
-//! Regions with several writers each: what is set aside, beside what each writer truly knew.
+//! Regions with several writers each: what is set aside, compared with what each writer knew.
 //!
-//! The model remembers for every write the set of writes that its process had applied from its region's log or had
-//! written itself. Nothing of it goes by stamps, so that it can't share a mistake with `seen`.
+//! For every write the model records the set of writes that its process had applied from its
+//! region's log or had written itself. It does not use stamps, so it can't share a mistake with
+//! `seen`.
 
 use std::collections::VecDeque;
 
@@ -9,10 +10,10 @@ use super::*;
 
 const WRITERS: usize = 3;
 
-/// What happens next.
+/// One step of a run.
 #[derive(Debug, Clone)]
 enum Step {
-    /// A process writes, with a stamp so far above all that it has applied.
+    /// A process writes with a stamp that is `ahead` above everything it has written or applied.
     Write {
         writer: usize,
         ahead: u64,
@@ -22,7 +23,7 @@ enum Step {
     Land { writer: usize, counts: bool },
     /// The youngest write in flight of a process reaches its log before the others.
     Overtake { writer: usize },
-    /// A process applies so many messages of its log.
+    /// A process applies `messages` messages of its log.
     Apply { writer: usize, messages: usize },
     /// What a region wrote since the last range reaches the other region, conflated or whole.
     Forward { from: usize, conflated: bool },
@@ -41,7 +42,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     vec(step, 1..60)
 }
 
-/// A change in a log, and the writes that whoever applies it knows from then on.
+/// A message of a log, and the writes that a process knows after it has applied the message.
 #[derive(Debug, Clone)]
 struct Logged {
     changes: Vec<Change>,
@@ -63,7 +64,7 @@ struct Model {
     processes: Vec<Process>,
     logs: [Vec<Logged>; 2],
     forwarded: [usize; 2],
-    /// What the process of each write knew.
+    /// What the process of each write knew at that write.
     knew: BTreeMap<Version, BTreeSet<Version>>,
 }
 
@@ -162,7 +163,7 @@ impl Model {
     }
 }
 
-/// What of a backlog travels, by the rule of the product.
+/// Conflates a backlog by the rule of the product.
 fn conflate(from: usize, changes: &[Change]) -> Vec<Change> {
     use crate::sending::conflation::Window;
     let region = region(from);
@@ -173,8 +174,9 @@ fn conflate(from: usize, changes: &[Change]) -> Vec<Change> {
     body::decode(&region, window.into_body(&region).0).unwrap()
 }
 
-/// What an agent of region `at` sets aside that applies `log`, and applies what follows `again.0` once more, over its
-/// newer store, when it has reached `again.1`: a restart from a checkpoint.
+/// The names of what an agent of region `at` sets aside when it applies `logged`. When it has
+/// reached `again.1`, it restarts from a checkpoint: it applies the messages from `again.0` once
+/// more, over its newer store.
 fn named(at: usize, logged: &[Logged], again: Option<(usize, usize)>) -> BTreeSet<String> {
     let (mut store, mut names) = (Store::default(), BTreeSet::new());
     for (place, message) in logged.iter().enumerate() {
@@ -200,10 +202,11 @@ fn named(at: usize, logged: &[Logged], again: Option<(usize, usize)>) -> BTreeSe
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1024))]
 
-    /// A write that no greater write of its log knew is set aside, one that all of them knew is not: with several writers a
-    /// region, whatever reaches the log, in whatever order, conflated or not, and read again by an agent that restarts.
+    /// With several writers per region, a write that no greater write of its log knew is set aside,
+    /// and one that all of them knew is not. Messages reach the log in any order, conflated or not,
+    /// and an agent that restarts reads them again.
     #[test]
-    fn scenario_42_conflicts_are_exact_with_several_writers_a_region(
+    fn scenario_42_conflicts_are_exact_with_many_writers_a_region(
         steps in steps(), again in (any::<prop::sample::Index>(), any::<prop::sample::Index>()),
     ) {
         let mut model = Model::new();

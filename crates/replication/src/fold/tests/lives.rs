@@ -1,4 +1,4 @@
-//! Lives of the own log, and of an origin's.
+//! Lives of the own log and of an origin's log.
 
 use super::*;
 use crate::limits;
@@ -47,7 +47,7 @@ fn a_new_life_of_the_origin_goes_on_after_the_least_fork() {
 }
 
 #[test]
-fn a_log_made_anew_says_so_until_a_life_from_its_begin() {
+fn a_recreated_log_says_so_until_a_life_from_its_start() {
     let mut reader = Reader::new();
     assert!(!reader.fold.lost_before());
     let mut begin = |number: u64, fork: u64, lost_before: bool| {

@@ -1,4 +1,5 @@
-//! The fold against arbitrary logs: what two gateways, retries and lost tails can leave in a stream.
+//! The fold against arbitrary logs: what two gateways, retries and lost tails can leave in a
+//! stream.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -6,7 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::cell::Digest;
 
-/// A message as stored.
+/// A stored message.
 #[derive(Debug, Clone)]
 struct Stored {
     at: u64,
@@ -14,7 +15,8 @@ struct Stored {
     header: Result<Header, HeaderError>,
 }
 
-/// What may be appended: local messages with repeats, ranges cut by two gateways at other places, garbage.
+/// What may be appended: local messages with repeats, ranges that two gateways cut at different
+/// places, garbage.
 fn stored() -> impl Strategy<Value = Stored> {
     let record = prop_oneof![
         4 => (1u64..30, 99_000u64..101_000).prop_map(|(id, stamp)| batch(id, stamp)),
@@ -66,7 +68,7 @@ fn read(fold: &mut Fold, stored: &Stored) -> Verdict {
 
 proptest! {
     #[test]
-    fn each_range_of_an_origin_counts_once_in_order_and_without_holes(stream in stream()) {
+    fn each_range_of_an_origin_counts_once_in_order_without_holes(stream in stream()) {
         let mut fold = Fold::new(log("eu-west"));
         let mut through: Option<Position> = None;
         for stored in &stream {
@@ -81,7 +83,7 @@ proptest! {
     }
 
     #[test]
-    fn scenario_04_a_log_that_is_appended_again_and_again_counts_no_write_twice(stream in stream()) {
+    fn scenario_04_a_log_appended_repeatedly_counts_no_write_twice(stream in stream()) {
         let mut fold = Fold::new(log("eu-west"));
         stream.iter().for_each(|stored| drop(read(&mut fold, stored)));
         for _ in 0..20 {
@@ -93,7 +95,7 @@ proptest! {
     }
 
     #[test]
-    fn each_local_message_counts_at_most_once_and_within_the_clock_limits(stream in stream()) {
+    fn a_local_message_counts_once_at_most_within_the_clock_limits(stream in stream()) {
         let mut fold = Fold::new(log("eu-west"));
         let mut accepted = std::collections::BTreeSet::new();
         for stored in &stream {
@@ -107,7 +109,7 @@ proptest! {
     }
 
     #[test]
-    fn a_reader_that_starts_from_an_encoded_state_gives_the_same_verdicts(
+    fn a_reader_resumed_from_encoded_state_gives_the_same_verdicts(
         stream in stream(), cut: prop::sample::Index
     ) {
         let mut whole = Fold::new(log("eu-west"));
@@ -124,7 +126,7 @@ proptest! {
     }
 
     #[test]
-    fn a_reader_that_rewinds_to_the_fork_agrees_with_one_that_never_saw_the_lost_tail(
+    fn a_rewound_reader_agrees_with_one_that_saw_no_lost_tail(
         kept in stream(), lost in vec(stored(), 0..30), after in vec(stored(), 0..30)
     ) {
         let mut fold = Fold::new(log("eu-west"));

@@ -1,58 +1,24 @@
-//! A region in memory: one log that loses tails, two agents that follow it, and a peer that remembers what it had.
+//! A region in memory: one log that loses tails, two agents that follow it, and a peer that
+//! remembers what the log held.
 
 use std::collections::BTreeMap;
 
+use super::samples::{doubt, log};
 use super::*;
 use crate::body;
 use crate::cell::{CellId, ContentType, Field};
 use crate::change::{Change, Op};
-use crate::coordinates::{Cursor, Shard};
+use crate::coordinates::Cursor;
 use crate::fold::{MarkBody, Message, SubjectToken};
 use crate::header::{BodySeal, Header, Lineage, Local, MarkRecord, Record, StageTimes};
 use crate::hlc::Clock;
-use crate::names::{BucketName, GroupName, Key, ProcessName, RegionName, SetName};
-use crate::peer::PeerDoubt;
+use crate::names::{BucketName, Key};
 use crate::seen::Seen;
 use crate::time::Wall;
 use crate::version::Version;
 
-/// So many rounds of a quarter of a second a region has to settle.
+/// The number of rounds, of a quarter of a second each, in which a region must settle.
 const ROUNDS: usize = 400;
-
-pub(super) fn log(region: &str) -> LogName {
-    LogName {
-        set: SetName::parse("shop").unwrap(),
-        region: RegionName::parse(region).unwrap(),
-        shard: Shard {
-            group: GroupName::parse("default").unwrap(),
-            partition: 0,
-        },
-    }
-}
-
-/// The fold after one more message, which nobody can read.
-pub(super) fn passed(mut fold: Fold) -> Fold {
-    let malformed = crate::header::HeaderError::Malformed("no header");
-    let message = Message {
-        sequence: fold.at().sequence.next(),
-        timestamp: Wall::default(),
-        token: None,
-        header: Err(&malformed),
-    };
-    fold.apply(message).unwrap();
-    fold
-}
-
-pub(super) fn doubt(fold: &Fold, cursor: Cursor, landmarks: Vec<Cursor>, lineage: Lineage) -> PeerDoubt {
-    PeerDoubt {
-        shard: fold.log().shard.clone(),
-        gateway: ProcessName::parse("gw-1").unwrap(),
-        peer: RegionName::parse("us-east").unwrap(),
-        cursor,
-        landmarks,
-        lineage,
-    }
-}
 
 #[derive(Debug, Clone)]
 struct Stored {
@@ -72,7 +38,7 @@ impl Stored {
     }
 }
 
-/// A log: what is stored, and how many were trimmed.
+/// A log: the stored messages, and how many of them were trimmed.
 #[derive(Debug, Default)]
 pub(super) struct Log {
     messages: Vec<Stored>,
@@ -134,7 +100,7 @@ struct Checkpoint {
     serve_from: Anchor,
 }
 
-/// An agent: what the shell of the machine holds.
+/// An agent: the state that the shell of the machine holds.
 #[derive(Debug)]
 pub(super) struct Agent {
     pub(super) fold: Fold,
@@ -144,19 +110,20 @@ pub(super) struct Agent {
     writer: WriterId,
     clock: Clock,
     reads: bool,
-    /// What it has read of the log.
+    /// The messages of the log that it has read.
     read: BTreeMap<Sequence, MessageId>,
-    /// Its last message was in the log again, as a repeated copy, but the ones before it were not
-    /// (docs/known-gaps.md).
+    /// Its last message was in the log again, as a repeated copy, but the messages before it were
+    /// not (docs/known-gaps.md).
     is_deceived: bool,
-    /// The query that the log is asked.
+    /// The question that the log is asked.
     asked: Option<LogQuery>,
-    /// The furthest that was applied since the last checkpoint began.
+    /// The last position that was applied since the last checkpoint began.
     reach: Anchor,
     /// The fold and the known positions of a checkpoint that is being written.
     begun: Option<(Fold, Vec<Anchor>)>,
     checkpoint: Checkpoint,
-    /// It looks whether its last message still is there before it reads on: a new reader, or one that was interrupted.
+    /// It checks whether its last message is still there before it continues, because it is a new
+    /// reader or was interrupted.
     looks: bool,
 }
 
@@ -203,7 +170,7 @@ impl Agent {
         }
     }
 
-    /// Begins a checkpoint, if one could be continued from.
+    /// Begins a checkpoint, if it could be continued from.
     fn begin_checkpoint(&mut self) {
         if self.follow.is_consistent(self.fold.at()) {
             self.reach = self.fold.at();
@@ -286,7 +253,7 @@ impl Agent {
         });
     }
 
-    /// Reads so many messages.
+    /// Reads up to `messages` messages.
     fn read(&mut self, now: Mono, wall: Wall, log: &Log, messages: usize) {
         self.take_steps();
         let looks = std::mem::take(&mut self.looks) && self.reads;
@@ -349,7 +316,7 @@ pub(super) struct Region {
     now: Mono,
     wall: Wall,
     ids: MessageIds,
-    /// Where a peer had the log, oldest first, and the lives that it knew then.
+    /// The cursors of a peer, oldest first, and the lives that it knew at the last one.
     forwarded: Vec<Cursor>,
     lineage: Lineage,
     seed: u64,
@@ -377,7 +344,7 @@ impl Region {
     }
 
     pub(super) fn happens(&mut self, happens: &Happens) {
-        // Stamps of one writer differ, as its clock makes them.
+        // The stamps of one writer differ, because its clock moves on.
         self.pass(1);
         let (now, wall) = (self.now, self.wall);
         match *happens {
@@ -411,7 +378,7 @@ impl Region {
         }
     }
 
-    /// The log ends after `stays`; every reader is interrupted.
+    /// The log ends after `stays` messages; every reader is interrupted.
     pub(super) fn lose(&mut self, stays: usize) {
         self.log.messages.truncate(stays);
         for agent in &mut self.agents {
@@ -500,7 +467,7 @@ impl Region {
         });
     }
 
-    /// A peer is asked to go on from where it does not stand.
+    /// A peer doubts if the log no longer has the message at the peer's last cursor.
     fn doubt(&mut self, agent: usize) {
         let Some((cursor, landmarks)) = self.forwarded.split_last() else {
             return;
@@ -518,15 +485,15 @@ impl Region {
         }
     }
 
-    /// Crashes, and starts again with its last checkpoint.
+    /// Crashes and starts again with its last checkpoint.
     fn restart(&mut self, agent: usize) {
         self.seed += 1;
         let agent = &mut self.agents[agent];
         *agent = Agent::start(agent.checkpoint.clone(), agent.writer.0 + 2, self.seed);
     }
 
-    /// Nothing more is lost and everything is read: both agents serve one state, which is the log's, and nothing that a store held
-    /// is missing in it.
+    /// Nothing more is lost and everything is read: both agents serve one state, which is the
+    /// log's, and it lacks nothing that a store held.
     pub(super) fn settle(&mut self) {
         let mut quiet = 0;
         for _ in 0..ROUNDS {
@@ -582,7 +549,7 @@ impl Region {
             stored.apply_to(&mut fresh.store, fresh.fold.log(), &verdict, self.wall);
         }
         for agent in &self.agents {
-            // A repeated copy of a lost message stands where it stood, with a later timestamp.
+            // A repeated copy of a lost message can be at its old sequence, with a later timestamp.
             let state = |fold: &Fold| {
                 let lineage = fold.lineage().clone();
                 (

@@ -1,4 +1,4 @@
-use super::model::log;
+use super::samples::log;
 use super::*;
 use crate::follow::search::{Finding, Search};
 
@@ -11,7 +11,7 @@ fn anchor(sequence: u64, id: u64) -> Anchor {
     }
 }
 
-/// The positions of a log of the messages 11, 12 and so on, newest first, and its beginning.
+/// The positions of a log with the messages 11, 12 and so on, newest first, and its beginning.
 fn known(last: u64) -> Vec<Anchor> {
     let anchors = (1..=last).rev().map(|at| anchor(at, FIRST - 1 + at));
     anchors.chain([Anchor::default()]).collect()
@@ -118,7 +118,7 @@ fn a_peers_search_finds_the_own_floor() {
             other => panic!("{other:?}"),
         }
     };
-    // All that this store read is there; then what follows 1 is not; then nothing is.
+    // The log has everything that this store read; then it lacks 3; then it lacks 2 and 3.
     assert_eq!(floor_of(known(3), &[11, 12, 13]), (2, None));
     assert_eq!(floor_of(known(3), &[11, 12]), (2, Some(Hlc::ZERO)));
     assert_eq!(floor_of(known(3), &[11]), (1, Some(Hlc::ZERO)));

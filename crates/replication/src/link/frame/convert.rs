@@ -1,8 +1,8 @@
-//! Between the typed parts of frames and their protobuf messages.
+//! Conversion between the typed parts of frames and their protobuf messages.
 
 use super::{
-    Hello, InvalidFrame, LaneOffer, LaneReport, Party, Ping, Pong, Request, Response, Versions, Welcome,
-    text, wire,
+    Hello, InvalidFrame, LaneOffer, LaneReport, NoAnswer, Party, Ping, Pong, Request, Response, Versions,
+    Welcome, text, wire,
 };
 use crate::coordinates::WriterId;
 use crate::limits;
@@ -147,7 +147,7 @@ impl Response {
     pub(super) fn to_wire(&self) -> wire::Response {
         let (body, refused) = match &self.outcome {
             Ok(body) => (body.clone(), String::new()),
-            Err(refused) => (bytes::Bytes::new(), refused.clone()),
+            Err(refused) => (bytes::Bytes::new(), refused.as_str().to_owned()),
         };
         wire::Response {
             id: self.id,
@@ -163,7 +163,7 @@ impl Response {
         let outcome = if wire.refused.is_empty() {
             Ok(wire.body)
         } else {
-            Err(text(wire.refused, "refusal")?)
+            Err(NoAnswer::because(&text(wire.refused, "refusal")?))
         };
         Ok(Self { id: wire.id, outcome })
     }

@@ -119,7 +119,10 @@ fn greeting() -> impl Strategy<Value = Frame> {
 }
 
 fn frame() -> impl Strategy<Value = Frame> {
-    let outcome = prop_oneof![body().prop_map(Ok), "[ -~]{1,40}".prop_map(Err)];
+    let outcome = prop_oneof![
+        body().prop_map(Ok),
+        "[ -~]{1,40}".prop_map(|reason| Err(NoAnswer::because(&reason)))
+    ];
     prop_oneof![
         greeting(),
         report().prop_map(Frame::Ack),

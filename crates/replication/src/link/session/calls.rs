@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 
 use super::super::check::cut;
-use super::super::frame::{Request, Response};
+use super::super::frame::{NoAnswer, Request, Response};
 use crate::limits;
 use crate::time::Mono;
 
@@ -31,7 +31,7 @@ pub enum CallRefused {
 pub enum CallFailure {
     /// The other end refused it.
     #[error("the other region refused the call: {0}")]
-    Refused(String),
+    Refused(NoAnswer),
     /// No answer came within [`limits::CALL_ANSWER`].
     #[error("the other region did not answer the call in time")]
     Unanswered,
@@ -41,14 +41,14 @@ pub enum CallFailure {
 }
 
 #[derive(Debug, Default)]
-pub struct Calls {
+pub(super) struct Calls {
     numbered: u64,
     asked: BTreeMap<u64, Mono>,
     answering: BTreeSet<u64>,
 }
 
 impl Calls {
-    pub fn ask(&mut self, now: Mono, method: &str, body: Bytes) -> Result<Request, CallRefused> {
+    pub(super) fn ask(&mut self, now: Mono, method: &str, body: Bytes) -> Result<Request, CallRefused> {
         if body.len() > limits::CALL_BYTES {
             return Err(CallRefused::TooLarge { bytes: body.len() });
         }
@@ -64,40 +64,41 @@ impl Calls {
         })
     }
 
-    /// Whether an answer is to a request under way; a late one is not.
-    pub fn answered(&mut self, id: u64) -> bool {
+    /// Removes a request that got its answer. Returns false for an answer that came late.
+    pub(super) fn answered(&mut self, id: u64) -> bool {
         self.asked.remove(&id).is_some()
     }
 
-    /// Takes note of the other end's request; the refusal to send when too many are being answered.
-    pub fn accept(&mut self, id: u64) -> Result<(), Response> {
+    /// Records a request of the other end. The error is the refusal to send if too many are being
+    /// answered.
+    pub(super) fn accept(&mut self, id: u64) -> Result<(), Response> {
         if self.answering.len() >= limits::CALLS || !self.answering.insert(id) {
             return Err(Response {
                 id,
-                outcome: Err("too many calls on this link, or one identifier twice".to_owned()),
+                outcome: Err(NoAnswer::because(
+                    &"too many calls on this link, or one identifier twice",
+                )),
             });
         }
         Ok(())
     }
 
     /// The answer to send; none if the request is not being answered.
-    pub fn answer(&mut self, id: u64, outcome: Result<Bytes, String>) -> Option<Response> {
+    pub(super) fn answer(&mut self, id: u64, outcome: Result<Bytes, NoAnswer>) -> Option<Response> {
         if !self.answering.remove(&id) {
             return None;
         }
         let outcome = match outcome {
             Ok(body) if body.len() > limits::CALL_BYTES => {
-                Err("the answer is larger than a call may be".to_owned())
+                Err(NoAnswer::because(&"the answer is larger than a call may be"))
             }
-            Err(refused) if refused.is_empty() => Err("refused without a reason".to_owned()),
-            Err(refused) => Err(cut(&refused)),
-            ok => ok,
+            outcome => outcome,
         };
         Some(Response { id, outcome })
     }
 
-    /// Requests whose time is up.
-    pub fn expired(&mut self, now: Mono) -> Vec<u64> {
+    /// Removes the requests whose time is up, and returns them.
+    pub(super) fn expired(&mut self, now: Mono) -> Vec<u64> {
         let expired: Vec<u64> = (self.asked.iter())
             .filter(|(_, until)| **until <= now)
             .map(|(id, _)| *id)
@@ -108,12 +109,12 @@ impl Calls {
         expired
     }
 
-    /// All requests under way; none is under way afterwards.
-    pub fn end(&mut self) -> Vec<u64> {
+    /// Removes all requests under way, and returns them.
+    pub(super) fn end(&mut self) -> Vec<u64> {
         std::mem::take(&mut self.asked).into_keys().collect()
     }
 
-    pub fn next_expiry(&self) -> Option<Mono> {
+    pub(super) fn next_expiry(&self) -> Option<Mono> {
         self.asked.values().min().copied()
     }
 }

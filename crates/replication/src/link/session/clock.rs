@@ -1,9 +1,10 @@
 //! The other end's clock, from pings: round trips, and the offset with its uncertainty.
 //!
-//! As in NTP: a ping leaves at t0 and its answer arrives at t3 by our clock, the other end received it at t1 and answered at
-//! t2 by its own. The round trip is (t3 - t0) - (t2 - t1); the offset is ((t1 - t0) + (t2 - t3)) / 2 and is wrong by at most
-//! half the round trip, however unequal the two ways are. So the sample with the least round trip is the one to
-//! believe. Durations on our side are monotonic; a step of our wall clock discards what was measured before it.
+//! As in NTP: a ping leaves at t0 and its answer arrives at t3 by our clock; the other end received
+//! it at t1 and answered at t2 by its own. The round trip is (t3 - t0) - (t2 - t1). The offset is
+//! ((t1 - t0) + (t2 - t3)) / 2 and is wrong by at most half the round trip, however unequal the two
+//! ways are. So the sample with the least round trip is the most reliable. Durations on our side
+//! are monotonic; a step of our wall clock discards all earlier measurements.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -12,7 +13,7 @@ use super::super::frame::{Ping, Pong};
 use crate::limits;
 use crate::time::{Now, Wall};
 
-/// What is known of the other end's clock.
+/// An estimate of the other end's clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClockEstimate {
     /// The other end's wall clock minus ours, in microseconds.
@@ -25,12 +26,13 @@ pub struct ClockEstimate {
     pub newest_round_trip: Duration,
 }
 
-/// Clocks drift apart by less than one part in so many.
+/// Clocks drift apart by less than one part in this many.
 const DRIFT: u32 = 10_000;
 
 impl ClockEstimate {
-    /// This estimate, or what of an older one holds after `age` where that is less uncertain: a session that began on a stalled path
-    /// knows little. Two that can't both be right show that a clock was set, and the newer one holds.
+    /// Returns this estimate, or `older` after `age` if that is less uncertain: a session that
+    /// began on a stalled path measures poorly. If the two contradict each other, a clock was set,
+    /// and the newer one is returned.
     #[must_use]
     pub fn or_older(self, older: Self, age: Duration) -> Self {
         let older = older.aged(age);
@@ -45,7 +47,7 @@ impl ClockEstimate {
         }
     }
 
-    /// The estimate after `age`: as much less certain as clocks drift.
+    /// The estimate after `age`: less certain by the possible drift of the clocks.
     #[must_use]
     pub fn aged(self, age: Duration) -> Self {
         Self {
@@ -65,7 +67,7 @@ struct Sample {
 const STEP: Duration = Duration::from_millis(5);
 
 #[derive(Debug, Default)]
-pub struct PeerClock {
+pub(super) struct PeerClock {
     numbered: u64,
     sent: VecDeque<(u64, Now)>,
     samples: VecDeque<Sample>,
@@ -74,7 +76,7 @@ pub struct PeerClock {
 
 impl PeerClock {
     /// The next ping.
-    pub fn ping(&mut self, now: Now) -> Ping {
+    pub(super) fn ping(&mut self, now: Now) -> Ping {
         self.forget_before_a_step(now);
         self.numbered += 1;
         if self.sent.len() == limits::CLOCK_SAMPLES {
@@ -87,8 +89,8 @@ impl PeerClock {
         }
     }
 
-    /// Takes an answer; one to no ping under way is ignored.
-    pub fn handle_pong(&mut self, now: Now, pong: &Pong) {
+    /// Takes an answer; an answer to no ping under way is ignored.
+    pub(super) fn handle_pong(&mut self, now: Now, pong: &Pong) {
         self.forget_before_a_step(now);
         let Some(at) = self.sent.iter().position(|(number, _)| *number == pong.number) else {
             return;
@@ -108,8 +110,8 @@ impl PeerClock {
         });
     }
 
-    /// What the samples say; none before the first answer.
-    pub fn estimate(&self) -> Option<ClockEstimate> {
+    /// The estimate from the samples; none before the first answer.
+    pub(super) fn estimate(&self) -> Option<ClockEstimate> {
         let newest = self.samples.back()?;
         let best = self.samples.iter().min_by_key(|sample| sample.round_trip)?;
         Some(ClockEstimate {
@@ -173,7 +175,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_offset_is_within_its_uncertainty_however_unequal_the_ways(
+        fn the_offset_is_within_its_uncertainty_on_asymmetric_paths(
             ways in prop::collection::vec((0u64..500_000, 0u64..50_000, 0u64..500_000), 1..60),
             offset in -10_000_000i64..10_000_000,
         ) {
@@ -216,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn an_older_estimate_holds_where_it_is_less_uncertain_and_no_clock_was_set() {
+    fn a_less_uncertain_older_estimate_holds_unless_a_clock_was_set() {
         let of = |offset_micros, millis| ClockEstimate {
             offset_micros,
             uncertainty: Duration::from_millis(millis),

@@ -1,4 +1,4 @@
-//! What a session waits for and what it tells its shell.
+//! The deadlines of a session and its events for the shell.
 
 use bytes::Bytes;
 
@@ -8,51 +8,52 @@ use crate::link::frame::{
     Event, Goodbye, Hello, InvalidFrame, LaneReport, Party, RangeFrame, Request, Welcome,
 };
 
-/// What a session waits for.
+/// The deadlines of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Deadline {
-    /// Hello or Welcome must have come.
+    /// Hello or Welcome must have arrived.
     Greeting,
     /// The next ping is due.
     Ping,
-    /// The other end must have said something.
+    /// The other end must have sent something.
     Silence,
     /// A request must have been answered.
     Call,
 }
 
-/// What a session tells its shell.
+/// An event of a session for its shell.
 #[derive(Debug, Clone, PartialEq)]
 pub enum SessionEvent {
-    /// To the acceptor: answer with [`super::Session::welcome`].
+    /// For the acceptor: answer with [`super::Session::welcome`].
     Hello(Hello),
-    /// To the dialer: its lanes may begin.
+    /// For the dialer: its lanes may begin.
     Welcome(Welcome),
-    /// The other end runs on another set.yaml of the same set.
+    /// The other end uses a different set.yaml of the same set.
     SetDiffers {
-        /// Who runs on it.
+        /// The other end.
         peer: Party,
     },
-    /// To the dialer: how far a lane is.
+    /// For the dialer: the progress of a lane.
     Ack(LaneReport),
-    /// To the dialer: a lane begins again.
+    /// For the dialer: a lane starts again.
     Reset(LaneReport),
-    /// To the acceptor: a range.
+    /// For the acceptor: a range.
     Range(RangeFrame),
-    /// Whether one of the two ends asks that no ranges travel has changed.
+    /// The new pause state: whether one of the two ends has paused the ranges.
     Paused(bool),
     /// The other end calls: answer with [`super::Session::respond`].
     Request(Request),
-    /// A call of ours has its answer, or never will.
+    /// A call of ours was answered, or never will be.
     Response {
-        /// The call's.
+        /// The identifier of the call.
         id: u64,
         /// Its answer.
         outcome: Result<Bytes, CallFailure>,
     },
-    /// Something for this end's log.
+    /// A message for this end's log.
     PeerEvent(Event),
-    /// The session is over; the last event. Write what [`super::Session::poll_frame`] still gives, then close.
+    /// The session is over; this is the last event. Write the remaining frames of
+    /// [`super::Session::poll_frame`], then close.
     Ended(End),
 }
 
@@ -65,7 +66,7 @@ pub enum End {
     /// This end ended it.
     #[error("this gateway ended the link ({}): {}", .0.reason.label(), .0.text)]
     Refused(Goodbye),
-    /// The other end sent what is no frame.
+    /// The other end sent bytes that are not a valid frame.
     #[error(transparent)]
     Invalid(InvalidFrame),
     /// No Hello or no Welcome came in time.

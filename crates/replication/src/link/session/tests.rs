@@ -110,7 +110,7 @@ impl TestLink {
         link
     }
 
-    /// All frames arrive, as bytes.
+    /// Delivers all frames, as bytes.
     fn exchange(&mut self) {
         loop {
             let there = self.dialer.poll_frame();
@@ -147,7 +147,7 @@ fn refused(session: &mut Session) -> GoodbyeReason {
 }
 
 #[test]
-fn only_lanes_that_were_offered_and_taken_carry_ranges_and_only_to_the_acceptor() {
+fn only_agreed_lanes_carry_ranges_and_only_to_the_acceptor() {
     let mut link = TestLink::open();
     link.acceptor.handle_frame(link.now, range(0));
     assert!(matches!(link.acceptor.poll_event(), Some(SessionEvent::Range(_))));
@@ -194,9 +194,10 @@ fn another_set_region_or_version_is_refused_at_both_ends() {
     assert_eq!(refused(&mut link.dialer), GoodbyeReason::Version);
 }
 
-/// A release speaks its newest version and the one before; releases of two versions in a row stand side by side, whichever dials.
+/// A release speaks its newest version and the one before. Releases of two consecutive versions
+/// work together, whichever of them dials.
 #[test]
-fn scenario_28_two_releases_speak_the_newest_version_that_both_do() {
+fn scenario_28_two_releases_speak_their_newest_common_version() {
     for (dialer, acceptor, expected) in [
         ((1, 1), (1, 1), 1),
         ((1, 2), (1, 1), 1),
@@ -235,7 +236,7 @@ fn a_welcome_in_a_version_that_was_not_offered_is_refused() {
 }
 
 #[test]
-fn another_set_yaml_of_the_same_set_is_told_and_not_refused() {
+fn a_differing_set_yaml_is_reported_and_not_refused() {
     let newer = Party {
         generation: 8,
         set_digest: [2; 16],
@@ -437,7 +438,7 @@ fn pings_of_a_peer_that_reads_no_answer_end_the_session() {
 }
 
 #[test]
-fn nothing_is_told_after_the_end() {
+fn a_session_reports_nothing_after_its_end() {
     let mut link = TestLink::open();
     link.acceptor.refuse(GoodbyeReason::Draining, "stopping");
     while let Some(event) = link.acceptor.poll_event() {

@@ -1,4 +1,4 @@
-//! What can be seen of a session.
+//! Accessors for the state of a session.
 
 use std::time::Duration;
 
@@ -20,25 +20,26 @@ impl Session {
         self.state == State::Ended
     }
 
-    /// Whether one of the two ends asks that no ranges travel.
+    /// Whether one of the two ends has paused the ranges.
     #[must_use]
     pub fn is_paused(&self) -> bool {
         self.paused_here || self.paused_there
     }
 
-    /// Whether the region behind the link counts as unreachable: not open, or nothing heard for [`limits::SESSION_QUIET`].
+    /// Whether the region behind the link counts as unreachable: not open, or no frame received for
+    /// [`limits::SESSION_QUIET`].
     #[must_use]
     pub fn is_quiet(&self, now: Now) -> bool {
         self.state != State::Open || self.quiet_for(now) > limits::SESSION_QUIET
     }
 
-    /// How long nothing was heard.
+    /// The time since the last frame arrived.
     #[must_use]
     pub fn quiet_for(&self, now: Now) -> Duration {
         now.mono.since(self.heard)
     }
 
-    /// Who stands at the other end; none before its greeting.
+    /// The process at the other end; none before its greeting.
     #[must_use]
     pub fn peer(&self) -> Option<&Party> {
         self.peer.as_ref()

@@ -1,4 +1,4 @@
-//! What goes wrong on a receiving lane.
+//! Failures on a receiving lane.
 
 use super::*;
 
@@ -44,7 +44,7 @@ fn a_range_too_large_for_the_own_log_becomes_a_gap() {
 }
 
 #[test]
-fn a_peer_that_breaks_the_protocol_is_told_how() {
+fn a_peer_that_breaks_the_protocol_learns_how() {
     let mut lane = TestLane::new();
     let body = Bytes::new();
     let refused = |lane: &mut TestLane, frame| {
@@ -174,7 +174,7 @@ fn older_lives_and_unknown_lineages_are_refused() {
     }
 }
 
-/// Lives of which the first ones are not told any more.
+/// A lineage that no longer includes its first lives.
 fn strangers() -> Lineage {
     let mut lineage = Lineage::default();
     for number in 9..10 + crate::limits::LINEAGE as u64 {

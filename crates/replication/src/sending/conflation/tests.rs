@@ -1,4 +1,4 @@
-//! A store that applies what a window leaves, beside one that applies all.
+//! Compares a store that applies a window's survivors with one that applies all changes.
 
 use std::collections::BTreeSet;
 
@@ -53,8 +53,8 @@ fn change(of: &str, hlc: u64, seen: &[(&str, u64)], id: CellId) -> Change {
     }
 }
 
-/// Changes of some regions: few cells, so that they meet; stamps in any order; any `seen`. A
-/// version is of one cell.
+/// Changes of some regions: few cells, so that they collide; stamps in any order; any `seen`. Each
+/// version belongs to one cell.
 fn changes(of: Vec<&'static str>, most: usize) -> impl Strategy<Value = Vec<Change>> {
     let seen = prop_oneof![
         2 => Just(vec![]),
@@ -72,7 +72,7 @@ fn changes(of: Vec<&'static str>, most: usize) -> impl Strategy<Value = Vec<Chan
     })
 }
 
-/// Applies changes; the losers of true conflicts.
+/// Applies changes and returns the losers of true conflicts.
 fn apply(store: &mut Store, changes: &[Change]) -> BTreeSet<(CellId, Version)> {
     let losers = changes.iter().filter_map(|change| {
         let conflict = store.apply(change.clone(), Wall::default()).into_conflict();
@@ -150,21 +150,21 @@ fn kept(changes: &[Change]) -> Vec<(u64, u64)> {
 }
 
 #[test]
-fn of_a_hot_key_the_newest_stays_and_knows_what_all_of_them_had_seen() {
+fn conflation_keeps_a_hot_keys_newest_with_what_all_had_seen() {
     let chain = [(11, 5), (13, 11), (15, 13), (14, 3)]
         .map(|(hlc, seen)| change(OWN, hlc, &[(OWN, seen)], id("k", "")));
     assert_eq!(kept(&chain), [(15, 13)]);
 }
 
 #[test]
-fn a_change_that_saw_another_regions_write_stands_in_for_none_that_had_not() {
+fn a_change_that_saw_a_foreign_write_replaces_none_that_had_not() {
     let blind = change(OWN, 11, &[(OWN, 5)], id("k", ""));
     let knowing = change(OWN, 13, &[(OWN, 11), ("a", 9)], id("k", ""));
     assert_eq!(kept(&[blind, knowing]), [(11, 5), (13, 11)]);
 }
 
 #[test]
-fn a_field_and_its_whole_key_stand_in_for_each_other_never() {
+fn a_field_and_its_whole_key_never_replace_each_other() {
     let cells = ["f", "", "f", "", "g", "g"].map(|field| id("k", field));
     let chain: Vec<Change> = (0u64..)
         .zip(cells)
@@ -175,7 +175,7 @@ fn a_field_and_its_whole_key_stand_in_for_each_other_never() {
 }
 
 #[test]
-fn a_window_of_large_changes_has_no_room_but_for_what_it_makes_unneeded() {
+fn a_window_of_large_changes_has_room_only_for_replacements() {
     let large = |hlc: u64, key: &str| {
         let value = vec![0; 100 * 1024].into();
         let content_type = ContentType::default();

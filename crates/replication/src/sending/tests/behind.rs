@@ -1,4 +1,4 @@
-//! A lane that is behind: what it gathers, how it leaves, and what becomes of the lane then.
+//! A lane that is behind: what it gathers, how that leaves, and the state of the lane afterwards.
 
 use super::*;
 use crate::body;
@@ -33,8 +33,8 @@ fn put(key: &str, n: u64) -> &'static [u8] {
     body::encode(&log().region, &[change]).to_vec().leak()
 }
 
-/// A lane that has sent its first range, and whose window has no room for another until that is
-/// acknowledged.
+/// A lane that has sent its first range, and whose window has no room for another until the first
+/// is acknowledged.
 fn without_credit() -> TestLane {
     let mut lane = TestLane::new(0);
     lane.write(put("k", 1));

@@ -1,4 +1,4 @@
-//! What goes wrong with a sending lane, and the lag that says so.
+//! Failures of a sending lane, and the lag that shows them.
 
 use super::*;
 use crate::link::lane::Hold;

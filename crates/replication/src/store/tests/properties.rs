@@ -1,4 +1,5 @@
-//! The store beside a slow, obvious model: all changes ever applied, and the cells they come to.
+//! Compares the store with a slow, obvious model: all changes ever applied, and the cells that
+//! result from them.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -36,7 +37,7 @@ fn changes() -> impl Strategy<Value = Vec<Change>> {
     })
 }
 
-/// The cells that a set of changes comes to, by the words of the rule.
+/// The cells that result from a set of changes, directly by the rule.
 fn model(changes: &[Change]) -> BTreeMap<CellId, Cell> {
     let mut cells: BTreeMap<CellId, Cell> = BTreeMap::new();
     for change in changes {
@@ -128,7 +129,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     vec(step, 0..120)
 }
 
-/// What is on disk, and what a checkpoint that is not finished would put there.
+/// The cells on disk, and the parts of an unfinished checkpoint.
 #[derive(Default)]
 struct Disk {
     cells: BTreeMap<Vec<u8>, Bytes>,
@@ -218,7 +219,7 @@ proptest! {
     }
 
     #[test]
-    fn a_checkpoint_and_what_was_applied_since_come_to_the_same_store(changes in changes(), steps in steps()) {
+    fn a_checkpoint_and_later_changes_restore_the_same_store(changes in changes(), steps in steps()) {
         let (mut store, mut disk) = (Store::default(), Disk::default());
         let mut applied: Vec<Change> = Vec::new();
         for step in &steps {

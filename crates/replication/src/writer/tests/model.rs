@@ -1,17 +1,17 @@
-//! A network that loses, doubles and delays, between agents and one log.
+//! A network that loses, duplicates and delays, between agents and one log.
 
 use std::collections::BTreeSet;
 
 use super::*;
 
-/// What becomes of one sending.
+/// The fate of one send.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Fate {
     /// Stored after a delay and acknowledged after another.
     Answered(u64, u64),
     /// Never stored, never answered.
     Lost,
-    /// Never stored, and the shell learns that it is uncertain.
+    /// Never stored; the shell learns that the outcome is unknown.
     Broken(u64),
     /// Stored after a delay, which may be long; the acknowledgement is lost.
     Silent(u64),
@@ -21,22 +21,22 @@ pub(super) enum Fate {
     Full(u64),
 }
 
-/// What happens next.
+/// One step of a test run.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Step {
     /// A write to an agent: which, which key, how long its client waits in milliseconds.
     Write(usize, u8, u64),
-    /// An agent reads so many messages.
+    /// An agent reads this many messages.
     Read(usize, usize),
     /// Time passes, in milliseconds.
     Pass(u64),
-    /// An agent's wall clock is set off by so many milliseconds.
+    /// An agent's wall clock is set off by this many milliseconds.
     Skew(usize, i64),
 }
 
 #[derive(Debug)]
 enum Arrival {
-    /// With it the agent that gets the answer, and after how long.
+    /// A sent message, with the agent that gets the answer and the delay until then.
     Message(Box<Append>, Option<(usize, u64)>),
     Acknowledgement(usize, MessageId, Sequence),
     Failure(usize, MessageId, PublishError),
@@ -100,7 +100,7 @@ impl World {
         self.pump();
     }
 
-    /// Heals everything and lets it come to rest.
+    /// Heals everything and runs until it is quiet.
     pub(super) fn heal(&mut self) {
         self.fates.clear();
         for _ in 0..200 {
@@ -168,7 +168,7 @@ impl World {
         }
     }
 
-    /// Sends all that is due; after it every deadline is ahead.
+    /// Sends everything that is due; afterwards every deadline is in the future.
     fn pump(&mut self) {
         for agent in 0..self.agents.len() {
             while let Some(append) = self.agents[agent].poll(self.now) {
@@ -234,7 +234,7 @@ pub(super) fn value(change: &Change) -> String {
     }
 }
 
-/// Whether what clients heard is what counts.
+/// Checks that the outcomes that clients received match the writes that count.
 pub(super) fn check(world: &World, counted: &[(String, Sequence)]) -> Result<(), String> {
     let values: BTreeSet<&String> = counted.iter().map(|(value, _)| value).collect();
     if values.len() != counted.len() {

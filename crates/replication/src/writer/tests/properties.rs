@@ -1,4 +1,4 @@
-//! What clients were told, under any losses, repeats, delays and clocks, is what counts in the log.
+//! The outcomes that clients receive match the log, under any losses, repeats, delays and clocks.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -42,7 +42,7 @@ fn run(agents: usize, fates: Vec<Fate>, steps: &[Step]) -> World {
 
 proptest! {
     #[test]
-    fn clients_are_told_what_counts(fates in vec(fate(), 1..40), steps in vec(step(SKEWS, 9000), 1..120)) {
+    fn clients_get_the_outcome_that_counts(fates in vec(fate(), 1..40), steps in vec(step(SKEWS, 9000), 1..120)) {
         let world = run(2, fates, &steps);
         prop_assert_eq!(check(&world, &world.counted()), Ok(()));
         for agent in &world.agents {

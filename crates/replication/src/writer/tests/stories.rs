@@ -1,4 +1,4 @@
-//! One situation each.
+//! One situation for each test.
 
 use super::*;
 use crate::hlc::Hlc;
@@ -166,7 +166,7 @@ fn a_write_saw_the_store_and_what_own_writes_in_flight_saw() {
     assert_eq!(changes.len(), 2);
     let newest = |at: usize| changes[at].seen.newest(&other).map(|stamp| stamp.hlc);
     assert_eq!([newest(0), newest(1)], [Some(stamp), Some(stamp)]);
-    // The one in flight may turn out void: its writer tells that it was known.
+    // The one in flight may turn out void; its writer already shows that it was known.
     assert_eq!(changes[1].seen.newest(&log_name().region), None);
     assert_eq!(changes[1].version.writer, changes[0].version.writer);
     assert!(changes[0].version.hlc < changes[1].version.hlc);
@@ -347,7 +347,7 @@ fn a_full_log_fails_what_is_in_it_for_certain_not() {
 }
 
 #[test]
-fn a_clock_ahead_fails_writes_until_it_is_mended_and_no_longer() {
+fn a_clock_ahead_fails_writes_only_until_it_is_corrected() {
     let mut log = Log::new();
     let mut agent = ready(&mut log);
     agent.skew = 8 * 3600 * 1000;
@@ -395,7 +395,7 @@ fn own_messages_in_flight_stay_within_half_of_max_behind() {
 }
 
 #[test]
-fn an_acknowledgement_shows_a_lost_tail_and_a_rewind_mends_it() {
+fn an_acknowledgement_shows_a_lost_tail_and_a_rewind_repairs_it() {
     let mut log = Log::new();
     let mut agent = ready(&mut log);
     agent.write(10, "k", "lost", 60_000).unwrap();

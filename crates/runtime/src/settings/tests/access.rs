@@ -1,4 +1,4 @@
-//! Who may use a listener.
+//! Callers of listeners.
 
 use super::*;
 
@@ -11,7 +11,7 @@ fn with(folder: &Folder, more: &str) -> Result<AgentSettings, SettingsError> {
 }
 
 #[test]
-fn a_door_with_tls_and_clients_may_be_reached_from_other_machines() {
+fn a_door_with_tls_and_clients_may_listen_to_other_machines() {
     let folder = Folder::new();
     let text = format!(
         "listen: 0.0.0.0:7110\n{TLS}clients:\n  checkout: {{ tokens: [\"{HASH}\"], read: [\"*\"], write: [sessions] }}\n  \
@@ -42,7 +42,7 @@ fn an_admin_listener_takes_operators_by_role() {
     assert!(Role::Read < Role::Operate && Role::Operate < Role::Destroy);
 }
 
-/// (what is added to [`AGENT`], what the refusal must say)
+/// (text to add to [`AGENT`], what the error must contain)
 const BAD: &[(&str, &[&str])] = &[
     (
         "listen: 0.0.0.0:7110\nclients: { a: { tokens: [HASH] } }\n",

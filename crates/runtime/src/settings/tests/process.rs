@@ -27,7 +27,7 @@ fn a_minimal_agent_has_the_documented_defaults() {
 }
 
 #[test]
-fn a_minimal_gateway_dials_what_the_set_says_or_what_it_is_told() {
+fn a_minimal_gateway_dials_the_set_or_its_own_setting() {
     let folder = Folder::new();
     let gateway = folder.gateway(&[]).unwrap();
     assert_eq!(gateway.link.certificate, folder.path("eu-west/gateway.crt"));
@@ -52,7 +52,7 @@ fn a_minimal_gateway_dials_what_the_set_says_or_what_it_is_told() {
 }
 
 #[test]
-fn the_environment_overrides_every_level_and_stands_in_for_missing_keys() {
+fn the_environment_overrides_every_level_and_adds_missing_keys() {
     let folder = Folder::new();
     folder.write(
         "eu-west/region-agent.yaml",
@@ -79,7 +79,7 @@ fn the_environment_overrides_every_level_and_stands_in_for_missing_keys() {
 }
 
 #[test]
-fn of_several_bad_variables_the_one_that_the_message_is_about_is_named() {
+fn an_error_names_the_bad_variable_that_it_is_about() {
     let folder = Folder::new();
     folder.write("eu-west/region-agent.yaml", "set: ../set.yaml\n");
     let good = [
@@ -170,7 +170,7 @@ fn a_bad_variable_is_named() {
 }
 
 #[test]
-fn a_broken_file_is_told_apart_from_a_bad_variable() {
+fn a_broken_file_is_distinct_from_a_bad_variable() {
     let folder = Folder::new();
     folder.write("eu-west/region-agent.yaml", &format!("{AGENT}drain: 10\n"));
     refused(
@@ -179,7 +179,7 @@ fn a_broken_file_is_told_apart_from_a_bad_variable() {
     );
 }
 
-/// (what is added to [`AGENT`], what the refusal must say)
+/// (text to add to [`AGENT`], what the error must contain)
 const BAD_AGENTS: &[(&str, &[&str])] = &[
     ("liste: 127.0.0.1:1", &["region-agent.yaml:4:1", "listen"]),
     (
@@ -245,7 +245,7 @@ const BAD_AGENTS: &[(&str, &[&str])] = &[
 ];
 
 #[test]
-fn bad_agents_are_refused_with_line_column_and_mend() {
+fn bad_agents_are_refused_with_line_column_and_fix() {
     let folder = Folder::new();
     for (added, expected) in BAD_AGENTS {
         folder.write("eu-west/region-agent.yaml", &format!("{AGENT}{added}\n"));
@@ -301,7 +301,7 @@ fn an_error_in_the_set_names_the_set() {
 }
 
 #[test]
-fn settings_load_by_a_path_from_where_the_process_stands() {
+fn settings_load_by_a_path_relative_to_the_working_directory() {
     let folder = Folder::new();
     let up: PathBuf = std::env::current_dir()
         .unwrap()
@@ -320,7 +320,7 @@ fn settings_load_by_a_path_from_where_the_process_stands() {
 }
 
 #[test]
-fn bad_gateways_are_refused_with_line_column_and_mend() {
+fn bad_gateways_are_refused_with_line_column_and_fix() {
     let folder = Folder::new();
     let cases: [(&str, &str, &[&str]); 7] = [
         (

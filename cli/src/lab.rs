@@ -22,16 +22,16 @@ const LEADER_WITHIN: Duration = Duration::from_secs(5);
 const ANSWER_WITHIN: Duration = Duration::from_secs(1);
 const ASK_AGAIN_AFTER: Duration = Duration::from_millis(100);
 
-/// A fault, or its mend.
+/// A fault, or its heal.
 #[derive(Clone, Debug)]
 pub(crate) enum Fault {
-    /// Of the network between the regions.
+    /// A fault of the network between the regions.
     Network(Command),
-    /// Of processes.
+    /// A fault of processes.
     Processes(Act, Target),
 }
 
-/// What is done to a process.
+/// An action on a process.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Act {
     /// SIGKILL; it is started again.
@@ -44,22 +44,23 @@ pub(crate) enum Act {
     Cont,
     /// SIGKILL; it stays down until [`Act::Start`].
     Down,
-    /// What is kept down is started.
+    /// A process that is held down is started.
     Start,
     /// Its wall time gets this offset.
     Clock(Offset),
 }
 
-/// Something that was done to a process.
+/// An action that was taken on a process.
 #[derive(Clone, Debug)]
 pub(crate) struct Done {
-    /// As a word of the past.
+    /// The action, in the past tense.
     pub(crate) what: &'static str,
-    /// To whom, as it was before.
+    /// The process as it was before.
     pub(crate) process: Process,
 }
 
-/// Puts a fault into what runs in `dir`; says which processes it has met.
+/// Injects a fault into the processes that run in `dir`, and returns the processes that it acted
+/// on.
 pub(crate) async fn put(dir: &Path, fault: &Fault) -> Result<Vec<Done>, Failure> {
     match fault {
         Fault::Network(command) => {
@@ -107,7 +108,8 @@ fn process_act(process: &Process, dir: &Path, act: &Act) -> Result<&'static str,
     }
 }
 
-/// The leading gateway of a region: one that runs and says so of itself. A take-over is waited for.
+/// The leading gateway of a region: a running one that reports itself as leader. Waits for a
+/// takeover.
 async fn leader_of(dir: &Path, region: &str) -> Result<String, Failure> {
     let client = http::client();
     let until = Instant::now() + LEADER_WITHIN;

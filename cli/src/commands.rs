@@ -66,7 +66,7 @@ enum Command {
     ExecChild(ExecChild),
 }
 
-/// Runs one command to its end.
+/// Runs one command until it ends.
 pub fn run(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Init(command) => command.run(),

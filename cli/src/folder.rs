@@ -1,4 +1,5 @@
-//! The folder that `isthmus init` writes and `isthmus up` runs: where each file is, and which regions it holds.
+//! The folder that `isthmus init` writes and `isthmus up` runs: the place of each file, and its
+//! regions.
 
 pub mod certificates;
 pub mod control_secret;
@@ -14,11 +15,11 @@ use isthmus_replication::names::{InvalidName, RegionName, SetName};
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 
-/// The ports that a region takes from its block, counted from the block's first.
+/// The number of ports that a region takes from its block, counted from the block's first.
 pub const PORTS_PER_REGION: u16 = 20;
 /// The first port of the fixed block.
 pub const PORT_BASE: u16 = 7040;
-/// Agents and gateways that `up` runs in each region.
+/// The number of agents, and of gateways, that `up` runs in each region.
 pub const PROCESSES_PER_ROLE: u16 = 2;
 
 /// A set's folder on this machine.
@@ -28,22 +29,22 @@ pub struct Folder {
     pub root: PathBuf,
     /// The set's name.
     pub set: SetName,
-    /// The regions in the order of set.yaml: the order in which ports are given.
+    /// The regions in the order of set.yaml, in which they get ports.
     pub regions: Vec<RegionName>,
 }
 
-/// Why a folder can't be used.
+/// Why a folder cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum FolderError {
     /// There is no set.yaml.
     #[error("{0} does not exist; write a folder with `isthmus init`")]
     Missing(PathBuf),
-    /// A file of it can't be read.
+    /// A file of it cannot be read.
     #[error("{path} cannot be read")]
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         #[source]
         source: io::Error,
     },
@@ -55,12 +56,12 @@ pub enum FolderError {
         /// Line, column and reason.
         message: String,
     },
-    /// A name in set.yaml is not a name.
+    /// A name in set.yaml is invalid.
     #[error("{path}")]
     Name {
         /// The file.
         path: PathBuf,
-        /// Which name.
+        /// The invalid name.
         #[source]
         source: InvalidName,
     },
@@ -73,7 +74,8 @@ struct SetNames {
 }
 
 impl Folder {
-    /// Reads which set and regions the folder holds. Whole settings are judged by `isthmus config check`.
+    /// Reads the set and the regions of the folder. `isthmus config check` checks the settings as a
+    /// whole.
     pub fn open(root: &Path) -> Result<Self, FolderError> {
         let path = root.join("set.yaml");
         if !path.exists() {

@@ -1,4 +1,4 @@
-//! Talking to running agents and gateways.
+//! Requests to running agents and gateways.
 
 pub(crate) mod agreement;
 pub(crate) mod batch;

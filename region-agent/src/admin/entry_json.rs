@@ -1,4 +1,4 @@
-//! Entries of what is set aside as JSON. Field names are published: never renamed.
+//! Set-aside entries as JSON. Field names are published: never rename them.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -8,13 +8,13 @@ use serde_json::{Value, json};
 
 use crate::door;
 
-/// What names an entry among all of the region.
-pub fn id_of(entry: &Entry) -> String {
+/// The name of an entry, unique in the region.
+pub(super) fn id_of(entry: &Entry) -> String {
     format!("{}.{}", entry.shard.group, entry.name())
 }
 
 /// An entry without its bytes.
-pub fn summary(entry: &Entry) -> Value {
+pub(super) fn summary(entry: &Entry) -> Value {
     let mut json = match &entry.kept {
         Kept::Write(write) => of_write(write),
         Kept::Range(range) => of_range(range),
@@ -27,8 +27,8 @@ pub fn summary(entry: &Entry) -> Value {
     json
 }
 
-/// An entry with its bytes: as `value` where they are text, else as `value_base64`.
-pub fn shown(entry: &Entry) -> Value {
+/// An entry with its bytes: as `value` if they are text, else as `value_base64`.
+pub(super) fn shown(entry: &Entry) -> Value {
     let mut json = summary(entry);
     let bytes = match &entry.kept {
         Kept::Write(KeptWrite {

@@ -1,4 +1,4 @@
-//! What is shown and told of a sending lane.
+//! The status and the events of a sending lane.
 
 use isthmus_replication::sending::{LaneEvent, LaneState, Stall};
 use isthmus_runtime::events::{Severity, Source};
@@ -7,8 +7,9 @@ use serde_json::json;
 use super::{FromLane, LaneTask, SHOW};
 
 impl LaneTask {
-    /// Writes the lane's state to the board: at once if `changed`, else when what is there is old.
-    pub(super) fn show(&mut self, changed: bool) {
+    /// Writes the lane's state to the view: at once if `changed`, else if the shown state is older
+    /// than `SHOW`.
+    pub(super) fn update_view(&mut self, changed: bool) {
         self.lag.know(self.sending.lag_record());
         let now = self.shared.log_now();
         if !changed && now.mono.since(self.shown) < SHOW {
@@ -16,8 +17,8 @@ impl LaneTask {
         }
         self.shown = now.mono;
         let state = self.sending.state();
-        let trimmed_past = matches!(state, LaneState::Stalled(Stall::NeedsSync(_)));
-        let needs_sync = trimmed_past || self.sending.peer_needs_sync();
+        let lane_needs_sync = matches!(state, LaneState::Stalled(Stall::NeedsSync(_)));
+        let needs_sync = lane_needs_sync || self.sending.peer_needs_sync();
         let (sending, read, lag) = (&self.sending, self.read, self.lag.clone());
         self.shared.view.lane(&self.peer, &self.shard, |lane| {
             lane.state = isthmus_report::LaneState::from(state).into();
@@ -32,7 +33,7 @@ impl LaneTask {
         });
     }
 
-    /// Hands out what the machine has to say: to the link, and to operators.
+    /// Passes the machine's events to the link and to operators.
     pub(super) fn report_events(&mut self) {
         let now = self.shared.process.clock.mono();
         while let Some(event) = self.sending.poll_event() {
@@ -44,14 +45,14 @@ impl LaneTask {
                 _ => None,
             };
             if let Some(shown) = shown {
-                // The machine says it again while it lasts.
+                // The machine repeats the event while the condition lasts.
                 let _ = self.teller.try_send(shown);
             }
             let again = matches!(event, LaneEvent::LifeSuspected { .. }) && !self.suspicion.note(now);
             if !again {
                 self.tell(event);
             }
-            self.show(true);
+            self.update_view(true);
         }
         if self.sending.verified().is_some() && self.suspicion.take_end(now) {
             let text = format!(

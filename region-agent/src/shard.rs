@@ -1,8 +1,9 @@
-//! One shard: a task that owns its fold, writer and reader, and what doors share of it.
+//! One shard: a task that owns its fold, writer and reader, and the part that it shares with doors.
 //!
-//! The task alone changes [`Served`]; readers hold its lock for microseconds. A write goes to the task through a bounded
-//! channel and comes back as an outcome once it was read from the log. What is applied and how far is changed under one
-//! lock, so that an answer's session never promises less than the answer shows.
+//! Only the task changes [`Served`]; readers hold its lock for microseconds. A write goes to the
+//! task through a bounded channel, and comes back as an outcome once it was read from the log. The
+//! store and the position through which it is applied change under one lock, so that an answer's
+//! session never promises less than the answer shows.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -40,12 +41,12 @@ mod writes;
 pub use context::Context;
 pub use start::{ShardError, spawn};
 
-/// Writes that wait for the task.
+/// Capacity of the task's queue of writes.
 const REQUESTS: usize = 4096;
-/// Commands that wait for the task.
+/// Capacity of the task's queue of commands.
 const COMMANDS: usize = 16;
 
-/// What doors and the steward hold of a shard. Clones are the same shard.
+/// The handle of a shard, for doors and the steward. Clones are the same shard.
 #[derive(Debug, Clone)]
 pub struct ShardHandle {
     shared: Arc<Shared>,
@@ -53,7 +54,7 @@ pub struct ShardHandle {
     commands: mpsc::Sender<Command>,
 }
 
-/// What the task shares.
+/// What the task shares with its handles.
 #[derive(Debug)]
 struct Shared {
     shard: Shard,
@@ -62,40 +63,41 @@ struct Shared {
     log_bytes: AtomicU64,
     log_first: AtomicU64,
     log_full: AtomicBool,
-    /// What the oldest of the last marks describes; zero while none was read.
+    /// What the oldest of the last marks describes; zero if none was read.
     oldest_mark: AtomicU64,
     /// What the newest mark describes.
     newest_mark: AtomicU64,
     runways: Mutex<Runways>,
 }
 
-/// How long until the log is trimmed past what other regions have, as of a moment.
+/// How long until the log is trimmed past what other regions have, as of `at`.
 #[derive(Debug, Default)]
 struct Runways {
     of: BTreeMap<RegionName, Duration>,
     at: Mono,
 }
 
-/// The store and how far it is.
+/// The store, and how far it is applied.
 #[derive(Debug)]
 pub struct Served {
     /// The cells.
     pub store: Store,
     /// The fold through what is applied.
     pub fold: Fold,
-    /// The newest that was applied of each region, this one included.
+    /// The newest applied record of each region, including this one.
     pub newest: BTreeMap<RegionName, Newest>,
-    /// Messages that this process read and that do not count, those that it read again included.
+    /// The void messages that this process has read, including those that it read again.
     pub voids: u64,
-    /// The last message that was applied since the last checkpoint began; none if the fold was rewound since.
+    /// The last message applied since the last checkpoint began; none if the fold was rewound
+    /// since.
     pub reach: Option<Anchor>,
-    /// Through where a checkpoint holds this region's log.
+    /// The sequence through which a checkpoint has this region's log.
     pub checkpointed: Sequence,
     /// When that checkpoint was written.
     pub checkpointed_at: Option<Wall>,
     /// Whether the shard serves.
     pub phase: Phase,
-    /// Whose changes are missing here, and why.
+    /// The regions whose changes are missing here, and why.
     pub missing: BTreeMap<RegionName, String>,
     /// The log's time.
     pub log_time: LogTime,
@@ -115,33 +117,33 @@ pub struct Newest {
 pub struct WriteRequest {
     /// The write.
     pub write: writer::Write,
-    /// Where its outcome goes.
+    /// Receives its outcome.
     pub reply: oneshot::Sender<Result<Accepted, Refusal>>,
 }
 
-/// A write that counts and is applied.
+/// An accepted and applied write.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Accepted {
     /// Its version.
     pub version: Version,
-    /// Where it is.
+    /// Its position in the log.
     pub position: Position,
     /// A newer change had already won.
     pub superseded: bool,
 }
 
-/// What the region's tasks want of a shard.
+/// A command of the region's tasks to a shard.
 #[derive(Debug)]
 pub enum Command {
     /// Append a mark.
     Mark,
     /// Append a membership record if the log's is older.
     Membership(Membership),
-    /// Look whether the log still has what a peer has of it.
+    /// Check whether the log still has what a peer has of it.
     Doubt(Box<PeerDoubt>),
 }
 
-/// Why a shard in this phase refuses; none when it serves.
+/// Why a shard in this phase refuses; none if it serves.
 fn refusal_in(phase: &Phase) -> Option<Refusal> {
     let not_ready = |reason: &str| {
         Some(Refusal::NotReady {
@@ -165,14 +167,15 @@ fn refusal_in(phase: &Phase) -> Option<Refusal> {
 }
 
 impl Served {
-    /// Through when values have ended for whatever is kept: by the log's clock and by the stamps that count in it, so that neither
-    /// a process's clock nor a NATS server's alone destroys anything.
+    /// The time through which values count as expired for everything that is kept: by the log's
+    /// clock and by the accepted stamps in it, so that neither a process's clock nor a NATS
+    /// server's alone destroys anything.
     pub(super) fn ended_through(&self) -> Wall {
         let stamped = Wall::from_millis(self.fold.highest_stamp().millis());
         self.log_time.newest().unwrap_or_default().min(stamped)
     }
 
-    /// Why reads are refused; none when they are not.
+    /// Why reads are refused; none if they are not.
     #[must_use]
     pub fn refusal(&self) -> Option<Refusal> {
         refusal_in(&self.phase)
@@ -220,27 +223,27 @@ impl Shared {
 }
 
 impl ShardHandle {
-    /// Which shard.
+    /// The shard.
     #[must_use]
     pub fn shard(&self) -> &Shard {
         &self.shared.shard
     }
 
-    /// What is served, for as long as the guard is held: microseconds, never across an await.
+    /// Locks what is served. Hold the guard for microseconds, never across an await.
     pub fn served(&self) -> RwLockReadGuard<'_, Served> {
         self.shared.read()
     }
 
-    /// Changes whenever more was applied or the phase changed.
+    /// A counter that changes whenever more was applied or the phase changed.
     #[must_use]
     pub fn moved(&self) -> watch::Receiver<u64> {
         self.shared.moved.subscribe()
     }
 
-    /// Hands a write to the task.
+    /// Sends a write to the task.
     ///
     /// # Errors
-    /// [`Refusal::Internal`] when the task is gone.
+    /// [`Refusal::NotReady`] if the task has ended.
     pub async fn write(&self, request: WriteRequest) -> Result<(), Refusal> {
         let gone = |_| Refusal::NotReady {
             reason: "it is stopping".to_owned(),
@@ -248,20 +251,20 @@ impl ShardHandle {
         self.requests.send(request).await.map_err(gone)
     }
 
-    /// Hands a command to the task; one that finds the queue full is dropped, since it comes again.
+    /// Sends a command to the task. It is dropped if the queue is full, since it will be repeated.
     pub fn command(&self, command: Command) {
         if self.commands.try_send(command).is_err() {
             tracing::debug!(shard = %self.shared.shard, "the shard is busy; a command was dropped");
         }
     }
 
-    /// Bytes of the log's stream when it was last asked.
+    /// The size of the log's stream in bytes, when it was last read.
     #[must_use]
     pub fn log_bytes(&self) -> u64 {
         self.shared.log_bytes.load(Ordering::Relaxed)
     }
 
-    /// The first message kept in the log when it was last asked.
+    /// The first message kept in the log, when it was last read.
     #[must_use]
     pub fn log_first(&self) -> Sequence {
         Sequence(self.shared.log_first.load(Ordering::Relaxed))
@@ -273,20 +276,21 @@ impl ShardHandle {
         self.shared.log_full.load(Ordering::Relaxed)
     }
 
-    /// Takes note of what the log holds.
+    /// Records the size and the first message of the log, and whether it is full.
     pub fn note_log(&self, bytes: u64, first: Sequence, full: bool) {
         self.shared.log_bytes.store(bytes, Ordering::Relaxed);
         self.shared.log_first.store(first.0, Ordering::Relaxed);
         self.shared.log_full.store(full, Ordering::Relaxed);
     }
 
-    /// Takes note of how long it is until the log is trimmed past what each other region has, as of `now`.
+    /// Records how long it takes until the log is trimmed past what each other region has, as of
+    /// `now`.
     pub fn note_runways(&self, now: Mono, of: BTreeMap<RegionName, Duration>) {
         let mut held = self.shared.runways.lock().unwrap_or_else(PoisonError::into_inner);
         *held = Runways { of, at: now };
     }
 
-    /// How long it is from `now` on until the log is trimmed past what each other region has.
+    /// How long it takes, from `now`, until the log is trimmed past what each other region has.
     #[must_use]
     pub fn runways(&self, now: Mono) -> BTreeMap<RegionName, Duration> {
         let held = self.shared.runways.lock().unwrap_or_else(PoisonError::into_inner);
@@ -296,13 +300,14 @@ impl ShardHandle {
             .collect()
     }
 
-    /// What the oldest of the last marks describes, from which a reader can go back the furthest; none while none was read.
+    /// What the oldest of the last marks describes: the furthest position that a reader can go back
+    /// to. None if none was read.
     #[must_use]
     pub fn oldest_mark(&self) -> Option<Sequence> {
         described(&self.shared.oldest_mark)
     }
 
-    /// What the newest mark describes, from which a reader can start; none while none was read.
+    /// What the newest mark describes: a position where a reader can start. None if none was read.
     #[must_use]
     pub fn newest_mark(&self) -> Option<Sequence> {
         described(&self.shared.newest_mark)

@@ -1,4 +1,4 @@
-//! What is shown of a head and of what arrives there.
+//! The status of a head and of what arrives there.
 
 use std::collections::BTreeMap;
 
@@ -11,14 +11,14 @@ use isthmus_replication::time::Mono;
 use super::{HeadTask, SHOW};
 use crate::lag::MISSING;
 
-/// What is known of each origin beside its lanes, which come and go.
+/// What is known of each origin apart from its lanes, which come and go.
 #[derive(Debug, Default)]
 pub(super) struct Origins(BTreeMap<RegionName, OfOrigin>);
 
 #[derive(Debug, Default)]
 struct OfOrigin {
     proof: Proof,
-    /// The least uncertain estimate, and when it was made.
+    /// The least uncertain estimate and when it was made.
     clock: Option<(ClockEstimate, Mono)>,
 }
 
@@ -29,7 +29,7 @@ impl OfOrigin {
     }
 }
 
-/// What the lanes of one origin are doing, taken together.
+/// The state of all lanes of one origin, combined.
 #[derive(Debug, Default)]
 struct Lanes {
     standing: bool,
@@ -38,7 +38,7 @@ struct Lanes {
 }
 
 impl Origins {
-    /// What is known of an origin's clock, where its session says `told` at `now`.
+    /// The best estimate of an origin's clock at `now`, given the `estimate` of its session.
     pub(super) fn clock(
         &mut self,
         origin: &RegionName,
@@ -60,8 +60,8 @@ impl Origins {
 }
 
 impl HeadTask {
-    /// Writes what is shown when what is there is old.
-    pub(super) fn show(&mut self) {
+    /// Updates the status if it is older than `SHOW`.
+    pub(super) fn update_view(&mut self) {
         let mono = self.shared.process.clock.mono();
         if mono.since(self.shown) < SHOW {
             return;
@@ -76,11 +76,11 @@ impl HeadTask {
         let mut peers = self.shared.peers();
         peers.retain(|_, shards| shards.contains(&self.shard));
         for origin in peers.keys() {
-            self.show_origin(origin);
+            self.update_origin(origin);
         }
     }
 
-    fn show_origin(&mut self, origin: &RegionName) {
+    fn update_origin(&mut self, origin: &RegionName) {
         let now = self.shared.log_now();
         let lanes = self.lanes_of(origin);
         let estimate = {
@@ -126,7 +126,7 @@ impl HeadTask {
     }
 }
 
-/// A link may stand with another gateway of this region, which this one does not know.
+/// The link may end at another gateway of this region, which this one can't see.
 fn reason(lanes: &Lanes) -> Option<String> {
     match lanes.hold {
         Some(hold) => Some(hold.to_string()),

@@ -25,7 +25,7 @@ pub use payload::MemberPayload;
 pub use positions::{hear_cursors, hear_peer_doubt, tell_positions};
 pub use steward::steward;
 
-/// What the region's tasks share. Clones share it.
+/// The state that the region's tasks share. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Region {
     /// The operation core, with the shards.
@@ -43,7 +43,7 @@ struct Roster {
 }
 
 impl Region {
-    /// Nothing known yet.
+    /// Creates the state, with nothing known yet.
     #[must_use]
     pub fn new(core: Arc<Core>) -> Self {
         Self {
@@ -77,13 +77,13 @@ impl Region {
             .collect()
     }
 
-    /// How far the log's clock is from this process's.
+    /// The log's clock less this process's.
     #[must_use]
     pub fn clock_offset(&self) -> Option<ClockOffset> {
         self.context().server_clock.offset()
     }
 
-    /// Whether this process's clock is so far ahead that whatever it stamps is void.
+    /// Whether this process's clock is so far ahead that everything it stamps is void.
     fn clock_is_ahead(&self) -> bool {
         let limit = self.context().process.settings.process.set.clock.max_ahead;
         let limit = i64::try_from(limit.as_micros()).unwrap_or(i64::MAX);

@@ -1,5 +1,5 @@
-//! Recording a history: random writes in every region, reads of sessions that go from region to region, then a read of every
-//! agent.
+//! Records a history: random writes in every region, reads of sessions that move from region to
+//! region, then a read of every agent.
 
 mod file;
 mod reader;
@@ -33,35 +33,35 @@ const READS_IN_FLIGHT: usize = 16;
 const READ_WITHIN: Duration = Duration::from_secs(30);
 const ASK_AGAIN_AFTER: Duration = Duration::from_millis(50);
 
-/// What is written and read.
+/// What to record.
 #[derive(Clone, Debug)]
 pub(crate) struct Recording {
     /// The file of the history.
     pub(crate) file: PathBuf,
     /// The bucket.
     pub(crate) bucket: String,
-    /// How long there are writes.
+    /// How long writes run.
     pub(crate) lasts: Duration,
-    /// How many keys are written, again and again.
+    /// The number of keys, which are written again and again.
     pub(crate) keys: u64,
-    /// Clients that write at a time, in each region.
+    /// The number of clients that write at a time in each region.
     pub(crate) writers: u64,
-    /// Clients that read with a session at a time, in each region.
+    /// The number of clients that read with a session at a time, for each region.
     pub(crate) readers: u64,
     /// How long all agents may take to agree after the last write.
     pub(crate) settle: Duration,
 }
 
-/// What was recorded.
+/// The result of a recording.
 #[derive(Debug)]
 pub(crate) struct Recorded {
-    /// How the writes ended.
+    /// The outcomes of the writes.
     pub(crate) counts: Counts,
-    /// How long after the last write all agents agreed; `None` = not in time.
+    /// How long after the last write all agents agreed; `None` if not in time.
     pub(crate) agreed_after: Option<Duration>,
 }
 
-/// Why nothing was recorded.
+/// Why a recording failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RecordError {
     #[error("{path} cannot be written")]
@@ -90,7 +90,8 @@ struct Recorder {
 }
 
 impl Recording {
-    /// Writes and reads what runs until the time is over, waits until all agents agree, and reads each key of each agent.
+    /// Writes and reads until the time is over, waits until all agents agree, then reads each key
+    /// from each agent.
     pub(crate) async fn record(&self, run: &RunFile) -> Result<Recorded, RecordError> {
         let (entries, received) = mpsc::channel(ENTRIES_WAITING);
         let path = self.file.clone();
@@ -161,7 +162,7 @@ impl Recording {
     }
 }
 
-/// Every agent: `region/name` and its door.
+/// The `region/name` and the door of every agent.
 fn agents(run: &RunFile) -> Vec<(String, String)> {
     run.regions_in_order()
         .flat_map(|(region, processes)| {

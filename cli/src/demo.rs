@@ -1,4 +1,5 @@
-//! `isthmus demo`: a fresh folder, everything up, real traffic from all regions, and the proof that they end identical.
+//! `isthmus demo`: creates a folder, starts every process, writes in all regions, and proves that
+//! all agents end identical.
 
 use crate::output::{note, note_lines};
 mod lag;
@@ -32,12 +33,12 @@ use traffic::Traffic;
 /// How long all agents may take to become identical after the last write.
 const IDENTICAL_WITHIN: Duration = Duration::from_secs(30);
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// Some pings long.
+/// Several link pings long.
 const CALM: Duration = Duration::from_secs(2);
 const ROWS_BUCKET: &str = "rows";
 const REGIONS: [&str; 3] = ["eu-west", "us-east", "ap-south"];
 
-/// What to show.
+/// What a demo runs.
 #[derive(Debug)]
 pub(crate) struct Order {
     /// A new or empty folder.
@@ -46,15 +47,16 @@ pub(crate) struct Order {
     pub(crate) ports: PortChoice,
     /// The round trip between any two regions.
     pub(crate) round_trip: Duration,
-    /// How long there is traffic.
+    /// How long traffic runs.
     pub(crate) traffic: Duration,
-    /// Rows written beside the traffic, some in each region.
+    /// Rows to write beside the traffic, an equal share in each region.
     pub(crate) rows: Option<Rows>,
-    /// Whether the live table goes to standard error, so that standard output holds the summary alone.
+    /// Whether the live table goes to standard error, so that standard output has the summary
+    /// alone.
     pub(crate) quiet: bool,
 }
 
-/// Why a demo could not be shown.
+/// Why a demo failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DemoError {
     #[error(transparent)]
@@ -69,14 +71,14 @@ pub(crate) enum DemoError {
     PartlyWritten(#[from] PartlyWritten),
 }
 
-/// What is watched while there is traffic.
+/// What the live table and the summary read.
 struct Watched {
     traffic: Traffic,
     probes: Probes,
     links: Links,
 }
 
-/// A demo that is up.
+/// A running demo.
 pub(crate) struct Demo {
     fleet: Fleet,
     order: Order,
@@ -84,7 +86,7 @@ pub(crate) struct Demo {
 }
 
 impl Demo {
-    /// Writes the folder and brings it up.
+    /// Writes the folder and starts its processes.
     pub(crate) async fn start(order: Order) -> Result<Self, DemoError> {
         let regions: Result<Vec<_>, _> = REGIONS.iter().map(|name| name.parse()).collect();
         let port_base = match order.ports {
@@ -112,12 +114,13 @@ impl Demo {
         })
     }
 
-    /// What runs.
+    /// The running processes.
     pub(crate) fn run_file(&self) -> RunFile {
         self.fleet.run_file()
     }
 
-    /// Writes in all regions until the time is over or `enough` returns, then waits until all agents are identical.
+    /// Writes in all regions until the time is over or `enough` returns, then waits until all
+    /// agents are identical.
     pub(crate) async fn show(&mut self, enough: impl Future<Output = ()>) -> Result<Summary, DemoError> {
         let run = self.fleet.run_file();
         let rows = self.order.rows.take();
@@ -157,7 +160,7 @@ impl Demo {
             links: Links::default(),
         };
         let mut table = LiveTable::new(self.order.quiet);
-        let mut look = interval(LOOK_EVERY);
+        let mut refresh = interval(LOOK_EVERY);
         let written = write_rows(&client, run, rows, until);
         tokio::pin!(enough, written);
         let mut rows_written = false;
@@ -168,8 +171,8 @@ impl Demo {
                     done?;
                     rows_written = true;
                 }
-                _ = look.tick() => {
-                    watched.links.look(&client, run).await;
+                _ = refresh.tick() => {
+                    watched.links.refresh(&client, run).await;
                     table.show(began.elapsed(), run, &watched);
                     if Instant::now() >= until && rows_written {
                         break;
@@ -183,8 +186,9 @@ impl Demo {
         Ok(watched)
     }
 
-    /// Waits until all agents are identical, and looks at the links once more after they have been calm: a round trip then is
-    /// the network's alone, also on a machine that the writes kept busy.
+    /// Waits until all agents are identical, then reads the links once more after `CALM`. With no
+    /// writes left, a round trip measures the network alone, even on a machine that the writes kept
+    /// busy.
     async fn settle(&mut self, run: &RunFile, links: &mut Links) -> Vec<Holding> {
         let client = self.client.clone();
         let settled = async { tokio::join!(agreement::reached(&client, run, IDENTICAL_WITHIN), sleep(CALM)) };
@@ -195,7 +199,7 @@ impl Demo {
                 _identical = &mut settled => break,
             }
         }
-        links.look(&self.client, run).await;
+        links.refresh(&self.client, run).await;
         agreement::holdings(&self.client, run).await
     }
 
@@ -218,13 +222,13 @@ impl Demo {
         })
     }
 
-    /// Ends everything.
+    /// Stops all processes.
     pub(crate) async fn stop(self) {
         self.fleet.stop().await;
     }
 }
 
-/// Writes each region's share of the rows there.
+/// Writes an equal share of the rows in each region.
 async fn write_rows(
     client: &Client,
     run: &RunFile,
@@ -246,14 +250,14 @@ async fn write_rows(
     futures::future::try_join_all(writes).await.map(|_| ())
 }
 
-/// A folder name for a demo that was not told one.
+/// The folder of a demo that was started without one.
 pub(crate) fn fresh_folder() -> PathBuf {
     let folder = std::env::temp_dir();
     let number = getrandom::u32().unwrap_or_else(|_| std::process::id());
     folder.join(format!("isthmus-demo-{number:08x}"))
 }
 
-/// Removes a demo's folder, if it can be removed.
+/// Removes a demo's folder, and prints a note if that fails.
 pub(crate) fn remove_folder(folder: &Path) {
     if let Err(error) = std::fs::remove_dir_all(folder) {
         note(format_args!(

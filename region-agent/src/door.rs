@@ -1,5 +1,5 @@
-//! The HTTP door (design.md section 6). It translates requests to operations and outcomes to answers, and decides
-//! nothing.
+//! The HTTP door (design.md section 6). It translates requests to operations and outcomes to
+//! answers, and decides nothing.
 
 use std::sync::Arc;
 
@@ -28,7 +28,7 @@ pub use openapi::document;
 pub use query::{InvalidParameter, InvalidValue, Parameter, Query};
 pub use target::{InvalidTarget, Target, Undecodable};
 
-/// A request that is answered with a problem before it is an operation.
+/// The problem that answers a request before it becomes an operation.
 pub type Rejection = Box<Problem>;
 
 fn reject(code: ErrorCode, detail: impl Into<String>) -> Rejection {

@@ -1,6 +1,6 @@
-//! A folder's processes on this machine: one nats-server, two agents and two gateways a region, and the network between
-//! the regions. Real processes with the folder's own files; what differs between two processes of one file comes by
-//! `ISTHMUS_*` variables.
+//! A folder's processes on this machine: one nats-server, two agents and two gateways per region,
+//! and the network between the regions. The processes are real and read the folder's own files.
+//! `ISTHMUS_*` variables carry the settings that differ between processes with the same file.
 
 use crate::output::note;
 pub mod binaries;
@@ -43,13 +43,13 @@ const READY_WITHIN: Duration = Duration::from_secs(90);
 pub struct Order {
     /// The folder.
     pub folder: PathBuf,
-    /// Which ports.
+    /// Which ports to use.
     pub ports: PortChoice,
     /// The round trip between any two regions.
     pub round_trip: Duration,
 }
 
-/// Running processes. Dropping it kills them; [`Fleet::stop`] ends them in order.
+/// Running processes. Dropping it kills them; [`Fleet::stop`] stops them in order.
 pub struct Fleet {
     run_state: Arc<RunState>,
     stage: watch::Sender<Stage>,
@@ -61,13 +61,13 @@ pub struct Fleet {
     _guard: TcpListener,
 }
 
-/// Why a folder could not be brought up.
+/// Why a folder could not be started.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The folder is not one.
+    /// The folder cannot be opened.
     #[error(transparent)]
     Folder(#[from] FolderError),
-    /// It runs already.
+    /// The folder runs already.
     #[error("{folder} runs already, in process {pid}; end that first")]
     Running {
         /// The folder.
@@ -86,24 +86,24 @@ pub enum StartError {
     Network {
         /// The region that dials.
         from: String,
-        /// The region dialled.
+        /// The region that is dialled.
         to: String,
-        /// Why.
+        /// The cause.
         #[source]
         source: std::io::Error,
     },
     /// The network's control door could not listen.
     #[error("the network's control door could not listen")]
     Control(#[source] std::io::Error),
-    /// Its secret could not be written.
+    /// The secret of the control door could not be written.
     #[error(transparent)]
     Secret(#[from] ControlSecretError),
-    /// What an earlier run left could not be cleared.
+    /// The faults of an earlier run could not be cleared.
     #[error("what an earlier run left in {folder} could not be cleared")]
     Leftovers {
         /// The folder.
         folder: PathBuf,
-        /// Why.
+        /// The cause.
         #[source]
         source: std::io::Error,
     },
@@ -119,7 +119,8 @@ pub enum StartError {
 }
 
 impl Fleet {
-    /// Starts everything and waits until it is ready, telling `progress` a line a step. Nothing is left running on failure.
+    /// Starts all processes and waits until they are ready. Reports each step to `progress` as one
+    /// line. Stops everything again on failure.
     pub async fn start(order: &Order, progress: &(dyn Fn(&str) + Sync)) -> Result<Self, StartError> {
         let folder = Folder::open(&order.folder)?;
         if let Ok(run) = RunFile::of_running(&folder.root) {
@@ -212,12 +213,12 @@ impl Fleet {
         ready::wait(awaited, within, &mut self.events, progress).await
     }
 
-    /// What runs, as `run.json` says it.
+    /// The running processes, as written in `run.json`.
     pub fn run_file(&self) -> RunFile {
         self.run_state.snapshot()
     }
 
-    /// The next thing that happened to a process. Pending while nothing happens.
+    /// The next event of a process. Pending until there is one.
     pub async fn next_event(&mut self) -> Event {
         match self.events.recv().await {
             Some(event) => event,
@@ -225,7 +226,8 @@ impl Fleet {
         }
     }
 
-    /// Ends agents and gateways, then the NATS servers, each within its bound, and removes `run.json`.
+    /// Stops agents and gateways, then the NATS servers, each within its bound, and removes
+    /// `run.json`.
     pub async fn stop(mut self) {
         self.stage.send_replace(Stage::Ending);
         while self.processes.join_next().await.is_some() {}

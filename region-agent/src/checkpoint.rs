@@ -1,21 +1,27 @@
-//! Checkpoints: what a restarted agent need not read from the log again (design.md section 6).
+//! Checkpoints: what a restarted agent does not have to read from the log again (design.md section
+//! 6).
 //!
-//! Problem: memory is the store, and a log may be long. Sketch: every few seconds one transaction per shard writes the
-//! cells that changed since the last one. The fold state is taken FIRST, then the changed cells in bounded chunks while
-//! applying goes on, then `serve_from`: the position up to which effects may be inside. A restart loads the cells,
-//! resumes the log after the fold state (what is inside twice merges to the same) and serves nothing below
-//! `serve_from`, so that no reader sees a mixture.
+//! Problem: memory is the store, and a log may be long. Sketch: every few seconds one transaction
+//! per shard writes the cells that changed since the last one. The fold state is taken FIRST, then
+//! the changed cells in bounded chunks while applying continues, then `serve_from`: the position up
+//! to which effects may be included. A restart loads the cells, resumes the log after the fold
+//! state (what is included twice merges to the same) and serves nothing below `serve_from`, so that
+//! no reader sees a mixture.
 //!
-//! Invariants: a checkpoint is either whole or not there (one transaction; a kill at any time leaves the one before);
-//! the sum over all rows is part of its head, and the head has a sum of its own, so that whatever was changed or lost behind
-//! our back is noticed. One that is not whole, is of another log, or lies behind the log's first message is discarded whole, never merged.
+//! Invariants: a checkpoint is either whole or absent (one transaction; a kill at any time leaves
+//! the previous one). The sum over all rows is part of its head, and the head has its own sum, so
+//! that anything changed or lost outside this program is detected. A checkpoint that is not whole
+//! or is of another log is discarded whole, never merged. One that is behind the log's first
+//! message is loaded, and the shard needs a sync.
 //!
-//! After an error redb serves nothing more through the same handle. Such a file is let go and opened again for the next checkpoint,
-//! once what is in it was found whole: it is the checkpoint before, or the one whose commit was not answered, and either may be
-//! gone on from, since the store counts what was in the latter as unwritten. One that is not whole is deleted, and the whole store
-//! counts as unwritten.
+//! After an error redb serves nothing more through the same handle. The file is closed then, and
+//! opened again for the next checkpoint once its contents are found to be whole. It is the previous
+//! checkpoint, or the one whose commit was not answered. Both can be continued from, since the
+//! store counts what was in the latter as unwritten. A file that is not whole is deleted, and the
+//! whole store counts as unwritten.
 //!
-//! A checkpoint holds values: its folder and its file are for the agent's user alone, and are narrowed where they were not.
+//! A checkpoint contains values: its folder and its file are for the agent's user alone, and wider
+//! permissions are narrowed.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -43,7 +49,7 @@ use error::at;
 const CELLS: TableDefinition<'static, &[u8], &[u8]> = TableDefinition::new("cells");
 const HEAD: TableDefinition<'static, &str, &[u8]> = TableDefinition::new("head");
 const HEAD_KEY: &str = "head";
-/// The layout of the file. Persisted: raised when a file of before can't be read.
+/// The format of the file. Persisted: raised when older files can no longer be read.
 const FORMAT: u32 = 2;
 const EXTENSION: &str = "redb";
 const CACHE_BYTES: usize = 8 * 1024 * 1024;
@@ -57,20 +63,21 @@ pub struct CheckpointFile {
     rows: Rows,
 }
 
-/// What a checkpoint held.
+/// The contents of a checkpoint.
 #[derive(Debug)]
 pub struct Loaded {
-    /// The fold through the position that it stands for at least.
+    /// The fold. The cells include at least the effects through its position.
     pub fold: Fold,
-    /// Anchors of the log's history that were known then, oldest first: where a lost tail may fork.
+    /// Anchors of the log's history that were known when it was written, oldest first: where a lost
+    /// tail may fork.
     pub kept: Vec<Anchor>,
-    /// Effects of positions up to here may be inside: nothing is served below it.
+    /// Effects of positions up to here may be included: nothing is served below it.
     pub serve_from: Anchor,
     /// Every cell.
     pub cells: Vec<(CellId, HeldCell)>,
 }
 
-/// The wrapping sum over all rows, and how many there are.
+/// The wrapping sum over all rows, and their number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 struct Rows {
     sum: u64,
@@ -91,7 +98,7 @@ struct Head {
     rows_sum: u64,
     #[prost(uint64, tag = "6")]
     rows_count: u64,
-    /// Sequences and identifiers, one after the other.
+    /// Sequences and identifiers, alternating.
     #[prost(fixed64, repeated, tag = "7")]
     kept: Vec<u64>,
     #[prost(fixed64, tag = "9")]
@@ -99,11 +106,12 @@ struct Head {
 }
 
 impl CheckpointFile {
-    /// Opens the checkpoint of `log` in `folder` and reads what it holds; makes an empty one when there is none. One
-    /// that can't be used is deleted whole, and the reason returned for an event.
+    /// Opens the checkpoint of `log` in `folder` and reads its contents, or creates an empty one if
+    /// there is none. One that can't be used is deleted whole, and the reason is returned for an
+    /// event.
     ///
     /// # Errors
-    /// [`CheckpointError`] when the folder or the file can't be opened at all.
+    /// [`CheckpointError`] if the folder or the file can't be opened at all.
     pub fn open(
         folder: &Path,
         log: &LogName,
@@ -163,10 +171,11 @@ impl CheckpointFile {
         Ok(Self::of(database(&path)?, path, Rows::default()))
     }
 
-    /// Does `work` with the file; that redb panics, on a page that has changed on the disk, is an error as any other.
+    /// Runs `work` on the file. A panic of redb, on a page that changed on disk, becomes an error
+    /// like any other.
     ///
     /// # Errors
-    /// Those of `work`.
+    /// The errors of `work`, or a corrupted file if redb panics.
     pub fn unpanicked<T>(
         &mut self,
         work: impl FnOnce(&mut Self) -> Result<T, CheckpointError>,
@@ -178,14 +187,15 @@ impl CheckpointFile {
     /// Closes the file after an error; the next checkpoint opens it again.
     pub fn let_go(&mut self) {
         let database = self.database.take();
-        // A file that is not whole may make redb panic, and nothing is expected of closing it.
+        // A file that is not whole may make redb panic. Closing it may fail.
         catch_unwind(AssertUnwindSafe(|| drop(database))).ok();
     }
 
-    /// Deletes a file that was found lost or corrupted. The next checkpoint makes it anew, and must hold every cell.
+    /// Deletes a file that was found lost or corrupted. The next checkpoint creates it again, and
+    /// must contain every cell.
     ///
     /// # Errors
-    /// It can't be deleted.
+    /// When the file can't be deleted.
     pub fn start_anew(&mut self) -> Result<(), CheckpointError> {
         self.let_go();
         remove(&self.path)?;
@@ -193,7 +203,7 @@ impl CheckpointFile {
         Ok(())
     }
 
-    /// The database, opened again where an error closed it.
+    /// The database, opened again if an error closed it.
     fn opened(&mut self, log: &LogName) -> Result<&Database, CheckpointError> {
         if self.database.is_none() {
             let (database, rows) = self.open_again(log)?;
@@ -220,7 +230,7 @@ impl CheckpointFile {
         })
     }
 
-    /// The size of the file in bytes; zero when the file system does not tell.
+    /// The size of the file in bytes; zero if the file system does not report it.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         std::fs::metadata(&self.path).map_or(0, |file| file.len())
@@ -248,7 +258,7 @@ fn is_checkpoint(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == EXTENSION)
 }
 
-/// The folder of checkpoints and what it holds, as far as it can be looked into.
+/// The folder of checkpoints and the checkpoints in it, as far as it can be read.
 #[must_use]
 pub fn files(folder: &Path) -> Vec<PathBuf> {
     let held = folder.read_dir().into_iter().flatten().flatten();
@@ -256,7 +266,8 @@ pub fn files(folder: &Path) -> Vec<PathBuf> {
     std::iter::once(folder.to_owned()).chain(held).collect()
 }
 
-/// Does `work`, where redb trusts the lengths within a page: where one has changed on the disk it panics.
+/// Runs `work`. redb trusts the lengths within a page, and panics if one has changed on disk; the
+/// panic becomes an error.
 fn unpanicked<T>(
     path: &Path,
     work: impl FnOnce() -> Result<T, CheckpointError>,
@@ -280,7 +291,7 @@ impl Read {
     }
 }
 
-/// Reads the checkpoint and gives each row to `take`.
+/// Reads the checkpoint and passes each row to `take`.
 fn read(
     database: &Database,
     log: &LogName,
@@ -332,7 +343,8 @@ fn read(
     Ok(Read::Whole(Box::new(loaded), rows))
 }
 
-/// The head as it is stored: xxh3 of its protobuf, eight bytes with the lowest first, then that.
+/// The head as it is stored: the xxh3 of its protobuf, eight bytes in little endian, then the
+/// protobuf.
 fn seal(head: &Head) -> Vec<u8> {
     let bytes = head.encode_to_vec();
     let sum = xxhash_rust::xxh3::xxh3_64(&bytes).to_le_bytes();

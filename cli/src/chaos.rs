@@ -1,4 +1,5 @@
-//! `isthmus chaos`: three regions of real processes under writes and reads, faults drawn from a seed, and the judgement.
+//! `isthmus chaos`: three regions of real processes under writes and reads, with faults drawn from
+//! a seed, and a verdict on the history.
 
 mod inject;
 pub(crate) mod kind;
@@ -25,7 +26,7 @@ const ROUND_TRIP: Duration = Duration::from_millis(20);
 /// How long all agents may take to become equal after the last write.
 const SETTLES_WITHIN: Duration = Duration::from_secs(90);
 const BUCKET: &str = "chaos";
-/// Few, so that writes of all regions meet.
+/// Few keys, so that writes of all regions meet.
 const KEYS: u64 = 400;
 const WRITERS: u64 = 4;
 const READERS: u64 = 2;
@@ -35,15 +36,15 @@ const READERS: u64 = 2;
 pub(crate) struct Order {
     /// A new or empty folder.
     pub(crate) folder: PathBuf,
-    /// What the faults are drawn from.
+    /// The seed of the faults.
     pub(crate) seed: u64,
-    /// How long there are writes.
+    /// How long writes run.
     pub(crate) writes: Duration,
-    /// Which faults may come; each must.
+    /// The enabled kinds of faults; each must happen.
     pub(crate) kinds: Vec<Kind>,
 }
 
-/// Regions that run, and the faults that will come.
+/// Running regions and their planned faults.
 pub(crate) struct Chaos {
     fleet: Fleet,
     order: Order,
@@ -51,7 +52,7 @@ pub(crate) struct Chaos {
 }
 
 impl Chaos {
-    /// Draws the faults, writes the folder and brings everything up.
+    /// Draws the faults, writes the folder and starts all processes.
     pub(crate) async fn start(order: Order) -> Result<Self, Failure> {
         let names = REGIONS.map(str::to_owned);
         let schedule = schedule::draw(order.seed, order.writes, &order.kinds, &names);
@@ -77,7 +78,7 @@ impl Chaos {
         })
     }
 
-    /// Writes, reads and breaks until the time is over, then judges.
+    /// Runs writes, reads and faults until the time is over, then judges the history.
     pub(crate) async fn run(&mut self) -> Result<Summary, Failure> {
         let run = self.fleet.run_file();
         let recording = Recording {
@@ -110,7 +111,7 @@ impl Chaos {
         ))
     }
 
-    /// Ends everything.
+    /// Stops all processes.
     pub(crate) async fn stop(self) {
         self.fleet.stop().await;
     }

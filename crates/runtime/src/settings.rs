@@ -1,9 +1,10 @@
-//! Settings: one file that the regions share and one for each process (design.md sections 3 and 12).
+//! Settings: one file shared by the regions and one for each process (design.md sections 3 and 12).
 //!
-//! Reading has two steps. A *file* model says which keys exist and of which type; unknown keys, missing units and wrong
-//! types end there, with line and column. The *checked* model ([`SetSettings`], [`AgentSettings`], [`GatewaySettings`])
-//! is built from it: names are validated, defaults filled in, paths resolved, and what must fit together does. Code
-//! beyond this module sees only checked models and need not ask again.
+//! Reading has two steps. A *file* model defines the keys and their types; unknown keys, missing
+//! units and wrong types are rejected there, with line and column. The *checked* model
+//! ([`SetSettings`], [`AgentSettings`], [`GatewaySettings`]) is built from it: names are validated,
+//! defaults filled in, paths resolved, and constraints between values checked. Code outside this
+//! module sees only checked models and need not check again.
 
 mod access;
 mod address;
