@@ -1,4 +1,4 @@
-//! What must hold once everything has healed.
+//! What must hold after everything has healed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -13,11 +13,13 @@ use super::Oracle;
 use crate::reference::Held;
 use crate::trace;
 
-/// A value is hidden early at most by what a machine's clock may be off its log's, and that may be off the truth.
+/// How early a value may be hidden: a machine's clock may differ from its log's clock, and that one
+/// from the true time.
 const MOST_OFF: Duration = Duration::from_secs(5);
 
 impl Oracle {
-    /// Whether a region's log has a write of that version whose value ends later than any allowed clock is wrong by.
+    /// Whether a region's log has a value of this version that has not expired on any allowed
+    /// clock.
     pub(super) fn is_live(&self, site: usize, cell: &CellId, version: &Version, now: Wall) -> bool {
         let mut of_site = self.logs.iter().filter(|((of, _), _)| *of == site);
         of_site.any(|(_, log)| {
@@ -27,7 +29,8 @@ impl Oracle {
         })
     }
 
-    /// Whether every agent that `handles` gives holds what every log holds; why not.
+    /// Compares the cells of all logs, and every agent in `handles` with its log. Returns the first
+    /// difference.
     pub fn differs(&self, handles: &[(String, usize, ShardHandle)]) -> Option<String> {
         for ((site, shard), log) in &self.logs {
             let Some(first) = self.logs.get(&(0, shard.clone())) else {
@@ -51,7 +54,9 @@ impl Oracle {
         }
         for (name, site, handle) in handles {
             let served = handle.served();
-            let log = self.logs.get(&(*site, handle.shard().clone()))?;
+            let Some(log) = self.logs.get(&(*site, handle.shard().clone())) else {
+                return Some(format!("{name} holds {}, whose log was not read", handle.shard()));
+            };
             if let Some(refusal) = served.refusal() {
                 return Some(format!("{name} does not serve {}: {refusal}", handle.shard()));
             }
@@ -83,29 +88,35 @@ impl Oracle {
         None
     }
 
-    /// Whether one place may hold the one version and another the other: where the newer one was left behind. An older one that was
-    /// gives way to what is on its way.
+    /// Whether two places may hold these two versions: only if the newer one was left behind. An
+    /// older one that was left behind gives way to the newer one, which is on its way.
     fn may_differ(&self, id: &CellId, versions: [Option<&Version>; 2]) -> bool {
         let newest = versions.into_iter().flatten().max();
         versions[0] != versions[1] && newest.is_some_and(|newest| self.is_left_behind(id, newest))
     }
 
-    /// Whether a version may be in one place and not in another: its log lost it before an agent had read it, and that was told. It
-    /// stays where it is until a sync. Older ones may have given way to it where alone they were held.
+    /// Whether a version may be in one place and not in another: its log lost it before an agent
+    /// had read it, and that was reported. It stays where it is until a sync. Older versions may
+    /// have given way to it in the only place that held them.
     fn is_left_behind(&self, id: &CellId, version: &Version) -> bool {
         let left = self
             .left_behind
             .get(id)
             .is_some_and(|left| left.range(version..).next().is_some());
-        // Gateways say so when a peer's log is shorter than what they have of it, agents when they
-        // begin a life for it.
+        // Gateways report this when a peer's log is shorter than what they have of it, agents when
+        // they begin a life for it. If both regions lost their logs, their stores differ.
         let recorded = |kind| trace::alarms().contains_key(kind);
-        left && ["peer_lost_tail", "tail_held_by_peer", "undecodable"]
-            .into_iter()
-            .any(recorded)
+        left && [
+            "peer_lost_tail",
+            "tail_held_by_peer",
+            "undecodable",
+            "regions_differ",
+        ]
+        .into_iter()
+        .any(recorded)
     }
 
-    /// A log whose agents agree again is disturbed no more.
+    /// A log whose agents agree again is no longer disturbed.
     pub fn settle(&mut self, handles: &[(String, usize, ShardHandle)]) {
         for ((site, shard), log) in self.logs.iter_mut().filter(|(_, log)| log.disturbed) {
             let of_log = handles
@@ -133,7 +144,7 @@ impl Oracle {
         }
     }
 
-    /// After everything has healed: what was acknowledged is there, and nothing that was refused.
+    /// After everything has healed: every acknowledged write is there, and no refused one.
     pub fn check_end(&mut self, handles: &[(String, usize, ShardHandle)]) {
         let mut wrong = Vec::new();
         for (cell, versions) in &self.acknowledged {
@@ -180,7 +191,7 @@ impl Oracle {
     }
 }
 
-/// Whether the shard of `handle` is the one that `cell` belongs to: the one that any agent holds it in.
+/// Whether `cell` belongs to the shard of `handle`, with the partition count of all handles.
 fn handles_cell(handle: &ShardHandle, cell: &CellId, handles: &[(String, usize, ShardHandle)]) -> bool {
     let partitions = handles
         .iter()
