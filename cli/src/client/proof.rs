@@ -17,7 +17,7 @@ pub(crate) struct Proof {
     /// A file that holds the token to present
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
-    /// The CAs (PEM) that vouch for who is asked, in the place of the system's
+    /// The CAs (PEM) to trust instead of the system's
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
     /// The certificate to present, with its key in the same file (PEM)

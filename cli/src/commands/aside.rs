@@ -49,7 +49,7 @@ struct List {
     /// Only writes of this bucket
     #[arg(long)]
     bucket: Option<String>,
-    /// Only what was set aside for at most so long, by each region's own NATS: 30m, 1h, 7d
+    /// Only entries that are at most this old, by the clock of each region's NATS: 30m, 1h, 7d
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
     /// Print the entries as one JSON array
@@ -60,7 +60,7 @@ struct List {
 /// The entry that a command is about.
 #[derive(Args, Debug)]
 struct EntryArgs {
-    /// The id that list tells
+    /// The id that `list` prints
     id: String,
     #[command(flatten)]
     at: Operators,
@@ -79,7 +79,7 @@ struct Show {
     entry: EntryArgs,
 }
 
-/// Write anew what an entry holds, in the region that has it, and drop the entry
+/// Write the value of an entry again, in the region that has it, and drop the entry
 #[derive(Args, Debug)]
 #[command(
     after_help = "Example:\n  isthmus aside restore default.conflict-3-0199b3a1c2d30000-eu-west-9f0c2b7d11aa54e3 --dir shop"
@@ -89,7 +89,7 @@ struct Restore {
     entry: EntryArgs,
 }
 
-/// Drop an entry; it does not come back
+/// Drop an entry for good
 #[derive(Args, Debug)]
 #[command(
     after_help = "Example:\n  isthmus aside drop default.conflict-3-0199b3a1c2d30000-eu-west-9f0c2b7d11aa54e3 --dir shop"

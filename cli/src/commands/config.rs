@@ -29,7 +29,7 @@ pub(super) struct Config {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Check a folder of `isthmus init`, or one file; exit 64 with file, line and mend if something
+    /// Check a folder of `isthmus init`, or one file; exit 64 with file, line and fix if something
     /// is wrong
     #[command(
         after_help = "Examples:\n  isthmus config check shop --json\n  isthmus config check /etc/isthmus/gateway.yaml"
@@ -37,11 +37,11 @@ enum Verb {
     Check {
         /// The folder or file
         path: PathBuf,
-        /// What the file is; by default its name tells: set.yaml, region-agent.yaml, gateway.yaml
+        /// The kind of the file; by default taken from its name: set.yaml, region-agent.yaml, gateway.yaml
         #[arg(long)]
         kind: Option<FileKind>,
-        /// Print what is wrong as a JSON list of file, line, message and mend; an empty list if all
-        /// is good
+        /// Print the findings as a JSON list of file, line, message and mend (the fix); an empty
+        /// list if all is well
         #[arg(long)]
         json: bool,
     },

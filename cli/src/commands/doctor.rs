@@ -16,12 +16,12 @@ use crate::failure::Failure;
 use crate::folder::run_file::RunFile;
 use crate::output::{counted, line, note, pretty_json};
 
-/// Look at what every process stands on, before trouble comes, and tell what to mend
+/// Check what every process depends on, before trouble comes, and say what to fix
 ///
-/// Each process looks for itself: clocks, certificates and their ends, the paths to peers, NATS,
-/// the region's streams, disk, memory. What NATS servers tell of themselves on their monitoring
-/// port is looked at here: when they sync to disk, and their storage. Exit 0 if all is well, 3 if
-/// something should be mended, 2 if something must be.
+/// Each process checks itself: clocks, certificates and their expiry, the paths to peers, NATS,
+/// the region's streams, disk, memory. This command checks what NATS servers report on their
+/// monitoring port: when they sync to disk, and their storage. Exit 0 if all is well, 3 if
+/// something should be fixed, 2 if something must be fixed.
 #[derive(Args, Debug)]
 #[command(
     after_help = "Examples:\n  isthmus doctor --dir shop\n  isthmus doctor --via http://127.0.0.1:7110 --via http://127.0.0.1:7111 --monitor http://127.0.0.1:8222 --json"

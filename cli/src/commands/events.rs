@@ -11,7 +11,7 @@ use crate::output::{Table, json_line, lines, note};
 /// The most events that are read of one region.
 const MOST: usize = 10_000;
 
-/// Tell what happened to the processes, links and logs of every region, as each region keeps it
+/// Show what happened to the processes, links and logs of every region
 ///
 /// The kinds are listed in docs/events.md. Exit 1 if a region does not answer.
 #[derive(Args, Debug)]
@@ -21,7 +21,7 @@ const MOST: usize = 10_000;
 pub(super) struct Events {
     #[command(flatten)]
     at: Operators,
-    /// How far back, by each region's own NATS: 30m, 1h, 7d
+    /// How far back, by the clock of each region's NATS: 30m, 1h, 7d
     #[arg(long, default_value = "1h", value_name = "TIME")]
     since: String,
     /// Only events of this kind; may be given more than once

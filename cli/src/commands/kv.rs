@@ -72,13 +72,13 @@ enum Verb {
         #[command(flatten)]
         how: WriteArgs,
     },
-    /// Print the keys of a bucket in order, each as one line with what a terminal would act on
+    /// Print the keys of a bucket in order, one in each line, with control characters
     /// escaped
     #[command(after_help = "Example:\n  isthmus kv list carts --prefix a --via http://127.0.0.1:7050")]
     List {
         /// The bucket
         bucket: String,
-        /// Only keys that begin so
+        /// Only keys that begin with this
         #[arg(long, default_value = "")]
         prefix: String,
         #[command(flatten)]

@@ -57,7 +57,7 @@ enum Order {
         #[arg(long)]
         one_way: bool,
     },
-    /// Limit each direction between two regions to so many bytes a second
+    /// Limit each direction between two regions to this number of bytes a second
     #[command(after_help = "Example:\n  isthmus lab shop rate eu-west us-east 100000")]
     Rate {
         #[command(flatten)]
@@ -80,7 +80,7 @@ enum Order {
     /// Return the network between two regions, or all of it, to what it was at the start
     #[command(after_help = "Examples:\n  isthmus lab shop heal\n  isthmus lab shop heal eu-west us-east")]
     Heal {
-        /// The one region; without it the whole network is healed
+        /// One region; without it the whole network is healed
         from: Option<String>,
         /// The other region
         to: Option<String>,
@@ -91,10 +91,10 @@ enum Order {
     /// End processes in order (SIGTERM); they are started again 500 ms after they have ended
     #[command(after_help = "Example:\n  isthmus lab shop restart nats@eu-west")]
     Restart(Whom),
-    /// Pause processes (SIGSTOP) until cont; it prints which, for a paused leader leads no more
+    /// Pause processes (SIGSTOP) until cont; it prints their names, because a paused leader loses its lead
     #[command(after_help = "Example:\n  isthmus lab shop stop gateways@eu-west")]
     Stop(Whom),
-    /// Let paused processes go on (SIGCONT)
+    /// Let paused processes continue (SIGCONT)
     #[command(after_help = "Example:\n  isthmus lab shop cont gateways@eu-west")]
     Cont(Whom),
     /// Kill processes and keep them down until start
@@ -108,18 +108,18 @@ enum Order {
     Clock {
         #[command(flatten)]
         whom: Whom,
-        /// The time to add: +8h, -300ms; 0s sets the clock right
+        /// The time to add: +8h, -300ms; 0s removes the offset
         #[arg(allow_hyphen_values = true)]
         offset: Offset,
     },
-    /// Tell the state of the network as JSON
+    /// Print the state of the network as JSON
     #[command(after_help = "Example:\n  isthmus lab shop show")]
     Show,
 }
 
 #[derive(Args, Debug)]
 struct Pair {
-    /// The one region, for example eu-west
+    /// One region, for example eu-west
     from: String,
     /// The other region
     to: String,

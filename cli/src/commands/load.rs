@@ -30,7 +30,7 @@ pub(super) struct Load {
     rows: FileArgs,
     #[command(flatten)]
     door: Door,
-    /// Go on trying for this long when the region refuses for a while
+    /// Retry for this long while the region refuses
     #[arg(long, default_value = "60s", value_parser = humantime::parse_duration)]
     patience: Duration,
     #[command(flatten)]
@@ -49,7 +49,7 @@ pub(super) struct FileArgs {
     /// The column or field that is the key; by default the first
     #[arg(long, value_name = "COLUMN")]
     pub(super) key: Option<String>,
-    /// The file's format; by default its extension tells: .ndjson and .jsonl, else CSV
+    /// The file's format; by default taken from its extension: .ndjson and .jsonl, else CSV
     #[arg(long)]
     pub(super) format: Option<Format>,
 }

@@ -33,9 +33,9 @@ enum Verb {
     /// Create the streams of the region's logs and journals and its bucket of leases, with the
     /// operator's credentials
     ///
-    /// What is there already is compared and left as it is: the command may be repeated, and takes
-    /// up new groups and partitions of set.yaml. No process needs these credentials afterwards.
-    /// Exit 64 if something is there that is not as the settings say.
+    /// Existing streams are compared and left as they are: the command may be repeated, and adds new
+    /// groups and partitions of set.yaml. No process needs these credentials afterwards.
+    /// Exit 64 if a stream exists that differs from the settings.
     #[command(
         after_help = "Examples:\n  isthmus region init --settings /etc/isthmus/gateway.yaml --credentials operator.nk\n  \
         isthmus region init --settings eu-west/region-agent.yaml --credentials operator.creds --within 5m --json"
@@ -48,11 +48,11 @@ struct Init {
     /// The settings of an agent or gateway of the region: its NATS, its set and `log`
     #[arg(long, value_name = "FILE")]
     settings: PathBuf,
-    /// What the file is; by default its name tells: region-agent.yaml, gateway.yaml
+    /// The kind of the file; by default taken from its name: region-agent.yaml, gateway.yaml
     #[arg(long)]
     kind: Option<FileKind>,
-    /// The name of a process of the region, which reads through consumers that are made here for
-    /// it; may be given more than once. By default the one of the settings
+    /// The name of a process of the region, for which the command creates the consumers that it
+    /// reads through; may be given more than once. By default the process of the settings
     #[arg(long, value_name = "NAME", value_parser = ProcessName::parse)]
     process: Vec<ProcessName>,
     /// The operator's NATS credentials file, or a file with the seed of the operator's nkey; by

@@ -18,14 +18,14 @@ use crate::failure::Failure;
 use crate::folder::run_file::{RunFile, RunFileError};
 use crate::output::{Table, line, lines, pretty_json};
 
-/// Tell what every region says of itself, its links and its lag, as any gateway knows it
+/// Show the state, the links and the lag of every region, as a gateway knows them
 #[derive(Args, Debug)]
 #[command(
     after_help = "Examples:\n  isthmus status --dir shop\n  isthmus status --via http://127.0.0.1:7055 --json"
 )]
 pub(super) struct Status {
     /// The folder that `isthmus up` runs; the gateway that answers first is shown, with the
-    /// greatest lag that any tells
+    /// greatest lag that any gateway reports
     #[arg(long, default_value = ".")]
     dir: PathBuf,
     /// The admin listener of a gateway, instead of a folder

@@ -25,17 +25,17 @@ const AGAIN: Duration = Duration::from_millis(20);
 /// The width of a bar in characters.
 const WIDTH: f64 = 48.0;
 
-/// Write a probe to a key that holds nothing, and tell when and by which stages it came to every
-/// agent of every region
+/// Write a probe to an empty key, and show when it arrived at every agent of every region and how
+/// long each stage took
 ///
-/// The probe lives for a minute. Its trace is recorded: where traces are sent to a receiver it is
-/// found there by its identifier. Exit 1 if an agent did not have it in time.
+/// The probe lives for a minute. Its trace is recorded: if traces are sent to a receiver, its
+/// identifier finds it there. Exit 1 if an agent did not have it in time.
 #[derive(Args, Debug)]
 #[command(
     after_help = "Example:\n  isthmus trace carts/probe --dir shop --from eu-west\n\nThe bars:  c commit  q queue  w wire  a append  p apply"
 )]
 pub(super) struct Trace {
-    /// BUCKET/KEY; the key must hold nothing
+    /// BUCKET/KEY; the key must be empty
     place: Place,
     /// The folder that `isthmus up` runs
     #[arg(long, default_value = ".")]

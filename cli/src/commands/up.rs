@@ -14,13 +14,13 @@ use crate::fleet::{Fleet, Order, StartError};
 use crate::folder::run_file::RunFile;
 use crate::output::{lines, note_lines};
 
-/// Run what a folder describes on this machine: per region one nats-server, two agents, two
+/// Run the regions of a folder on this machine: each has one nats-server, two agents and two
 /// gateways
 ///
 /// The regions are joined by a network in this process that can delay and cut (`isthmus lab`).
 /// Everything ends with this process, also when it is killed. A process that dies is started again
-/// after 500 ms; one that has died 5 times before it was ever ready ends everything, and its last
-/// words are told.
+/// after 500 ms; one that dies 5 times before it is ever ready ends everything, and the end of
+/// its log is printed.
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  isthmus up shop --rtt 80ms --port-base auto")]
 pub(super) struct Up {

@@ -18,7 +18,7 @@ use crate::output::{Table, json_line, lines};
 
 const ANSWER_WITHIN: Duration = Duration::from_secs(3);
 
-/// Tell what every region holds of a key: value, version, origin, when it was written and applied
+/// Show what every region holds for a key: value, version, origin, when it was written and applied
 ///
 /// One agent of each region is asked, the next one if it does not answer. Exit 1 if a region does
 /// not answer.

@@ -23,7 +23,7 @@ enum Command {
     One(one::Arguments),
     /// Simulates many seeds, each in a process of its own
     Many(many::Arguments),
-    /// Plants faults and looks how many seeds find each
+    /// Plants faults and shows after how many seeds each is found
     #[cfg(feature = "planted")]
     Planted(crate::planted::Arguments),
 }
