@@ -14,7 +14,7 @@ pub const WRITE_BUFFER_BYTES: usize = 128 * 1024;
 pub const CREDENTIAL_FILE_BYTES: u64 = 4 * 1024 * 1024;
 /// Maximum length of the part of a peer's name that an error repeats, in characters.
 pub const SHOWN_NAME_CHARS: usize = 256;
-/// Delay between a change on disk and the reload: a certificate and its key are two writes.
+/// Delay before a failed reload is tried again: a certificate and its key are two writes.
 pub const SETTLE: Duration = Duration::from_millis(200);
 /// Maximum interval between two checks of a live session. It bounds how late an expired certificate
 /// is detected.

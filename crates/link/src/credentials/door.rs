@@ -124,8 +124,7 @@ impl DoorTls {
 
     /// As [`super::Credentials::watch`].
     pub async fn watch(self: Arc<Self>, period: Duration, report: impl FnMut(Result<u64, CredentialsError>)) {
-        let paths: Vec<_> = self.files.paths().cloned().collect();
-        watch::reload_on_change(&paths, period, move || self.reload(), report).await;
+        watch::reload_every(period, move || self.reload(), report).await;
     }
 
     /// The fingerprint of the door's own certificate, and its expiry in seconds since the Unix
