@@ -88,8 +88,12 @@ async fn guard(State(guard): State<Guard>, request: Request, next: Next) -> Resp
         return guard.while_admitted(proof, needed, response);
     }
     let act = Act::of(&request, caller.name.clone(), proof.from);
+    let mut recording = Recording {
+        act: Some(act),
+        events: guard.events.clone(),
+    };
     let response = next.run(request).await;
-    act.record(&guard.events, response.status().as_u16());
+    recording.record(Some(response.status().as_u16()));
     response
 }
 
@@ -143,11 +147,35 @@ impl Act {
         }
     }
 
-    fn record(self, events: &Events, status: u16) {
+    fn record(self, events: &Events, status: Option<u16>) {
         let Self { operator, from, what } = self;
         let operator = operator.as_ref().map(CallerName::as_str);
-        let message = format!("{} did {what}: {status}", operator.unwrap_or("an operator"));
+        let outcome = status.map_or_else(
+            || "hung up before the response".to_owned(),
+            |code| code.to_string(),
+        );
+        let message = format!("{} did {what}: {outcome}", operator.unwrap_or("an operator"));
         let fields = json!({ "operator": operator, "from": from, "act": what, "status": status });
         events.record(Severity::Notice, "operator_act", message, fields);
+    }
+}
+
+/// Records an action, also if the operator hangs up before the response: the action may be done.
+struct Recording {
+    act: Option<Act>,
+    events: Events,
+}
+
+impl Recording {
+    fn record(&mut self, status: Option<u16>) {
+        if let Some(act) = self.act.take() {
+            act.record(&self.events, status);
+        }
+    }
+}
+
+impl Drop for Recording {
+    fn drop(&mut self) {
+        self.record(None);
     }
 }

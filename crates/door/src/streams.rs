@@ -6,7 +6,7 @@ use isthmus_replication::time::Wall;
 use isthmus_report::Finding;
 use isthmus_report::gateway::MissingStream;
 use isthmus_runtime::Process;
-use isthmus_runtime::events::{Events, Severity};
+use isthmus_runtime::events::{Events, Severity, Source};
 use isthmus_runtime::supervise::{SpawnRefused, TaskKind};
 use serde_json::json;
 
@@ -45,7 +45,8 @@ fn tell(events: &Events, history: &History, change: StreamChange, creates: bool)
             match was_made {
                 Some(made) => {
                     let fact = fact(&stream, made);
-                    events.record_shared(Severity::Alarm, "stream_missing", fact, text, fields);
+                    let source = Source::default();
+                    events.record_shared(&source, Severity::Alarm, "stream_missing", fact, text, fields);
                 }
                 None => events.record(Severity::Alarm, "stream_missing", text, fields),
             }
@@ -61,13 +62,16 @@ fn tell(events: &Events, history: &History, change: StreamChange, creates: bool)
             let fields = json!({ "stream": stream });
             match made {
                 Some(made) => {
-                    let text =
-                        format!("stream {stream} is there again: it was made anew, without what it had held");
+                    let text = format!(
+                        "stream {stream} exists again: it was created again without its old contents"
+                    );
                     let fact = fact(&stream, made);
-                    events.record_shared(Severity::Warning, "stream_back", fact, text, fields);
+                    let source = Source::default();
+                    events.record_shared(&source, Severity::Warning, "stream_back", fact, text, fields);
                 }
                 None => {
-                    let text = format!("what this process reads stream {stream} through is there again");
+                    let text =
+                        format!("the consumers through which this process reads stream {stream} exist again");
                     events.record(Severity::Warning, "stream_back", text, fields);
                 }
             }
@@ -91,9 +95,9 @@ pub fn shown(missing: &MissingStreams) -> Vec<MissingStream> {
 pub fn findings(missing: &MissingStreams) -> Vec<Finding> {
     let all = missing.all();
     if all.is_empty() {
-        return vec![Finding::ok("streams", "", "none was seen missing")];
+        return vec![Finding::ok("streams", "", "none was found missing")];
     }
-    let mend = "isthmus region init, with the operator's credentials, makes what is missing; no process has to be restarted. A process that may create streams (log.create) does it by itself";
+    let mend = "isthmus region init, with the operator's credentials, creates what is missing; no process has to be restarted. A process that may create streams (log.create) does it by itself";
     let missing = all.into_iter();
     missing
         .map(|(stream, what)| Finding::fail("streams", &stream, what.to_string(), mend))
@@ -114,7 +118,7 @@ fn name(what: &EnsureError) -> &str {
 fn missing(what: &EnsureError, creates: bool) -> String {
     match what {
         EnsureError::Missing { stream } if creates => {
-            format!("stream {stream} is gone, with all that it held; it is made again")
+            format!("stream {stream} is gone with all its contents; it is being created again")
         }
         what => what.to_string(),
     }

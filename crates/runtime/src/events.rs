@@ -135,8 +135,8 @@ impl Events {
     pub(crate) fn register(&self, metrics: &Metrics) {
         let (counts, suppressed) = (self.counts.clone(), self.suppressed.clone());
         metrics.register(|registry| {
-            registry.register("events", "Events, also those that were counted alone", counts);
-            registry.register("events_untold", "Events that were counted alone", suppressed);
+            registry.register("events", "Events, recorded or only counted", counts);
+            registry.register("events_untold", "Events that were only counted", suppressed);
         });
     }
 
@@ -162,23 +162,17 @@ impl Events {
 
     /// As [`Events::record`], for a fact that every process of the region may observe. The region
     /// keeps it once, by `kind` and `fact`, which consists of the characters a-z, A-Z, 0-9, `_` and
-    /// `-`.
+    /// `-`. Another region must not choose what is in `fact`, or it could fill the journal.
     pub fn record_shared(
         &self,
+        source: &Source,
         severity: Severity,
         kind: &'static str,
         fact: String,
         message: impl Into<String>,
         fields: Value,
     ) {
-        self.keep(
-            &Source::default(),
-            severity,
-            kind,
-            Some(fact),
-            message.into(),
-            fields,
-        );
+        self.keep(source, severity, kind, Some(fact), message.into(), fields);
     }
 
     /// Whether to log a line about `what`, caused by `source`, that is not an event. Returns the

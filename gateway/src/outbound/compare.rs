@@ -1,13 +1,14 @@
 //! Comparing this region's stores with a peer's, over the link to it (docs/decisions/0017).
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 
 use bytes::Bytes;
 use isthmus_replication::agreement::{self, COMPARE_INTERVAL, InvalidSample, News, PARTS, Sample};
 use isthmus_replication::coordinates::Shard;
 use isthmus_replication::link::session::Session;
 use isthmus_replication::names::RegionName;
-use isthmus_runtime::events::Severity;
+use isthmus_runtime::events::{Severity, Source};
 use serde_json::{Value, json};
 
 use crate::shared::Shared;
@@ -52,8 +53,8 @@ impl Comparing {
 pub(super) fn answered(shared: &Shared, peer: &RegionName, shard: &Shard, answer: &[u8]) {
     let theirs = match Sample::decode(answer) {
         Ok(sample) if sample.shard == *shard => sample,
-        Ok(_) => return tracing::warn!(%peer, %shard, "digests of another shard than was asked for"),
-        Err(error) => return tracing::warn!(%peer, %shard, %error, "digests that can't be read"),
+        Ok(_) => return warn(shared, peer, shard, &"they are of another shard than requested"),
+        Err(error) => return warn(shared, peer, shard, &error),
     };
     let now = shared.process.clock.mono();
     let mut tables = shared.tables.lock();
@@ -104,6 +105,13 @@ fn included(sample: &Sample) -> Value {
     json.collect::<serde_json::Map<_, _>>().into()
 }
 
+fn warn(shared: &Shared, peer: &RegionName, shard: &Shard, error: &dyn Display) {
+    let source = Source::region(peer);
+    if let Some(before) = shared.process.events.may_log("bad digests", &source) {
+        tracing::warn!(%peer, %shard, %error, before, "the peer's digests can't be used");
+    }
+}
+
 fn tell(shared: &Shared, peer: &RegionName, shard: &Shard, news: News, included: &Value) {
     let own = shared.region();
     let fields = |parts: usize| {
@@ -117,19 +125,22 @@ fn tell(shared: &Shared, peer: &RegionName, shard: &Shard, news: News, included:
         })
     };
     let events = &shared.process.events;
+    let source = Source::region(peer).of_shard(shard);
     match news {
-        News::Differ { parts } => events.record(
+        News::Differ { parts } => events.record_from(
+            &source,
             Severity::Alarm,
             "regions_differ",
             format!(
-                "{own} and {peer} hold different values in {parts} of {PARTS} parts of {shard}, where they must hold the same: no value is removed, and it stays so until a sync"
+                "{own} and {peer} hold different values in {parts} of {PARTS} parts of {shard}, where they must hold the same: no value is removed, and this lasts until a sync"
             ),
             fields(parts),
         ),
-        News::Agree => events.record(
+        News::Agree => events.record_from(
+            &source,
             Severity::Notice,
             "regions_agree",
-            format!("{own} and {peer} hold the same again in {shard}, as far as it can be compared"),
+            format!("{own} and {peer} hold the same values again in {shard}, as far as it can be compared"),
             fields(0),
         ),
     }

@@ -1,6 +1,7 @@
 //! Receives the samples of the region's stores that the steward publishes.
 
 use isthmus_replication::agreement::Sample;
+use isthmus_runtime::events::Source;
 
 use crate::shared::Shared;
 
@@ -12,7 +13,12 @@ pub(super) async fn listen(shared: Shared) {
         match Sample::decode(&message.payload) {
             Ok(sample) if shards.contains(&sample.shard) => shared.tables.lock().compared.keep(sample),
             Ok(_) => {}
-            Err(error) => tracing::warn!(%error, suffix = message.suffix, "digests that can't be read"),
+            Err(error) => {
+                let events = &shared.process.events;
+                if let Some(before) = events.may_log("bad samples", &Source::default()) {
+                    tracing::warn!(%error, before, suffix = message.suffix, "a sample of digests can't be read");
+                }
+            }
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use isthmus_log::{Ended, Member, MemberChange, Members, Membership, Renewal, Role};
 use isthmus_replication::names::RegionName;
-use isthmus_runtime::events::Severity;
+use isthmus_runtime::events::{Severity, Source};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -109,7 +109,7 @@ fn tell(shared: &Shared, change: &MemberChange) {
             member,
             Severity::Warning,
             "node_down",
-            "is down: its lease ran out",
+            "is down: its lease expired",
         ),
         MemberChange::Down(member, Ended::Released, _) => {
             (member, Severity::Notice, "node_down", "is down: it left")
@@ -120,7 +120,7 @@ fn tell(shared: &Shared, change: &MemberChange) {
     let fields = json!({ "role": member.role.as_str(), "name": member.process.as_str() });
     let events = &shared.process.events;
     match change.fact() {
-        Some(fact) => events.record_shared(severity, kind, fact, text, fields),
+        Some(fact) => events.record_shared(&Source::default(), severity, kind, fact, text, fields),
         None => events.record(severity, kind, text, fields),
     }
 }

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 
 use isthmus_log::{Ended, Member, MemberChange, Membership, Renewal, Role};
-use isthmus_runtime::events::Severity;
+use isthmus_runtime::events::{Severity, Source};
 use serde_json::json;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -95,7 +95,7 @@ fn tell(region: &Region, change: &MemberChange) {
             member,
             Severity::Warning,
             "node_down",
-            "is down: its lease ran out",
+            "is down: its lease expired",
         ),
         MemberChange::Down(member, Ended::Released, _) => {
             (member, Severity::Notice, "node_down", "is down: it left")
@@ -106,7 +106,7 @@ fn tell(region: &Region, change: &MemberChange) {
     let fields = json!({ "role": member.role.as_str(), "name": member.process.as_str() });
     let events = &region.context().process.events;
     match change.fact() {
-        Some(fact) => events.record_shared(severity, kind, fact, text, fields),
+        Some(fact) => events.record_shared(&Source::default(), severity, kind, fact, text, fields),
         None => events.record(severity, kind, text, fields),
     }
 }

@@ -9,7 +9,7 @@ use isthmus_replication::coordinates::{Sequence, Shard};
 use isthmus_replication::fold::Fold;
 use isthmus_replication::follow::{Event, Follow, LogAnswer, Phase, Question, Step, StoredAt};
 use isthmus_replication::time::{Mono, Now};
-use isthmus_runtime::events::Severity;
+use isthmus_runtime::events::{Severity, Source};
 use serde_json::json;
 use tokio::time::sleep;
 
@@ -104,7 +104,7 @@ impl ShardTask {
             }
             Event::FirstLife(life) => tracing::info!(%shard, %life, "the log's first life began"),
             Event::EarlierLife(link) => {
-                tracing::info!(%shard, life = %link.life, fork = %link.fork, "read of a life that began before");
+                tracing::info!(%shard, life = %link.life, fork = %link.fork, "found a life that began earlier");
             }
             Event::NewLife(link) => {
                 self.context.metrics.lives.inc();
@@ -119,21 +119,21 @@ impl ShardTask {
                 fork: Some(fork),
                 from,
             } => {
-                tracing::warn!(%shard, %fork, %from, "reads the log again from where it is known");
+                tracing::warn!(%shard, %fork, %from, "rereading the log from where it is known");
             }
             Event::ReadsAgain { fork: None, from } => {
-                tracing::info!(%shard, %from, "reads again what follows the fork of a life that it did not know");
+                tracing::info!(%shard, %from, "rereading what follows the fork of a life that was not known");
             }
             Event::GivesBack { cells, records } => {
-                tracing::warn!(%shard, cells, records, "gives back what the lost tail held");
+                tracing::warn!(%shard, cells, records, "restoring what the lost tail held");
             }
             Event::TailHeldByPeer { peer, through, fork } => {
                 let text = match fork {
                     Some(fork) => format!(
-                        "region {peer} has this log through {through}, of which the log has lost what followed {fork}: what only that region has of it comes back by a sync"
+                        "region {peer} has this log through {through}, but the log has lost what followed {fork}: what only that region has of it comes back with a sync"
                     ),
                     None => format!(
-                        "region {peer} has this log through {through}, which the log has lost, and nothing that both have is kept: that region needs a sync"
+                        "region {peer} has this log through {through}, which the log has lost, and nothing that both have is left: that region needs a sync"
                     ),
                 };
                 let fields = json!({ "shard": shard, "peer": peer.as_str(), "through": through.0 });
@@ -145,8 +145,8 @@ impl ShardTask {
                 lost_before,
             } => {
                 let what = match lost_before {
-                    true => "it was made anew, and what it held before is with other regions alone",
-                    false => "what only that region has of it comes back by a sync",
+                    true => "it was created again, and only other regions have what it held before",
+                    false => "what only that region has of it comes back with a sync",
                 };
                 let text =
                     format!("region {peer} has this log in life {life}, which the log does not know: {what}");
@@ -154,7 +154,10 @@ impl ShardTask {
                 self.event(Severity::Alarm, "log_made_anew", text, fields);
             }
             Event::ImplausibleDoubt { peer, life } => {
-                tracing::warn!(%shard, %peer, %life, "a peer tells of lives of this log that can't be its lives");
+                let events = &self.context.process.events;
+                if let Some(before) = events.may_log("implausible lives", &Source::region(&peer)) {
+                    tracing::warn!(%shard, %peer, %life, before, "a peer reports lives that can't be lives of this log");
+                }
             }
         }
     }
@@ -189,7 +192,7 @@ async fn ask(log: &dyn ChangeLog, shard: &Shard, question: Question) -> LogAnswe
     loop {
         match try_ask(log, shard, question).await {
             Ok(answer) => return answer,
-            Err(error) => tracing::debug!(%shard, %error, ?question, "asks the log again"),
+            Err(error) => tracing::debug!(%shard, %error, ?question, "asking the log again"),
         }
         sleep(ASK_AGAIN).await;
     }

@@ -208,6 +208,31 @@ async fn each_operator_request_needs_its_role_and_acts_are_recorded() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_act_is_recorded_if_its_operator_hangs_up() {
+    let doorway = Doorway::new();
+    let gate = doorway.gate(&[("root", "d", Role::Destroy)]);
+    let slow = axum::routing::any(async || {
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        "done"
+    });
+    let routes = Router::new().route("/v1/aside/1", slow);
+    let routes = for_operators(routes, gate, doorway.process.events.clone());
+    let mut request = asks(Some("Bearer d"));
+    *request.method_mut() = Method::DELETE;
+    *request.uri_mut() = "/v1/aside/1".parse().unwrap();
+    let answer = timeout(Duration::from_secs(1), routes.oneshot(request)).await;
+    assert!(answer.is_err(), "the operator is gone before the answer");
+    let events = doorway.process.events.after(0);
+    let acts: Vec<_> = events
+        .iter()
+        .filter(|event| event.kind == "operator_act")
+        .collect();
+    assert_eq!(acts.len(), 1);
+    assert_eq!(acts[0].fields["act"], "DELETE /v1/aside/1");
+    assert!(acts[0].fields["status"].is_null());
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_answer_without_an_end_ends_with_the_role_of_who_listens() {
     let doorway = Doorway::new();
     let gate = doorway.gate(&[("alice", "secret", Role::Read)]);

@@ -162,9 +162,10 @@ async fn a_shared_event_is_kept_once_and_pages_follow_each_other() {
     for (n, process) in processes.iter().enumerate() {
         let history = carry(process, &format!("agent-{n}"), &region);
         let fact = "agent-agent-9-feed-1".to_owned();
+        let (source, text) = (Source::default(), "agent-9 is up");
         process
             .events
-            .record_shared(Severity::Notice, "node_up", fact, "agent-9 is up", json!({}));
+            .record_shared(&source, Severity::Notice, "node_up", fact, text, json!({}));
         record(process, 0..2);
         assert_eq!(recorded(&history, 3 + 2 * n).await.len(), 3 + 2 * n);
     }

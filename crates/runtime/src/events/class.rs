@@ -72,6 +72,7 @@ impl Policy {
             | "leader_lost"
             | "leader_taken"
             | "life_suspected"
+            | "life_suspicion_ended"
             | "link_down"
             | "link_up"
             | "log_made_anew"

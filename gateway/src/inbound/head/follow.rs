@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use isthmus_log::{ReadError, Reader, ReadsLog, StoredMessage};
-use isthmus_replication::coordinates::{Cursor, Sequence};
+use isthmus_replication::coordinates::{Cursor, Life, Sequence, Shard};
 use isthmus_replication::fold::{Accepted, Fold, Verdict};
 use isthmus_replication::header::{Header, LifeLink, Record};
 use isthmus_replication::names::RegionName;
@@ -21,6 +21,9 @@ const RETRY: Duration = Duration::from_millis(500);
 /// If the reader gets no message for this long before it reaches the log's end, it is started again
 /// with the log's current end: the log may have lost its tail.
 const STALLED: Duration = Duration::from_secs(5);
+
+/// The most events `peer_lost_tail` of one origin and shard in the region's journal.
+const LIVES_KEPT: u64 = 64;
 
 impl HeadTask {
     pub(super) fn start_if_due(&mut self) {
@@ -149,7 +152,7 @@ impl HeadTask {
         };
         let (life, through) = (cursor.position.life, held.position.sequence);
         let text = format!(
-            "region {origin} has lost what followed {shared} of its log of {}, which this region has through {through}: what its own agents do not give back is missing there until a sync, and isthmus doctor says whether anything is",
+            "region {origin} has lost what followed {shared} of its log of {}, which this region has through {through}: what its own agents do not restore is missing there until a sync; isthmus doctor reports whether anything is",
             self.shard
         );
         let fields = json!({
@@ -160,12 +163,10 @@ impl HeadTask {
             "through": through.0,
             "life": life.to_string(),
         });
-        let fact = format!(
-            "{}-{}-{origin}-{:016x}",
-            self.shard.group, self.shard.partition, life.nonce
-        );
+        let fact = lost_tail_fact(&self.shard, origin, life);
         let events = &self.shared.process.events;
-        events.record_shared(Severity::Alarm, "peer_lost_tail", fact, text, fields);
+        let source = Source::region(origin).of_shard(&self.shard);
+        events.record_shared(&source, Severity::Alarm, "peer_lost_tail", fact, text, fields);
     }
 
     fn accepted(&mut self, accepted: &Accepted) {
@@ -224,7 +225,7 @@ impl HeadTask {
         let sound = self.target.is_none() && self.reader.is_some();
         if sound && self.suspicion.take_end(self.shared.process.clock.mono()) {
             let text = format!(
-                "the log of {} is read up to its head again: a lost tail is suspected no more",
+                "the log of {} is read up to its head again: a lost tail is no longer suspected",
                 self.shard
             );
             self.event(self.source(), Severity::Notice, "life_suspicion_ended", text);
@@ -290,5 +291,36 @@ impl ReadsLog for HeadTask {
             tracing::warn!(shard = %self.shard, %error, "the reader at the log's head ended");
         }
         self.start_again(error.to_string());
+    }
+}
+
+/// What names the event `peer_lost_tail` in the region's journal. The origin chooses its lives, so
+/// the number of names is bounded.
+fn lost_tail_fact(shard: &Shard, origin: &RegionName, life: Life) -> String {
+    let number = life.number % LIVES_KEPT;
+    format!("{}-{}-{origin}-{number}", shard.group, shard.partition)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use isthmus_replication::names::GroupName;
+
+    use super::*;
+
+    #[test]
+    fn an_origin_fills_no_journal_with_lives_that_it_invents() {
+        let shard = Shard {
+            group: GroupName::parse("default").unwrap(),
+            partition: 1,
+        };
+        let origin = RegionName::parse("us-east").unwrap();
+        let fact = |number, nonce| lost_tail_fact(&shard, &origin, Life { number, nonce });
+        let facts: BTreeSet<String> = (0..10_000).map(|nonce| fact(nonce / 7, nonce)).collect();
+        assert_eq!(facts.len() as u64, LIVES_KEPT);
+        assert_ne!(fact(2, 1), fact(3, 1), "the next life");
+        assert_eq!(fact(2, 1), fact(2, 1), "another gateway");
     }
 }
