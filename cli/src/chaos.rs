@@ -59,7 +59,7 @@ impl Chaos {
         let missing = |kind: &&Kind| !schedule.iter().any(|planned| planned.kind == **kind);
         if let Some(kind) = order.kinds.iter().find(missing) {
             return Err(Failure::settings(format!(
-                "{} s are too short for {} kinds of faults: there is no {kind}; give it more --seconds or fewer --only",
+                "{} s are too short for {} kinds of faults: {kind} is not drawn; use more --seconds or fewer --only",
                 order.writes.as_secs(),
                 order.kinds.len()
             )));

@@ -35,7 +35,7 @@ use crate::fleet::exec_child::ExecChild;
     about,
     max_term_width = 110,
     after_help = "Example:\n  isthmus init shop --regions eu-west,us-east,ap-south && isthmus up shop --rtt 80ms\n\n\
-                  Exit codes: 0 done, 1 the machine or a running process is not as needed, 2 what was compared differs or must be mended, 3 something should be mended, 64 arguments or settings."
+                  Exit codes: 0 done, 1 the machine or a running process is not as needed, 2 what was compared differs or something must be fixed, 3 something should be fixed, 64 arguments or settings are wrong."
 )]
 pub struct Cli {
     #[command(subcommand)]

@@ -61,7 +61,7 @@ pub(crate) struct Order {
 pub(crate) enum DemoError {
     #[error(transparent)]
     Init(#[from] InitError),
-    #[error("a name of the demo is not one")]
+    #[error("a name in the demo is not valid")]
     Name(#[from] isthmus_replication::names::InvalidName),
     #[error(transparent)]
     Start(#[from] StartError),

@@ -154,10 +154,10 @@ mod tests {
             "the answer is ok\\nisthmus: all is well\\u{1b}[1A"
         );
         assert_eq!(
-            Failure::settings("a.yaml:8: \x1b\n  mend: b")
+            Failure::settings("a.yaml:8: \x1b\n  fix: b")
                 .with_lines()
                 .to_string(),
-            "a.yaml:8: \\u{1b}\n  mend: b"
+            "a.yaml:8: \\u{1b}\n  fix: b"
         );
     }
 }

@@ -68,7 +68,7 @@ pub enum StartError {
     #[error(transparent)]
     Folder(#[from] FolderError),
     /// The folder runs already.
-    #[error("{folder} runs already, in process {pid}; end that first")]
+    #[error("{folder} is already running, in process {pid}; stop it first")]
     Running {
         /// The folder.
         folder: PathBuf,
@@ -82,7 +82,7 @@ pub enum StartError {
     #[error(transparent)]
     Port(#[from] PortError),
     /// A proxy could not listen.
-    #[error("the network from {from} to {to} could not listen")]
+    #[error("the network from {from} to {to} could not open its listener")]
     Network {
         /// The region that dials.
         from: String,
@@ -93,13 +93,13 @@ pub enum StartError {
         source: std::io::Error,
     },
     /// The network's control door could not listen.
-    #[error("the network's control door could not listen")]
+    #[error("the control door of the network could not open its listener")]
     Control(#[source] std::io::Error),
     /// The secret of the control door could not be written.
     #[error(transparent)]
     Secret(#[from] ControlSecretError),
     /// The faults of an earlier run could not be cleared.
-    #[error("what an earlier run left in {folder} could not be cleared")]
+    #[error("what an earlier run left in {folder} could not be removed")]
     Leftovers {
         /// The folder.
         folder: PathBuf,

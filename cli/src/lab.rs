@@ -99,12 +99,12 @@ async fn processes(dir: &Path, act: &Act, target: &Target) -> Result<Vec<Done>, 
 fn process_act(process: &Process, dir: &Path, act: &Act) -> Result<&'static str, TargetError> {
     match act {
         Act::Kill => process.kill().map(|()| "killed"),
-        Act::End => process.end().map(|()| "asked to end"),
+        Act::End => process.end().map(|()| "sent SIGTERM to"),
         Act::Stop => process.pause().map(|()| "paused"),
         Act::Cont => process.go_on().map(|()| "continued"),
         Act::Down => process.take_down(dir).map(|()| "took down"),
         Act::Start => process.release(dir).map(|()| "starting"),
-        Act::Clock(offset) => process.put_clock(offset).map(|()| "put the clock of"),
+        Act::Clock(offset) => process.put_clock(offset).map(|()| "set the clock of"),
     }
 }
 

@@ -76,7 +76,7 @@ pub(crate) enum RecordError {
         #[source]
         source: HttpError,
     },
-    #[error("the history is not being written any more")]
+    #[error("the history is no longer being written")]
     NoFile,
 }
 

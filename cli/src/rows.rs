@@ -104,7 +104,7 @@ pub enum Fault {
     OpenQuote,
     /// There is a quote in a field without quotes.
     #[error(
-        "a quote stands within a field that does not begin with one; put the field in quotes and write \"\" for the quote"
+        "a quote is inside a field that does not begin with one; put the field in quotes and write \"\" for the quote"
     )]
     StrayQuote,
     /// Text follows a quoted field.
@@ -117,10 +117,10 @@ pub enum Fault {
     #[error("the line is not a JSON object: {0}")]
     Json(#[source] serde_json::Error),
     /// An NDJSON row lacks the key field.
-    #[error("the row has no field {0:?} to be its key")]
+    #[error("the row has no field {0:?} for its key")]
     NoField(String),
     /// An NDJSON row is empty.
-    #[error("the row has no field")]
+    #[error("the row has no fields")]
     Empty,
     /// An NDJSON key is an object, a list or null.
     #[error("field {0:?} can't be a key: it is neither a string, a number nor true or false")]

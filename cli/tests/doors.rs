@@ -141,7 +141,7 @@ fn one_row_is_reported_in_the_singular() {
     let output = isthmus(&["load", &rows, "--via", &door.url]);
     assert!(
         printed(&output).contains("2 rows, 1 key written")
-            && printed(&output).contains("1 row was replaced by a later row of the same key"),
+            && printed(&output).contains("1 row was replaced by a later row with the same key"),
         "{}",
         printed(&output)
     );
@@ -177,7 +177,7 @@ fn status_takes_a_gateway_and_refuses_everything_else() {
             assert_eq!(
                 said(&output),
                 format!(
-                    "isthmus: {} {is}; name the admin address of a gateway, as `isthmus up` prints it\n",
+                    "isthmus: {} {is}; give the admin address of a gateway, as `isthmus up` prints it\n",
                     other.url
                 )
             );

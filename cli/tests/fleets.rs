@@ -20,7 +20,7 @@ fn broken_server(folder: &Path, exit_code: u8) -> PathBuf {
     let server = folder.join("nats-server");
     let script = format!(
         "if [ \"$1\" = --version ]; then echo 'nats-server: v2.12.0'; exit; fi\n\
-         echo starting\necho \"$(pwd) holds another version's data\"\necho '  mend: move it away'\nexit {exit_code}"
+         echo starting\necho \"$(pwd) holds another version's data\"\necho '  fix: move it away'\nexit {exit_code}"
     );
     program(&server, &script);
     server
@@ -62,7 +62,7 @@ fn up_gives_up_a_process_that_never_comes_up_and_says_why() {
         let again = format!("nats of a ended with exit code 1; it is started again after {pause}; ");
         assert_eq!(said.matches(&again).count(), 1, "{again}: {said}");
     }
-    let reason = "another version's data\n  mend: move it away";
+    let reason = "another version's data\n  fix: move it away";
     let end = &said[said.find("isthmus: nats of a").unwrap()..];
     assert!(end.contains("for the 5th time") && end.contains(reason), "{said}");
     assert_eq!(
@@ -81,7 +81,7 @@ fn demo_gives_up_a_process_that_never_comes_up_and_says_why() {
     assert_eq!(output.status.code(), Some(1), "{}", said(&output));
     let end = "for the 5th time before it was ever ready, and stays down";
     assert!(said(&output).contains(end), "{}", said(&output));
-    assert!(said(&output).contains("mend: move it away"), "{}", said(&output));
+    assert!(said(&output).contains("fix: move it away"), "{}", said(&output));
 }
 
 #[test]
@@ -93,7 +93,7 @@ fn a_process_whose_settings_are_wrong_is_not_started_again() {
     let output = isthmus(folder.path(), 64, &["up", &dir, "--port-base", "auto"]);
     assert_eq!(output.status.code(), Some(1), "{}", said(&output));
     assert!(said(&output).contains("nats of a ended with exit code 64 and stays down"));
-    let reason = "another version's data\n  mend: move it away";
+    let reason = "another version's data\n  fix: move it away";
     assert!(said(&output).contains(reason), "{}", said(&output));
     assert_eq!(starts(&shop.join("a")), 1);
 }

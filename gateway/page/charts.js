@@ -98,7 +98,7 @@ class Chart {
       parts.push(svg("path", { class: "cursor", d: `M${at} ${LAG.top} V${DELAY.top + DELAY.height}` }));
     }
     this.plot.replaceChildren(...parts);
-    this.scales.lag.textContent = lags.length ? `lag, up to ${millis(highest.lag)}` : "no lag is known";
+    this.scales.lag.textContent = lags.length ? `lag, up to ${millis(highest.lag)}` : "lag unknown";
     this.scales.delay.textContent = delays.length ? `delay, up to ${millis(highest.delay)}` : "nothing arrives";
     this.#tell();
   }

@@ -30,7 +30,7 @@ function show(status, silence) {
   const verdict = verdictOf(pairs);
   set(part("set"), `set ${status.set}, generation ${status.generation}`);
   set(part("teller"), `reported by ${status.name} of ${status.region}${silence ? `, ${millis(silence)} ago` : ""}`);
-  set(part("verdict"), silence ? `${status.name} tells nothing: what stands here was so ${millis(silence)} ago` : verdict.text);
+  set(part("verdict"), silence ? `${status.name} reports nothing: this was the state ${millis(silence)} ago` : verdict.text);
   announce(silence ? "silent" : `${verdict.level} ${verdict.of}`);
   document.body.dataset.level = silence ? "unknown" : verdict.level;
   document.body.dataset.silent = String(Boolean(silence));

@@ -87,7 +87,7 @@ export class EventTable {
   add({ events, reason }) {
     for (const event of list(events).map(object)) this.#kept.get(event.severity)?.set(`${event.process} ${event.at_ms} ${event.sequence}`, event);
     for (const [severity, kept] of this.#kept) this.#kept.set(severity, new Map(newestFirst(kept).slice(0, KEPT_EVENTS)));
-    this.reason.textContent = reason ? `New ones are of this gateway alone: ${reason}` : "";
+    this.reason.textContent = reason ? `New events are from this gateway only: ${reason}` : "";
     this.#show();
   }
 

@@ -88,7 +88,7 @@ export function verdictOf(pairs) {
   const level = levelOf(worst);
   if (level === "good") return { level, of: "", text: `All ${pairs.length} pairs of regions are live` };
   const { origin, peer, reason, lag_ms } = worst.row;
-  const behind = number(lag_ms) === null ? `what ${peer} has of ${origin} is not known` : `${peer} is ${level === "bad" ? "" : "at least "}${lag(lag_ms)} behind ${origin}`;
+  const behind = number(lag_ms) === null ? `how far ${peer} is behind ${origin} is not known` : `${peer} is ${level === "bad" ? "" : "at least "}${lag(lag_ms)} behind ${origin}`;
   const others = sorted.filter((pair) => levelOf(pair) !== "good").length - 1;
   return { level, of: worst.name, text: [behind, reason && `: ${reason}`, others > 0 && ` (and ${others} more)`].filter(Boolean).join("") };
 }
@@ -98,7 +98,7 @@ export function agedBy(status, elapsed) {
   const lag = list(status.lag).map((row) => ({
     ...row,
     state: row.state === "live" ? "unknown" : row.state,
-    reason: row.reason ?? "this gateway tells nothing",
+    reason: row.reason ?? "this gateway reports nothing",
     lag_ms: number(row.lag_ms) === null ? null : row.lag_ms + elapsed,
   }));
   const aged = ([name, region]) => [name, { ...object(region), links: [], age_ms: (number(object(region).age_ms) ?? 0) + elapsed }];

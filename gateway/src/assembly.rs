@@ -209,7 +209,7 @@ fn watch_connection(
             if state.borrow_and_update().connected {
                 log.met();
             } else {
-                log.unmet("the region's NATS is away");
+                log.unmet("the region's NATS is unreachable");
             }
             if state.changed().await.is_err() {
                 std::future::pending::<()>().await;
@@ -229,11 +229,11 @@ fn follow_server_clock(shared: &Shared) -> anyhow::Result<()> {
     };
     let follow = async move {
         if let Err(error) = clock.settle(&*ports.log, &shard).await {
-            tracing::debug!(%error, "the log's clock gave no answer");
+            tracing::debug!(%error, "the log's clock did not answer");
         }
         loop {
             if let Err(error) = clock.sample(&*ports.log, &shard).await {
-                tracing::debug!(%error, "the log's clock gave no answer");
+                tracing::debug!(%error, "the log's clock did not answer");
             }
             view.lock().clock = clock.offset();
             tokio::time::sleep(CLOCK_INTERVAL).await;

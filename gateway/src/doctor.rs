@@ -70,7 +70,7 @@ impl Doctor {
                 findings.extend(trouble("stream limit", streams.iter().filter_map(room)));
             }
             Err(error) => {
-                let mend = "look at the region's NATS, and at this gateway's rights there";
+                let mend = "check the region's NATS, and this gateway's permissions there";
                 findings.push(Finding::fail("replicas", "", error.to_string(), mend));
             }
         }
@@ -111,13 +111,13 @@ impl Doctor {
         let digest = self.shared.set().digest.to_string();
         for (region, heard) in &known.tables.reports {
             if let Some(why) = &heard.report.unreadable {
-                let mend = "compare the versions of both regions' gateways; an older region reads what a newer one tells";
+                let mend = "compare the versions of both regions' gateways; an older region can read what a newer one reports";
                 findings.push(Finding::warn("report", region.as_str(), why.as_str(), mend));
             }
             let theirs = &heard.report.set_digest;
             if !theirs.is_empty() && *theirs != digest {
                 let found = "it runs on another set.yaml";
-                let mend = "give every region the same bytes, the one of the higher generation";
+                let mend = "give every region the same file, byte for byte: the one of the higher generation";
                 findings.push(Finding::warn("set", region.as_str(), found, mend));
             }
         }
@@ -142,8 +142,8 @@ fn of_leader(known: Known<'_>) -> Finding {
         None => Finding::fail(
             "leader",
             "",
-            "nobody leads the region's gateways: nothing is sent",
-            "look at the events of the region (isthmus events) and at its NATS",
+            "the region's gateways have no leader: nothing is sent",
+            "check the events of the region (isthmus events) and its NATS",
         ),
     }
 }
@@ -152,7 +152,7 @@ fn of_leader(known: Known<'_>) -> Finding {
 fn of_link(peer: &RegionName, link: &LinkView) -> Option<Finding> {
     let found = match link.phase {
         Phase::Connected if link.paused => {
-            let mend = format!("POST /v1/links/{peer}/resume, when it is to go on");
+            let mend = format!("POST /v1/links/{peer}/resume, to continue");
             return Some(Finding::warn(
                 "link",
                 peer.as_str(),
@@ -161,9 +161,9 @@ fn of_link(peer: &RegionName, link: &LinkView) -> Option<Finding> {
             ));
         }
         Phase::Standby | Phase::Connected => return None,
-        Phase::Dialing | Phase::Greeting => link.last_error.as_deref().unwrap_or("there is none yet"),
+        Phase::Dialing | Phase::Greeting => link.last_error.as_deref().unwrap_or("it is not connected yet"),
     };
-    let mend = "look at the network between the regions, and at the other region's gateways";
+    let mend = "check the network between the regions, and the other region's gateways";
     Some(Finding::fail("link", peer.as_str(), found, mend))
 }
 

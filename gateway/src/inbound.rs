@@ -120,7 +120,7 @@ fn accept(shared: &Shared, mut listener: Box<dyn Accepts>, heads: Heads) -> Resu
                             .events
                             .may_log("link not taken", &Source::default())
                     {
-                        tracing::warn!(%refused, before, "a link was not taken");
+                        tracing::warn!(%refused, before, "a link was not accepted");
                     }
                 }
                 Err(error) => refused(&shared, &error),

@@ -239,7 +239,7 @@ fn as_sent(
     match lane.is_some_and(|lane| lane.lag_proven) {
         true if within => (lag, Freshness::Live, None),
         false if within => {
-            let reason = "the leading gateway has not read so far yet";
+            let reason = "the leading gateway has not read that far yet";
             (lag, Freshness::Unknown, Some(reason.to_owned()))
         }
         _ => (lag, Freshness::Stalled, Some(why_behind(link, lane))),
@@ -249,7 +249,7 @@ fn as_sent(
 fn why_behind(link: Option<&LinkStatus>, lane: Option<&LaneStatus>) -> String {
     let of_lane = lane.and_then(|lane| lane.reason.clone());
     let Some(link) = link.filter(|link| link.state != LinkState::Connected) else {
-        return of_lane.unwrap_or_else(|| "what was sent is not reported applied".to_owned());
+        return of_lane.unwrap_or_else(|| "what was sent has not been reported as applied".to_owned());
     };
     match &link.last_error {
         Some(error) => format!("the link is {}: {error}", link.state),
@@ -273,14 +273,12 @@ fn why_unknown(age: Option<Duration>, received: Option<&ReceivingStatus>) -> Str
         return format!("neither region has reported for {:.0} s", age.as_secs_f64());
     }
     let reason = received.and_then(|received| received.reason.clone());
-    reason.unwrap_or_else(|| "what is there of it is not known yet".to_owned())
+    reason.unwrap_or_else(|| "it is not known yet what the peer has of it".to_owned())
 }
 
 fn unreadable(region: &RegionName, view: RegionView<'_>) -> Option<String> {
     let why = view.rest?.report.unreadable.as_ref()?;
-    Some(format!(
-        "what region {region} tells of itself can't be read: {why}"
-    ))
+    Some(format!("the report of region {region} can't be read: {why}"))
 }
 
 /// The shortest runway that an agent of the origin reported, less the age of the report.

@@ -56,8 +56,8 @@ fn tell_taken(shared: &Shared, before: Option<ProcessName>, revision: u64) {
 fn tell_lost(shared: &Shared, other: Option<String>) {
     let own = &shared.settings().name;
     let text = match &other {
-        Some(other) => format!("{own} leads no more: {other} does"),
-        None => format!("{own} leads no more"),
+        Some(other) => format!("{own} is no longer the leader: {other} is"),
+        None => format!("{own} is no longer the leader"),
     };
     let fields = json!({ "leader": other, "before": own.as_str() });
     let events = &shared.process.events;

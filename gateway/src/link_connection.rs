@@ -196,7 +196,7 @@ impl LinkConnection {
         } = self;
         drop(outbox);
         if timeout(FAREWELL, writer.join_next()).await.is_err() {
-            tracing::debug!("the link was closed before everything was said");
+            tracing::debug!("the link was closed before everything was sent");
         }
     }
 
@@ -251,7 +251,7 @@ pub fn set_differs(shared: &Shared, peer: &Party) {
         Severity::Warning,
         "set_differs",
         format!(
-            "region {} runs on another set.yaml (generation {}, here {}): bring the same file to every region",
+            "region {} runs on another set.yaml (generation {}, here {}): give every region the same file",
             peer.region,
             peer.generation,
             shared.set().generation

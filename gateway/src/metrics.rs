@@ -59,7 +59,7 @@ impl GatewayMetrics {
                 ("link_refused", "Links refused, by reason", &counters.refused),
                 (
                     "link_reconnects",
-                    "Outbound links that fell and were dialled again",
+                    "Outbound links that dropped and were dialed again",
                     &counters.reconnects,
                 ),
                 (
@@ -79,17 +79,17 @@ impl GatewayMetrics {
                 ),
                 (
                     "changes_conflated",
-                    "Changes left out of what was sent to a peer region that is behind",
+                    "Changes not sent to a peer region that is behind, because they were superseded",
                     &counters.changes_conflated,
                 ),
                 (
                     "range_plain_bytes",
-                    "Bytes of bodies that were compressed for a peer region, before",
+                    "Bytes of bodies compressed for a peer region, before compression",
                     &counters.plain_bytes,
                 ),
                 (
                     "range_packed_bytes",
-                    "Bytes of bodies that were compressed for a peer region, after",
+                    "Bytes of bodies compressed for a peer region, after compression",
                     &counters.packed_bytes,
                 ),
                 (
@@ -112,7 +112,7 @@ impl GatewayMetrics {
                     "Acknowledgements sent to an origin",
                     &counters.acks_sent,
                 ),
-                ("lane_resets", "Lanes sent back to the cursor", &counters.resets),
+                ("lane_resets", "Lanes reset to the cursor", &counters.resets),
                 ("gaps", "Ranges that could not be decoded", &counters.gaps),
                 (
                     "void_messages",

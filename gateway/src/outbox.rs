@@ -27,7 +27,7 @@ pub struct Leaving {
 
 /// The link has ended, or takes frames too slowly.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the link takes no more frames")]
+#[error("the link accepts no more frames")]
 pub struct Refused;
 
 /// Creates the queues of a new link.

@@ -175,7 +175,7 @@ async fn a_peer_that_links_repeatedly_is_reported_once_a_minute() {
             "{kept:?} of {LINKS} are kept"
         );
     }
-    let lines = gateway.log().matches("a link from another region stands").count();
+    let lines = gateway.log().matches("a link from another region is up").count();
     assert!(lines <= bound(A_MINUTE, began), "{lines} lines of {LINKS} links");
 }
 

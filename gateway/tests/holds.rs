@@ -69,7 +69,7 @@ async fn scenario_23_an_inapplicable_batch_is_set_aside_before_a_gap() {
     assert_eq!(arrived.keys, expected(6));
     assert!(arrived.fold.origin(&region(EU)).unwrap().needs_sync());
     other.counts("isthmus_gaps_total{origin=\"eu-west\"}", 1.0).await;
-    other.logs("stands for it until a sync").await;
+    other.logs("takes its place until a sync").await;
     let aside = JournalName::Aside(shard().group);
     let begin = PageFrom::Sequence(Sequence(1));
     let page = us.ports.journal.page(&aside, begin, 10).await.unwrap();

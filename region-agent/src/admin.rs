@@ -69,7 +69,7 @@ async fn why(State(assembled): State<Assembled>, request: Request) -> Response {
     };
     match region.core.held(&bucket, &key) {
         Ok(Some((held, wall))) => Json(cell_json(&held, wall)).into_response(),
-        Ok(None) => Problem::new(ErrorCode::NotFound, "this agent never heard of the key").into_response(),
+        Ok(None) => Problem::new(ErrorCode::NotFound, "this agent does not know the key").into_response(),
         Err(refusal) => door::problem(&refusal).into_response(),
     }
 }

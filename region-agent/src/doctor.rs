@@ -94,7 +94,7 @@ impl Doctor {
                 "disk",
                 &of,
                 error.to_string(),
-                "look at the folder that `data` names",
+                "check the folder that `data` names",
             ),
             Err(error) => Finding::fail("disk", &of, error.to_string(), "ask again"),
         }
@@ -136,7 +136,7 @@ fn checkpoints(region: &Region) -> Vec<Finding> {
 /// failed.
 fn checkpoint(of: &str, dirty: bool, age: Option<Duration>, failed: bool) -> Option<Finding> {
     let check = "checkpoints";
-    let mend = "look at the events checkpoint_failed of this agent, and at the folder that `data` names: room, rights, the disk";
+    let mend = "check the events checkpoint_failed of this agent, and the folder that `data` names: room, permissions, the disk";
     let age = match age {
         None if dirty && failed => {
             let found = "none could be written since the start of this agent: the log can't be trimmed";

@@ -180,13 +180,13 @@ impl AgentMetrics {
         );
         to.register_with_unit(
             "stage",
-            "The parts of the way from a write's request to its apply here",
+            "The stages from a write's request to its apply here",
             timed(&seconds),
             self.stage_time.clone(),
         );
         to.register(
             "appends_in_flight",
-            "Messages that wait to be read back",
+            "Messages not read back yet",
             self.in_flight.clone(),
         );
         to.register("marks", "Marks appended", self.marks.clone());

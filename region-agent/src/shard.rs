@@ -152,7 +152,7 @@ fn refusal_in(phase: &Phase) -> Option<Refusal> {
     };
     match phase {
         Phase::Serving => None,
-        Phase::CatchingUp => not_ready("it reads the log up to its end"),
+        Phase::CatchingUp => not_ready("it is reading the log up to its end"),
         Phase::NewLife => not_ready("the log lost a tail and a new life begins"),
         Phase::UpgradeNeeded { what, number } => Some(Refusal::UpgradeNeeded {
             what,

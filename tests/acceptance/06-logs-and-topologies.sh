@@ -277,7 +277,7 @@ say "20 MB written during a cut, in logs of 8 MiB: the peer is named"
 two_regions "max_bytes: 8MiB, retention: 1MiB"
 write_20_mb_in_a_cut 20
 within 120 "every log is trimmed past what west has" trimmed_past_west
-within 20 "an agent of east says so" grep -q "trimmed past what west has: it needs sync" "$set"/east/agent-1.log "$set"/east/agent-2.log
+within 20 "an agent of east says so" grep -q "trimmed past what west has: west needs a sync" "$set"/east/agent-1.log "$set"/east/agent-2.log
 lab heal
 within 30 "east says that west needs a sync" needs_sync
 within 10 "isthmus status names west" named_in_status
@@ -384,7 +384,7 @@ lab start nats@east >/dev/null
 lab start agents@east >/dev/null
 await_new_life
 within 20 "a gateway of east says that the log lost its tail" tail_is_suspected "lost its tail"
-within 20 "an agent of east says that west holds what is lost" grep -q "comes back by a sync" "$set"/east/agent-1.log "$set"/east/agent-2.log
+within 20 "an agent of east says that west holds what is lost" grep -q "comes back with a sync" "$set"/east/agent-1.log "$set"/east/agent-2.log
 within 60 "west knows the new life" peer_knows
 within 40 "east takes writes in its new life" written east after-restore x
 within 30 "it arrives in west" arrived west after-restore

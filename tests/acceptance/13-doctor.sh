@@ -47,7 +47,7 @@ expect 0 isthmus doctor --via "$(admin eu-west)" >"$work/one.txt" 2>"$work/one.e
 grep -q "^ok .* clock " "$work/one.txt" || fail "$(cat "$work/one.txt")"
 grep -q -- "--monitor" "$work/one.err" || fail "it does not say what it did not look at"
 expect 3 isthmus doctor --dir "$set" >"$work/all.txt" 2>"$work/all.err"
-tail -n 1 "$work/all.txt" | grep -q "^      mend: " || fail "the worst is not told last: $(cat "$work/all.txt")"
+tail -n 1 "$work/all.txt" | grep -q "^      fix: " || fail "the worst is not told last: $(cat "$work/all.txt")"
 expect 1 isthmus doctor --dir "$work"
 expect_fail tells 3 fail clock "the region's NATS"
 

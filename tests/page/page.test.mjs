@@ -254,7 +254,7 @@ describe("the page", () => {
     await isCurrent(page);
     lab("stop", `${name}@${FROM}`);
     await page.waitForFunction(() => document.body.dataset.silent === "true");
-    assert.match(await page.locator("#verdict").textContent(), new RegExp(`^${name} tells nothing`));
+    assert.match(await page.locator("#verdict").textContent(), new RegExp(`^${name} reports nothing`));
     assert.ok((await cells(page, "links")).every(({ state, link }) => !state.includes("live") && link === "–"));
     assert.ok((await cells(page, "regions")).every(({ told }) => / s ago$/.test(told)));
     for (const readout of await page.locator(".readout").allTextContents()) assert.match(readout, /^unknown for /);

@@ -123,7 +123,7 @@ pub(crate) enum BatchError {
     Unwritable(#[source] serde_json::Error),
     #[error("a batch of {} got {}", counted(*asked, "operation", "operations"), counted(*answered, "answer", "answers"))]
     Incomplete { asked: usize, answered: usize },
-    #[error("an answer of a batch is not one")]
+    #[error("an answer to a batch can't be decoded")]
     Unreadable(#[source] serde_json::Error),
 }
 

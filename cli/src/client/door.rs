@@ -32,7 +32,7 @@ pub(crate) enum DoorError {
     Folder(#[from] RunFileError),
     #[error("no region {wanted} runs here; the regions are: {known}")]
     NoRegion { wanted: String, known: String },
-    #[error("no agent of {0} runs at the moment")]
+    #[error("no agent of {0} is running")]
     NoAgent(String),
 }
 

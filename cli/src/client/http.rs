@@ -14,7 +14,7 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum HttpError {
     /// The request can't be sent as it is.
-    #[error("a request can't be sent there: check the URL")]
+    #[error("the request can't be sent: check the URL")]
     NoRequest(#[source] reqwest::Error),
     /// No answer came.
     #[error("{url} does not answer; is the process running?")]
@@ -38,7 +38,7 @@ pub(crate) enum HttpError {
         headers: Box<HeaderMap>,
     },
     /// The answer is not what this program expects.
-    #[error("{url} answered with something else")]
+    #[error("{url} gave an unexpected answer")]
     Unreadable {
         /// The URL of the request.
         url: String,

@@ -51,7 +51,7 @@ pub(crate) enum Asked {
 pub(crate) enum NoAnswer {
     #[error(transparent)]
     Http(#[from] HttpError),
-    #[error("no process of {0} runs at the moment")]
+    #[error("no process of {0} is running")]
     NoProcess(String),
 }
 

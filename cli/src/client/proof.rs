@@ -12,7 +12,7 @@ use crate::failure::Failure;
 
 /// Proof of identity for doors with TLS and authentication; a folder's own processes need none.
 #[derive(Args, Clone, Debug, Default)]
-#[command(next_help_heading = "At a door with TLS and authentication")]
+#[command(next_help_heading = "TLS and authentication")]
 pub(crate) struct Proof {
     /// A file that holds the token to present
     #[arg(long, value_name = "FILE")]
@@ -30,7 +30,7 @@ pub(crate) struct Proof {
 pub(crate) enum ProofError {
     #[error("can't read {}: {source}", path.display())]
     Unreadable { path: PathBuf, source: std::io::Error },
-    #[error("{} holds no token: put the one line there that `isthmus token` printed", .0.display())]
+    #[error("{} contains no token: put the line there that `isthmus token` printed", .0.display())]
     NoToken(PathBuf),
     #[error("{} can't be used: {wanted}", path.display())]
     Pem {
@@ -39,9 +39,11 @@ pub(crate) enum ProofError {
         #[source]
         source: reqwest::Error,
     },
-    #[error("whoever is on the way to {0} could read the token: ask at https://, or on the machine itself")]
+    #[error(
+        "anyone on the path to {0} could read the token: use https://, or run this on the machine itself"
+    )]
     InTheClear(String),
-    #[error("no client came to be")]
+    #[error("the HTTP client could not be created")]
     Client(#[source] reqwest::Error),
 }
 

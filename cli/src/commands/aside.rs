@@ -117,7 +117,7 @@ impl Aside {
                 print(&answer, restore.entry.json, &["id"])?;
                 match restore.entry.json {
                     true => Ok(()),
-                    false => line(format_args!("written anew as {}", text(written))),
+                    false => line(format_args!("written again as {}", text(written))),
                 }
             }
             What::Drop(dropped) => {

@@ -48,14 +48,14 @@ impl Chaos {
         let done = self.judged(folder.clone(), &mut signals).await;
         let failed = matches!(&done, Ok(false));
         if failed {
-            note(format_args!("what ran is kept in {}", folder.display()));
+            note(format_args!("the folder is kept: {}", folder.display()));
         } else if self.dir.is_none() && folder.exists() {
             remove_folder(&folder);
         }
         if done? {
             return Ok(());
         }
-        Err(Failure::difference("what must hold under faults did not hold"))
+        Err(Failure::difference("not every check passed"))
     }
 
     /// Runs the schedule. Returns whether every check passed.
@@ -73,7 +73,7 @@ impl Chaos {
             writes: Duration::from_secs(self.seconds),
             kinds,
         };
-        let ended = || Failure::environment("ended before there was a judgement");
+        let ended = || Failure::environment("ended before there was a verdict");
         let mut running = tokio::select! {
             running = Running::start(order) => running?,
             () = signals.arrive() => return Err(ended()),

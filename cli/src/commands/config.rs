@@ -37,7 +37,8 @@ enum Verb {
     Check {
         /// The folder or file
         path: PathBuf,
-        /// The kind of the file; by default taken from its name: set.yaml, region-agent.yaml, gateway.yaml
+        /// The kind of the file; by default taken from its name: set.yaml, region-agent.yaml,
+        /// gateway.yaml
         #[arg(long)]
         kind: Option<FileKind>,
         /// Print the findings as a JSON list of file, line, message and mend (the fix); an empty
@@ -69,9 +70,11 @@ pub(super) enum ConfigError {
     Settings(#[from] SettingsError),
     #[error(transparent)]
     Folder(#[from] FolderError),
-    #[error("{0}: its name does not tell what it is; say it with --kind set, agent or gateway")]
+    #[error(
+        "{0}: its name does not show what kind of file it is; specify it with --kind set, agent or gateway"
+    )]
     UnknownKind(PathBuf),
-    #[error("{file}: names {path}, which does not exist\n  mend: put the file there, or name another one")]
+    #[error("{file}: names {path}, which does not exist\n  fix: put the file there, or name another one")]
     Missing { file: PathBuf, path: PathBuf },
 }
 
@@ -86,7 +89,7 @@ impl Config {
                 }
                 for file in first_fault(checked)? {
                     if !json {
-                        line(format_args!("{} is good", file.display()))?;
+                        line(format_args!("{} is valid", file.display()))?;
                     }
                 }
             }

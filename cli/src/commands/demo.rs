@@ -88,7 +88,7 @@ impl Demo {
         }
         demo.stop().await;
         if !shown?.identical {
-            let why = format!("not identical; look into {}", folder.display());
+            let why = format!("not identical; see the logs in {}", folder.display());
             return Err(Failure::difference(why));
         }
         if self.dir.is_none() {

@@ -16,7 +16,7 @@ use crate::failure::Failure;
 use crate::folder::run_file::RunFile;
 use crate::output::{counted, line, note, pretty_json};
 
-/// Check what every process depends on, before trouble comes, and say what to fix
+/// Check what every process depends on, before trouble comes, and report what to fix
 ///
 /// Each process checks itself: clocks, certificates and their expiry, the paths to peers, NATS,
 /// the region's streams, disk, memory. This command checks what NATS servers report on their
@@ -106,7 +106,7 @@ impl Doctor {
         reported.extend(of_servers);
         let mut reported: Vec<ProcessFinding> = reported.into_iter().flatten().collect();
         if servers.is_empty() {
-            note("without --monitor neither when NATS syncs to disk nor its storage is looked at");
+            note("without --monitor, neither the storage of NATS nor when it syncs to disk is checked");
         }
         reported.sort_by(|one, other| {
             let place = |reported: &ProcessFinding| (reported.region.clone(), reported.process.clone());
@@ -191,7 +191,7 @@ async fn of_process(client: &Client, asked: &Asked) -> Vec<ProcessFinding> {
             answer.findings.into_iter().map(reported).collect()
         }
         Err(error) => {
-            let mend = "look at its log, and start it";
+            let mend = "check its log, and start it";
             vec![asked.process_finding(Finding::fail("process", "", error.to_string(), mend))]
         }
     }
@@ -202,7 +202,7 @@ async fn of_server(client: &Client, asked: &Asked) -> Vec<ProcessFinding> {
     let findings = match answer {
         Ok(server) => of_varz(&server, asked),
         Err(error) => {
-            let mend = "look at the server, and at `http:` in its configuration";
+            let mend = "check the server, and `http:` in its configuration";
             vec![Finding::fail("nats", "", error.to_string(), mend)]
         }
     };
@@ -260,7 +260,7 @@ fn text(reported: &[ProcessFinding]) -> Vec<String> {
         let (place, what) = (place.trim_start(), what.trim_end());
         lines.push(format!("{verdict:<5} {place}, {what}: {}", finding.found));
         if let Some(mend) = &finding.mend {
-            lines.push(format!("      mend: {mend}"));
+            lines.push(format!("      fix: {mend}"));
         }
     }
     lines
@@ -275,7 +275,7 @@ fn verdict(reported: &[ProcessFinding]) -> Result<(), Failure> {
             .count()
     };
     let (bad, poor) = (count(Verdict::Fail), count(Verdict::Warn));
-    let should = counted(poor, "thing should be mended", "things should be mended");
+    let should = counted(poor, "thing should be fixed", "things should be fixed");
     match (bad, poor) {
         (0, 0) => Ok(()),
         (0, _) => Err(Failure::warning(should)),
@@ -285,7 +285,7 @@ fn verdict(reported: &[ProcessFinding]) -> Result<(), Failure> {
 }
 
 fn must(bad: usize) -> String {
-    counted(bad, "thing must be mended", "things must be mended")
+    counted(bad, "thing must be fixed", "things must be fixed")
 }
 
 #[cfg(test)]
@@ -338,7 +338,7 @@ mod tests {
             [
                 "ok    eu-west agent-1, disk: ",
                 "warn  eu-west agent-1, disk data: ",
-                "      mend: mend"
+                "      fix: mend"
             ]
         );
     }

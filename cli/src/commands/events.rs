@@ -64,7 +64,7 @@ impl Events {
             if let Some(reason) = page["reason"].as_str() {
                 let name = &region.region;
                 note(format_args!(
-                    "{name} tells the events of one process alone: {reason}"
+                    "{name} reports the events of one process only: {reason}"
                 ));
             }
             let Value::Array(found) = page["events"].take() else {

@@ -91,7 +91,7 @@ enum Order {
     /// End processes in order (SIGTERM); they are started again 500 ms after they have ended
     #[command(after_help = "Example:\n  isthmus lab shop restart nats@eu-west")]
     Restart(Whom),
-    /// Pause processes (SIGSTOP) until cont; it prints their names, because a paused leader loses its lead
+    /// Pause processes (SIGSTOP) until cont; it prints their names: a paused leader loses its lead
     #[command(after_help = "Example:\n  isthmus lab shop stop gateways@eu-west")]
     Stop(Whom),
     /// Let paused processes continue (SIGCONT)

@@ -93,7 +93,7 @@ impl Load {
             ))?;
             if repeated > 0 {
                 line(format_args!(
-                    "{} replaced by a later row of the same key",
+                    "{} replaced by a later row with the same key",
                     counted(repeated, "row was", "rows were")
                 ))?;
             }

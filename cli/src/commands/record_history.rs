@@ -60,7 +60,7 @@ impl RecordHistory {
                 "{acknowledged} acknowledged, {unknown} unknown, {failed} refused"
             ))?;
             line(format_args!(
-                "judge it with: isthmus-check {}",
+                "check it with: isthmus-check {}",
                 recording.file.display()
             ))?;
         }

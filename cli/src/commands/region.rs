@@ -33,8 +33,8 @@ enum Verb {
     /// Create the streams of the region's logs and journals and its bucket of leases, with the
     /// operator's credentials
     ///
-    /// Existing streams are compared and left as they are: the command may be repeated, and adds new
-    /// groups and partitions of set.yaml. No process needs these credentials afterwards.
+    /// Existing streams are compared and left as they are: the command may be repeated, and adds
+    /// new groups and partitions of set.yaml. No process needs these credentials afterwards.
     /// Exit 64 if a stream exists that differs from the settings.
     #[command(
         after_help = "Examples:\n  isthmus region init --settings /etc/isthmus/gateway.yaml --credentials operator.nk\n  \
@@ -71,12 +71,12 @@ struct Init {
 enum RegionError {
     #[error(transparent)]
     Settings(#[from] SettingsError),
-    #[error("{0}: give the settings of an agent or a gateway; say which with --kind agent or gateway")]
+    #[error("{0}: give the settings of an agent or a gateway; specify which with --kind agent or gateway")]
     Kind(PathBuf),
     #[error(transparent)]
     Connect(#[from] ConnectRegionError),
     #[error(
-        "NATS has not answered within {0:?}: look at nats.servers, the credentials and the servers, and where they speak TLS at nats.ca and at whether their certificates hold the names of nats.servers"
+        "NATS has not answered within {0:?}: check nats.servers, the credentials and the servers; if they use TLS, also nats.ca and whether their certificates contain the names in nats.servers"
     )]
     Late(Duration),
     #[error(transparent)]
@@ -105,7 +105,7 @@ impl Init {
         }
         for stream in &streams {
             let limit = stream.refuses_at.map_or_else(
-                || "the oldest give way".to_owned(),
+                || "the oldest are removed".to_owned(),
                 |most| format!("at most {}", ByteSize(most)),
             );
             line(format_args!(

@@ -52,7 +52,7 @@ enum StatusError {
     Folder(#[from] RunFileError),
     #[error("no gateway answers")]
     NoGateway(#[source] Option<HttpError>),
-    #[error("{admin} {answers}; name the admin address of a gateway, as `isthmus up` prints it")]
+    #[error("{admin} {answers}; give the admin address of a gateway, as `isthmus up` prints it")]
     NotAGateway { admin: String, answers: String },
 }
 

@@ -53,9 +53,9 @@ pub(super) struct Trace {
 
 #[derive(Debug, thiserror::Error)]
 enum TraceError {
-    #[error("region {0} runs no agent at the moment")]
+    #[error("no agent of region {0} is running")]
     NoAgent(String),
-    #[error("{0} did not have it in time: see `isthmus status`")]
+    #[error("{0} did not have the probe in time: see `isthmus status`")]
     Late(String),
 }
 

@@ -58,7 +58,7 @@ impl Up {
                 () = signals.arrive() => break,
             }
         }
-        say("ending agents and gateways, then the NATS servers");
+        say("stopping agents and gateways, then the NATS servers");
         fleet.stop().await;
         Ok(())
     }
@@ -121,16 +121,16 @@ pub(super) fn addresses(run: &RunFile, dir: &Path) -> String {
     line(format!(
         "curl -sS -H \"Isthmus-Session: $SESSION\" {read}/v1/kv/carts/alice"
     ));
-    line("# what every region says of itself and of the others".to_owned());
+    line("# what every region reports about itself and the others".to_owned());
     line(format!("isthmus status --dir {}", dir.display()));
     if here != there {
-        line(format!("# part {here} and {there} for 20 seconds"));
+        line(format!("# cut {here} off from {there} for 20 seconds"));
         line(format!(
             "isthmus lab {} cut {here} {there} --for 20s",
             dir.display()
         ));
     }
-    line("\nEverything ends with Ctrl-C.".to_owned());
+    line("\nCtrl-C stops everything.".to_owned());
     text.truncate(text.trim_end().len());
     text
 }

@@ -46,7 +46,7 @@ struct AgentAnswer {
 enum Unknown {
     #[error(transparent)]
     Http(#[from] HttpError),
-    #[error("no agent runs at the moment")]
+    #[error("no agent is running")]
     NoAgent,
 }
 
@@ -105,7 +105,7 @@ fn judge(answers: Vec<AgentAnswer>) -> Result<(), Failure> {
     if !silent.is_empty() {
         let regions: Vec<String> = silent.into_iter().map(|(region, _)| region).collect();
         return Err(Failure::environment(format!(
-            "no agent of {} tells what it holds; are they running?",
+            "no agent of {} reports what it holds; are they running?",
             regions.join(", ")
         )));
     }
@@ -175,6 +175,6 @@ fn shown(found: &Found) -> String {
             cut + more
         }
         (None, Some(_)) => "(deleted or expired)".to_owned(),
-        (None, None) => "(never heard of)".to_owned(),
+        (None, None) => "(unknown key)".to_owned(),
     }
 }

@@ -24,18 +24,18 @@ pub struct Binaries {
 #[derive(Debug, thiserror::Error)]
 pub enum BinaryError {
     /// This program's own path is unknown.
-    #[error("the path of this program cannot be found out")]
+    #[error("the path of this program cannot be determined")]
     Own(#[source] std::io::Error),
     /// A program of Isthmus is missing.
-    #[error("{0} is neither beside this program nor on PATH; build it with `make binaries`")]
+    #[error("{0} is neither beside this program nor on PATH; build it with `cargo build --bins`")]
     Missing(&'static str),
     /// No NATS server was found that is new enough.
     #[error(
-        "no nats-server 2.12 or later was found; fetch one with `tools/nats-server`, or name one in {NATS_SERVER_VARIABLE}"
+        "no nats-server 2.12 or later was found; fetch one with `tools/nats-server`, or set {NATS_SERVER_VARIABLE} to the path of one"
     )]
     NoNats,
     /// The server named by [`NATS_SERVER_VARIABLE`] is not usable.
-    #[error("{path}, named by {NATS_SERVER_VARIABLE}, is not a nats-server 2.12 or later")]
+    #[error("{path}, from {NATS_SERVER_VARIABLE}, is not a nats-server 2.12 or later")]
     BadNats {
         /// The path in the variable.
         path: PathBuf,

@@ -232,10 +232,10 @@ impl fmt::Display for End {
             Self::Exit(status) => match (status.code(), status.signal()) {
                 (Some(code), _) => write!(f, "ended with exit code {code}"),
                 (None, Some(signal)) => write!(f, "ended by signal {signal}"),
-                (None, None) => f.write_str("ended without a word"),
+                (None, None) => f.write_str("ended without an exit code"),
             },
             Self::NotStarted(error) => write!(f, "could not be started ({error})"),
-            Self::Unobserved(error) => write!(f, "ended unobserved ({error})"),
+            Self::Unobserved(error) => write!(f, "could not be waited for ({error})"),
         }
     }
 }
@@ -279,7 +279,7 @@ impl fmt::Display for Event {
                 "; it is started again after {}",
                 humantime::format_duration(*pause)
             )?,
-            Next::Held => f.write_str("; it is held down")?,
+            Next::Held => f.write_str("; it is kept down")?,
             Next::Down => f.write_str(" and stays down")?,
             Next::GivenUp => write!(
                 f,

@@ -39,11 +39,11 @@ mod tests {
         let folder = tempfile::tempdir()?;
         let log = folder.path().join("agent-1.log");
         assert_eq!((length(&log), since(&log, 0)), (0, None));
-        let first = "INFO starts\na.yaml:8: drian is unknown\n  8 | drian: 10s\n  mend: write drain\n\n";
+        let first = "INFO starts\na.yaml:8: drian is unknown\n  8 | drian: 10s\n  fix: write drain\n\n";
         std::fs::write(&log, first)?;
         assert_eq!(
             since(&log, 0).as_deref(),
-            Some("a.yaml:8: drian is unknown\n  8 | drian: 10s\n  mend: write drain")
+            Some("a.yaml:8: drian is unknown\n  8 | drian: 10s\n  fix: write drain")
         );
         assert_eq!(since(&log, length(&log)), None);
         std::fs::write(&log, format!("{first}{}INFO starts\n", " ".repeat(9000)))?;

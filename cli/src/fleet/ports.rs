@@ -115,7 +115,7 @@ pub enum PortError {
         role: String,
     },
     /// The block would end above 65535.
-    #[error("a block of {size} ports from {base} on ends above 65535; choose a lower --port-base")]
+    #[error("a block of {size} ports from {base} up ends above 65535; choose a lower --port-base")]
     TooHigh {
         /// The first port of the block.
         base: u16,
@@ -124,7 +124,7 @@ pub enum PortError {
     },
     /// No automatic block is free.
     #[error(
-        "no block of free ports was found between {AUTO_FROM} and {AUTO_TO}; end other runs, or name one with --port-base N"
+        "no block of free ports was found between {AUTO_FROM} and {AUTO_TO}; stop other runs, or choose one with --port-base N"
     )]
     NoneFree,
 }

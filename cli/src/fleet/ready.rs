@@ -60,7 +60,7 @@ pub enum Unready {
     #[error("{0} does not answer")]
     Silent(String),
     /// The process answered that it is not ready.
-    #[error("{check} says {status}: {text}")]
+    #[error("{check} answered {status}: {text}")]
     Answers {
         /// Its URL.
         check: String,

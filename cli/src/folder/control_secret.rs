@@ -14,10 +14,10 @@ const NAME: &str = "control.secret";
 #[derive(Debug, thiserror::Error)]
 pub enum ControlSecretError {
     /// The system gave no random bytes.
-    #[error("no secret can be drawn for the control door of the network")]
+    #[error("no secret can be generated for the control door of the network")]
     NoRandomness(#[source] getrandom::Error),
     /// The file can't be read or written.
-    #[error("{path} cannot be read or written; only who runs the folder may command its network")]
+    #[error("{path} cannot be read or written; only the user who runs the folder may control its network")]
     Io {
         /// The file.
         path: PathBuf,
@@ -26,7 +26,7 @@ pub enum ControlSecretError {
         source: io::Error,
     },
     /// The file is not one that `up` writes.
-    #[error("{path} is not a file of this version of isthmus")]
+    #[error("{path} was not written by this version of isthmus")]
     Malformed {
         /// The file.
         path: PathBuf,

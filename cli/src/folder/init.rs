@@ -42,7 +42,7 @@ pub enum InitError {
     #[error("region {0} is named twice")]
     Twice(RegionName),
     /// The block of ports ends above 65535.
-    #[error("ports from {base} on are too few for {}; name a lower --port-base", counted(*regions, "region", "regions"))]
+    #[error("there are too few ports from {base} up for {}; choose a lower --port-base", counted(*regions, "region", "regions"))]
     Ports {
         /// The first port asked for.
         base: u16,
@@ -50,10 +50,10 @@ pub enum InitError {
         regions: usize,
     },
     /// The trust domain is not a host name.
-    #[error("trust domain {0:?} is not one: use letters, digits, '.' and '-'")]
+    #[error("trust domain {0:?} is not valid: use letters, digits, '.' and '-'")]
     TrustDomain(String),
     /// A certificate could not be created.
-    #[error("a certificate of {region} could not be made")]
+    #[error("a certificate for {region} could not be created")]
     Certificate {
         /// The region of the certificate.
         region: RegionName,

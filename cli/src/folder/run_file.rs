@@ -129,7 +129,7 @@ pub enum RunFileError {
         source: io::Error,
     },
     /// The file is not one that `up` writes.
-    #[error("{path} is not a file of this version of isthmus")]
+    #[error("{path} was not written by this version of isthmus")]
     Malformed {
         /// The file.
         path: PathBuf,

@@ -92,7 +92,7 @@ pub enum HistoryError {
     #[error("the history cannot be read")]
     Unreadable(#[from] std::io::Error),
     /// A line is not an entry.
-    #[error("line {line} is no entry of a history")]
+    #[error("line {line} is not an entry of a history")]
     Malformed {
         /// The line's number, from 1.
         line: NonZeroUsize,

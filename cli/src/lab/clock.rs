@@ -13,7 +13,7 @@ pub(crate) struct Offset {
 
 /// Text that is not an offset.
 #[derive(Debug, thiserror::Error)]
-#[error("{text:?} is no clock offset; write one like +8h, -300ms or 0s")]
+#[error("{text:?} is not a clock offset; write one like +8h, -300ms or 0s")]
 pub(crate) struct NotAnOffset {
     text: String,
     #[source]

@@ -60,7 +60,7 @@ pub(crate) enum TargetError {
     NoRegion(String, String),
     #[error("no process {target} runs here; in that region there are: {known}")]
     NoProcess { target: Target, known: String },
-    #[error("no gateway of {0} has led for 5 s")]
+    #[error("no gateway of {0} leads; waited for 5 s")]
     NoLeader(String),
     #[error("{name} of {region} is down at the moment")]
     Down { region: String, name: String },
@@ -167,7 +167,7 @@ impl Process {
     /// Holds the process down, then kills it if it runs.
     pub(crate) fn take_down(&self, dir: &Path) -> Result<(), TargetError> {
         let path = hold_file(&dir.join(&self.region), &self.name);
-        std::fs::write(&path, "held down by isthmus lab\n")
+        std::fs::write(&path, "kept down by isthmus lab\n")
             .map_err(|source| TargetError::Unwritable { path, source })?;
         match self.kill() {
             Err(TargetError::Down { .. }) => Ok(()),

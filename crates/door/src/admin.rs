@@ -124,17 +124,17 @@ enum InvalidQuery {
     OfProbe(QueryRejection),
     #[error("max_lag: {0}")]
     MaxLag(InvalidQuantity),
-    #[error("max_lag is more than 1s: a region proves once a second what it has, such as max_lag=2s")]
+    #[error("max_lag must be more than 1s, such as max_lag=2s: a region proves once a second what it has")]
     MaxLagTooSmall,
     #[error("{0}; the parameters are after, or since with from and limit")]
     OfEvents(QueryRejection),
-    #[error("from and limit go with since=TIME, such as since=1h")]
+    #[error("from and limit require since=TIME, such as since=1h")]
     WithoutSince,
-    #[error("after=SEQUENCE is of this process, since=TIME of its region: give one")]
+    #[error("after=SEQUENCE is for this process, since=TIME for its region: give only one")]
     AfterAndSince,
     #[error("since: {0}")]
     Since(InvalidQuantity),
-    #[error("limit is 1 to {PAGE}")]
+    #[error("limit must be 1 to {PAGE}")]
     Limit,
 }
 
@@ -176,7 +176,7 @@ fn within(all: &[Currency], bound: std::time::Duration) -> ConditionReport {
     let unknown = all.iter().find(|one| one.proof_age.is_none());
     let oldest = all.iter().max_by_key(|one| one.proof_age);
     let reason = match (unknown, oldest) {
-        (Some(unknown), _) => Some(format!("nothing of {} is known to be here", unknown.origin)),
+        (Some(unknown), _) => Some(format!("no data of {} is known to be here", unknown.origin)),
         (
             None,
             Some(Currency {
@@ -184,7 +184,7 @@ fn within(all: &[Currency], bound: std::time::Duration) -> ConditionReport {
                 proof_age: Some(age),
             }),
         ) if *age > bound => Some(format!(
-            "what is here of {origin} may be {:.1} s old",
+            "the data of {origin} here may be {:.1} s old",
             age.as_secs_f64()
         )),
         _ => None,
@@ -344,14 +344,14 @@ mod tests {
         let (status, _, body) = ask(&router, "GET", "/readyz/read?max_lag=1500ms").await;
         assert_eq!(status, 503);
         assert!(
-            body.contains("what is here of ap-south may be 1.9 s old"),
+            body.contains("the data of ap-south here may be 1.9 s old"),
             "{body}"
         );
         assert_eq!(status_of(&router, "/readyz/read").await, 200);
         ages.lock().unwrap()[0] = None;
         let (status, _, body) = ask(&router, "GET", "/readyz/read?max_lag=1h").await;
         assert_eq!(status, 503);
-        assert!(body.contains("nothing of us-east"), "{body}");
+        assert!(body.contains("no data of us-east"), "{body}");
         for bad in ["max_lag=1s", "max_lag=2", "lag=2s"] {
             let (status, _, body) = ask(&router, "GET", &format!("/readyz/read?{bad}")).await;
             assert_eq!(status, 400, "{bad}");

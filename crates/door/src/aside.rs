@@ -83,7 +83,7 @@ pub fn queue<S>(process: &Process<S>) -> (Aside, Waiting) {
     process.metrics.register(|registry| {
         let (kept, lost) = (shared.kept.clone(), shared.lost.clone());
         registry.register("aside", "Entries that this process set aside first", kept);
-        registry.register("aside_lost", "What could not be set aside", lost);
+        registry.register("aside_lost", "Entries that could not be set aside", lost);
     });
     let aside = Aside {
         queue: sender,
@@ -155,7 +155,9 @@ impl Shared {
         let reason = reason.as_str();
         self.lost.get_or_create(&OfReason { reason }).inc();
         if !self.loss_reported.swap(true, Ordering::Relaxed) {
-            let text = format!("something could not be set aside: {why}; isthmus_aside_lost_total counts on");
+            let text = format!(
+                "an entry could not be set aside: {why}; isthmus_aside_lost_total counts further ones"
+            );
             let fields = json!({ "reason": reason });
             self.events.record(Severity::Alarm, "aside_lost", text, fields);
         }
@@ -191,7 +193,7 @@ impl Waiting {
             }
         };
         if timeout(LAST, rest).await.is_err() {
-            tracing::warn!("what waited to be set aside at the end is lost to this process");
+            tracing::warn!("this process stopped before it could set aside all waiting entries");
         }
         Ok(())
     }
@@ -208,7 +210,7 @@ impl Waiting {
             Some(Ok(Appended::New)) => self.shared.kept(entry),
             Some(Ok(Appended::Known)) => {}
             Some(Err(error)) => self.shared.lost(entry.reason(), &error.to_string()),
-            None => self.shared.lost(entry.reason(), "the process stops"),
+            None => self.shared.lost(entry.reason(), "the process is stopping"),
         }
     }
 }
@@ -219,13 +221,13 @@ async fn until_kept(journal: &dyn Journal, entry: &Entry) -> Result<Appended, Ap
     let name = EntryName::parse(&name).map_err(|_| AppendError::Refused {
         stream: "aside".to_owned(),
         code: 0,
-        description: format!("{name} is not the name of an entry"),
+        description: format!("{name} is not a valid entry name"),
     })?;
     let (aside, bytes) = (JournalName::Aside(entry.shard.group.clone()), entry.encode());
     loop {
         match journal.append(&aside, &name, bytes.clone()).await {
             Err(error) if error.may_be_stored() => {
-                tracing::debug!(%error, "what is set aside waits for the region's journal");
+                tracing::debug!(%error, "an entry to set aside waits for the region's journal");
             }
             answer => return answer,
         }

@@ -64,7 +64,7 @@ fn other_host(request: &Request) -> Option<String> {
     let host = host(request).filter(|host| !is_local(host))?;
     let host: String = host.chars().take(LONGEST_NAME).collect();
     Some(format!(
-        "{host} is no name of this listener: ask at 127.0.0.1 or localhost; a proxy in front sets Host to that"
+        "{host} is not a name of this listener: use 127.0.0.1 or localhost; a proxy in front must set Host to that"
     ))
 }
 
@@ -80,7 +80,7 @@ fn foreign_page(request: &Request) -> Option<String> {
     // it.
     let follows = request.method() == Method::GET && text(request, &FETCH_MODE) == Some("navigate");
     let refused = foreign || (crosses && !follows);
-    refused.then(|| "a page of another site asks; only this listener's own pages may".to_owned())
+    refused.then(|| "a page of another site sent the request; only this listener's own pages may".to_owned())
 }
 
 /// Whether a `Host` is an address, or the name that every machine has for itself.

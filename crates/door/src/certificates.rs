@@ -107,7 +107,7 @@ pub fn tell_reload(
         Ok(generation) => events.record(
             Severity::Notice,
             "credentials_reloaded",
-            format!("the {of} certificate and whom it trusts were read again; what stands is judged by them"),
+            format!("the {of} certificate and its trust were reloaded; existing connections are checked against them"),
             json!({ "of": of, "generation": generation }),
         ),
         Err(error) => events.record(
@@ -151,11 +151,11 @@ pub fn watch_end<S: Settings>(
             match ending {
                 Some((severity, kind)) if reminder.take(now.mono) => {
                     let when = match left {
-                        0 => "has ended".to_owned(),
-                        left => format!("ends in {} h", left.div_ceil(3_600)),
+                        0 => "has expired".to_owned(),
+                        left => format!("expires in {} h", left.div_ceil(3_600)),
                     };
                     let text = format!(
-                        "the {of} certificate {when}: put a new one in its place, it is taken up without a restart"
+                        "the {of} certificate {when}: put a new one in its place; it is loaded without a restart"
                     );
                     let fields =
                         json!({ "of": of, "fingerprint": fingerprint.to_string(), "seconds_left": left });
@@ -196,7 +196,7 @@ impl Ends {
     }
 
     fn gauge(&self) -> Gauge {
-        let help = "When a certificate ends, in seconds since the Unix epoch";
+        let help = "When a certificate expires, in seconds since the Unix epoch";
         let mut gauge = Gauge::new("certificate_not_after_timestamp_seconds", help, None);
         for (labels, end) in self.sources().iter().flat_map(|source| source()) {
             #[allow(clippy::cast_precision_loss)]

@@ -53,7 +53,7 @@ pub fn of_health(health: &Health) -> Vec<Finding> {
     if unmet.is_empty() {
         return vec![Finding::ok("ready", "", "for reads and writes")];
     }
-    let mend = "the reason says what to do; isthmus events tells what came before it";
+    let mend = "the reason says what to do; isthmus events shows what happened before";
     let unmet = unmet.into_iter();
     unmet
         .map(|(name, reason)| Finding::fail("ready", &name, reason, mend))

@@ -160,7 +160,7 @@ impl Drop for Holding {
 /// The problem for a caller that finds no room.
 #[must_use]
 pub fn no_room() -> Problem {
-    let detail = "the door holds as much for its callers as it may: read answers as they come, and try again";
+    let detail = "the door already holds the maximum of bytes for its callers: read responses as they arrive, and try again";
     Problem::new(ErrorCode::Overloaded, detail)
 }
 
@@ -233,7 +233,7 @@ impl HttpBody for HeldBody {
 }
 
 #[derive(Debug, thiserror::Error)]
-#[error("the door has no room for the next part of a stream, which ends")]
+#[error("the door has no room for the next part of a stream; the stream ends")]
 struct NoRoom;
 
 #[cfg(test)]

@@ -143,7 +143,7 @@ impl History {
             match self.carry_one(&event, journal).await {
                 Ok(()) => {}
                 Err(error @ (AppendError::TooLarge { .. } | AppendError::Refused { .. })) => {
-                    tracing::warn!(kind = event.kind, %error, "an event is not kept");
+                    tracing::warn!(kind = event.kind, %error, "an event could not be stored");
                     self.lost.inc();
                 }
                 Err(error) => {

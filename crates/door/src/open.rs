@@ -36,7 +36,7 @@ impl Doors {
         let held: Arc<Mutex<Vec<(&'static str, HeldBytes)>>> = Arc::default();
         let doors = Arc::clone(&held);
         process.metrics.sampled(move || {
-            let help = "What a door holds for its callers: bodies that arrive, answers that are not read yet";
+            let help = "Bytes that a door holds for its callers: arriving bodies, unread responses";
             let mut gauge = Gauge::new("door_held", help, Some(Unit::Bytes));
             for (name, held) in &*doors.lock().unwrap_or_else(PoisonError::into_inner) {
                 gauge.sample(vec![("door", (*name).to_owned())], Some(held.held() as f64));

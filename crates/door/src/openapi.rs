@@ -36,10 +36,10 @@ impl Document {
         };
         empty
             .probe("/healthz", "Whether the process is alive")
-            .probe("/readyz/read", "Whether the process may be asked")
-            .probe("/readyz/write", "Whether the process may be sent writes")
-            .get::<T>("/v1/status", "What the process does")
-            .get::<DoctorReport>("/v1/doctor", "What the process finds in what it stands on")
+            .probe("/readyz/read", "Whether the process can serve reads")
+            .probe("/readyz/write", "Whether the process can accept writes")
+            .get::<T>("/v1/status", "The status of the process")
+            .get::<DoctorReport>("/v1/doctor", "Checks of what the process depends on")
     }
 
     /// Adds a route that returns a `T` as JSON. The caller needs the role `read`.

@@ -101,7 +101,7 @@ pub fn with_problems<S: Clone + Send + Sync + 'static>(router: Router<S>) -> Rou
         .method_not_allowed_fallback(async || {
             Problem::new(
                 ErrorCode::MethodNotAllowed,
-                "the path does not know this method; see /openapi.json",
+                "the path does not support this method; see /openapi.json",
             )
         })
 }

@@ -65,11 +65,11 @@ impl Refused {
             Self::UnknownToken => "this door does not know the token; it may have been replaced",
             Self::UnknownCertificate => "this door knows none of the names in the certificate",
             Self::EndedCertificate => {
-                "the certificate has ended or is revoked, or its CA is no longer trusted; connect with another"
+                "the certificate has expired or is revoked, or its CA is no longer trusted; connect with another"
             }
             Self::Forbidden => "the caller may not do this",
-            Self::ForeignPage => "a page of another site asks",
-            Self::Handshake => "no TLS came to be",
+            Self::ForeignPage => "a page of another site sent the request",
+            Self::Handshake => "the TLS handshake failed",
         }
     }
 }
@@ -136,7 +136,7 @@ impl Refusals {
             (None, None) => Source::default(),
         };
         let source = source.at(door).because(why.label());
-        let who = caller.map_or("somebody", CallerName::as_str);
+        let who = caller.map_or("an unknown caller", CallerName::as_str);
         let fields = json!({
             "door": door,
             "reason": why.label(),

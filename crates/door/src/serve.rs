@@ -113,7 +113,7 @@ pub enum BindError {
     },
     /// Other machines could reach a door that has no TLS or admits everybody.
     #[error(
-        "{address} can be reached from other machines, and this door lacks TLS or callers who prove themselves; use 127.0.0.1"
+        "{address} can be reached from other machines, and this door lacks TLS or authentication; use 127.0.0.1"
     )]
     Open {
         /// The address.
@@ -253,7 +253,7 @@ impl Door {
 
 fn log_failure(ended: Result<(), tokio::task::JoinError>) {
     if let Err(error) = ended {
-        tracing::error!(%error, "a connection broke down, which is a defect: report it");
+        tracing::error!(%error, "a connection task panicked, which is a bug: report it");
     }
 }
 
@@ -319,7 +319,7 @@ type Stream = Pin<Box<TimeoutWriter<TcpStream>>>;
 impl Connection {
     async fn run(self, stream: TcpStream) {
         if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "a connection ended as it began");
+            tracing::debug!(%error, "a connection ended right after it was accepted");
         }
         let mut stream = TimeoutWriter::new(stream);
         stream.set_timeout(Some(self.limits.unread));
@@ -335,12 +335,12 @@ impl Connection {
         match finished {
             Ok(Ok((stream, certificate))) => self.speak(stream, certificate).await,
             Ok(Err(error)) => self.no_tls(&error.to_string()),
-            Err(_) => self.no_tls("the handshake took too long"),
+            Err(_) => self.no_tls("the TLS handshake took too long"),
         }
     }
 
     fn no_tls(&self, why: &str) {
-        tracing::debug!(from = %self.from, why, "no TLS came to be");
+        tracing::debug!(from = %self.from, why, "the TLS handshake failed");
         if let Some((door, refusals)) = &self.refusals {
             refusals.of_handshake(door, why, self.from);
         }

@@ -59,7 +59,7 @@ impl fmt::Debug for Fingerprint {
 /// Text that is not a SHA-256 fingerprint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "not a SHA-256 fingerprint of anything: write 64 hexadecimal digits, with or without colons, as `openssl dgst -sha256` or \
+    "not a SHA-256 fingerprint: write 64 hexadecimal digits, with or without colons, as `openssl dgst -sha256` or \
      `openssl x509 -noout -fingerprint -sha256` print them"
 )]
 pub struct InvalidFingerprint;

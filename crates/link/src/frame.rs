@@ -37,7 +37,7 @@ pub enum FrameError {
         timeout: Duration,
     },
     /// The connection ended between frames without a TLS close.
-    #[error("the peer's connection ended without a farewell: check the network and the peer's log")]
+    #[error("the peer's connection ended without a goodbye: check the network and the peer's log")]
     Cut,
     /// The peer refused this end.
     #[error("the peer refused this end ({alert:?}): its log says why")]

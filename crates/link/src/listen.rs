@@ -43,7 +43,7 @@ pub enum AcceptError {
     #[error("the system can't accept connections: check the limit of open files")]
     System(#[source] io::Error),
     /// A handshake task panicked.
-    #[error("a handshake broke down, which is a defect: report it")]
+    #[error("a handshake task panicked, which is a bug: report it")]
     Defect(#[source] JoinError),
 }
 

@@ -105,7 +105,7 @@ pub enum Refusal {
     NoUriName,
     /// See [`RefusalReason::SeveralUriNames`].
     #[error(
-        "the certificate has {count} URI names, which leaves open whom it speaks for: issue one with exactly one"
+        "the certificate has {count} URI names, so its identity is ambiguous: issue one with exactly one"
     )]
     SeveralUriNames {
         /// The number of URI names.
@@ -141,7 +141,7 @@ pub enum Refusal {
     },
     /// See [`RefusalReason::UnknownRegion`].
     #[error(
-        "region {region:?} is not in this set: add it to set.yaml in every region, or mend the certificate"
+        "region {region:?} is not in this set: add it to set.yaml in every region, or correct the certificate"
     )]
     UnknownRegion {
         /// The claimed region.
@@ -155,7 +155,7 @@ pub enum Refusal {
     },
     /// See [`RefusalReason::OwnRegion`].
     #[error(
-        "a gateway of this region {region} dialled it: mend the gateways listed for the peers in set.yaml or link.dial"
+        "a gateway of this region {region} dialed it: correct the gateways listed for the peers in set.yaml or link.dial"
     )]
     OwnRegion {
         /// This region.
@@ -163,7 +163,7 @@ pub enum Refusal {
     },
     /// See [`RefusalReason::AnotherRegion`].
     #[error(
-        "region {dialled} was dialled and region {found} answered: mend the addresses of {dialled} in set.yaml or link.dial"
+        "region {dialled} was dialed and region {found} answered: correct the addresses of {dialled} in set.yaml or link.dial"
     )]
     AnotherRegion {
         /// The dialled region.
@@ -173,7 +173,7 @@ pub enum Refusal {
     },
     /// See [`RefusalReason::UnknownCa`].
     #[error(
-        "no CA trusted for region {region} vouches for the certificate: add its CA to that region's trust file, or issue it from a CA that is in it"
+        "no CA trusted for region {region} signed the certificate: add its CA to that region's trust file, or issue it from a CA that is in it"
     )]
     UnknownCa {
         /// The claimed region.
@@ -181,7 +181,7 @@ pub enum Refusal {
     },
     /// See [`RefusalReason::AnotherRegionsCa`].
     #[error(
-        "the certificate claims region {region} but the CA of region {vouched_by} vouches for it, which it may not: issue it from {region}'s CA"
+        "the certificate claims region {region} but the CA of region {vouched_by} signed it, which is not allowed: issue it from {region}'s CA"
     )]
     AnotherRegionsCa {
         /// The claimed region.
@@ -206,7 +206,9 @@ pub enum Refusal {
         not_before: u64,
     },
     /// See [`RefusalReason::Revoked`].
-    #[error("a certificate of region {region} is revoked, by {fingerprint}: issue a new one, for a new key")]
+    #[error(
+        "a certificate of region {region} is revoked by fingerprint {fingerprint}: issue a new one, for a new key"
+    )]
     Revoked {
         /// The claimed region.
         region: RegionName,
@@ -215,7 +217,7 @@ pub enum Refusal {
     },
     /// See [`RefusalReason::WrongPurpose`].
     #[error(
-        "the certificate of region {region} is not meant for this end of a link: issue it with both serverAuth and clientAuth"
+        "the certificate of region {region} is not valid for this end of a link: issue it with both serverAuth and clientAuth"
     )]
     WrongPurpose {
         /// The claimed region.
@@ -223,7 +225,7 @@ pub enum Refusal {
     },
     /// See [`RefusalReason::InvalidChain`].
     #[error(
-        "the chain of region {region} does not hold ({cause}): issue a new certificate from that region's CA"
+        "the certificate chain of region {region} is invalid ({cause}): issue a new certificate from that region's CA"
     )]
     InvalidChain {
         /// The claimed region.
@@ -232,13 +234,13 @@ pub enum Refusal {
         cause: rustls::Error,
     },
     /// See [`RefusalReason::OldTls`].
-    #[error("the peer does not speak TLS 1.3: a link takes nothing older")]
+    #[error("the peer does not support TLS 1.3: a link accepts nothing older")]
     OldTls,
     /// See [`RefusalReason::WrongProtocol`].
-    #[error("the peer does not speak isthmus/1 (ALPN): point it at its own kind of server, or upgrade it")]
+    #[error("the peer does not speak isthmus/1 (ALPN): connect it to the right server, or upgrade it")]
     WrongProtocol,
     /// See [`RefusalReason::NotTls`].
-    #[error("what arrived is not TLS: only gateways may talk to the link port")]
+    #[error("the peer did not send TLS: only gateways may connect to the link port")]
     NotTls,
     /// See [`RefusalReason::Tls`].
     #[error("the TLS handshake failed ({cause}): compare the versions and certificates of both gateways")]
@@ -253,7 +255,7 @@ pub enum Refusal {
         alert: AlertDescription,
     },
     /// See [`RefusalReason::HungUp`].
-    #[error("the peer hung up during the handshake ({cause}): its log may say why")]
+    #[error("the peer closed the connection during the handshake ({cause}): its log may say why")]
     HungUp {
         /// How the connection ended.
         cause: io::ErrorKind,

@@ -179,7 +179,7 @@ impl Trust {
             ) => Refusal::WrongPurpose { region },
             rustls::Error::InvalidCertificate(CertificateError::BadEncoding) => {
                 Refusal::UnreadableCertificate {
-                    what: "its encoding is wrong",
+                    what: "its encoding is invalid",
                 }
             }
             rustls::Error::InvalidCertificate(

@@ -116,7 +116,7 @@ impl Candidacy {
             }
         };
         if timeout(RELEASE, released).await.is_err() {
-            tracing::info!(lease = %self.name, "the lease was not given up in time; it expires by itself");
+            tracing::info!(lease = %self.name, "the lease was not released in time; it expires by itself");
         }
     }
 
@@ -177,7 +177,7 @@ impl Candidacy {
     async fn beat(&mut self, beat: &Beat) {
         let suffix = self.name.beat_suffix();
         if let Err(error) = self.ports.peers.publish(&suffix, payload::beat(beat)).await {
-            tracing::debug!(%error, lease = %self.name, "no beat");
+            tracing::debug!(%error, lease = %self.name, "a beat could not be published");
         }
     }
 }
@@ -195,7 +195,7 @@ async fn perform(leases: &dyn Leases, name: &LeaseName, own: Bytes, operation: O
         Ok(revision) => Reply::Written(lease::Revision(revision.0)),
         Err(LeaseError::Conflict) => Reply::Conflict,
         Err(error) => {
-            tracing::debug!(%error, lease = %name, "the lease's outcome is open");
+            tracing::debug!(%error, lease = %name, "the outcome of the lease request is unknown");
             Reply::Unreachable
         }
     };

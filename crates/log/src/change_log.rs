@@ -162,7 +162,7 @@ impl StoredMessage {
 
 /// An append that was handed over; resolves to the sequence at which it was stored. Dropping it
 /// does not undo the append.
-#[must_use = "an append that nobody waits for is unanswered"]
+#[must_use = "an append that nobody waits for was not answered"]
 pub struct Appending(BoxFuture<'static, Result<Sequence, AppendError>>);
 
 impl Appending {

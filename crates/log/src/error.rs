@@ -36,7 +36,7 @@ pub enum ConnectError {
         path: std::path::PathBuf,
     },
     /// The system provides no randomness for the names of inboxes.
-    #[error("no name can be drawn for the inboxes of the process: {0}")]
+    #[error("no name can be generated for the inboxes of the process: {0}")]
     NoRandomness(getrandom::Error),
     /// The NATS client rejected its options.
     #[error("no connection to NATS can be set up: {0}; correct nats.servers and nats.credentials")]
@@ -56,7 +56,7 @@ pub enum EnsureError {
     },
     /// It has too few consumers for this process to read through.
     #[error(
-        "stream {stream} has fewer than {needed} consumers for {process}: isthmus region init --process {process} makes them, with the operator's credentials"
+        "stream {stream} has fewer than {needed} consumers for {process}: isthmus region init --process {process} creates them, with the operator's credentials"
     )]
     NoSlot {
         /// The stream.
@@ -98,7 +98,7 @@ pub enum EnsureError {
     },
     /// No answer arrived in time.
     #[error(
-        "NATS gave no answer about stream {stream}: check that the servers run, have JetStream and a majority"
+        "NATS did not answer about stream {stream}: check that the servers run with JetStream and have a majority"
     )]
     Unanswered {
         /// The stream.
@@ -165,7 +165,7 @@ pub enum AppendError {
         description: String,
     },
     /// No answer arrived in time, or no server was reachable. The message may be stored.
-    #[error("the log {stream} gave no answer: check that the NATS servers run, have room and a majority")]
+    #[error("the log {stream} did not answer: check that the NATS servers run, have room and a majority")]
     Unanswered {
         /// The stream.
         stream: String,
@@ -191,7 +191,9 @@ impl AppendError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LogError {
     /// The server does not know the stream at the moment; an election looks the same.
-    #[error("stream {stream} is not there: wait for an election to end, or create it (isthmus region init)")]
+    #[error(
+        "stream {stream} is not available: wait for an election to end, or create it (isthmus region init)"
+    )]
     Missing {
         /// The stream.
         stream: String,
@@ -207,7 +209,7 @@ pub enum LogError {
         description: String,
     },
     /// No answer arrived in time.
-    #[error("stream {stream} gave no answer: check that the NATS servers run and have a majority")]
+    #[error("stream {stream} did not answer: check that the NATS servers run and have a majority")]
     Unanswered {
         /// The stream.
         stream: String,
@@ -222,7 +224,7 @@ pub enum ReadError {
     #[error(transparent)]
     LifeSuspected(#[from] LifeSuspected),
     /// The messages after the reader's position were trimmed: their content must come by sync.
-    #[error("the log begins at {first}, after {wanted} which comes next here: this process needs sync")]
+    #[error("the log begins at {first}, after {wanted}, which this process needs next: it needs a sync")]
     Gone {
         /// The message that the reader needs: its anchor, or the one after it.
         wanted: Sequence,
@@ -231,7 +233,7 @@ pub enum ReadError {
     },
     /// The stream no longer exists.
     #[error(
-        "stream {stream} does not exist, said three times within 30 seconds: create it again (isthmus region init)"
+        "stream {stream} does not exist, as NATS reported three times within 30 seconds: create it again (isthmus region init)"
     )]
     Missing {
         /// The stream.
@@ -256,10 +258,10 @@ pub enum ReadError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum LeaseError {
     /// Compare-and-set: the lease is not at the expected revision.
-    #[error("the lease is not at the revision that was named: another process holds or held it")]
+    #[error("the lease is not at the expected revision: another process holds or held it")]
     Conflict,
     /// The time to live is shorter than the server supports.
-    #[error("a lease lasts at least 1 s")]
+    #[error("a lease must last at least 1 s")]
     TooShort,
     /// The server refused.
     #[error("the lease bucket refused a request (error {code}); see the NATS server's log")]
@@ -268,7 +270,7 @@ pub enum LeaseError {
         code: u64,
     },
     /// No answer arrived in time: the lease may have changed.
-    #[error("the lease bucket gave no answer: check that the NATS servers run and have a majority")]
+    #[error("the lease bucket did not answer: check that the NATS servers run and have a majority")]
     Unanswered,
 }
 
@@ -282,6 +284,6 @@ pub enum PeerError {
     #[error("no process of the region answered in time")]
     Unanswered,
     /// There is no connection, or its queue is full.
-    #[error("the region's NATS is away: check that its servers run")]
+    #[error("the region's NATS is unreachable: check that its servers run")]
     Away,
 }

@@ -102,7 +102,7 @@ impl Membership {
                 .await
                 .is_err()
         {
-            tracing::debug!(lease = %self.name, "the member lease was not given up in time; it runs out by itself");
+            tracing::debug!(lease = %self.name, "the member lease was not released in time; it expires by itself");
         }
     }
 }

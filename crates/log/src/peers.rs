@@ -37,7 +37,9 @@ pub trait PeerBus: Debug + Send + Sync {
         loop {
             match self.subscribe(pattern).await {
                 Ok(subscription) => return subscription,
-                Err(error) => tracing::debug!(%error, pattern, "nothing can be heard yet"),
+                Err(error) => {
+                    tracing::debug!(%error, pattern, "the region's NATS does not accept the subscription yet")
+                }
             }
             sleep(SUBSCRIBE_AGAIN).await;
         }

@@ -188,7 +188,7 @@ impl Ports {
             Watched::Readers(_) => Ok(()),
         };
         if let Err(error) = made {
-            tracing::warn!(stream = place.stream, %error, "the stream could not be made again");
+            tracing::warn!(stream = place.stream, %error, "the stream could not be created again");
         }
     }
 }

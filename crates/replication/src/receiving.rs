@@ -327,7 +327,7 @@ impl Receiving {
         };
         if failure == AppendFailure::TooLarge && !held.gap {
             let (range, body) = (held.range.clone(), held.become_gap());
-            let reason = "larger than this region's NATS takes: raise its max_payload".to_owned();
+            let reason = "larger than this region's NATS accepts: raise its max_payload".to_owned();
             self.set_aside(now, &range, reason, body);
         }
     }

@@ -252,10 +252,10 @@ pub enum UnreadableReport {
     #[error("a report of more than {STRUCTURES} objects and lists")]
     TooManyParts,
     /// It is not a JSON object.
-    #[error("a report that is no JSON object")]
+    #[error("a report that is not a JSON object")]
     NoObject,
     /// A field differs from what this version expects.
-    #[error("a report of another form: {0}")]
+    #[error("a report of an unexpected format: {0}")]
     Malformed(#[from] serde_json::Error),
     /// The region returned none.
     #[error("no report: {0}")]

@@ -50,7 +50,8 @@ pub fn clock(of: &str, offset: Option<(i64, Duration)>, limit: Duration) -> Find
         uncertainty.as_secs_f64() * 1e3,
         limit.as_millis()
     );
-    let mend = "keep the clocks of both machines with NTP (chronyc tracking tells how far they are off)";
+    let mend =
+        "synchronize the clocks of both machines with NTP (chronyc tracking shows how far they are off)";
     let verdict = match graded(&off, &(limit / 5), &limit) {
         Verdict::Ok if off + uncertainty >= limit => Verdict::Warn,
         verdict => verdict,
@@ -62,16 +63,16 @@ pub fn clock(of: &str, offset: Option<(i64, Duration)>, limit: Duration) -> Find
 #[must_use]
 pub fn certificate(of: &str, left: Option<Duration>) -> Finding {
     let check = "certificate";
-    let mend = "put a new one in its place: gateways take it up without a restart";
+    let mend = "put a new one in its place: gateways load it without a restart";
     let Some(left) = left.filter(|left| !left.is_zero()) else {
-        return Finding::fail(check, of, "it has ended", mend);
+        return Finding::fail(check, of, "it has expired", mend);
     };
     let verdict = match left {
         left if left < CERTIFICATE_NOW => Verdict::Fail,
         left if left < CERTIFICATE_SOON => Verdict::Warn,
         _ => Verdict::Ok,
     };
-    let found = format!("it ends in {} days", left.as_secs() / DAY);
+    let found = format!("it expires in {} days", left.as_secs() / DAY);
     Finding::of_verdict(verdict, check, of, found, mend)
 }
 
@@ -126,19 +127,14 @@ pub fn nats_version(of: &str, version: Option<&str>) -> Finding {
         return Finding::fail(
             check,
             of,
-            "the region's NATS is away",
-            "look at the server and the network to it",
+            "the region's NATS is unreachable",
+            "check the server and the network to it",
         );
     };
     match major_and_minor(version) {
         Some(found) if found >= LEAST_NATS => Finding::ok(check, of, version),
         Some(_) => Finding::fail(check, of, format!("{version} is too old"), mend),
-        None => Finding::warn(
-            check,
-            of,
-            format!("{version:?} is no version that is known"),
-            mend,
-        ),
+        None => Finding::warn(check, of, format!("{version:?} is not a known version"), mend),
     }
 }
 

@@ -39,7 +39,7 @@ pub struct Connections {
 
 /// The limit of open files leaves nothing for callers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the process may open {limit} files and needs {needed} at the least; {MEND}")]
+#[error("the process may open {limit} files and needs at least {needed}; {MEND}")]
 pub struct TooFewFiles {
     /// The limit.
     pub limit: u64,
@@ -116,7 +116,7 @@ impl Connections {
                 limit,
                 operators,
                 applications,
-                "few files may be open, so doors take few connections; {MEND}"
+                "the limit of open files is low, so doors accept few connections; {MEND}"
             );
         }
     }
@@ -131,7 +131,7 @@ impl Connections {
             ..
         } = self;
         let found = format!(
-            "{limit} may be open: {operators} connections of operators, {applications} of applications"
+            "{limit} files may be open: {operators} connections of operators, {applications} of applications"
         );
         if self.is_short {
             return Finding::warn("open files", "", found, MEND);

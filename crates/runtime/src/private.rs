@@ -34,7 +34,7 @@ pub fn folder(path: &Path, own: impl Fn(&Path) -> bool) -> io::Result<()> {
     }
     for entry in path.read_dir()? {
         if !own(&entry?.path()) {
-            tracing::warn!(folder = %path.display(), "others can look into the folder, and it holds other things too");
+            tracing::warn!(folder = %path.display(), "others can access the folder; its permissions are kept, because it holds other files too");
             return Ok(());
         }
     }

@@ -4,7 +4,7 @@ use isthmus_replication::coordinates::{MessageId, WriterId};
 
 /// The operating system provides no randomness.
 #[derive(Debug, thiserror::Error)]
-#[error("the operating system gives no randomness: {0}; a writer's identifier can't be drawn")]
+#[error("the operating system provides no randomness: {0}; a writer's identifier can't be generated")]
 pub struct NoRandomness(getrandom::Error);
 
 /// 64 new random bits.

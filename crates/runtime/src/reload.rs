@@ -26,7 +26,7 @@ pub(crate) fn reload<S: Settings>(path: &Path, process: &Process<S>, telemetry: 
     let settings = match S::load(path, &Environment::of_process()) {
         Ok(settings) => settings,
         Err(error) => {
-            let message = format!("the settings are bad, the old ones stay in use: {error}");
+            let message = format!("the settings are invalid, the old ones stay in effect: {error}");
             return events.record(Severity::Warning, "settings_refused", message, Value::Null);
         }
     };
@@ -36,7 +36,7 @@ pub(crate) fn reload<S: Settings>(path: &Path, process: &Process<S>, telemetry: 
         changed.push("set.yaml".to_owned());
     }
     if changed.is_empty() {
-        return tracing::info!("the settings are what they were");
+        return tracing::info!("the settings are unchanged");
     }
     let (now, later): (Vec<_>, Vec<_>) = changed.into_iter().partition(|key| is_live::<S>(key));
     telemetry.filter_logs(&new.telemetry.log);

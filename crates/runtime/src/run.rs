@@ -158,7 +158,7 @@ impl Arguments {
         let check = Arg::new("check")
             .long("check")
             .action(ArgAction::SetTrue)
-            .help("Check the settings and exit: 0 when they are good, 64 when they are not");
+            .help("Check the settings and exit: 0 if they are valid, 64 if they are not");
         let mut found = Command::new(program.name)
             .version(version())
             .about(program.about)
@@ -178,7 +178,7 @@ fn report_check<S: Settings>(path: &Path, settings: &S) -> anyhow::Result<()> {
     let process = settings.process();
     let (set, region) = (&process.set, &process.region);
     let report = format!(
-        "{}: good (set {} generation {}, region {region})",
+        "{}: valid (set {} generation {}, region {region})",
         path.display(),
         set.name,
         set.generation
@@ -226,7 +226,7 @@ where
     let process = Process::new(settings, clock, metrics, telemetry.tracer());
     let settings = process.settings.process();
     let (set, digest) = (&settings.set.name, &settings.set.digest);
-    tracing::info!(version = version(), name = %settings.name, region = %settings.region, %set, %digest, "starts");
+    tracing::info!(version = version(), name = %settings.name, region = %settings.region, %set, %digest, "starting");
     let outcome = run_until_signal(path, &process, &telemetry, assemble(process.clone()), signals).await;
     telemetry.finish(FLUSH).await;
     outcome
@@ -255,7 +255,7 @@ async fn run_until_signal<S: Settings>(
         error = failed => Err(error),
         never = service::keep(&process.health) => match never {},
         signal = signals.stop_or(files, read_again) => {
-            tracing::info!(signal, "stops");
+            tracing::info!(signal, "stopping");
             Ok(())
         }
     };
@@ -264,7 +264,7 @@ async fn run_until_signal<S: Settings>(
     let within = process.current().process().drain;
     tokio::select! {
         abandoned = process.supervisor.drain(within) => tracing::info!(abandoned = abandoned.len(), "stopped"),
-        signal = signals.stop() => tracing::warn!(signal, "stops without draining"),
+        signal = signals.stop() => tracing::warn!(signal, "stopping without draining"),
     }
     outcome
 }

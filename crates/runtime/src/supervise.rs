@@ -284,7 +284,7 @@ impl Shared {
                 let reason = outcome
                     .err()
                     .map_or_else(|| "ended early".to_owned(), |reason| format!("failed: {reason}"));
-                tracing::error!(task = %name, %reason, "the process can't go on");
+                tracing::error!(task = %name, %reason, "the process can't continue");
                 self.failed.send_if_modified(|failed| {
                     let first = failed.is_none();
                     failed.get_or_insert(TaskFailed { task: name, reason });

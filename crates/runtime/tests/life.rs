@@ -179,10 +179,10 @@ fn a_hangup_rereads_the_settings_and_keeps_the_old_if_bad() {
     let folder = Folder::new();
     let mut running = folder.start();
     running.signal(Signal::HUP);
-    running.says("the settings are what they were");
+    running.says("the settings are unchanged");
     folder.write(&format!("{AGENT}drain: 10\n"));
     running.signal(Signal::HUP);
-    running.says("the settings are bad, the old ones stay in use");
+    running.says("the settings are invalid, the old ones stay in effect");
     folder.write(&format!("{AGENT}name: other\ndrain: 11s\n"));
     running.signal(Signal::HUP);
     running.says("in effect: drain; at the next start: name");
@@ -195,7 +195,7 @@ fn a_file_that_has_changed_is_read_again_without_a_signal() {
     let folder = Folder::new();
     let mut running = folder.start();
     folder.write(&format!("{AGENT}drain: 10\n"));
-    running.says("the settings are bad, the old ones stay in use");
+    running.says("the settings are invalid, the old ones stay in effect");
     folder.write(&format!("{AGENT}telemetry: {{ log: debug }}\n"));
     running.says("in effect: telemetry.log");
     std::fs::write(
@@ -314,7 +314,7 @@ fn good_settings_pass_the_check() {
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     let said = String::from_utf8(output.stdout).unwrap();
     assert!(
-        said.contains("agent.yaml: good (set shop generation 1, region eu-west)"),
+        said.contains("agent.yaml: valid (set shop generation 1, region eu-west)"),
         "{said}"
     );
 }

@@ -129,14 +129,14 @@ pub enum ControlError {
     Unreachable(#[from] io::Error),
     /// The door closed the connection without an answer: the secret is not that of this network.
     #[error(
-        "the network's control door does not take the secret of this folder; is `isthmus up` of this folder still running?"
+        "the network's control door does not accept the secret of this folder; is `isthmus up` of this folder still running?"
     )]
     NotAdmitted,
     /// The door did not answer within 5 s.
     #[error("the network's control door did not answer within 5 s")]
     Silent,
     /// This program does not understand the answer.
-    #[error("the network's control door answered with something else: {0}")]
+    #[error("the network's control door gave an unexpected answer: {0}")]
     Unreadable(#[from] serde_json::Error),
     /// The network refused the command.
     #[error("{0}")]

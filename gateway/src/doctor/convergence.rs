@@ -37,17 +37,17 @@ fn of_tail(known: Known<'_>, peer: &RegionName, shard: &Shard, lane: &LaneView) 
     });
     let found = match beyond {
         Some((cursor, head)) => format!(
-            "region {peer} has this region's log through {}, and it ends at {}: it has lost a tail",
+            "region {peer} has this region's log through {}, but the log ends at {}: it has lost a tail",
             cursor.position.sequence, head.sequence
         ),
         None if lane.state == LaneState::LifeSuspected => {
             format!(
-                "what region {peer} has of this region's log is not what the log holds: it has lost a tail"
+                "what region {peer} has of this region's log differs from what the log holds: the log has lost a tail"
             )
         }
         None => return None,
     };
-    let mend = "the agents begin a new life by themselves within half a minute; if they don't, look at them (isthmus events). Remove no agent's data folder: it may hold the only copy";
+    let mend = "the agents begin a new life by themselves within half a minute; if they don't, check them (isthmus events). Remove no agent's data folder: it may hold the only copy";
     Some(Finding::fail("tail", &shard.to_string(), found, mend))
 }
 
@@ -99,13 +99,13 @@ fn judged(peer: &RegionName, shard: &Shard, found: Found) -> Option<Finding> {
             "this region and {peer} hold different values in {} of {PARTS} parts",
             found.differing
         );
-        let mend = "look for tail_held_by_peer, peer_lost_tail, agents_differ and undecodable among both regions' events; isthmus why tells what each agent holds of a key. Remove no agent's data folder";
+        let mend = "look for tail_held_by_peer, peer_lost_tail, agents_differ and undecodable among both regions' events; isthmus why shows what each agent holds of a key. Remove no agent's data folder";
         return Some(Finding::fail("regions", &of, said, mend));
     }
     (found.compared_within > UNCOMPARED).then(|| {
         let minutes = found.compared_within.as_secs() / 60;
         let said = format!("some of it could not be compared for {minutes} min");
-        let mend = "a part is compared once it rests for about two seconds in both regions; an agent that needs sync, and gateways of an older version, are not compared";
+        let mend = "a part is compared once it does not change for about two seconds in both regions; an agent that needs sync, and gateways of an older version, are not compared";
         Finding::warn("regions", &of, said, mend)
     })
 }

@@ -62,7 +62,7 @@ impl Inbound {
         if !self.admit(&connection.peer, address) {
             self.shared.metrics.refused("too_many_links");
             if let Some(before) = self.may_log("too many links", &origin) {
-                tracing::warn!(%origin, %address, before, "{LINKS_AT_ONCE} links of this region stand; another one is closed unheard");
+                tracing::warn!(%origin, %address, before, "this region already has {LINKS_AT_ONCE} links here; another one was closed before its greeting was read");
             }
             return Ok(());
         }
@@ -145,7 +145,7 @@ impl Inbound {
                     connection.session.refuse(GoodbyeReason::Certificate, &refusal.to_string());
                 }
                 () = stop.cancelled(), if !connection.session.is_ended() => {
-                    connection.session.refuse(GoodbyeReason::Draining, "this gateway stops");
+                    connection.session.refuse(GoodbyeReason::Draining, "this gateway is stopping");
                 }
             }
         }
@@ -209,7 +209,7 @@ impl Inbound {
         hello: &Hello,
     ) {
         if links_of(&self.shared.tables.lock(), origin) > LINKS_OF_A_REGION {
-            let text = format!("{LINKS_OF_A_REGION} links of region {origin} end at this gateway already");
+            let text = format!("this gateway already has {LINKS_OF_A_REGION} links of region {origin}");
             return connection.session.refuse(GoodbyeReason::Draining, &text);
         }
         let Ok(lanes) = timeout(OPENING, self.open_all(connection, origin, violations, hello)).await else {
@@ -217,7 +217,7 @@ impl Inbound {
             return connection.session.refuse(GoodbyeReason::Draining, text);
         };
         if let Some(before) = self.may_log("link stands", origin) {
-            tracing::info!(%origin, before, gateway = %hello.party.process, lanes = lanes.len(), "a link from another region stands");
+            tracing::info!(%origin, before, gateway = %hello.party.process, lanes = lanes.len(), "a link from another region is up");
         }
         if let Some(link) = self.shared.tables.lock().accepted.get_mut(&self.number) {
             link.gateway = Some(hello.party.process.clone());
@@ -319,18 +319,18 @@ impl Inbound {
     }
 }
 
-/// The number of accepted links of `origin`.
 /// Why a peer gets no landmarks.
 #[derive(Debug, thiserror::Error)]
 enum NoLandmarks {
     #[error(transparent)]
     Question(#[from] InvalidFrame),
-    #[error("both regions do not share {0}")]
+    #[error("the two regions do not share {0}")]
     NotShared(Shard),
-    #[error("this gateway stops")]
+    #[error("this gateway is stopping")]
     Stopping,
 }
 
+/// The number of accepted links of `origin`.
 fn links_of(tables: &State, origin: &RegionName) -> usize {
     let accepted = tables.accepted.values();
     accepted.filter(|link| link.peer == *origin).count()

@@ -211,11 +211,11 @@ fn a_backlog_and_a_runway_of_long_ago_are_not_shown_as_new() {
 #[test]
 fn a_receiver_that_is_heard_and_can_prove_nothing_says_why() {
     let report = json!({ "receiving": [{
-        "origin": "eu-west", "group": "default", "partition": 1, "state": "unknown", "reason": "no link from there ends at this gateway",
+        "origin": "eu-west", "group": "default", "partition": 1, "state": "unknown", "reason": "this gateway has no link from there",
     }]});
     let row = lag(&None, &reported(&report, 0));
     assert_eq!(row.state, Freshness::Unknown);
-    assert_eq!(row.reason.unwrap(), "no link from there ends at this gateway");
+    assert_eq!(row.reason.unwrap(), "this gateway has no link from there");
     let row = lag(&None, &reported(&report, 8_000));
     assert_eq!(row.reason.unwrap(), "neither region has reported for 8 s");
 }

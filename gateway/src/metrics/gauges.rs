@@ -24,7 +24,11 @@ pub(super) fn of_known(process: &ProcessSettings, known: Known<'_>, now: Now) ->
 }
 
 fn of_links(known: Known<'_>) -> Vec<Gauge> {
-    let mut leading = Gauge::new("leading", "Whether this gateway leads its region's", None);
+    let mut leading = Gauge::new(
+        "leading",
+        "Whether this gateway leads its region's gateways",
+        None,
+    );
     leading.sample(Labels::new(), Some(truth(known.view.leadership.leading)));
     let mut revision = Gauge::new(
         "leader_epoch",
@@ -35,7 +39,7 @@ fn of_links(known: Known<'_>) -> Vec<Gauge> {
         Labels::new(),
         known.view.leadership.epoch.map(|(_, revision)| revision as f64),
     );
-    let mut connected = Gauge::new("link_connected", "Whether the outbound link stands", None);
+    let mut connected = Gauge::new("link_connected", "Whether the outbound link is connected", None);
     let mut paused = Gauge::new("link_paused", "Whether an operator paused the link", None);
     let mut rtt = Gauge::new("link_rtt", "The round trip of the link", Some(Unit::Seconds));
     let mut offset = Gauge::new(
@@ -69,15 +73,15 @@ fn of_lanes(known: Known<'_>) -> Vec<Gauge> {
     );
     let mut held = Gauge::new(
         "peer_sequence",
-        "Through where the peer's log has this region's",
+        "Last sequence of this region's log that the peer's log has",
         None,
     );
     let mut applied = Gauge::new(
         "peer_applied_sequence",
-        "Through where the peer's agents have applied this region's log",
+        "Last sequence of this region's log that the peer's agents have applied",
         None,
     );
-    let mut head = Gauge::new("head_sequence", "Through where this region's log is read", None);
+    let mut head = Gauge::new("head_sequence", "Last sequence read of this region's log", None);
     let sequence = |position: Position| position.sequence.0 as f64;
     for (shard, shown) in &known.view.heads {
         head.sample(of_shard(shard), shown.position.map(sequence));
@@ -102,7 +106,7 @@ fn of_lag(process: &ProcessSettings, known: Known<'_>, now: Now) -> Vec<Gauge> {
         "The age of the oldest change or mark of the origin that the peer is not known to have applied",
         Some(Unit::Seconds),
     );
-    let mut states = Gauge::new("lag_state", "1 for the state that the lag is in", None);
+    let mut states = Gauge::new("lag_state", "1 for the current state of the lag", None);
     let mut proof = Gauge::new(
         "lag_proof_age",
         "Everything of the origin that is older is applied at the peer",
@@ -110,7 +114,7 @@ fn of_lag(process: &ProcessSettings, known: Known<'_>, now: Now) -> Vec<Gauge> {
     );
     let mut runway = Gauge::new(
         "log_runway",
-        "Until the origin's log is trimmed past what the peer has",
+        "Time until the origin's log is trimmed past what the peer has",
         Some(Unit::Seconds),
     );
     let mut needs_sync = Gauge::new(
@@ -138,12 +142,12 @@ fn of_lag(process: &ProcessSettings, known: Known<'_>, now: Now) -> Vec<Gauge> {
 fn of_compared(known: Known<'_>, now: Now) -> [Gauge; 2] {
     let mut differ = Gauge::new(
         "regions_differ",
-        "Parts of the shard in which the peer holds other values than this region, where both must hold the same",
+        "Parts of the shard in which the peer holds different values where both must hold the same",
         None,
     );
     let mut age = Gauge::new(
         "regions_compared_age",
-        "Every part of the shard was compared with the peer's within this, or could not be",
+        "Every part of the shard was compared with the peer's within this time, or could not be",
         Some(Unit::Seconds),
     );
     for (peer, shard, found) in known.tables.compared.found(now.mono) {

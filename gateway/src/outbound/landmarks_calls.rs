@@ -55,14 +55,14 @@ pub(super) async fn pass_on(
                 .events
                 .may_log("bad landmarks", &Source::region(peer))
             {
-                tracing::warn!(%peer, %error, before, "landmarks that can't be read");
+                tracing::warn!(%peer, %error, before, "the peer's landmarks can't be read");
             }
             return;
         }
     };
     let source = Source::region(peer).of_shard(&shard);
     if let Some(before) = shared.process.events.may_log("doubt", &source) {
-        tracing::info!(%peer, %shard, cursor = %cursor.position.sequence, landmarks = landmarks.len(), before, "tells the agents of a tail that the peer has and the log has not");
+        tracing::info!(%peer, %shard, cursor = %cursor.position.sequence, landmarks = landmarks.len(), before, "reporting to the agents a tail that the peer has and the log does not");
     }
     let suffix = PeerDoubt::suffix(&shard);
     let doubt = PeerDoubt {

@@ -251,7 +251,7 @@ impl PeerLink {
                     connection.session.refuse(GoodbyeReason::NotLeading, "another gateway of this region leads");
                 }
                 () = stop.cancelled(), if !connection.session.is_ended() => {
-                    connection.session.refuse(GoodbyeReason::Draining, "this gateway stops");
+                    connection.session.refuse(GoodbyeReason::Draining, "this gateway is stopping");
                 }
             }
         }
@@ -281,11 +281,11 @@ impl PeerLink {
     fn handle_lane_event(&mut self, connection: &mut LinkConnection, event: FromLane) {
         match event {
             FromLane::Stuck(shard) if connection.sends() => {
-                tracing::debug!(peer = %self.peer, %shard, "the lane's cursor does not move, and its bytes are leaving");
+                tracing::debug!(peer = %self.peer, %shard, "the lane's cursor does not move, but its bytes are being sent");
             }
             FromLane::Stuck(shard) => {
                 self.shared.metrics.watchdog(&self.peer);
-                let text = format!("nothing moved on lane {shard} although there is work");
+                let text = format!("no progress on lane {shard} although there is work");
                 connection.session.refuse(GoodbyeReason::NoProgress, &text);
             }
             FromLane::Suspects(shard, cursor) => {
@@ -311,7 +311,7 @@ impl PeerLink {
             "",
             Severity::Notice,
             "link_up",
-            format!("the link to region {} stands: {gateway} took it", self.peer),
+            format!("the link to region {} is up: {gateway} accepted it", self.peer),
             json!({ "peer": self.peer.as_str(), "gateway": gateway.as_str(), "address": address.map(|at| at.to_string()) }),
         );
         self.shared.view.link(&self.peer, |link| {
@@ -332,7 +332,7 @@ impl PeerLink {
         for shard in &self.shards {
             if !taken.contains_key(shard) {
                 let text = format!(
-                    "region {} does not take shard {shard}: compare both set.yaml",
+                    "region {} does not accept shard {shard}: compare both set.yaml",
                     self.peer
                 );
                 self.shared.process.events.record_from(
@@ -392,7 +392,7 @@ impl PeerLink {
         if let Some(shard) = self.comparing.take(id) {
             match outcome {
                 Ok(body) => compare::answered(shared, peer, &shard, &body),
-                Err(failure) => tracing::debug!(%peer, %failure, "a comparison has no answer"),
+                Err(failure) => tracing::debug!(%peer, %failure, "a comparison was not answered"),
             }
             return;
         }
@@ -402,7 +402,7 @@ impl PeerLink {
             (None, Err(CallFailure::Refused(why))) => {
                 take_report(shared, peer, Err(UnreadableReport::Refused(why.to_string())));
             }
-            (_, Err(failure)) => tracing::debug!(%peer, %failure, "a call has no answer"),
+            (_, Err(failure)) => tracing::debug!(%peer, %failure, "a call was not answered"),
         }
     }
 }

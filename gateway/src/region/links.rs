@@ -44,7 +44,7 @@ pub async fn tell(shared: &Shared, peer: &str, paused: bool) -> Result<RegionNam
     let word = if paused { "pause" } else { "resume" };
     let command = Bytes::from_static(word.as_bytes());
     if let Err(PeerError::Away) = shared.ports.peers.publish(&suffix(&peer), command).await {
-        tracing::warn!(%peer, word, "the other gateways of the region could not be notified: its NATS is away");
+        tracing::warn!(%peer, word, "the other gateways of the region could not be notified: its NATS is unreachable");
     }
     Ok(peer)
 }
@@ -64,7 +64,7 @@ pub(super) async fn listen(shared: Shared) {
                     .events
                     .may_log("bad link command", &Source::default())
                 {
-                    tracing::warn!(suffix = command.suffix, before, "a link command that is none");
+                    tracing::warn!(suffix = command.suffix, before, "unknown link command");
                 }
             }
         }

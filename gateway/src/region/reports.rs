@@ -97,7 +97,9 @@ pub fn take(shared: &Shared, region: &RegionName, report: Result<RegionReport, U
             &Source::region(region),
             Severity::Warning,
             "report_refused",
-            format!("what region {region} tells of itself can't be read: {why}; compare the versions of both regions"),
+            format!(
+                "the report of region {region} can't be read: {why}; compare the versions of both regions"
+            ),
             json!({ "peer": region.as_str(), "reason": why }),
         );
     }

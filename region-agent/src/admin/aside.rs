@@ -81,9 +81,9 @@ enum InvalidListing {
     Bucket(#[from] InvalidName),
     #[error("since: {0}")]
     Since(settings::InvalidQuantity),
-    #[error("from is what next said")]
+    #[error("from must be a value of next")]
     From,
-    #[error("limit is 1 to {PAGE}")]
+    #[error("limit must be 1 to {PAGE}")]
     Limit,
 }
 
@@ -236,7 +236,7 @@ async fn restored(assembled: &Assembled, id: &str) -> Result<Value, Rejection> {
     let region = region(assembled)?;
     let (aside, name, entry) = find(region, id).await?;
     let Kept::Write(write) = &entry.kept else {
-        let detail = "a range that could not be decoded is no write; a sync brings what is missing";
+        let detail = "a range that could not be decoded is not a write; a sync brings what is missing";
         return Err(reject(ErrorCode::InvalidRequest, detail));
     };
     let ttl = ends_of(&entry, write).map(|ends| ends.since(region.core.context().now().wall));
@@ -283,11 +283,11 @@ fn op_of(write: &KeptWrite, ttl: Option<Duration>) -> Result<Op, Rejection> {
     match &write.content {
         Content::Tombstone => Ok(Op::Delete),
         Content::Swept(_) => Err(gone(
-            "the value had ended, and its bytes were dropped, before it was set aside",
+            "the value had expired, and its bytes were dropped, before it was set aside",
         )),
         Content::Value { bytes, content_type } => {
             if ttl.is_some_and(|ttl| ttl.is_zero()) {
-                return Err(gone("the value has ended"));
+                return Err(gone("the value has expired"));
             }
             Ok(Op::Put {
                 value: bytes.clone(),
@@ -298,12 +298,7 @@ fn op_of(write: &KeptWrite, ttl: Option<Duration>) -> Result<Op, Rejection> {
 }
 
 async fn find(region: &Region, id: &str) -> Result<(JournalName, EntryName, Entry), Rejection> {
-    let nothing = || {
-        reject(
-            ErrorCode::NotFound,
-            format!("nothing of the name {id:?} is set aside here"),
-        )
-    };
+    let nothing = || reject(ErrorCode::NotFound, format!("no entry {id:?} is set aside here"));
     let (group, name) = id.split_once('.').ok_or_else(nothing)?;
     let group = GroupName::parse(group).map_err(|_| nothing())?;
     let name = EntryName::parse(name).map_err(|_| nothing())?;

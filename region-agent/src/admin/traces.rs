@@ -33,7 +33,10 @@ const PROBE_TTL: std::time::Duration = std::time::Duration::from_secs(60);
 pub(super) fn describe(document: Document) -> Document {
     document
         .get::<Traces>("/v1/traces", "The newest traced changes that this agent applied")
-        .get::<Traces>("/v1/traces/{trace}", "What of one trace this agent applied")
+        .get::<Traces>(
+            "/v1/traces/{trace}",
+            "The changes of one trace that this agent applied",
+        )
 }
 
 /// The routes that follow writes.
@@ -98,7 +101,7 @@ async fn write(assembled: &Assembled, rest: &str) -> Result<Value, Rejection> {
         })),
         Ok(_) => Err(Box::new(Problem::new(
             ErrorCode::NotReady,
-            "a write was answered as none",
+            "a write was not answered as a write",
         ))),
         Err(refusal) => Err(refused(refusal)),
     }
@@ -113,7 +116,7 @@ async fn newest(State(assembled): State<Assembled>) -> Response {
 /// `GET /v1/traces/{trace_id}`: the changes of one trace that this agent applied.
 async fn one(State(assembled): State<Assembled>, Path(trace): Path<String>) -> Response {
     let Ok(trace_id) = u128::from_str_radix(&trace, 16) else {
-        let detail = "a trace is named by 32 hex digits";
+        let detail = "the ID of a trace has 32 hex digits";
         return Problem::new(ErrorCode::InvalidRequest, detail).into_response();
     };
     tell(&assembled, |traced| traced.trace_id == trace_id)

@@ -8,7 +8,7 @@ use super::FORMAT;
 #[derive(Debug, thiserror::Error)]
 pub enum CheckpointError {
     /// The folder can't be created.
-    #[error("the checkpoint folder {} cannot be made: {source}; correct `data` or its permissions", path.display())]
+    #[error("the checkpoint folder {} cannot be created: {source}; correct `data` or its permissions", path.display())]
     Folder {
         /// The folder.
         path: PathBuf,
@@ -30,7 +30,7 @@ pub enum CheckpointError {
         source: Box<redb::Error>,
     },
     /// After a temporary error, the file is not what was written.
-    #[error("the checkpoint {} was lost: {reason}; it is written anew from what this agent holds", path.display())]
+    #[error("the checkpoint {} was lost: {reason}; it is written again from what this agent holds", path.display())]
     Lost {
         /// The file.
         path: PathBuf,

@@ -263,7 +263,7 @@ fn a_file_that_is_not_what_was_written_is_replaced() {
         Err(error) => panic!("no loss: {error}"),
         Ok(_) => panic!("it was gone on from"),
     };
-    assert!(lost(&mut file).contains("it is empty; it is written anew"));
+    assert!(lost(&mut file).contains("it is empty; it is written again"));
     std::fs::remove_file(&path).unwrap();
     drop(written(folder.path(), &other, &[cell(1)], 7));
     assert!(lost(&mut file).contains("of another log"));

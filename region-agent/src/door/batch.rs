@@ -233,7 +233,7 @@ impl Batch {
             Some(Line::Skipped(Skipped::NoRoom)) => Some(Begun::Refused(Box::new(no_room()))),
             Some(Line::Broken) => {
                 self.ended = true;
-                let detail = "the body broke off; the operations before it were done";
+                let detail = "the body ended early; the operations before that were executed";
                 Some(Begun::Refused(reject(ErrorCode::InvalidRequest, detail)))
             }
         };

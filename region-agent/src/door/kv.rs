@@ -33,7 +33,7 @@ const PREFIX: &str = "/v1/kv/";
         ("ttl" = Option<String>, Query, description = "How long the value lives, such as 30s"),
         ("consistency" = Option<String>, Query, description = "`region` (default), `majority` or `all`"),
         ("timeout" = Option<String>, Query, description = "How long to wait, at most 60s; 5s by default"),
-        ("Isthmus-Session" = Option<String>, Header, description = "A session to go on with: what is written comes after all that it has seen, or is refused with 409 `stale`"),
+        ("Isthmus-Session" = Option<String>, Header, description = "A session to continue: the write comes after everything that it has seen, or is refused with 409 `stale`"),
         ("traceparent" = Option<String>, Header, description = "W3C Trace Context"),
     ),
     request_body(content = Vec<u8>, content_type = "*/*"),
@@ -75,7 +75,7 @@ pub(super) async fn put(
         ("key" = String, Path, description = "The key, percent-encoded"),
         ("consistency" = Option<String>, Query, description = "`region` (default), `majority` or `all`"),
         ("timeout" = Option<String>, Query, description = "How long to wait, at most 60s; 5s by default"),
-        ("Isthmus-Session" = Option<String>, Header, description = "A session to go on with: what is written comes after all that it has seen, or is refused with 409 `stale`"),
+        ("Isthmus-Session" = Option<String>, Header, description = "A session to continue: the write comes after everything that it has seen, or is refused with 409 `stale`"),
         ("traceparent" = Option<String>, Header, description = "W3C Trace Context"),
     ),
     responses(
@@ -148,7 +148,7 @@ pub(super) async fn get(
         ("bucket" = String, Path, description = "The bucket"),
         ("prefix" = Option<String>, Query, description = "Only keys that begin with this"),
         ("after" = Option<String>, Query, description = "Only keys after this one"),
-        ("limit" = Option<u32>, Query, description = "At most so many keys, 1 to 1000"),
+        ("limit" = Option<u32>, Query, description = "The maximum number of keys, 1 to 1000"),
         ("timeout" = Option<String>, Query, description = "How long to wait for the session"),
         ("Isthmus-Session" = Option<String>, Header, description = "What the caller has seen"),
     ),
@@ -285,7 +285,7 @@ pub(super) fn session(headers: &HeaderMap) -> Result<Option<SessionToken>, Rejec
     let token = given.to_str().ok().and_then(|text| text.parse().ok());
     token.map(Some).ok_or_else(|| {
         let detail =
-            "Isthmus-Session is not a session token; send back what an answer carried, or leave it out";
+            "Isthmus-Session is not a session token; send back the one of a response, or leave it out";
         reject(ErrorCode::InvalidSession, detail)
     })
 }

@@ -24,7 +24,7 @@ pub struct InvalidParameter {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidValue {
     /// The request takes other parameters.
-    #[error("not a parameter of this request; it takes {known}")]
+    #[error("not a parameter of this request; it accepts {known}")]
     Unknown {
         /// Their names.
         known: String,
@@ -229,7 +229,7 @@ mod tests {
             ("limit=1001", "1 to 1000"),
             ("after=", "1 to 1024"),
             ("prefix=%ff", "UTF-8"),
-            ("colour=red", "takes ttl"),
+            ("colour=red", "accepts ttl"),
         ] {
             let error = Query::parse(Some(query), &Parameter::ALL)
                 .unwrap_err()

@@ -30,11 +30,11 @@ fn of_shards(region: &Region) -> Vec<Gauge> {
     let now = region.core.context().now();
     let mut log = Gauge::new("log", "Size of the log", Some(Unit::Bytes));
     let mut sequence = Gauge::new("log_sequence", "The last sequence applied", None);
-    let mut cells = Gauge::new("store_cells", "Cells, tombstones included", None);
+    let mut cells = Gauge::new("store_cells", "Cells, including tombstones", None);
     let mut store = Gauge::new("store", "Memory of the cells", Some(Unit::Bytes));
     let mut checkpoint = Gauge::new(
         "checkpoint_age",
-        "Since the last checkpoint was written",
+        "Time since the last checkpoint was written",
         Some(Unit::Seconds),
     );
     for shard in region.core.shards() {

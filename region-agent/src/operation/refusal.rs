@@ -57,7 +57,7 @@ pub enum Refusal {
     Overloaded,
     /// The deadline came before the write's turn.
     #[error(
-        "the write's time was up before it could be sent; nothing was written, so try again, or give it more time with timeout"
+        "the write timed out before it could be sent; nothing was written, so try again, or set a longer timeout"
     )]
     NotSent,
     /// The log does not answer.
@@ -73,7 +73,7 @@ pub enum Refusal {
     #[error("this agent's clock is ahead of the log's by more than max_ahead; the write is void")]
     ClockAhead,
     /// The write reached the log too late.
-    #[error("the write reached the log behind max_behind and is void; try again")]
+    #[error("the write reached the log later than max_behind allows and is void; try again")]
     TooLate,
     /// The write is void for another reason.
     #[error("the write is void: {0}; try again")]
@@ -104,7 +104,7 @@ pub enum Refusal {
         missing: Vec<RegionName>,
     },
     /// The deadline came before the log's answer.
-    #[error("the log did not answer in time: the write may or may not be there")]
+    #[error("the log did not answer in time: the write may or may not be in it")]
     OutcomeUnknown,
     /// This store has not applied what the session has seen.
     #[error("this region has applied {origin} through {}, the session has seen {}", have.map_or(Sequence::NONE, |have| have.sequence), want.sequence)]
@@ -125,7 +125,7 @@ pub enum Refusal {
         want: Position,
     },
     /// A bug in this agent.
-    #[error("a fault of this agent: {0}")]
+    #[error("a bug in this agent: {0}")]
     Internal(&'static str),
 }
 

@@ -67,8 +67,8 @@ fn tell_lost(region: &Region, other: Option<String>) {
     let process = &region.context().process;
     let own = &process.settings.process.name;
     let text = match &other {
-        Some(other) => format!("{own} is the steward no more: {other} is"),
-        None => format!("{own} is the steward no more"),
+        Some(other) => format!("{own} is no longer the steward: {other} is"),
+        None => format!("{own} is no longer the steward"),
     };
     let fields = json!({ "steward": other, "before": own.as_str() });
     process

@@ -50,7 +50,7 @@ pub async fn watch_logs(region: Region, stop: CancellationToken) -> Result<(), I
             sample(&region, first.shard()).await;
         }
         if region.clock_is_ahead() {
-            clock.unmet("this process's clock is ahead of the log's by more than max_ahead: set it right");
+            clock.unmet("this process's clock is ahead of the log's by more than max_ahead: correct it");
         } else {
             clock.met();
         }

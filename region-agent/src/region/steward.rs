@@ -152,7 +152,7 @@ fn name_left_behind(
             left_behind.remove(&lane);
         } else if left_behind.insert(lane) {
             let text = format!(
-                "the log of {} is trimmed past what {peer} has: it needs sync",
+                "the log of {} is trimmed past what {peer} has: {peer} needs a sync",
                 shard.shard()
             );
             let fields = json!({ "peer": peer.as_str(), "shard": shard.shard().to_string(), "next": next.0, "kept_from": keep_from.0 });

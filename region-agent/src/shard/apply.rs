@@ -85,7 +85,7 @@ impl ShardTask {
             Halt::Gone(gone) => self.stop_reading(ReaderEnd::Gone(gone.to_string())),
             Halt::Newer { what, number } => self.stop_reading(ReaderEnd::Newer { what, number }),
             Halt::CheckpointDiffers(CheckpointDiffers { known }) => {
-                tracing::warn!(shard = %self.log.shard, sequence = %message.sequence, found = %message.message_id(), known = %known.message_id, "the checkpoint holds effects of another message than the log has");
+                tracing::warn!(shard = %self.log.shard, sequence = %message.sequence, found = %message.message_id(), known = %known.message_id, "the checkpoint has effects of another message than the log");
                 self.follow(|follow, now, fold| follow.handle_differing_checkpoint(now, fold));
             }
         }
@@ -268,7 +268,7 @@ impl ShardTask {
             "sequence": message.sequence.0,
             "changes": clashes,
         });
-        let text = "one version came with two contents: a writer identifier was used twice; the greater content stays";
+        let text = "one version arrived with two contents: a writer identifier was used twice; the greater content is kept";
         self.event(Severity::Alarm, "version_clash", text, fields);
     }
 

@@ -120,7 +120,7 @@ impl ShardTask {
             Comparison::Equal => self.marks.differs = None,
             Comparison::Differs { ours, theirs } if !self.follow.is_unsettled(self.context.now().mono) => {
                 let text = format!(
-                    "this store is not what another agent's is at {}: {} with {} cells here, {} with {} there; keep its data folder, which may hold the only copy of a write, and compare with isthmus doctor",
+                    "this store differs from another agent's at {}: {} with {} cells here, {} with {} there; keep its data folder, which may hold the only copy of a write, and compare with isthmus doctor",
                     mark.described.sequence, ours.digest, ours.cells, theirs.digest, theirs.cells
                 );
                 if self.marks.differs.is_none() {
@@ -130,7 +130,7 @@ impl ShardTask {
                 self.marks.differs = Some(text);
             }
             Comparison::OtherMessage { read } => {
-                tracing::warn!(shard = %self.log.shard, described = ?mark.described, ?read, "a mark describes what was not read");
+                tracing::warn!(shard = %self.log.shard, described = ?mark.described, ?read, "a mark describes another message than was read");
                 self.follow(|follow, now, fold| follow.handle_contradiction(now, fold));
             }
             Comparison::Differs { .. } | Comparison::TooOld | Comparison::NotRead => {}
@@ -147,7 +147,9 @@ impl ShardTask {
             _ if unread.is_some() => Some("it does not serve".to_owned()),
             (false, _) => Some("its barrier has not been read back".to_owned()),
             (_, false) => Some("the log does not answer appends".to_owned()),
-            _ if !self.context.connection.borrow().connected => Some("the region's NATS is away".to_owned()),
+            _ if !self.context.connection.borrow().connected => {
+                Some("the region's NATS is unreachable".to_owned())
+            }
             _ => full.then(|| "the log is full".to_owned()),
         };
         set(&self.conditions.reads, unread);

@@ -80,7 +80,7 @@ impl ShardTask {
         }
         let (now, shard) = (self.context.now().mono, self.log.shard.to_string());
         if void == Void::ClockAhead && self.is_own(message) && self.voids.ahead.take(now) {
-            let text = "the clock of this agent is ahead of the log's: what it writes is void until the clock is set right";
+            let text = "the clock of this agent is ahead of the log's: its writes are void until the clock is corrected";
             let offset =
                 self.context.process.clock.now().wall.micros() as i64 - message.timestamp.micros() as i64;
             let fields = json!({ "shard": shard, "ahead_ms": offset as f64 / 1e3 });

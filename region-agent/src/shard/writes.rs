@@ -91,7 +91,7 @@ impl ShardTask {
                     self.event(Severity::Notice, "log_writable", text, json!({ "shard": shard }));
                 }
                 Event::LifeSuspected { acknowledged, read } => {
-                    tracing::warn!(%shard, ?acknowledged, %read, "the log acknowledged where other messages were read");
+                    tracing::warn!(%shard, ?acknowledged, %read, "the log acknowledged messages at positions where others were read");
                     self.follow(|follow, now, fold| follow.handle_contradiction(now, fold));
                 }
             }

@@ -282,7 +282,7 @@ async fn agents_that_read_a_mark_of_another_store_notice_it() {
             .await;
         appending.await.ok()?;
         let unready = agent.not_ready_now("read").await?;
-        unready.contains("not what another agent's is").then_some(())
+        unready.contains("differs from another agent's").then_some(())
     })
     .await;
     let event = agent.event("agents_differ").await;

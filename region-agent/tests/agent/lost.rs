@@ -137,7 +137,7 @@ async fn a_recreated_log_with_empty_stores_refuses_until_a_sync() {
         let needs = |status: &Value| status["shards"][0]["phase"] == "needs_sync";
         let status = agent.until_status("it needs a sync", needs).await;
         assert_eq!(status["shards"][0]["needs_sync"][0]["origin"], "eu-west");
-        agent.not_ready("read", "made anew").await;
+        agent.not_ready("read", "created again").await;
         let mut refused = 0;
         for n in 0..40 {
             let (put, get) = (

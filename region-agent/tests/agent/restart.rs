@@ -200,7 +200,7 @@ async fn scenario_19_reads_go_on_and_writes_are_refused_without_nats() {
     })
     .await;
     assert_eq!(agent.value("carts/a").await.as_deref(), Some("1"));
-    agent.not_ready("write", "away").await;
+    agent.not_ready("write", "unreachable").await;
     region.nats.start_again();
     agent.ready("write").await;
     assert_eq!(agent.put("carts/c", "3").await.status(), 200);

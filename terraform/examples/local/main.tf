@@ -5,7 +5,7 @@ terraform {
 }
 
 variable "folder" {
-  description = "The folder to make for the regions; by default regions, beside this file."
+  description = "The folder to create for the regions; by default regions, beside this file."
   type        = string
   default     = null
 }
@@ -17,7 +17,7 @@ variable "port_base" {
 }
 
 variable "isthmus" {
-  description = "The program isthmus: its name where PATH has it, or its path."
+  description = "The program isthmus: its name if it is on PATH, or its path."
   type        = string
   default     = "isthmus"
 }

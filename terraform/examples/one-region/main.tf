@@ -1,4 +1,4 @@
-# One region in a network that is there: where a set begins. The others join it later, each with an apply of its own.
+# One region in an existing network: where a set begins. The others join it later, each with its own apply.
 
 terraform {
   required_version = ">= 1.9"

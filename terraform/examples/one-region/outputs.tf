@@ -9,7 +9,7 @@ output "nats_servers" {
 }
 
 output "peer" {
-  description = "What other regions take of this one."
+  description = "What the other regions need to know about this one."
   value       = module.region.peer
 }
 

@@ -20,7 +20,7 @@ variable "region" {
 }
 
 variable "gateway_domain" {
-  description = "A domain of yours: the gateways are to be found at gw.<region>.<gateway_domain>."
+  description = "A domain that you own: the gateways are found at gw.<region>.<gateway_domain>."
   type        = string
 }
 

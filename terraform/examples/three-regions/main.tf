@@ -36,7 +36,7 @@ module "set" {
 }
 
 locals {
-  # What each region tells the others: the addresses it dials from and listens on.
+  # What each region shares with the others: the addresses it dials from and listens on.
   peer = {
     eu-west    = module.eu_west.peer
     eu-central = module.eu_central.peer

@@ -4,12 +4,12 @@ output "set_yaml" {
 }
 
 output "peers" {
-  description = "What each region tells the others."
+  description = "What each region shares with the others."
   value       = local.peer
 }
 
 output "gateway_load_balancers" {
-  description = "Where the names of the gateways have to lead."
+  description = "Where the names of the gateways have to point."
   value = {
     eu-west    = module.eu_west.gateway_load_balancer
     eu-central = module.eu_central.gateway_load_balancer

@@ -10,7 +10,7 @@ variable "set" {
 
 variable "regions" {
   description = <<-TEXT
-    The three regions: where each stands, its addresses, its image, archives and secrets. Keys that the module region-set
+    The three regions: where each one is, its addresses, its image, archives and secrets. Keys that the module region-set
     knows (cidr, gateway_port, trust, identity) go into set.yaml, all others are for the module region-aws.
   TEXT
   type = map(object({
@@ -52,16 +52,16 @@ variable "regions" {
 
   validation {
     condition     = toset(keys(var.regions)) == toset(["eu-west", "eu-central", "us-east"])
-    error_message = "This example wires eu-west, eu-central and us-east: a region more is a provider and a module more in main.tf."
+    error_message = "This example wires eu-west, eu-central and us-east: another region needs another provider and another module in main.tf."
   }
   validation {
     condition     = length(distinct([for region in values(var.regions) : region.aws_region])) == 3
-    error_message = "Each region stands in an AWS region of its own."
+    error_message = "Each region is in an AWS region of its own."
   }
 }
 
 variable "gateway_domain" {
-  description = "A domain of yours: regions find each other at gw.<region>.<gateway_domain>."
+  description = "A domain that you own: regions find each other at gw.<region>.<gateway_domain>."
   type        = string
 }
 

@@ -15,9 +15,9 @@ resource "aws_eip" "gateway" {
 }
 
 resource "aws_lb" "gateway" {
-  #checkov:skip=CKV_AWS_91:A network load balancer logs TLS listeners alone, and this one ends no TLS.
-  #checkov:skip=CKV_AWS_150:deletion_protection says it; it is on by default.
-  #checkov:skip=CKV2_AWS_28:A web application firewall does not go before a network load balancer.
+  #checkov:skip=CKV_AWS_91:A network load balancer logs TLS listeners only, and this one terminates no TLS.
+  #checkov:skip=CKV_AWS_150:deletion_protection decides it; it is on by default.
+  #checkov:skip=CKV2_AWS_28:A web application firewall cannot protect a network load balancer.
   #checkov:skip=CKV2_AWS_20:There is no HTTP to redirect: links are TLS of the gateways' own.
   name_prefix                      = "gw-"
   load_balancer_type               = "network"
@@ -65,7 +65,7 @@ resource "aws_lb_target_group" "gateway" {
 
 resource "aws_lb_listener" "gateway" {
   #checkov:skip=CKV_AWS_2:TLS passes through to the gateways, which ask for both certificates.
-  #checkov:skip=CKV_AWS_103:TLS passes through to the gateways, which take TLS 1.3 alone.
+  #checkov:skip=CKV_AWS_103:TLS passes through to the gateways, which accept TLS 1.3 only.
   load_balancer_arn = aws_lb.gateway.arn
   port              = var.link_port
   protocol          = "TCP"
@@ -78,9 +78,9 @@ resource "aws_lb_listener" "gateway" {
 }
 
 resource "aws_lb" "agent" {
-  #checkov:skip=CKV_AWS_91:A network load balancer logs TLS listeners alone, and this one ends no TLS.
-  #checkov:skip=CKV_AWS_150:deletion_protection says it; it is on by default.
-  #checkov:skip=CKV2_AWS_20:There is no HTTP to redirect: the door speaks TLS alone.
+  #checkov:skip=CKV_AWS_91:A network load balancer logs TLS listeners only, and this one terminates no TLS.
+  #checkov:skip=CKV_AWS_150:deletion_protection decides it; it is on by default.
+  #checkov:skip=CKV2_AWS_20:There is no HTTP to redirect: the door speaks TLS only.
   count = var.agents_load_balancer ? 1 : 0
 
   name_prefix                      = "ag-"

@@ -1,4 +1,4 @@
-# What each role's instances may do: fetch the archives and secrets that are named for the role, and say of themselves
+# What each role's instances may do: fetch the archives and secrets that are named for the role, and report
 # that they are ready or drained.
 
 locals {

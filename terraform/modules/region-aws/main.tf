@@ -9,7 +9,7 @@ locals {
   domain = "${var.region}.${local.set.set}.internal"
   tags   = merge(var.tags, { "isthmus:set" = local.set.set, "isthmus:region" = var.region })
 
-  # What set.yaml says of groups, with Isthmus's defaults: default is there always, a group has 4 partitions, every
+  # The groups of set.yaml, with Isthmus's defaults: default always exists, a group has 4 partitions, every
   # region holds it.
   groups = merge({ default = {} }, try(local.set.groups, {}))
   partitions_here = [

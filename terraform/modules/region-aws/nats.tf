@@ -21,7 +21,7 @@ resource "aws_route53_record" "nats" {
 }
 
 resource "aws_ebs_volume" "nats" {
-  #checkov:skip=CKV_AWS_189:The key is the operator's to choose: volume_kms_key_arn. Encrypted it is always.
+  #checkov:skip=CKV_AWS_189:The key is the operator's to choose: volume_kms_key_arn. The volume is always encrypted.
   for_each = local.zone_numbers
 
   availability_zone = each.key
@@ -45,7 +45,7 @@ resource "aws_volume_attachment" "nats" {
 }
 
 resource "aws_instance" "nats" {
-  #checkov:skip=CKV_AWS_126:What NATS and Isthmus tell of themselves is finer than CloudWatch by the minute.
+  #checkov:skip=CKV_AWS_126:What NATS and Isthmus report about themselves is finer than CloudWatch by the minute.
   for_each = local.zone_numbers
 
   ami                  = var.ami
@@ -74,7 +74,7 @@ resource "aws_instance" "nats" {
   }
 
   lifecycle {
-    # An apply that replaced all three at once would take the region's log away. Each is replaced by name, one after
+    # An apply that replaced all three at once would lose the region's log. Each is replaced by name, one after
     # the other: docs/operations/terraform.md.
     ignore_changes = [ami, user_data_base64]
 
@@ -87,7 +87,7 @@ resource "aws_instance" "nats" {
     }
     precondition {
       condition     = length(base64gzip(local.user_data["nats-${each.value}"])) * 3 / 4 <= 16384
-      error_message = "The files of a NATS server are more than the 16 KiB that an instance can be given."
+      error_message = "The files of a NATS server are larger than the 16 KiB that an instance can be given."
     }
   }
 

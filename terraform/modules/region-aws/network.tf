@@ -23,7 +23,7 @@ locals {
 }
 
 resource "aws_vpc" "this" {
-  #checkov:skip=CKV2_AWS_11:Whether flows are recorded, where and for how long, is the account's to say.
+  #checkov:skip=CKV2_AWS_11:Whether flows are recorded, where and for how long, is for the account to decide.
   count = var.new_network == null ? 0 : 1
 
   cidr_block           = var.new_network.cidr
@@ -138,7 +138,7 @@ resource "aws_vpc_endpoint" "s3" {
 # The names that agents and gateways find NATS by, and NATS servers each other: they outlive the instances.
 resource "aws_route53_zone" "internal" {
   #checkov:skip=CKV2_AWS_38:DNSSEC does not exist for private zones.
-  #checkov:skip=CKV2_AWS_39:Who asks for four private names tells nothing that is worth a log.
+  #checkov:skip=CKV2_AWS_39:Queries for four private names reveal nothing that is worth a log.
   name          = local.domain
   comment       = "NATS and agents of ${local.name}"
   force_destroy = false

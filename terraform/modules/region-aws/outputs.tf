@@ -9,12 +9,12 @@ output "gateway_name" {
 }
 
 output "gateway_load_balancer" {
-  description = "What gateway_name has to lead to, where the operator keeps the zone: an alias or a CNAME."
+  description = "What gateway_name has to point to, if the operator manages the zone: an alias or a CNAME."
   value       = { dns_name = aws_lb.gateway.dns_name, zone_id = aws_lb.gateway.zone_id }
 }
 
 output "peer" {
-  description = "This region as the others know it: what they take in peers."
+  description = "This region as the others know it: what they set in peers."
   value = {
     dials_from = local.dials_from
     listens_on = local.listens_on

@@ -67,7 +67,7 @@ resource "aws_launch_template" "this" {
   lifecycle {
     precondition {
       condition     = length(base64gzip(local.user_data[each.key])) * 3 / 4 <= 16384
-      error_message = "The files of the ${each.key} are more than the 16 KiB that an instance can be given."
+      error_message = "The files of the ${each.key} are larger than the 16 KiB that an instance can be given."
     }
   }
 }
@@ -110,7 +110,7 @@ resource "aws_autoscaling_group" "this" {
     default_result       = "CONTINUE"
   }
 
-  # One after the other: a new instance is ready before an old one is told to end.
+  # One after the other: a new instance is ready before an old one is asked to end.
   instance_refresh {
     strategy = "Rolling"
 

@@ -50,7 +50,7 @@ variable "peers" {
     condition = alltrue(flatten([
       for peer in values(var.peers) : [for cidr in peer.dials_from : try(split("/", cidr)[1] >= 8, true)]
     ]))
-    error_message = "dials_from opens the link port to the peers alone: no network is wider than /8."
+    error_message = "dials_from opens the link port to the peers only: no network is wider than /8."
   }
   validation {
     condition = toset(keys(var.peers)) == toset([
@@ -65,7 +65,7 @@ variable "peers" {
 }
 
 variable "new_network" {
-  description = "A network to make: its addresses (/16 to /22) and three zones. Null where existing_network is given."
+  description = "A network to create: its addresses (/16 to /22) and three zones. Null where existing_network is given."
   type = object({
     cidr  = string
     zones = list(string)
@@ -80,7 +80,7 @@ variable "new_network" {
     condition = var.new_network == null ? true : (
       length(var.new_network.zones) == 3 && length(distinct(var.new_network.zones)) == 3
     )
-    error_message = "A region stands in three zones."
+    error_message = "A region needs three zones."
   }
   validation {
     condition = var.new_network == null ? true : can(cidrnetmask(var.new_network.cidr)) ? (
@@ -92,7 +92,7 @@ variable "new_network" {
 
 variable "existing_network" {
   description = <<-TEXT
-    A network that is there. subnets: by zone, three of them, a private subnet for the instances and, where gateways are
+    An existing network. subnets: by zone, three of them, a private subnet for the instances and, where gateways are
     reached over the internet, a public one for their load balancer. dials_from: the networks that connections from the
     private subnets come from, as the other regions see them; cidr by default. Private subnets need a way to S3 and to
     the other AWS services that instances ask.
@@ -107,7 +107,7 @@ variable "existing_network" {
 
   validation {
     condition     = var.existing_network == null ? true : length(var.existing_network.subnets) == 3
-    error_message = "A region stands in three zones."
+    error_message = "A region needs three zones."
   }
   validation {
     condition     = var.existing_network == null ? true : can(cidrnetmask(var.existing_network.cidr))
@@ -144,7 +144,7 @@ variable "gateway_name" {
 
   validation {
     condition     = can(regex("^[a-z0-9-]+(\\.[a-z0-9-]+)+$", var.gateway_name))
-    error_message = "gateway_name is a lower-case name without a dot at its end."
+    error_message = "gateway_name is a lower-case name without a final dot."
   }
 }
 
@@ -181,7 +181,7 @@ variable "artifacts" {
   description = <<-TEXT
     The archives that instances install, in a bucket of the same AWS region, each with the SHA-256 that it must have:
     a release of Isthmus (make release), one of nats-server, and where there is a collector one of otelcol-contrib.
-    kms_key_arn: the key that the bucket is encrypted with, where it is one of the operator's.
+    kms_key_arn: the key that the bucket is encrypted with, if it is one of the operator's.
   TEXT
   type = object({
     bucket      = string
@@ -296,7 +296,7 @@ variable "secrets_kms_key_arns" {
 }
 
 variable "secrets_interval_minutes" {
-  description = "How often instances look for changed secrets. Processes take up what changed without a restart."
+  description = "How often instances look for changed secrets. Processes load what changed without a restart."
   type        = number
   default     = 5
   nullable    = false
@@ -375,7 +375,7 @@ variable "log" {
 variable "agents" {
   description = <<-TEXT
     The region's agents. memory_soft, memory_hard: above the first puts are refused, above the second nothing is
-    applied; both below what the instance type has. volume_gib: checkpoints live here.
+    applied; both below what the instance type has. volume_gib: it holds checkpoints.
   TEXT
   type = object({
     count         = optional(number, 3)
@@ -433,7 +433,7 @@ variable "clients" {
 
   validation {
     condition     = length(var.clients) > 0
-    error_message = "Name at least one client: a door that other machines reach is for named clients alone."
+    error_message = "Name at least one client: a door that other machines can reach is for named clients only."
   }
   validation {
     condition     = alltrue([for name in keys(var.clients) : can(regex("^[a-z0-9-]{1,32}$", name))])
@@ -441,7 +441,7 @@ variable "clients" {
   }
   validation {
     condition     = alltrue([for client in values(var.clients) : length(client.tokens) + length(client.certificates) > 0])
-    error_message = "Each client has tokens or certificates to prove itself with."
+    error_message = "Each client has tokens or certificates to authenticate with."
   }
   validation {
     condition = alltrue(flatten([
@@ -501,7 +501,7 @@ variable "operator_cidrs" {
 }
 
 variable "session_manager" {
-  description = "Whether operators may open sessions on the instances (AWS Systems Manager). No other way in is made."
+  description = "Whether operators may open sessions on the instances (AWS Systems Manager). No other way in is created."
   type        = bool
   default     = true
   nullable    = false
@@ -561,7 +561,7 @@ variable "trace_ratio" {
 }
 
 variable "drain_seconds" {
-  description = "How long a process may take to finish what it has begun, once told to stop."
+  description = "How long a process may take to finish what it has begun after a request to stop."
   type        = number
   default     = 10
   nullable    = false
@@ -586,7 +586,7 @@ variable "volume_kms_key_arn" {
 }
 
 variable "deletion_protection" {
-  description = "Whether the load balancers refuse to be deleted. It has to be taken away before a destroy."
+  description = "Whether the load balancers refuse to be deleted. It has to be switched off before a destroy."
   type        = bool
   default     = true
   nullable    = false

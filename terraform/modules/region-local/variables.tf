@@ -1,11 +1,11 @@
 variable "folder" {
-  description = "The folder to make for the regions: their settings, data and logs. It must not be there yet."
+  description = "The folder to create for the regions: their settings, data and logs. It must not exist yet."
   type        = string
   nullable    = false
 
   validation {
     condition     = startswith(var.folder, "/") && length(regexall("[\\s'\"]", var.folder)) == 0 && !endswith(var.folder, "/")
-    error_message = "folder is an absolute path without spaces, quotes or a slash at its end."
+    error_message = "folder is an absolute path without spaces, quotes or a final slash."
   }
 }
 
@@ -64,7 +64,7 @@ variable "round_trip" {
 }
 
 variable "isthmus" {
-  description = "The program isthmus: its name where PATH has it, or its path. The other binaries are beside it."
+  description = "The program isthmus: its name if it is on PATH, or its path. The other binaries are beside it."
   type        = string
   default     = "isthmus"
   nullable    = false

@@ -4,7 +4,7 @@ output "set_yaml" {
 }
 
 output "regions" {
-  description = "For each region what the module region-aws takes of the set, and the names of the other regions."
+  description = "For each region what the module region-aws needs from the set, and the names of the other regions."
   value = {
     for name, region in var.regions : name => {
       region       = name

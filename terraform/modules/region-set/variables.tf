@@ -73,7 +73,7 @@ variable "set" {
       for name, bucket in var.set.buckets : bucket.unknown == null ? true :
       name == "*" && contains(["refuse", "create"], bucket.unknown)
     ])
-    error_message = "unknown stands under \"*\" alone: refuse or create."
+    error_message = "unknown is allowed under \"*\" only: refuse or create."
   }
   validation {
     condition     = alltrue([for bucket in values(var.set.buckets) : bucket.kind == null ? true : bucket.kind == "value"])
@@ -102,7 +102,7 @@ variable "regions" {
     The member regions by name.
     cidr: the addresses of the region's network, of which no two regions share any.
     gateway_port: where the load balancer before the region's gateways listens.
-    gateways: addresses in the place of dns:gw.<region>.<gateway_domain>:<gateway_port>.
+    gateways: addresses instead of dns:gw.<region>.<gateway_domain>:<gateway_port>.
     trust: the file of CAs that vouch for the region, relative to set.yaml; trust/<region>.pem by default.
     identity: the URI in the region's certificates, where it is not the usual one.
   TEXT
@@ -178,6 +178,6 @@ variable "gateway_domain" {
 
   validation {
     condition     = can(regex("^[a-z0-9-]+(\\.[a-z0-9-]+)+$", var.gateway_domain))
-    error_message = "The domain is a lower-case name without a dot at its end, such as example.org."
+    error_message = "The domain is a lower-case name without a final dot, such as example.org."
   }
 }

@@ -38,7 +38,7 @@ pub(crate) async fn measure(
             .collect();
         let answer = agent.batch(lines).await?.ok()?.text();
         let refused = answer.lines().find(|line| !line.contains("\"status\":200"));
-        ensure!(refused.is_none(), "a write was not taken: {refused:?}");
+        ensure!(refused.is_none(), "a write was refused: {refused:?}");
     }
     until("the link is given up", GIVEN_UP_WITHIN, || async {
         let gateways = running.gateways(ORIGIN, "/v1/status").await?;
@@ -47,7 +47,7 @@ pub(crate) async fn measure(
             .flat_map(|status| status["links"].as_array().into_iter().flatten());
         ensure!(
             links.clone().all(|link| link["state"] != "connected"),
-            "a link stands"
+            "a link is up"
         );
         Ok(())
     })

@@ -72,7 +72,7 @@ async fn write(agent: &Agent, writer: usize, share: usize, value_bytes: usize) -
         let refused = text.lines().find(|line| !line.contains("\"status\":200"));
         ensure!(
             refused.is_none(),
-            "a write was not taken: {}",
+            "a write was refused: {}",
             refused.context("a refused line")?
         );
         ensure!(

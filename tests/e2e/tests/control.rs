@@ -53,7 +53,7 @@ async fn a_page_in_a_browser_does_not_command_the_network() -> anyhow::Result<()
     ensure!(
         refused
             .as_ref()
-            .is_err_and(|error| error.to_string().contains("does not take the secret")),
+            .is_err_and(|error| error.to_string().contains("does not accept the secret")),
         "{refused:?}"
     );
     Ok(())

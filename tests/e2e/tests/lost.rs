@@ -131,7 +131,7 @@ async fn an_emptied_region_serves_nothing_and_forwards_what_it_takes() -> anyhow
     until("the read probe says what is missing", SOON, || async {
         let ready = eu.admin("/readyz/read").await?;
         ensure!(
-            ready.status == 503 && ready.text().contains("made anew"),
+            ready.status == 503 && ready.text().contains("created again"),
             "{}",
             ready.text()
         );

@@ -124,7 +124,7 @@ enum NoSummary {
     Process(#[from] io::Error),
     #[error("not done within {LONGEST:?}")]
     Late,
-    #[error("it broke off: isthmus-sim one {0} says why")]
+    #[error("it ended without a summary: isthmus-sim one {0} shows why")]
     BrokeOff(u64),
 }
 
@@ -210,7 +210,7 @@ impl Batch {
                 );
             }
             for fault in &never {
-                println!("  {fault:<16} was on and never happened");
+                println!("  {fault:<16} was on but never happened");
             }
             for (seed, violations) in self.failed.iter().take(20) {
                 println!(

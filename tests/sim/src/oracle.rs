@@ -261,7 +261,7 @@ impl Oracle {
                     })
                     .collect();
                 wrong.push(format!(
-                    "found {agent} voids from {} to {} where the reference says {judged:?}",
+                    "found {agent} voids from {} to {} where the reference has {judged:?}",
                     read.0, read.1
                 ));
             }
@@ -273,7 +273,7 @@ impl Oracle {
             .filter(|after| after.anchor == fresh.at)
         {
             None if log.disturbed => {}
-            None => wrong.push(format!("stands at {:?}, which its log does not have", fresh.at)),
+            None => wrong.push(format!("is at {:?}, which its log does not have", fresh.at)),
             Some(after) => {
                 let held: Vec<_> = log
                     .reference
@@ -360,7 +360,7 @@ impl Oracle {
                     && self.is_live(asked.site, &cell, &tombstone.version, now)
                 {
                     self.violated(format!(
-                        "{} read as absent, and {} is a value that has not ended",
+                        "{} read as absent, and {} is a value that has not expired",
                         asked.key, tombstone.version
                     ));
                 }
@@ -387,7 +387,7 @@ impl Oracle {
             Err(refusal) => {
                 self.outcomes.refused += 1;
                 if let Refusal::Internal(what) = refusal {
-                    self.violated(format!("an agent has a fault: {what}"));
+                    self.violated(format!("an agent reported an internal error: {what}"));
                 }
                 if let Some(Some(value)) = &asked.writes {
                     self.refused.insert(value.clone());

@@ -142,7 +142,7 @@ pub fn own_crates(tree: &Tree) -> Vec<Violation> {
             violations.push(Violation::of_file(
                 manifest.path(),
                 format!(
-                    "{} is unknown: say in tests/tidy/src/arrows.rs which crates it may depend on",
+                    "{} is unknown: list in tests/tidy/src/arrows.rs which crates it may depend on",
                     manifest.name
                 ),
             ));

@@ -22,7 +22,7 @@ pub fn module_length(tree: &Tree) -> Vec<Violation> {
         .map(|(file, lines)| {
             Violation::of_file(
                 &file.path,
-                format!("{lines} lines: split it, {MAXIMUM_LINES} is the most"),
+                format!("{lines} lines: split it, the maximum is {MAXIMUM_LINES}"),
             )
         })
         .collect()
@@ -32,19 +32,18 @@ pub fn module_length(tree: &Tree) -> Vec<Violation> {
 pub fn unfinished(tree: &Tree) -> Vec<Violation> {
     let mut violations = each_mention(tree, |_, mention| {
         let missing = ["todo", "unimplemented"].iter().any(|name| mention.has(&[name]));
-        (missing && mention.then == Then::Bang)
-            .then(|| format!("{}! stands for missing code", mention.path()))
+        (missing && mention.then == Then::Bang).then(|| format!("{}! marks missing code", mention.path()))
     });
     for file in tree.rust() {
         match attributes(&file.text, "ignore") {
             Ok(lines) => violations.extend(
                 lines
                     .into_iter()
-                    .map(|line| Violation::at(&file.path, line, "a test is switched off: mend or remove it")),
+                    .map(|line| Violation::at(&file.path, line, "a test is disabled: fix or remove it")),
             ),
             Err(error) => violations.push(Violation::of_file(
                 &file.path,
-                format!("cannot be read as Rust: {error}"),
+                format!("cannot be parsed as Rust: {error}"),
             )),
         }
     }

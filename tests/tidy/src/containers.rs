@@ -28,7 +28,7 @@ fn of_file(file: &File) -> Vec<Violation> {
         let mut words = words.skip_while(|word| word.starts_with("--"));
         let base = words.next().unwrap_or_default();
         if base != "scratch" && !stages.contains(&base) && !has_digest(base) {
-            let what = format!("{base:?} has no digest: name it as IMAGE:TAG@sha256:...");
+            let what = format!("{base:?} has no digest: write it as IMAGE:TAG@sha256:...");
             violations.push(Violation::at(&file.path, index + 1, what));
         }
         stages.extend(words.nth(1));

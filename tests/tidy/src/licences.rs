@@ -46,7 +46,7 @@ pub fn fault(package: &Package, allowed: &[&str]) -> Option<String> {
         Ok(expression) => expression,
         Err(error) => {
             return Some(format!(
-                "{name}: its licence {licence:?} is none: {}",
+                "{name}: its licence {licence:?} is not valid: {}",
                 error.reason
             ));
         }

@@ -43,7 +43,7 @@ pub fn manifests(tree: &Tree) -> (Vec<Manifest>, Vec<Violation>) {
             Ok(document) => found.extend(manifest(folder, &document)),
             Err(error) => unreadable.push(Violation::of_file(
                 &file.path,
-                format!("cannot be read as TOML: {error}"),
+                format!("cannot be parsed as TOML: {error}"),
             )),
         }
     }
@@ -104,7 +104,7 @@ pub fn renamed_in_workspace(tree: &Tree) -> Vec<Violation> {
         Err(error) => {
             return vec![Violation::of_file(
                 &file.path,
-                format!("cannot be read as TOML: {error}"),
+                format!("cannot be parsed as TOML: {error}"),
             )];
         }
     };

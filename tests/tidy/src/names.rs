@@ -35,7 +35,7 @@ pub fn banned(tree: &Tree) -> Vec<Violation> {
             let text = name.to_string();
             let banned = words(&text).find(|word| BANNED_WORDS.contains(&word.as_str()));
             let word = banned.or_else(|| BANNED_TYPES.contains(&&*text).then(|| text.clone()))?;
-            let what = format!("`{text}`: the word {word:?} hides what is meant, say what it is");
+            let what = format!("`{text}`: the word {word:?} is vague, use a specific one");
             Some(Violation::at(&file.path, line(&name), what))
         })
     });
@@ -60,7 +60,7 @@ pub fn shared(tree: &Tree) -> Vec<Violation> {
             Violation::at(
                 path,
                 line,
-                format!("another type is called `{noun}`: say which one this is"),
+                format!("another type is called `{noun}`: give this one a more specific name"),
             )
         })
     });
@@ -74,7 +74,7 @@ pub fn length(tree: &Tree) -> Vec<Violation> {
         let long = |pair: &[Ident]| {
             let length = pair[1].to_string().len();
             (pair[0] == "fn" && length > MAXIMUM_NAME).then(|| {
-                let what = format!("a name of {length} characters: {MAXIMUM_NAME} is the most");
+                let what = format!("a name of {length} characters: the maximum is {MAXIMUM_NAME}");
                 Violation::at(&file.path, line(&pair[1]), what)
             })
         };

@@ -23,7 +23,7 @@ const FORBIDDEN: &[(&[&str], &str)] = &[
     (&["std", "os"], "depends on the system"),
     (&["std", "env"], "reads the environment"),
     (&["std", "process"], "acts on processes"),
-    (&["std", "thread"], "starts or puts to sleep a thread"),
+    (&["std", "thread"], "starts a thread or puts one to sleep"),
     (&["tokio"], "runs tasks"),
     (&["futures"], "runs tasks"),
     (&["rand"], "is unseeded randomness: take a seed"),
@@ -79,7 +79,7 @@ fn impure_mentions(file: &crate::File) -> Vec<Violation> {
         Err(error) => {
             return vec![Violation::of_file(
                 &file.path,
-                format!("cannot be read as Rust: {error}"),
+                format!("cannot be parsed as Rust: {error}"),
             )];
         }
     };

@@ -35,7 +35,7 @@ pub fn acceptance(tree: &Tree) -> Vec<Violation> {
         if expected != *found {
             violations.push(Violation::of_file(
                 ACCEPTANCE,
-                format!("script {expected:02} is missing or there twice"),
+                format!("script {expected:02} is missing or exists twice"),
             ));
             break;
         }
@@ -72,7 +72,7 @@ pub fn assumptions(tree: &Tree) -> Vec<Violation> {
     let Some(page) = tree.file(ASSUMPTIONS_PAGE) else {
         return vec![Violation::of_file(
             ASSUMPTIONS_PAGE,
-            "the page about what is assumed of NATS is missing",
+            "the page of assumptions about NATS is missing",
         )];
     };
     let mut violations = Vec::new();

@@ -55,7 +55,7 @@ pub fn machine_paths(tree: &Tree) -> Vec<Violation> {
         let mut paths = MACHINE_PATHS.iter().chain(temporary);
         paths
             .find(|path| has_absolute(line, path))
-            .map(|path| format!("{path} is a path of one machine"))
+            .map(|path| format!("{path} is a path on one machine"))
     })
 }
 
@@ -70,7 +70,7 @@ pub fn registry_hosts(tree: &Tree) -> Vec<Violation> {
         HOSTS
             .iter()
             .find(|host| line.contains(*host))
-            .map(|host| format!("{host} is the host of a registry"))
+            .map(|host| format!("{host} is the host name of a registry"))
     })
 }
 

@@ -31,8 +31,8 @@ impl Finding {
             ConfigError::Folder(error) => Self::without_line(checked, error, "correct the file"),
             ConfigError::UnknownKind(file) => Self::without_line(
                 file,
-                "its name does not tell what it is",
-                "say it with --kind set, agent or gateway",
+                "its name does not show what kind of file it is",
+                "specify it with --kind set, agent or gateway",
             ),
             ConfigError::Missing { file, path } => Self::without_line(
                 file,

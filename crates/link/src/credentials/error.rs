@@ -52,7 +52,7 @@ pub enum CredentialsError {
         path: PathBuf,
     },
     /// The key can't be used or does not belong to the certificate.
-    #[error("the key {} and the certificate {} don't go together: put the certificate's own key there", key.display(), certificate.display())]
+    #[error("the key {} does not match the certificate {}: put the certificate's own key there", key.display(), certificate.display())]
     Key {
         /// The key's file.
         key: PathBuf,
@@ -63,13 +63,13 @@ pub enum CredentialsError {
         source: rustls::Error,
     },
     /// The certificate of a door has expired.
-    #[error("the certificate in {} has ended: put a new one there", path.display())]
+    #[error("the certificate in {} has expired: put a new one there", path.display())]
     Ended {
         /// The certificate's file.
         path: PathBuf,
     },
     /// The certificate is not valid for a gateway of this region.
-    #[error("{} does not speak for region {region} {}: put the certificate of this region's gateways there ({refusal})", path.display(), as_end(*.end))]
+    #[error("{} is not valid for region {region} {}: put the certificate of this region's gateways there ({refusal})", path.display(), as_end(*.end))]
     Unfit {
         /// The certificate's file.
         path: PathBuf,

@@ -244,16 +244,16 @@ fn note(state: &watch::Sender<ConnectionState>, event: &Event) {
             });
         }
         Event::Disconnected | Event::Closed => {
-            tracing::warn!("the connection to NATS is gone; connecting again");
+            tracing::warn!("the connection to NATS was lost; reconnecting");
             state.send_modify(|state| state.connected = false);
         }
         Event::SlowConsumer(_) => tracing::warn!("a subscription is too slow and missed messages"),
-        Event::ServerError(error) => tracing::warn!(%error, "NATS refused something"),
+        Event::ServerError(error) => tracing::warn!(%error, "NATS reported an error"),
         // The client does not report the cause.
         Event::ClientError(error) => tracing::warn!(
             %error,
-            "the connection to NATS failed: look at nats.servers, at nats.ca where they speak TLS, and at their own log"
+            "the connection to NATS failed: check nats.servers, nats.ca if they use TLS, and the servers' log"
         ),
-        Event::LameDuckMode | Event::Draining => tracing::info!(%event, "the NATS server is leaving"),
+        Event::LameDuckMode | Event::Draining => tracing::info!(%event, "the NATS server is shutting down"),
     }
 }

@@ -40,7 +40,7 @@ pub(super) async fn run(
             Err(error) => {
                 let why = error.to_string();
                 if reported.as_ref() != Some(&why) {
-                    tracing::warn!(why, "the leases can't be followed yet");
+                    tracing::warn!(why, "the leases can't be watched yet");
                     reported = Some(why);
                 }
             }

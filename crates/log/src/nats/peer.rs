@@ -40,7 +40,10 @@ impl NatsPeers {
 fn answerable(names: &RegionNames, reply: &str) -> Option<Reply> {
     let answerable = names.is_answer_inbox(reply);
     if !answerable {
-        tracing::debug!(reply, "a message wants its answer where none goes");
+        tracing::debug!(
+            reply,
+            "a message requests its answer at a subject that no process uses"
+        );
     }
     answerable.then(|| Reply(reply.to_owned()))
 }

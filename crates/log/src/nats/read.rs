@@ -188,7 +188,7 @@ impl Reading {
                     None => return Interrupted::Again,
                 },
                 Ok(Some(Err(error))) => {
-                    tracing::debug!(stream = self.stream, %error, "a consumer ended; making another");
+                    tracing::debug!(stream = self.stream, %error, "a consumer ended; creating another one");
                     return Interrupted::Again;
                 }
                 Ok(None) => return Interrupted::Again,
@@ -231,7 +231,7 @@ impl Reading {
     /// reader can't continue.
     async fn skipped(&self, found: Sequence) -> Interrupted {
         let wanted = self.at.sequence.next();
-        tracing::warn!(stream = self.stream, %wanted, %found, "a consumer skipped; asking the log");
+        tracing::warn!(stream = self.stream, %wanted, %found, "a consumer skipped a message; asking the log");
         match self.connection.message(&self.stream, Query::At(wanted.0)).await {
             Ok(None) if found > wanted => Interrupted::Ended(ReadError::Gone { wanted, first: found }),
             _ => Interrupted::Again,
@@ -250,7 +250,7 @@ impl Reading {
         }
         if last > self.at.sequence {
             self.counts.count_stalled();
-            tracing::warn!(stream = self.stream, at = %self.at.sequence, %last, "a consumer stalled; making another");
+            tracing::warn!(stream = self.stream, at = %self.at.sequence, %last, "a consumer stalled; creating another one");
         }
         Err(Interrupted::Again)
     }

@@ -51,7 +51,7 @@ pub enum NoConsumer {
     Own(Box<dyn std::error::Error + Send + Sync>),
     /// The operator's consumer can't be used.
     #[error(
-        "no consumer {name}: {source}; `isthmus region init --process {process}` makes it, and NATS has to be 2.14 or later"
+        "no consumer {name}: {source}; `isthmus region init --process {process}` creates it, and NATS must be 2.14 or later"
     )]
     Slot {
         /// Its name.

@@ -190,7 +190,7 @@ fn refused(stream: &str, code: u64, description: String) -> EnsureError {
     }
 }
 
-const MEND_FIXED: &str = "the stream was not made for this; move its data away and create it again";
+const MEND_FIXED: &str = "the stream was not created for this; move its data away and create it again";
 const MEND_EDIT: &str = "change it with nats stream edit, or the setting here (log.*)";
 
 fn compare(found: &Config, wanted: &Config) -> Result<(), EnsureError> {

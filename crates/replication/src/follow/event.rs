@@ -69,7 +69,7 @@ pub enum Event {
 /// The log holds another message than the one that was read, or ends before it: it lost its tail
 /// (design.md section 5, lives).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the log is not what was read: at {} it has {found:?} where {} was, and ends at {last}", anchor.sequence, anchor.message_id)]
+#[error("the log differs from what was read: at {} it has {found:?} instead of {}, and ends at {last}", anchor.sequence, anchor.message_id)]
 pub struct LifeSuspected {
     /// The last message that was read.
     pub anchor: Anchor,

@@ -26,7 +26,7 @@ pub enum Phase {
 }
 
 const LOST_BEFORE: &str =
-    "this region's log was made anew, and what it held before is with other regions alone";
+    "this region's log was created again, and only other regions have what it held before";
 
 impl Phase {
     /// Why it needs a sync, if it does.

@@ -50,7 +50,7 @@ pub enum Hold {
     )]
     Clock,
     /// The receiver's cursor is not in the origin's lineage.
-    #[error("the receiver's cursor is of no life that the origin's log knows: a sync is needed")]
+    #[error("the receiver's cursor is of a life that the origin's log does not know: a sync is needed")]
     UnknownLineage,
     /// The ranges are of a life that ended.
     #[error(
@@ -58,10 +58,10 @@ pub enum Hold {
     )]
     OlderLife,
     /// The receiver's log does not answer appends.
-    #[error("the receiver's log answers no append: look at its NATS")]
+    #[error("the receiver's log does not answer appends: check its NATS")]
     LogNotWritable,
     /// The receiver's log is full.
-    #[error("the receiver's log is full: raise log.max_bytes or bring its agents back")]
+    #[error("the receiver's log is full: raise log.max_bytes or start its agents again")]
     LogFull,
     /// The receiver's log has a record that the receiver does not know.
     #[error("the receiver's log has a record of a later version: upgrade its gateways")]

@@ -233,7 +233,7 @@ impl Session {
     fn accepts(&mut self, theirs: Versions, party: &Party) -> bool {
         let Some(version) = self.versions.common(theirs) else {
             let text = format!(
-                "protocol version {theirs} where {} is spoken: upgrade the older region",
+                "protocol version {theirs} where {} is supported: upgrade the older region",
                 self.versions
             );
             self.refuse(GoodbyeReason::Version, &text);
@@ -293,7 +293,7 @@ impl Session {
             }
             Frame::Event(event) => self.event(SessionEvent::PeerEvent(event)),
             frame => self.violation(&format!(
-                "a {} frame that has no place on this link",
+                "a {} frame that is not allowed on this link",
                 frame.label()
             )),
         }
@@ -393,7 +393,7 @@ impl Session {
 
     fn check_queues(&mut self) {
         if self.events.len() > limits::SESSION_QUEUE || self.frames.len() > limits::SESSION_QUEUE {
-            self.violation("more frames than this end keeps up with");
+            self.violation("more frames than this end can process in time");
         }
     }
 
@@ -402,11 +402,12 @@ impl Session {
         while let Some((_, deadline)) = self.poll_timeout().filter(|(at, _)| *at <= now.mono) {
             match deadline {
                 Deadline::Greeting => {
-                    let farewell = Goodbye::new(GoodbyeReason::NoProgress, "no greeting came in time");
+                    let farewell = Goodbye::new(GoodbyeReason::NoProgress, "no greeting arrived in time");
                     self.end(End::NoGreeting, Some(farewell));
                 }
                 Deadline::Silence => {
-                    let farewell = Goodbye::new(GoodbyeReason::NoProgress, "nothing was heard for too long");
+                    let farewell =
+                        Goodbye::new(GoodbyeReason::NoProgress, "nothing was received for too long");
                     self.end(End::Silence, Some(farewell));
                 }
                 Deadline::Ping => {

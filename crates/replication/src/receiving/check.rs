@@ -37,7 +37,7 @@ pub enum Violation {
         found: RegionName,
     },
     /// More bytes than the window allows.
-    #[error("{held} bytes are held and {cost} more came through a window of {window}")]
+    #[error("{held} bytes are held and {cost} more arrived, with a window of {window}")]
     Credit {
         /// Bytes held.
         held: u64,

@@ -8,7 +8,7 @@ use crate::names::GroupName;
 
 /// Text that is not a session token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not a session token: {0}; send the last Isthmus-Session that was answered, or none")]
+#[error("not a session token: {0}; send the Isthmus-Session of the last response, or none")]
 pub struct InvalidToken(&'static str);
 
 /// Persisted by clients: a later form gets another number.
@@ -46,7 +46,7 @@ impl std::str::FromStr for SessionToken {
         }
         let mut parts = text.split(';');
         if parts.next() != Some(FORM) {
-            return Err(InvalidToken("of an unknown form"));
+            return Err(InvalidToken("of an unknown format"));
         }
         let mut token = Self::default();
         for part in parts {

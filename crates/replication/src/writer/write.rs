@@ -40,11 +40,11 @@ pub enum Refused {
     NotReady,
     /// Appends are unanswered.
     #[error(
-        "the log is not writable: appends to it are unanswered; see that NATS is up and has room on its disk"
+        "the log is not writable: appends to it are not answered; check that NATS is up and has room on its disk"
     )]
     NotWritable,
     /// As many writes wait for their outcomes as are allowed.
-    #[error("too many writes wait for the log; send them slower or wait for their outcomes")]
+    #[error("too many writes wait for the log; send them more slowly or wait for their outcomes")]
     Overloaded,
     /// The value has more than [`limits::VALUE_BYTES`]. This is the only reason that is not
     /// retryable.

@@ -29,8 +29,8 @@ pub fn copies(of: &str, copies: StreamCopies) -> Finding {
     let check = "replicas";
     let StreamCopies { wanted, current, led } = copies;
     if !led || current * 2 <= wanted {
-        let found = format!("{current} of {wanted} copies are current: it takes no writes");
-        return Finding::fail(check, of, found, "start the region's NATS servers that are away");
+        let found = format!("{current} of {wanted} copies are current: it accepts no writes");
+        return Finding::fail(check, of, found, "start the region's NATS servers that are down");
     }
     if current < wanted {
         let found = format!("{current} of {wanted} copies are current");
@@ -38,7 +38,7 @@ pub fn copies(of: &str, copies: StreamCopies) -> Finding {
             check,
             of,
             found,
-            "look at the region's NATS servers that are behind or away",
+            "check the region's NATS servers that are behind or down",
         );
     }
     if wanted == 1 {
@@ -54,7 +54,7 @@ pub fn copies(of: &str, copies: StreamCopies) -> Finding {
 pub fn permissions(wider: &[(PathBuf, u32)]) -> Finding {
     let check = "permissions";
     if wider.is_empty() {
-        return Finding::ok(check, "", "nobody else reads checkpoints or keys");
+        return Finding::ok(check, "", "nobody else can read checkpoints or keys");
     }
     let wider_texts = wider
         .iter()
@@ -64,7 +64,7 @@ pub fn permissions(wider: &[(PathBuf, u32)]) -> Finding {
     if wider.len() > 3 {
         found.push_str(&format!(", and {} more", wider.len() - 3));
     }
-    let mend = "chmod go= them; give each agent a `data` folder of its own, where nothing else is";
+    let mend = "chmod go= them; give each agent its own `data` folder with nothing else in it";
     Finding::warn(check, "", found, mend)
 }
 
@@ -74,7 +74,7 @@ pub fn stream_room(of: &str, bytes: u64, most: u64) -> Finding {
     let check = "stream limit";
     let share = bytes as f64 / most.max(1) as f64;
     let found = format!("{} of {} MiB", bytes / MIB, most / MIB);
-    let mend = "raise log.max_bytes and the stream's limit, or find out why the log is not trimmed (isthmus status tells which peer is behind)";
+    let mend = "raise log.max_bytes and the stream's limit, or find out why the log is not trimmed (isthmus status shows which peer is behind)";
     Finding::of_verdict(graded(&share, &0.8, &0.95), check, of, found, mend)
 }
 
@@ -107,7 +107,7 @@ pub fn sync_interval(of: &str, always: bool, interval: Duration) -> Finding {
         return Finding::ok(check, of, "always");
     }
     let found = format!(
-        "{} s: a power loss takes what was acknowledged since",
+        "{} s: a power loss destroys what was acknowledged since",
         interval.as_secs_f64()
     );
     Finding::warn(
@@ -123,7 +123,7 @@ pub fn sync_interval(of: &str, always: bool, interval: Duration) -> Finding {
 pub fn disk(of: &str, room: Room, may_grow: u64) -> Finding {
     let check = "disk";
     let found = format!(
-        "{} MiB of {} MiB free, {} MiB may be wanted",
+        "{} MiB of {} MiB free, {} MiB may be needed",
         room.free / MIB,
         room.total / MIB,
         may_grow / MIB

@@ -268,7 +268,7 @@ impl At<'_> {
     fn tls(&self, document: &Document, tls: TlsSettings) -> Result<TlsSettings, SettingsError> {
         let file = |key, path: &PathBuf| check_file(document, &self.keys(&["tls", key]), path);
         if tls.revoked.is_some() && tls.clients.is_none() {
-            let message = "no caller has a certificate here that could be revoked";
+            let message = "no caller here has a certificate that could be revoked";
             let mend = "name the CAs of callers with tls.clients, or leave it out";
             return Err(document.fault(&self.keys(&["tls", "revoked"]), message, mend));
         }
@@ -307,19 +307,19 @@ impl At<'_> {
             let keys = self.keys(&[self.callers, name.as_str()]);
             let fault = |message: String, mend: &str| Err(document.fault(&keys, message, mend));
             if caller.tokens.is_empty() && caller.certificates.is_empty() {
-                let mend = "give tokens (`isthmus token` makes one) or certificates";
-                return fault(format!("{name} has nothing to prove itself with"), mend);
+                let mend = "give tokens (`isthmus token` creates one) or certificates";
+                return fault(format!("{name} has neither tokens nor certificates"), mend);
             }
             if !trusted && !caller.certificates.is_empty() {
                 let mend = "name the CAs of callers with tls.clients, or give tokens";
                 return fault(
-                    format!("{name} has certificates, and no CA vouches for callers"),
+                    format!("{name} has certificates, but no CA of callers is configured"),
                     mend,
                 );
             }
             let mut others = caller.tokens.iter().filter_map(|hash| tokens.insert(hash, name));
             if let Some(other) = others.next() {
-                let mend = "give each its own: `isthmus token` makes one";
+                let mend = "give each its own: `isthmus token` creates one";
                 return fault(format!("{name} and {other} have the same token"), mend);
             }
             let names = caller.certificates.iter();

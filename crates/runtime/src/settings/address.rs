@@ -73,7 +73,7 @@ pub enum InvalidAddress {
     Nats(String),
     /// Not an HTTP URL.
     #[error(
-        "{0:?} is not the URL of an OTLP receiver; write http://host:port (a collector near by carries it on over TLS)"
+        "{0:?} is not the URL of an OTLP receiver; write http://host:port (a collector nearby can forward it over TLS)"
     )]
     Endpoint(String),
     /// A user name or password in a URL; the error omits the URL so that no log shows it.

@@ -80,7 +80,7 @@ impl Override {
         let (leaf, levels) = self
             .path
             .split_last()
-            .ok_or_else(|| self.error("names no setting".to_owned()))?;
+            .ok_or_else(|| self.error("does not name a setting".to_owned()))?;
         let mut level = tree;
         for name in levels {
             level = self
@@ -104,7 +104,7 @@ impl Override {
     pub(super) fn error(&self, message: String) -> SettingsError {
         let section = self.path.first().map(String::as_str).unwrap_or_default();
         let message = match SECRET_SECTIONS.contains(&section) && message.contains("invalid type") {
-            true => "the value is not of the kind that this setting takes".to_owned(),
+            true => "the value is not of the type that this setting takes".to_owned(),
             false => masked(&message),
         };
         SettingsError::Override {

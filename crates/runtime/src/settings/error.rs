@@ -33,7 +33,7 @@ pub struct Fault {
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
     /// The file can't be read.
-    #[error("{}: cannot be read: {source}\n  mend: make the file readable, or name another one", file.display())]
+    #[error("{}: cannot be read: {source}\n  fix: make the file readable, or name another one", file.display())]
     Unreadable {
         /// The file.
         file: PathBuf,
@@ -45,7 +45,7 @@ pub enum SettingsError {
     Invalid(Box<Fault>),
     /// The value of an environment variable is invalid.
     #[error(
-        "environment variable {variable}: {}\n  mend: {mend}",
+        "environment variable {variable}: {}\n  fix: {mend}",
         printable::line(message)
     )]
     Override {
@@ -79,7 +79,7 @@ impl fmt::Display for Fault {
             write!(f, "\n  {gutter} | {excerpt}\n  {blank} | {indent}^")?;
         }
         if !self.mend.is_empty() {
-            write!(f, "\n  mend: {}", self.mend)?;
+            write!(f, "\n  fix: {}", self.mend)?;
         }
         Ok(())
     }

@@ -319,7 +319,7 @@ fn check_log(document: &Document, log: &LogSettings) -> Result<(), SettingsError
         return Err(document.fault(&["log", "replicas"], message, "use 1, 3 or 5"));
     }
     if log.max_bytes < ByteSize::mib(1) {
-        let message = format!("a log of {} holds hardly a message", log.max_bytes);
+        let message = format!("a log of {} has hardly room for a message", log.max_bytes);
         return Err(document.fault(&["log", "max_bytes"], message, "use 1MiB or more"));
     }
     if log.retention >= log.max_bytes {
@@ -327,7 +327,8 @@ fn check_log(document: &Document, log: &LogSettings) -> Result<(), SettingsError
             "retention {} is not below max_bytes {}",
             log.retention, log.max_bytes
         );
-        let mend = "lower log.retention: the space between the two takes writes while nothing can be trimmed";
+        let mend =
+            "lower log.retention: the space between the two accepts writes while nothing can be trimmed";
         return Err(document.fault(&["log", "retention"], message, mend));
     }
     Ok(())

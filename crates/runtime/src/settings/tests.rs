@@ -165,7 +165,7 @@ const BAD_SETS: &[(&str, &str, &[&str])] = &[
     (
         "generation: 7\n",
         "",
-        &["generation", "mend: add the key generation"],
+        &["generation", "fix: add the key generation"],
     ),
     (
         "generation: 7",
@@ -308,7 +308,7 @@ fn files_that_are_not_settings_are_refused() {
     }
     refused(
         SetSettings::load(Path::new("nowhere/set.yaml")),
-        &["nowhere/set.yaml", "cannot be read", "mend:"],
+        &["nowhere/set.yaml", "cannot be read", "fix:"],
     );
 }
 

@@ -89,7 +89,7 @@ impl Bounded {
     fn new(inner: BatchSpanProcessor, metrics: &Metrics, outstanding: Arc<AtomicUsize>) -> Self {
         let dropped = Counter::default();
         metrics.register(|registry| {
-            let help = "Spans for which there was no room while the OTLP receiver took none";
+            let help = "Spans dropped because the queue was full while the OTLP receiver accepted none";
             registry.register("spans_dropped", help, dropped.clone());
         });
         Self {
@@ -144,12 +144,12 @@ impl Counted {
         metrics.register(|registry| {
             registry.register(
                 "spans_exported",
-                "Spans that the OTLP receiver took",
+                "Spans that the OTLP receiver accepted",
                 exported.clone(),
             );
             registry.register(
                 "spans_failed",
-                "Spans that the OTLP receiver did not take",
+                "Spans that the OTLP receiver did not accept",
                 failed.clone(),
             );
         });
@@ -173,13 +173,13 @@ impl SpanExporter for Counted {
             Ok(()) => {
                 self.exported.inc_by(spans);
                 if self.failing.swap(false, Ordering::Relaxed) {
-                    tracing::info!(endpoint = %self.endpoint, "the OTLP receiver takes spans again");
+                    tracing::info!(endpoint = %self.endpoint, "the OTLP receiver accepts spans again");
                 }
             }
             Err(error) => {
                 self.failed.inc_by(spans);
                 if !self.failing.swap(true, Ordering::Relaxed) {
-                    tracing::warn!(endpoint = %self.endpoint, %error, "the OTLP receiver takes no spans; they are dropped");
+                    tracing::warn!(endpoint = %self.endpoint, %error, "the OTLP receiver accepts no spans; they are dropped");
                 }
             }
         }

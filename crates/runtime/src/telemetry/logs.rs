@@ -41,7 +41,7 @@ impl Logs {
         Ok(Self(Box::new(move |text| {
             let changed = EnvFilter::try_new(text).map(|filter| handle.reload(filter));
             if !matches!(changed, Ok(Ok(()))) {
-                tracing::warn!(filter = text, "the filter of logs stays as it was");
+                tracing::warn!(filter = text, "the log filter is unchanged");
             }
         })))
     }

@@ -218,7 +218,7 @@ impl HeadTask {
             while let Some(frame) = lane.receiving.poll_report() {
                 self.shared.metrics.ack_sent(&lane.origin);
                 if lane.outbox.control(frame).is_err() {
-                    tracing::debug!(origin = %lane.origin, shard = %self.shard, "a report has no link");
+                    tracing::debug!(origin = %lane.origin, shard = %self.shard, "a report could not be sent: its link has ended");
                 }
             }
         }
@@ -230,7 +230,7 @@ impl HeadTask {
             ReceivingEvent::Undecodable(entry) => {
                 self.shared.metrics.gap(origin);
                 let text = format!(
-                    "a range of {origin} on {} can't be applied; a gap stands for it until a sync, its bytes are set aside as {}.{}",
+                    "a range of {origin} on {} can't be applied; a gap takes its place until a sync, its bytes are set aside as {}.{}",
                     self.shard,
                     self.shard.group,
                     entry.name()
@@ -240,7 +240,7 @@ impl HeadTask {
             ReceivingEvent::Reset { generation, reason } => {
                 self.shared.metrics.reset(origin);
                 if let Some(before) = self.shared.process.events.may_log("lane reset", &source) {
-                    tracing::info!(%origin, shard = %self.shard, generation, ?reason, before, "a lane begins again at the cursor");
+                    tracing::info!(%origin, shard = %self.shard, generation, ?reason, before, "a lane was reset to the cursor");
                 }
             }
             ReceivingEvent::Held(Some(hold)) => {
@@ -248,7 +248,7 @@ impl HeadTask {
                 self.event(source, Severity::Warning, "lane_held", text);
             }
             ReceivingEvent::Held(None) => {
-                let text = format!("the lane of {origin} on {} goes on", self.shard);
+                let text = format!("the lane of {origin} on {} continues", self.shard);
                 self.event(source, Severity::Notice, "lane_goes_on", text);
             }
         }

@@ -130,7 +130,7 @@ impl HeadTask {
 fn reason(lanes: &Lanes) -> Option<String> {
     match lanes.hold {
         Some(hold) => Some(hold.to_string()),
-        None if !lanes.standing => Some("no link from there ends at this gateway".to_owned()),
+        None if !lanes.standing => Some("this gateway has no link from there".to_owned()),
         None => None,
     }
 }

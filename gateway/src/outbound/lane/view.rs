@@ -56,7 +56,7 @@ impl LaneTask {
         }
         if self.sending.verified().is_some() && self.suspicion.take_end(now) {
             let text = format!(
-                "region {} and the log of {} have the same again: a lost tail is suspected no more",
+                "region {} and the log of {} match again: a lost tail is no longer suspected",
                 self.peer, self.shard
             );
             self.event(Severity::Notice, "life_suspicion_ended", text);
@@ -70,7 +70,7 @@ impl LaneTask {
                 Severity::Warning,
                 "lane_without_progress",
                 format!(
-                    "nothing moved on the lane of {} to {} although there is work; connecting again",
+                    "no progress on the lane of {} to {} although there is work; reconnecting",
                     self.shard, self.peer
                 ),
             ),
@@ -78,7 +78,7 @@ impl LaneTask {
                 Severity::Alarm,
                 "life_suspected",
                 format!(
-                    "region {} has the log of {} through {} with message {}, here is {}: the log has lost its tail",
+                    "region {} has the log of {} through {} with message {}, but here the message is {}: the log has lost its tail",
                     self.peer, self.shard, cursor.position.sequence, cursor.message_id, found.message_id
                 ),
             ),
@@ -99,7 +99,7 @@ impl LaneTask {
                 Severity::Alarm,
                 "broken_seal",
                 format!(
-                    "the body of message {} of {} is not what its header says; its changes are not sent",
+                    "the body of message {} of {} does not match its header; its changes are not sent",
                     at.sequence, self.shard
                 ),
             ),

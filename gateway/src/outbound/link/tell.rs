@@ -17,7 +17,7 @@ impl PeerLink {
             Severity::Warning,
             "link_refused",
             format!(
-                "the certificate of region {} holds no longer: {refusal}",
+                "the certificate of region {} is no longer valid: {refusal}",
                 self.peer
             ),
             json!({ "peer": self.peer.as_str(), "reason": refusal.reason().label() }),
@@ -47,7 +47,7 @@ impl PeerLink {
                 end.label(),
                 Severity::Notice,
                 "link_down",
-                format!("the link to region {} is given up: {end}", self.peer),
+                format!("the link to region {} was closed: {end}", self.peer),
                 json!({ "peer": self.peer.as_str(), "reason": end.label() }),
             );
             return;

@@ -61,7 +61,7 @@ async fn scenario_19_a_deleted_log_is_reported_and_other_shards_go_on() -> anyho
     };
     says(
         "agent-1",
-        "ISTHMUS_dev_eu-west_default_0 does not exist, said three times",
+        "ISTHMUS_dev_eu-west_default_0 does not exist, as NATS reported three times",
     )
     .await?;
     let (mut taken, mut refused) = (0, 0);

@@ -98,7 +98,7 @@ fn an_acceptance_script_that_is_not_run_or_cannot_fail() {
         found,
         [
             "tests/acceptance/03-links.sh: has no negative run (expect_fail)",
-            "tests/acceptance: script 02 is missing or there twice",
+            "tests/acceptance: script 02 is missing or exists twice",
         ]
     );
 }

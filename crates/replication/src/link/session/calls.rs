@@ -13,7 +13,7 @@ use crate::time::Mono;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum CallRefused {
     /// [`limits::CALLS`] are under way.
-    #[error("{} calls are under way on this link already", limits::CALLS)]
+    #[error("{} calls are already pending on this link", limits::CALLS)]
     TooMany,
     /// The body is larger than [`limits::CALL_BYTES`].
     #[error("a call of {bytes} bytes: {} are allowed", limits::CALL_BYTES)]

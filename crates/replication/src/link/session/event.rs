@@ -71,13 +71,13 @@ pub enum End {
     Invalid(InvalidFrame),
     /// No Hello or no Welcome came in time.
     #[error(
-        "no greeting came within {:?}: is what answers there a gateway?",
+        "no greeting arrived within {:?}: check that the address is of a gateway",
         limits::GREETING
     )]
     NoGreeting,
     /// Nothing came for [`limits::SESSION_SILENCE`].
     #[error(
-        "nothing was heard for {:?}: look at the network between the regions",
+        "nothing was received for {:?}: check the network between the regions",
         limits::SESSION_SILENCE
     )]
     Silence,

@@ -60,13 +60,13 @@ const BAD: &[(&str, &[&str])] = &[
         "clients: { a: { read: [sessions] } }\n",
         &[
             "region-agent.yaml:4:12",
-            "a has nothing to prove itself with",
+            "a has neither tokens nor certificates",
             "isthmus token",
         ],
     ),
     (
         "clients: { a: { certificates: [a.example.org] } }\n",
-        &["region-agent.yaml:4:12", "no CA vouches", "tls.clients"],
+        &["region-agent.yaml:4:12", "no CA of callers", "tls.clients"],
     ),
     (
         "clients: { a: { tokens: [HASH] }, b: { tokens: [HASH] } }\n",
@@ -96,7 +96,7 @@ const BAD: &[(&str, &[&str])] = &[
         "tls: { certificate: gateway.crt, key: gateway.key, revoked: gateway.crt }\n",
         &[
             "region-agent.yaml:4:52",
-            "no caller has a certificate",
+            "no caller here has a certificate",
             "tls.clients",
         ],
     ),
