@@ -80,6 +80,9 @@ pub(crate) struct Snapshot {
     pub(crate) trust: Arc<Trust>,
     pub(crate) own: Arc<Own>,
     trust_contents: Fingerprint,
+    /// Whether the own certificate is valid with this trust. While it is not, each reload checks it
+    /// again and fails.
+    own_fits: bool,
 }
 
 /// The credentials of one gateway. Its listener, dialers and sessions share them.
@@ -105,6 +108,7 @@ impl Credentials {
             trust,
             own,
             trust_contents: contents.fingerprint(),
+            own_fits: true,
         };
         Ok(Self {
             place,
@@ -140,6 +144,7 @@ impl Credentials {
                 trust,
                 own,
                 trust_contents,
+                own_fits: failure.is_none(),
             },
         );
         failure.map_or(Ok(reload), Err)
@@ -147,7 +152,8 @@ impl Credentials {
 
     fn reload_own(&self, current: &Snapshot, trust: &Arc<Trust>) -> Result<Arc<Own>, CredentialsError> {
         let contents = Contents::read(files::of_own(&self.files))?;
-        if contents.fingerprint() == current.own.contents && Arc::ptr_eq(trust, &current.trust) {
+        let unchanged = contents.fingerprint() == current.own.contents && Arc::ptr_eq(trust, &current.trust);
+        if unchanged && current.own_fits {
             return Ok(Arc::clone(&current.own));
         }
         contents.own(&self.place, &self.files, trust).map(Arc::new)

@@ -265,6 +265,8 @@ async fn a_broken_own_certificate_delays_no_revocation_of_another() {
         spoil(&world);
         let error = eu.reload().unwrap_err();
         assert!(error.to_string().contains("eu-west."), "{error}");
+        let again = eu.reload().unwrap_err();
+        assert_eq!(again.to_string(), error.to_string(), "it lasts");
         assert_eq!(
             eu.still_holds(&accepted.peer).unwrap_err().reason(),
             RefusalReason::Revoked
@@ -283,12 +285,14 @@ async fn published(reports: &mut Receiver<Result<u64, String>>, known: &str) -> 
     }
 }
 
+const PERIOD: Duration = Duration::from_millis(200);
+
 #[tokio::test]
 async fn a_valid_change_on_disk_is_published_a_broken_one_reported() {
     let world = World::new();
     let eu = world.credentials(EU);
     let (report, mut reports) = tokio::sync::mpsc::channel(8);
-    let watch = Arc::clone(&eu).watch(Duration::from_millis(200), move |outcome| {
+    let watch = Arc::clone(&eu).watch(PERIOD, move |outcome| {
         report
             .try_send(outcome.map_err(|error| error.to_string()))
             .unwrap();
@@ -303,6 +307,8 @@ async fn a_valid_change_on_disk_is_published_a_broken_one_reported() {
         world.write("us-east.pem", "nonsense");
         let failure = soon("a failure", reports.recv()).await.unwrap().unwrap_err();
         assert!(failure.contains("us-east.pem"), "{failure}");
+        let again = tokio::time::timeout(PERIOD * 8, reports.recv()).await;
+        assert!(again.is_err(), "a failure that lasts is reported once: {again:?}");
         world.write("us-east.pem", &world.us.pem);
         world.install(EU, &world.eu.issue(&[&uri(EU)]));
         assert_eq!(soon("a generation", published(&mut reports, &failure)).await, 3);
