@@ -252,7 +252,7 @@ fn why_prints_what_it_has_and_exits_1_if_a_region_is_silent() {
         assert_eq!(code, Some(1), "{json}");
         assert!(json["regions"]["a"]["error"].is_string(), "{json}");
         assert_eq!(json["regions"]["b"]["value"], "two apples");
-        assert!(said.contains("no agent of a tells"), "{said}");
+        assert!(said.contains("no agent of a reports"), "{said}");
     }
 }
 

@@ -26,7 +26,7 @@ const SOON: u64 = doctor::CERTIFICATE_SOON.as_secs();
 /// reminders.
 const NOW: u64 = doctor::CERTIFICATE_NOW.as_secs();
 const REPORTED_EVERY: Duration = doctor::CERTIFICATE_NOW;
-/// Polling interval for files, in case the system does not report a change.
+/// How often files are read again.
 pub const POLL: Duration = Duration::from_secs(2);
 
 /// A door's name and its TLS.

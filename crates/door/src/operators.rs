@@ -150,17 +150,15 @@ impl Act {
     fn record(self, events: &Events, status: Option<u16>) {
         let Self { operator, from, what } = self;
         let operator = operator.as_ref().map(CallerName::as_str);
-        let outcome = status.map_or_else(
-            || "hung up before the response".to_owned(),
-            |code| code.to_string(),
-        );
+        let outcome = status.map_or_else(|| "no response".to_owned(), |code| code.to_string());
         let message = format!("{} did {what}: {outcome}", operator.unwrap_or("an operator"));
         let fields = json!({ "operator": operator, "from": from, "act": what, "status": status });
         events.record(Severity::Notice, "operator_act", message, fields);
     }
 }
 
-/// Records an action, also if the operator hangs up before the response: the action may be done.
+/// Records an action, also if there is no response because the operator hangs up: the action may be
+/// done.
 struct Recording {
     act: Option<Act>,
     events: Events,

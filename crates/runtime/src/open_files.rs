@@ -11,7 +11,7 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 /// The largest limit that any Isthmus process can use.
 const WANTED: u64 = 65_536;
 /// Open files of every process besides doors, shards and links: standard streams, the runtime,
-/// NATS, name service, reloaded files, file notifications, an OTLP receiver.
+/// NATS, name service, reloaded files, an OTLP receiver.
 const OF_PROCESS: u64 = 64;
 /// Minimum number of connections for a usable door.
 const LEAST_OPERATORS: u64 = 16;

@@ -86,7 +86,7 @@ async fn events_wait_for_the_journal_and_any_without_room_are_counted() {
         (&json!("process"), PAGE)
     );
     assert!(
-        own["reason"].as_str().unwrap().contains("no answer"),
+        own["reason"].as_str().unwrap().contains("did not answer"),
         "{}",
         own["reason"]
     );

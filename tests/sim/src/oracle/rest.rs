@@ -104,16 +104,17 @@ impl Oracle {
             .get(id)
             .is_some_and(|left| left.range(version..).next().is_some());
         // Gateways report this when a peer's log is shorter than what they have of it, agents when
-        // they begin a life for it. If both regions lost their logs, their stores differ.
+        // they begin a life for it. If two regions lost their logs, no gateway may have known more,
+        // and the difference of their stores is reported.
         let recorded = |kind| trace::alarms().contains_key(kind);
-        left && [
-            "peer_lost_tail",
-            "tail_held_by_peer",
-            "undecodable",
-            "regions_differ",
-        ]
-        .into_iter()
-        .any(recorded)
+        let lost: BTreeSet<usize> = (self.logs.iter())
+            .filter(|(_, log)| log.has_lost)
+            .map(|((site, _), _)| *site)
+            .collect();
+        let reported = ["peer_lost_tail", "tail_held_by_peer", "undecodable"]
+            .into_iter()
+            .any(recorded);
+        left && (reported || lost.len() >= 2 && recorded("regions_differ"))
     }
 
     /// A log whose agents agree again is no longer disturbed.
