@@ -168,7 +168,10 @@ mod tests {
     #[test]
     fn too_few_files_name_how_many_are_needed_and_the_fix() {
         let error = share(100, 10, true).unwrap_err().to_string();
-        assert!(error.contains("may open 100 files and needs at least 106"), "{error}");
+        assert!(
+            error.contains("may open 100 files and needs at least 106"),
+            "{error}"
+        );
         assert!(error.contains("LimitNOFILE"), "{error}");
         assert!(share(106, 10, true).is_ok());
     }
