@@ -102,7 +102,7 @@ async fn an_echo_shows_the_round_trip_within_3_ms() {
         times[30]
     );
     assert!(least >= Duration::from_millis(77), "least {least:?}");
-    assert!(least <= Duration::from_millis(83), "least {least:?}");
+    assert!((77..=83).contains(&median.as_millis()), "median {median:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
