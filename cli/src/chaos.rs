@@ -1,5 +1,5 @@
 //! `isthmus chaos`: three regions of real processes under writes and reads, with faults drawn from
-//! a seed, and a verdict on the history.
+//! a seed, and a check of the history.
 
 mod inject;
 pub(crate) mod kind;
@@ -36,7 +36,6 @@ const READERS: u64 = 2;
 pub(crate) struct Order {
     /// A new or empty folder.
     pub(crate) folder: PathBuf,
-    /// The seed of the faults.
     pub(crate) seed: u64,
     /// How long writes run.
     pub(crate) writes: Duration,
@@ -78,7 +77,7 @@ impl Chaos {
         })
     }
 
-    /// Runs writes, reads and faults until the time is over, then judges the history.
+    /// Runs writes, reads and faults until the time is over, then checks the history.
     pub(crate) async fn run(&mut self) -> Result<Summary, Failure> {
         let run = self.fleet.run_file();
         let recording = Recording {
@@ -111,7 +110,6 @@ impl Chaos {
         ))
     }
 
-    /// Stops all processes.
     pub(crate) async fn stop(self) {
         self.fleet.stop().await;
     }

@@ -11,11 +11,11 @@ use isthmus_cli::output::{counted, failed, json_line, line, usage};
 
 const SHOWN: usize = 20;
 
-/// Judge a history: no acknowledged write may be lost
+/// Check a history: no acknowledged write may be lost
 ///
 /// Every agent must hold, for each key, an acknowledged or unknown write that is at least as new as
 /// the greatest acknowledged one, and all agents the same one; no session may have been shown
-/// anything older than what it had seen. Exit 0 if so, 2 if not, 1 if the file can't be judged.
+/// anything older than what it had seen. Exit 0 if so, 2 if not, 1 if the file can't be checked.
 #[derive(Debug, Parser)]
 #[command(
     name = "isthmus-check",

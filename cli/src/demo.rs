@@ -43,7 +43,6 @@ const REGIONS: [&str; 3] = ["eu-west", "us-east", "ap-south"];
 pub(crate) struct Order {
     /// A new or empty folder.
     pub(crate) folder: PathBuf,
-    /// Ports of the processes.
     pub(crate) ports: PortChoice,
     /// The round trip between any two regions.
     pub(crate) round_trip: Duration,
@@ -78,7 +77,6 @@ struct Watched {
     links: Links,
 }
 
-/// A running demo.
 pub(crate) struct Demo {
     fleet: Fleet,
     order: Order,
@@ -222,7 +220,6 @@ impl Demo {
         })
     }
 
-    /// Stops all processes.
     pub(crate) async fn stop(self) {
         self.fleet.stop().await;
     }

@@ -27,7 +27,6 @@ const ASK_AGAIN_AFTER: Duration = Duration::from_millis(100);
 pub(crate) enum Fault {
     /// A fault of the network between the regions.
     Network(Command),
-    /// A fault of processes.
     Processes(Act, Target),
 }
 

@@ -107,7 +107,6 @@ impl Live {
         }
     }
 
-    /// Shows these lines.
     pub(crate) fn show(&mut self, lines: &[String]) {
         let shown = lines.iter().map(printable::line);
         let text: String = if self.redraws() {

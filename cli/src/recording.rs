@@ -38,7 +38,6 @@ const ASK_AGAIN_AFTER: Duration = Duration::from_millis(50);
 pub(crate) struct Recording {
     /// The file of the history.
     pub(crate) file: PathBuf,
-    /// The bucket.
     pub(crate) bucket: String,
     /// How long writes run.
     pub(crate) lasts: Duration,
@@ -52,7 +51,6 @@ pub(crate) struct Recording {
     pub(crate) settle: Duration,
 }
 
-/// The result of a recording.
 #[derive(Debug)]
 pub(crate) struct Recorded {
     /// The outcomes of the writes.

@@ -128,7 +128,7 @@ pub enum Fault {
     /// The key is empty or too long.
     #[error(transparent)]
     Key(#[from] InvalidKey),
-    /// The value is larger than any bucket takes.
+    /// The value has this many bytes, more than any bucket takes.
     #[error(
         "the row has {0} bytes as JSON, and no bucket takes a value of more than {VALUE_BYTES}; make it smaller"
     )]

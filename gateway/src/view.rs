@@ -57,9 +57,9 @@ pub struct Leadership {
 pub struct LinkView {
     /// What it is doing.
     pub phase: Phase,
-    /// Where it goes.
+    /// The address last dialled; none before the first attempt.
     pub address: Option<SocketAddr>,
-    /// Since when it is up.
+    /// Since when it is up. Cleared when it is dialled again.
     pub since: Option<Wall>,
     /// The name of the gateway at the other end.
     pub gateway: Option<ProcessName>,
@@ -131,7 +131,7 @@ pub struct LaneView {
 pub struct Head {
     /// What this gateway does with it.
     pub state: HeadState,
-    /// The position through which it is folded.
+    /// The position through which it is folded; none before the log's first life.
     pub position: Option<Position>,
 }
 
@@ -142,7 +142,7 @@ pub struct Receiving {
     pub state: MaybeKnown<Freshness>,
     /// Why it is stalled.
     pub reason: Option<String>,
-    /// Through where this region's log has it.
+    /// Through where this region's log has it; none before its first range.
     pub cursor: Option<Cursor>,
     /// How long the newest message took that was applied here.
     pub delay: Option<Delay>,

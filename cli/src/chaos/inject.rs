@@ -26,11 +26,9 @@ const TRY_EVERY: Duration = Duration::from_millis(100);
 /// The result of a planned fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fate {
-    /// It happened and was healed.
     Healed,
     /// It happened, and its heal failed.
     NotHealed,
-    /// It never happened.
     NeverHappened,
 }
 

@@ -36,7 +36,6 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    /// All kinds.
     pub(crate) fn all() -> &'static [Self] {
         Self::value_variants()
     }

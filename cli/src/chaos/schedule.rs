@@ -34,18 +34,15 @@ const CLOCKS: [&str; 4] = ["agent-1", "agent-2", "gateway-1", "gateway-2"];
 /// behind.
 const OFFSETS_MS: [i64; 8] = [-3_600_000, -30_000, -3_000, -300, 300, 3_000, 60_000, 28_800_000];
 
-/// A planned fault.
 #[derive(Clone, Debug)]
 pub(crate) struct Planned {
     /// When it starts, after the start of the writes.
     pub(crate) at: Duration,
     /// How long until it is healed; zero if it heals by itself.
     pub(crate) lasts: Duration,
-    /// Its kind.
     pub(crate) kind: Kind,
     /// Its target, as text.
     pub(crate) whom: String,
-    /// The fault.
     pub(crate) fault: Fault,
     what_is_met: Vec<String>,
 }

@@ -17,7 +17,6 @@ const SHOWN: usize = 20;
 /// The faults that happened and their effects.
 #[derive(Debug, Serialize)]
 pub(crate) struct Summary {
-    /// The seed of the faults.
     pub(crate) seed: u64,
     /// How long writes ran, in seconds.
     pub(crate) seconds: u64,
@@ -31,13 +30,11 @@ pub(crate) struct Summary {
     pub(crate) refused: usize,
     /// Writes whose outcome is unknown.
     pub(crate) unknown: usize,
-    /// Reads with a session.
     pub(crate) session_reads: usize,
     /// Agents read at the end.
     pub(crate) agents: usize,
     /// How long after the last write all agents had equal digests; `None` if not in time.
     pub(crate) equal_after_ms: Option<u64>,
-    /// How many violations the history has.
     pub(crate) violations: usize,
     /// The first `SHOWN` of them.
     pub(crate) first_violations: Vec<Violation>,

@@ -18,7 +18,6 @@ pub(crate) const OPERATIONS: usize = 256;
 pub(crate) const VALUE_BYTES: usize = 512 * 1024;
 const ANSWER_WITHIN: Duration = Duration::from_secs(60);
 
-/// One operation.
 #[derive(Clone, Debug, Serialize)]
 #[serde(tag = "op", rename_all = "lowercase")]
 pub(crate) enum Operation {

@@ -28,7 +28,6 @@ pub(crate) enum BulkError {
     },
 }
 
-/// Not every row was written.
 #[derive(Debug, thiserror::Error)]
 #[error("{why} ({written} of {} {} written and acknowledged)", counted(*keys, "key", "keys"), if *written == 1 || *keys == 1 { "was" } else { "were" })]
 pub(crate) struct PartlyWritten {
@@ -36,7 +35,6 @@ pub(crate) struct PartlyWritten {
     pub(crate) written: usize,
     /// The number of keys in the file.
     pub(crate) keys: usize,
-    /// Why the rest was not written.
     #[source]
     pub(crate) why: BulkError,
 }

@@ -16,33 +16,24 @@ pub(crate) enum HttpError {
     /// The request can't be sent as it is.
     #[error("the request can't be sent: check the URL")]
     NoRequest(#[source] reqwest::Error),
-    /// No answer came.
     #[error("{url} does not answer; is the process running?")]
     NoAnswer {
-        /// The URL of the request.
         url: String,
-        /// The cause.
         #[source]
         source: reqwest::Error,
     },
     /// The answer is an error.
     #[error("{url} answered {status}: {problem}")]
     Refused {
-        /// The URL of the request.
         url: String,
-        /// The HTTP status.
         status: u16,
-        /// The problem in the answer.
         problem: Problem,
-        /// The headers of the answer.
         headers: Box<HeaderMap>,
     },
     /// The answer is not what this program expects.
     #[error("{url} gave an unexpected answer")]
     Unreadable {
-        /// The URL of the request.
         url: String,
-        /// The cause.
         #[source]
         source: serde_json::Error,
     },
@@ -80,7 +71,6 @@ pub(crate) fn blames_arguments(code: &str) -> bool {
 pub(crate) struct Problem {
     /// The stable code.
     pub(crate) code: String,
-    /// What happened.
     pub(crate) detail: String,
     /// Whether the same request may succeed later.
     pub(crate) retryable: bool,

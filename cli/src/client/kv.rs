@@ -114,7 +114,6 @@ pub(crate) struct Found {
     pub(crate) value: Option<Vec<u8>>,
 }
 
-/// Writes a value.
 pub(crate) async fn put(
     client: &Client,
     door: &str,

@@ -40,7 +40,6 @@ pub(crate) struct Listeners {
 /// The processes of a region that can answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Asked {
-    /// Only agents.
     Agents,
     /// Agents and gateways.
     All,

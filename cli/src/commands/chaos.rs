@@ -12,7 +12,7 @@ use crate::demo::{fresh_folder, remove_folder};
 use crate::failure::Failure;
 use crate::output::{json_line, lines, note};
 
-/// Break three regions on this machine at random while they are written and read, and judge what
+/// Break three regions on this machine at random while they are written and read, and check what
 /// clients saw
 ///
 /// Processes are killed, paused and restarted, links cut, delayed and reset, clocks put wrong, all
@@ -33,7 +33,7 @@ pub(super) struct Chaos {
     #[arg(long, value_delimiter = ',', value_name = "KIND,...")]
     only: Vec<Kind>,
     /// The folder to use, new or empty, and kept; by default a temporary one that is kept only when
-    /// the judgement fails
+    /// a check fails
     #[arg(long)]
     dir: Option<PathBuf>,
     /// Print the summary as one JSON object
@@ -73,7 +73,7 @@ impl Chaos {
             writes: Duration::from_secs(self.seconds),
             kinds,
         };
-        let ended = || Failure::environment("ended before there was a verdict");
+        let ended = || Failure::environment("ended before the check was done");
         let mut running = tokio::select! {
             running = Running::start(order) => running?,
             () = signals.arrive() => return Err(ended()),

@@ -22,7 +22,6 @@ impl EndSignals {
         })
     }
 
-    /// Returns when a signal arrives.
     pub(super) async fn arrive(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}

@@ -68,7 +68,6 @@ impl Probes {
         self.lock().get(pair).map_or(0, Vec::len)
     }
 
-    /// Stops the probes.
     pub(super) async fn end(&mut self) {
         self.tasks.shutdown().await;
     }

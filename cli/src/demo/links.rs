@@ -60,7 +60,6 @@ impl Links {
         }
     }
 
-    /// The leader of a region.
     pub(super) fn leader(&self, region: &str) -> Option<&str> {
         self.leaders.get(region).map(String::as_str)
     }
@@ -70,7 +69,6 @@ impl Links {
         self.states.get(pair).map(String::as_str)
     }
 
-    /// The newest round trip of a link.
     pub(super) fn newest_round_trip(&self, pair: &Pair) -> Option<Duration> {
         self.round_trips.get(pair)?.last().copied()
     }
@@ -80,7 +78,6 @@ impl Links {
         self.round_trips.get(pair)?.iter().copied().min()
     }
 
-    /// The median of the round trips seen.
     pub(super) fn median_round_trip(&self, pair: &Pair) -> Option<Duration> {
         median(self.round_trips.get(pair)?)
     }

@@ -15,7 +15,6 @@ use crate::client::agreement::{self, Holding};
 use crate::folder::run_file::RunFile;
 use crate::output::counted;
 
-/// A demo's result.
 #[derive(Debug, Serialize)]
 pub(crate) struct Summary {
     /// Whether all agents of all regions ended with the same digests and cell counts, and every

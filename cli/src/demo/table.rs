@@ -12,7 +12,6 @@ use super::traffic::Traffic;
 use crate::folder::run_file::RunFile;
 use crate::output::Live;
 
-/// Draws the live table.
 #[derive(Debug)]
 pub(super) struct LiveTable {
     live: Live,

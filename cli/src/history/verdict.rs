@@ -62,7 +62,7 @@ pub enum Wrong {
     Lost {
         /// The greatest acknowledged version.
         acknowledged: String,
-        /// The version that the agent holds.
+        /// The version that the agent holds; `None` if it has none of the key.
         holds: Option<String>,
     },
     /// The agent holds a value that is older than an acknowledged delete.
@@ -76,7 +76,7 @@ pub enum Wrong {
     Stale {
         /// The version that it had seen.
         seen: String,
-        /// The version that it was shown.
+        /// The version that it was shown; `None` if the agent had none of the key.
         shown: Option<String>,
     },
     /// The agent holds something that nobody of this history wrote.
@@ -97,9 +97,9 @@ pub enum Wrong {
     Differs {
         /// The other agent.
         from: String,
-        /// The version that this agent holds.
+        /// The version that this agent holds; `None` if it has none of the key.
         holds: Option<String>,
-        /// The version that the other agent holds.
+        /// The version that the other agent holds; `None` if it has none of the key.
         other: Option<String>,
     },
     /// A version in the history cannot be parsed.

@@ -11,7 +11,6 @@ pub(crate) struct Offset {
     by: Duration,
 }
 
-/// Text that is not an offset.
 #[derive(Debug, thiserror::Error)]
 #[error("{text:?} is not a clock offset; write one like +8h, -300ms or 0s")]
 pub(crate) struct NotAnOffset {
@@ -24,12 +23,10 @@ impl Offset {
     /// No offset: a clock that is right.
     pub(crate) const NONE: Self = Self::ahead(Duration::ZERO);
 
-    /// A clock that is ahead.
     pub(crate) const fn ahead(by: Duration) -> Self {
         Self { behind: false, by }
     }
 
-    /// A clock that is behind.
     pub(crate) const fn behind(by: Duration) -> Self {
         Self { behind: true, by }
     }

@@ -19,7 +19,6 @@ pub(crate) struct Target {
     region: String,
 }
 
-/// Text that is not a target.
 #[derive(Debug, thiserror::Error)]
 #[error("{0:?} names no process; write WHO@REGION, for example leader@eu-west or agent-1@eu-west")]
 pub(crate) struct NotATarget(String);
@@ -86,7 +85,6 @@ pub(crate) fn known(run: &RunFile) -> String {
 }
 
 impl Target {
-    /// `who` in `region`.
     pub(crate) fn new(who: &str, region: &str) -> Self {
         Self {
             who: who.to_owned(),

@@ -9,7 +9,6 @@ use isthmus_runtime::printable;
 pub(crate) struct Table(comfy_table::Table);
 
 impl Table {
-    /// A table without rows.
     pub(crate) fn new<T: Display>(header: impl IntoIterator<Item = T>) -> Self {
         let mut table = comfy_table::Table::new();
         table.load_style(comfy_table::presets::NOTHING);
@@ -17,7 +16,6 @@ impl Table {
         Self(table)
     }
 
-    /// Adds a row.
     pub(crate) fn row<T: Display>(&mut self, cells: impl IntoIterator<Item = T>) {
         self.0.add_row(cells.into_iter().map(printable::line));
     }

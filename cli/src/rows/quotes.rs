@@ -8,7 +8,6 @@ pub(super) struct Flaw {
     pub(super) row_begins: usize,
     /// Its first line, from 1.
     pub(super) line: u64,
-    /// What is wrong.
     pub(super) fault: Fault,
 }
 

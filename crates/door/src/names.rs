@@ -14,7 +14,7 @@ pub enum LookupError {
     /// The answer is empty.
     #[error("the name has no address")]
     Empty,
-    /// No answer arrived in time.
+    /// No answer arrived within this time.
     #[error("the name servers did not answer within {0:?}")]
     Slow(Duration),
     /// The name servers refused the lookup, or there are none.

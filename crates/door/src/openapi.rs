@@ -11,7 +11,6 @@ use utoipa::{PartialSchema, ToSchema};
 use crate::code::ErrorCode;
 use crate::problem::Problem;
 
-/// The path of the document.
 pub(crate) const PATH: &str = "/openapi.json";
 
 const SCHEMAS: &str = "/components/schemas";

@@ -81,7 +81,7 @@ pub enum EnsureError {
     NoStorage {
         /// The stream.
         stream: String,
-        /// The requested size.
+        /// The requested size, in bytes.
         max_bytes: u64,
     },
     /// The server refused.
@@ -149,9 +149,9 @@ pub enum AppendError {
         "a message of {bytes} bytes is above the NATS server's max_payload of {max_payload}: raise max_payload"
     )]
     TooLarge {
-        /// The size, header included.
+        /// The size in bytes, header included.
         bytes: usize,
-        /// The limit.
+        /// The server's limit, in bytes.
         max_payload: usize,
     },
     /// The server refused: nothing was stored.

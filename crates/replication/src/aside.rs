@@ -66,7 +66,7 @@ pub struct KeptWrite {
     pub id: CellId,
     /// Its version.
     pub version: Version,
-    /// When its value expires.
+    /// When its value expires; none if it does not.
     pub expires_at: Option<Wall>,
     /// What it wrote.
     pub content: Content,

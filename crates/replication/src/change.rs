@@ -18,7 +18,7 @@ pub struct Change {
     pub version: Version,
     /// What it replaces, region by region.
     pub seen: Seen,
-    /// When its value expires.
+    /// When its value expires; none if it does not.
     pub expires_at: Option<Wall>,
     /// What it writes.
     pub op: Op,

@@ -245,7 +245,7 @@ pub struct ShardPositions {
 /// A report that can't be read.
 #[derive(Debug, thiserror::Error)]
 pub enum UnreadableReport {
-    /// It is too long.
+    /// It has this many bytes, more than [`REPORT_BYTES`].
     #[error("a report of {0} bytes, more than {REPORT_BYTES}")]
     TooLong(usize),
     /// It has too many objects and lists.

@@ -40,7 +40,7 @@ pub enum TaskKind {
 /// A task that was not started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SpawnRefused {
-    /// The table is full.
+    /// This many tasks are running, which is the limit.
     #[error("{0} tasks are running, which is the limit")]
     Full(usize),
     /// The process is stopping.
@@ -295,7 +295,6 @@ impl Shared {
     }
 }
 
-/// How a task failed.
 #[derive(Debug, thiserror::Error)]
 enum TaskFailure {
     #[error("{}", chain(.0.as_ref()))]

@@ -100,7 +100,6 @@ impl Lanes {
         }
     }
 
-    /// Sends `input` to the lane of `shard`.
     pub(super) async fn tell(&self, shard: &Shard, input: ToLane) {
         if let Some(inbox) = self.inboxes.get(shard) {
             // `is_broken` detects a lane that has ended.
@@ -113,7 +112,6 @@ impl Lanes {
         self.inboxes.values().any(mpsc::Sender::is_closed)
     }
 
-    /// Sends an input to every lane.
     pub(super) async fn tell_all(&self, input: impl Fn() -> ToLane) {
         for shard in self.inboxes.keys() {
             self.tell(shard, input()).await;

@@ -49,7 +49,6 @@ pub(super) struct LaneEnded {
     peer: RegionName,
 }
 
-/// The outbound link to one peer region.
 pub(super) struct PeerLink {
     shared: Shared,
     peer: RegionName,

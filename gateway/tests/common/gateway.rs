@@ -73,7 +73,6 @@ impl GatewayProcess {
         until(text, SOON, || async { self.log().contains(text).then_some(()) }).await;
     }
 
-    /// The resident memory of the process, in bytes.
     pub(crate) fn resident_bytes(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
@@ -81,7 +80,6 @@ impl GatewayProcess {
         kib.parse::<u64>().unwrap() * 1024
     }
 
-    /// Kills the process.
     pub(crate) fn kill(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
@@ -97,7 +95,6 @@ impl GatewayProcess {
         self.ended().await
     }
 
-    /// Waits until the process has ended.
     pub(crate) async fn ended(&mut self) -> ExitStatus {
         let ended = until("the gateway's end", SOON, || {
             let ended = self.child.try_wait().unwrap();
@@ -189,7 +186,6 @@ impl GatewayProcess {
     }
 }
 
-/// The link to `peer` in a status.
 pub(crate) fn link<'a>(status: &'a Value, peer: &str) -> &'a Value {
     let links = status["links"].as_array();
     let found = links.and_then(|links| links.iter().find(|link| link["peer"] == peer));

@@ -48,7 +48,7 @@ pub enum Discarded {
     /// Rows are missing or changed.
     #[error("its rows are not the ones that were written")]
     RowsDiffer,
-    /// It was written by another version.
+    /// It has this format, of another version.
     #[error("it has format {0}, this version reads {FORMAT}")]
     Format(u32),
     /// It belongs to another set, region or shard.

@@ -81,7 +81,6 @@ impl From<&Listed> for ListedBody {
     }
 }
 
-/// The answer to an operation.
 #[must_use]
 pub(super) fn answer(result: Result<Outcome, Refusal>) -> Response {
     match result {

@@ -37,7 +37,6 @@ pub(super) enum Skipped {
 pub(super) enum Line {
     /// A line without its end; may be empty.
     Text(Bytes),
-    /// The line was skipped.
     Skipped(Skipped),
     /// The body broke off or stalled for too long. Nothing follows.
     Broken,

@@ -116,7 +116,6 @@ impl ShardTask {
         }));
     }
 
-    /// Handles the result of a checkpoint.
     pub(super) fn checkpointed(&mut self, done: Result<Done, JoinError>) {
         let now = self.context.now();
         let Ok(Done {

@@ -39,7 +39,6 @@ impl Marks {
 }
 
 impl ShardTask {
-    /// Appends a mark of the current state.
     pub(super) async fn append_mark(&mut self) {
         let now = self.context.now();
         let Ok(message_id) = random::message_id() else {

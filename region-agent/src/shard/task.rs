@@ -61,7 +61,6 @@ pub(super) struct ShardTask {
     pub(super) slow: Slow,
 }
 
-/// The health conditions of the shard.
 #[derive(Debug)]
 pub(super) struct Conditions {
     pub(super) reads: Condition,
@@ -70,7 +69,6 @@ pub(super) struct Conditions {
 }
 
 impl ShardTask {
-    /// Runs until `stop`.
     pub(super) async fn run(mut self, stop: CancellationToken) -> Result<(), super::ShardError> {
         loop {
             self.pump().await;

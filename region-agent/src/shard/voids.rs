@@ -64,7 +64,6 @@ impl Voids {
 }
 
 impl ShardTask {
-    /// Records a void message.
     pub(super) fn void(&mut self, void: Void, message: &StoredMessage) {
         let reason = Reason { reason: void.label() };
         self.context.metrics.voids.get_or_create(&reason).inc();

@@ -70,7 +70,6 @@ impl ShardTask {
         span.end_at(now.wall);
     }
 
-    /// Handles the writer's events.
     pub(super) fn take_events(&mut self) {
         while let Some(event) = self.writer.poll_event() {
             let shard = self.log.shard.to_string();

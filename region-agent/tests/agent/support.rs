@@ -39,7 +39,6 @@ buckets:
   abroad: { group: us-only }
 "#;
 
-/// A region of the test.
 pub(crate) struct Region {
     pub nats: NatsServer,
     pub folder: TempDir,
@@ -148,7 +147,6 @@ impl Region {
     }
 }
 
-/// One agent process.
 pub(crate) struct Agent {
     process: Child,
     settings: PathBuf,
@@ -185,14 +183,12 @@ impl Agent {
         self.process = spawn(&self.settings, &self.variables);
     }
 
-    /// Sends it a signal by name.
     pub(crate) fn signal(&self, signal: &str) {
         let pid = self.process.id().to_string();
         let sent = Command::new("kill").args([signal, &pid]).status().unwrap();
         assert!(sent.success());
     }
 
-    /// Its resident memory, in bytes.
     pub(crate) fn resident_bytes(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
@@ -200,7 +196,6 @@ impl Agent {
         kib.parse::<u64>().unwrap() * 1024
     }
 
-    /// What it has logged.
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.settings.with_extension("log")).unwrap()
     }
@@ -399,7 +394,6 @@ pub(crate) async fn send(request: RequestBuilder) -> Response {
     request.send().await.unwrap()
 }
 
-/// A header of an answer.
 pub(crate) fn header(answer: &Response, name: &str) -> String {
     answer
         .headers()

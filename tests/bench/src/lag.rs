@@ -11,11 +11,8 @@ use crate::{ORIGIN, PEER};
 /// Lag in milliseconds.
 #[derive(Debug)]
 pub(crate) struct Lag {
-    /// The median.
     pub p50: f64,
-    /// The 99th percentile.
     pub p99: f64,
-    /// The maximum.
     pub max: f64,
 }
 

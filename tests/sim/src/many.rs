@@ -117,7 +117,6 @@ fn simulate_all(
     batch.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Why a seed has no summary.
 #[derive(Debug, thiserror::Error)]
 enum NoSummary {
     #[error(transparent)]

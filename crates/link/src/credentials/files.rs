@@ -38,7 +38,6 @@ pub(super) fn of_own(files: &CredentialFiles) -> impl Iterator<Item = &PathBuf> 
 pub(super) struct Contents(BTreeMap<PathBuf, Vec<u8>>);
 
 impl Contents {
-    /// Reads the files at `paths`.
     pub(super) fn read<'a>(paths: impl Iterator<Item = &'a PathBuf>) -> Result<Self, CredentialsError> {
         let read_one = |path: &PathBuf| Ok((path.clone(), read(path)?));
         paths.map(read_one).collect::<Result<_, _>>().map(Self)

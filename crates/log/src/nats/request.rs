@@ -110,7 +110,6 @@ impl StreamInfo {
         wall(&self.ts)
     }
 
-    /// When the stream was created.
     pub(super) fn made_at(&self) -> Wall {
         wall(&self.created)
     }

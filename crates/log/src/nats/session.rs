@@ -37,7 +37,6 @@ pub(super) struct ConsumerSession {
 /// The first message that a session delivers.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Begin {
-    /// The message at this sequence.
     At(Sequence),
     /// The last message of each key of a bucket, which keeps no others.
     Bucket,

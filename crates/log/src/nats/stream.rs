@@ -129,7 +129,6 @@ pub(super) async fn ensure(
     })
 }
 
-/// When the stream was created.
 pub(super) async fn made_at(connection: &Connection, stream: &str) -> Result<Wall, EnsureError> {
     match connection.stream_info(stream).await {
         Ok(info) => Ok(info.made_at()),

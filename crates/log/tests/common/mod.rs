@@ -95,7 +95,6 @@ impl OnNats {
     }
 }
 
-/// A region in memory.
 pub(crate) struct InMemory(pub MemoryRegion);
 
 impl InMemory {

@@ -32,7 +32,6 @@ pub(super) enum Moved {
 }
 
 impl Head {
-    /// Takes the state of `origin` from `fold`.
     pub(super) fn new(origin: &RegionName, fold: &Fold) -> Self {
         let held = fold.origin(origin);
         Self {

@@ -33,7 +33,6 @@ enum Progress {
 pub(super) struct Held {
     /// The range as it arrived.
     pub range: Range,
-    /// The seal of the body.
     pub seal: BodySeal,
     /// Its stage times, including those of this gateway.
     pub stages: StageTimes,
@@ -110,7 +109,6 @@ impl Queue {
         self.held.push_back(held);
     }
 
-    /// Bytes held.
     pub(super) fn bytes(&self) -> u64 {
         self.bytes
     }
@@ -123,7 +121,6 @@ impl Queue {
         self.held.back()
     }
 
-    /// Drops everything.
     pub(super) fn clear(&mut self) {
         self.held.clear();
         self.bytes = 0;

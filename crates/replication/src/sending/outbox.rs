@@ -46,11 +46,8 @@ pub(super) struct End {
 pub(super) struct Ready {
     /// The log's message directly before it.
     pub after: Anchor,
-    /// Its end.
     pub end: End,
-    /// Its body.
     pub body: Bytes,
-    /// The seal of its body.
     pub seal: BodySeal,
     since: Mono,
 }
@@ -397,7 +394,6 @@ impl Outbox {
     }
 }
 
-/// Concatenates bodies.
 fn join(mut bodies: Vec<Bytes>, bytes: usize) -> Bytes {
     if bodies.len() == 1 {
         return bodies.swap_remove(0);

@@ -102,7 +102,6 @@ impl Reading {
         self.records.clear();
     }
 
-    /// Stops the reader.
     pub(super) fn stop(&mut self) {
         self.order = Some(ReaderOrder::Stop);
         self.reader = Reader::None;

@@ -49,7 +49,6 @@ impl Records {
         }
     }
 
-    /// Forgets all records.
     pub(super) fn clear(&mut self) {
         self.read.clear();
         self.sent.clear();

@@ -78,7 +78,6 @@ impl Flights {
         }
     }
 
-    /// Sends every message again.
     pub(super) fn send_all_again(&mut self) {
         self.flights.iter_mut().for_each(Flight::send_again);
     }
@@ -130,7 +129,6 @@ impl Flights {
         self.flights.iter().any(Flight::is_active)
     }
 
-    /// The lowest stamp of a write in flight.
     pub(super) fn lowest_stamp(&self) -> Option<Hlc> {
         let batches = self.flights.iter().filter(|flight| !flight.is_barrier());
         batches.map(|flight| flight.lowest).min()

@@ -60,7 +60,6 @@ pub(super) fn life_header(number: u64, parent: Option<Life>, fork: Sequence) -> 
     }
 }
 
-/// A message as stored.
 #[derive(Debug, Clone)]
 pub(super) struct Stored {
     pub(super) at: Wall,

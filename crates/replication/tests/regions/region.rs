@@ -33,7 +33,6 @@ pub(crate) enum Broken {
     IgnoresDoubt,
 }
 
-/// A message as stored.
 #[derive(Debug, Clone)]
 pub(crate) struct Stored {
     pub at: Wall,
@@ -53,7 +52,6 @@ pub(crate) struct Region {
     pub log: Vec<Stored>,
     pub applied: BTreeMap<u64, u32>,
     pub own: BTreeSet<u64>,
-    /// The agent's store.
     pub store: Store,
     /// Accepted writes of this region to keys that are written repeatedly.
     pub hot: BTreeSet<(CellId, Version)>,

@@ -19,7 +19,6 @@ pub const RESERVED: [&str; 3] = [
 /// Variables with this prefix are reserved for tests.
 pub const RESERVED_PREFIX: &str = "ISTHMUS_TEST_";
 
-/// One override.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Override {
     pub variable: String,

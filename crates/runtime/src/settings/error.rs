@@ -21,7 +21,7 @@ pub struct Fault {
     pub file: PathBuf,
     /// The position, if known.
     pub place: Option<Place>,
-    /// The text of that line.
+    /// The text of that line; none without a position, or if it may contain a secret.
     pub excerpt: Option<String>,
     /// The error.
     pub message: String,

@@ -10,7 +10,6 @@ thread_local! {
     static AGREED: Cell<Option<TraceId>> = const { Cell::new(None) };
 }
 
-/// The generator of identifiers.
 #[derive(Debug, Default)]
 pub(super) struct Ids(RandomIdGenerator);
 

@@ -10,7 +10,6 @@ use super::TelemetryError;
 use crate::printable::{Form, LogLines};
 use crate::settings::{LogFormat, TelemetrySettings};
 
-/// The logs of this process.
 pub(super) struct Logs(Box<dyn Fn(&str) + Send + Sync>);
 
 impl fmt::Debug for Logs {
@@ -46,7 +45,6 @@ impl Logs {
         })))
     }
 
-    /// Without logs.
     #[cfg(test)]
     pub(super) fn off() -> Self {
         Self(Box::new(|_| {}))

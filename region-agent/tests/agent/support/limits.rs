@@ -5,7 +5,6 @@ use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use super::Agent;
 
 impl Agent {
-    /// How many files it has open.
     pub(crate) fn open_files(&self) -> usize {
         let held = std::fs::read_dir(format!("/proc/{}/fd", self.process.id()));
         held.unwrap().count()

@@ -10,7 +10,6 @@ use super::*;
 
 const WRITERS: usize = 3;
 
-/// One step of a run.
 #[derive(Debug, Clone)]
 enum Step {
     /// A process writes with a stamp that is `ahead` above everything it has written or applied.

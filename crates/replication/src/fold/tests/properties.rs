@@ -7,7 +7,6 @@ use proptest::prelude::*;
 use super::*;
 use crate::cell::Digest;
 
-/// A stored message.
 #[derive(Debug, Clone)]
 struct Stored {
     at: u64,

@@ -18,7 +18,7 @@ pub enum CallRefused {
     /// The body is larger than [`limits::CALL_BYTES`].
     #[error("a call of {bytes} bytes: {} are allowed", limits::CALL_BYTES)]
     TooLarge {
-        /// Its length.
+        /// The length of the body, in bytes.
         bytes: usize,
     },
     /// The session has not opened or has ended.

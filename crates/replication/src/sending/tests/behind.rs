@@ -50,7 +50,6 @@ fn without_credit() -> TestLane {
 /// A range that left: first, through, codec, and its keys with their stamps.
 type Left = (u64, u64, Codec, Vec<(String, u64)>);
 
-/// The ranges that leave.
 fn leaving(lane: &mut TestLane) -> Vec<Left> {
     std::iter::from_fn(|| lane.sending.poll_transmit(lane.now))
         .map(|frame| {

@@ -21,7 +21,6 @@ pub(super) enum Fate {
     Full(u64),
 }
 
-/// One step of a test run.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Step {
     /// A write to an agent: which, which key, how long its client waits in milliseconds.
