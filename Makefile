@@ -11,6 +11,8 @@ override CARGO_TARGET_DIR := $(abspath $(CARGO_TARGET_DIR))
 export CARGO_TARGET_DIR
 
 shipped := --package isthmus --package isthmus-gateway --package isthmus-region-agent
+# The parts of `make test` and the benchmark build the same, or dependencies would be built again with other features.
+everything := --workspace --bins --tests
 ARGS ?=
 SEED ?=
 N ?= 200
@@ -27,7 +29,7 @@ demo: can-build ## three regions on this machine with traffic and a live table; 
 	@$(CARGO) build --locked $(shipped)
 	@"$(CARGO_TARGET_DIR)/debug/isthmus" demo $(ARGS)
 
-chaos: can-build ## three regions under random faults, writes and reads, judged; SECONDS=300, SEED=17 repeats a schedule, ARGS as for demo
+chaos: can-build ## three regions under random faults, writes and reads, then a check; SECONDS=300, SEED=17 repeats a schedule, ARGS as for demo
 	@tools/nats-server >/dev/null
 	@$(CARGO) build --locked $(shipped)
 	@"$(CARGO_TARGET_DIR)/debug/isthmus" chaos --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) $(ARGS)
@@ -35,7 +37,7 @@ chaos: can-build ## three regions under random faults, writes and reads, judged;
 test: unit assumptions acceptance ## everything below: Rust tests, what is assumed of NATS, acceptance scripts
 
 unit: can-test tools ## the Rust tests of every crate, those with real processes among them
-	@$(CARGO) build --locked --workspace --bins --tests
+	@$(CARGO) build --locked $(everything)
 	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
 		$(CARGO) nextest run --locked --workspace; \
 	else \
@@ -47,13 +49,13 @@ assumptions: can-test tools ## what docs/assumptions-nats.md says of NATS, again
 	@.tools/venv/bin/python3 tests/assumptions/run $(ARGS)
 
 acceptance: can-test tools ## the acceptance scripts against the shipped binaries; ARGS="01 04" runs these two
-	@$(CARGO) build --locked $(shipped)
+	@$(CARGO) build --locked $(everything)
 	@tests/acceptance/check-runner
 	@tests/acceptance/run $(ARGS)
 
 bench-smoke: can-build ## replicated changes/s and lag for two regions; ARGS="--backlog 40000" for the drain of a backlog
 	@tools/nats-server >/dev/null
-	@$(CARGO) build --locked $(shipped) --package isthmus-bench
+	@$(CARGO) build --locked $(everything)
 	@"$(CARGO_TARGET_DIR)/debug/isthmus-bench" $(ARGS)
 
 sim: can-build ## one simulated set with its trace: SEED=42; ARGS="--faults cut,kill --level debug"

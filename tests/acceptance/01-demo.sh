@@ -1,6 +1,5 @@
 #!/usr/bin/env bash
 # One command shows three regions of real processes at work, and does not call them equal when they are not.
-# seconds: 300
 . "$(dirname "$0")/lib.sh"
 
 # demo NAME SECONDS: starts a demo in $work/NAME; its summary goes to $work/NAME.json.

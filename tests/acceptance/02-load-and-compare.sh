@@ -1,6 +1,5 @@
 #!/usr/bin/env bash
 # A CSV file loaded in one region is equal in the third one, and a single missing key is seen and named.
-# seconds: 180
 . "$(dirname "$0")/lib.sh"
 
 "$python" - "$work/rows.csv" <<'PYTHON'

@@ -1,6 +1,5 @@
 #!/usr/bin/env bash
 # No acknowledged write is lost while processes are killed, a region is destroyed, or a region can't be reached.
-# seconds: 420
 . "$(dirname "$0")/lib.sh"
 
 kills=5

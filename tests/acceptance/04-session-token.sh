@@ -1,6 +1,5 @@
 #!/usr/bin/env bash
 # A client that moves to another region sees its own write there, or hears that it has to wait.
-# seconds: 150
 . "$(dirname "$0")/lib.sh"
 
 key=v1/kv/carts/alice

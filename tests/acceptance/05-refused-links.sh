@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
 # A link is refused to everyone who can't prove to be a gateway of the other region, whichever end dials, each time with
 # its reason in the log and a counter.
-# seconds: 120
 . "$(dirname "$0")/lib.sh"
 
 regions eu-west,us-east

@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
 # A region's log stays its own however the NATS servers are joined, outlives a cut as far as it reaches, and says so when it
 # doesn't reach or when its tail was lost.
-# seconds: 300
 . "$(dirname "$0")/lib.sh"
 
 # settle: ends what runs, for the next story.

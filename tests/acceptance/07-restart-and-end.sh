@@ -1,6 +1,5 @@
 #!/usr/bin/env bash
 # An agent that is killed comes back with its data, also with what the log holds no more; a demo that is killed leaves nothing.
-# seconds: 240
 . "$(dirname "$0")/lib.sh"
 
 set=$work/set

@@ -1,6 +1,5 @@
 #!/usr/bin/env bash
 # Three regions under random faults of every kind lose no acknowledged write, show no session the past, and end equal.
-# seconds: 300
 . "$(dirname "$0")/lib.sh"
 
 seed=4

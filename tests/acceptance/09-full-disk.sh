@@ -1,6 +1,5 @@
 #!/usr/bin/env bash
 # On a full disk a region refuses writes and goes on reading; with room again and its NATS restarted it has lost nothing.
-# seconds: 240
 . "$(dirname "$0")/lib.sh"
 
 set=$work/set

@@ -1,6 +1,5 @@
 #!/usr/bin/env bash
 # A receiver of traces that nobody here wrote (rotel) gets one trace with spans of all three regions, and `isthmus trace` tells its stages.
-# seconds: 180
 . "$(dirname "$0")/lib.sh"
 
 receiver

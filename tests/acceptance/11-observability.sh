@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
 # Debian's Prometheus scrapes three regions as configs/observability says: every query of the dashboard answers, alerts fire and end, and what
 # their pages tell to do can be done.
-# seconds: 300
 . "$(dirname "$0")/lib.sh"
 
 if ! prometheus=$("$root/tools/prometheus"); then

@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
 # The page of a gateway in Chromium: it says what /v1/status says, a cut link turns red and back, and the lag that it shows grows by a second
 # each second whatever stands still. SCREENSHOTS=FOLDER keeps its pictures.
-# seconds: 600
 . "$(dirname "$0")/lib.sh"
 
 code=0

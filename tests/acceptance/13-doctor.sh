@@ -1,6 +1,5 @@
 #!/usr/bin/env bash
 # isthmus doctor finds what is wrong before it hurts, says how to mend it, and its exit status says the worst.
-# seconds: 180
 . "$(dirname "$0")/lib.sh"
 
 set=$work/shop

@@ -1,6 +1,5 @@
 #!/usr/bin/env bash
 # What a machine runs Isthmus with: units that systemd takes and that give the processes little, a version with its commit, completions.
-# seconds: 60
 . "$(dirname "$0")/lib.sh"
 
 say "versions"

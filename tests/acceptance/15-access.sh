@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
 # A door with TLS lets in whom the settings name, to what they name: tokens and certificates, rights by bucket, roles of operators. Its certificate
 # and the CA of its callers are replaced while it serves. No secret shows anywhere.
-# seconds: 120
 . "$(dirname "$0")/lib.sh"
 
 # authority NAME: a CA in $work/NAME.crt and .key.

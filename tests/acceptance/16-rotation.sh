@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
 # A region's gateway certificate and then its CA are replaced under load: no write of a client fails, and another region goes without news for no
 # second. The steps are those of docs/operations/certificates.md.
-# seconds: 120
 . "$(dirname "$0")/lib.sh"
 
 set=$work/set

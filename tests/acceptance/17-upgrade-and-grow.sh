@@ -2,7 +2,6 @@
 # Every process of two regions is replaced in turn, as in an upgrade, and a third region joins, all under a load of which nothing is lost. NATS gives
 # the rights of configs/production, so that an operator makes what processes read and write. The steps are those of docs/operations/upgrade.md and
 # add-a-region.md.
-# seconds: 420
 . "$(dirname "$0")/lib.sh"
 
 every=$work/every

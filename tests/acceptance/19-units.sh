@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
 # The units at work: a copy of this machine, in namespaces of its own and with systemd as its first process, is installed and upgraded by the steps of
 # docs/operations/install.md and upgrade.md. What is written there is lost with it.
-# seconds: 180
 . "$(dirname "$0")/lib.sh"
 
 # A binary of a machine; systemd is not on every path.
