@@ -106,6 +106,10 @@ pub struct AgentMetrics {
     pub checkpoints: Family<OfOutcome, Counter>,
     /// Messages that were trimmed.
     pub trimmed: Counter,
+    /// Copies of another agent's store that ended because it sent what was not asked for.
+    pub sync_violations: Counter,
+    /// Cells copied from other agents.
+    pub synced_cells: Counter,
 }
 
 impl AgentMetrics {
@@ -135,6 +139,8 @@ impl AgentMetrics {
             lives: Counter::default(),
             checkpoints: Family::default(),
             trimmed: Counter::default(),
+            sync_violations: Counter::default(),
+            synced_cells: Counter::default(),
         };
         metrics.register(|registry| new.register(registry));
         new
@@ -196,6 +202,16 @@ impl AgentMetrics {
             "trimmed_messages",
             "Messages trimmed from the log",
             self.trimmed.clone(),
+        );
+        to.register(
+            "sync_violations",
+            "Syncs that ended because the source sent what was not asked for",
+            self.sync_violations.clone(),
+        );
+        to.register(
+            "synced_cells",
+            "Cells received from the source of a sync",
+            self.synced_cells.clone(),
         );
     }
 

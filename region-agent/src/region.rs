@@ -11,6 +11,7 @@ use crate::shard::Context;
 
 mod candidacy;
 mod digests;
+mod images;
 mod logs;
 mod members;
 mod payload;
@@ -19,6 +20,7 @@ mod steward;
 
 pub use candidacy::stand;
 pub use digests::tell_digests;
+pub use images::serve_images;
 pub use logs::watch_logs;
 pub use members::{keep_member, watch_members};
 pub use payload::MemberPayload;

@@ -10,12 +10,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
+use bytes::Bytes;
 use isthmus_replication::coordinates::{Anchor, Position, Sequence, Shard};
 use isthmus_replication::delay::Delay;
 use isthmus_replication::fold::{Fold, LogName};
 use isthmus_replication::follow::Phase;
 use isthmus_replication::header::Membership;
-use isthmus_replication::names::RegionName;
+use isthmus_replication::image::{PartRequest, Progress};
+use isthmus_replication::names::{ProcessName, RegionName};
 use isthmus_replication::peer::PeerDoubt;
 use isthmus_replication::store::Store;
 use isthmus_replication::time::{LogTime, Mono, Wall};
@@ -29,6 +31,7 @@ mod appends;
 mod apply;
 mod checkpointing;
 mod context;
+mod copying;
 mod following;
 mod marks;
 mod reading;
@@ -101,6 +104,19 @@ pub struct Served {
     pub missing: BTreeMap<RegionName, String>,
     /// The log's time.
     pub log_time: LogTime,
+    /// The copy of another agent's store that is under way.
+    pub copying: Option<Copying>,
+}
+
+/// A copy of another agent's store that is under way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Copying {
+    /// The agent.
+    pub source: ProcessName,
+    /// How far it is.
+    pub progress: Progress,
+    /// When it began, by this process's clock.
+    pub since: Mono,
 }
 
 /// The newest record of a region that was applied.
@@ -141,6 +157,8 @@ pub enum Command {
     Membership(Membership),
     /// Check whether the log still has what a peer has of it.
     Doubt(Box<PeerDoubt>),
+    /// Answer another agent that copies this store.
+    Image(Box<PartRequest>, oneshot::Sender<Bytes>),
 }
 
 /// Why a shard in this phase refuses; none if it serves.
@@ -195,6 +213,7 @@ impl Shared {
             phase: Phase::CatchingUp,
             missing: BTreeMap::new(),
             log_time: LogTime::default(),
+            copying: None,
         };
         Self {
             shard: log.shard,

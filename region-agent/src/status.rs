@@ -8,14 +8,14 @@ use isthmus_replication::digests::Summary;
 use isthmus_replication::names::RegionName;
 use isthmus_report::agent::{
     AppliedOrigin, CheckpointStatus, ConnectedAgent, LifeStatus, LogStatus, MemoryStatus, MissingChanges,
-    OriginFreshness, PeerStatus, RegionMember, ShardStatus,
+    OriginFreshness, PeerStatus, RegionMember, ShardStatus, SyncStatus,
 };
 use isthmus_report::{AgentStatus, Offset, ProcessKind, ShardPhase, Stages};
 use isthmus_runtime::settings::ProcessSettings;
 
 use crate::lag::{self, Lag};
 use crate::region::{MemberPayload, Region};
-use crate::shard::{Served, ShardHandle};
+use crate::shard::{Copying, Served, ShardHandle};
 
 /// The answer to `/v1/status` while the agent starts.
 #[must_use]
@@ -109,6 +109,7 @@ fn of_shard(region: &Region, shard: &ShardHandle) -> ShardStatus {
         digest: summary.digest.to_string(),
         digest_at: served.fold.at().sequence.0,
         needs_sync: of_missing(&served, own),
+        sync: served.copying.as_ref().map(|copying| of_copying(region, copying)),
         bytes: served.store.bytes(),
         checkpoint: CheckpointStatus {
             sequence: served.checkpointed.0,
@@ -121,6 +122,20 @@ fn of_shard(region: &Region, shard: &ShardHandle) -> ShardStatus {
             full: shard.log_full(),
         },
         peers: of_peers(region, shard),
+    }
+}
+
+fn of_copying(region: &Region, copying: &Copying) -> SyncStatus {
+    let age = region.core.context().now().mono.since(copying.since);
+    let progress = copying.progress;
+    SyncStatus {
+        from: copying.source.to_string(),
+        cells: progress.cells,
+        of_cells: progress.of_cells,
+        bytes: progress.bytes,
+        of_bytes: progress.of_bytes,
+        age,
+        left: progress.left(age),
     }
 }
 

@@ -25,6 +25,7 @@ pub mod header;
 pub mod history;
 pub mod hlc;
 mod ids;
+pub mod image;
 pub mod lease;
 pub mod limits;
 pub mod link;

@@ -219,6 +219,22 @@ impl Writer {
         self.flights.send_all_again();
     }
 
+    /// Input: the store continues with another one's contents at `fold`, and has not read what lies
+    /// between. Whether the messages in flight count is not known any more. Another barrier comes
+    /// before the next write.
+    pub fn handle_skip(&mut self, fold: &Fold) {
+        self.read = fold.at().sequence;
+        self.builder.stamps.observe_all(fold);
+        self.barriers = Barriers::new();
+        while !self.flights.is_empty() {
+            self.builder.stamps.bind(self.flights.get(0).highest);
+            for write in self.end(0).writes {
+                let version = write.version.clone();
+                self.settle(write, Outcome::Unknown { version });
+            }
+        }
+    }
+
     /// Input: a publish was acknowledged. The message counts only once it is read back.
     pub fn handle_published(&mut self, message_id: MessageId, sequence: Sequence) {
         self.note_answer();

@@ -139,6 +139,8 @@ pub struct ShardStatus {
     /// The regions whose changes are missing until a sync brings them.
     #[serde(deserialize_with = "bounded::list::<_, _, 128>")]
     pub needs_sync: Vec<MissingChanges>,
+    /// The copy of a store that is under way; null if there is none.
+    pub sync: Option<SyncStatus>,
     /// Memory of the cells, in bytes.
     pub bytes: u64,
     /// Its checkpoint.
@@ -208,6 +210,29 @@ pub struct MissingChanges {
     /// Why they are missing.
     #[serde(deserialize_with = "bounded::text")]
     pub reason: String,
+}
+
+/// A copy of a store that is under way.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct SyncStatus {
+    /// The agent that it is copied from.
+    #[serde(deserialize_with = "bounded::name")]
+    pub from: String,
+    /// Number of cells copied.
+    pub cells: u64,
+    /// About how many cells there are.
+    pub of_cells: u64,
+    /// Memory of the copied cells, in bytes.
+    pub bytes: u64,
+    /// About how much memory all cells take, in bytes.
+    pub of_bytes: u64,
+    /// Its age, in milliseconds.
+    #[serde(rename = "age_ms", with = "Millis")]
+    pub age: Duration,
+    /// The time left at the rate so far, in milliseconds; null before the first cell.
+    #[serde(rename = "left_ms", with = "MaybeMillis")]
+    pub left: Option<Duration>,
 }
 
 /// The checkpoint of a shard.

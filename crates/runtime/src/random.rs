@@ -16,6 +16,14 @@ pub fn bits() -> Result<u64, NoRandomness> {
     getrandom::u64().map_err(NoRandomness)
 }
 
+/// A seed of 128 new random bits.
+///
+/// # Errors
+/// [`NoRandomness`].
+pub fn seed() -> Result<u128, NoRandomness> {
+    Ok(u128::from(bits()?) << 64 | u128::from(bits()?))
+}
+
 /// The identifier of one run of one process, never stored, never reused (design.md section 4).
 ///
 /// # Errors

@@ -27,7 +27,7 @@ pub use access::{
     BucketRights, Buckets, CallerSettings, DoorSettings, InvalidTokenHash, Role, TlsSettings, TokenHash,
 };
 pub use address::{Address, Endpoint, InvalidAddress, Listen, NatsServer};
-pub use agent::{AgentSettings, MemoryLimits};
+pub use agent::{AgentSettings, MemoryLimits, SyncSettings};
 pub use document::Document;
 pub use environment::{Environment, RESERVED, RESERVED_PREFIX};
 pub use error::{Fault, Place, SettingsError};

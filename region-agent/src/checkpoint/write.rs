@@ -48,6 +48,17 @@ impl CheckpointFile {
 }
 
 impl Transaction<'_> {
+    /// Removes every cell of the earlier checkpoints.
+    ///
+    /// # Errors
+    /// [`CheckpointError`] if the file can't be written.
+    pub fn clear(&mut self) -> Result<(), CheckpointError> {
+        let deleted = self.transaction.delete_table(CELLS);
+        deleted.map_err(|error| at(&self.file.path, error))?;
+        self.rows = Rows::default();
+        Ok(())
+    }
+
     /// Writes one part of the store's checkpoint.
     ///
     /// # Errors

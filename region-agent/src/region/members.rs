@@ -82,10 +82,27 @@ pub async fn watch_members(region: Region, stop: CancellationToken) -> Result<()
         };
         let Some(event) = event else { return Ok(()) };
         let changes = region.roster().members.note(&event);
+        note_agents(&region);
         for change in changes {
             tell(&region, &change);
         }
     }
+}
+
+/// Passes the names of the other agents to the shards.
+fn note_agents(region: &Region) {
+    let context = region.context();
+    let own = &context.process.settings.process.name;
+    let agents: Vec<_> = {
+        let roster = region.roster();
+        let agents = roster.members.of(Role::Agent).map(|(name, _)| name);
+        agents.filter(|name| *name != own).cloned().collect()
+    };
+    context.other_agents.send_if_modified(|held| {
+        let changed = *held != agents;
+        *held = agents;
+        changed
+    });
 }
 
 fn tell(region: &Region, change: &MemberChange) {

@@ -103,16 +103,16 @@ impl ShardTask {
             return;
         };
         let shared = Arc::clone(&self.shared);
-        let fold = {
+        let (fold, replaces) = {
             let mut served = shared.write();
             served.store.begin_checkpoint();
             served.reach = Some(served.fold.at());
-            served.fold.clone()
+            (served.fold.clone(), served.store.replaces_checkpoint())
         };
         let known = self.follow.known_positions();
         let early = planted::is(Planted::CheckpointLate).then(|| parts(&shared).collect());
         self.checkpointing.running = Some(blocking::spawn(move || {
-            checkpoint(&shared, file, &fold, &known, early)
+            checkpoint(&shared, file, (&fold, &known), replaces, early)
         }));
     }
 
@@ -198,12 +198,13 @@ impl ShardTask {
 }
 
 /// Writes a checkpoint. The fold was taken first. Now the cells follow, then the position up to
-/// which their effects may reach. `early` has the cells of [`Planted::CheckpointLate`].
+/// which their effects may reach. If it `replaces` the earlier ones, their cells go. `early` has the
+/// cells of [`Planted::CheckpointLate`].
 fn checkpoint(
     shared: &Shared,
     mut file: CheckpointFile,
-    fold: &Fold,
-    known: &[Anchor],
+    (fold, known): (&Fold, &[Anchor]),
+    replaces: bool,
     early: Option<Vec<Vec<StoredCell>>>,
 ) -> Done {
     let late = early.is_some().then(|| shared.read().fold.clone());
@@ -211,6 +212,9 @@ fn checkpoint(
     let at = fold.at();
     let result = file.unpanicked(|file| {
         let mut transaction = file.begin(fold, known)?;
+        if replaces {
+            transaction.clear()?;
+        }
         for part in early.into_iter().flatten().chain(parts(shared)) {
             transaction.write(&part)?;
         }

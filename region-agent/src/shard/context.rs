@@ -6,6 +6,7 @@ use isthmus_door::Aside;
 use isthmus_log::nats::ConnectionState;
 use isthmus_log::{Ports, ServerClock};
 use isthmus_replication::coordinates::WriterId;
+use isthmus_replication::names::ProcessName;
 use isthmus_replication::time::{Now, Wall};
 use isthmus_runtime::Process;
 use isthmus_runtime::settings::{AgentSettings, LogSettings};
@@ -42,6 +43,8 @@ pub struct Context {
     pub server_clock: ServerClock,
     /// Whether the region's NATS is connected.
     pub connection: watch::Receiver<ConnectionState>,
+    /// The other live agents of the region.
+    pub other_agents: watch::Sender<Vec<ProcessName>>,
 }
 
 impl Context {
@@ -56,6 +59,12 @@ impl Context {
     pub fn retention(&self) -> u64 {
         let (started, now) = (&self.process.settings.process.log, self.process.current());
         kept(started, &now.process.log)
+    }
+
+    /// The bytes per second of a copy, by the current settings.
+    #[must_use]
+    pub fn sync_rate(&self) -> u64 {
+        self.process.current().sync.rate.0
     }
 
     /// The time by which a reader of `served` sees values as expired.

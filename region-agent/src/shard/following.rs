@@ -76,6 +76,7 @@ impl ShardTask {
                 Step::Rewind { fold, through } => {
                     self.marks.rewind(through);
                     self.writer.handle_rewind(&fold);
+                    self.copying.note_rewind();
                     let served = &mut *self.shared.write();
                     served.fold = *fold;
                     served.reach = None;

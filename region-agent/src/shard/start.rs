@@ -19,6 +19,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinError;
 
 use super::checkpointing::Checkpointing;
+use super::copying::Copying;
 use super::marks::Marks;
 use super::task::{Conditions, ShardTask};
 use super::traces::Slow;
@@ -122,13 +123,13 @@ fn assemble(
 ) -> Result<ShardTask, NoRandomness> {
     let (writer, follow) = {
         let served = shared.read();
-        let writer = Writer::new(&served.fold, context.run, seed()?);
+        let writer = Writer::new(&served.fold, context.run, random::seed()?);
         let follow = Follow::new(Start {
             fold: &served.fold,
             known_positions: taken_up.known_positions,
             serve_from: taken_up.serve_from,
             writer: context.run,
-            seed: seed()?,
+            seed: random::seed()?,
         });
         (writer, follow)
     };
@@ -149,6 +150,7 @@ fn assemble(
         appends: FuturesUnordered::new(),
         follow,
         asking: None,
+        copying: Copying::default(),
         digests: Digests::default(),
         marks: Marks::default(),
         voids: Voids::default(),
@@ -159,8 +161,4 @@ fn assemble(
         context,
         log,
     })
-}
-
-fn seed() -> Result<u128, NoRandomness> {
-    Ok(u128::from(random::bits()?) << 64 | u128::from(random::bits()?))
 }

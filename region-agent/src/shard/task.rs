@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use super::appends::Appended;
 use super::checkpointing::Checkpointing;
 use super::context::Context;
+use super::copying::Copying;
 use super::following::{Asking, answer};
 use super::marks::Marks;
 use super::traces::Slow;
@@ -51,6 +52,7 @@ pub(super) struct ShardTask {
     pub(super) follow: Follow,
     /// The pending query of the follow machine.
     pub(super) asking: Option<Asking>,
+    pub(super) copying: Copying,
     pub(super) digests: Digests,
     pub(super) marks: Marks,
     pub(super) voids: Voids,
@@ -77,6 +79,7 @@ impl ShardTask {
             tokio::select! {
                 () = stop.cancelled() => break,
                 read = next_message(&mut self.reader), if reads => self.read(read),
+                answer = self.copying.answer() => self.part_received(answer),
                 (number, answer) = answer(&mut self.asking) => {
                     self.follow(|follow, now, fold| follow.handle_answer(now, fold, number, answer));
                 }
@@ -96,6 +99,7 @@ impl ShardTask {
         let now = self.context.now();
         self.writer.handle_timeout(now);
         self.drive_follow(now).await;
+        self.drive_copy(now);
         if *self.phase() == Phase::Serving {
             self.publish(now).await;
         }
@@ -135,6 +139,9 @@ impl ShardTask {
     }
 
     async fn command(&mut self, command: Command) {
+        if let Command::Image(request, reply) = command {
+            return self.give_part(&request, reply);
+        }
         if !matches!(self.phase(), Phase::Serving | Phase::LostBefore) {
             return;
         }
@@ -142,6 +149,7 @@ impl ShardTask {
             Command::Mark => self.append_mark().await,
             Command::Membership(membership) => self.append_membership(membership).await,
             Command::Doubt(doubt) => self.follow(|follow, now, fold| follow.handle_doubt(now, fold, *doubt)),
+            Command::Image(..) => {}
         }
     }
 
@@ -155,7 +163,8 @@ impl ShardTask {
         let writer = self.writer.poll_timeout().map(|(at, _)| at);
         let writer = writer.filter(|_| *self.phase() == Phase::Serving);
         let follow = self.follow.poll_timeout(now).map(|(at, _)| at);
-        let due = writer.into_iter().chain(follow);
+        let copy = self.copying.poll_timeout();
+        let due = writer.into_iter().chain(follow).chain(copy);
         due.fold(tick, Mono::min)
     }
 }

@@ -101,6 +101,22 @@ impl Running {
         .await
     }
 
+    /// Stops an agent of a region, and keeps it down.
+    ///
+    /// # Errors
+    /// When it still runs after a while.
+    pub async fn agent_down(&self, region: &str, name: &str) -> anyhow::Result<()> {
+        self.lab(&["down", &format!("{name}@{region}")])?;
+        until(&format!("{name} of {region} is down"), DOWN_WITHIN, || async {
+            let now = self.now()?;
+            let agents = now["regions"][region]["agents"].as_array();
+            let is_down = |agent: &Value| agent["name"] == name && agent["pid"] == 0;
+            ensure!(agents.into_iter().flatten().any(is_down), "it still runs");
+            Ok(())
+        })
+        .await
+    }
+
     /// The `/v1/status` of each gateway of a region that answers.
     pub async fn statuses(&self, region: &str) -> Vec<Value> {
         let said = self.gateway_texts(region, "/v1/status").await;

@@ -1,6 +1,7 @@
 //! Starts and heals the faults of a world.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use isthmus_log::memory::Servers;
@@ -9,7 +10,7 @@ mod tails;
 
 use self::tails::Tails;
 use crate::network::Path;
-use crate::node::Role;
+use crate::node::{Machine, Role};
 use crate::plan::{Fault, LOSSES, Plan};
 use crate::site::Site;
 use crate::trace;
@@ -138,6 +139,18 @@ impl Faults {
                 let down = millis(world, 50..2_000);
                 world.kill(slot, down);
                 return flip(world, slot);
+            }
+            Fault::Wipe => {
+                let Some(slot) = self.any_slot(world, Some(Role::Agent)) else {
+                    return false;
+                };
+                if !world.has_another_server(slot) {
+                    return false;
+                }
+                say(world, fault, &world.slots[slot].machine.name.clone());
+                let down = millis(world, 50..2_000);
+                world.kill(slot, down);
+                return std::fs::remove_dir_all(data_of(&world.slots[slot].machine)).is_ok();
             }
             Fault::Pause => {
                 let Some(slot) = self.any_slot(world, None) else {
@@ -365,6 +378,7 @@ impl Faults {
             "stream_missing" => has(Fault::Election) || has(Fault::StreamsDeleted),
             "log_unreadable" => has(Fault::StreamsDeleted),
             "checkpoint_failed" => has(Fault::DiskFull),
+            "needs_sync" => has(Fault::Wipe),
             "undecodable" | "changes_missing" => has(Fault::Garble),
             // A step alone is within what is allowed, and so is drift alone.
             "clock_ahead" | "lane_held" => {
@@ -420,12 +434,16 @@ fn step_nats_clock(world: &World, site: usize, micros: Option<i64>) {
     }
 }
 
+/// The folder of an agent's checkpoints.
+fn data_of(machine: &Machine) -> PathBuf {
+    machine.settings.with_file_name(format!("data-{}", machine.name))
+}
+
 /// Flips one bit in the checkpoint of an agent that is down.
 fn flip(world: &mut World, slot: usize) -> bool {
     let machine = &world.slots[slot].machine;
     let shard = &world.shards[0];
-    let folder = machine.settings.with_file_name(format!("data-{}", machine.name));
-    let path = folder.join(format!("{}-{}.redb", shard.group, shard.partition));
+    let path = data_of(machine).join(format!("{}-{}.redb", shard.group, shard.partition));
     let Ok(mut bytes) = std::fs::read(&path) else {
         return false;
     };

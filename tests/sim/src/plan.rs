@@ -65,6 +65,8 @@ pub enum Fault {
     BitFlip,
     /// A log has little room.
     SmallLog,
+    /// An agent is killed and loses its disk, while another agent of its region serves.
+    Wipe,
 }
 
 /// A fault has no such name.
@@ -81,7 +83,7 @@ impl UnknownName {
 
 impl Fault {
     /// All kinds of faults.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::Kill,
         Self::Vanish,
         Self::Pause,
@@ -108,6 +110,7 @@ impl Fault {
         Self::NatsClockDrift,
         Self::BitFlip,
         Self::SmallLog,
+        Self::Wipe,
     ];
 
     /// Parses a name.
@@ -148,6 +151,7 @@ impl Fault {
             Self::NatsClockDrift => "nats-clock-drift",
             Self::BitFlip => "bit-flip",
             Self::SmallLog => "small-log",
+            Self::Wipe => "wipe",
         }
     }
 }
@@ -273,13 +277,15 @@ impl Plan {
         }
         let small = faults.contains(&Fault::SmallLog);
         if small {
-            // What a trimmed log has lost would need a sync.
-            faults.retain(|fault| {
-                matches!(
-                    fault,
-                    Fault::SmallLog | Fault::Break | Fault::ClockStep | Fault::LostAnswer
-                )
-            });
+            // What a trimmed log has lost can come from another agent of the region alone.
+            let small = [
+                Fault::SmallLog,
+                Fault::Break,
+                Fault::ClockStep,
+                Fault::LostAnswer,
+                Fault::Wipe,
+            ];
+            faults.retain(|fault| small.contains(fault));
         }
         // More must be written than gets through.
         let narrow = faults.contains(&Fault::Narrow);

@@ -432,6 +432,23 @@ impl World {
         }
     }
 
+    /// Whether another agent of the region serves every shard.
+    pub fn has_another_server(&self, slot: usize) -> bool {
+        let site = self.slots[slot].machine.site;
+        let mut others = self.slots.iter().enumerate().filter(|(index, other)| {
+            *index != slot && other.machine.site == site && !other.paused && other.run.is_some()
+        });
+        others.any(|(_, other)| {
+            let region = other.run.as_ref().and_then(Run::agent);
+            region.is_some_and(|region| {
+                region
+                    .core
+                    .shards()
+                    .all(|shard| shard.served().refusal().is_none())
+            })
+        })
+    }
+
     /// The shards of every running agent.
     pub fn handles(&self) -> Vec<(String, usize, ShardHandle)> {
         let mut handles = Vec::new();

@@ -29,11 +29,17 @@ impl Stamps {
             binding: Hlc::ZERO,
             is_ahead: false,
         };
-        stamps.observe_stamp(fold.highest_stamp());
-        for (_, origin) in fold.origins() {
-            stamps.observe_stamp(origin.highest_stamp);
-        }
+        stamps.observe_all(fold);
         stamps
+    }
+
+    /// Every stamp exceeds those that `fold` has accepted.
+    pub(super) fn observe_all(&mut self, fold: &Fold) {
+        self.limits = limits(fold);
+        self.observe_stamp(fold.highest_stamp());
+        for (_, origin) in fold.origins() {
+            self.observe_stamp(origin.highest_stamp);
+        }
     }
 
     /// The next stamp.

@@ -49,6 +49,9 @@ pub(super) struct AgentFile {
     /// Memory limits.
     #[serde(default)]
     memory: MemoryLimits,
+    /// Copies of stores.
+    #[serde(default)]
+    sync: SyncSettings,
     /// Logs and traces.
     #[serde(default)]
     telemetry: TelemetrySettings,
@@ -76,6 +79,22 @@ impl Default for MemoryLimits {
     }
 }
 
+/// How stores are copied when a log no longer has what is missing (design.md section 10).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct SyncSettings {
+    /// The bytes that this agent receives per second, for each shard, while it copies a store.
+    pub rate: ByteSize,
+}
+
+impl Default for SyncSettings {
+    fn default() -> Self {
+        Self {
+            rate: ByteSize::mib(64),
+        }
+    }
+}
+
 /// `region-agent.yaml`, checked.
 #[derive(Debug, Clone)]
 pub struct AgentSettings {
@@ -87,6 +106,8 @@ pub struct AgentSettings {
     pub data: PathBuf,
     /// Memory limits.
     pub memory: MemoryLimits,
+    /// Copies of stores.
+    pub sync: SyncSettings,
 }
 
 impl Settings for AgentSettings {
@@ -95,6 +116,7 @@ impl Settings for AgentSettings {
         "admin.operators",
         "log.retention",
         "memory",
+        "sync",
         "telemetry.log",
         "drain",
     ];
@@ -118,6 +140,13 @@ impl Settings for AgentSettings {
                 "lower memory.soft or raise memory.hard",
             ));
         }
+        if file.sync.rate.0 == 0 {
+            return Err(document.fault(
+                &["sync", "rate"],
+                "a rate of 0 never copies anything".to_owned(),
+                "raise sync.rate, or leave it out",
+            ));
+        }
         let common = CommonFile {
             set: file.set,
             region: file.region,
@@ -139,6 +168,7 @@ impl Settings for AgentSettings {
             door,
             data,
             memory: file.memory,
+            sync: file.sync,
         })
     }
 
