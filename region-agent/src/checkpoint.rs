@@ -30,6 +30,7 @@ use bytes::Bytes;
 use isthmus_replication::cell::CellId;
 use isthmus_replication::coordinates::{Anchor, MessageId, Sequence};
 use isthmus_replication::fold::{Fold, LogName};
+use isthmus_replication::hlc::Hlc;
 use isthmus_replication::store::HeldCell;
 use isthmus_runtime::private;
 use prost::Message;
@@ -73,6 +74,8 @@ pub struct Loaded {
     pub kept: Vec<Anchor>,
     /// Effects of positions up to here may be included: nothing is served below it.
     pub serve_from: Anchor,
+    /// Tombstones through here were removed.
+    pub reclaimed: Hlc,
     /// Every cell.
     pub cells: Vec<(CellId, HeldCell)>,
 }
@@ -103,6 +106,8 @@ struct Head {
     kept: Vec<u64>,
     #[prost(fixed64, tag = "9")]
     serve_from_id: u64,
+    #[prost(fixed64, tag = "10")]
+    reclaimed: u64,
 }
 
 impl CheckpointFile {
@@ -338,6 +343,7 @@ fn read(
             sequence: Sequence(head.serve_from),
             message_id: MessageId(head.serve_from_id),
         },
+        reclaimed: Hlc::from_bits(head.reclaimed),
         cells: Vec::new(),
     };
     Ok(Read::Whole(Box::new(loaded), rows))

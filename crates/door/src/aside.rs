@@ -142,7 +142,9 @@ impl Shared {
         let entries = suppressed + 1;
         let (severity, kind) = match reason {
             Reason::Conflict => (Severity::Notice, "aside"),
-            Reason::Clock | Reason::TooLate | Reason::Undecodable => (Severity::Warning, "aside"),
+            Reason::Clock | Reason::TooLate | Reason::Undecodable | Reason::Late => {
+                (Severity::Warning, "aside")
+            }
         };
         let text = format!("set aside ({}): see isthmus aside list", reason.as_str());
         let id = format!("{}.{}", entry.shard.group, entry.name());

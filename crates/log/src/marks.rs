@@ -101,7 +101,7 @@ async fn first_mark(
 
 fn read(log: &dyn ChangeLog, shard: &Shard, message: StoredMessage) -> Option<FoundMark> {
     let header = message.header.as_ref().ok()?;
-    let Record::Mark(record) = header.record else {
+    let Record::Mark(record) = header.record.clone() else {
         return None;
     };
     header.body.check(&message.body).ok()?;

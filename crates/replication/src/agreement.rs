@@ -26,7 +26,8 @@ use crate::cell::{CellId, Digest};
 use crate::coordinates::{Life, Position, Shard, WriterId};
 use crate::fold::Fold;
 use crate::names::{ProcessName, RegionName};
-use crate::time::Mono;
+use crate::store::Store;
+use crate::time::{Mono, Wall};
 
 mod codec;
 mod found;
@@ -53,31 +54,45 @@ const STRETCHES: usize = 32;
 /// agents give back what a lost tail held.
 pub const SETTLE: Duration = Duration::from_secs(30);
 
-/// The digests of the parts of a store.
+/// The digests of the parts of a store. They cover values only: regions collect tombstones at
+/// different times.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Parts(Box<[Digest; PARTS]>);
+pub struct Parts {
+    digests: Box<[Digest; PARTS]>,
+    /// The sum of all cells that ever won in each part. A value that comes and goes leaves the
+    /// part's digest as it was.
+    wins: Box<[Digest; PARTS]>,
+}
 
 impl Default for Parts {
     fn default() -> Self {
-        Self(Box::new([Digest::default(); PARTS]))
+        Self {
+            digests: Box::new([Digest::default(); PARTS]),
+            wins: Box::new([Digest::default(); PARTS]),
+        }
     }
 }
 
 impl Parts {
     /// Adds the digest of a cell that was added to the store.
     pub fn add(&mut self, id: &CellId, digest: Digest) {
-        self.0[part_of(id)].add(digest);
+        self.digests[part_of(id)].add(digest);
     }
 
     /// Removes the digest of a cell that was removed from the store.
     pub fn remove(&mut self, id: &CellId, digest: Digest) {
-        self.0[part_of(id)].remove(digest);
+        self.digests[part_of(id)].remove(digest);
+    }
+
+    /// A write of the cell won; `digest` is the cell's now.
+    pub fn note_win(&mut self, id: &CellId, digest: Digest) {
+        self.wins[part_of(id)].add(digest);
     }
 
     /// The digests of all parts, in order.
     #[must_use]
     pub fn all(&self) -> &[Digest; PARTS] {
-        &self.0
+        &self.digests
     }
 }
 
@@ -138,6 +153,7 @@ pub struct Observed {
     /// The number of the newest look.
     newest: u64,
     parts: Option<Parts>,
+    values_after: Wall,
     /// For each part, the number of the look that first found it as it is.
     since: Vec<u64>,
     lives: BTreeMap<RegionName, Life>,
@@ -152,7 +168,9 @@ impl Observed {
     }
 
     /// Observes a store that holds exactly what `included` covers.
-    pub fn observe(&mut self, now: Mono, included: Included, parts: &Parts) {
+    pub fn observe(&mut self, now: Mono, included: Included, store: &Store) {
+        let parts = store.parts();
+        self.values_after = store.compared_after();
         let lives = included.lives();
         if lives != self.lives {
             self.lives = lives;
@@ -162,9 +180,9 @@ impl Observed {
         self.newest += 1;
         match &self.parts {
             Some(before) => {
-                let both = before.all().iter().zip(parts.all());
-                for (since, (before, part)) in self.since.iter_mut().zip(both) {
-                    if before != part {
+                let both = before.wins.iter().zip(parts.wins.iter());
+                for (since, (before, now)) in self.since.iter_mut().zip(both) {
+                    if before != now {
                         *since = self.newest;
                     }
                 }
@@ -191,7 +209,8 @@ impl Observed {
             run,
             looks: self.looks.iter().cloned().collect(),
             since: self.since.iter().map(place).collect(),
-            parts: parts.clone(),
+            digests: parts.digests.clone(),
+            values_after: self.values_after,
         })
     }
 }
@@ -209,7 +228,9 @@ pub struct Sample {
     looks: Vec<Included>,
     /// For each part, the index of the look since which it has not changed.
     since: Vec<u8>,
-    parts: Parts,
+    digests: Box<[Digest; PARTS]>,
+    /// The parts cover only values that expire after this.
+    values_after: Wall,
 }
 
 impl Sample {
@@ -234,7 +255,8 @@ pub fn compare(ours: &Sample, theirs: &Sample) -> impl Iterator<Item = Option<bo
     (0..PARTS).map(|part| {
         let comparable = ours.through()?.covers(theirs.since(part)?)
             && theirs.through()?.covers(ours.since(part)?)
-            && ours.shard == theirs.shard;
-        comparable.then(|| ours.parts.all()[part] == theirs.parts.all()[part])
+            && ours.shard == theirs.shard
+            && ours.values_after == theirs.values_after;
+        comparable.then(|| ours.digests[part] == theirs.digests[part])
     })
 }

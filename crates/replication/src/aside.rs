@@ -79,6 +79,8 @@ pub enum Why {
     Clock,
     /// It reached the log too late.
     TooLate,
+    /// A newer delete may have been collected before it arrived.
+    Late,
     /// It lost to a write that had not seen it.
     Conflict {
         /// The write that won.
@@ -112,11 +114,19 @@ pub enum Reason {
     Undecodable,
     /// See [`Why::Conflict`].
     Conflict,
+    /// See [`Why::Late`].
+    Late,
 }
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 4] = [Self::Clock, Self::TooLate, Self::Undecodable, Self::Conflict];
+    pub const ALL: [Self; 5] = [
+        Self::Clock,
+        Self::TooLate,
+        Self::Undecodable,
+        Self::Conflict,
+        Self::Late,
+    ];
 
     /// The displayed name.
     #[must_use]
@@ -126,6 +136,7 @@ impl Reason {
             Self::TooLate => "too_late",
             Self::Undecodable => "undecodable",
             Self::Conflict => "conflict",
+            Self::Late => "late",
         }
     }
 
@@ -157,6 +168,20 @@ impl Entry {
             content,
         };
         (kept.version.region == log.region).then(|| Self::of_write(log, at, kept))
+    }
+
+    /// The entry for a change that was found in the message of `log` with the timestamp `at`, and
+    /// was not applied because a newer delete may have been collected.
+    #[must_use]
+    pub fn of_late(log: &LogName, at: Wall, id: CellId, cell: Cell) -> Self {
+        let kept = KeptWrite {
+            why: Why::Late,
+            id,
+            version: cell.version,
+            expires_at: cell.expires_at,
+            content: cell.content,
+        };
+        Self::of_write(log, at, kept)
     }
 
     fn of_write(log: &LogName, at: Wall, kept: KeptWrite) -> Self {
@@ -200,6 +225,7 @@ impl Entry {
                 Why::Clock => Reason::Clock,
                 Why::TooLate => Reason::TooLate,
                 Why::Conflict { .. } => Reason::Conflict,
+                Why::Late => Reason::Late,
             },
         }
     }

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use xxhash_rust::xxh3::Xxh3Default;
 
+use crate::hlc::Hlc;
 use crate::limits;
 use crate::names::{BucketName, Key};
 use crate::planted::{self, Planted};
@@ -165,6 +166,24 @@ impl Cell {
     #[must_use]
     pub fn overwrites_unseen(&self, loser: &Version) -> bool {
         self.version.writer != loser.writer && !self.seen.covers(loser)
+    }
+
+    /// The collected floor from which the cell counts as absent: a tombstone's stamp, or the later
+    /// one of a value's stamp and expiry. None for a value without expiry.
+    #[must_use]
+    pub fn absent_from(&self) -> Option<Hlc> {
+        let stamp = self.version.hlc;
+        match (&self.content, self.expires_at) {
+            (Content::Tombstone, _) => Some(stamp),
+            (_, Some(at)) => Some(stamp.max(Hlc::at(at))),
+            (_, None) => None,
+        }
+    }
+
+    /// Whether the cell counts as absent at this collected floor.
+    #[must_use]
+    pub fn is_absent_at(&self, floor: Hlc) -> bool {
+        self.absent_from().is_some_and(|from| from <= floor)
     }
 
     /// Drops the bytes of a value and keeps version and hash.

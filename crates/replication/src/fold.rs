@@ -21,12 +21,13 @@
 
 use std::collections::BTreeMap;
 
-use crate::coordinates::{Anchor, Cursor, Life, MessageId, Position, Sequence, Shard};
+use crate::coordinates::{Anchor, Cursor, Life, MessageId, Position, Sequence, Shard, WriterId};
 use crate::header::{
     Barrier, Header, HeaderError, Kind, LifeRecord, Lineage, Local, MarkRecord, Membership, Range, Record,
     Standing,
 };
 use crate::hlc::Hlc;
+use crate::limits;
 use crate::names::{RegionName, SetName};
 use crate::planted::{self, Planted};
 use crate::time::Wall;
@@ -78,6 +79,21 @@ pub struct Fold {
     recent: Recent,
     origins: BTreeMap<RegionName, Origin>,
     lost_before: bool,
+    collected: Hlc,
+    /// The runs of the agents that the newest mark names.
+    agents: Vec<WriterId>,
+    restoring: Option<Restoring>,
+}
+
+/// Writes of a lost tail that may still be given back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Restoring {
+    /// The admission floor at the fork.
+    floor: Hlc,
+    /// The runs of the agents that have not given back everything.
+    agents: Vec<WriterId>,
+    /// Nobody is waited for after this, by the log's clock.
+    until: Wall,
 }
 
 /// What a fold knows about another region's log.
@@ -91,6 +107,8 @@ pub struct Origin {
     pub highest_stamp: Hlc,
     /// When that log stored its newest own record at the cursor, by its own clock.
     pub appended: Wall,
+    /// That log's own admission floor at the cursor: it accepts nothing at or below it after that.
+    pub admission_floor: Hlc,
     /// The position through which nothing is missing: the cursor, unless a gap was accepted. None
     /// if the first range was a gap.
     pub whole: Option<Cursor>,
@@ -132,6 +150,9 @@ impl Fold {
             recent: Recent::default(),
             origins: BTreeMap::new(),
             lost_before: false,
+            collected: Hlc::ZERO,
+            agents: Vec::new(),
+            restoring: None,
         }
     }
 
@@ -208,6 +229,50 @@ impl Fold {
             .max(self.recent.forgotten())
     }
 
+    /// The stamp at or below which this log accepts no more changes of its own region: the
+    /// admission floor, or that at the fork while agents may still give back what a lost tail held.
+    #[must_use]
+    pub fn own_floor(&self) -> Hlc {
+        let restoring = self.restoring.as_ref().map(|restoring| restoring.floor);
+        let floor = self.admission_floor();
+        restoring.map_or(floor, |at_fork| at_fork.min(floor))
+    }
+
+    /// The stamp at or below which this log can accept no more changes, whatever region they come
+    /// from: the least of the admission floors of all members, as of their cursors here
+    /// (docs/decisions/0023-floors.md). Zero while a member's is not known. A fenced region holds
+    /// no floor.
+    #[must_use]
+    pub fn floor(&self) -> Hlc {
+        let floors = self.floors().map(|(_, floor)| floor);
+        floors.min().unwrap_or(Hlc::ZERO)
+    }
+
+    /// The admission floor of each member that is not fenced, as of its cursor here.
+    pub fn floors(&self) -> impl Iterator<Item = (&RegionName, Hlc)> {
+        let membership = self.membership.iter();
+        let members = membership.flat_map(|membership| {
+            let members = membership.members.iter();
+            members.filter(|member| !membership.fenced.contains(member))
+        });
+        members.map(|member| {
+            let floor = match self.origins.get(member) {
+                Some(origin) if planted::is(Planted::CollectedByCursors) => origin.highest_stamp,
+                _ if *member == self.log.region => self.own_floor(),
+                Some(origin) if !origin.needs_sync() => origin.admission_floor,
+                _ => Hlc::ZERO,
+            };
+            (member, floor)
+        })
+    }
+
+    /// The stamp through which tombstones are collected: [`Fold::floor`] at the newest mark that
+    /// was accepted. It never goes back, unless the fold does.
+    #[must_use]
+    pub fn collected(&self) -> Hlc {
+        self.collected
+    }
+
     fn clock(&self) -> crate::header::ClockLimits {
         self.membership
             .as_ref()
@@ -261,7 +326,7 @@ impl Fold {
         }
         self.check_token(&header.record, message.token)?;
         if let Record::Life(record) = &header.record {
-            return self.life(record);
+            return self.life(record, message.timestamp);
         }
         let life = self.lineage.current().ok_or(Void::NoLife)?;
         match &header.record {
@@ -295,9 +360,16 @@ impl Fold {
         if right { Ok(()) } else { Err(Void::WrongToken) }
     }
 
-    fn life(&mut self, record: &LifeRecord) -> Result<Accepted, Void> {
+    fn life(&mut self, record: &LifeRecord, timestamp: Wall) -> Result<Accepted, Void> {
         if !self.lineage.begin(record.link) {
             return Err(Void::LifeNotCurrent);
+        }
+        if record.link.parent.is_some() {
+            self.restoring = Some(Restoring {
+                floor: self.own_floor(),
+                agents: self.agents.clone(),
+                until: timestamp.after(limits::RESTORE_HOLDS_FLOOR),
+            });
         }
         self.lost_before = record.lost_before || self.lost_before && record.link.fork != Sequence::NONE;
         Ok(Accepted::Life(record.link))
@@ -343,6 +415,9 @@ impl Fold {
         }
         self.recent.note(local.lowest_stamp, local.message_id);
         self.advance(local.highest_stamp, timestamp);
+        if let Some(restoring) = self.restoring.as_mut().filter(|_| ended) {
+            restoring.agents.retain(|agent| *agent != local.writer);
+        }
         Ok(Accepted::Restored { local: *local, ended })
     }
 
@@ -387,8 +462,12 @@ impl Fold {
             },
             timestamp,
         )?;
+        self.agents.clone_from(&mark.agents);
+        let waits = |restoring: &mut Restoring| !restoring.agents.is_empty() && timestamp < restoring.until;
+        self.restoring = self.restoring.take_if(waits);
         self.last_mark = Some((mark.described.sequence, mark.hlc));
-        Ok(Accepted::Mark(*mark))
+        self.collected = self.collected.max(self.floor());
+        Ok(Accepted::Mark(mark.clone()))
     }
 
     fn new_membership(&mut self, message_id: MessageId, membership: &Membership) -> Result<Accepted, Void> {
@@ -429,6 +508,9 @@ impl Fold {
         let highest_stamp = held.map_or(range.highest_stamp, |origin| {
             origin.highest_stamp.max(range.highest_stamp)
         });
+        let admission_floor = held.map_or(range.admission_floor, |origin| {
+            origin.admission_floor.max(range.admission_floor)
+        });
         let appended = Wall::from_micros(header.stages.appended);
         self.origins.insert(
             range.origin.clone(),
@@ -436,6 +518,7 @@ impl Fold {
                 cursor,
                 lineage: range.lineage.clone(),
                 highest_stamp,
+                admission_floor,
                 appended,
                 whole,
             },

@@ -23,6 +23,7 @@ use std::time::Duration;
 use crate::cell::CellId;
 use crate::coordinates::{Anchor, Shard, WriterId};
 use crate::fold::Fold;
+use crate::hlc::Hlc;
 use crate::store::Store;
 
 mod codec;
@@ -33,7 +34,7 @@ mod tests;
 mod wire;
 
 pub use codec::{InvalidPart, InvalidRequest};
-pub use copier::{Answer, Copier, Event, Request};
+pub use copier::{Copier, Event, PartAnswer, Request};
 pub use source::{Source, answer};
 
 /// Bytes of cells in one part between agents.
@@ -57,6 +58,8 @@ pub struct PartRequest {
     pub begun: Option<History>,
     /// The part begins after this cell; none begins with the first one.
     pub after: Option<CellId>,
+    /// The collected floor of what was begun: the source keeps the tombstones above it meanwhile.
+    pub floor: Hlc,
 }
 
 /// Identifies a stretch of a source's life in which its store only moved forward.
@@ -110,7 +113,8 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// The time left if it goes on as in the time that it `took` so far; none before the first cell.
+    /// The time left if it goes on as in the time that it `took` so far; none before the first
+    /// cell.
     #[must_use]
     pub fn left(&self, took: Duration) -> Option<Duration> {
         let rest = self.of_bytes.saturating_sub(self.bytes);

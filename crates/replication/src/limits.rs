@@ -35,6 +35,11 @@ pub const KEPT_MARKS: usize = 64;
 pub const LANDMARKS: usize = 64;
 /// See [`LANDMARKS`].
 pub const MARKS_PER_LANDMARK: u64 = 4;
+/// Agents that a mark names.
+pub const MARK_AGENTS: usize = 64;
+/// After a lost tail, the floor of a log stays where it was at the fork for at most this long by
+/// the log's clock, while agents may still give back what the tail held.
+pub const RESTORE_HOLDS_FLOOR: Duration = Duration::from_secs(3600);
 /// Messages whose digests an agent keeps to answer a mark.
 pub const KEPT_DIGESTS: usize = 4096;
 /// A mark is appended this often (design.md section 5).

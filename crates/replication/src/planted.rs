@@ -51,11 +51,13 @@ pub enum Planted {
     /// Agents do not give back their writes from a lost tail if a peer was the first to notice the
     /// loss.
     DoubtGivesNothingBack,
+    /// Tombstones are collected once every region has them, although an older put may still arrive.
+    CollectedByCursors,
 }
 
 impl Planted {
     /// All of them.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::TieRule,
         Self::AcknowledgedEarly,
         Self::RangeRule,
@@ -77,6 +79,7 @@ impl Planted {
         Self::SeenByRegion,
         Self::SweptByOwnClock,
         Self::DoubtGivesNothingBack,
+        Self::CollectedByCursors,
     ];
 
     /// Its name on the simulator's command line.
@@ -104,6 +107,7 @@ impl Planted {
             Self::SeenByRegion => "seen-by-region",
             Self::SweptByOwnClock => "swept-by-own-clock",
             Self::DoubtGivesNothingBack => "doubt-gives-nothing-back",
+            Self::CollectedByCursors => "collected-by-cursors",
         }
     }
 }

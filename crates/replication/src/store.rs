@@ -10,10 +10,13 @@
 //! above its own are removed, whatever its content. (Only a tombstone is meaningful there; covering
 //! by version alone makes the result independent of order.) The digest is updated with each cell.
 //!
-//! Invariants: the cells, their number and the digest are a function of the set of applied changes,
-//! independent of their order and repetition. Expiry and sweeping change none of the three. The
-//! dirty cells and the cells of the running checkpoint are together everything that differs from
-//! the newest checkpoint.
+//! Tombstones and expired values at or below the collected floor count as absent, and are removed a
+//! while later ([`collection`](Store::collect)).
+//!
+//! Invariants: the cells, their number and the digest are a function of the set of applied changes
+//! and the collected floor, independent of the changes' order and repetition. Expiry, sweeping and
+//! removal change none of the three. The dirty cells and the cells of the running checkpoint are
+//! together everything that differs from the newest checkpoint.
 //!
 //! Failure cases: a checkpoint may have a covered cell beside the one that covers it, since its
 //! parts are taken one after another. [`Store::load`] follows the same rule as [`Store::apply`], so
@@ -31,6 +34,7 @@ use crate::version::Version;
 
 mod checkpoint;
 mod codec;
+mod collection;
 mod listing;
 mod restore;
 #[cfg(test)]
@@ -41,6 +45,8 @@ pub use checkpoint::StoredCell;
 pub use codec::InvalidStored;
 pub(crate) use codec::{content_from_parts, content_to_parts};
 pub use listing::{Listed, Page};
+
+use collection::Collection;
 
 /// A cell in a store.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,6 +74,9 @@ pub enum Applied {
     Same,
     /// Two contents with one version: a writer identifier was reused.
     Clash,
+    /// The change is at or below the collected floor, and its cell is absent: a newer delete may
+    /// have been collected. It is not applied.
+    Late(Box<Cell>),
 }
 
 /// A write that was overwritten unseen: a true conflict (design.md section 4).
@@ -91,7 +100,7 @@ impl Applied {
     pub fn into_conflict(self) -> Option<Conflict> {
         match self {
             Self::Won { conflict } | Self::Superseded { conflict } => conflict,
-            Self::Same | Self::Clash => None,
+            Self::Same | Self::Clash | Self::Late(_) => None,
         }
     }
 }
@@ -101,30 +110,43 @@ impl Applied {
 pub struct Store {
     cells: BTreeMap<CellId, HeldCell>,
     buckets: BTreeSet<BucketName>,
+    /// The number of cells that are not collected.
+    present: u64,
+    /// Of the cells that are not collected.
     digest: Digest,
+    /// Of the values that expire after `compared_after`.
     parts: Parts,
+    compared_after: Wall,
+    collection: Collection,
     bytes: u64,
     expiries: BTreeSet<(Wall, CellId)>,
     checkpoint: checkpoint::Checkpoint,
 }
 
 impl Store {
-    /// The number of cells, tombstones included.
+    /// The number of cells, tombstones included, without those that are collected.
     #[must_use]
     pub fn cells(&self) -> u64 {
-        self.cells.len() as u64
+        self.present
     }
 
-    /// The digest of all cells in normal form.
+    /// The digest of all cells in normal form, without those that are collected.
     #[must_use]
     pub fn digest(&self) -> Digest {
         self.digest
     }
 
-    /// The digests of the store's parts, which regions compare.
+    /// The digests of the store's parts, which regions compare. They cover only values that expire
+    /// after [`Store::compared_after`], because regions collect tombstones at different times.
     #[must_use]
     pub fn parts(&self) -> &Parts {
         &self.parts
+    }
+
+    /// See [`Store::parts`].
+    #[must_use]
+    pub fn compared_after(&self) -> Wall {
+        self.compared_after
     }
 
     /// An upper estimate of the memory that the cells take, in bytes: names, values and a fixed
@@ -134,10 +156,17 @@ impl Store {
         self.bytes
     }
 
-    /// The cell of that name, with any content.
+    /// The cell of that name, with any content. None if it is collected.
     #[must_use]
     pub fn held(&self, id: &CellId) -> Option<&HeldCell> {
-        self.cells.get(id)
+        let held = self.cells.get(id);
+        held.filter(|held| !self.collection.is_absent(&held.cell))
+    }
+
+    /// The number of cells in memory, with those that are collected.
+    #[must_use]
+    pub fn cells_in_memory(&self) -> u64 {
+        self.cells.len() as u64
     }
 
     /// The cell of a plain value. GET answers from it, with [`Cell::live_value`] at the reader's
@@ -154,7 +183,17 @@ impl Store {
             let unseen = newer.overwrites_unseen(&change.version);
             return superseded(newer.version.clone(), change, unseen);
         }
+        if self.is_absent(&change.id) {
+            if self.collection.is_late(change.version.hlc) {
+                return Applied::Late(Box::new(change.into_cell().1));
+            }
+            self.take(&change.id);
+        }
         self.win(change, applied_at)
+    }
+
+    fn is_absent(&self, id: &CellId) -> bool {
+        self.held(id).is_none()
     }
 
     /// Merges a local write at its place in its own region's log, over the cells as they were
@@ -167,6 +206,9 @@ impl Store {
         if let Some(newer) = self.newer_than(&change.id, &change) {
             let unseen = newer.version.writer != change.version.writer;
             return superseded(newer.version.clone(), change, unseen);
+        }
+        if self.is_absent(&change.id) {
+            self.take(&change.id);
         }
         self.win(change, applied_at)
     }
@@ -213,7 +255,14 @@ impl Store {
             let Some((_, id)) = self.expiries.pop_first() else {
                 break;
             };
+            let is_compared = self
+                .cells
+                .get(&id)
+                .is_some_and(|held| self.is_compared(&held.cell));
             if let Some(held) = self.cells.get_mut(&id) {
+                if is_compared {
+                    self.parts.remove(&id, held.cell.digest(&id));
+                }
                 self.bytes -= weight(&id, &held.cell);
                 held.cell.sweep();
                 self.bytes += weight(&id, &held.cell);
@@ -240,7 +289,7 @@ impl Store {
 
     /// The newer write that supersedes `change`.
     fn newer_than(&self, id: &CellId, change: &Change) -> Option<&Cell> {
-        let held = self.cells.get(id).map(|held| &held.cell);
+        let held = self.held(id).map(|held| &held.cell);
         let cover = self.cover(id).filter(|cover| cover.version >= change.version);
         cover.or_else(|| held.filter(|held| held.version > change.version))
     }
@@ -261,7 +310,10 @@ impl Store {
             was_applied_at
         };
         if let Some(cell) = held {
-            self.put(id.clone(), cell, newest_at);
+            let digest = self.put(id.clone(), cell, newest_at);
+            if matches!(merged, Merged::Won { .. } | Merged::Clash) {
+                self.parts.note_win(&id, digest);
+            }
         }
         if dirty {
             self.checkpoint.touch(id.clone());
@@ -301,8 +353,14 @@ impl Store {
     fn take(&mut self, id: &CellId) -> Option<HeldCell> {
         let held = self.cells.remove(id)?;
         let digest = held.cell.digest(id);
-        self.digest.remove(digest);
-        self.parts.remove(id, digest);
+        if !self.collection.is_absent(&held.cell) {
+            self.digest.remove(digest);
+            self.present -= 1;
+        }
+        if self.is_compared(&held.cell) {
+            self.parts.remove(id, digest);
+        }
+        self.collection.remove(id, &held.cell);
         self.bytes -= weight(id, &held.cell);
         if let Some(at) = held.cell.expires_at {
             self.expiries.remove(&(at, id.clone()));
@@ -310,7 +368,8 @@ impl Store {
         Some(held)
     }
 
-    fn put(&mut self, mut id: CellId, cell: Cell, applied_at: Wall) {
+    /// Adds a cell to the map and to all counts and digests. Returns its digest.
+    fn put(&mut self, mut id: CellId, cell: Cell, applied_at: Wall) -> Digest {
         match self.buckets.get(&id.bucket) {
             Some(bucket) => id.bucket = bucket.clone(),
             None => {
@@ -318,13 +377,20 @@ impl Store {
             }
         }
         let digest = cell.digest(&id);
-        self.digest.add(digest);
-        self.parts.add(&id, digest);
+        if !self.collection.is_absent(&cell) {
+            self.digest.add(digest);
+            self.present += 1;
+        }
+        if self.is_compared(&cell) {
+            self.parts.add(&id, digest);
+        }
+        self.collection.add(&id, &cell);
         self.bytes += weight(&id, &cell);
         if let (Some(at), Content::Value { .. }) = (cell.expires_at, &cell.content) {
             self.expiries.insert((at, id.clone()));
         }
         self.cells.insert(id, HeldCell { cell, applied_at });
+        digest
     }
 }
 

@@ -115,6 +115,10 @@ pub struct Header {
     pub lost_before: bool,
     #[prost(fixed64, tag = "24")]
     pub previous_id: u64,
+    #[prost(fixed64, tag = "26")]
+    pub admission_floor: u64,
+    #[prost(fixed64, repeated, tag = "27")]
+    pub agents: Vec<u64>,
 }
 
 /// The numbered membership record (design.md section 10).
@@ -256,6 +260,35 @@ pub struct FoldState {
     pub own_appended: u64,
     #[prost(bool, tag = "12")]
     pub lost_before: bool,
+    #[prost(message, optional, tag = "13")]
+    pub collected: Option<Collected>,
+    /// The runs of the agents that the newest mark names.
+    #[prost(fixed64, repeated, tag = "14")]
+    pub agents: Vec<u64>,
+    #[prost(message, optional, tag = "15")]
+    pub restoring: Option<Restoring>,
+}
+
+/// Writes of a lost tail that may still be given back.
+#[derive(Clone, PartialEq, Message)]
+pub struct Restoring {
+    /// The admission floor at the fork.
+    #[prost(fixed64, tag = "1")]
+    pub floor: u64,
+    /// The runs of the agents that have not given back everything.
+    #[prost(fixed64, repeated, tag = "2")]
+    pub agents: Vec<u64>,
+    /// Microseconds since 1970, by the log's clock.
+    #[prost(fixed64, tag = "3")]
+    pub until: u64,
+}
+
+/// The stamps through which tombstones are collected.
+#[derive(Clone, Copy, PartialEq, Message)]
+pub struct Collected {
+    /// Of every bucket that has no floor of its own.
+    #[prost(fixed64, tag = "1")]
+    pub floor: u64,
 }
 
 /// A fold's state of one origin.
@@ -276,6 +309,8 @@ pub struct OriginState {
     /// Set only while the origin needs a sync.
     #[prost(message, optional, tag = "7")]
     pub whole: Option<Cursor>,
+    #[prost(fixed64, tag = "8")]
+    pub floor: u64,
 }
 
 /// The body of a mark.

@@ -139,7 +139,8 @@ pub struct ShardStatus {
     /// The regions whose changes are missing until a sync brings them.
     #[serde(deserialize_with = "bounded::list::<_, _, 128>")]
     pub needs_sync: Vec<MissingChanges>,
-    /// The copy of a store that is under way; null if there is none.
+    /// The copy of a store that is under way; absent if there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub sync: Option<SyncStatus>,
     /// Memory of the cells, in bytes.
     pub bytes: u64,

@@ -241,6 +241,7 @@ impl Publisher {
             writer: self.writer,
             hlc: self.clock.stamp(wall()),
             described: fold.at(),
+            agents: Vec::new(),
         };
         let body = MarkBody {
             wall: wall(),

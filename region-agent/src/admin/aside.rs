@@ -270,7 +270,7 @@ fn ends_of(entry: &Entry, write: &KeptWrite) -> Option<Wall> {
             let lives = ends.millis().saturating_sub(write.version.hlc.millis());
             Some(entry.at.after(Duration::from_millis(lives)))
         }
-        Why::TooLate | Why::Conflict { .. } => Some(ends),
+        Why::TooLate | Why::Late | Why::Conflict { .. } => Some(ends),
     }
 }
 

@@ -53,7 +53,7 @@ fn of_write(write: &KeptWrite) -> Value {
     };
     let winner = match &write.why {
         Why::Conflict { winner } => Some(winner.to_string()),
-        Why::Clock | Why::TooLate => None,
+        Why::Clock | Why::TooLate | Why::Late => None,
     };
     let field = (!write.id.field.is_none()).then(|| String::from_utf8_lossy(write.id.field.bytes()));
     json!({

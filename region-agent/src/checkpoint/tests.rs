@@ -58,7 +58,7 @@ fn written(folder: &Path, log: &LogName, cells: &[StoredCell], serve_from: u64) 
     let (mut file, ..) = CheckpointFile::open(folder, log).unwrap();
     let mut transaction = file.begin(&Fold::new(log.clone()), &[]).unwrap();
     transaction.write(cells).unwrap();
-    transaction.commit(anchor(serve_from)).unwrap();
+    transaction.commit(anchor(serve_from), Hlc::ZERO).unwrap();
     file
 }
 
@@ -81,7 +81,7 @@ fn what_was_committed_is_loaded_and_what_was_not_is_not() {
         )
         .unwrap();
     second.write(&[(cells[1].0.clone(), None)]).unwrap();
-    second.commit(anchor(50)).unwrap();
+    second.commit(anchor(50), Hlc::ZERO).unwrap();
     drop(file);
 
     let (_, loaded, discarded) = CheckpointFile::open(folder.path(), &log).unwrap();
@@ -194,7 +194,7 @@ fn scenario_20_a_flipped_checkpoint_bit_is_noticed_or_harmless() {
         assert!(same, "byte {at} changed what was loaded");
         let mut next = file.begin(&Fold::new(log.clone()), &[]).unwrap();
         next.write(&cells).unwrap();
-        next.commit(anchor(8)).unwrap();
+        next.commit(anchor(8), Hlc::ZERO).unwrap();
         drop(file);
         let (_, loaded, _) = CheckpointFile::open(folder.path(), &log).unwrap();
         assert_eq!(
@@ -235,7 +235,7 @@ fn a_released_file_continues_whatever_its_last_commit_did() {
         // one more.
         let mut next = file.begin(&Fold::new(log.clone()), &[]).unwrap();
         next.write(&cells[..serve_from as usize - 2]).unwrap();
-        next.commit(anchor(serve_from)).unwrap();
+        next.commit(anchor(serve_from), Hlc::ZERO).unwrap();
     }
     let mut unfinished = file.begin(&Fold::new(log.clone()), &[]).unwrap();
     unfinished.write(&cells).unwrap();
@@ -270,7 +270,7 @@ fn a_file_that_is_not_what_was_written_is_replaced() {
     file.start_anew().unwrap();
     let mut next = file.begin(&Fold::new(own.clone()), &[]).unwrap();
     next.write(&[cell(2)]).unwrap();
-    next.commit(anchor(9)).unwrap();
+    next.commit(anchor(9), Hlc::ZERO).unwrap();
     drop(file);
     let (_, loaded, discarded) = CheckpointFile::open(folder.path(), &own).unwrap();
     assert_eq!((loaded.unwrap().cells.len(), discarded), (1, None));

@@ -2,6 +2,7 @@
 
 use isthmus_replication::coordinates::Anchor;
 use isthmus_replication::fold::Fold;
+use isthmus_replication::hlc::Hlc;
 use isthmus_replication::store::{HeldCell, StoredCell};
 use redb::WriteTransaction;
 
@@ -86,13 +87,15 @@ impl Transaction<'_> {
         result.map_err(|error| at(&self.file.path, error))
     }
 
-    /// Makes the checkpoint durable. Effects of positions up to `serve_from` may be included.
+    /// Makes the checkpoint durable. Effects of positions up to `serve_from` may be included, and
+    /// tombstones through `reclaimed` were removed.
     ///
     /// # Errors
     /// [`CheckpointError`] if it can't be committed. The previous checkpoint stays.
-    pub fn commit(mut self, serve_from: Anchor) -> Result<(), CheckpointError> {
+    pub fn commit(mut self, serve_from: Anchor, reclaimed: Hlc) -> Result<(), CheckpointError> {
         self.head.serve_from = serve_from.sequence.0;
         self.head.serve_from_id = serve_from.message_id.0;
+        self.head.reclaimed = reclaimed.bits();
         self.head.rows_sum = self.rows.sum;
         self.head.rows_count = self.rows.count;
         let bytes = seal(&self.head);

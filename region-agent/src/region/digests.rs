@@ -33,7 +33,7 @@ fn observe(region: &Region, shard: &ShardHandle, seen: &mut Observed) -> Option<
     let served = shard.served();
     let is_whole = served.refusal().is_none() && served.missing.is_empty();
     match Included::of(&served.fold).filter(|_| is_whole) {
-        Some(included) => seen.observe(now, included, served.store.parts()),
+        Some(included) => seen.observe(now, included, &served.store),
         None => seen.interrupt(),
     }
     drop(served);

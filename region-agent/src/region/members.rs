@@ -1,8 +1,10 @@
 //! Membership: this agent's own lease, and those of the other processes (design.md section 7).
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 
 use isthmus_log::{Ended, Member, MemberChange, Membership, Renewal, Role};
+use isthmus_replication::coordinates::WriterId;
 use isthmus_runtime::events::{Severity, Source};
 use serde_json::json;
 use tokio::time::sleep;
@@ -93,11 +95,13 @@ pub async fn watch_members(region: Region, stop: CancellationToken) -> Result<()
 fn note_agents(region: &Region) {
     let context = region.context();
     let own = &context.process.settings.process.name;
-    let agents: Vec<_> = {
-        let roster = region.roster();
-        let agents = roster.members.of(Role::Agent).map(|(name, _)| name);
-        agents.filter(|name| *name != own).cloned().collect()
-    };
+    let members = region.members();
+    let agents = members.iter().filter(|(member, _)| member.role == Role::Agent);
+    let agents = agents.map(|(member, payload)| {
+        let run = payload.as_ref().and_then(|payload| WriterId::parse(&payload.run));
+        (member.process.clone(), run)
+    });
+    let agents: BTreeMap<_, _> = agents.filter(|(name, _)| name != own).collect();
     context.other_agents.send_if_modified(|held| {
         let changed = *held != agents;
         *held = agents;

@@ -41,10 +41,8 @@ pub async fn steward(region: Region, stop: CancellationToken) -> Result<(), Infa
         for shard in region.core.shards() {
             let recorded = shard.served().fold.membership().map_or(0, |held| held.number);
             if recorded < set.generation {
-                shard.command(Command::Membership(membership(
-                    set,
-                    region.core.policy().region(),
-                )));
+                let own = region.core.policy().region();
+                shard.command(Command::Membership(membership(set, own, shard.shard())));
             }
             shard.command(Command::Mark);
         }
@@ -57,10 +55,11 @@ pub async fn steward(region: Region, stop: CancellationToken) -> Result<(), Infa
     }
 }
 
-fn membership(set: &SetSettings, region: &RegionName) -> Membership {
+/// The membership of the regions that share `shard`.
+fn membership(set: &SetSettings, region: &RegionName, shard: &Shard) -> Membership {
     Membership {
         number: set.generation,
-        members: set.regions.keys().cloned().collect(),
+        members: set.regions_of(&shard.group).cloned().collect(),
         fenced: Vec::new(),
         groups: set.groups_for(region).map(|(name, _)| name.clone()).collect(),
         clock: ClockLimits {

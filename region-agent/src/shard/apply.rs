@@ -6,7 +6,7 @@ use std::time::Duration;
 use isthmus_log::StoredMessage;
 use isthmus_replication::aside::{self, Entry};
 use isthmus_replication::body;
-use isthmus_replication::cell::CellId;
+use isthmus_replication::cell::{Cell, CellId};
 use isthmus_replication::change::Change;
 use isthmus_replication::delay::Delay;
 use isthmus_replication::digests::Summary;
@@ -33,6 +33,8 @@ struct Effects {
     superseded: Vec<bool>,
     conflicts: Vec<(CellId, Conflict)>,
     clashes: u64,
+    /// Changes that were not applied because a newer delete may have been collected.
+    late: Vec<(CellId, Cell)>,
     carried: Carried,
 }
 
@@ -107,6 +109,7 @@ impl ShardTask {
         if let Verdict::Stop { what, number } = verdict {
             return Err(Halt::Newer { what, number });
         }
+        served.store.collect(served.fold.collected());
         served.log_time.note(message.timestamp, now.mono);
         served.voids += u64::from(matches!(verdict, Verdict::Void(_)));
         let at = served.fold.at();
@@ -129,6 +132,7 @@ impl ShardTask {
             && placement.is_known
         {
             effects.conflicts.clear();
+            effects.late.clear();
         }
         let exemplar = effects
             .as_ref()
@@ -219,6 +223,10 @@ impl ShardTask {
                     self.trace_apply(came, &effects.carried, began.wall);
                 }
                 self.conflicts(message, effects.conflicts);
+                for (id, cell) in effects.late {
+                    let entry = Entry::of_late(&self.log, message.timestamp, id, cell);
+                    self.context.aside.keep(entry);
+                }
             }
             Err(unusable) => self.unusable(origin, message, &unusable),
         }
@@ -400,6 +408,10 @@ fn apply_change(store: &mut Store, change: Change, at: Wall, first: bool, effect
     };
     effects.superseded.push(applied.superseded());
     effects.clashes += u64::from(applied == Applied::Clash);
+    if let Applied::Late(cell) = applied {
+        effects.late.push((id, *cell));
+        return;
+    }
     let conflict = applied.into_conflict();
     effects.conflicts.extend(conflict.map(|conflict| (id, conflict)));
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use isthmus_replication::coordinates::{Anchor, Sequence};
 use isthmus_replication::fold::Fold;
+use isthmus_replication::hlc::Hlc;
 use isthmus_replication::planted::{self, Planted};
 use isthmus_replication::reminder::Reminder;
 use isthmus_replication::store::StoredCell;
@@ -52,6 +53,8 @@ pub(super) struct Done {
 pub(super) struct Checkpointing {
     file: Option<CheckpointFile>,
     running: Option<JoinHandle<Done>>,
+    /// The collected floor where the running checkpoint began.
+    floor: Hlc,
     next: Mono,
     written: Anchor,
     failing: Reminder,
@@ -62,10 +65,16 @@ impl Checkpointing {
         Self {
             file: Some(file),
             running: None,
+            floor: Hlc::ZERO,
             next: Mono::default(),
             written,
             failing: Reminder::every(REPORTED_EVERY),
         }
+    }
+
+    /// The running checkpoint needs the tombstones above this floor.
+    pub(super) fn holds_floor(&self) -> Option<Hlc> {
+        self.running.is_some().then_some(self.floor)
     }
 
     /// Waits for the running checkpoint; forever if none runs.
@@ -109,6 +118,7 @@ impl ShardTask {
             served.reach = Some(served.fold.at());
             (served.fold.clone(), served.store.replaces_checkpoint())
         };
+        self.checkpointing.floor = fold.collected();
         let known = self.follow.known_positions();
         let early = planted::is(Planted::CheckpointLate).then(|| parts(&shared).collect());
         self.checkpointing.running = Some(blocking::spawn(move || {
@@ -198,8 +208,8 @@ impl ShardTask {
 }
 
 /// Writes a checkpoint. The fold was taken first. Now the cells follow, then the position up to
-/// which their effects may reach. If it `replaces` the earlier ones, their cells go. `early` has the
-/// cells of [`Planted::CheckpointLate`].
+/// which their effects may reach. If it `replaces` the earlier ones, their cells go. `early` has
+/// the cells of [`Planted::CheckpointLate`].
 fn checkpoint(
     shared: &Shared,
     mut file: CheckpointFile,
@@ -218,9 +228,12 @@ fn checkpoint(
         for part in early.into_iter().flatten().chain(parts(shared)) {
             transaction.write(&part)?;
         }
-        let reach = shared.read().reach;
+        let (reach, reclaimed) = {
+            let served = shared.read();
+            (served.reach, served.store.reclaimed())
+        };
         match reach {
-            Some(reach) => transaction.commit(reach).map(|()| Committed::Yes),
+            Some(reach) => transaction.commit(reach, reclaimed).map(|()| Committed::Yes),
             None => Ok(Committed::NotAfterRewind),
         }
     });

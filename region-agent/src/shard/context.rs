@@ -1,11 +1,13 @@
 //! The state that every shard shares with its process.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use isthmus_door::Aside;
 use isthmus_log::nats::ConnectionState;
 use isthmus_log::{Ports, ServerClock};
 use isthmus_replication::coordinates::WriterId;
+use isthmus_replication::limits;
 use isthmus_replication::names::ProcessName;
 use isthmus_replication::time::{Now, Wall};
 use isthmus_runtime::Process;
@@ -43,8 +45,8 @@ pub struct Context {
     pub server_clock: ServerClock,
     /// Whether the region's NATS is connected.
     pub connection: watch::Receiver<ConnectionState>,
-    /// The other live agents of the region.
-    pub other_agents: watch::Sender<Vec<ProcessName>>,
+    /// The other live agents of the region, and their runs.
+    pub other_agents: watch::Sender<BTreeMap<ProcessName, Option<WriterId>>>,
 }
 
 impl Context {
@@ -59,6 +61,15 @@ impl Context {
     pub fn retention(&self) -> u64 {
         let (started, now) = (&self.process.settings.process.log, self.process.current());
         kept(started, &now.process.log)
+    }
+
+    /// The runs of the region's live agents, this one among them.
+    #[must_use]
+    pub fn agents(&self) -> Vec<WriterId> {
+        let others = self.other_agents.borrow();
+        let others = others.values().flatten().copied();
+        let all = std::iter::once(self.run).chain(others);
+        all.take(limits::MARK_AGENTS).collect()
     }
 
     /// The bytes per second of a copy, by the current settings.

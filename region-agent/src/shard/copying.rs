@@ -1,7 +1,8 @@
-//! Copies the store of another agent when the log no longer has what is missing here, and gives this
-//! store to others ([`isthmus_replication::image`]).
+//! Copies the store of another agent when the log no longer has what is missing here, and gives
+//! this store to others ([`isthmus_replication::image`]).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -9,7 +10,10 @@ use isthmus_log::{PeerBus, PeerError};
 use isthmus_replication::coordinates::Sequence;
 use isthmus_replication::digests::Digests;
 use isthmus_replication::follow::{Follow, Phase, Start};
-use isthmus_replication::image::{self, Answer, Copier, Event, History, Image, PartRequest, Request, Source};
+use isthmus_replication::hlc::Hlc;
+use isthmus_replication::image::{
+    self, Copier, Event, History, Image, PartAnswer, PartRequest, Request, Source,
+};
 use isthmus_replication::time::{Mono, Now};
 use isthmus_runtime::events::Severity;
 use isthmus_runtime::random;
@@ -18,6 +22,9 @@ use tokio::sync::oneshot;
 
 use super::marks::Marks;
 use super::task::ShardTask;
+
+/// Tombstones are kept for an agent that asked for a part within this time.
+const HOLD: Duration = Duration::from_secs(10);
 
 /// What a shard keeps of copies in both directions.
 #[derive(Default)]
@@ -30,6 +37,8 @@ pub(super) struct Copying {
     since: Mono,
     /// How often the fold was replaced.
     rewinds: u64,
+    /// Another agent copies this store: it needs the tombstones above this floor until then.
+    holds: Option<(Hlc, Mono)>,
 }
 
 impl Copying {
@@ -50,6 +59,18 @@ impl Copying {
         self.rewinds += 1;
     }
 
+    /// Others that copy this store need the tombstones above this floor.
+    pub(super) fn holds_floor(&self, now: Mono) -> Option<Hlc> {
+        let (floor, until) = self.holds?;
+        (now < until).then_some(floor)
+    }
+
+    /// A part was given to an agent whose image began at this floor.
+    fn hold(&mut self, now: Mono, floor: Hlc) {
+        let held = self.holds_floor(now).unwrap_or(floor);
+        self.holds = Some((held.min(floor), now.after(HOLD)));
+    }
+
     pub(super) fn poll_timeout(&self) -> Option<Mono> {
         self.copier.as_ref()?.poll_timeout()
     }
@@ -57,9 +78,11 @@ impl Copying {
 
 impl ShardTask {
     /// Answers another agent that copies this store.
-    pub(super) fn give_part(&self, request: &PartRequest, reply: oneshot::Sender<Bytes>) {
+    pub(super) fn give_part(&mut self, request: &PartRequest, reply: oneshot::Sender<Bytes>) {
         let served = self.shared.read();
         let is_consistent = self.follow.is_consistent(served.fold.at());
+        let floor = request.begun.map_or(served.fold.collected(), |_| request.floor);
+        self.copying.hold(self.context.now().mono, floor);
         let source = Source {
             fold: &served.fold,
             store: &served.store,
@@ -82,12 +105,13 @@ impl ShardTask {
         }
         let rate = self.context.sync_rate();
         let log = &self.log;
+        let sources: Vec<_> = self.context.other_agents.borrow().keys().cloned().collect();
         let copier = self
             .copying
             .copier
             .get_or_insert_with(|| Copier::new(log.clone(), rate));
         if self.copying.asking.is_none()
-            && let Some(request) = copier.poll_request(now.mono, &self.context.other_agents.borrow())
+            && let Some(request) = copier.poll_request(now.mono, &sources)
         {
             let peers = Arc::clone(&self.context.ports.peers);
             self.copying.asking = Some(Box::pin(async move { ask(&*peers, &request).await }));
@@ -101,9 +125,9 @@ impl ShardTask {
             return;
         };
         match &answer {
-            Ok(part) => copier.handle_answer(now, Answer::Part(part)),
-            Err(PeerError::NoResponders) => copier.handle_answer(now, Answer::NoResponders),
-            Err(PeerError::Unanswered | PeerError::Away) => copier.handle_answer(now, Answer::Unanswered),
+            Ok(part) => copier.handle_answer(now, PartAnswer::Part(part)),
+            Err(PeerError::NoResponders) => copier.handle_answer(now, PartAnswer::NoResponders),
+            Err(PeerError::Unanswered | PeerError::Away) => copier.handle_answer(now, PartAnswer::Unanswered),
         }
         let events: Vec<Event> = std::iter::from_fn(|| copier.poll_event()).collect();
         let image = copier.poll_image();

@@ -79,6 +79,7 @@ impl ShardTask {
                     self.copying.note_rewind();
                     let served = &mut *self.shared.write();
                     served.fold = *fold;
+                    served.store.collect(served.fold.collected());
                     served.reach = None;
                 }
                 Step::ForgetDigests => self.digests.clear(),

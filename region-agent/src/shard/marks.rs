@@ -9,7 +9,8 @@ use isthmus_replication::coordinates::Sequence;
 use isthmus_replication::digests::{Comparison, Summary};
 use isthmus_replication::fold::MarkBody;
 use isthmus_replication::header::{MarkRecord, Membership, Record};
-use isthmus_replication::{hlc, limits};
+use isthmus_replication::hlc::{self, Hlc};
+use isthmus_replication::limits;
 use isthmus_runtime::events::Severity;
 use isthmus_runtime::random;
 use serde_json::json;
@@ -22,6 +23,8 @@ use super::task::ShardTask;
 pub(super) struct Marks {
     /// What the last [`limits::KEPT_MARKS`] marks describe, oldest first.
     described: VecDeque<Sequence>,
+    /// The collected floors at these marks, oldest first.
+    floors: VecDeque<Hlc>,
     /// How this store differed from another agent's at a described position, if it did.
     differs: Option<String>,
 }
@@ -32,9 +35,17 @@ impl Marks {
         self.differs.as_deref()
     }
 
+    /// The collected floor before the oldest kept mark: nothing before it is read again, unless a
+    /// log loses more than these marks. None until that many were read.
+    pub(super) fn settled_floor(&self) -> Option<Hlc> {
+        let is_full = self.floors.len() == limits::KEPT_MARKS;
+        self.floors.front().copied().filter(|_| is_full)
+    }
+
     /// The log was rewound to `through`: forgets later marks, which may not be in it.
     pub(super) fn rewind(&mut self, through: Sequence) {
         self.described.retain(|described| *described <= through);
+        self.floors.clear();
     }
 }
 
@@ -57,6 +68,7 @@ impl ShardTask {
                 writer: self.context.run,
                 hlc: clock.stamp(now.wall),
                 described: served.fold.at(),
+                agents: self.context.agents(),
             };
             let summary = Summary::of(&served.store);
             let body = MarkBody {
@@ -90,6 +102,11 @@ impl ShardTask {
         self.marks.described.push_back(mark.described.sequence);
         if self.marks.described.len() > limits::KEPT_MARKS {
             self.marks.described.pop_front();
+        }
+        let floor = self.shared.read().fold.collected();
+        self.marks.floors.push_back(floor);
+        if self.marks.floors.len() > limits::KEPT_MARKS {
+            self.marks.floors.pop_front();
         }
         let oldest = self.marks.described.front().map_or(0, |sequence| sequence.0);
         self.shared.oldest_mark.store(oldest, Ordering::Relaxed);

@@ -94,6 +94,9 @@ struct TakenUp {
 fn take_up(context: &Context, shared: &Shared, loaded: Loaded) -> TakenUp {
     let mut served = shared.write();
     let cells = loaded.cells.len();
+    served
+        .store
+        .resume_collection(loaded.fold.collected(), loaded.reclaimed);
     for (id, held) in loaded.cells {
         served.store.load(id, held);
     }

@@ -10,8 +10,9 @@ use isthmus_log::{Reader, next_message};
 use isthmus_replication::digests::Digests;
 use isthmus_replication::fold::LogName;
 use isthmus_replication::follow::{Follow, Phase};
+use isthmus_replication::hlc::Hlc;
 use isthmus_replication::planted::{self, Planted};
-use isthmus_replication::time::Mono;
+use isthmus_replication::time::{Mono, Wall};
 use isthmus_replication::writer::{Ticket, Writer};
 use isthmus_runtime::health::Condition;
 use tokio::sync::mpsc;
@@ -36,6 +37,11 @@ const MAINTENANCE: Duration = Duration::from_millis(50);
 /// Expired values keep their bytes for this long: during that time a lost tail can be given back.
 const SWEEP_AFTER: Duration = Duration::from_secs(600);
 const SWEEP_BUDGET: usize = 1024;
+const RECLAIM_BUDGET: usize = 4096;
+/// Regions compare only values that expire after the next multiple of this from
+/// [`COMPARED_AHEAD`] on, so that two of them mean the same values almost always.
+const COMPARED_STEP_MS: u64 = 30_000;
+const COMPARED_AHEAD: Duration = Duration::from_secs(45);
 /// The most requests taken together.
 const REQUESTS_TOGETHER: usize = 1024;
 
@@ -121,6 +127,18 @@ impl ShardTask {
         let due = ended_through.before(SWEEP_AFTER);
         let before = served.store.bytes();
         served.store.sweep(due, SWEEP_BUDGET);
+        if let Some(settled) = self.marks.settled_floor() {
+            let holds = [
+                self.checkpointing.holds_floor(),
+                self.copying.holds_floor(now.mono),
+            ];
+            let through = holds.into_iter().flatten().fold(settled, Hlc::min);
+            served.store.reclaim(through, RECLAIM_BUDGET);
+        }
+        let next = self.context.log_time().after(COMPARED_AHEAD).millis() / COMPARED_STEP_MS;
+        served
+            .store
+            .compare_after(Wall::from_millis(next * COMPARED_STEP_MS));
         self.context.memory.changed(before, served.store.bytes());
         drop(served);
         self.checkpoint_if_due(now);

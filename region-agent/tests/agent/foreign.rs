@@ -77,6 +77,7 @@ fn range(shard: &Shard, first: u64, through: u64, body: &Bytes) -> Header {
                 message_id: MessageId(1000 + through),
             },
             highest_stamp: Hlc::at(Wall::from_millis(through)),
+            admission_floor: Hlc::ZERO,
         }),
         body: BodySeal::of(body, 1),
         stages: StageTimes::default(),
@@ -263,6 +264,7 @@ async fn agents_that_read_a_mark_of_another_store_notice_it() {
             writer: WriterId(9),
             hlc: Hlc::at(wall),
             described,
+            agents: Vec::new(),
         };
         let body = MarkBody {
             wall,

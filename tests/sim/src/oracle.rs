@@ -31,6 +31,8 @@ pub struct Oracle {
     logs: BTreeMap<LogId, Log>,
     /// Every change that counted in the log of its own region, even if that log lost it later.
     counted: BTreeSet<Version>,
+    /// For each cell, the newest version that any log has collected.
+    gone: BTreeMap<CellId, Version>,
     acknowledged: BTreeMap<CellId, BTreeMap<Version, usize>>,
     refused: BTreeSet<Bytes>,
     agents: BTreeMap<(usize, Shard), Sampled>,
@@ -114,6 +116,7 @@ impl Oracle {
                 };
                 log.reference.read(&message);
                 note_counted(&mut self.counted, &log.reference);
+                note_gone(&mut self.gone, &mut log.reference);
                 log.stored.push(message);
                 let (name, shard) = (&sites[id.0].name, &id.1);
                 let broken = log.reference.broken.drain(..);
@@ -400,7 +403,9 @@ impl Oracle {
     fn saw(&mut self, client: &mut Client, answered: &Answered, version: Option<&Version>) {
         let asked = &answered.asked;
         if let Some(seen) = client.seen.get(&asked.key)
-            && version.is_none_or(|version| version < seen)
+            && version
+                .or(self.gone.get(&cell(&asked.key)))
+                .is_none_or(|version| version < seen)
         {
             self.violated(format!(
                 "client {} had seen {} at {seen} and read {version:?}",
@@ -424,6 +429,14 @@ fn note_counted(counted: &mut BTreeSet<Version>, reference: &Reference) {
         .filter(|(_, version)| version.region == *own)
     {
         counted.insert(version.clone());
+    }
+}
+
+/// Takes over what the reference has collected since.
+fn note_gone(gone: &mut BTreeMap<CellId, Version>, reference: &mut Reference) {
+    for (cell, version) in std::mem::take(&mut reference.gone) {
+        let newest = gone.entry(cell).or_insert_with(|| version.clone());
+        *newest = version.max(newest.clone());
     }
 }
 

@@ -6,12 +6,13 @@
 //! reference starts again from the log's first message.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use isthmus_log::StoredMessage;
 use isthmus_replication::body;
 use isthmus_replication::cell::CellId;
 use isthmus_replication::change::{Change, Op};
-use isthmus_replication::coordinates::{Anchor, Life, MessageId, Sequence};
+use isthmus_replication::coordinates::{Anchor, Life, MessageId, Sequence, WriterId};
 use isthmus_replication::fold::SubjectToken;
 use isthmus_replication::header::{LifeLink, Local, Range, Record};
 use isthmus_replication::names::RegionName;
@@ -63,6 +64,17 @@ pub struct Reference {
     mark: Option<(Sequence, u64)>,
     ids: BTreeSet<MessageId>,
     origins: BTreeMap<RegionName, (Life, Anchor)>,
+    members: BTreeSet<RegionName>,
+    /// The admission floor that each origin's newest range states; 0 after a gap.
+    floors: BTreeMap<RegionName, u64>,
+    gaps: BTreeSet<RegionName>,
+    /// The agents that the newest mark names.
+    agents: BTreeSet<WriterId>,
+    /// After a lost tail: the floor at the fork, who may still give something back, and until when.
+    restoring: Option<(u64, BTreeSet<WriterId>, Wall)>,
+    collected: u64,
+    /// For each cell, the newest version that was collected.
+    pub gone: BTreeMap<CellId, Version>,
     /// The cells.
     pub cells: BTreeMap<CellId, Held>,
     /// For the content of each cell, the newest stamp of each region that it had seen.
@@ -89,6 +101,13 @@ impl Reference {
             mark: None,
             ids: BTreeSet::new(),
             origins: BTreeMap::new(),
+            members: BTreeSet::new(),
+            floors: BTreeMap::new(),
+            gaps: BTreeSet::new(),
+            agents: BTreeSet::new(),
+            restoring: None,
+            collected: 0,
+            gone: BTreeMap::new(),
             cells: BTreeMap::new(),
             seen: BTreeMap::new(),
             conflicts: BTreeSet::new(),
@@ -189,6 +208,9 @@ impl Reference {
             expires_at: change.expires_at,
             value,
         };
+        if !self.cells.contains_key(&change.id) && new.version.hlc.bits() <= self.collected {
+            return;
+        }
         let held = self.cells.get(&change.id);
         let (loser, known) = match held {
             Some(held) if held.version > new.version => {
@@ -236,7 +258,7 @@ impl Reference {
         }
         let local = |message_id, hlc| Local {
             message_id,
-            writer: isthmus_replication::coordinates::WriterId(0),
+            writer: WriterId(0),
             lowest_stamp: hlc,
             highest_stamp: hlc,
         };
@@ -244,8 +266,12 @@ impl Reference {
         match &header.record {
             Record::Batch(batch) => (token == Some(&own) && self.local(batch, message.timestamp, true))
                 .then(|| Some(self.region.clone())),
-            Record::Restored { local, .. } => {
-                (of_agents && self.local(local, message.timestamp, false)).then(|| Some(self.region.clone()))
+            Record::Restored { local, ended } => {
+                let counts = of_agents && self.local(local, message.timestamp, false);
+                if let Some((_, waits, _)) = self.restoring.as_mut().filter(|_| counts && *ended) {
+                    waits.remove(&local.writer);
+                }
+                counts.then(|| Some(self.region.clone()))
             }
             Record::Barrier(barrier) => (of_agents
                 && self.local(&local(barrier.message_id, barrier.hlc), message.timestamp, true))
@@ -261,6 +287,12 @@ impl Reference {
                 let counts = right && self.local(&local(mark.message_id, mark.hlc), message.timestamp, true);
                 if counts {
                     self.mark = Some((mark.described.sequence, mark.hlc.bits()));
+                    self.agents = mark.agents.iter().copied().collect();
+                    let over = |(_, waits, until): &(u64, BTreeSet<WriterId>, Wall)| {
+                        waits.is_empty() || message.timestamp >= *until
+                    };
+                    self.restoring.take_if(|restoring| over(restoring));
+                    self.collect();
                 }
                 counts.then_some(None)
             }
@@ -268,6 +300,7 @@ impl Reference {
                 let counts = of_agents && self.membership.is_none_or(|number| membership.number > number);
                 if counts {
                     self.membership = Some(membership.number);
+                    self.members = membership.members.iter().cloned().collect();
                     self.ahead_millis = membership.clock.max_ahead.as_millis() as u64;
                     self.behind_millis = membership.clock.max_behind.as_millis() as u64;
                 }
@@ -277,6 +310,10 @@ impl Reference {
                 let counts = of_agents && record.link.parent == life;
                 if counts {
                     self.lives.push(record.link);
+                }
+                if counts && life.is_some() {
+                    let until = message.timestamp.after(Duration::from_secs(3600));
+                    self.restoring = Some((self.own_floor(), self.agents.clone(), until));
                 }
                 counts.then_some(None)
             }
@@ -289,7 +326,11 @@ impl Reference {
                 (of_origin && self.range(range)).then(|| Some(range.origin.clone()))
             }
             Record::Gap(range) => {
-                (token == Some(&SubjectToken::Gateway) && self.range(range)).then_some(None)
+                let counts = token == Some(&SubjectToken::Gateway) && self.range(range);
+                if counts {
+                    self.gaps.insert(range.origin.clone());
+                }
+                counts.then_some(None)
             }
         }
     }
@@ -317,10 +358,47 @@ impl Reference {
     fn range(&mut self, range: &Range) -> bool {
         let comes_next = self.comes_next(range);
         if let Some(current) = range.lineage.links().last().filter(|_| comes_next) {
+            let floor = self.floors.entry(range.origin.clone()).or_default();
+            *floor = range.admission_floor.bits().max(*floor);
             self.origins
                 .insert(range.origin.clone(), (current.life, range.through));
         }
         comes_next
+    }
+
+    /// Design.md section 10: nothing of this region at or below it can still come.
+    fn own_floor(&self) -> u64 {
+        let admission = self.highest.saturating_sub(self.behind_millis << 16);
+        let at_fork = self.restoring.as_ref().map(|(floor, ..)| *floor);
+        at_fork.map_or(admission, |at_fork| at_fork.min(admission))
+    }
+
+    /// Design.md section 10: removes the deletes and expired values at or below every member's
+    /// floor.
+    fn collect(&mut self) {
+        let floor = |member: &RegionName| match *member == self.region {
+            true => self.own_floor(),
+            false if self.gaps.contains(member) => 0,
+            false => self.floors.get(member).copied().unwrap_or(0),
+        };
+        let least = self.members.iter().map(floor).min().unwrap_or(0);
+        self.collected = self.collected.max(least);
+        let (collected, gone, seen) = (self.collected, &mut self.gone, &mut self.seen);
+        self.cells.retain(|id, held| {
+            let stamp = held.version.hlc.bits();
+            let ends = match (&held.value, held.expires_at) {
+                (None, _) => stamp,
+                (Some(_), Some(at)) => stamp.max(at.millis() << 16),
+                (Some(_), None) => return true,
+            };
+            let stays = ends > collected;
+            if !stays {
+                let newest = gone.entry(id.clone()).or_insert_with(|| held.version.clone());
+                *newest = held.version.clone().max(newest.clone());
+                seen.remove(id);
+            }
+            stays
+        });
     }
 
     /// Design.md section 5: a range must follow the least of the cursor and every fork since the

@@ -98,6 +98,7 @@ fn mark_record(fold: &Fold, number: u64, described: Anchor) -> Record {
         writer: WriterId(1),
         hlc: Hlc::from_bits(number),
         described,
+        agents: Vec::new(),
     })
 }
 

@@ -3,11 +3,12 @@
 use bytes::Bytes;
 use prost::Message;
 
-use super::{Included, PARTS, Parts, STRETCHES, Sample, wire};
+use super::{Included, PARTS, STRETCHES, Sample, wire};
 use crate::cell::Digest;
 use crate::coordinates::{Position, Sequence, Shard, WriterId};
 use crate::limits;
 use crate::names::{GroupName, ProcessName, RegionName};
+use crate::time::Wall;
 
 /// Bytes per digest.
 const DIGEST: usize = 16;
@@ -47,7 +48,7 @@ impl Sample {
     /// Encodes the sample.
     #[must_use]
     pub fn encode(&self) -> Bytes {
-        let digests = self.parts.all().iter().flat_map(|part| part.0.to_le_bytes());
+        let digests = self.digests.iter().flat_map(|part| part.0.to_le_bytes());
         let wire = wire::Sample {
             group: self.shard.group.as_str().to_owned(),
             partition: self.shard.partition.into(),
@@ -56,6 +57,7 @@ impl Sample {
             looks: self.looks.iter().map(included_to_wire).collect(),
             since: self.since.clone().into(),
             digests: digests.collect(),
+            values_after_ms: self.values_after.millis(),
         };
         wire.encode_to_vec().into()
     }
@@ -76,8 +78,8 @@ impl Sample {
         if wire.digests.len() != PARTS * DIGEST {
             return Err(InvalidSample("digests"));
         }
-        let mut parts = Parts::default();
-        for (part, bytes) in parts.0.iter_mut().zip(wire.digests.chunks_exact(DIGEST)) {
+        let mut digests = Box::new([Digest::default(); PARTS]);
+        for (part, bytes) in digests.iter_mut().zip(wire.digests.chunks_exact(DIGEST)) {
             let bytes = bytes.try_into().map_err(|_| InvalidSample("digests"))?;
             *part = Digest(u128::from_le_bytes(bytes));
         }
@@ -88,7 +90,8 @@ impl Sample {
             run: WriterId(wire.run),
             looks: looks.collect::<Result<_, _>>()?,
             since: wire.since.to_vec(),
-            parts,
+            digests,
+            values_after: Wall::from_millis(wire.values_after_ms),
         })
     }
 }

@@ -31,6 +31,9 @@ pub(super) struct Sample {
     /// 16 bytes per part, little-endian.
     #[prost(bytes = "bytes", tag = "7")]
     pub digests: bytes::Bytes,
+    /// Milliseconds since 1970.
+    #[prost(uint64, tag = "8")]
+    pub values_after_ms: u64,
 }
 
 #[derive(Clone, PartialEq, Message)]

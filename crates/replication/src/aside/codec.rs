@@ -18,11 +18,12 @@ use crate::version::Version;
 #[error("not an entry of what is set aside: {0}")]
 pub struct InvalidEntry(&'static str);
 
-// Persisted, never reused. 5 is reserved for writes that a collected tombstone keeps out.
+// Persisted, never reused.
 const CLOCK: u32 = 1;
 const TOO_LATE: u32 = 2;
 const UNDECODABLE: u32 = 3;
 const CONFLICT: u32 = 4;
+const LATE: u32 = 5;
 
 fn tag(reason: Reason) -> u32 {
     match reason {
@@ -30,6 +31,7 @@ fn tag(reason: Reason) -> u32 {
         Reason::TooLate => TOO_LATE,
         Reason::Undecodable => UNDECODABLE,
         Reason::Conflict => CONFLICT,
+        Reason::Late => LATE,
     }
 }
 
@@ -62,7 +64,7 @@ impl Entry {
         let partition = u16::try_from(aside.partition).map_err(|_| InvalidEntry("partition"))?;
         let kept = match (aside.reason, aside.write, aside.range) {
             (UNDECODABLE, None, Some(range)) => Kept::Range(range_from_wire(range)?),
-            (CLOCK | TOO_LATE | CONFLICT, Some(write), None) => {
+            (CLOCK | TOO_LATE | CONFLICT | LATE, Some(write), None) => {
                 Kept::Write(write_from_wire(aside.reason, write)?)
             }
             _ => return Err(InvalidEntry("reason")),
@@ -88,7 +90,7 @@ fn write_to_wire(write: &KeptWrite) -> AsideWrite {
         value,
         winner: match &write.why {
             Why::Conflict { winner } => Some(version_to_wire(winner)),
-            Why::Clock | Why::TooLate => None,
+            Why::Clock | Why::TooLate | Why::Late => None,
         },
     }
 }
@@ -97,6 +99,7 @@ fn write_from_wire(reason: u32, write: AsideWrite) -> Result<KeptWrite, InvalidE
     let why = match (reason, write.winner) {
         (CLOCK, None) => Why::Clock,
         (TOO_LATE, None) => Why::TooLate,
+        (LATE, None) => Why::Late,
         (CONFLICT, Some(winner)) => Why::Conflict {
             winner: version_from_wire(&winner)?,
         },

@@ -5,7 +5,10 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use prost::Message;
 
-use super::{Anchor, Fold, Hlc, Lineage, LogName, MessageId, Origin, Recent, RegionName, Sequence, Wall};
+use super::{
+    Anchor, Fold, Hlc, Lineage, LogName, MessageId, Origin, Recent, RegionName, Restoring, Sequence, Wall,
+    WriterId,
+};
 use crate::cell::Digest;
 use crate::header::{HeaderError, Membership};
 use crate::{limits, wire};
@@ -66,6 +69,15 @@ impl Fold {
             recent: recent.into(),
             own_appended: self.own_appended.micros(),
             lost_before: self.lost_before,
+            collected: (self.collected != Hlc::ZERO).then(|| wire::Collected {
+                floor: self.collected.bits(),
+            }),
+            agents: ids(&self.agents),
+            restoring: self.restoring.as_ref().map(|restoring| wire::Restoring {
+                floor: restoring.floor.bits(),
+                agents: ids(&restoring.agents),
+                until: restoring.until.micros(),
+            }),
         }
     }
 
@@ -91,8 +103,32 @@ impl Fold {
             recent,
             origins,
             lost_before: wire.lost_before,
+            collected: wire
+                .collected
+                .map_or(Hlc::ZERO, |held| Hlc::from_bits(held.floor)),
+            agents: read_agents(&wire.agents)?,
+            restoring: wire.restoring.as_ref().map(restoring_from_wire).transpose()?,
         })
     }
+}
+
+fn ids(agents: &[WriterId]) -> Vec<u64> {
+    agents.iter().map(|agent| agent.0).collect()
+}
+
+fn read_agents(wire: &[u64]) -> Result<Vec<WriterId>, InvalidState> {
+    if wire.len() > limits::MARK_AGENTS {
+        return Err(InvalidState("too many agents"));
+    }
+    Ok(wire.iter().copied().map(WriterId).collect())
+}
+
+fn restoring_from_wire(wire: &wire::Restoring) -> Result<Restoring, InvalidState> {
+    Ok(Restoring {
+        floor: Hlc::from_bits(wire.floor),
+        agents: read_agents(&wire.agents)?,
+        until: Wall::from_micros(wire.until),
+    })
 }
 
 fn read_ids(bytes: &[u8]) -> Result<BTreeSet<(Hlc, MessageId)>, InvalidState> {
@@ -114,6 +150,7 @@ fn origin_to_wire(region: &RegionName, origin: &Origin) -> wire::OriginState {
         lineage: origin.lineage.to_wire(),
         highest_stamp: origin.highest_stamp.bits(),
         appended: origin.appended.micros(),
+        floor: origin.admission_floor.bits(),
         needs_sync: origin.needs_sync(),
         whole: origin.whole.filter(|_| origin.needs_sync()).map(Into::into),
     }
@@ -137,6 +174,7 @@ fn origin_from_wire(wire: &wire::OriginState) -> Result<(RegionName, Origin), In
         lineage: Lineage::from_wire(&wire.lineage)?,
         highest_stamp: Hlc::from_bits(wire.highest_stamp),
         appended: Wall::from_micros(wire.appended),
+        admission_floor: Hlc::from_bits(wire.floor),
         whole,
     };
     Ok((crate::header::region(&wire.region)?, origin))

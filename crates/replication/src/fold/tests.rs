@@ -5,6 +5,7 @@ use crate::coordinates::WriterId;
 use crate::header::{BodySeal, ClockLimits, LifeLink, StageTimes};
 use crate::names::GroupName;
 
+mod floors;
 mod gaps;
 mod lives;
 mod properties;
@@ -81,6 +82,7 @@ fn mark(id: u64, stamp: u64, described: u64, of: Life) -> Record {
             sequence: Sequence(described),
             message_id: MessageId(0),
         },
+        agents: Vec::new(),
     })
 }
 
@@ -95,6 +97,7 @@ pub(super) fn range(origin: &str, lineage: &Lineage, first: u64, through: u64) -
             message_id: MessageId(through),
         },
         highest_stamp: millis(through),
+        admission_floor: Hlc::ZERO,
     })
 }
 

@@ -20,6 +20,10 @@ pub struct Range {
     pub through: Anchor,
     /// The origin's own highest stamp at `through`.
     pub highest_stamp: Hlc,
+    /// The origin's own admission floor at `through`: its log accepts nothing stamped at or below
+    /// it after that, apart from what is given back after a lost tail. Zero from a sender that does
+    /// not state it.
+    pub admission_floor: Hlc,
 }
 
 /// How a range relates to what is held of its origin's log.
@@ -101,6 +105,7 @@ impl Range {
         wire.first = self.first.0;
         wire.through = self.through.sequence.0;
         wire.highest_stamp = self.highest_stamp.bits();
+        wire.admission_floor = self.admission_floor.bits();
     }
 
     pub(super) fn read(wire: &wire::Header) -> Result<Self, HeaderError> {
@@ -117,6 +122,7 @@ impl Range {
                 message_id: MessageId(wire.message_id),
             },
             highest_stamp: Hlc::from_bits(wire.highest_stamp),
+            admission_floor: Hlc::from_bits(wire.admission_floor),
         })
     }
 }

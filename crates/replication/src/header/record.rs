@@ -2,7 +2,7 @@
 //! reuse a number.
 
 use super::{Anchor, HeaderError, Hlc, Life, LifeLink, Membership, MessageId, Range, Sequence, WriterId};
-use crate::wire;
+use crate::{limits, wire};
 
 /// The number of a kind on the wire. 7 is sync (design.md section 10): a reader that does not know
 /// it stops.
@@ -72,7 +72,7 @@ pub struct Local {
 }
 
 /// The header of a mark. The digest and the fold state are in its body.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MarkRecord {
     /// This message.
     pub message_id: MessageId,
@@ -84,6 +84,9 @@ pub struct MarkRecord {
     pub hlc: Hlc,
     /// The position that its body describes.
     pub described: Anchor,
+    /// The runs of the region's live agents, as the steward knows them; at most
+    /// [`limits::MARK_AGENTS`].
+    pub agents: Vec<WriterId>,
 }
 
 /// A record that a process appends and reads back before it serves or leads.
@@ -153,6 +156,7 @@ impl Record {
                 wire.highest_stamp = mark.hlc.bits();
                 wire.described = mark.described.sequence.0;
                 wire.described_id = mark.described.message_id.0;
+                wire.agents = mark.agents.iter().map(|agent| agent.0).collect();
             }
             Self::Barrier(barrier) => {
                 wire.writer = barrier.writer.0;
@@ -185,6 +189,7 @@ impl Record {
                     sequence: Sequence(wire.described),
                     message_id: MessageId(wire.described_id),
                 },
+                agents: read_agents(&wire.agents)?,
             }),
             4 => Self::Barrier(Barrier {
                 message_id,
@@ -219,6 +224,13 @@ impl Record {
             number => return Err(HeaderError::Unknown { what: "kind", number }),
         })
     }
+}
+
+fn read_agents(wire: &[u64]) -> Result<Vec<WriterId>, HeaderError> {
+    if wire.len() > limits::MARK_AGENTS {
+        return Err(HeaderError::Malformed("too many agents"));
+    }
+    Ok(wire.iter().copied().map(WriterId).collect())
 }
 
 fn write_local(local: &Local, wire: &mut wire::Header) {

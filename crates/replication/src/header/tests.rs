@@ -71,6 +71,7 @@ fn range() -> impl Strategy<Value = Range> {
                 message_id: MessageId(id),
             },
             highest_stamp: Hlc::from_bits(stamp),
+            admission_floor: Hlc::ZERO,
         })
 }
 
@@ -113,7 +114,8 @@ fn record() -> impl Strategy<Value = Record> {
                 life,
                 writer,
                 hlc,
-                described
+                described,
+                agents: Vec::new(),
             })
         ),
         (id.clone(), writer, stamp).prop_map(|(message_id, writer, hlc)| Record::Barrier(Barrier {

@@ -7,6 +7,7 @@ use super::{Head, History, PartRequest, wire};
 use crate::cell::CellId;
 use crate::coordinates::{Anchor, MessageId, Sequence, Shard, WriterId};
 use crate::fold::{Fold, LogName};
+use crate::hlc::Hlc;
 use crate::limits;
 use crate::names::GroupName;
 use crate::store::HeldCell;
@@ -30,6 +31,8 @@ pub(super) struct Part {
     /// The position that the source had applied when it took the part.
     pub through: Anchor,
     pub last: bool,
+    /// Tombstones through here are gone at the source.
+    pub reclaimed: Hlc,
 }
 
 impl PartRequest {
@@ -46,6 +49,7 @@ impl PartRequest {
                 .map(CellId::to_stored)
                 .unwrap_or_default()
                 .into(),
+            floor: self.floor.bits(),
         };
         wire.encode_to_vec().into()
     }
@@ -67,6 +71,7 @@ impl PartRequest {
             },
             begun: wire.begun.map(Into::into),
             after: after.transpose().map_err(|_| InvalidRequest("cell"))?,
+            floor: Hlc::from_bits(wire.floor),
         })
     }
 }
@@ -133,6 +138,7 @@ impl Part {
                 message_id: MessageId(wire.through_id),
             },
             last: wire.last,
+            reclaimed: Hlc::from_bits(wire.reclaimed),
         }))
     }
 }

@@ -7,6 +7,7 @@ use super::{Head, Image, PartRequest, Progress};
 use crate::cell::CellId;
 use crate::coordinates::Anchor;
 use crate::fold::LogName;
+use crate::hlc::Hlc;
 use crate::names::ProcessName;
 use crate::store::Store;
 use crate::time::Mono;
@@ -27,7 +28,7 @@ pub struct Request {
 
 /// What came of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Answer<'a> {
+pub enum PartAnswer<'a> {
     /// These bytes.
     Part(&'a [u8]),
     /// Nobody listens there.
@@ -125,6 +126,7 @@ impl Copier {
             shard: self.log.shard.clone(),
             begun: copy.map(|copy| copy.head.history),
             after: copy.and_then(|copy| copy.after.clone()),
+            floor: copy.map_or(Hlc::ZERO, |copy| copy.head.fold.collected()),
         };
         Some(Request { source, request })
     }
@@ -146,15 +148,15 @@ impl Copier {
     }
 
     /// Input: what came of the request that was polled last.
-    pub fn handle_answer(&mut self, now: Mono, answer: Answer<'_>) {
+    pub fn handle_answer(&mut self, now: Mono, answer: PartAnswer<'_>) {
         self.under_way = false;
         let Some(source) = self.asked.clone() else {
             return;
         };
         let bytes = match answer {
-            Answer::Part(bytes) => bytes,
-            Answer::NoResponders => return self.give_up(source, "it is gone"),
-            Answer::Unanswered => {
+            PartAnswer::Part(bytes) => bytes,
+            PartAnswer::NoResponders => return self.give_up(source, "it is gone"),
+            PartAnswer::Unanswered => {
                 self.unanswered += 1;
                 if self.unanswered >= UNANSWERED {
                     self.give_up(source, "it does not answer");
@@ -164,6 +166,9 @@ impl Copier {
         };
         self.unanswered = 0;
         match Part::decode(&self.log, bytes) {
+            Ok(Ok(part)) if self.is_outdated(&part) => {
+                self.give_up(source, "the source removed tombstones that the copy needs");
+            }
             Ok(Ok(part)) => {
                 let cost = Duration::from_secs(1).mul_f64(bytes.len() as f64 / self.rate.max(1) as f64);
                 self.ask_from = now.after(cost);
@@ -176,6 +181,12 @@ impl Copier {
         }
     }
 
+    /// Whether the source has removed what was not collected when the copy began.
+    fn is_outdated(&self, part: &Part) -> bool {
+        let copy = self.copy.as_ref();
+        copy.is_some_and(|copy| part.reclaimed > copy.head.fold.collected())
+    }
+
     fn take(&mut self, source: &ProcessName, part: Part) -> Result<(), InvalidPart> {
         let copy = match (&mut self.copy, part.head) {
             (Some(copy), None) => copy,
@@ -184,11 +195,13 @@ impl Copier {
                     source: source.clone(),
                     cells: head.cells,
                 });
+                let mut store = Store::default();
+                store.resume_collection(head.fold.collected(), part.reclaimed);
                 self.copy.insert(Copy {
                     source: source.clone(),
                     through: head.fold.at(),
                     head,
-                    store: Store::default(),
+                    store,
                     after: None,
                 })
             }
@@ -256,7 +269,7 @@ impl Copier {
     pub fn progress(&self) -> Option<(&ProcessName, Progress)> {
         let copy = self.copy.as_ref()?;
         let progress = Progress {
-            cells: copy.store.cells(),
+            cells: copy.store.cells_in_memory(),
             of_cells: copy.head.cells,
             bytes: copy.store.bytes(),
             of_bytes: copy.head.bytes,

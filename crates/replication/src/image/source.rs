@@ -41,7 +41,7 @@ pub fn answer(request: &PartRequest, source: &Source<'_>) -> Bytes {
             history: source.history,
             fold: source.fold.clone(),
             known_positions: source.known_positions.to_vec(),
-            cells: source.store.cells(),
+            cells: source.store.cells_in_memory(),
             bytes: source.store.bytes(),
         }),
     };
@@ -67,6 +67,7 @@ pub fn answer(request: &PartRequest, source: &Source<'_>) -> Bytes {
         through: source.fold.at().sequence.0,
         through_id: source.fold.at().message_id.0,
         last: cells.peek().is_none(),
+        reclaimed: source.store.reclaimed().bits(),
     };
     part.encode_to_vec().into()
 }

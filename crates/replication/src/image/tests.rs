@@ -1,5 +1,7 @@
 //! A source that goes on applying its log while it is copied, and sources that misbehave.
 
+#![allow(clippy::unwrap_used)]
+
 use proptest::collection::vec;
 use proptest::prelude::*;
 use prost::Message as _;
@@ -116,7 +118,7 @@ fn step(copier: &mut Copier, now: &mut Mono, sources: &[(&str, &Agent)]) -> Opti
     if let Some(asked) = copier.poll_request(*now, &names) {
         let source = sources.iter().find(|(name, _)| agent(name) == asked.source);
         let part = source.unwrap().1.answer(&asked.request);
-        copier.handle_answer(*now, Answer::Part(&part));
+        copier.handle_answer(*now, PartAnswer::Part(&part));
     }
     copier.poll_image()
 }
@@ -170,7 +172,7 @@ proptest! {
     fn garbage_ends_a_copy_and_is_not_applied(bytes in vec(any::<u8>(), 0..200)) {
         let mut copier = Copier::new(log(), RATE);
         copier.poll_request(Mono::default(), &[agent("a")]).unwrap();
-        copier.handle_answer(Mono::default(), Answer::Part(&bytes));
+        copier.handle_answer(Mono::default(), PartAnswer::Part(&bytes));
         prop_assert!(copier.poll_image().is_none());
         PartRequest::decode(&bytes).ok();
     }
@@ -220,7 +222,7 @@ fn a_silent_source_is_given_up_and_asked_again_later() {
     let (mut copier, mut now) = (Copier::new(log(), RATE), Mono::default());
     for _ in 0..3 {
         copier.poll_request(now, &[agent("a")]).unwrap();
-        copier.handle_answer(now, Answer::Unanswered);
+        copier.handle_answer(now, PartAnswer::Unanswered);
     }
     assert_eq!(copier.poll_request(now, &[agent("a")]), None);
     assert!(copier.poll_timeout().unwrap() > now);
@@ -253,6 +255,7 @@ fn wrong_parts_end_a_copy_and_nothing_is_applied() {
             shard: log().shard,
             begun: Some(source.history),
             after: Some(change_id(10)),
+            floor: Hlc::ZERO,
         };
         let mut part = wire::Part::decode(source.answer(&asked)).unwrap();
         change(&mut part);
@@ -278,7 +281,7 @@ fn wrong_parts_end_a_copy_and_nothing_is_applied() {
         assert!(step(&mut copier, &mut now, &[("a", &source)]).is_none());
         now = copier.poll_timeout().unwrap();
         copier.poll_request(now, &[agent("a")]).unwrap();
-        copier.handle_answer(now, Answer::Part(&part(change)));
+        copier.handle_answer(now, PartAnswer::Part(&part(change)));
         let found = events(&mut copier);
         assert!(
             matches!(found[..], [Event::Began { .. }, Event::Violation { .. }]),

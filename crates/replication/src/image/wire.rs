@@ -13,6 +13,8 @@ pub(super) struct PartRequest {
     pub begun: Option<History>,
     #[prost(bytes = "bytes", tag = "4")]
     pub after: Bytes,
+    #[prost(fixed64, tag = "5")]
+    pub floor: u64,
 }
 
 #[derive(Clone, Copy, PartialEq, Message)]
@@ -38,6 +40,8 @@ pub(super) struct Part {
     pub through_id: u64,
     #[prost(bool, tag = "6")]
     pub last: bool,
+    #[prost(fixed64, tag = "7")]
+    pub reclaimed: u64,
 }
 
 #[derive(Clone, PartialEq, Message)]

@@ -58,6 +58,7 @@ fn range(first: u64, through: u64) -> Range {
             message_id: MessageId(through),
         },
         highest_stamp: Hlc::at(at(0).wall),
+        admission_floor: Hlc::ZERO,
     }
 }
 

@@ -37,6 +37,8 @@ pub(super) struct End {
     pub through: Anchor,
     /// The log's own highest stamp there.
     pub highest_stamp: Hlc,
+    /// The log's own admission floor there.
+    pub admission_floor: Hlc,
     /// Its stage times so far.
     pub stages: StageTimes,
 }
@@ -80,6 +82,7 @@ impl Ready {
                 first: self.after.sequence.next(),
                 through: self.end.through,
                 highest_stamp: self.end.highest_stamp,
+                admission_floor: self.end.admission_floor,
             }),
             body: self.seal,
             stages: StageTimes {

@@ -160,6 +160,7 @@ impl Reading {
         Some(End {
             through,
             highest_stamp: fold.highest_stamp(),
+            admission_floor: fold.own_floor(),
             stages,
         })
     }

@@ -128,6 +128,7 @@ impl TestLane {
                     sequence: Sequence(described),
                     message_id: MessageId(described),
                 },
+                agents: Vec::new(),
             })
         });
     }

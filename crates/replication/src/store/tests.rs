@@ -12,6 +12,7 @@ use crate::names::RegionName;
 use crate::seen::{Seen, Stamp};
 use crate::version::Version;
 
+mod collecting;
 mod properties;
 
 pub(super) fn id(bucket: &str, key: &str, field: &str) -> CellId {

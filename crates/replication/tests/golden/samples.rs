@@ -90,6 +90,7 @@ fn range() -> Range {
             message_id: ID,
         },
         highest_stamp: stamp(9),
+        admission_floor: Hlc::ZERO,
     }
 }
 
@@ -162,6 +163,7 @@ pub(crate) fn records() -> Vec<(&'static str, Record)> {
                     sequence: Sequence(299),
                     message_id: MessageId(5),
                 },
+                agents: Vec::new(),
             }),
         ),
         (

@@ -204,6 +204,7 @@ impl Region {
             writer: local.writer,
             hlc: local.highest_stamp,
             described: self.agent.at(),
+            agents: Vec::new(),
         };
         self.append_record(now_ms, Record::Mark(mark), Bytes::new(), 0);
     }

@@ -191,6 +191,14 @@ impl SetSettings {
             .filter(move |(_, group)| group.regions.contains(region))
     }
 
+    /// The regions that share `group`, in order.
+    pub fn regions_of(&self, group: &GroupName) -> impl Iterator<Item = &RegionName> {
+        self.groups
+            .get(group)
+            .into_iter()
+            .flat_map(|group| &group.regions)
+    }
+
     /// The shards of `region`, in order.
     #[must_use]
     pub fn shards_for(&self, region: &RegionName) -> Vec<Shard> {

@@ -348,7 +348,7 @@ fn schemas_name_every_key() {
     );
     assert_eq!(
         keys(SettingsFile::Agent),
-        "admin clients data drain listen log memory name nats region set telemetry tls"
+        "admin clients data drain listen log memory name nats region set sync telemetry tls"
     );
     assert_eq!(
         keys(SettingsFile::Gateway),

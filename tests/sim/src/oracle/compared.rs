@@ -71,7 +71,7 @@ impl Compared {
             observed.interrupt();
             return None;
         };
-        observed.observe(Mono::default(), included, served.store.parts());
+        observed.observe(Mono::default(), included, &served.store);
         let agent = ProcessName::parse("agent").ok()?;
         observed.sample(ANY_TIME, handle.shard(), &agent, WriterId(0))
     }

@@ -39,7 +39,9 @@ impl Oracle {
             let (one, other) = (&first.reference.cells, &log.reference.cells);
             let differs = |id: &&CellId| {
                 let pair = [one.get(*id), other.get(*id)];
-                pair[0] != pair[1] && !self.may_differ(id, pair.map(|held| held.map(|held| &held.version)))
+                pair[0] != pair[1]
+                    && !self.is_collected_in_one(id, pair)
+                    && !self.may_differ(id, pair.map(|held| held.map(|held| &held.version)))
             };
             if let Some(id) = one.keys().chain(other.keys()).find(differs) {
                 let version =
@@ -86,6 +88,15 @@ impl Oracle {
             }
         }
         None
+    }
+
+    /// Whether one of two logs has collected what the other one will.
+    fn is_collected_in_one(&self, id: &CellId, pair: [Option<&Held>; 2]) -> bool {
+        let gone = self.gone.get(id);
+        match pair {
+            [Some(held), None] | [None, Some(held)] => gone.is_some_and(|gone| *gone >= held.version),
+            _ => false,
+        }
     }
 
     /// Whether two places may hold these two versions: only if the newer one was left behind. An
@@ -161,7 +172,9 @@ impl Oracle {
                 if !handles_cell(handle, cell, handles) {
                     continue;
                 }
+                let gone = self.gone.get(cell);
                 match held {
+                    None if gone.is_some_and(|gone| gone >= newest) => {}
                     None => wrong.push(format!(
                         "{name} lost {newest} of {}, acknowledged in region {site}",
                         cell.key
@@ -185,6 +198,18 @@ impl Oracle {
                             ));
                         }
                     }
+                }
+            }
+        }
+        for (cell, gone) in &self.gone {
+            for (name, _, handle) in handles {
+                let served = handle.served();
+                let held = served.store.held(cell).map(|held| &held.cell.version);
+                if let Some(held) = held.filter(|held| *held < gone) {
+                    wrong.push(format!(
+                        "{name} holds {held} of {}, and {gone} was collected",
+                        cell.key
+                    ));
                 }
             }
         }

@@ -439,6 +439,7 @@ impl Region {
             writer: agent.writer,
             hlc: agent.clock.stamp(self.wall),
             described: agent.fold.at(),
+            agents: Vec::new(),
         });
         let body = MarkBody {
             wall: self.wall,

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::*;
 
 /// Changes with one content per version, as writers make them.
-fn changes() -> impl Strategy<Value = Vec<Change>> {
+pub(super) fn changes() -> impl Strategy<Value = Vec<Change>> {
     let cell = (
         prop::sample::select(vec!["b", "c"]),
         prop::sample::select(vec!["k", "k/1", "k/2", "\u{1}", "\0"]),
