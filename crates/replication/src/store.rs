@@ -183,17 +183,10 @@ impl Store {
             let unseen = newer.overwrites_unseen(&change.version);
             return superseded(newer.version.clone(), change, unseen);
         }
-        if self.is_absent(&change.id) {
-            if self.collection.is_late(change.version.hlc) {
-                return Applied::Late(Box::new(change.into_cell().1));
-            }
-            self.take(&change.id);
+        if self.collection.is_late(change.version.hlc) && self.held(&change.id).is_none() {
+            return Applied::Late(Box::new(change.into_cell().1));
         }
         self.win(change, applied_at)
-    }
-
-    fn is_absent(&self, id: &CellId) -> bool {
-        self.held(id).is_none()
     }
 
     /// Merges a local write at its place in its own region's log, over the cells as they were
@@ -206,9 +199,6 @@ impl Store {
         if let Some(newer) = self.newer_than(&change.id, &change) {
             let unseen = newer.version.writer != change.version.writer;
             return superseded(newer.version.clone(), change, unseen);
-        }
-        if self.is_absent(&change.id) {
-            self.take(&change.id);
         }
         self.win(change, applied_at)
     }
@@ -296,7 +286,9 @@ impl Store {
 
     fn insert(&mut self, id: CellId, incoming: Cell, applied_at: Wall, dirty: bool) -> Applied {
         let version = incoming.version.clone();
-        let (mut held, was_applied_at) = match self.take(&id) {
+        let before = self.take(&id);
+        let before = before.filter(|held| !self.collection.is_absent(&held.cell));
+        let (mut held, was_applied_at) = match before {
             Some(held) => (Some(held.cell), held.applied_at),
             None => (None, applied_at),
         };

@@ -157,17 +157,13 @@ impl ShardTask {
     }
 
     async fn command(&mut self, command: Command) {
-        if let Command::Image(request, reply) = command {
-            return self.give_part(&request, reply);
-        }
-        if !matches!(self.phase(), Phase::Serving | Phase::LostBefore) {
-            return;
-        }
+        let is_at_head = matches!(self.phase(), Phase::Serving | Phase::LostBefore);
         match command {
+            Command::Image(request, reply) => self.give_part(&request, reply),
+            _ if !is_at_head => {}
             Command::Mark => self.append_mark().await,
             Command::Membership(membership) => self.append_membership(membership).await,
             Command::Doubt(doubt) => self.follow(|follow, now, fold| follow.handle_doubt(now, fold, *doubt)),
-            Command::Image(..) => {}
         }
     }
 

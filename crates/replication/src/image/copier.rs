@@ -1,5 +1,6 @@
 //! The agent that copies an image: which source it asks, for what, and when.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::codec::{InvalidPart, Part};
@@ -70,16 +71,15 @@ pub struct Copier {
     log: LogName,
     /// Bytes per second.
     rate: u64,
-    /// The source that was asked last.
+    /// The source of the request that is under way.
     asked: Option<ProcessName>,
-    under_way: bool,
     /// Sources that had no image since the last wait.
     refused: Vec<ProcessName>,
     unanswered: u32,
     ask_from: Mono,
     copy: Option<Copy>,
     whole: Option<Image>,
-    events: Vec<Event>,
+    events: VecDeque<Event>,
 }
 
 /// A copy that has begun.
@@ -100,26 +100,24 @@ impl Copier {
             log,
             rate,
             asked: None,
-            under_way: false,
             refused: Vec::new(),
             unanswered: 0,
             ask_from: Mono::default(),
             copy: None,
             whole: None,
-            events: Vec::new(),
+            events: VecDeque::new(),
         }
     }
 
     /// Output: the next request, if one is due. `sources` are the other live agents of the region.
     pub fn poll_request(&mut self, now: Mono, sources: &[ProcessName]) -> Option<Request> {
-        if self.under_way || self.whole.is_some() || now < self.ask_from {
+        if self.asked.is_some() || self.whole.is_some() || now < self.ask_from {
             return None;
         }
         let source = match &self.copy {
             Some(copy) => copy.source.clone(),
             None => self.next_source(now, sources)?,
         };
-        self.under_way = true;
         self.asked = Some(source.clone());
         let copy = self.copy.as_ref();
         let request = PartRequest {
@@ -144,13 +142,12 @@ impl Copier {
     /// Output: when [`Copier::poll_request`] may have a request.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Mono> {
-        (!self.under_way && self.whole.is_none()).then_some(self.ask_from)
+        (self.asked.is_none() && self.whole.is_none()).then_some(self.ask_from)
     }
 
     /// Input: what came of the request that was polled last.
     pub fn handle_answer(&mut self, now: Mono, answer: PartAnswer<'_>) {
-        self.under_way = false;
-        let Some(source) = self.asked.clone() else {
+        let Some(source) = self.asked.take() else {
             return;
         };
         let bytes = match answer {
@@ -191,7 +188,7 @@ impl Copier {
         let copy = match (&mut self.copy, part.head) {
             (Some(copy), None) => copy,
             (None, Some(head)) => {
-                self.events.push(Event::Began {
+                self.events.push_back(Event::Began {
                     source: source.clone(),
                     cells: head.cells,
                 });
@@ -240,7 +237,7 @@ impl Copier {
     fn give_up(&mut self, source: ProcessName, reason: &str) {
         self.unanswered = 0;
         if self.copy.take().is_some() {
-            self.events.push(Event::Interrupted {
+            self.events.push_back(Event::Interrupted {
                 source: source.clone(),
                 reason: reason.to_owned(),
             });
@@ -251,12 +248,12 @@ impl Copier {
     fn violated(&mut self, source: ProcessName, invalid: InvalidPart) {
         self.copy = None;
         self.refused.push(source.clone());
-        self.events.push(Event::Violation { source, invalid });
+        self.events.push_back(Event::Violation { source, invalid });
     }
 
     /// Output: what an operator should know about.
     pub fn poll_event(&mut self) -> Option<Event> {
-        (!self.events.is_empty()).then(|| self.events.remove(0))
+        self.events.pop_front()
     }
 
     /// Output: the whole image, once.
