@@ -12,7 +12,7 @@
 //! the previous one). The sum over all rows is part of its head, and the head has its own sum, so
 //! that anything changed or lost outside this program is detected. A checkpoint that is not whole
 //! or is of another log is discarded whole, never merged. One that is behind the log's first
-//! message is loaded, and the shard needs a sync.
+//! message is loaded, and its shard copies the store of another agent.
 //!
 //! After an error redb serves nothing more through the same handle. The file is closed then, and
 //! opened again for the next checkpoint once its contents are found to be whole. It is the previous
