@@ -478,6 +478,8 @@ impl Fold {
         {
             return Err(Void::MembershipNotNewer);
         }
+        // Peers may have collected up to the floor that ranges stated: it never goes back.
+        self.recent.raise_floor(self.admission_floor());
         self.membership = Some(membership.clone());
         Ok(Accepted::Membership {
             message_id,

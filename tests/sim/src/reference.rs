@@ -60,6 +60,8 @@ pub struct Reference {
     highest: u64,
     ahead_millis: u64,
     behind_millis: u64,
+    /// The floor never goes back when a record raises `behind_millis`.
+    floor_before: u64,
     membership: Option<u64>,
     mark: Option<(Sequence, u64)>,
     ids: BTreeSet<MessageId>,
@@ -97,6 +99,7 @@ impl Reference {
             highest: 0,
             ahead_millis: 500,
             behind_millis: 10_000,
+            floor_before: 0,
             membership: None,
             mark: None,
             ids: BTreeSet::new(),
@@ -299,6 +302,7 @@ impl Reference {
             Record::Membership { membership, .. } => {
                 let counts = of_agents && self.membership.is_none_or(|number| membership.number > number);
                 if counts {
+                    self.floor_before = self.admission_floor();
                     self.membership = Some(membership.number);
                     self.members = membership.members.iter().cloned().collect();
                     self.ahead_millis = membership.clock.max_ahead.as_millis() as u64;
@@ -340,7 +344,7 @@ impl Reference {
     /// below the floor they may count again, and change nothing.
     fn local(&mut self, local: &Local, timestamp: Wall, bound_behind: bool) -> bool {
         let (lowest, highest) = (local.lowest_stamp.bits(), local.highest_stamp.bits());
-        let above_floor = lowest > self.highest.saturating_sub(self.behind_millis << 16);
+        let above_floor = lowest > self.admission_floor();
         if bound_behind && !above_floor || above_floor && self.ids.contains(&local.message_id) {
             return false;
         }
@@ -367,8 +371,13 @@ impl Reference {
     }
 
     /// Design.md section 10: nothing of this region at or below it can still come.
+    fn admission_floor(&self) -> u64 {
+        let floor = self.highest.saturating_sub(self.behind_millis << 16);
+        floor.max(self.floor_before)
+    }
+
     fn own_floor(&self) -> u64 {
-        let admission = self.highest.saturating_sub(self.behind_millis << 16);
+        let admission = self.admission_floor();
         let at_fork = self.restoring.as_ref().map(|(floor, ..)| *floor);
         at_fork.map_or(admission, |at_fork| at_fork.min(admission))
     }

@@ -51,6 +51,11 @@ impl Recent {
         }
     }
 
+    /// Nothing at or below `floor` is accepted any more.
+    pub(super) fn raise_floor(&mut self, floor: Hlc) {
+        self.forgotten = self.forgotten.max(floor);
+    }
+
     pub(super) fn forgotten(&self) -> Hlc {
         self.forgotten
     }

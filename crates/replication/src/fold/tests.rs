@@ -86,6 +86,23 @@ fn mark(id: u64, stamp: u64, described: u64, of: Life) -> Record {
     })
 }
 
+/// A membership record with these clock limits, in milliseconds.
+pub(super) fn clock_record(number: u64, ahead: u64, behind: u64) -> Record {
+    Record::Membership {
+        message_id: MessageId(number),
+        membership: Membership {
+            number,
+            members: vec![name("eu-west")],
+            fenced: vec![],
+            groups: vec![],
+            clock: ClockLimits {
+                max_ahead: Duration::from_millis(ahead),
+                max_behind: Duration::from_millis(behind),
+            },
+        },
+    }
+}
+
 pub(super) fn range(origin: &str, lineage: &Lineage, first: u64, through: u64) -> Record {
     Record::Range(Range {
         origin: name(origin),
@@ -236,27 +253,25 @@ fn every_stamp_of_a_batch_is_judged() {
 #[test]
 fn a_membership_record_changes_the_clock_limits_from_there_on() {
     let mut reader = Reader::new();
-    let membership = |number, ahead| Record::Membership {
-        message_id: MessageId(number),
-        membership: Membership {
-            number,
-            members: vec![name("eu-west")],
-            fenced: vec![],
-            groups: vec![],
-            clock: ClockLimits {
-                max_ahead: Duration::from_millis(ahead),
-                max_behind: Duration::from_secs(10),
-            },
-        },
-    };
-    assert!(reader.accepts(membership(7, 2000)));
+    assert!(reader.accepts(clock_record(7, 2000, 10_000)));
     assert!(reader.accepts(batch(1, 102_000)));
     assert_eq!(
-        reader.read(membership(7, 1)),
+        reader.read(clock_record(7, 1, 10_000)),
         Verdict::Void(Void::MembershipNotNewer)
     );
-    assert!(reader.accepts(membership(8, 1)));
+    assert!(reader.accepts(clock_record(8, 1, 10_000)));
     assert_eq!(reader.read(batch(2, 101_000)), Verdict::Void(Void::ClockAhead));
+}
+
+#[test]
+fn a_greater_max_behind_does_not_lower_the_floor() {
+    let mut reader = Reader::new();
+    assert!(reader.accepts(batch(1, 100_000)));
+    let floor = reader.fold.admission_floor();
+    assert!(reader.accepts(clock_record(1, 500, 60_000)));
+    assert_eq!(reader.fold.admission_floor(), floor);
+    assert_eq!(reader.read(batch(2, 90_000)), Verdict::Void(Void::TooLate));
+    assert!(reader.accepts(batch(3, 90_001)));
 }
 
 #[test]

@@ -25,6 +25,7 @@ fn stored() -> impl Strategy<Value = Stored> {
         }),
         1 => (1u64..30, 99_000u64..101_000, 1u64..40, 1u64..3)
             .prop_map(|(id, stamp, described, number)| mark(1000 + id, stamp, described, life(number))),
+        1 => (1u64..20, 100u64..20_000).prop_map(|(number, behind)| clock_record(number, 500, behind)),
         1 => (2u64..4, 0u64..40).prop_map(|(number, fork)| life_record(LifeLink {
             life: life(number), parent: Some(life(number - 1)), fork: Sequence(fork),
         })),
@@ -104,6 +105,16 @@ proptest! {
                 prop_assert!(local.lowest_stamp > floor);
                 prop_assert!(local.highest_stamp.millis() <= stored.at + 500);
             }
+        }
+    }
+
+    #[test]
+    fn the_admission_floor_never_goes_back(stream in stream()) {
+        let mut fold = Fold::new(log("eu-west"));
+        for stored in &stream {
+            let floor = fold.admission_floor();
+            read(&mut fold, stored);
+            prop_assert!(fold.admission_floor() >= floor);
         }
     }
 
