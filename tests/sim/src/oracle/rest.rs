@@ -90,11 +90,12 @@ impl Oracle {
         None
     }
 
-    /// Whether one of two logs has collected what the other one will.
+    /// Whether one of two logs has collected what the other one will. One that holds an older
+    /// version has not read everything yet.
     fn is_collected_in_one(&self, id: &CellId, pair: [Option<&Held>; 2]) -> bool {
         let gone = self.gone.get(id);
         match pair {
-            [Some(held), None] | [None, Some(held)] => gone.is_some_and(|gone| *gone >= held.version),
+            [Some(held), None] | [None, Some(held)] => gone.is_some_and(|gone| *gone == held.version),
             _ => false,
         }
     }
