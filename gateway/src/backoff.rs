@@ -1,11 +1,12 @@
-//! The wait before the next dial. It doubles with each failure up to a cap. A seed spreads it, so
-//! that the gateways of a region don't dial in lockstep after an outage.
+//! The wait before the next dial. A link that had been up for a while is dialled again at once;
+//! after that, the wait doubles with each failure up to a cap. A seed spreads it, so that the
+//! gateways of a region don't dial in lockstep during an outage.
 
 use std::time::Duration;
 
 use fastrand::Rng;
 
-/// The wait after the first failure.
+/// The wait after the first dial that failed.
 const FIRST: Duration = Duration::from_millis(100);
 /// The longest wait. It bounds how long a healed link stays down.
 const MOST: Duration = Duration::from_secs(2);
@@ -30,15 +31,20 @@ impl Backoff {
     /// Returns the next wait: between half of the current backoff and all of it.
     pub fn wait(&mut self) -> Duration {
         let due = self.next;
-        self.next = (due * 2).min(MOST);
+        self.next = (due * 2).clamp(FIRST, MOST);
         let half = due / 2;
-        let spread = u64::try_from(half.as_micros()).unwrap_or(u64::MAX).max(1);
-        half + Duration::from_micros(self.random.u64(..spread))
+        let spread = u64::try_from(half.as_micros()).unwrap_or(u64::MAX);
+        half + Duration::from_micros(self.random.u64(..=spread))
     }
 
-    /// A link was up: the next failure counts as the first.
+    /// A link is up: the next failure counts as the first.
     pub fn reset(&mut self) {
         self.next = FIRST;
+    }
+
+    /// A link that had been up for a while ended: the next dial does not wait.
+    pub fn skip(&mut self) {
+        self.next = Duration::ZERO;
     }
 }
 
@@ -58,6 +64,9 @@ mod tests {
             }
             backoff.reset();
             assert!(backoff.wait() <= FIRST);
+            backoff.skip();
+            assert_eq!(backoff.wait(), Duration::ZERO);
+            assert!(backoff.wait() >= FIRST / 2);
         }
     }
 

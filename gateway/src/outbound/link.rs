@@ -11,12 +11,14 @@ use isthmus_replication::coordinates::Shard;
 use isthmus_replication::link::frame::{GoodbyeReason, LaneOffer, Welcome};
 use isthmus_replication::link::session::{CallFailure, Session, SessionEvent};
 use isthmus_replication::names::RegionName;
+use isthmus_replication::time::Mono;
 use isthmus_report::{RegionReport, UnreadableReport};
 use isthmus_runtime::events::throttle::Throttle;
 use isthmus_runtime::events::{Severity, Source};
 use isthmus_runtime::random;
 use serde_json::json;
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
@@ -42,6 +44,9 @@ const REPORT: Duration = Duration::from_secs(1);
 const CONNECT: Duration = Duration::from_secs(3);
 /// The timeout of a handshake. It takes one round trip, and a path may take seconds.
 const HANDSHAKE: Duration = Duration::from_secs(8);
+/// A link that was up for this long is dialled again without a wait.
+const STEADY: Duration = Duration::from_secs(1);
+
 /// A lane ended unexpectedly. This is a bug in this program, and the lane's lag is no longer known.
 #[derive(Debug, thiserror::Error)]
 #[error("a lane to region {peer} has ended; report it with the log of this process")]
@@ -59,6 +64,10 @@ pub(super) struct PeerLink {
     reported: Throttle<String>,
     landmarks_calls: LandmarksCalls,
     comparing: Comparing,
+    /// When the link was accepted; none while it is not.
+    up_since: Option<Mono>,
+    /// Links that send their last frames while the next one is dialled.
+    closing: JoinSet<()>,
 }
 
 impl PeerLink {
@@ -89,7 +98,9 @@ impl PeerLink {
             shards,
             reported: Throttle::default(),
             landmarks_calls: LandmarksCalls::default(),
-            comparing: Comparing::default(),
+            sync_calls: SyncCalls::default(),
+            up_since: None,
+            closing: JoinSet::new(),
         })
     }
 
@@ -115,6 +126,7 @@ impl PeerLink {
                 }
             }
             drop(lanes);
+            while self.closing.join_next().await.is_some() {}
             self.shared.tables.lock().compared.forget(&self.peer);
             self.shared.view.link(&self.peer, |link| {
                 link.phase = Phase::Standby;
@@ -195,8 +207,13 @@ impl PeerLink {
         let end = self.converse(&mut connection, lanes, from_lanes, stop).await;
         lanes.tell_all(|| ToLane::Closed).await;
         self.shared.cursors.connected(&self.peer, false);
+        let now = self.shared.process.clock.mono();
+        if self.up_since.take().is_some_and(|since| now.since(since) >= STEADY) {
+            self.backoff.skip();
+        }
+        while self.closing.try_join_next().is_some() {}
         if connection.session.is_ended() {
-            connection.close().await;
+            self.closing.spawn(connection.close());
         }
         self.link_ended(&end);
     }
@@ -297,6 +314,7 @@ impl PeerLink {
 
     async fn welcomed(&mut self, connection: &mut LinkConnection, lanes: &Lanes, welcome: Welcome) {
         self.backoff.reset();
+        self.up_since = Some(self.shared.process.clock.mono());
         let since = self.shared.now().wall;
         let address = self
             .shared
