@@ -145,6 +145,7 @@ impl Gateway {
             leading: leads,
             applied: watch::Sender::new(0),
             paused: watch::Sender::default(),
+            sync_routes: Arc::default(),
             folds: Arc::new(each(&heads)),
             stored: Arc::new(each(&heads)),
             view,

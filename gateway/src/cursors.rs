@@ -26,6 +26,8 @@ pub struct Acknowledgement {
     pub cursor: Option<Cursor>,
     /// The peer's agents have applied the log through this position.
     pub applied: Option<AppliedThrough>,
+    /// The peer's lane to this region can't bring what is missing here.
+    pub stuck: bool,
 }
 
 impl PeerCursorTable {
@@ -60,6 +62,7 @@ impl PeerCursorTable {
                 connected: held.connected,
                 cursor,
                 applied: applied.or(held.applied),
+                stuck: held.stuck,
             };
             let changed = *held != sent;
             *held = sent;
@@ -79,6 +82,28 @@ impl PeerCursorTable {
             }
             changed
         });
+    }
+
+    /// Records which of the lanes of `peer` to this region can't bring what is missing here.
+    pub fn stuck(&self, peer: &RegionName, stuck: impl Fn(&Shard) -> bool) {
+        self.acknowledged.send_if_modified(|all| {
+            let mut changed = false;
+            for (shard, peers) in all {
+                if let Some(held) = peers.get_mut(peer) {
+                    let stuck = stuck(shard);
+                    changed |= std::mem::replace(&mut held.stuck, stuck) != stuck;
+                }
+            }
+            changed
+        });
+    }
+
+    /// Whether the link to `peer` is up.
+    #[must_use]
+    pub fn is_connected(&self, peer: &RegionName) -> bool {
+        let all = self.acknowledged.borrow();
+        all.values()
+            .any(|peers| peers.get(peer).is_some_and(|held| held.connected))
     }
 
     /// A receiver that wakes at each change.
@@ -106,6 +131,7 @@ pub fn message(
         connected: held.connected,
         cursor: held.cursor,
         applied: held.applied,
+        stuck: held.stuck,
     });
     PeerCursors {
         shard: shard.clone(),

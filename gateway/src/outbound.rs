@@ -9,6 +9,7 @@ pub mod compare;
 mod landmarks_calls;
 mod lane;
 mod link;
+pub mod sync_calls;
 
 use std::sync::Arc;
 

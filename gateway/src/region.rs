@@ -7,6 +7,7 @@ mod digests;
 mod links;
 mod member;
 mod reports;
+mod syncs;
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -33,6 +34,7 @@ pub fn start(shared: &Shared) -> Result<(), SpawnRefused> {
     spawn("region reports", |shared| Box::pin(reports::answer(shared)))?;
     spawn("leader's report", |shared| Box::pin(reports::ask_leader(shared)))?;
     spawn("link commands", |shared| Box::pin(links::listen(shared)))?;
+    spawn("syncs", |shared| Box::pin(syncs::listen(shared)))?;
     spawn("members", |shared| Box::pin(member::follow(shared)))?;
     let supervisor = &shared.process.supervisor;
     supervisor.spawn(TaskKind::Work, "membership", |stop| {

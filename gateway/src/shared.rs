@@ -16,6 +16,7 @@ use tokio::sync::watch;
 
 use crate::cursors::PeerCursorTable;
 use crate::metrics::GatewayMetrics;
+use crate::outbound::sync_calls::SyncRoutes;
 use crate::tables::{self, Known, Tables};
 use crate::view::StatusView;
 
@@ -51,6 +52,8 @@ pub struct Shared {
     /// The fold at the head of each shard's log, published when the head is reached and when a life
     /// begins.
     pub folds: Arc<BTreeMap<Shard, watch::Sender<Option<Arc<Fold>>>>>,
+    /// The links that take the steward's requests to other regions.
+    pub sync_routes: Arc<SyncRoutes>,
     /// The newest own record at the head of each shard's log, and when it was stored.
     pub stored: Arc<BTreeMap<Shard, watch::Sender<Option<Stored>>>>,
 }

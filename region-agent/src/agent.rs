@@ -192,6 +192,7 @@ fn spawn_region(process: &Process<AgentSettings>, region: &Region) -> anyhow::Re
     supervisor.spawn_until_stopped(TaskKind::Work, "digests", region::tell_digests(each()))?;
     supervisor.spawn_until_stopped(TaskKind::Work, "cursors", region::hear_cursors(each()))?;
     supervisor.spawn_until_stopped(TaskKind::Work, "images", region::serve_images(each()))?;
+    supervisor.spawn_until_stopped(TaskKind::Work, "sources", region::serve_sources(each()))?;
     supervisor.spawn_until_stopped(TaskKind::Work, "doubts", region::hear_peer_doubt(each()))?;
     supervisor.spawn(TaskKind::Work, "logs", |stop| region::watch_logs(each(), stop))?;
     supervisor.spawn(TaskKind::Work, "candidacy", |stop| {

@@ -5,7 +5,7 @@
 //! than [`PEER_SILENCE`]. Two gateways may report on one region for a moment. Either report is
 //! enough, since a cursor that a peer acknowledged stays true.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use isthmus_replication::coordinates::{AppliedThrough, Cursor, Position, Shard};
@@ -37,6 +37,8 @@ pub struct View {
     pub last_cursor: Option<Cursor>,
     /// The region's agents have applied the log through this position.
     pub applied: Option<AppliedThrough>,
+    /// The region's lane can't bring what is missing here.
+    pub stuck: bool,
     /// When the report arrived.
     pub heard: Mono,
 }
@@ -77,6 +79,7 @@ impl Peers {
                 cursor: peer.cursor,
                 last_cursor: peer.cursor.or_else(|| last.get(&peer.peer).copied()),
                 applied: peer.applied,
+                stuck: peer.stuck,
                 heard: now,
             };
             held.insert((peer.peer, gateway.clone()), view);
@@ -120,6 +123,16 @@ impl Peers {
             }
         }
         newest
+    }
+
+    /// The regions whose lanes can't bring what is missing here of `shard`.
+    #[must_use]
+    pub fn stuck(&self, now: Mono, shard: &Shard) -> BTreeSet<RegionName> {
+        let newest = self.newest(shard).into_iter();
+        newest
+            .filter(|(_, view)| view.stuck && view.connected && now.since(view.heard) <= PEER_SILENCE)
+            .map(|(region, _)| region)
+            .collect()
     }
 
     fn of(&self, shard: &Shard, region: &RegionName) -> Vec<View> {
@@ -193,6 +206,7 @@ mod tests {
                 connected,
                 cursor: Some(cursor),
                 applied: None,
+                stuck: false,
             }],
         }
     }

@@ -16,6 +16,7 @@ mod logs;
 mod members;
 mod payload;
 mod positions;
+mod sources;
 mod steward;
 
 pub use candidacy::stand;
@@ -25,6 +26,7 @@ pub use logs::watch_logs;
 pub use members::{keep_member, watch_members};
 pub use payload::MemberPayload;
 pub use positions::{hear_cursors, hear_peer_doubt, tell_positions};
+pub use sources::serve_sources;
 pub use steward::steward;
 
 /// The state that the region's tasks share. Clones share it.

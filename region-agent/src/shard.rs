@@ -5,7 +5,7 @@
 //! store and the position through which it is applied change under one lock, so that an answer's
 //! session never promises less than the answer shows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
@@ -20,6 +20,7 @@ use isthmus_replication::image::{PartRequest, Progress};
 use isthmus_replication::names::{ProcessName, RegionName};
 use isthmus_replication::peer::PeerDoubt;
 use isthmus_replication::store::Store;
+use isthmus_replication::sync::{self, SyncProgress};
 use isthmus_replication::time::{LogTime, Mono, Wall};
 use isthmus_replication::version::Version;
 use isthmus_replication::writer;
@@ -36,6 +37,7 @@ mod following;
 mod marks;
 mod reading;
 mod start;
+mod syncing;
 mod task;
 mod traces;
 mod voids;
@@ -106,6 +108,19 @@ pub struct Served {
     pub log_time: LogTime,
     /// The copy of another agent's store that is under way.
     pub copying: Option<Copying>,
+    /// The sync with another region that is under way, if this agent is the steward.
+    pub syncing: Option<Syncing>,
+}
+
+/// A sync with another region that is under way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Syncing {
+    /// The region.
+    pub source: RegionName,
+    /// How far it is.
+    pub progress: SyncProgress,
+    /// When it began, by this process's clock.
+    pub since: Mono,
 }
 
 /// A copy of another agent's store that is under way.
@@ -153,12 +168,19 @@ pub struct Accepted {
 pub enum Command {
     /// Append a mark.
     Mark,
+    /// This agent is the steward: take from other regions what is missing here.
+    Steward {
+        /// The regions whose lanes can't bring it.
+        stuck: BTreeSet<RegionName>,
+    },
     /// Append a membership record if the log's is older.
     Membership(Membership),
     /// Check whether the log still has what a peer has of it.
     Doubt(Box<PeerDoubt>),
     /// Answer another agent that copies this store.
     Image(Box<PartRequest>, oneshot::Sender<Bytes>),
+    /// Answer another region's steward.
+    Source(Box<sync::Request>, oneshot::Sender<Bytes>),
 }
 
 /// Why a shard in this phase refuses; none if it serves.
@@ -214,6 +236,7 @@ impl Shared {
             missing: BTreeMap::new(),
             log_time: LogTime::default(),
             copying: None,
+            syncing: None,
         };
         Self {
             shard: log.shard,

@@ -15,7 +15,7 @@ use isthmus_runtime::settings::ProcessSettings;
 
 use crate::lag::{self, Lag};
 use crate::region::{MemberPayload, Region};
-use crate::shard::{Copying, Served, ShardHandle};
+use crate::shard::{Copying, Served, ShardHandle, Syncing};
 
 /// The answer to `/v1/status` while the agent starts.
 #[must_use]
@@ -109,7 +109,7 @@ fn of_shard(region: &Region, shard: &ShardHandle) -> ShardStatus {
         digest: summary.digest.to_string(),
         digest_at: served.fold.at().sequence.0,
         needs_sync: of_missing(&served, own),
-        sync: served.copying.as_ref().map(|copying| of_copying(region, copying)),
+        sync: of_sync(region, &served),
         bytes: served.store.bytes(),
         checkpoint: CheckpointStatus {
             sequence: served.checkpointed.0,
@@ -122,6 +122,26 @@ fn of_shard(region: &Region, shard: &ShardHandle) -> ShardStatus {
             full: shard.log_full(),
         },
         peers: of_peers(region, shard),
+    }
+}
+
+/// The copy of another agent's store, or the sync with another region.
+fn of_sync(region: &Region, served: &Served) -> Option<SyncStatus> {
+    let copying = served.copying.as_ref().map(|copying| of_copying(region, copying));
+    copying.or_else(|| served.syncing.as_ref().map(|syncing| of_syncing(region, syncing)))
+}
+
+fn of_syncing(region: &Region, syncing: &Syncing) -> SyncStatus {
+    let age = region.core.context().now().mono.since(syncing.since);
+    let progress = syncing.progress;
+    SyncStatus {
+        from: syncing.source.to_string(),
+        cells: progress.compared,
+        of_cells: progress.of_cells,
+        bytes: progress.bytes,
+        of_bytes: progress.of_bytes,
+        age,
+        left: progress.left(age),
     }
 }
 

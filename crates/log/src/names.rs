@@ -108,10 +108,12 @@ impl RegionNames {
         format!("{}{}.{process}", self.inboxes(), who(role))
     }
 
-    /// The inbox for the answer to one request between processes, separate from the answers of
-    /// servers.
-    pub(crate) fn answer_inbox(&self, role: Option<Role>, question: &Unguessable) -> String {
-        format!("{}{}.answer.{question}", self.inboxes(), who(role))
+    /// The inbox of a process of a role for the answer of processes of the role `of` to one
+    /// request, separate from the answers of servers. Credentials that may answer one role can't
+    /// answer in the place of another.
+    pub(crate) fn answer_inbox(&self, role: Option<Role>, of: Role, question: &Unguessable) -> String {
+        let answers = answers(role, of);
+        format!("{}{}.{answers}.{question}", self.inboxes(), who(role))
     }
 
     /// Whether `subject` is an [`RegionNames::answer_inbox`] of this region. A request names the
@@ -122,16 +124,27 @@ impl RegionNames {
             return false;
         };
         let roles = [None, Some(Role::Agent), Some(Role::Gateway)];
-        match inbox.split('.').collect::<Vec<_>>()[..] {
-            [whose, "answer", question] => {
-                roles.iter().any(|role| who(*role) == whose) && Unguessable::is_one(question)
-            }
-            _ => false,
-        }
+        let [whose, what, question] = inbox.split('.').collect::<Vec<_>>()[..] else {
+            return false;
+        };
+        let is_of = |role: Option<Role>| {
+            let mut answering = [Role::Agent, Role::Gateway].into_iter();
+            who(role) == whose && answering.any(|of| answers(role, of) == what)
+        };
+        roles.into_iter().any(is_of) && Unguessable::is_one(question)
     }
 
     fn inboxes(&self) -> String {
         format!("_INBOX.isthmus.{}.{}.", self.set, self.region)
+    }
+}
+
+/// The token of inboxes for the answers of the role `of`.
+fn answers(role: Option<Role>, of: Role) -> &'static str {
+    match (role, of) {
+        (Some(Role::Agent), Role::Gateway) => "answer-gateway",
+        (Some(Role::Gateway), Role::Agent) => "answer-agent",
+        _ => "answer",
     }
 }
 
@@ -166,13 +179,16 @@ mod tests {
         let inbox = names.inbox(Some(Role::Agent), &one);
         assert_eq!(inbox, format!("_INBOX.isthmus.shop.eu-west.agent.{one}"));
         for role in [None, Some(Role::Agent), Some(Role::Gateway)] {
-            assert!(names.is_answer_inbox(&names.answer_inbox(role, &one)));
+            for of in [Role::Agent, Role::Gateway] {
+                assert!(names.is_answer_inbox(&names.answer_inbox(role, of, &one)));
+            }
         }
         let subjects = [
             inbox,
             format!("_INBOX.isthmus.shop.eu-west.agent.{one}.answer.{one}"),
             format!("_INBOX.isthmus.shop.us-east.agent.answer.{one}"),
             format!("_INBOX.isthmus.shop.eu-west.nobody.answer.{one}"),
+            format!("_INBOX.isthmus.shop.eu-west.agent.answer-agent.{one}"),
             "_INBOX.isthmus.shop.eu-west.gateway.answer.*".to_owned(),
             "$JS.API.STREAM.PURGE.ISTHMUS_shop_eu-west_default_0".to_owned(),
             "isthmus.shop.eu-west.log.default.0.us-east".to_owned(),

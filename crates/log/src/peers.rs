@@ -10,7 +10,7 @@ use futures::StreamExt as _;
 use futures::stream::BoxStream;
 use tokio::time::sleep;
 
-use crate::PeerError;
+use crate::{PeerError, Role};
 
 /// Retry interval for a failed subscription.
 const SUBSCRIBE_AGAIN: Duration = Duration::from_millis(200);
@@ -45,11 +45,17 @@ pub trait PeerBus: Debug + Send + Sync {
         }
     }
 
-    /// Sends a request and returns the first answer.
+    /// Sends a request to processes of the role `of`, and returns the first answer.
     ///
     /// # Errors
     /// [`PeerError`].
-    async fn request(&self, suffix: &str, payload: Bytes, timeout: Duration) -> Result<Bytes, PeerError>;
+    async fn request(
+        &self,
+        of: Role,
+        suffix: &str,
+        payload: Bytes,
+        timeout: Duration,
+    ) -> Result<Bytes, PeerError>;
 
     /// Answers a message that is a request.
     ///

@@ -7,6 +7,7 @@ mod common;
 use bytes::Bytes;
 use common::*;
 use futures::StreamExt as _;
+use isthmus_log::Role;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn inboxes_cannot_be_guessed_and_answers_reach_only_the_asker() {
@@ -40,7 +41,7 @@ async fn inboxes_cannot_be_guessed_and_answers_reach_only_the_asker() {
     // A request reveals nothing about them, nor about the inbox of the next request.
     let mut inboxes = Vec::new();
     for _ in 0..2 {
-        let question = other.peers.request("report", Bytes::new(), BOUND);
+        let question = other.peers.request(Role::Agent, "report", Bytes::new(), BOUND);
         let answering = async {
             let question = questions.next().await.unwrap();
             ports

@@ -34,12 +34,14 @@ use crate::time::Wall;
 
 mod codec;
 mod recent;
+mod sync;
 #[cfg(test)]
 mod tests;
 mod verdict;
 
 pub use codec::{InvalidState, MarkBody};
 use recent::Recent;
+use sync::Syncing;
 pub use verdict::{Accepted, Gone, SubjectToken, Verdict, Void};
 
 /// A log message as a reader finds it.
@@ -83,6 +85,7 @@ pub struct Fold {
     /// The runs of the agents that the newest mark names.
     agents: Vec<WriterId>,
     restoring: Option<Restoring>,
+    syncing: Option<Box<Syncing>>,
 }
 
 /// Writes of a lost tail that may still be given back.
@@ -153,6 +156,7 @@ impl Fold {
             collected: Hlc::ZERO,
             agents: Vec::new(),
             restoring: None,
+            syncing: None,
         }
     }
 
@@ -197,8 +201,8 @@ impl Fold {
     }
 
     /// Whether the log was recreated and only other regions have what it held before: reads here
-    /// would miss that data until a sync. A later life that forks at the log's beginning ends this,
-    /// because its agents hold the earlier data and give it back.
+    /// would miss that data. Syncs with every other member end this, or a later life that forks at
+    /// the log's beginning, because its agents hold the earlier data and give it back.
     #[must_use]
     pub fn lost_before(&self) -> bool {
         self.lost_before
@@ -258,6 +262,7 @@ impl Fold {
         members.map(|member| {
             let floor = match self.origins.get(member) {
                 Some(origin) if planted::is(Planted::CollectedByCursors) => origin.highest_stamp,
+                _ if *member == self.log.region && self.lost_before => Hlc::ZERO,
                 _ if *member == self.log.region => self.own_floor(),
                 Some(origin) if !origin.needs_sync() => origin.admission_floor,
                 _ => Hlc::ZERO,
@@ -342,6 +347,7 @@ impl Fold {
                 message_id,
                 membership,
             } => self.new_membership(*message_id, membership),
+            Record::Sync(sync) => self.sync(sync, message.timestamp),
             Record::Life(_) => Err(Void::LifeNotCurrent),
         }
     }
@@ -371,6 +377,7 @@ impl Fold {
                 until: timestamp.after(limits::RESTORE_HOLDS_FLOOR),
             });
         }
+        self.syncing = None;
         self.lost_before = record.lost_before || self.lost_before && record.link.fork != Sequence::NONE;
         Ok(Accepted::Life(record.link))
     }
@@ -501,6 +508,9 @@ impl Fold {
             Standing::OtherHistory => return Err(Void::OtherHistory),
             Standing::OlderLife => return Err(Void::OlderLife),
             Standing::UnknownLineage => return Err(Void::UnknownLineage),
+        }
+        if let Some(syncing) = self.syncing.as_mut().filter(|_| gap) {
+            syncing.heals.retain(|region| *region != range.origin);
         }
         let whole = match held {
             Some(held) if held.needs_sync() => held.whole,

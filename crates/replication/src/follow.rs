@@ -317,7 +317,10 @@ impl Follow {
                     let sequence = fold.at().sequence;
                     self.restore.stamps.add(sequence, local.lowest_stamp);
                 }
-                Accepted::Batch(_) | Accepted::Range { .. } | Accepted::Membership { .. } => {}
+                Accepted::Batch(_)
+                | Accepted::Range { .. }
+                | Accepted::Membership { .. }
+                | Accepted::Sync(_) => {}
             }
         }
         if self.restore.give_back.handle_message(id, verdict) {

@@ -19,12 +19,15 @@ mod lineage;
 mod membership;
 mod range;
 mod record;
+mod sync;
 
 pub use crate::wire::StageTimes;
 pub use lineage::{LifeLink, Lineage};
 pub use membership::{ClockLimits, Membership};
 pub use range::{Range, Standing};
 pub use record::{Barrier, Kind, LifeRecord, Local, MarkRecord, Record};
+pub(crate) use sync::read_positions;
+pub use sync::{SourceFloors, SourcePosition, SyncRecord, SyncStep};
 
 /// The header of a log message.
 #[derive(Debug, Clone, PartialEq)]

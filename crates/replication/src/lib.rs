@@ -38,6 +38,7 @@ pub mod seen;
 pub mod sending;
 pub mod session_token;
 pub mod store;
+pub mod sync;
 pub mod time;
 pub mod trace;
 pub mod version;

@@ -88,8 +88,10 @@ pub const LEASE_REPLY: Duration = Duration::from_millis(300);
 pub const FRAME_BYTES: usize = VALUE_BYTES + 2 * MESSAGE_OVERHEAD_BYTES;
 /// Longest text in a frame, in bytes.
 pub const FRAME_TEXT_BYTES: usize = 1024;
-/// Largest body of a request or a response, in bytes.
+/// Largest body of a request, in bytes.
 pub const CALL_BYTES: usize = 1024 * 1024;
+/// Largest body of a response, in bytes: one cell with the largest value.
+pub const RESPONSE_BYTES: usize = VALUE_BYTES + MESSAGE_OVERHEAD_BYTES;
 /// Most lanes of a link.
 pub const LANES: usize = 8192;
 /// Requests that one end of a session may have under way at once, and requests of the other end

@@ -64,6 +64,8 @@ pub struct PeerCursor {
     /// All its live agents have applied this region's log through this position; none before their
     /// first report.
     pub applied: Option<AppliedThrough>,
+    /// Its lane to this region can't bring what is missing here: only a sync can.
+    pub stuck: bool,
 }
 
 /// From an agent to the gateways and the other agents: how far it has applied one shard.
@@ -218,6 +220,7 @@ fn peer_to_wire(peer: &PeerCursor) -> wire::PeerCursor {
         connected: peer.connected,
         cursor: peer.cursor.map(Into::into),
         applied: peer.applied.map(|applied| applied.0.into()),
+        stuck: peer.stuck,
     }
 }
 
@@ -228,6 +231,7 @@ fn peer_from_wire(wire: wire::PeerCursor) -> Result<PeerCursor, InvalidPeerMessa
         connected: wire.connected,
         cursor: cursor.map_err(|_| InvalidPeerMessage("cursor"))?,
         applied: wire.applied.map(position).transpose()?.map(AppliedThrough),
+        stuck: wire.stuck,
     })
 }
 

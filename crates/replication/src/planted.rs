@@ -53,11 +53,15 @@ pub enum Planted {
     DoubtGivesNothingBack,
     /// Tombstones are collected once every region has them, although an older put may still arrive.
     CollectedByCursors,
+    /// The source of a sync leaves its tombstones out.
+    SyncWithoutTombstones,
+    /// A cell of a sync replaces a newer one.
+    RepairPicksOlder,
 }
 
 impl Planted {
     /// All of them.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 24] = [
         Self::TieRule,
         Self::AcknowledgedEarly,
         Self::RangeRule,
@@ -80,6 +84,8 @@ impl Planted {
         Self::SweptByOwnClock,
         Self::DoubtGivesNothingBack,
         Self::CollectedByCursors,
+        Self::SyncWithoutTombstones,
+        Self::RepairPicksOlder,
     ];
 
     /// Its name on the simulator's command line.
@@ -108,6 +114,8 @@ impl Planted {
             Self::SweptByOwnClock => "swept-by-own-clock",
             Self::DoubtGivesNothingBack => "doubt-gives-nothing-back",
             Self::CollectedByCursors => "collected-by-cursors",
+            Self::SyncWithoutTombstones => "sync-without-tombstones",
+            Self::RepairPicksOlder => "repair-picks-older",
         }
     }
 }

@@ -37,6 +37,7 @@ mod codec;
 mod collection;
 mod listing;
 mod restore;
+mod sync;
 #[cfg(test)]
 mod tests;
 mod wire;
@@ -179,7 +180,7 @@ impl Store {
     /// Merges a change that may have been read before: another region's, one that is given back, or
     /// one that is read again. `applied_at` is the agent's wall time.
     pub fn apply(&mut self, change: Change, applied_at: Wall) -> Applied {
-        if let Some(newer) = self.newer_than(&change.id, &change) {
+        if let Some(newer) = self.newer_than(&change.id, &change.version) {
             let unseen = newer.overwrites_unseen(&change.version);
             return superseded(newer.version.clone(), change, unseen);
         }
@@ -196,7 +197,7 @@ impl Store {
         if planted::is(Planted::SeenByRegion) {
             return self.apply(change, applied_at);
         }
-        if let Some(newer) = self.newer_than(&change.id, &change) {
+        if let Some(newer) = self.newer_than(&change.id, &change.version) {
             let unseen = newer.version.writer != change.version.writer;
             return superseded(newer.version.clone(), change, unseen);
         }
@@ -277,11 +278,11 @@ impl Store {
         self.get(&id.bucket, &id.key).map(|held| &held.cell)
     }
 
-    /// The newer write that supersedes `change`.
-    fn newer_than(&self, id: &CellId, change: &Change) -> Option<&Cell> {
+    /// The newer write that supersedes a write with this version.
+    fn newer_than(&self, id: &CellId, version: &Version) -> Option<&Cell> {
         let held = self.held(id).map(|held| &held.cell);
-        let cover = self.cover(id).filter(|cover| cover.version >= change.version);
-        cover.or_else(|| held.filter(|held| held.version > change.version))
+        let cover = self.cover(id).filter(|cover| cover.version >= *version);
+        cover.or_else(|| held.filter(|held| held.version > *version))
     }
 
     fn insert(&mut self, id: CellId, incoming: Cell, applied_at: Wall, dirty: bool) -> Applied {

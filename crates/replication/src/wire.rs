@@ -119,6 +119,29 @@ pub struct Header {
     pub admission_floor: u64,
     #[prost(fixed64, repeated, tag = "27")]
     pub agents: Vec<u64>,
+    #[prost(message, optional, tag = "28")]
+    pub sync: Option<Sync>,
+}
+
+/// What a record of a sync adds to its header.
+#[derive(Clone, PartialEq, Message)]
+pub struct Sync {
+    #[prost(fixed64, tag = "1")]
+    pub begun: u64,
+    #[prost(uint32, tag = "2")]
+    pub step: u32,
+    #[prost(string, tag = "3")]
+    pub source: String,
+    #[prost(message, repeated, tag = "4")]
+    pub positions: Vec<OriginState>,
+    #[prost(uint32, tag = "5")]
+    pub number: u32,
+    #[prost(fixed64, tag = "6")]
+    pub collected: u64,
+    #[prost(fixed64, tag = "7")]
+    pub floor: u64,
+    #[prost(bool, tag = "8")]
+    pub all_members: bool,
 }
 
 /// The numbered membership record (design.md section 10).
@@ -267,6 +290,25 @@ pub struct FoldState {
     pub agents: Vec<u64>,
     #[prost(message, optional, tag = "15")]
     pub restoring: Option<Restoring>,
+    #[prost(message, optional, tag = "16")]
+    pub syncing: Option<Syncing>,
+}
+
+/// The sync that is under way.
+#[derive(Clone, PartialEq, Message)]
+pub struct Syncing {
+    /// The message that began it.
+    #[prost(fixed64, tag = "1")]
+    pub begun: u64,
+    /// Records with cells so far.
+    #[prost(uint32, tag = "2")]
+    pub records: u32,
+    /// The regions of which nothing is missing any more once it ends.
+    #[prost(string, repeated, tag = "3")]
+    pub heals: Vec<String>,
+    /// The region whose store is compared.
+    #[prost(string, tag = "4")]
+    pub source: String,
 }
 
 /// Writes of a lost tail that may still be given back.

@@ -224,7 +224,7 @@ pub struct SyncStatus {
     pub cells: u64,
     /// About how many cells there are.
     pub of_cells: u64,
-    /// Memory of the copied cells, in bytes.
+    /// Bytes of the copied cells.
     pub bytes: u64,
     /// About how much memory all cells take, in bytes.
     pub of_bytes: u64,

@@ -7,14 +7,17 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use isthmus_link::{Connection, Peer};
+use isthmus_log::{PeerError, Role};
 use isthmus_replication::coordinates::Shard;
-use isthmus_replication::link::frame::{GoodbyeReason, Hello, InvalidFrame, LaneReport, NoAnswer};
+use isthmus_replication::link::frame::{GoodbyeReason, Hello, InvalidFrame, LaneReport, NoAnswer, Request};
 use isthmus_replication::link::landmarks;
 use isthmus_replication::link::session::{Session, SessionEvent};
 use isthmus_replication::names::RegionName;
+use isthmus_replication::sync;
 use isthmus_runtime::events::{Severity, Source};
 use serde_json::json;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -127,9 +130,13 @@ impl Inbound {
         refresh.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (teller, mut violations) = mpsc::channel(1);
         let mut refused = false;
+        let mut answers = JoinSet::new();
         loop {
             tokio::select! {
                 event = connection.next() => match event {
+                    Ok(SessionEvent::Request(request)) if request.method == sync::METHOD => {
+                        answers.spawn(answer_sync(self.shared.clone(), origin.clone(), request));
+                    }
                     Ok(SessionEvent::Hello(hello)) => tokio::select! {
                         () = self.greet(connection, origin, &teller, &hello) => {}
                         () = stop.cancelled() => {}
@@ -137,6 +144,7 @@ impl Inbound {
                     Ok(event) => self.handle(connection, origin, event).await,
                     Err(end) => return end,
                 },
+                Some(Ok((id, outcome))) = answers.join_next() => connection.session.respond(id, outcome),
                 Some(violation) = violations.recv() => connection.session.refuse(GoodbyeReason::Violation, &violation),
                 _ = refresh.tick() => self.update_view(connection),
                 refusal = &mut certificate, if !refused => {
@@ -317,6 +325,35 @@ impl Inbound {
             link.path = connection.path();
         }
     }
+}
+
+/// The answer of this region's agents to a request of the steward of `origin`.
+async fn answer_sync(shared: Shared, origin: RegionName, request: Request) -> (u64, Result<Bytes, NoAnswer>) {
+    let outcome = ask_agents(&shared, &origin, request.body).await;
+    (request.id, outcome.map_err(|error| NoAnswer::because(&error)))
+}
+
+async fn ask_agents(shared: &Shared, origin: &RegionName, question: Bytes) -> Result<Bytes, NoSource> {
+    let request = sync::Request::decode(&question)?;
+    let both = shared.set().shards_between(shared.region(), origin);
+    if !both.contains(&request.shard) {
+        return Err(NoSource::NotShared(request.shard));
+    }
+    let suffix = sync::source_suffix(&request);
+    let peers = &shared.ports.peers;
+    let answer = peers.request(Role::Agent, &suffix, question, sync::AGENT_ANSWER);
+    Ok(answer.await?)
+}
+
+/// Why a steward gets no answer from this region's agents.
+#[derive(Debug, thiserror::Error)]
+enum NoSource {
+    #[error(transparent)]
+    Question(#[from] sync::InvalidRequest),
+    #[error("the two regions do not share {0}")]
+    NotShared(Shard),
+    #[error("no agent of the region answers: {0}")]
+    Agents(#[from] PeerError),
 }
 
 /// Why a peer gets no landmarks.

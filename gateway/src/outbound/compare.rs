@@ -132,7 +132,7 @@ fn tell(shared: &Shared, peer: &RegionName, shard: &Shard, news: News, included:
             Severity::Alarm,
             "regions_differ",
             format!(
-                "{own} and {peer} hold different values in {parts} of {PARTS} parts of {shard}, where they must hold the same: no value is removed, and this lasts until a sync"
+                "{own} and {peer} hold different values in {parts} of {PARTS} parts of {shard}, where they must hold the same: no value is removed"
             ),
             fields(parts),
         ),

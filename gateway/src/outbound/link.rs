@@ -12,7 +12,7 @@ use isthmus_replication::link::frame::{GoodbyeReason, LaneOffer, Welcome};
 use isthmus_replication::link::session::{CallFailure, Session, SessionEvent};
 use isthmus_replication::names::RegionName;
 use isthmus_replication::time::Mono;
-use isthmus_report::{RegionReport, UnreadableReport};
+use isthmus_report::{LaneState, RegionReport, UnreadableReport};
 use isthmus_runtime::events::throttle::Throttle;
 use isthmus_runtime::events::{Severity, Source};
 use isthmus_runtime::random;
@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 use super::compare::{self, Comparing};
 use super::landmarks_calls::{self, LandmarksCalls};
 use super::lane::{FromLane, Lanes, ToLane};
+use super::sync_calls::{self, SyncCall, SyncCalls};
 use crate::addresses::PeerAddresses;
 use crate::backoff::Backoff;
 use crate::leader::{lost, won};
@@ -64,6 +65,9 @@ pub(super) struct PeerLink {
     reported: Throttle<String>,
     landmarks_calls: LandmarksCalls,
     comparing: Comparing,
+    /// The steward's requests to the peer.
+    syncs: mpsc::Receiver<SyncCall>,
+    sync_calls: SyncCalls,
     /// When the link was accepted; none while it is not.
     up_since: Option<Mono>,
     /// Links that send their last frames while the next one is dialled.
@@ -93,11 +97,13 @@ impl PeerLink {
         Ok(Self {
             addresses: PeerAddresses::new(written, names),
             backoff: Backoff::new(random::bits()?),
+            syncs: shared.sync_routes.add(&peer),
             shared,
             peer,
             shards,
             reported: Throttle::default(),
             landmarks_calls: LandmarksCalls::default(),
+            comparing: Comparing::default(),
             sync_calls: SyncCalls::default(),
             up_since: None,
             closing: JoinSet::new(),
@@ -194,6 +200,8 @@ impl PeerLink {
             .link(&self.peer, |link| link.phase = Phase::Greeting);
         while from_lanes.try_recv().is_ok() {}
         (self.landmarks_calls, self.comparing) = (LandmarksCalls::default(), Comparing::default());
+        self.sync_calls = SyncCalls::default();
+        while self.syncs.try_recv().is_ok() {}
         let session = Session::dialer(
             self.shared.log_now(),
             link_connection::party(&self.shared),
@@ -208,7 +216,11 @@ impl PeerLink {
         lanes.tell_all(|| ToLane::Closed).await;
         self.shared.cursors.connected(&self.peer, false);
         let now = self.shared.process.clock.mono();
-        if self.up_since.take().is_some_and(|since| now.since(since) >= STEADY) {
+        if self
+            .up_since
+            .take()
+            .is_some_and(|since| now.since(since) >= STEADY)
+        {
             self.backoff.skip();
         }
         while self.closing.try_join_next().is_some() {}
@@ -257,6 +269,10 @@ impl PeerLink {
                 Ok(()) = paused.changed() => {
                     let paused = paused.borrow_and_update().contains(&self.peer);
                     connection.session.pause(paused);
+                }
+                Some(call) = self.syncs.recv() => {
+                    let now = self.shared.log_now();
+                    self.sync_calls.ask(&self.shared, &self.peer, &mut connection.session, now, call).await;
                 }
                 Some(event) = from_lanes.recv() => self.handle_lane_event(connection, event),
                 refusal = &mut certificate, if !refused => {
@@ -403,6 +419,19 @@ impl PeerLink {
             .collect()
     }
 
+    /// Records which lanes of the peer can't bring what is missing here.
+    fn note_stuck(&self, report: &Result<RegionReport, UnreadableReport>) {
+        let link = report
+            .as_ref()
+            .ok()
+            .and_then(|report| report.link(self.shared.region().as_str()));
+        self.shared.cursors.stuck(&self.peer, |shard| {
+            let lane = link.and_then(|link| link.lane(shard.group.as_str(), shard.partition));
+            let is_stuck = |state| matches!(state, LaneState::NeedsSync | LaneState::UnknownLineage);
+            lane.and_then(|lane| lane.state.known()).is_some_and(is_stuck)
+        });
+    }
+
     /// Handles the outcome of a call of this end.
     async fn answered(&mut self, id: u64, outcome: Result<Bytes, CallFailure>) {
         let (shared, peer) = (&self.shared, &self.peer);
@@ -413,9 +442,16 @@ impl PeerLink {
             }
             return;
         }
+        if let Some(reply) = self.sync_calls.take(id) {
+            return sync_calls::pass_on(shared, peer, &reply, outcome).await;
+        }
         match (self.landmarks_calls.take(id), outcome) {
             (Some(doubt), Ok(body)) => landmarks_calls::pass_on(shared, peer, doubt, &body).await,
-            (None, Ok(body)) => take_report(shared, peer, RegionReport::read(&body)),
+            (None, Ok(body)) => {
+                let report = RegionReport::read(&body);
+                self.note_stuck(&report);
+                take_report(shared, peer, report);
+            }
             (None, Err(CallFailure::Refused(why))) => {
                 take_report(shared, peer, Err(UnreadableReport::Refused(why.to_string())));
             }

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use isthmus_log::Role;
 use isthmus_replication::names::RegionName;
 use isthmus_report::region::{read_all, write_all};
 use isthmus_report::{RegionReport, UnreadableReport};
@@ -44,7 +45,12 @@ pub(super) async fn ask_leader(shared: Shared) {
         if *shared.leading.borrow() {
             continue;
         }
-        match shared.ports.peers.request(SUFFIX, Bytes::new(), TIMEOUT).await {
+        match shared
+            .ports
+            .peers
+            .request(Role::Gateway, SUFFIX, Bytes::new(), TIMEOUT)
+            .await
+        {
             Ok(body) => take_all(&shared, &body),
             Err(error) => tracing::debug!(%error, "no leader answered"),
         }

@@ -45,6 +45,9 @@ pub async fn steward(region: Region, stop: CancellationToken) -> Result<(), Infa
                 shard.command(Command::Membership(membership(set, own, shard.shard())));
             }
             shard.command(Command::Mark);
+            let now = region.context().now().mono;
+            let stuck = region.core.peers().stuck(now, shard.shard());
+            shard.command(Command::Steward { stuck });
         }
         for shard in region.core.shards() {
             tokio::select! {

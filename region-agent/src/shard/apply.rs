@@ -10,12 +10,14 @@ use isthmus_replication::cell::{Cell, CellId};
 use isthmus_replication::change::Change;
 use isthmus_replication::delay::Delay;
 use isthmus_replication::digests::Summary;
-use isthmus_replication::fold::{Accepted, Gone, SubjectToken, Verdict, Void};
+use isthmus_replication::fold::{Accepted, Fold, Gone, SubjectToken, Verdict, Void};
 use isthmus_replication::follow::{CheckpointDiffers, ReaderEnd};
-use isthmus_replication::header::BodySeal;
+use isthmus_replication::header::{BodySeal, SourceFloors, SyncStep};
+use isthmus_replication::hlc::Hlc;
 use isthmus_replication::names::RegionName;
 use isthmus_replication::planted::{self, Planted};
 use isthmus_replication::store::{Applied, Conflict, Store};
+use isthmus_replication::sync::SyncBody;
 use isthmus_replication::time::{Now, Wall};
 use isthmus_replication::trace::TraceContext;
 use isthmus_runtime::events::{Severity, Source};
@@ -35,6 +37,8 @@ struct Effects {
     clashes: u64,
     /// Changes that were not applied because a newer delete may have been collected.
     late: Vec<(CellId, Cell)>,
+    /// Cells of a sync wait until their source has caught up.
+    waits: bool,
     carried: Carried,
 }
 
@@ -118,8 +122,11 @@ impl ShardTask {
             *reach = at;
         }
         let before = served.store.bytes();
-        let origin = origin_of(&verdict, &self.log.region);
+        let origin = origin_of(&verdict, &served.fold);
         let mut effects = match &origin {
+            Some(_) if let Some(floors) = floors_of(&verdict) => {
+                apply_cells(&mut served.store, message, floors, served.fold.floor(), now.wall)
+            }
             Some(origin) => {
                 // If the store already had the effects of this position or a later one, a local
                 // write may have been read and replaced before.
@@ -223,6 +230,10 @@ impl ShardTask {
                     self.trace_apply(came, &effects.carried, began.wall);
                 }
                 self.conflicts(message, effects.conflicts);
+                self.syncing.waits |= effects.waits;
+                if !effects.late.is_empty() && *origin != self.log.region {
+                    self.arrived_late(origin);
+                }
                 for (id, cell) in effects.late {
                     let entry = Entry::of_late(&self.log, message.timestamp, id, cell);
                     self.context.aside.keep(entry);
@@ -230,6 +241,14 @@ impl ShardTask {
             }
             Err(unusable) => self.unusable(origin, message, &unusable),
         }
+    }
+
+    /// Changes of `origin` came after their place could be told: its store knows whether they were
+    /// deleted since, so a sync decides.
+    fn arrived_late(&self, origin: &RegionName) {
+        let text = "changes arrived below the collected floor; a sync decides whether they count";
+        let missing = &mut self.shared.write().missing;
+        missing.entry(origin.clone()).or_insert_with(|| text.to_owned());
     }
 
     /// Counts the writes that were overwritten unseen, and sets aside those that this region wrote.
@@ -304,6 +323,7 @@ impl ShardTask {
     fn take_verdict(&mut self, verdict: &Verdict, message: &StoredMessage) {
         let id = message.message_id();
         self.follow(|follow, now, fold| follow.handle_message(now, fold, id, verdict));
+        self.note_synced(id, verdict);
         match verdict {
             Verdict::Accepted(accepted) => self.accepted(accepted, message),
             Verdict::Void(void) => {
@@ -333,6 +353,7 @@ impl ShardTask {
             | Accepted::Range { .. }
             | Accepted::Restored { .. }
             | Accepted::Barrier(_)
+            | Accepted::Sync(_)
             | Accepted::Life(_) => {}
         }
     }
@@ -352,14 +373,63 @@ impl ShardTask {
 }
 
 /// The region whose changes an accepted message carries; none if it carries none.
-fn origin_of(verdict: &Verdict, own: &RegionName) -> Option<RegionName> {
+fn origin_of(verdict: &Verdict, fold: &Fold) -> Option<RegionName> {
     match verdict {
-        Verdict::Accepted(Accepted::Batch(_) | Accepted::Restored { .. }) => Some(own.clone()),
+        Verdict::Accepted(Accepted::Batch(_) | Accepted::Restored { .. }) => Some(fold.log().region.clone()),
+        _ if floors_of(verdict).is_some() => fold.sync_source().cloned(),
         Verdict::Accepted(Accepted::Range {
             origin, gap: false, ..
         }) => Some(origin.clone()),
         _ => None,
     }
+}
+
+/// The floors of a sync's source, if the message carries its cells.
+fn floors_of(verdict: &Verdict) -> Option<SourceFloors> {
+    match verdict {
+        Verdict::Accepted(Accepted::Sync(record)) => match record.step {
+            SyncStep::Cells { floors, .. } => Some(floors),
+            SyncStep::Begin { .. } | SyncStep::End { .. } => None,
+        },
+        _ => None,
+    }
+}
+
+/// Applies the cells of a sync. What would be late waits until the source has caught up.
+fn apply_cells(
+    store: &mut Store,
+    message: &StoredMessage,
+    floors: SourceFloors,
+    floor: Hlc,
+    at: Wall,
+) -> Result<Effects, Unusable> {
+    check_seal(message)?;
+    let body = SyncBody::decode(&message.body).map_err(|error| Unusable {
+        label: "undecodable",
+        detail: error.to_string(),
+    })?;
+    let (applied, _) = body.apply(store, floors, floor, at);
+    let mut effects = Effects::default();
+    for (id, applied) in applied {
+        effects.superseded.push(applied.superseded());
+        effects.clashes += u64::from(applied == Applied::Clash);
+        effects.waits |= matches!(applied, Applied::Late(_));
+        let conflict = applied.into_conflict();
+        effects.conflicts.extend(conflict.map(|conflict| (id, conflict)));
+    }
+    Ok(effects)
+}
+
+fn check_seal(message: &StoredMessage) -> Result<BodySeal, Unusable> {
+    let seal = message
+        .header
+        .as_ref()
+        .map_or(BodySeal::default(), |header| header.body);
+    seal.check(&message.body).map_err(|error| Unusable {
+        label: "broken_seal",
+        detail: error.to_string(),
+    })?;
+    Ok(seal)
 }
 
 fn apply_body(
@@ -369,14 +439,7 @@ fn apply_body(
     at: Wall,
     first: bool,
 ) -> Result<Effects, Unusable> {
-    let seal = message
-        .header
-        .as_ref()
-        .map_or(BodySeal::default(), |header| header.body);
-    seal.check(&message.body).map_err(|error| Unusable {
-        label: "broken_seal",
-        detail: error.to_string(),
-    })?;
+    let seal = check_seal(message)?;
     let changes = body::open(seal.codec, origin, message.body.clone()).map_err(|error| Unusable {
         label: "undecodable",
         detail: error.to_string(),

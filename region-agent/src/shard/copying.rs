@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use isthmus_log::{PeerBus, PeerError};
+use isthmus_log::{PeerBus, PeerError, Role};
 use isthmus_replication::coordinates::Sequence;
 use isthmus_replication::digests::Digests;
 use isthmus_replication::follow::{Follow, Phase, Start};
@@ -59,6 +59,11 @@ impl Copying {
         self.rewinds += 1;
     }
 
+    /// How often the fold was replaced in this run.
+    pub(super) fn rewinds(&self) -> u64 {
+        self.rewinds
+    }
+
     /// Others that copy this store need the tombstones above this floor.
     pub(super) fn holds_floor(&self, now: Mono) -> Option<Hlc> {
         let (floor, until) = self.holds?;
@@ -66,7 +71,7 @@ impl Copying {
     }
 
     /// A part was given to an agent whose image began at this floor.
-    fn hold(&mut self, now: Mono, floor: Hlc) {
+    pub(super) fn hold(&mut self, now: Mono, floor: Hlc) {
         let held = self.holds_floor(now).unwrap_or(floor);
         self.holds = Some((held.min(floor), now.after(HOLD)));
     }
@@ -228,6 +233,6 @@ impl ShardTask {
 async fn ask(peers: &dyn PeerBus, request: &Request) -> Result<Bytes, PeerError> {
     let suffix = image::suffix(&request.request.shard, &request.source);
     peers
-        .request(&suffix, request.request.encode(), image::ANSWER)
+        .request(Role::Agent, &suffix, request.request.encode(), image::ANSWER)
         .await
 }

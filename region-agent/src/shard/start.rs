@@ -21,6 +21,7 @@ use tokio::task::JoinError;
 use super::checkpointing::Checkpointing;
 use super::copying::Copying;
 use super::marks::Marks;
+use super::syncing::Syncing;
 use super::task::{Conditions, ShardTask};
 use super::traces::Slow;
 use super::voids::Voids;
@@ -154,6 +155,7 @@ fn assemble(
         follow,
         asking: None,
         copying: Copying::default(),
+        syncing: Syncing::default(),
         digests: Digests::default(),
         marks: Marks::default(),
         voids: Voids::default(),

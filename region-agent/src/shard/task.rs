@@ -25,6 +25,7 @@ use super::context::Context;
 use super::copying::Copying;
 use super::following::{Asking, answer};
 use super::marks::Marks;
+use super::syncing::Syncing;
 use super::traces::Slow;
 use super::voids::Voids;
 use super::writes::Waiting;
@@ -59,6 +60,7 @@ pub(super) struct ShardTask {
     /// The pending query of the follow machine.
     pub(super) asking: Option<Asking>,
     pub(super) copying: Copying,
+    pub(super) syncing: Syncing,
     pub(super) digests: Digests,
     pub(super) marks: Marks,
     pub(super) voids: Voids,
@@ -86,6 +88,7 @@ impl ShardTask {
                 () = stop.cancelled() => break,
                 read = next_message(&mut self.reader), if reads => self.read(read),
                 answer = self.copying.answer() => self.part_received(answer),
+                answer = self.syncing.answer() => self.source_answered(answer),
                 (number, answer) = answer(&mut self.asking) => {
                     self.follow(|follow, now, fold| follow.handle_answer(now, fold, number, answer));
                 }
@@ -106,6 +109,7 @@ impl ShardTask {
         self.writer.handle_timeout(now);
         self.drive_follow(now).await;
         self.drive_copy(now);
+        self.drive_sync(now).await;
         if *self.phase() == Phase::Serving {
             self.publish(now).await;
         }
@@ -131,6 +135,7 @@ impl ShardTask {
             let holds = [
                 self.checkpointing.holds_floor(),
                 self.copying.holds_floor(now.mono),
+                self.syncing.holds_floor(),
             ];
             let through = holds.into_iter().flatten().fold(settled, Hlc::min);
             served.store.reclaim(through, RECLAIM_BUDGET);
@@ -160,8 +165,10 @@ impl ShardTask {
         let is_at_head = matches!(self.phase(), Phase::Serving | Phase::LostBefore);
         match command {
             Command::Image(request, reply) => self.give_part(&request, reply),
+            Command::Source(request, reply) => self.give_cells(&request, reply),
             _ if !is_at_head => {}
             Command::Mark => self.append_mark().await,
+            Command::Steward { stuck } => self.steward_syncs(&stuck),
             Command::Membership(membership) => self.append_membership(membership).await,
             Command::Doubt(doubt) => self.follow(|follow, now, fold| follow.handle_doubt(now, fold, *doubt)),
         }
@@ -178,7 +185,8 @@ impl ShardTask {
         let writer = writer.filter(|_| *self.phase() == Phase::Serving);
         let follow = self.follow.poll_timeout(now).map(|(at, _)| at);
         let copy = self.copying.poll_timeout();
-        let due = writer.into_iter().chain(follow).chain(copy);
+        let sync = self.syncing.poll_timeout();
+        let due = writer.into_iter().chain(follow).chain(copy).chain(sync);
         due.fold(tick, Mono::min)
     }
 }

@@ -37,6 +37,7 @@ async fn tell(ports: &Ports, shard: &Shard, connected: bool, cursor: Option<Posi
                 message_id: MessageId(1),
             }),
             applied: None,
+            stuck: false,
         }],
     };
     ports

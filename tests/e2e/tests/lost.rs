@@ -1,4 +1,4 @@
-//! A region whose NATS and agents have lost their disks reports what it lacks.
+//! A region whose NATS and agents have lost their disks takes everything from the other one.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -78,10 +78,11 @@ fn folders(running: &Running) -> anyhow::Result<(PathBuf, Vec<PathBuf>)> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_emptied_region_serves_nothing_and_forwards_what_it_takes() -> anyhow::Result<()> {
+async fn an_emptied_region_comes_back_and_forwards_what_it_takes() -> anyhow::Result<()> {
     let running = Running::start(&[EU, US], &[]).await?;
     let (eu, us) = (running.agent(EU), running.agent(US));
     put_all(&eu, "before").await?;
+    put_all(&us, "theirs").await?;
     read_all(&us, "before").await?;
     let (nats, agents) = folders(&running)?;
     running.down(EU).await?;
@@ -89,30 +90,29 @@ async fn an_emptied_region_serves_nothing_and_forwards_what_it_takes() -> anyhow
         std::fs::remove_dir_all(folder)?;
     }
     running.lab(&["start", "all@eu-west"])?;
-    let (began, mut taken) = (Instant::now(), Vec::new());
+    let mut taken = Vec::new();
+    let began = Instant::now();
     for number in 0.. {
-        let key = format!("early-{number}");
         ensure!(began.elapsed() < SOON, "the region does not come back");
         // There is no answer until its listeners are open.
-        let Ok(answer) = eu.put("shop", &key, "?timeout=1s", "early").await else {
-            continue;
-        };
-        if answer.status == 200 {
+        let key = format!("early-{number}");
+        if let Ok(answer) = eu.put("shop", &key, "?timeout=1s", "early").await
+            && answer.status == 200
+        {
             taken.push(key);
         }
-        let Ok(status) = eu.status().await else {
+        let Ok(last) = eu.value("shop", &format!("before-{}", KEYS - 1)).await else {
             continue;
         };
-        let shards = status["shards"].as_array().context("shards")?;
-        let says = |shard: &Value| shard["phase"] == "needs_sync" && shard["needs_sync"][0]["origin"] == EU;
-        if shards.iter().all(says) {
+        if last.status == 200 && !taken.is_empty() {
             break;
         }
-        ensure!(
-            began.elapsed() < SOON,
-            "it does not say that it needs a sync: {status}"
-        );
     }
+    for name in ["before", "theirs"] {
+        read_all(&eu, name).await?;
+    }
+    put_all(&eu, "after").await?;
+    read_all(&us, "after").await?;
     until("what was taken has left the region", SOON, || async {
         for key in &taken {
             us.value("shop", key).await?.ok()?;
@@ -120,26 +120,7 @@ async fn an_emptied_region_serves_nothing_and_forwards_what_it_takes() -> anyhow
         Ok(())
     })
     .await?;
-    for number in 0..KEYS {
-        let key = format!("before-{number}");
-        ensure!(eu.value("shop", &key).await?.status == 503, "{key} is answered");
-        ensure!(
-            eu.put("shop", &key, "", "x").await?.status == 503,
-            "{key} is taken"
-        );
-    }
-    until("the read probe says what is missing", SOON, || async {
-        let ready = eu.admin("/readyz/read").await?;
-        ensure!(
-            ready.status == 503 && ready.text().contains("created again"),
-            "{}",
-            ready.text()
-        );
-        Ok(())
-    })
-    .await?;
-    ensure!(running.json(&["doctor"]).is_err(), "doctor is content");
-    read_all(&us, "before").await?;
+    running.identical(SOON).await?;
     Ok(())
 }
 

@@ -271,11 +271,25 @@ fn nobody_may_do_more(nats: &NatsServer, users: &Users) -> anyhow::Result<()> {
         let of_role = |role: &&str| format!("_INBOX.isthmus.dev.eu-west.{role}");
         roles.iter().map(of_role).collect()
     };
-    let mut other = inboxes(&["agent.x.y", "gateway.x.y", "gateway.answer.x", "operator.x.y"]);
+    let mut other = inboxes(&[
+        "agent.x.y",
+        "gateway.x.y",
+        "gateway.answer.x",
+        "agent.answer-gateway.x",
+        "operator.x.y",
+    ]);
     other.push("isthmus.dev.eu-west.log.default.0.us-east".to_owned());
-    let mut own = inboxes(&["agent.x.y", "agent.answer.x", "gateway.x.y", "operator.x.y"]);
+    let mut own = inboxes(&[
+        "agent.x.y",
+        "agent.answer.x",
+        "gateway.answer-agent.x",
+        "gateway.x.y",
+        "operator.x.y",
+    ]);
     own.push("isthmus.dev.eu-west.log.default.0.eu-west".to_owned());
     own.push("isthmus.dev.eu-west.peer.image.default.0.agent-1".to_owned());
+    own.push("isthmus.dev.eu-west.peer.sync.us-east".to_owned());
+    other.push("isthmus.dev.eu-west.peer.source.default.0".to_owned());
     let of_agent: Vec<(String, &str)> = [
         "KV_ISTHMUS_dev_eu-west_LEASES",
         "ISTHMUS_dev_eu-west_EVENTS",

@@ -118,7 +118,6 @@ impl Faults {
             let text = format!("{} of {}", garbled.range.through.sequence, garbled.range.origin);
             say(world, Fault::Garble, &text);
             *self.fired.entry(Fault::Garble).or_default() += 1;
-            world.oracle.garbled(&garbled);
         }
     }
 
@@ -382,7 +381,9 @@ impl Faults {
             "stream_missing" => has(Fault::Election) || has(Fault::StreamsDeleted),
             "log_unreadable" => has(Fault::StreamsDeleted),
             "checkpoint_failed" => has(Fault::DiskFull),
-            "needs_sync" => has(Fault::Wipe),
+            "needs_sync" => has(Fault::Wipe) || has(Fault::SmallLog),
+            "peer_needs_sync" => has(Fault::SmallLog),
+            "sync_without_source" => has(Fault::SmallLog) || has(Fault::Garble),
             "undecodable" | "changes_missing" => has(Fault::Garble),
             // A step alone is within what is allowed, and so is drift alone.
             "clock_ahead" | "lane_held" => {

@@ -39,8 +39,8 @@ pub struct Oracle {
     compared: compared::Compared,
     /// Acknowledged writes that no agent of their region held when their log lost them.
     excused: BTreeSet<Version>,
-    /// Writes that may be in one region and not in another until a sync: no agent of their region
-    /// held them when their log lost them, or the range that brought them could not be decoded.
+    /// Writes that may be in one region and not in another: no agent of their region held them when
+    /// their log lost them.
     left_behind: BTreeMap<CellId, BTreeSet<Version>>,
     /// Ranges that stand for more changes than they bring.
     pub conflated: u64,

@@ -277,9 +277,13 @@ impl Plan {
         }
         let small = faults.contains(&Fault::SmallLog);
         if small {
-            // What a trimmed log has lost can come from another agent of the region alone.
+            // The agents of a region must not all be behind their trimmed log.
             let small = [
                 Fault::SmallLog,
+                Fault::Cut,
+                Fault::OneWayCut,
+                Fault::Garble,
+                Fault::Election,
                 Fault::Break,
                 Fault::ClockStep,
                 Fault::LostAnswer,

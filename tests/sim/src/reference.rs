@@ -19,6 +19,10 @@ use isthmus_replication::names::RegionName;
 use isthmus_replication::time::Wall;
 use isthmus_replication::version::Version;
 
+mod sync;
+
+use self::sync::floors_of;
+
 /// The content of a cell.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Held {
@@ -70,6 +74,10 @@ pub struct Reference {
     /// The admission floor that each origin's newest range states; 0 after a gap.
     floors: BTreeMap<RegionName, u64>,
     gaps: BTreeSet<RegionName>,
+    /// What the log held before is missing.
+    lost_before: bool,
+    /// The sync that is under way: its first message, its records with cells, and what it heals.
+    syncing: Option<(MessageId, u32, BTreeSet<RegionName>)>,
     /// The agents that the newest mark names.
     agents: BTreeSet<WriterId>,
     /// After a lost tail: the floor at the fork, who may still give something back, and until when.
@@ -107,6 +115,8 @@ impl Reference {
             members: BTreeSet::new(),
             floors: BTreeMap::new(),
             gaps: BTreeSet::new(),
+            lost_before: false,
+            syncing: None,
             agents: BTreeSet::new(),
             restoring: None,
             collected: 0,
@@ -155,7 +165,9 @@ impl Reference {
         let lives = self.lives.len();
         let counted = self.counts(message);
         let mut versions = Vec::new();
-        if let Some(origin) = counted.as_ref().and_then(|brings| brings.clone()) {
+        if let (Some(_), Some(floors)) = (&counted, floors_of(message)) {
+            self.take_cells(message, floors);
+        } else if let Some(origin) = counted.as_ref().and_then(|brings| brings.clone()) {
             let codec = message.header.as_ref().map(|header| header.body.codec);
             match body::open(codec.unwrap_or_default(), &origin, message.body.clone()) {
                 Ok(changes) => {
@@ -163,7 +175,7 @@ impl Reference {
                     let written_here = header.is_ok_and(|header| matches!(header.record, Record::Batch(_)));
                     for change in changes {
                         versions.push((change.id.clone(), change.version.clone()));
-                        self.merge(change, written_here);
+                        self.merge(change, written_here, false);
                     }
                 }
                 Err(error) => self.broken.push(format!(
@@ -192,7 +204,7 @@ impl Reference {
     /// Keeps the greater version. When a write first arrives in its own region's log, nobody has
     /// read it: a greater version that is there already cannot have seen it, unless the same
     /// process wrote both.
-    fn merge(&mut self, change: Change, first: bool) {
+    fn merge(&mut self, change: Change, first: bool, knows_deletes: bool) {
         let value = match change.op {
             Op::Put { value, .. } => Some(bytes::Bytes::copy_from_slice(&value)),
             Op::Delete => None,
@@ -211,7 +223,8 @@ impl Reference {
             expires_at: change.expires_at,
             value,
         };
-        if !self.cells.contains_key(&change.id) && new.version.hlc.bits() <= self.collected {
+        let is_late = new.version.hlc.bits() <= self.collected && !knows_deletes;
+        if is_late && !self.cells.contains_key(&change.id) {
             return;
         }
         let held = self.cells.get(&change.id);
@@ -314,6 +327,9 @@ impl Reference {
                 let counts = of_agents && record.link.parent == life;
                 if counts {
                     self.lives.push(record.link);
+                    self.syncing = None;
+                    let keeps = record.link.fork != Sequence::NONE;
+                    self.lost_before = record.lost_before || self.lost_before && keeps;
                 }
                 if counts && life.is_some() {
                     let until = message.timestamp.after(Duration::from_secs(3600));
@@ -321,6 +337,10 @@ impl Reference {
                 }
                 counts.then_some(None)
             }
+            Record::Sync(record) => (of_agents && Some(record.life) == life)
+                .then(|| self.sync(record, message.timestamp))
+                .filter(|counts| *counts)
+                .map(|_| None),
             Record::Range(range) => {
                 if range.origin == self.region {
                     self.broken
@@ -333,6 +353,9 @@ impl Reference {
                 let counts = token == Some(&SubjectToken::Gateway) && self.range(range);
                 if counts {
                     self.gaps.insert(range.origin.clone());
+                    if let Some((_, _, heals)) = &mut self.syncing {
+                        heals.remove(&range.origin);
+                    }
                 }
                 counts.then_some(None)
             }
@@ -382,16 +405,21 @@ impl Reference {
         at_fork.map_or(admission, |at_fork| at_fork.min(admission))
     }
 
-    /// Design.md section 10: removes the deletes and expired values at or below every member's
-    /// floor.
-    fn collect(&mut self) {
+    /// Design.md section 10: nothing of any member at or below it can still come.
+    fn least_floor(&self) -> u64 {
         let floor = |member: &RegionName| match *member == self.region {
+            true if self.lost_before => 0,
             true => self.own_floor(),
             false if self.gaps.contains(member) => 0,
             false => self.floors.get(member).copied().unwrap_or(0),
         };
-        let least = self.members.iter().map(floor).min().unwrap_or(0);
-        self.collected = self.collected.max(least);
+        self.members.iter().map(floor).min().unwrap_or(0)
+    }
+
+    /// Design.md section 10: removes the deletes and expired values at or below every member's
+    /// floor.
+    fn collect(&mut self) {
+        self.collected = self.collected.max(self.least_floor());
         let (collected, gone, seen) = (self.collected, &mut self.gone, &mut self.seen);
         self.cells.retain(|id, held| {
             let stamp = held.version.hlc.bits();

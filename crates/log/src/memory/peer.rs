@@ -10,7 +10,7 @@ use futures::StreamExt as _;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{MemoryRegion, Servers};
-use crate::{PeerBus, PeerError, PeerMessage, PeerSubscription, Reply};
+use crate::{PeerBus, PeerError, PeerMessage, PeerSubscription, Reply, Role};
 
 /// Capacity of a subscriber's queue; further messages are lost for that subscriber.
 const WAITING: usize = 1024;
@@ -98,7 +98,13 @@ impl PeerBus for MemoryRegion {
         Ok(PeerSubscription(heard.boxed()))
     }
 
-    async fn request(&self, suffix: &str, payload: Bytes, timeout: Duration) -> Result<Bytes, PeerError> {
+    async fn request(
+        &self,
+        _of: Role,
+        suffix: &str,
+        payload: Bytes,
+        timeout: Duration,
+    ) -> Result<Bytes, PeerError> {
         self.reachable()?;
         let (teller, answer) = oneshot::channel();
         {

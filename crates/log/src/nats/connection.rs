@@ -159,10 +159,10 @@ impl Connection {
         &self.0.names
     }
 
-    /// A new inbox for the answer to one request between processes.
-    pub(super) fn answer_inbox(&self) -> Result<String, getrandom::Error> {
+    /// A new inbox for the answer of processes of the role `of` to one request.
+    pub(super) fn answer_inbox(&self, of: Role) -> Result<String, getrandom::Error> {
         let question = Unguessable::draw()?;
-        Ok(self.0.names.answer_inbox(self.0.role, &question))
+        Ok(self.0.names.answer_inbox(self.0.role, of, &question))
     }
 
     /// The slots of the process, if it reads through slots.

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures::StreamExt as _;
 
 use super::connection::Connection;
-use crate::{PeerBus, PeerError, PeerMessage, PeerSubscription, RegionNames, Reply};
+use crate::{PeerBus, PeerError, PeerMessage, PeerSubscription, RegionNames, Reply, Role};
 
 /// Messages between the processes of a region over core NATS. Without a connection nothing is
 /// queued: a late message would be superseded by the time it is sent.
@@ -81,8 +81,14 @@ impl PeerBus for NatsPeers {
         ))
     }
 
-    async fn request(&self, suffix: &str, payload: Bytes, timeout: Duration) -> Result<Bytes, PeerError> {
-        let inbox = self.connection.answer_inbox().map_err(|_| PeerError::Away)?;
+    async fn request(
+        &self,
+        of: Role,
+        suffix: &str,
+        payload: Bytes,
+        timeout: Duration,
+    ) -> Result<Bytes, PeerError> {
+        let inbox = self.connection.answer_inbox(of).map_err(|_| PeerError::Away)?;
         let request = Request::new()
             .payload(payload)
             .timeout(Some(timeout))

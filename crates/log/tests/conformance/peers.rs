@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use isthmus_log::{PeerError, Ports};
+use isthmus_log::{PeerError, Ports, Role};
 
 use super::common::*;
 
@@ -37,8 +37,11 @@ pub(crate) async fn subscribers_hear_what_is_published_on_their_subjects(ports: 
 }
 
 pub(crate) async fn a_request_is_answered(ports: Ports) {
-    let asked =
-        |suffix: &'static str, timeout| ports.peers.request(suffix, Bytes::from_static(b"who"), timeout);
+    let asked = |suffix: &'static str, timeout| {
+        ports
+            .peers
+            .request(Role::Agent, suffix, Bytes::from_static(b"who"), timeout)
+    };
     assert_eq!(asked("status.leader", LONG).await, Err(PeerError::NoResponders));
     let mut questions = ports.peers.subscribe("status.*").await.unwrap();
     let answering = async {

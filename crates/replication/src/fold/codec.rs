@@ -6,8 +6,8 @@ use bytes::Bytes;
 use prost::Message;
 
 use super::{
-    Anchor, Fold, Hlc, Lineage, LogName, MessageId, Origin, Recent, RegionName, Restoring, Sequence, Wall,
-    WriterId,
+    Anchor, Fold, Hlc, Lineage, LogName, MessageId, Origin, Recent, RegionName, Restoring, Sequence, Syncing,
+    Wall, WriterId,
 };
 use crate::cell::Digest;
 use crate::header::{HeaderError, Membership};
@@ -78,6 +78,16 @@ impl Fold {
                 agents: ids(&restoring.agents),
                 until: restoring.until.micros(),
             }),
+            syncing: self.syncing.as_ref().map(|syncing| wire::Syncing {
+                begun: syncing.begun.0,
+                source: syncing.source.as_str().to_owned(),
+                records: syncing.records,
+                heals: syncing
+                    .heals
+                    .iter()
+                    .map(|region| region.as_str().to_owned())
+                    .collect(),
+            }),
         }
     }
 
@@ -108,6 +118,12 @@ impl Fold {
                 .map_or(Hlc::ZERO, |held| Hlc::from_bits(held.floor)),
             agents: read_agents(&wire.agents)?,
             restoring: wire.restoring.as_ref().map(restoring_from_wire).transpose()?,
+            syncing: wire
+                .syncing
+                .as_ref()
+                .map(syncing_from_wire)
+                .transpose()?
+                .map(Box::new),
         })
     }
 }
@@ -128,6 +144,19 @@ fn restoring_from_wire(wire: &wire::Restoring) -> Result<Restoring, InvalidState
         floor: Hlc::from_bits(wire.floor),
         agents: read_agents(&wire.agents)?,
         until: Wall::from_micros(wire.until),
+    })
+}
+
+fn syncing_from_wire(wire: &wire::Syncing) -> Result<Syncing, InvalidState> {
+    if wire.heals.len() > limits::REGIONS {
+        return Err(InvalidState("too many regions"));
+    }
+    let heals = wire.heals.iter().map(|name| crate::header::region(name));
+    Ok(Syncing {
+        begun: MessageId(wire.begun),
+        source: crate::header::region(&wire.source)?,
+        records: wire.records,
+        heals: heals.collect::<Result<_, _>>()?,
     })
 }
 

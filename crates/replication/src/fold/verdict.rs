@@ -1,7 +1,7 @@
 //! The verdicts of a fold.
 
 use super::{Barrier, Cursor, Kind, Local, MarkRecord, MessageId, RegionName, Sequence};
-use crate::header::LifeLink;
+use crate::header::{LifeLink, SyncRecord};
 use crate::planted::{self, Planted};
 
 /// The last token of a log subject. It shows who may publish there.
@@ -10,7 +10,7 @@ pub enum SubjectToken {
     /// A region. In its own log, its agents publish batches there; in other regions' logs, gateways
     /// publish its ranges.
     Origin(RegionName),
-    /// `_agent`: marks, barriers, lives, memberships, restored writes.
+    /// `_agent`: marks, barriers, lives, memberships, syncs, restored writes.
     Agent,
     /// `_gateway`: gaps.
     Gateway,
@@ -82,6 +82,8 @@ pub enum Accepted {
         /// Its number.
         number: u64,
     },
+    /// A record of a sync: apply the body of one with cells.
+    Sync(SyncRecord),
     /// Local writes that were given back: apply the body.
     Restored {
         /// Writer and stamps.
@@ -103,6 +105,7 @@ impl Accepted {
             Self::Barrier(_) => Kind::Barrier,
             Self::Life(_) => Kind::Life,
             Self::Membership { .. } => Kind::Membership,
+            Self::Sync(_) => Kind::Sync,
             Self::Restored { .. } => Kind::Restored,
         }
     }
@@ -172,6 +175,9 @@ pub enum Void {
     /// The record's life or parent is not the current life.
     #[error("not of the current life")]
     LifeNotCurrent,
+    /// The record is not the next one of the sync that is under way.
+    #[error("not the next record of the current sync")]
+    NotNextOfSync,
     /// The membership's number is not above the last one.
     #[error("membership not newer than the last")]
     MembershipNotNewer,
@@ -195,6 +201,7 @@ impl Void {
             Self::OlderLife => "older_life",
             Self::StaleMark => "stale_mark",
             Self::LifeNotCurrent => "life_not_current",
+            Self::NotNextOfSync => "not_next_of_sync",
             Self::MembershipNotNewer => "membership_not_newer",
         }
     }

@@ -1,11 +1,13 @@
 //! The kinds of log record, and what each one carries in its header. Kinds are persisted: never
 //! reuse a number.
 
-use super::{Anchor, HeaderError, Hlc, Life, LifeLink, Membership, MessageId, Range, Sequence, WriterId};
+use super::{
+    Anchor, HeaderError, Hlc, Life, LifeLink, Membership, MessageId, Range, Sequence, SyncRecord, SyncStep,
+    WriterId,
+};
 use crate::{limits, wire};
 
-/// The number of a kind on the wire. 7 is sync (design.md section 10): a reader that does not know
-/// it stops.
+/// The number of a kind on the wire. A reader that does not know a number stops.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u32)]
 pub enum Kind {
@@ -21,6 +23,8 @@ pub enum Kind {
     Life = 5,
     /// Members, fences, groups, clock limits.
     Membership = 6,
+    /// What another region's store has and this one lacks.
+    Sync = 7,
     /// Writes of this region that were given back after a lost tail.
     Restored = 8,
     /// A range that could not be decoded: its changes are missing here.
@@ -47,6 +51,8 @@ pub enum Record {
         /// The record.
         membership: Membership,
     },
+    /// [`Kind::Sync`], under `_agent`.
+    Sync(SyncRecord),
     /// [`Kind::Restored`], under `_agent`.
     Restored {
         /// Writer and stamps, as in a batch.
@@ -123,6 +129,7 @@ impl Record {
             Self::Barrier(_) => Kind::Barrier,
             Self::Life(_) => Kind::Life,
             Self::Membership { .. } => Kind::Membership,
+            Self::Sync(_) => Kind::Sync,
             Self::Restored { .. } => Kind::Restored,
             Self::Gap(_) => Kind::Gap,
         }
@@ -136,6 +143,7 @@ impl Record {
             Self::Barrier(barrier) => barrier.message_id,
             Self::Life(life) => life.message_id,
             Self::Membership { message_id, .. } => *message_id,
+            Self::Sync(sync) => sync.message_id,
         }
     }
 
@@ -169,6 +177,15 @@ impl Record {
                 wire.lost_before = life.lost_before;
             }
             Self::Membership { membership, .. } => wire.membership = Some(membership.to_wire()),
+            Self::Sync(sync) => {
+                wire.life = Some(sync.life.into());
+                wire.sync = Some(sync.to_wire());
+                if let SyncStep::Begin { writer, hlc, .. } = sync.step {
+                    wire.writer = writer.0;
+                    wire.lowest_stamp = hlc.bits();
+                    wire.highest_stamp = hlc.bits();
+                }
+            }
         }
     }
 
@@ -216,6 +233,7 @@ impl Record {
                     membership: Membership::from_wire(membership)?,
                 }
             }
+            7 => Self::Sync(SyncRecord::read(wire)?),
             8 => Self::Restored {
                 local: read_local(wire)?,
                 ended: wire.ended,

@@ -163,7 +163,7 @@ pub struct Request {
 pub struct Response {
     /// The identifier of the request.
     pub id: u64,
-    /// The method's own encoding, at most [`limits::CALL_BYTES`], or why there is none.
+    /// The method's own encoding, at most [`limits::RESPONSE_BYTES`], or why there is none.
     pub outcome: Result<Bytes, NoAnswer>,
 }
 

@@ -43,12 +43,14 @@ fn cursors() -> impl Strategy<Value = PeerCursors> {
         any::<bool>(),
         proptest::option::of(a_cursor()),
         applied,
+        any::<bool>(),
     )
-        .prop_map(|(peer, connected, cursor, applied)| PeerCursor {
+        .prop_map(|(peer, connected, cursor, applied, stuck)| PeerCursor {
             peer,
             connected,
             cursor,
             applied,
+            stuck,
         });
     (a_shard(), a_process(), proptest::collection::vec(peer, 0..4)).prop_map(|(shard, gateway, peers)| {
         PeerCursors {

@@ -35,6 +35,8 @@ pub(super) struct PeerCursor {
     pub cursor: Option<Cursor>,
     #[prost(message, optional, tag = "4")]
     pub applied: Option<Position>,
+    #[prost(bool, tag = "5")]
+    pub stuck: bool,
 }
 
 #[derive(Clone, PartialEq, Message)]

@@ -53,8 +53,7 @@ pub enum ReaderFailure {
     Unavailable,
 }
 
-/// Why a lane needs a sync. This version can't sync, so the peer stays behind until an operator
-/// acts.
+/// Why a lane needs a sync: the peer takes what is missing from a store ([`crate::sync`]).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SyncReason {
     /// The peer's cursor is of a life that the log does not know.

@@ -55,7 +55,12 @@ impl Collection {
     /// Whether a change with this stamp may follow a delete that is no longer known, if its cell is
     /// absent.
     pub(super) fn is_late(&self, stamp: Hlc) -> bool {
-        stamp <= self.floor.max(self.reclaimed)
+        stamp <= self.guard()
+    }
+
+    /// Deletes through here may no longer be known.
+    pub(super) fn guard(&self) -> Hlc {
+        self.floor.max(self.reclaimed)
     }
 }
 

@@ -13,7 +13,6 @@ use isthmus_replication::names::RegionName;
 use isthmus_replication::version::Version;
 
 use super::{LogId, Oracle};
-use crate::garble::Garbled;
 use crate::reference::Held;
 
 impl Oracle {
@@ -39,33 +38,6 @@ impl Oracle {
                 "range {} to {} of {} overwrites {found:?} unseen, and the messages that it stands for {wanted:?}",
                 range.first, range.through.sequence, range.origin
             ));
-        }
-    }
-
-    /// Everything that a range stood for may be missing where it was sent, including what it left
-    /// out.
-    pub fn garbled(
-        &mut self,
-        Garbled {
-            shard,
-            range,
-            changes,
-        }: &Garbled,
-    ) {
-        let mut logs = self.logs.iter();
-        let origin = logs.find(|((_, of), log)| of == shard && *log.reference.region() == range.origin);
-        let places = range.first.0..=range.through.sequence.0;
-        let stood_for = places.filter_map(|at| origin?.1.reference.after(Sequence(at)));
-        let own = stood_for.flat_map(|after| after.versions.clone());
-        let brought = changes
-            .iter()
-            .map(|change| (change.id.clone(), change.version.clone()));
-        let left: Vec<(CellId, Version)> = own
-            .filter(|(_, version)| version.region == range.origin)
-            .chain(brought)
-            .collect();
-        for (id, version) in left {
-            self.left_behind.entry(id).or_default().insert(version);
         }
     }
 

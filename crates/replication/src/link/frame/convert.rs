@@ -157,7 +157,7 @@ impl Response {
     }
 
     pub(super) fn from_wire(wire: wire::Response) -> Result<Self, InvalidFrame> {
-        if wire.body.len() > limits::CALL_BYTES {
+        if wire.body.len() > limits::RESPONSE_BYTES {
             return Err(InvalidFrame::Field("length of a response"));
         }
         let outcome = if wire.refused.is_empty() {

@@ -89,7 +89,7 @@ impl Calls {
             return None;
         }
         let outcome = match outcome {
-            Ok(body) if body.len() > limits::CALL_BYTES => {
+            Ok(body) if body.len() > limits::RESPONSE_BYTES => {
                 Err(NoAnswer::because(&"the answer is larger than a call may be"))
             }
             outcome => outcome,
