@@ -163,7 +163,7 @@ pub enum Reply {
 }
 
 /// The digest of consecutive cells.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Span {
     /// Its last cell; none means to the question's end.
     pub last: Option<CellId>,

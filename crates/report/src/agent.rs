@@ -139,7 +139,8 @@ pub struct ShardStatus {
     /// The regions whose changes are missing until a sync brings them.
     #[serde(deserialize_with = "bounded::list::<_, _, 128>")]
     pub needs_sync: Vec<MissingChanges>,
-    /// The copy of a store that is under way; absent if there is none.
+    /// The copy of another agent's store, or the sync with another region, that is under way;
+    /// absent if there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sync: Option<SyncStatus>,
     /// Memory of the cells, in bytes.
@@ -213,18 +214,18 @@ pub struct MissingChanges {
     pub reason: String,
 }
 
-/// A copy of a store that is under way.
+/// A copy of a store, or a sync with another region, that is under way.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct SyncStatus {
-    /// The agent that it is copied from.
+    /// The agent or the region that it comes from.
     #[serde(deserialize_with = "bounded::name")]
     pub from: String,
-    /// Number of cells copied.
+    /// Number of cells copied or compared.
     pub cells: u64,
     /// About how many cells there are.
     pub of_cells: u64,
-    /// Bytes of the copied cells.
+    /// Memory of the copied cells, or bytes received from the region.
     pub bytes: u64,
     /// About how much memory all cells take, in bytes.
     pub of_bytes: u64,

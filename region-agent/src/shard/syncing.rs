@@ -101,6 +101,9 @@ impl ShardTask {
             self.end_sync();
             return;
         }
+        if self.syncing.target.is_none() && !self.may_lack() {
+            return;
+        }
         let wants = self.sync_wants(now.mono);
         let Some(mut target) = self.sync_target(&wants) else {
             return;
@@ -126,6 +129,16 @@ impl ShardTask {
             self.shared.write().syncing = None;
         }
         self.syncing.asking = None;
+    }
+
+    /// Whether anything may be missing here.
+    fn may_lack(&self) -> bool {
+        let served = self.shared.read();
+        let mut origins = served.fold.origins();
+        !self.syncing.stuck.is_empty()
+            || !served.missing.is_empty()
+            || served.fold.lost_before()
+            || origins.any(|(_, origin)| origin.needs_sync())
     }
 
     fn sync_wants(&self, now: Mono) -> Wants {

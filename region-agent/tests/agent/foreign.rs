@@ -206,7 +206,7 @@ async fn garbage_on_our_subjects_is_void_a_newer_kind_stops_the_shard() {
     );
 }
 
-/// Publishes a message of kind 7, which this version does not know, as a later agent would.
+/// Publishes a message of kind 70, which this version does not know, as a later agent would.
 async fn later_kind(region: &Region, shard: &Shard) {
     use base64::Engine as _;
     use prost::Message as _;
@@ -215,7 +215,7 @@ async fn later_kind(region: &Region, shard: &Shard) {
         set: "shop".to_owned(),
         group: shard.group.to_string(),
         partition: shard.partition.into(),
-        kind: 7,
+        kind: 70,
         message_id: 77,
         ..Default::default()
     };

@@ -216,14 +216,14 @@ fn an_unknown_kind_is_distinct_from_garbage() {
     let wire = wire::Header {
         set: "s".into(),
         group: "g".into(),
-        kind: 7,
+        kind: 70,
         ..wire::Header::default()
     };
     assert_eq!(
         Header::decode(&wire.encode_to_vec()),
         Err(HeaderError::Unknown {
             what: "kind",
-            number: 7
+            number: 70
         })
     );
 }

@@ -54,28 +54,33 @@ impl Store {
         true
     }
 
-    /// The cells after `after` and up to `through`, in the order of their names, as they count at
-    /// this collected floor. [`Store::reclaimed`] must not be above it.
+    /// The cells in memory after `after` and up to `through`, in the order of their names.
     pub fn cells_between<'a>(
         &'a self,
         after: Option<&'a CellId>,
         through: Option<&'a CellId>,
-        floor: Hlc,
     ) -> impl Iterator<Item = (&'a CellId, &'a HeldCell)> {
-        self.cells_after(after)
-            .take_while(move |(id, _)| through.is_none_or(|through| *id <= through))
-            .filter(move |(_, held)| !held.cell.is_absent_at(floor))
-            .filter(|(_, held)| {
-                !planted::is(Planted::SyncWithoutTombstones) || held.cell.content != Content::Tombstone
-            })
+        let cells = self.cells_after(after);
+        cells.take_while(move |(id, _)| through.is_none_or(|through| *id <= through))
     }
 
-    /// The digest and the number of these cells.
+    /// Whether a cell counts at this collected floor. [`Store::reclaimed`] must not be above it.
+    #[must_use]
+    pub fn counts(&self, held: &HeldCell, floor: Hlc) -> bool {
+        let is_left_out =
+            planted::is(Planted::SyncWithoutTombstones) && held.cell.content == Content::Tombstone;
+        !held.cell.is_absent_at(floor) && !is_left_out
+    }
+
+    /// The digest and the number of the cells between that count at this collected floor.
     #[must_use]
     pub fn span_digest(&self, after: Option<&CellId>, through: Option<&CellId>, floor: Hlc) -> (Digest, u64) {
         let mut digest = Digest::default();
         let mut cells = 0;
-        for (id, held) in self.cells_between(after, through, floor) {
+        for (id, held) in self.cells_between(after, through) {
+            if !self.counts(held, floor) {
+                continue;
+            }
             digest.add(held.cell.digest(id));
             cells += 1;
         }

@@ -81,15 +81,12 @@ impl Running {
         {
             return Err(InvalidReply("cells outside of what was asked"));
         }
-        if rows.is_empty() && through.is_some() {
-            return Err(InvalidReply("no cells"));
-        }
         let floors = SourceFloors {
             collected: self.begun.collected,
             floor,
         };
         let may_drop = fold.floor() < floors.collected;
-        let own = store.cells_between(asked.after.as_ref(), end.as_ref(), asked.floor);
+        let own = store.cells_between(asked.after.as_ref(), end.as_ref());
         let own: Vec<_> = own.take(OWN_CELLS + 1).collect();
         // What follows too many own cells is asked for again.
         let cut = (own.len() > OWN_CELLS).then(|| own[OWN_CELLS - 1].0.clone());
@@ -98,7 +95,11 @@ impl Running {
         let lacked = own
             .iter()
             .filter(|(id, held)| {
-                may_drop && held.cell.version.hlc <= floors.collected && !is_cut(id) && lacks(id)
+                may_drop
+                    && store.counts(held, asked.floor)
+                    && held.cell.version.hlc <= floors.collected
+                    && !is_cut(id)
+                    && lacks(id)
             })
             .map(|(id, held)| Lacked {
                 id: (*id).clone(),

@@ -1,6 +1,6 @@
 //! The agent whose store is compared.
 
-use super::{Ask, Begun, PART_BYTES, Reply, Request, SPANS, Span, Want, wire};
+use super::{Ask, Begun, COARSE_CELLS, PART_BYTES, Reply, Request, SPANS, Span, Want, wire};
 use crate::fold::Fold;
 use crate::header::SourcePosition;
 use crate::hlc::Hlc;
@@ -8,6 +8,9 @@ use crate::image::History;
 use crate::names::ProcessName;
 use crate::store::Store;
 use prost::Message;
+
+/// The most cells that one answer looks at, those that do not count among them.
+const VISITED: usize = SPANS * COARSE_CELLS as usize;
 
 /// What a source answers from, as it is at one moment.
 #[derive(Debug)]
@@ -101,54 +104,53 @@ fn positions(fold: &Fold) -> Option<Vec<SourcePosition>> {
     Some(positions)
 }
 
-/// Spans of `cells` cells each, the last one with the rest.
+/// Spans of `cells` cells each, the last one with the rest. After [`VISITED`] cells the last one
+/// ends early.
 fn spans(store: &Store, ask: &Ask, cells: u32) -> Vec<Span> {
     let mut spans = Vec::new();
-    let mut span = Span {
-        last: None,
-        digest: crate::cell::Digest::default(),
-        cells: 0,
-    };
-    for (id, held) in store.cells_between(ask.after.as_ref(), ask.through.as_ref(), ask.floor) {
-        // A full span ends only when another cell follows, so that the last one ends at the
-        // question's end.
-        if span.cells >= u64::from(cells) {
-            spans.push(std::mem::replace(
-                &mut span,
-                Span {
-                    last: None,
-                    digest: crate::cell::Digest::default(),
-                    cells: 0,
-                },
-            ));
-            if spans.len() == SPANS {
+    let mut span = Span::default();
+    let visited = store.cells_between(ask.after.as_ref(), ask.through.as_ref());
+    for (number, (id, held)) in visited.enumerate() {
+        // A span ends only when another cell follows, so that the last one ends at the question's
+        // end.
+        if span.cells >= u64::from(cells) || number == VISITED {
+            spans.push(std::mem::take(&mut span));
+            if spans.len() == SPANS || number == VISITED {
                 return spans;
             }
         }
         span.last = Some(id.clone());
-        span.digest.add(held.cell.digest(id));
-        span.cells += 1;
+        if store.counts(held, ask.floor) {
+            span.digest.add(held.cell.digest(id));
+            span.cells += 1;
+        }
     }
     span.last = None;
     spans.push(span);
     spans
 }
 
+/// The cells that fit into one answer, of the next [`VISITED`] at most.
 fn cells(source: &Source<'_>, ask: &Ask) -> Reply {
+    let store = source.store;
     let mut rows = Vec::new();
-    let mut bytes = 0;
-    let mut through = None;
-    for (id, held) in source
-        .store
-        .cells_between(ask.after.as_ref(), ask.through.as_ref(), ask.floor)
-    {
-        let row = (id.clone(), held.clone());
-        bytes += wire::Row::of(&row).encoded_len();
-        if bytes > PART_BYTES && !rows.is_empty() {
-            through = rows.last().map(|(id, _): &(crate::cell::CellId, _)| id.clone());
+    let (mut bytes, mut last, mut through) = (0, None, None);
+    let visited = store.cells_between(ask.after.as_ref(), ask.through.as_ref());
+    for (number, (id, held)) in visited.enumerate() {
+        if number == VISITED {
+            through = last;
             break;
         }
-        rows.push(row);
+        if store.counts(held, ask.floor) {
+            let row = (id.clone(), held.clone());
+            bytes += wire::Row::of(&row).encoded_len();
+            if bytes > PART_BYTES && !rows.is_empty() {
+                through = last;
+                break;
+            }
+            rows.push(row);
+        }
+        last = Some(id.clone());
     }
     Reply::Cells {
         floor: source.fold.floor(),
