@@ -160,7 +160,7 @@ pub fn judge(history: &[HistoryEntry]) -> Verdict {
             let wrong = match held.get(&(agent.clone(), key.clone())) {
                 None => Some(Wrong::NotRead),
                 Some(held) => judge_key(writes, held).or_else(|| match first {
-                    Some((other, same)) if same != held => Some(Wrong::Differs {
+                    Some((other, same)) if same != held && !both_absent(same, held) => Some(Wrong::Differs {
                         from: other.clone(),
                         holds: held.version.as_ref().map(Version::to_string),
                         other: same.version.as_ref().map(Version::to_string),
@@ -208,6 +208,7 @@ fn judge_sessions(history: &[HistoryEntry], keys: &BTreeMap<String, Vec<Write>>,
         let writes = keys.get(key).map(Vec::as_slice).unwrap_or_default();
         let wrong = match &shown.version {
             Some(version) if *version >= seen => unexplained(writes, version, &shown.value),
+            None if may_be_collected(writes, Some(&seen)) => None,
             _ => Some(Wrong::Stale {
                 seen: seen.to_string(),
                 shown: version.clone(),
@@ -219,6 +220,21 @@ fn judge_sessions(history: &[HistoryEntry], keys: &BTreeMap<String, Vec<Write>>,
             what,
         }));
     }
+}
+
+/// Whether a key may have no version although somebody saw `seen` of it: a delete at or after that
+/// is collected some seconds later.
+fn may_be_collected(writes: &[Write], seen: Option<&Version>) -> bool {
+    let mut deletes = writes.iter().filter(|write| write.value.is_none());
+    deletes.any(|delete| match delete.acknowledged() {
+        Some(version) => seen.is_none_or(|seen| version >= seen),
+        None => delete.outcome == Outcome::Unknown,
+    })
+}
+
+/// Whether two agents hold no value, whether or not one of them has collected the delete.
+fn both_absent(one: &Held, other: &Held) -> bool {
+    one.value.is_none() && other.value.is_none() && (one.version.is_none() || other.version.is_none())
 }
 
 fn judge_key(writes: &[Write], held: &Held) -> Option<Wrong> {
@@ -237,7 +253,11 @@ fn judge_key(writes: &[Write], held: &Held) -> Option<Wrong> {
         },
     };
     let Some(version) = &held.version else {
-        return greatest.map(|(acknowledged, was)| lost(acknowledged, was));
+        let newest = greatest.as_ref().map(|(acknowledged, _)| *acknowledged);
+        let is_collected = may_be_collected(writes, newest);
+        return greatest
+            .filter(|_| !is_collected)
+            .map(|(acknowledged, was)| lost(acknowledged, was));
     };
     unexplained(writes, version, &held.value).or_else(|| {
         let newer = greatest.filter(|(acknowledged, _)| *acknowledged > version);

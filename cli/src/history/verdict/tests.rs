@@ -119,6 +119,18 @@ fn a_deleted_key_that_came_back_fails_as_such() {
     assert!(matches!(wrongs[..], [Wrong::CameBack { .. }]), "{wrongs:?}");
 }
 
+#[test]
+fn a_delete_that_was_collected_is_not_lost() {
+    let mut history = good();
+    history.push(read("us-east/agent-1", "b", None, None));
+    assert!(wrongs(&history).is_empty(), "{:?}", wrongs(&history));
+    history.push(session_read("b", 21, None, None));
+    assert!(wrongs(&history).is_empty(), "{:?}", wrongs(&history));
+    // A value that was seen after the delete is lost.
+    history.push(session_read("b", 22, None, None));
+    assert!(matches!(wrongs(&history)[..], [Wrong::Stale { .. }]));
+}
+
 fn session_read(key: &str, seen: u64, shown: Option<u64>, value: Option<&str>) -> HistoryEntry {
     HistoryEntry::SessionRead {
         agent: "us-east/agent-1".into(),
